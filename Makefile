@@ -1,0 +1,83 @@
+# Assumes make and python3 (3.11 or later, with its venv module). Everything else is installed into .venv/ here.
+#
+#   make test PYTHON=python3.12     with another Python
+#   make test NEWEST=python3.12     with another Python for the second run of the tests; NEWEST= leaves that run out
+
+PYTHON ?= python3
+
+# New releases of jax need Python 3.12. If $(PYTHON) is older, the tests run a second time on the newest that is here.
+# Each is tried, since version managers leave commands on PATH that do not run. Looked for once, and only when needed.
+NEWEST ?= $(eval NEWEST := $(shell $(find_newest)))$(NEWEST)
+find_newest = \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' && for minor in 13 12; do \
+		for python in python3.$$minor "$$HOME"/.pyenv/versions/3.$$minor.*/bin/python3; do \
+			"$$python" -c 'import ensurepip' 2>/dev/null && echo "$$python" && exit; \
+		done; \
+	done
+
+PIP_INSTALL = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
+PYTEST = bin/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
+
+.PHONY: help demo test lint bench clean test-main test-newest FORCE
+.NOTPARALLEL: # so that what the targets print stands in order
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/installed ## show what atoll does today
+	@.venv/bin/atoll demo
+
+test: lint test-main test-newest ## lint; all tests; all tests on the newest Python that is here
+
+lint: .venv/installed-test ## check format, style and types
+	@echo "lint: ruff and mypy"
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+
+bench: .venv/installed-test ## measure the numbers that the documents quote
+	@for file in benchmarks/*.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done
+
+clean: ## remove what the other targets made
+	@rm -rf .venv .venv-newest .hypothesis .mypy_cache .ruff_cache atoll.egg-info atoll-demo build
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+test-main: .venv/installed-test
+	@$(call name_versions,.venv)
+	@.venv/$(PYTEST)
+
+.SECONDEXPANSION: # NEWEST is looked for when this target is considered, not when the file is read
+test-newest: $$(if $$(NEWEST),.venv-newest/installed-test)
+	@$(if $(NEWEST),$(call name_versions,.venv-newest),echo "tests: no second run; the first had Python 3.12 or later, or there is none here")
+	@$(if $(NEWEST),.venv-newest/$(PYTEST))
+
+name_versions = $(1)/bin/python -c 'import platform; from importlib.metadata import version; \
+	print("tests: Python", platform.python_version(), "with jax", version("jax"))'
+
+# What atoll itself needs: enough for the demo, and installed in half the time.
+.venv/installed: pyproject.toml .venv/version
+	@echo "installing atoll into .venv"
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/installed-test: pyproject.toml .venv/version
+	@echo "installing atoll and what its tests need into .venv"
+	@$(PIP_INSTALL) --editable '.[test]'
+	@touch .venv/installed $@
+
+.venv-newest/installed-test: pyproject.toml .venv-newest/version
+	@echo "installing atoll and what its tests need into .venv-newest, with the newest jax"
+	@$(PIP_INSTALL) --upgrade --editable '.[test]' jax jaxlib
+	@touch $@
+
+# A virtual environment. The file has the version of the Python that made it; with another Python it is made anew.
+.venv/version: python = $(PYTHON)
+.venv-newest/version: python = $(NEWEST)
+.venv/version .venv-newest/version: FORCE
+	@version=$$($(python) -c 'import sys; print(sys.version); sys.exit(sys.version_info < (3, 11))') || \
+		{ echo "atoll needs Python 3.11 or later; name one: make PYTHON=/path/to/python3" >&2; exit 1; }; \
+	test "$$version" = "$$(cat $@ 2>/dev/null)" && exit; \
+	echo "making $(@D) with Python $${version%% *}"; \
+	$(python) -m venv --clear $(@D) >&2 || \
+		{ echo "$(python) cannot make a virtual environment; install its venv module (Debian: python3-venv)" >&2; exit 1; }; \
+	echo "$$version" >$@

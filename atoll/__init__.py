@@ -1,0 +1,60 @@
+"""atoll runs one JAX function on many islands of accelerators, with the same answer as `jax.jit`.
+
+Names are loaded when they are first used: `import atoll` and `atoll --help` import neither jax nor anything heavy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atoll.compiler.compiled import Compiled, compile, load  # noqa: A004 (a fixed name)
+    from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
+    from atoll.compiler.job import Job
+    from atoll.compiler.plan import Plan
+    from atoll.compiler.report import Report
+    from atoll.compiler.topology import Topology, topology
+    from atoll.runtime.array import Array
+
+__all__ = [
+    "Array",
+    "AtollError",
+    "CompileError",
+    "Compiled",
+    "IslandLost",
+    "Job",
+    "Plan",
+    "PlanError",
+    "Report",
+    "Topology",
+    "TopologyError",
+    "compile",
+    "load",
+    "topology",
+]
+
+_MODULES = {
+    "Array": "runtime.array",
+    "AtollError": "compiler.errors",
+    "CompileError": "compiler.errors",
+    "Compiled": "compiler.compiled",
+    "IslandLost": "compiler.errors",
+    "Job": "compiler.job",
+    "Plan": "compiler.plan",
+    "PlanError": "compiler.errors",
+    "Report": "compiler.report",
+    "Topology": "compiler.topology",
+    "TopologyError": "compiler.errors",
+    "compile": "compiler.compiled",
+    "load": "compiler.compiled",
+    "topology": "compiler.topology",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'atoll' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"atoll.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,217 @@
+"""`atoll.compile` and what it returns."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+from atoll.compiler import guard
+from atoll.compiler.calling import Calling, Described, Flat, Traced
+from atoll.compiler.devices import meshes_of
+from atoll.compiler.emit import emit, signature_of_module
+from atoll.compiler.errors import CompileError, PlanError, UsageError
+from atoll.compiler.frontend import lower, signature_of, trace
+from atoll.compiler.ir_text import parse_text, print_module, to_bytecode
+from atoll.compiler.job import Argnums, Job
+from atoll.compiler.language import known_names, shown
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_manager import run_passes
+from atoll.compiler.plan import Plan
+from atoll.compiler.platforms import platform_of
+from atoll.compiler.program_text import program_text
+from atoll.compiler.report import Report
+from atoll.compiler.resume import phases_left, write_texts
+from atoll.compiler.saving import check_saveable, loaded_topology
+from atoll.compiler.signature import Signature
+from atoll.compiler.topology import Topology
+from atoll.compiler.topology import topology as read_topology
+from atoll.compiler.tracebacks import caller
+from atoll.runtime.array import Array
+from atoll.runtime.controller import Controller
+from atoll.runtime.program import Program
+
+log = logging.getLogger(__name__)
+
+
+def compile(  # noqa: A001 (a fixed name of the front door)
+    fn: Callable[..., Any] | Job,
+    *args: Any,  # noqa: ANN401 (any pytree)
+    topology: Topology | str,
+    plan: Plan = Plan(),  # noqa: B008 (frozen)
+    batch_argnums: Argnums = (),
+    donate_argnums: Argnums = (),
+    static_argnums: Argnums = (),
+    in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
+    out_shardings: Any = None,  # noqa: ANN401 (as above)
+) -> "Compiled":
+    """Compile a function, or a job, for the islands of a topology; what it returns is called like the function."""
+    if isinstance(fn, Job):
+        job = fn
+    else:
+        job = Job(
+            fn,
+            *args,
+            batch_argnums=batch_argnums,
+            donate_argnums=donate_argnums,
+            static_argnums=static_argnums,
+            in_shardings=in_shardings,
+            out_shardings=out_shardings,
+        )
+    islands = read_topology(topology) if isinstance(topology, str) else topology
+    check_plan(plan)
+    meshes_of(islands)  # before tracing starts jax's backend, after which no CPU device can be made
+    traced = trace(job, islands)
+    module, callbacks = lower(job, traced, platform_of(islands))
+    write_texts(module, islands, plan)
+    return compile_module(module, islands, (signature_of(job, traced), Traced(job, traced)), callbacks)
+
+
+def compile_module(
+    module: ir.Module,
+    islands: Topology,
+    given: tuple[Signature, Calling] | None = None,
+    callbacks: Sequence[Callable[..., Any]] = (),
+) -> "Compiled":
+    """Take a module, at any phase, to a program on the islands whose names it has.
+
+    given: how the program is called; for a module without a job it is called with flat arrays, those of `@main`.
+    callbacks: the Python functions that it calls while it runs.
+    """
+    dumps = {}
+    for phase, steps in phases_left(module):
+        began = time.monotonic()
+        run_passes(module, steps)
+        dumps[phase.name] = to_bytecode(module)
+        log.info("phase %s took %.1f s", phase.name, time.monotonic() - began)
+    signature = given[0] if given else signature_of_module(module)
+    program = emit(module, signature)
+    program = replace(program, report=Report.of(module, program).to_json())
+    return Compiled(program, islands, given[1] if given else _flat(program), dumps, callbacks)
+
+
+def load(path: str | Path, topology: Topology | str | None = None) -> "Compiled":
+    """A program that `save` wrote, on its islands; `topology` may name other devices for the same islands.
+
+    The classes of its results are imported by their names, so load files that you trust.
+    """
+    program = Program.load(path)
+    try:
+        calling = Described(program.trees) if program.trees else _flat(program)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise UsageError(f"{path} does not tell how it is called", remedy="save it again") from None
+    return Compiled(program, loaded_topology(program, topology, str(path)), calling, {})
+
+
+def load_flat(path: str | Path, topology: Topology | str | None = None) -> "Compiled":
+    """The same, but called with flat arrays, for callers who need not have the classes."""
+    program = Program.load(path)
+    return Compiled(program, loaded_topology(program, topology, str(path)), _flat(program), {})
+
+
+def _flat(program: Program) -> Flat:
+    return Flat([one.path for one in program.inputs], len(program.outputs))
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse what this version cannot do, rather than do something else."""
+    for name in ("microbatches", "replicas"):
+        if getattr(plan, name) not in ("auto", 1):
+            what = f"the plan asks for {name}={getattr(plan, name)}, and only {name}=1 can be compiled so far"
+            raise PlanError(what, caller(), f"leave {name} out")
+    if plan.schedule not in ("auto", "1f1b", "gpipe"):
+        what = f"the plan asks for schedule {plan.schedule}, and with one microbatch there is nothing to schedule"
+        raise PlanError(what, caller(), "leave the schedule out")
+
+
+# What `phases` calls the program, behind the phases of the IR.
+_PROGRAM = "program"
+
+
+class Compiled:
+    """A program on its islands. Calling it returns at once, with values that are still being computed."""
+
+    def __init__(
+        self,
+        program: Program,
+        topology: Topology,
+        calling: Calling,
+        dumps: Mapping[str, bytes],
+        callbacks: Sequence[Callable[..., Any]] = (),
+    ) -> None:
+        """dumps: the module at each phase that it went through."""
+        self.program = program
+        self.topology = topology
+        self.plan = Plan.parse(program.plan)
+        self._calling = calling
+        self._dumps = dumps
+        self._controller = Controller(program, meshes_of(topology), callbacks=callbacks)
+        began = time.monotonic()
+        guard.announce("compiling fragments")
+        log.info("compiling %d fragments for %d islands", len(program.codes), len(program.islands))
+        self._controller.compile()
+        log.info("%d fragments took %.1f s", len(program.codes), time.monotonic() - began)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that `ir` can show; of a program that was loaded only the last, the program itself."""
+        return (*self._dumps, _PROGRAM)
+
+    def ir(self, phase: str, debug_info: bool = False) -> str:
+        """The IR at a phase, or the program, as text."""
+        if phase == _PROGRAM:
+            return program_text(self.program, debug_info)
+        if phase not in self._dumps:
+            raise UsageError(f"there is no phase {shown(phase)}", remedy=known_names(phase, self.phases))
+        return print_module(parse_text(self._dumps[phase]), debug_info)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (any pytree)
+        if kwargs:
+            what = f"{self._calling.name} is called with keyword {next(iter(kwargs))}"
+            raise CompileError(what, caller(), "pass arguments by position: they are told apart by number")
+        leaves, tree = self._calling.flatten(args)
+        return jax.tree.unflatten(tree, self.call_flat(leaves))
+
+    def put(self, *args: Any) -> tuple[Any, ...]:  # noqa: ANN401 (any pytrees)
+        """The arguments on the islands where a step takes them, so that a call does not have to move them."""
+        leaves, _ = self._calling.flatten(args)
+        placed = iter(self._controller.put(leaves))
+        return tuple(
+            argument if number in self._calling.static_numbers else jax.tree.map(lambda _: next(placed), argument)
+            for number, argument in enumerate(args)
+        )
+
+    def call_flat(self, leaves: Sequence[Any]) -> list[Array]:
+        """The same for the leaves of the arguments; returns those of the result."""
+        try:
+            return self._controller.start(leaves)
+        except UsageError as error:
+            raise replace(error, where=error.where or caller()) from None
+
+    def report(self) -> Report:
+        """What was decided, and what it costs."""
+        return Report.from_json(self.program.report)
+
+    def stats(self) -> Any:  # noqa: ANN401 (see Controller)
+        """Counts of the last step that ended: tasks, messages, bytes per link, controller time, order."""
+        return self._controller.stats()
+
+    def save(self, path: str | Path) -> None:
+        """Write the program as one file, which `atoll.load` reads; your source need not be there."""
+        check_saveable(self.program)
+        replace(self.program, trees=self._calling.to_text()).save(path)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._controller.close()
+
+    def __enter__(self) -> "Compiled":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,102 @@
+"""Cuts a sequence into contiguous parts of even cost where little crosses. Pure arithmetic on lists."""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate, groupby
+from math import inf
+
+# How much more than the best possible bottleneck a part may cost for the sake of a smaller cut.
+SLACK = 1.15
+# How often the range between the two is halved in search of the most even cut among equally small ones.
+_HALVINGS = 5
+
+
+def contiguous_cut(costs: Sequence[float], crossing: Sequence[float], parts: int) -> list[int]:
+    """The positions at which to cut: a part begins at each of them; fewer if there are fewer places to cut.
+
+    crossing[i] is what crosses a cut before element i. Cuts are made where it has a local minimum. First the smallest
+    bottleneck T is found, then the smallest crossing with every part at most SLACK * T: both in one objective would
+    rather cut inside a block than leave the parts a little uneven.
+    """
+    places = _valleys(crossing)
+    parts = min(parts, len(places) + 1)
+    sums = [0, *accumulate(costs)]
+    totals = [sums[end] for end in (0, *places, len(costs))]
+    weights = [0, *(crossing[place] for place in places)]
+    even = _smallest_bottleneck(totals, parts)
+    return [places[end - 1] for end in _most_even(totals, weights, parts, even, SLACK * even)]
+
+
+def _valleys(crossing: Sequence[float]) -> list[int]:
+    """The places of every valley, all of a flat one; a cut before element 0 is none."""
+    runs = [list(run) for _, run in groupby(range(1, len(crossing)), key=lambda place: crossing[place])]
+    heights = [inf, *(crossing[run[0]] for run in runs), inf]
+    return [
+        place
+        for run, before, here, after in zip(runs, heights, heights[1:], heights[2:], strict=False)
+        if before > here < after
+        for place in run
+    ]
+
+
+def _most_even(totals: Sequence[float], weights: Sequence[float], parts: int, least: float, most: float) -> list[int]:
+    """The ends at which to cut so that what crosses is the least with parts of at most `most`, and no part costs much
+    more than that takes: the bound is halved towards `least` as long as nothing more crosses."""
+    best = _smallest_crossing(totals, weights, parts, most)
+    even = _smallest_crossing(totals, weights, parts, least)
+    if _sum(even, weights) == _sum(best, weights):
+        return even
+    for _ in range(_HALVINGS):
+        middle = (least + most) / 2
+        found = _smallest_crossing(totals, weights, parts, middle)
+        if _sum(found, weights) == _sum(best, weights):
+            best, most = found, middle
+        else:
+            least = middle
+    return best
+
+
+def _sum(ends: Sequence[int], weights: Sequence[float]) -> float:
+    return sum(weights[end] for end in ends)
+
+
+def _smallest_bottleneck(totals: Sequence[float], parts: int) -> float:
+    """The least that the costliest part can cost. totals[i] is the cost in front of end i; no part is empty."""
+    best = [inf if end == 0 else totals[end] for end in range(len(totals))]  # up to each end, in one part
+    for part in range(1, parts):
+        following, start = [inf] * len(totals), part
+        for end in range(part + 1, len(totals)):
+            # The further the last part begins, the less it costs and the more those before it do.
+            while start + 1 < end and best[start] < totals[end] - totals[start]:
+                start += 1
+            options = [one for one in (start - 1, start) if one >= part]
+            following[end] = min(max(best[one], totals[end] - totals[one]) for one in options)
+        best = following
+    return best[-1]
+
+
+def _smallest_crossing(totals: Sequence[float], weights: Sequence[float], parts: int, most: float) -> list[int]:
+    """The ends at which to cut so that no part costs more than `most` and what crosses is the least in sum."""
+    best: list[float] = [inf if end == 0 or totals[end] > most else 0 for end in range(len(totals))]
+    choices: list[list[int]] = []
+    for _ in range(1, parts):
+        following, choice = [inf] * len(totals), [0] * len(totals)
+        window: deque[int] = deque()  # starts of the last part, the best first, then those that may be best later
+        for end in range(1, len(totals)):
+            start = end - 1
+            if best[start] < inf:
+                while window and best[window[-1]] + weights[window[-1]] > best[start] + weights[start]:
+                    window.pop()
+                window.append(start)
+            while window and totals[end] - totals[window[0]] > most:
+                window.popleft()
+            if window:
+                choice[end] = window[0]
+                following[end] = best[window[0]] + weights[window[0]]
+        best = following
+        choices.append(choice)
+    cuts, end = [], len(totals) - 1
+    for choice in reversed(choices):
+        end = choice[end]
+        cuts.append(end)
+    return cuts[::-1]

@@ -1,0 +1,63 @@
+"""The devices of a topology's islands on this machine."""
+
+import itertools
+import os
+import re
+
+import jax
+import numpy
+from atoll.compiler.errors import TopologyError
+from atoll.compiler.island import Island
+from atoll.compiler.mlir import backends_are_up
+from atoll.compiler.topology import Topology
+
+_PLATFORMS = {"cpu": "cpu", "gpu": "gpu"}  # every other kind is a TPU generation
+
+
+def meshes_of(topology: Topology) -> dict[str, jax.sharding.Mesh]:
+    """A mesh for each island: those the topology was made from, or the machine's devices in order."""
+    reserve_cpu_devices(topology)
+    if topology.meshes is not None:
+        return {island.name: mesh for island, mesh in zip(topology.islands, topology.meshes, strict=True)}
+    meshes = {}
+    for platform in dict.fromkeys(map(_platform, topology.islands)):
+        islands = [island for island in topology.islands if _platform(island) == platform]
+        devices = iter(_devices(platform, sum(island.size for island in islands)))
+        for island in islands:
+            own = numpy.array(list(itertools.islice(devices, island.size)))
+            shape = [axis.size for axis in island.axes]
+            meshes[island.name] = jax.sharding.Mesh(own.reshape(shape), [axis.name for axis in island.axes])
+    return meshes
+
+
+def reserve_cpu_devices(topology: Topology) -> None:
+    """See to it that jax will have the CPU devices of the topology, while that can be done."""
+    count = sum(island.size for island in topology.islands if _platform(island) == "cpu")
+    if topology.meshes is None and not backends_are_up() and _cpu_devices_to_come() < count:
+        jax.config.update("jax_num_cpu_devices", count)  # type: ignore[no-untyped-call] # jax's
+
+
+def _cpu_devices_to_come() -> int:
+    """How many CPU devices jax will make; its own setting goes before XLA's."""
+    configured: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined] # jax's
+    flag = re.search(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    return configured if configured >= 0 or flag is None else int(flag[1])
+
+
+def _platform(island: Island) -> str:
+    return _PLATFORMS.get(island.kind, "tpu")
+
+
+def _devices(platform: str, count: int) -> list[jax.Device]:
+    """The first devices of a platform."""
+    try:
+        devices: list[jax.Device] = jax.devices(platform)
+    except RuntimeError:
+        devices = []
+    if len(devices) < count:
+        what = f"the topology needs {count} {platform} devices, and there are {len(devices)}"
+        remedy = "write a smaller topology"
+        if platform == "cpu":
+            remedy = f'put jax.config.update("jax_num_cpu_devices", {count}) before jax is first used'
+        raise TopologyError(what, remedy=remedy)
+    return devices[:count]

@@ -1,0 +1,34 @@
+"""The entry function of a module, and the attributes of ours that its arguments and results carry."""
+
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.functions import functions_in
+from atoll.compiler.mlir import func, ir
+
+# The pytree path, in the user's words: `state['params']['w']`, `result[0]`.
+PATH = "atoll.path"
+# On an argument with the batch on axis 0.
+BATCH = "atoll.batch"
+# On an argument whose buffers the caller gives away.
+DONATED = "atoll.donated"
+# On the module: the phase that its verifier vouched for, and the texts it was compiled with.
+PHASE = "atoll.phase"
+TOPOLOGY = "atoll.topology"
+PLAN = "atoll.plan"
+
+
+def entry_function(module: ir.Module) -> func.FuncOp:
+    """`@main`, with exactly one block, or an error at the module."""
+    main = functions_in(module).get("main")
+    if main is None:
+        raise refuse(module.operation.location, "the module has no function @main", "name the entry function @main")
+    if len(list(main.regions[0].blocks)) != 1:
+        raise refuse(main.location, "@main must have one block", "use structured control flow")
+    return main
+
+
+def text_attribute(attributes: ir.OpAttributeMap | ir.DictAttr, name: str) -> str | None:
+    """A string attribute's value, or None if it is absent or no string."""
+    if name not in attributes:
+        return None
+    value = attributes[name]
+    return value.value_bytes.decode(errors="replace") if isinstance(value, ir.StringAttr) else None

@@ -1,0 +1,43 @@
+"""Where arguments live."""
+
+from collections.abc import Mapping, Sequence
+
+from atoll.compiler.entry import DONATED, PATH, entry_function, text_attribute
+from atoll.compiler.functions import argument_attributes, result_attributes, type_of
+from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.mlir import ir
+from atoll.compiler.scope_patterns import path_components
+
+
+def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
+    """The donated arguments and the results that replace them, by number: the same path behind the first key or two,
+    and the same type. A training loop feeds the one back as the other."""
+    main = entry_function(module)
+    inputs, outputs = list(type_of(main).inputs), list(type_of(main).results)  # once: each access makes them all
+    results: dict[tuple[str, ...], int] = {}
+    for number, attributes in enumerate(result_attributes(main)):
+        path = path_components(text_attribute(attributes, PATH) or "")
+        for start in (1, 2):  # `result['w']`, `result[0]['w']`
+            results.setdefault(path[start:], number)
+    replaced: dict[int, int] = {}  # result -> argument; a result replaces one
+    for number, attributes in enumerate(argument_attributes(main)):
+        result = results.get(path_components(text_attribute(attributes, PATH) or "")[1:])
+        if DONATED in attributes and result is not None and inputs[number] == outputs[result]:
+            replaced.setdefault(result, number)
+    return [(number, result) for result, number in replaced.items()]
+
+
+def homes_of(
+    module: ir.Module, graph: Graph, users: Mapping[int, Sequence[int]], producers: Mapping[int, int]
+) -> list[int]:
+    """The island of each argument: the one whose result replaces it, if it is used there, else the first that uses it.
+
+    users: the islands that take a value; producers: the island that makes it.
+    """
+    makes = {argument: producers.get(graph.returned[result]) for argument, result in replaced_arguments(module)}
+    homes = []
+    for argument in range(graph.producer.count(ARGUMENT)):
+        islands = users.get(argument, (0,))  # only returned: anywhere
+        maker = makes.get(argument)
+        homes.append(maker if maker is not None and maker in islands else islands[0])
+    return homes

@@ -1,0 +1,100 @@
+"""What is to be compiled: a function with its example arguments."""
+
+import inspect
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from atoll.compiler.errors import CompileError
+from atoll.compiler.tracebacks import caller
+
+Argnums = int | Iterable[int]
+
+
+class Job:
+    """A function, its example arguments, and what is known about them.
+
+    args: arrays, `jax.ShapeDtypeStruct`s or Python scalars, in any pytrees; static arguments as they are.
+    batch_argnums: arguments whose every leaf has the batch on axis 0.
+    donate_argnums: arguments whose buffers the step may reuse, as in `jax.jit`.
+    static_argnums: arguments that are compiled in, as in `jax.jit`.
+    in_shardings, out_shardings: pytree prefixes of `PartitionSpec` over the axes of the islands' meshes, as in
+        `jax.jit`; what has none is replicated on its island.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *args: Any,  # noqa: ANN401 (any pytree)
+        batch_argnums: Argnums = (),
+        donate_argnums: Argnums = (),
+        static_argnums: Argnums = (),
+        in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
+        out_shardings: Any = None,  # noqa: ANN401 (as above)
+    ) -> None:
+        self.where = caller()
+        if not callable(fn):
+            raise CompileError(
+                f"a job needs a function, not {type(fn).__name__}", self.where, "pass the function first"
+            )
+        self.fn = fn
+        self.args = args
+        self.in_shardings = in_shardings
+        self.out_shardings = out_shardings
+        self.static_argnums = self._argnums("static_argnums", static_argnums)
+        self.batch_argnums = self._argnums("batch_argnums", batch_argnums)
+        self.donate_argnums = self._argnums("donate_argnums", donate_argnums)
+        self._check_not_static("batch_argnums", self.batch_argnums)
+        self._check_not_static("donate_argnums", self.donate_argnums)
+        self._check_static_are_hashable()
+
+    @property
+    def name(self) -> str:
+        """The function's name, for messages."""
+        return getattr(self.fn, "__name__", type(self.fn).__name__)
+
+    def argument_names(self) -> list[str]:
+        """What the function calls its arguments: `state`, `batch`, `rest[0]`."""
+        return list(self._argument_names())
+
+    def _argument_names(self) -> Iterator[str]:
+        try:
+            parameters = list(inspect.signature(self.fn).parameters.values())
+        except (ValueError, TypeError):  # builtins have none
+            parameters = []
+        positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
+        for index in range(len(self.args)):
+            beyond = index - len(positional)
+            yield positional[index].name if beyond < 0 else f"{rest}[{beyond}]"
+
+    def _argnums(self, name: str, value: Argnums) -> tuple[int, ...]:
+        """The argument numbers as a tuple without negative ones, each known to exist."""
+        numbers = value if isinstance(value, Iterable) else [value]
+        try:
+            indices = [operator.index(number) for number in numbers]
+        except TypeError:
+            what = f"{name} must be argument numbers, not {value!r}"
+            raise CompileError(what, self.where, "write a whole number or a tuple of them") from None
+        count = len(self.args)
+        for index in indices:
+            if not -count <= index < count:
+                what = f"{name} has {index}, but {self.name} is given {count} arguments"
+                raise CompileError(what, self.where, "arguments are numbered from 0")
+        return tuple(sorted({index % count for index in indices}))
+
+    def _check_not_static(self, name: str, numbers: tuple[int, ...]) -> None:
+        both = sorted(set(numbers) & set(self.static_argnums))
+        if both:
+            what = f"argument {both[0]} is in static_argnums and in {name}"
+            raise CompileError(what, self.where, "a static argument is compiled in; take it out of one of them")
+
+    def _check_static_are_hashable(self) -> None:
+        for index in self.static_argnums:
+            try:
+                hash(self.args[index])
+            except TypeError:
+                what = f"static argument {index} is a {type(self.args[index]).__name__}, which has no hash"
+                raise CompileError(
+                    what, self.where, "make it hashable, such as a tuple or a frozen dataclass"
+                ) from None

@@ -1,0 +1,102 @@
+"""The one door to jaxlib's MLIR and to private names of jax.
+
+Everything else imports from here, so that a new release of jax breaks this file or nothing.
+`tests/compiler/test_mlir.py` lists the names that are needed. Importing this file does not import jax.
+"""
+
+import functools
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# What `import jax` does too, and what has to be done before the library is loaded: only warnings on standard error.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+from jaxlib.mlir import ir
+from jaxlib.mlir._mlir_libs import _jax_mlir_ext
+from jaxlib.mlir.dialects import chlo, func, mpmd, sdy, stablehlo
+from jaxlib.mlir.passmanager import ExternalPass, PassManager
+
+__all__ = [
+    "ExternalPass",
+    "PassManager",
+    "chlo",
+    "func",
+    "hide_own_frames",
+    "ir",
+    "mpmd",
+    "native_stderr",
+    "new_context",
+    "sdy",
+    "stablehlo",
+]
+
+
+def new_context() -> ir.Context:
+    """A context with every dialect an atoll module may hold, and with the native passes registered.
+
+    One thread: native passes that ran on several would report errors through Python from threads that wait for
+    the interpreter, and the order of diagnostics would change from run to run.
+    """
+    context = ir.Context()
+    registry = ir.DialectRegistry()
+    _jax_mlir_ext.register_dialects(registry)
+    context.append_dialect_registry(registry)
+    context.load_all_available_dialects()
+    for dialect in (stablehlo, chlo, sdy, mpmd):
+        dialect.register_dialect(context)
+    _register_native_passes()
+    context.enable_multithreading(False)
+    return context
+
+
+@functools.cache
+def _register_native_passes() -> None:
+    """`stablehlo-*` and `vhlo-*`; importing the bindings has registered the rest. A second call would abort."""
+    stablehlo.register_stablehlo_passes()
+
+
+@contextmanager
+def native_stderr() -> Iterator[Callable[[], str]]:
+    """Collect what native code writes to standard error: MLIR's option parser tells there why it fails."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+
+        def told() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        try:
+            yield told
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+@functools.cache
+def hide_own_frames() -> None:
+    """Keep atoll's own frames out of the locations that jax writes: the outermost frame is then the user's."""
+    from jax._src import source_info_util
+
+    package = Path(__file__).resolve().parent.parent
+    # The front door is beside the other folders in the repository, and above them where atoll is installed.
+    for own in ("compiler/", "passes/", "runtime/", "atoll/", "__init__.py", "__main__.py"):
+        source_info_util.register_exclusion(f"{package}/{own}")
+
+
+def host_callbacks(lowered: Any) -> tuple[Callable[..., Any], ...]:  # noqa: ANN401 (a `jax.stages.Lowered`)
+    """The Python functions that a lowered function calls while it runs, by the numbers that its calls have."""
+    return tuple(lowered._lowering.compile_args["host_callbacks"])
+
+
+def backends_are_up() -> bool:
+    """Whether jax has looked for its devices, after which their number is settled."""
+    from jax._src import xla_bridge
+
+    return xla_bridge.backends_are_initialized()

@@ -1,0 +1,94 @@
+"""The one ordered pipeline: which passes lead to which phase, and why each stands where it stands."""
+
+from dataclasses import dataclass
+
+from atoll.compiler.errors import UsageError
+from atoll.compiler.language import known_names, shown
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A state of the IR that a verifier vouches for.
+
+    name: what is true once it is reached, as in `atoll dump --phase stablehlo`.
+    made_by: the folder under `passes/` that leads to it; in a pass pipeline it stands for all of `passes`.
+    """
+
+    name: str
+    made_by: str
+    passes: tuple[str, ...]
+    needs_topology: bool = True
+
+
+PHASES = (
+    Phase(
+        name="stablehlo",
+        made_by="normalize",
+        needs_topology=False,
+        passes=(
+            # A composite names a function as a call does; made a call, it is inlined like one.
+            "stablehlo-legalize-composite-to-call",
+            # Next, so that every later pass sees one function and whole name stacks.
+            "inline-calls",
+            # What it removes stands in callees as well; in @main it is met once.
+            "drop-empty-shardings",
+            # A callee computes what only some of its callers use. Not `canonicalize` or `cse`: they share values,
+            # and what two stages share would have to be sent from one to the other.
+            "trivial-dce",
+            # The callees are gone from every call, so their bodies keep nothing alive.
+            "symbol-dce",
+            # After all of the above, since each of them takes uses away.
+            "drop-dead-arguments",
+            # Last in its phase: later passes rely on what it checks.
+            "verify-stablehlo",
+        ),
+    ),
+    Phase(
+        name="staged",
+        made_by="stage",
+        passes=(
+            # What the user says comes first; everything else is arranged around it.
+            "seed-stages",
+            # Only where the user names no scopes.
+            "cut-automatically",
+            # Once the forward part is fixed, the rest goes where it causes the least traffic.
+            "spread-stages",
+            # Needs every stage, and decides from it which fragment computes what.
+            "order-sweeps",
+            # Last of the rewrites: a copy belongs to one fragment, so these have to be known.
+            "copy-cheap-operations",
+            "verify-staged",
+        ),
+    ),
+    Phase(
+        name="placed",
+        made_by="place",
+        passes=(
+            # How values are divided within an island follows from what the user asked for, through the whole
+            # program: the pieces that it is cut into could not tell. Edges first, so that it passes through loops.
+            "sdy-add-data-flow-edges",
+            "sdy-aggressive-propagate",
+            "sdy-sink-data-flow-edges",
+            "make-fragments",
+            "verify-placed",
+        ),
+    ),
+    Phase(
+        name="scheduled",
+        made_by="schedule",
+        passes=(
+            # First as functions, each by itself; which of them are equal is then a question about functions.
+            "outline-fragments",
+            "share-fragments",
+            "verify-scheduled",
+        ),
+    ),
+)
+
+
+def phase_named(name: str) -> Phase:
+    """The phase of that name, or an error that lists those there are."""
+    found = next((phase for phase in PHASES if phase.name == name), None)
+    if found is None:
+        raise UsageError(f"there is no phase {shown(name)}", remedy=known_names(name, [phase.name for phase in PHASES]))
+    return found

@@ -1,0 +1,202 @@
+"""The plan: how a program is cut over the islands."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from atoll.compiler.errors import PlanError
+from atoll.compiler.language import Language, Place, Reader, known_names, shown
+from atoll.compiler.quantities import whole_number
+from atoll.compiler.stage_text import Pattern, StageText
+from lark import Token, v_args
+from lark.tree import Meta
+
+AUTO = "auto"
+
+# Each schedule, and whether it takes a number of chunks: the stages that every island has.
+SCHEDULES = {
+    "gpipe": False,
+    "1f1b": False,
+    "interleaved-1f1b": True,
+    "looped-bfs": True,
+    "zb-h1": False,
+    "zb-h2": False,
+    "zb-v": False,
+    "interleaved-zb": True,
+    "v-half": False,
+    "v-min": False,
+    "dualpipe-v": False,
+}
+
+_SCHEDULE = re.compile(r"\s*([^\s()]+)\s*(?:\(\s*([0-9]{1,9})\s*\)\s*)?")
+
+_LANGUAGE = Language(
+    name="plan text",
+    grammar=Path(__file__).with_name("plan.lark"),
+    error=PlanError,
+    terminals={"WORD": "a word", "INT": "a whole number", "STRING": "a string in double quotes"},
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a program is cut; what is `auto` is decided for the user.
+
+    stages: their number, or a stage text.
+    microbatches: how many a replica runs in a step.
+    schedule: the name of a schedule, with chunks in parentheses where it takes them.
+    replicas: how many copies of the pipeline there are.
+    placement: scope patterns and the islands that they go to, instead of stages.
+    """
+
+    stages: int | str = AUTO
+    microbatches: int | str = AUTO
+    schedule: str = AUTO
+    replicas: int | str = AUTO
+    placement: Mapping[str, str] | None = field(default=None, hash=False)  # a dict; equal plans still hash alike
+
+    def __post_init__(self) -> None:
+        # Each field is kept in its one spelling, so that plans which mean the same are equal.
+        self._keep("stages", _stages(self.stages))
+        self._keep("microbatches", _count("microbatches", self.microbatches))
+        self._keep("schedule", _schedule(self.schedule))
+        self._keep("replicas", _count("replicas", self.replicas))
+        if self.placement is None:
+            return
+        self._keep("placement", _placement(self.placement))
+        if self.stages != AUTO:
+            raise PlanError("stages and placement are both given", remedy="a placement stands instead of stages")
+
+    def _keep(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @classmethod
+    def parse(cls, text: str) -> "Plan":
+        """Returns the plan that a text writes. Fields that are missing have their default."""
+        parsed: Plan = _Reader(_LANGUAGE.source(text)).read()
+        return parsed
+
+    def __str__(self) -> str:
+        """Returns a text that parses to an equal plan."""
+        stages = json.dumps(self.stages) if isinstance(self.stages, str) and self.stages != AUTO else self.stages
+        fields = [
+            f"stages={stages}",
+            f"microbatches={self.microbatches}",
+            f"schedule={self.schedule}",
+            f"replicas={self.replicas}",
+        ]
+        if self.placement is not None:
+            fields.append(f"placement={json.dumps(dict(self.placement))}")
+        return ", ".join(fields)
+
+
+def _count(name: str, value: object) -> int | str:
+    if isinstance(value, str):
+        if value != AUTO:
+            _wrong_type(name, value, "a whole number or auto")
+        return AUTO
+    return whole_number(name, value, PlanError)
+
+
+def _stages(value: object) -> int | str:
+    if not isinstance(value, str):
+        return whole_number("stages", value, PlanError)
+    return AUTO if value == AUTO else str(StageText.parse(value))
+
+
+def _schedule(value: object) -> str:
+    if not isinstance(value, str):
+        _wrong_type("schedule", value, "the name of a schedule or auto")
+    match = _SCHEDULE.fullmatch(value)
+    name = match[1].lower() if match else value
+    if match and name == AUTO and match[2] is None:
+        return AUTO
+    if match is None or name not in SCHEDULES:
+        raise PlanError(f"unknown schedule {shown(value)}", remedy=known_names(name, SCHEDULES))
+    if match[2] is None:
+        return name
+    if not SCHEDULES[name]:
+        takers = ", ".join(known for known, takes in SCHEDULES.items() if takes)
+        raise PlanError(f"schedule {name} takes no chunks", remedy=f"those that do are {takers}")
+    return f"{name}({whole_number('the number of chunks', int(match[2]), PlanError)})"
+
+
+def _placement(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        _wrong_type("placement", value, "a dict from scope patterns to islands")
+    if not value:
+        raise PlanError("the placement is empty", remedy="leave it out, or name an island for a scope pattern")
+    islands: dict[str, str] = {}
+    for scope, island in value.items():
+        if not isinstance(island, str) or not island:
+            raise PlanError(f"{shown(scope)} is placed on {shown(island)}", remedy="write the name of an island")
+        pattern = str(Pattern.parse(scope))
+        if pattern in islands:
+            raise PlanError(f"the pattern {shown(pattern)} is placed twice", remedy="place each scope on one island")
+        islands[pattern] = island
+    return islands
+
+
+def _wrong_type(name: str, value: object, wanted: str) -> NoReturn:
+    found = shown(value) if isinstance(value, str) else type(value).__name__
+    raise PlanError(f"{name} takes {wanted}, not {found}")
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A field's value as written, and where it begins."""
+
+    place: Place
+    value: object
+    is_word: bool = False
+
+
+@v_args(inline=True)
+class _Reader(Reader):
+    def start(self, *fields: tuple[Token, _Value] | None) -> Plan:
+        values: dict[str, Any] = {}
+        for name, given in filter(None, fields):  # lark gives None for an empty text
+            if name in values:
+                raise self.at(name).fault(f"{name} is there twice", "write each field once")
+            # A plan of this field alone: its constructor is the one that judges values.
+            with given.place.blamed():
+                Plan(**{name: given.value})  # type: ignore[arg-type] # the type is what is judged
+            values[str(name)] = given.value
+        with self.at(0).blamed():
+            return Plan(**values)
+
+    def field(self, name: Token, given: _Value) -> tuple[Token, _Value]:
+        known = [known.name for known in dataclasses.fields(Plan)]
+        if name not in known:
+            raise self.at(name).fault(f"a plan has no field {shown(name)}", known_names(name, known))
+        # Without this a misspelt `auto` would be the name of a scope.
+        if name == "stages" and given.is_word and given.value != AUTO:
+            what = f"stages takes a whole number, auto or a stage text, not {shown(given.value)}"
+            raise given.place.fault(what, "write a stage text in double quotes")
+        return name, given
+
+    def number(self, token: Token) -> _Value:
+        return _Value(self.at(token), self.whole(token))
+
+    def quoted(self, token: Token) -> _Value:
+        return _Value(self.at(token), self.string(token))
+
+    def word(self, word: Token, chunks: Token | None) -> _Value:
+        value = str(word) if chunks is None else f"{word}({self.whole(chunks)})"
+        return _Value(self.at(word), value, is_word=True)
+
+    @v_args(inline=True, meta=True)
+    def mapping(self, meta: Meta, *pairs: tuple[Place, str, str] | None) -> _Value:
+        mapping: dict[str, str] = {}
+        for place, scope, island in filter(None, pairs):  # lark gives None for {}
+            if scope in mapping:
+                raise place.fault(f"the pattern {shown(scope)} is placed twice", "place each scope on one island")
+            mapping[scope] = island
+        return _Value(self.at(meta), mapping)
+
+    def pair(self, scope: Token, island: Token) -> tuple[Place, str, str]:
+        return self.at(scope), self.string(scope), self.string(island)

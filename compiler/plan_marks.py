@@ -1,0 +1,104 @@
+"""What the passes read and write on a module beside the marks of `entry`: plan, topology, stages and sweeps.
+
+A *sweep* is one walk over the stages: sweep 0 goes forward from stage 0, sweep 1 backward to it, sweep 2 forward
+again, and so on. A fragment is what one stage computes in one sweep, and its *slot* counts these in order. A value
+flows to its own slot or to a later one, so fragments cannot wait for each other in a circle.
+"""
+
+from collections.abc import Sequence
+
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.entry import PLAN, TOPOLOGY, text_attribute
+from atoll.compiler.graph import Graph
+from atoll.compiler.mlir import ir
+from atoll.compiler.plan import AUTO, Plan
+from atoll.compiler.stage_text import StageText
+from atoll.compiler.topology import Topology
+
+STAGE = "atoll.stage"
+SWEEP = "atoll.sweep"
+# On the module: how many stages there are.
+STAGES = "atoll.stages"
+# On the module: the bytes that cross between stages, and how few any other choice could have had.
+TRAFFIC = "atoll.traffic"
+TRAFFIC_BOUND = "atoll.traffic_at_least"
+
+
+def plan_of(module: ir.Module) -> Plan:
+    """The module's plan; without one every part is `auto`."""
+    text = text_attribute(module.operation.attributes, PLAN)
+    return Plan() if text is None else Plan.parse(text)
+
+
+def topology_of(module: ir.Module) -> Topology:
+    """The module's topology, which every phase behind `stablehlo` needs."""
+    text = text_attribute(module.operation.attributes, TOPOLOGY)
+    if text is None:
+        raise refuse(module.operation.location, "the module has no topology", 'give one: --topology "2 x cpu[4]"')
+    return Topology.parse(text)
+
+
+def stage_count(module: ir.Module) -> int:
+    """How many stages the plan asks for."""
+    plan = plan_of(module)
+    if plan.placement is not None:
+        return len(topology_of(module).islands)
+    if isinstance(plan.stages, int):
+        return plan.stages
+    if plan.stages != AUTO:
+        return len(StageText.parse(plan.stages).stages)
+    replicas = plan.replicas if isinstance(plan.replicas, int) else 1
+    return max(1, len(topology_of(module).islands) // replicas)
+
+
+def island_of_stage(topology: Topology, stage: int) -> int:
+    """The island that a stage lives on: stages go round the islands, so that several may share one."""
+    return stage % len(topology.islands)
+
+
+def stages_of(module: ir.Module) -> int:
+    """How many stages the module has, as `seed-stages` has noted."""
+    count = _integer_attribute(module.operation, STAGES)
+    if count is None:
+        raise refuse(module.operation.location, f"the module has no {STAGES}", "run the passes of phase stage")
+    if count < 1:
+        raise refuse(module.operation.location, f"{STAGES} is {count}", "there is at least one stage")
+    return count
+
+
+def read_marks(graph: Graph, name: str) -> list[int | None]:
+    """The value of an integer attribute on each operation, None where it is absent."""
+    return [_integer_attribute(operation.operation, name) for operation in graph.operations]
+
+
+def _integer_attribute(operation: ir.Operation, name: str) -> int | None:
+    """The attribute's value, None if it is absent; people edit dumps, so it may be anything."""
+    attributes = operation.attributes
+    if name not in attributes:
+        return None
+    attribute = attributes[name]
+    if not isinstance(attribute, ir.IntegerAttr):
+        raise refuse(operation.location, f"{name} is {attribute}, which is no integer", f"write {name} = 0 : i32")
+    return attribute.value
+
+
+def write_marks(graph: Graph, name: str, marks: Sequence[int | None]) -> None:
+    """Set an integer attribute on each operation that has a value for it."""
+    for operation, mark in zip(graph.operations, marks, strict=True):
+        if mark is not None:
+            operation.operation.attributes[name] = integer(mark)
+
+
+def integer(value: int, bits: int = 32) -> ir.IntegerAttr:
+    return ir.IntegerAttr.get(ir.IntegerType.get_signless(bits), value)
+
+
+def slot(stage: int, sweep: int, stages: int) -> int:
+    """The number of a stage's fragment of a sweep, in an order in which values flow only onwards."""
+    return sweep * stages + (stage if sweep % 2 == 0 else stages - 1 - stage)
+
+
+def sweep_from(stage: int, least_slot: int, stages: int) -> int:
+    """The first sweep in which a stage's slot is at least `least_slot`."""
+    sweep = max(0, least_slot // stages)
+    return sweep if slot(stage, sweep, stages) >= least_slot else sweep + 1

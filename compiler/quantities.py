@@ -1,0 +1,60 @@
+"""Counts, and amounts with units, all exact."""
+
+import operator
+from collections.abc import Mapping
+from fractions import Fraction
+
+from atoll.compiler.errors import AtollError
+
+LARGEST = 2**63 - 1  # what the program file and StableHLO can hold
+
+_BYTES = {
+    "B": 1,
+    "kB": 10**3,
+    "KiB": 2**10,
+    "MB": 10**6,
+    "MiB": 2**20,
+    "GB": 10**9,
+    "GiB": 2**30,
+    "TB": 10**12,
+    "TiB": 2**40,
+}
+
+MEMORY: Mapping[str, int] = _BYTES
+BANDWIDTH: Mapping[str, int] = {f"{unit}/s": size for unit, size in _BYTES.items()}
+LATENCY: Mapping[str, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+
+Units = Mapping[str, int]  # from the unit's name to its size in the smallest, which comes first
+
+
+def whole_number(what: str, value: object, error: type[AtollError], least: int = 1, most: int = LARGEST) -> int:
+    """Returns the value as an int, numpy's included, or raises the error if it is none or out of bounds."""
+    # True is an int to Python, but nobody means one by it.
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise error(f"{what} must be a whole number, not {type(value).__name__}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type] # an array has __index__ and may still refuse
+    except TypeError:
+        raise error(f"{what} must be a whole number, not {type(value).__name__}") from None
+    if number < least:
+        raise error(f"{what} is too small", remedy=f"it must be at least {least}")
+    if number > most:
+        raise error(f"{what} is too large", remedy=f"it must be at most {most}")
+    return number
+
+
+def exact_amount(number: str, unit: str, units: Units) -> int:
+    """Returns the amount in the smallest unit; ValueError if it is not a whole number of those.
+
+    The unit must be one of the units, and the number digits with or without a point.
+    """
+    amount = Fraction(number) * units[unit]
+    if amount.denominator != 1:
+        raise ValueError(f"{number} {unit} is not a whole number of {next(iter(units))}")
+    return amount.numerator
+
+
+def amount_text(amount: int, units: Units) -> str:
+    """Returns the amount in the largest unit that needs no fraction."""
+    unit = max((name for name in units if amount % units[name] == 0), key=lambda name: units[name])
+    return f"{amount // units[unit]} {unit}"

@@ -1,0 +1,47 @@
+"""What a saved program has to fulfil: that it needs nothing of this process, and that its islands are there."""
+
+from atoll.compiler.errors import CompileError, TopologyError
+from atoll.compiler.functions import operations_in
+from atoll.compiler.ir_text import parse_text
+from atoll.compiler.locations import place
+from atoll.compiler.mlir import ir, stablehlo
+from atoll.compiler.platforms import platform_of
+from atoll.compiler.topology import Topology
+from atoll.compiler.topology import topology as read_topology
+from atoll.runtime.program import Program
+
+
+def check_saveable(program: Program) -> None:
+    """CompileError, at the user's line, if the program calls back into Python."""
+    for code in program.codes:
+        module = parse_text(code.module)
+        for call in operations_in(module.operation, stablehlo.CustomCallOp):
+            target = ir.StringAttr(call.attributes["call_target_name"]).value
+            if "python" in target and "callback" in target:
+                what = "this calls back into Python, so the program cannot be saved"
+                raise CompileError(what, place(call.location) or code.where, "take the callback out, or do not save")
+
+
+def loaded_topology(program: Program, topology: Topology | str | None, path: str) -> Topology:
+    """The topology that a loaded program is to run on: its own, or one with the same islands."""
+    own = read_topology(program.topology)
+    if topology is None:
+        return own
+    other = read_topology(topology) if isinstance(topology, str) else topology
+    if told := difference_of_islands(own, other):
+        what = f"{path} was compiled for other islands: {told}"
+        raise TopologyError(what, remedy="leave the topology out, name the same islands, or compile again")
+    return other
+
+
+def difference_of_islands(own: Topology, other: Topology) -> str:
+    """How the islands differ, in a sentence; how they are linked is no matter."""
+    names, others = ([island.name for island in one.islands] for one in (own, other))
+    if names != others:
+        return f"it has {', '.join(names)}, the topology {', '.join(others)}"
+    for mine, theirs in zip(own.islands, other.islands, strict=True):
+        if mine.axes != theirs.axes:
+            return f"{mine.name} is {mine.device_text} in the program and {theirs.device_text} in the topology"
+    if platform_of(own) != platform_of(other):
+        return f"it is for {platform_of(own)}, and the topology is of {platform_of(other)}"
+    return ""

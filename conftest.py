@@ -1,0 +1,102 @@
+"""Gives tests eight CPU devices, and makes tests of the documents.
+
+Every `python` and `console` block of README.md and docs/ is run. The blocks of one document share a namespace and a
+temporary folder, in which the repository's files are linked.
+
+In a `console` block a line `$ command`, which lines `> more` continue, is run by bash. The lines below are what it
+prints, on either stream, with `...` for any text; if there are none, anything may be printed. The command must exit
+with 1 if an `error:` is shown, and with 0 otherwise.
+"""
+
+import doctest
+import itertools
+import os
+import re
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+# For tests with several islands; read when jax starts its backend, which is when a first test needs devices.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+_ROOT = Path(__file__).resolve().parent
+_TIME_LIMIT = 120  # seconds that a command may take
+
+# What is run instead of a command that begins so, as it would change the environment that the tests run in.
+# `make test` would even run these very tests, and so on without end.
+_DRY = {
+    "make ": "make --dry-run ",
+    "pip install ": "pip install --quiet --dry-run --no-deps --no-index --no-build-isolation ",
+}
+
+
+def commands(block: str) -> Iterator[tuple[str, str]]:
+    """The commands of a `console` block, each with the output that is shown below it."""
+    if not block.startswith("$ "):
+        raise ValueError("a console block begins with `$ `")
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        first, *rest = part.splitlines()
+        more = list(itertools.takewhile(lambda line: line.startswith(">"), rest))
+        command = [first, *(line.removeprefix(">").removeprefix(" ") for line in more)]
+        yield "\n".join(command), "".join(f"{line}\n" for line in rest[len(more) :])
+
+
+def fault_of(command: str, shown: str, folder: Path) -> str | None:
+    """What is wrong with a command and the output that is shown for it; None if they are right."""
+    dry = next((text for text in _DRY if command.startswith(text)), "")
+    ran = subprocess.run(
+        ["bash", "-c", _DRY.get(dry, "") + command.removeprefix(dry)],
+        cwd=folder,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_TIME_LIMIT,
+    )
+    status = int(re.search(r"^error: ", shown, re.MULTILINE) is not None)
+    if ran.returncode != status:
+        return f"$ {command}\nended with {ran.returncode}, not {status}, and printed:\n{ran.stdout}"
+    checker, example = doctest.OutputChecker(), doctest.Example(command, shown)
+    if shown and not checker.check_output(example.want, ran.stdout, doctest.ELLIPSIS):
+        return f"$ {command}\n" + checker.output_difference(example, ran.stdout, doctest.ELLIPSIS)
+    return None
+
+
+def _environment() -> dict[str, str]:
+    """The user's environment, with this Python's commands first and lines of a width that does not vary."""
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    left_out = ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "XLA_FLAGS")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return {**kept, "PATH": path, "COLUMNS": "100"}
+
+
+def _run_console(example: Example) -> str | None:
+    folder = Path(example.namespace["folder"].name)
+    return next(filter(None, (fault_of(*command, folder) for command in commands(example.parsed))), None)
+
+
+def _make_folder(namespace: dict[str, Any]) -> None:
+    """What a document's commands write stays in its folder; the repository stays as it is."""
+    namespace["folder"] = TemporaryDirectory(prefix="atoll-document-")
+    for entry in _ROOT.iterdir():
+        if not entry.name.startswith("."):
+            Path(namespace["folder"].name, entry.name).symlink_to(entry)
+
+
+def _remove_folder(namespace: dict[str, Any]) -> None:
+    namespace["folder"].cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", _run_console)],
+    patterns=["README.md", "docs/*.md"],
+    setup=_make_folder,
+    teardown=_remove_folder,
+).pytest()

@@ -1,0 +1,1 @@
+"""Models to try atoll on, each an ordinary JAX program with a job: `atoll dump examples/decoder.py:job`."""

@@ -1,0 +1,9 @@
+// RUN: atoll-opt %s --passes "outline-fragments" --verify-diagnostics --split-input-file
+
+
+// expected-error @below {{the module has no topology}}
+module {
+  func.func @main() {
+    return
+  }
+}

@@ -1,0 +1,115 @@
+// RUN: atoll-opt %s --passes "verify-placed" --verify-diagnostics --split-input-file
+
+
+// expected-error @below {{the module has no topology}}
+module {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  // expected-error @below {{the topology of @main is not the module's; run make-fragments}}
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[4]"} {
+  // expected-error @below {{the topology of @main is not the module's}}
+  func.func @main() attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main() attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{stablehlo.constant stands in @main, outside of every fragment; run make-fragments}}
+    %0 = stablehlo.constant dense<1.0> : tensor<4xf32>
+    return
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a fragment has no stage or no sweep; add atoll.stage and atoll.sweep}}
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%x) {atoll.stage = 0 : i32} (%a: tensor<4xf32>) {
+      %n = stablehlo.negate %a : tensor<4xf32>
+      mpmd.return %n : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> (!mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island1", tensor<4xf32>>) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.transfer %x : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    // expected-error @below {{a value is sent to island1, where it is already; use it there}}
+    %1 = mpmd.transfer %x : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    return %0, %1 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+  }
+}
+
+// -----
+
+// Neither may a value come back.
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.transfer %x : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    // expected-error @below {{a value is sent to island0, where it is already}}
+    %1 = mpmd.transfer %0 : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+// Nor reach an island by two ways.
+module attributes {atoll.topology = "3 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> (!mpmd.mesh_tensor<"island2", tensor<4xf32>>, !mpmd.mesh_tensor<"island2", tensor<4xf32>>) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>, <"island2" : <["devices"=1]>>>} {
+    %0 = mpmd.transfer %x : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    %1 = mpmd.transfer %x : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island2", tensor<4xf32>>
+    // expected-error @below {{a value is sent to island2, where it is already}}
+    %2 = mpmd.transfer %0 : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island2", tensor<4xf32>>
+    return %1, %2 : !mpmd.mesh_tensor<"island2", tensor<4xf32>>, !mpmd.mesh_tensor<"island2", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      %n = stablehlo.negate %a : tensor<4xf32>
+      mpmd.return %n : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    // expected-error @below {{the name F0 is taken; give each fragment its own}}
+    %1 = mpmd.fragment<mesh="island0", origin=["F0"]> (%0) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      %n = stablehlo.negate %a : tensor<4xf32>
+      mpmd.return %n : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a fragment has 0 names; write origin=["F0"]}}
+    %0 = mpmd.fragment<mesh="island0", origin=[]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}

@@ -1,0 +1,102 @@
+// RUN: atoll-opt %s --passes "verify-stablehlo" --verify-diagnostics --split-input-file
+
+func.func @main() {
+  return
+}
+
+// expected-error @below {{@relu is left beside @main; run inline-calls and symbol-dce}}
+func.func private @relu() {
+  return
+}
+
+// -----
+
+func.func @main(%x: tensor<f32> {atoll.path = "x"}) -> (tensor<f32> {atoll.path = "result"}) {
+  // expected-error @below {{a call is left in @main; run inline-calls}}
+  %y = call @main(%x) : (tensor<f32>) -> tensor<f32>
+  return %y : tensor<f32>
+}
+
+// -----
+
+// expected-error @below {{argument 1 of @main is never used; run drop-dead-arguments}}
+func.func @main(%x: tensor<f32> {atoll.path = "x"}, %y: tensor<f32> {atoll.path = "y"})
+    -> (tensor<f32> {atoll.path = "result"}) {
+  return %x : tensor<f32>
+}
+
+// -----
+
+// expected-error @below {{argument 1 of @main has no atoll.path; add {atoll.path = "..."}}}
+func.func @main(%x: tensor<f32> {atoll.path = "x"}, %y: tensor<f32>)
+    -> (tensor<f32> {atoll.path = "result[0]"}, tensor<f32> {atoll.path = "result[1]"}) {
+  return %x, %y : tensor<f32>, tensor<f32>
+}
+
+// -----
+
+// expected-error @below {{result 0 of @main has no atoll.path}}
+func.func @main(%x: tensor<f32> {atoll.path = "x"}) -> tensor<f32> {
+  return %x : tensor<f32>
+}
+
+// -----
+
+// A path that is no text is no path.
+
+// expected-error @below {{argument 0 of @main has no atoll.path}}
+func.func @main(%x: tensor<f32> {atoll.path = 1}) -> (tensor<f32> {atoll.path = "result"}) {
+  return %x : tensor<f32>
+}
+
+// -----
+
+// expected-error @below {{arguments 0 and 1 of @main are both x; give each its own atoll.path}}
+func.func @main(%x: tensor<f32> {atoll.path = "x"}, %y: tensor<f32> {atoll.path = "x"})
+    -> (tensor<f32> {atoll.path = "result"}) {
+  %sum = stablehlo.add %x, %y : tensor<f32>
+  return %sum : tensor<f32>
+}
+
+// -----
+
+// expected-error @below {{results 0 and 1 of @main are both result}}
+func.func @main(%x: tensor<f32> {atoll.path = "x"})
+    -> (tensor<f32> {atoll.path = "result"}, tensor<f32> {atoll.path = "result"}) {
+  return %x, %x : tensor<f32>, tensor<f32>
+}
+
+// -----
+
+// expected-error @below {{argument 0 carries the batch but has no axis 0; remove atoll.batch from it}}
+func.func @main(%x: tensor<f32> {atoll.path = "x", atoll.batch}) -> (tensor<f32> {atoll.path = "result"}) {
+  return %x : tensor<f32>
+}
+
+// -----
+
+func.func @main(
+    %x: tensor<8xf32> {atoll.path = "x", atoll.batch},
+    %w: tensor<3xf32> {atoll.path = "w"},
+    // expected-error @below {{the batch has 8 examples in argument 0 and 4 in argument 2; mark with atoll.batch only what has the batch on axis 0}}
+    %y: tensor<4xf32> {atoll.path = "y", atoll.batch})
+    -> (tensor<8xf32> {atoll.path = "result[0]"}, tensor<3xf32> {atoll.path = "result[1]"}, tensor<4xf32> {atoll.path = "result[2]"}) {
+  return %x, %w, %y : tensor<8xf32>, tensor<3xf32>, tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{argument 0 carries a batch of unknown size; compile for a fixed shape}}
+func.func @main(%x: tensor<?xf32> {atoll.batch, atoll.path = "x"}) -> (tensor<?xf32> {atoll.path = "result"}) {
+  return %x : tensor<?xf32>
+}
+
+// -----
+
+func.func @main() {
+  return
+}
+
+// expected-error @below {{builtin.module stands beside @main; leave only @main, and meshes, in the module}}
+module @inner {
+}

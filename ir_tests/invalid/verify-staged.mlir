@@ -1,0 +1,94 @@
+// RUN: atoll-opt %s --passes "verify-staged" --verify-diagnostics --split-input-file
+
+
+// expected-error @below {{the module has no atoll.stages; run the passes of phase stage}}
+module {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// expected-error @below {{atoll.stages is 0; there is at least one stage}}
+module attributes {atoll.stages = 0 : i32} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// expected-error @below {{atoll.stages is "two", which is no integer}}
+module attributes {atoll.stages = "two"} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+module attributes {atoll.stages = 1 : i32} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    // expected-error @below {{an operation has no stage or no sweep; add atoll.stage and atoll.sweep}}
+    %0 = stablehlo.negate %x {atoll.stage = 0 : i32} : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.stages = 1 : i32} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    // expected-error @below {{atoll.stage is "zero", which is no integer; write atoll.stage = 0 : i32}}
+    %0 = stablehlo.negate %x {atoll.stage = "zero", atoll.sweep = 0 : i32} : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.stages = 2 : i32} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    // expected-error @below {{there is no stage 2 of sweep 0; stages are 0 to 1}}
+    %0 = stablehlo.negate %x {atoll.stage = 2 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.stages = 2 : i32} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    // expected-error @below {{there is no stage 0 of sweep -1}}
+    %0 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = -1 : i32} : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.stages = 2 : i32} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    %0 = stablehlo.negate %x {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+    // expected-error @below {{stage 0 in sweep 0 needs a value of stage 1 in sweep 0}}
+    %1 = stablehlo.negate %0 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+    return %1 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// What a region takes counts like an operand.
+module attributes {atoll.stages = 2 : i32} {
+  func.func @main(%x: tensor<4xf32>, %p: tensor<i1>) -> tensor<4xf32> {
+    %0 = stablehlo.negate %x {atoll.stage = 1 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
+    // expected-error @below {{stage 1 in sweep 0 needs a value of stage 1 in sweep 1}}
+    %1 = "stablehlo.if"(%p) ({
+      stablehlo.return %0 : tensor<4xf32>
+    }, {
+      stablehlo.return %x : tensor<4xf32>
+    }) {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} : (tensor<i1>) -> tensor<4xf32>
+    return %1 : tensor<4xf32>
+  }
+}

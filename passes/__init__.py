@@ -1,0 +1,24 @@
+"""The passes, one a file; a folder holds those that lead to one phase.
+
+The order in which they run, and why, is in `atoll.compiler.pipeline`. `tests/test_layout.py` keeps this table and
+the tree together.
+"""
+
+# Name -> "module:class", loaded when it is used.
+PASSES = {
+    "copy-cheap-operations": "atoll.passes.stage.copy_cheap_operations:CopyCheapOperations",
+    "cut-automatically": "atoll.passes.stage.cut_automatically:CutAutomatically",
+    "drop-dead-arguments": "atoll.passes.normalize.drop_dead_arguments:DropDeadArguments",
+    "drop-empty-shardings": "atoll.passes.normalize.drop_empty_shardings:DropEmptyShardings",
+    "inline-calls": "atoll.passes.normalize.inline_calls:InlineCalls",
+    "make-fragments": "atoll.passes.place.make_fragments:MakeFragments",
+    "order-sweeps": "atoll.passes.stage.order_sweeps:OrderSweeps",
+    "outline-fragments": "atoll.passes.schedule.outline_fragments:OutlineFragments",
+    "seed-stages": "atoll.passes.stage.seed_stages:SeedStages",
+    "share-fragments": "atoll.passes.schedule.share_fragments:ShareFragments",
+    "spread-stages": "atoll.passes.stage.spread_stages:SpreadStages",
+    "verify-placed": "atoll.passes.place.verify_placed:VerifyPlaced",
+    "verify-scheduled": "atoll.passes.schedule.verify_scheduled:VerifyScheduled",
+    "verify-stablehlo": "atoll.passes.normalize.verify_stablehlo:VerifyStablehlo",
+    "verify-staged": "atoll.passes.stage.verify_staged:VerifyStaged",
+}

@@ -1,0 +1,1 @@
+"""From what jax exports to phase `stablehlo`: one function, no calls, nothing dead."""

@@ -1,0 +1,49 @@
+"""Pass `drop-empty-shardings`."""
+
+import logging
+from dataclasses import dataclass
+
+from atoll.compiler.functions import functions_in, operations_in
+from atoll.compiler.mlir import ir, sdy
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.shardings import mesh_of_constraint
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DropEmptyShardings(Pass):
+    """Remove meshes without axes, and the constraints that put values on them.
+
+    jax writes them for typed random keys; they say nothing, and the islands have meshes of their own.
+
+    Requires: nothing.
+
+        sdy.mesh @empty_mesh = <[]>
+          %0 = sdy.sharding_constraint %key <@empty_mesh, [{}]>
+          %1 = negate %0
+        ~~>
+          %1 = negate %key
+    """
+
+    def run(self, module: ir.Module) -> None:
+        empty = {
+            ir.StringAttr(mesh.attributes["sym_name"]).value: mesh
+            for mesh in module.body.operations
+            if isinstance(mesh, sdy.MeshOp) and _is_empty(sdy.MeshAttr(mesh.attributes["mesh"]))
+        }
+        if not empty:
+            log.info("nothing to do: every mesh has axes")
+            return
+        for function in functions_in(module).values():
+            for constraint in operations_in(function, sdy.ShardingConstraintOp):
+                if mesh_of_constraint(constraint) in empty:
+                    constraint.operation.results[0].replace_all_uses_with(constraint.operation.operands[0])
+                    constraint.operation.erase()
+        for mesh in empty.values():
+            mesh.operation.erase()
+
+
+def _is_empty(mesh: sdy.MeshAttr) -> bool:
+    # A mesh of one device has no axes either: jax writes it for host callbacks.
+    return not mesh.axes and not mesh.device_ids

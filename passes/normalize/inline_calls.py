@@ -1,0 +1,105 @@
+"""Pass `inline-calls`."""
+
+import logging
+from dataclasses import dataclass
+
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.functions import functions_in, is_private, operations_in
+from atoll.compiler.locations import within_call
+from atoll.compiler.mlir import func, ir
+from atoll.compiler.pass_base import Pass
+
+log = logging.getLogger(__name__)
+
+_Calls = dict[str, list[func.CallOp]]
+
+
+@dataclass(frozen=True)
+class InlineCalls(Pass):
+    """Replace every call by the body of the function that it calls.
+
+    The copied operations keep their own frames and get the call site's name stack in front of theirs. Private functions
+    that were called stay behind as they are; `symbol-dce` removes them.
+
+    Requires: no recursion; every callee is defined in the module and has one block.
+
+        func.func @main(%x) { %y = call @relu(%x) loc("layer_1/jit(relu)"); return %y }
+        func.func private @relu(%x) { %y = maximum %x, %zero loc("max"); return %y }
+        ~~>
+        func.func @main(%x) { %y = maximum %x, %zero loc("layer_1/jit(relu)/max"); return %y }
+    """
+
+    def run(self, module: ir.Module) -> None:
+        functions = functions_in(module)
+        calls = {name: operations_in(function, func.CallOp) for name, function in functions.items()}
+        if not any(calls.values()):
+            log.info("nothing to do: the module has no calls")
+            return
+        for caller in calls:
+            for call in calls[caller]:
+                _check_body(call, functions[_callee(call)])
+        _check_no_recursion(calls)
+        called = {_callee(call) for caller in calls for call in calls[caller]}
+        for name, function in functions.items():
+            if name not in called or not is_private(function):
+                _flatten(calls[name], functions)
+
+
+def _callee(call: func.CallOp) -> str:
+    return ir.FlatSymbolRefAttr(call.attributes["callee"]).value
+
+
+def _check_body(call: func.CallOp, callee: func.FuncOp) -> None:
+    blocks = len(list(callee.regions[0].blocks))
+    if not blocks:
+        raise refuse(call.location, f"@{_callee(call)} is called but has no body", "define it in this module")
+    if blocks > 1:
+        raise refuse(call.location, f"@{_callee(call)} has {blocks} blocks", "use structured control flow")
+
+
+def _check_no_recursion(calls: _Calls) -> None:
+    """Depth first, on a stack of our own: a chain of calls may be longer than Python's."""
+    finished: set[str] = set()
+    for root in calls:
+        chain = {root: iter(calls[root])} if root not in finished else {}
+        while chain:
+            caller = next(reversed(chain))
+            call = next(chain[caller], None)
+            if call is None:
+                finished.add(caller)
+                del chain[caller]
+            elif _callee(call) in chain:
+                raise refuse(call.location, f"@{_callee(call)} calls itself", "write the recursion as a loop")
+            elif _callee(call) not in finished:
+                chain[_callee(call)] = iter(calls[_callee(call)])
+
+
+def _flatten(calls: list[func.CallOp], functions: dict[str, func.FuncOp]) -> None:
+    """Inline the calls and those that they bring along.
+
+    From the outside in: every operation is copied once, and locations share what they have in common, the callers.
+    """
+    pending = list(calls)
+    while pending:
+        call = pending.pop()
+        # A copy even for the last call: what else names the callee, such as a custom call, only MLIR knows.
+        pending += _inline(call, functions[_callee(call)].operation.clone(ip=False))
+
+
+def _inline(call: func.CallOp, callee: ir.Operation) -> list[func.CallOp]:
+    """Move the body of the callee, a copy, in front of the call, and erase both; return the calls in the body."""
+    block = callee.regions[0].blocks[0]
+    for argument, operand in zip(list(block.arguments), list(call.operands), strict=True):
+        argument.replace_all_uses_with(operand)
+    *body, terminator = list(block.operations)
+    moved: list[ir.OpView] = []
+    for operation in body:
+        operation.operation.move_before(call.operation)
+        moved += operations_in(operation, ir.OpView)
+    for inner in moved:
+        inner.operation.location = within_call(inner.location, call.location)
+    for result, value in zip(list(call.results), list(terminator.operands), strict=True):
+        result.replace_all_uses_with(value)
+    call.operation.erase()
+    callee.erase()
+    return [inner for inner in moved if isinstance(inner, func.CallOp)]

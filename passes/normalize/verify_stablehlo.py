@@ -1,0 +1,81 @@
+"""Pass `verify-stablehlo`."""
+
+from dataclasses import dataclass
+
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.entry import BATCH, PATH, PHASE, entry_function, text_attribute
+from atoll.compiler.functions import (
+    argument_attributes,
+    arguments_of,
+    functions_in,
+    operations_in,
+    result_attributes,
+)
+from atoll.compiler.mlir import func, ir, sdy
+from atoll.compiler.pass_base import Pass
+
+
+@dataclass(frozen=True)
+class VerifyStablehlo(Pass):
+    """Check that the module is in phase `stablehlo`, and record it.
+
+    One function `@main`, without calls, and nothing beside it but meshes; no dead arguments; every argument and result
+    names its pytree path, each path once; the arguments that carry the batch agree on its size.
+
+    Requires: nothing.
+
+        module { func.func @main(...) {...} }
+        ~~>
+        module attributes {atoll.phase = "stablehlo"} { func.func @main(...) {...} }
+    """
+
+    def run(self, module: ir.Module) -> None:
+        main = entry_function(module)
+        for name, function in functions_in(module).items():
+            if name != "main":
+                raise refuse(function.location, f"@{name} is left beside @main", "run inline-calls and symbol-dce")
+        for operation in module.body.operations:
+            if not isinstance(operation, (func.FuncOp, sdy.MeshOp)):
+                what = f"{operation.operation.name} stands beside @main"
+                raise refuse(operation.location, what, "leave only @main, and meshes, in the module")
+        for call in operations_in(main, func.CallOp):
+            raise refuse(call.location, "a call is left in @main", "run inline-calls")
+        for argument in arguments_of(main):
+            if not list(argument.uses):
+                what = f"argument {argument.arg_number} of @main is never used"
+                raise refuse(argument.location, what, "run drop-dead-arguments")
+        _check_paths(main, "argument", argument_attributes(main))
+        _check_paths(main, "result", result_attributes(main))
+        _check_batch(main)
+        module.operation.attributes[PHASE] = ir.StringAttr.get("stablehlo")
+
+
+def _check_paths(main: func.FuncOp, kind: str, attributes: list[ir.DictAttr]) -> None:
+    first: dict[str, int] = {}
+    for index, attribute in enumerate(attributes):
+        path = text_attribute(attribute, PATH)
+        if path is None:
+            raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
+        if path in first:
+            what = f"{kind}s {first[path]} and {index} of @main are both {path}"
+            raise refuse(main.location, what, f"give each its own {PATH}")
+        first[path] = index
+
+
+def _check_batch(main: func.FuncOp) -> None:
+    sizes: dict[int, int] = {}  # size -> the first argument that has it
+    for argument, attribute in zip(arguments_of(main), argument_attributes(main), strict=True):
+        if BATCH not in attribute:
+            continue
+        type_ = argument.type
+        if not isinstance(type_, ir.RankedTensorType) or not type_.rank:
+            what = f"argument {argument.arg_number} carries the batch but has no axis 0"
+            raise refuse(argument.location, what, f"remove {BATCH} from it")
+        if type_.is_dynamic_dim(0):
+            what = f"argument {argument.arg_number} carries a batch of unknown size"
+            raise refuse(argument.location, what, "compile for a fixed shape")
+        sizes.setdefault(type_.get_dim_size(0), argument.arg_number)
+        if len(sizes) > 1:
+            (size, first), (other, second) = sizes.items()
+            what = f"the batch has {size} examples in argument {first} and {other} in argument {second}"
+            raise refuse(argument.location, what, f"mark with {BATCH} only what has the batch on axis 0")

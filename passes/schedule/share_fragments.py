@@ -1,0 +1,52 @@
+"""Pass `share-fragments`."""
+
+import logging
+from dataclasses import dataclass
+
+from atoll.compiler.entry import entry_function
+from atoll.compiler.functions import functions_in, operations_in, symbol_name
+from atoll.compiler.mlir import func, ir, mpmd
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.tasks import code_name
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShareFragments(Pass):
+    """Let tasks whose functions are equal, locations aside, call one of them: equal fragments compile once.
+
+    Requires: `outline-fragments` before.
+
+          %0 = mpmd.fragment_call<mesh="a", origin=["F0"]> @F0(%x)
+          %1 = mpmd.fragment_call<mesh="b", origin=["F1"]> @F1(%y)
+        func.func private @F0(%a) { %1 = negate %a; return %1 }
+        func.func private @F1(%a) { %1 = negate %a; return %1 }
+        ~~>
+          %0 = mpmd.fragment_call<mesh="a", origin=["F0"]> @F0(%x)
+          %1 = mpmd.fragment_call<mesh="b", origin=["F1"]> @F0(%y)
+        func.func private @F0(%a) { %1 = negate %a; return %1 }
+    """
+
+    def run(self, module: ir.Module) -> None:
+        functions = {name: function for name, function in functions_in(module).items() if name != "main"}
+        first_of: dict[str, str] = {}
+        kept = {name: first_of.setdefault(_text(function), name) for name, function in functions.items()}
+        shared = [name for name in kept if kept[name] != name]
+        if not shared:
+            log.info("nothing to do: no two fragments are equal")
+            return
+        for call in operations_in(entry_function(module), mpmd.FragmentCallOp):
+            call.operation.attributes["callee"] = ir.FlatSymbolRefAttr.get(kept[code_name(call)])
+        for name in shared:
+            functions[name].operation.erase()
+        log.info("%d of %d fragments are left", len(functions) - len(shared), len(functions))
+
+
+def _text(function: func.FuncOp) -> str:
+    """The function as text, without its name and its locations."""
+    name = symbol_name(function)
+    head, mark, tail = str(function.operation.get_asm(enable_debug_info=False)).partition(f"@{name}")
+    if not mark:
+        head, _, tail = head.partition(f'@"{name}"')
+    return head + tail

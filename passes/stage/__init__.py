@@ -1,0 +1,1 @@
+"""From one function to stages: every operation gets a stage and a sweep. Leads to phase `staged`."""

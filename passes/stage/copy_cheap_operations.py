@@ -1,0 +1,122 @@
+"""Pass `copy-cheap-operations`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from atoll.compiler.functions import operations_in
+from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import STAGE, SWEEP, integer, read_marks, slot, stages_of
+from atoll.compiler.roles import sent_operands
+
+_Fragment = tuple[int, int]  # stage and sweep
+_Value = ir.Value[ir.Type]
+
+
+@dataclass(frozen=True)
+class CopyCheapOperations(Pass):
+    """Give every fragment its own copy of the cheap operations that it uses.
+
+    Cheap is what depends on constants alone, or spreads a scalar: computing it again costs less than sending it.
+
+    Requires: `order-sweeps` before.
+
+          %c = constant 0.0
+          %0 = maximum %x, %c {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+          %1 = maximum %0, %c {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
+        ~~>
+          %c = constant 0.0 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+          %0 = maximum %x, %c {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+          %d = constant 0.0 {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
+          %1 = maximum %0, %d {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        graph = Graph.of(module)
+        count = stages_of(module)
+        stages, sweeps = read_marks(graph, STAGE), read_marks(graph, SWEEP)
+        is_copied = [stage is None for stage in stages]
+        copies = _Copies(graph, is_copied)
+        for index, (stage, sweep) in enumerate(zip(stages, sweeps, strict=True)):
+            if stage is not None and sweep is not None:
+                copies.give(index, graph.operations[index], (stage, sweep))
+        sources = sent_operands(graph, is_copied)
+        returned = {value: None for value in graph.returned if copies.is_cheap(value)}
+        copies.give_returned(
+            {value: _last_fragment(graph, sources[graph.producer[value]], stages, sweeps, count) for value in returned}
+        )
+        for index in reversed(range(len(stages))):
+            if stages[index] is None:
+                graph.operations[index].operation.erase()
+
+
+def _last_fragment(
+    graph: Graph, values: list[int], stages: list[int | None], sweeps: list[int | None], count: int
+) -> _Fragment:
+    """The fragment that makes the last of the values; the first one of all where there are only arguments."""
+    makers = [graph.producer[value] for value in values if graph.producer[value] != ARGUMENT]
+    fragments = [(stages[maker] or 0, sweeps[maker] or 0) for maker in makers]
+    return max(fragments, key=lambda fragment: slot(fragment[0], fragment[1], count), default=(0, 0))
+
+
+@dataclass
+class _Copies:
+    """The copies made so far, one for each cheap operation and fragment."""
+
+    graph: Graph
+    is_copied: list[bool]
+    made: "dict[tuple[int, _Fragment], ir.Operation]" = field(default_factory=dict)
+
+    def give(self, index: int, user: ir.OpView, fragment: _Fragment) -> None:
+        """Let an operation, with all that its regions hold, take the copies of its fragment."""
+        self._make([value for value in self.graph.operands[index] if self.is_cheap(value)], fragment, user)
+        self._replace_operands(user, self.graph.operands[index], fragment)
+
+    def give_returned(self, fragments: Mapping[int, _Fragment]) -> None:
+        """Let @main return copies, each that of a fragment."""
+        if not fragments:
+            return
+        *_, terminator = self.graph.operations[0].operation.block.operations
+        for value, fragment in fragments.items():
+            self._make([value], fragment, terminator)
+        copies = {self.graph.values[value]: self._copy(value, fragment) for value, fragment in fragments.items()}
+        _replace(terminator, copies)
+
+    def is_cheap(self, value: int) -> bool:
+        return self.graph.producer[value] != ARGUMENT and self.is_copied[self.graph.producer[value]]
+
+    def _make(self, values: Sequence[int], fragment: _Fragment, user: ir.OpView) -> None:
+        """Make the fragment's copies of cheap values, and of what those need, in front of their first user there.
+
+        Without recursion, as a chain of cheap operations may be longer than Python's stack.
+        """
+        left, missing = list(values), set[int]()
+        while left:
+            source = self.graph.producer[left.pop()]
+            if source not in missing and (source, fragment) not in self.made:
+                missing.add(source)
+                left += [value for value in self.graph.operands[source] if self.is_cheap(value)]
+        for source in sorted(missing):
+            copy = self.graph.operations[source].operation.clone(ip=ir.InsertionPoint(user))
+            copy.attributes[STAGE], copy.attributes[SWEEP] = map(integer, fragment)
+            self.made[source, fragment] = copy
+            self._replace_operands(copy.opview, self.graph.operands[source], fragment)
+
+    def _replace_operands(self, user: ir.OpView, taken: Sequence[int], fragment: _Fragment) -> None:
+        _replace(user, {self.graph.values[one]: self._copy(one, fragment) for one in taken if self.is_cheap(one)})
+
+    def _copy(self, value: int, fragment: _Fragment) -> _Value:
+        source = self.graph.producer[value]
+        copied: _Value = self.made[source, fragment].results[self.graph.results[source].index(value)]
+        return copied
+
+
+def _replace(user: ir.OpView, copies: Mapping[_Value, _Value]) -> None:
+    """Replace operands of an operation and of all that its regions hold."""
+    if not copies:
+        return
+    for operation in operations_in(user, ir.OpView) if len(user.operation.regions) else [user]:
+        for number, operand in enumerate(list(operation.operation.operands)):
+            if operand in copies:
+                operation.operation.operands[number] = copies[operand]

@@ -1,0 +1,63 @@
+"""Pass `cut-automatically`."""
+
+import logging
+from dataclasses import dataclass
+from itertools import accumulate
+
+from atoll.compiler.contiguous_cut import contiguous_cut
+from atoll.compiler.cost import cost_of
+from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import STAGE, plan_of, stages_of, write_marks
+from atoll.compiler.roles import copied, roles_of
+from atoll.compiler.scopes import Role
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CutAutomatically(Pass):
+    """Give a stage to every forward operation, where the plan only says how many stages there are.
+
+    The forward operations, in program order, are cut into parts of even cost where few bytes are alive.
+
+    Requires: phase `stablehlo`, and `seed-stages` before.
+
+        module attributes {atoll.stages = 2 : i32} {
+          %0 = dot_general %x, %a
+          %1 = dot_general %0, %b
+        ~~>
+          %0 = dot_general %x, %a {atoll.stage = 0 : i32}
+          %1 = dot_general %0, %b {atoll.stage = 1 : i32}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        plan = plan_of(module)
+        if plan.placement is not None or not (isinstance(plan.stages, int) or plan.stages == "auto"):
+            log.info("nothing to do: the plan says which scopes make the stages")
+            return
+        graph = Graph.of(module)
+        is_copied = copied(graph)
+        forward = [index for index, role in enumerate(roles_of(graph)) if role is Role.FORWARD and not is_copied[index]]
+        costs = [cost_of(graph.operations[index]) for index in forward]
+        count = stages_of(module)
+        cuts = contiguous_cut(costs, _crossing(graph, forward), count)
+        stages: list[int | None] = [None] * len(graph.operations)
+        for position, index in enumerate(forward):
+            stages[index] = sum(cut <= position for cut in cuts)
+        write_marks(graph, STAGE, stages)
+
+
+def _crossing(graph: Graph, forward: list[int]) -> list[int]:
+    """For each position in the forward operations, the bytes of values made before it and used from it on."""
+    position = {index: number for number, index in enumerate(forward)}
+    changes = [0] * (len(forward) + 1)
+    for value, producer in enumerate(graph.producer):
+        if producer == ARGUMENT or producer not in position:
+            continue
+        last = max((position[user] for user in graph.users[value] if user in position), default=0)
+        if last > position[producer]:
+            changes[position[producer] + 1] += graph.sizes[value]
+            changes[last + 1] -= graph.sizes[value]
+    return list(accumulate(changes[:-1]))

@@ -1,0 +1,47 @@
+"""Pass `order-sweeps`."""
+
+from dataclasses import dataclass
+
+from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import STAGE, SWEEP, read_marks, slot, stages_of, sweep_from, write_marks
+from atoll.compiler.roles import copied, roles_of, sent_operands
+from atoll.compiler.scopes import Role
+
+# A role's operations begin in this sweep, and come later only if what they need comes later.
+_FIRST_SWEEP = {Role.FORWARD: 0, Role.BACKWARD: 1, Role.REMATERIALISED: 1, Role.UPDATE: 2}
+
+
+@dataclass(frozen=True)
+class OrderSweeps(Pass):
+    """Give every operation the sweep in which its stage computes it.
+
+    Forward operations go into sweep 0, backward ones into sweep 1, the update into sweep 2, or into a later sweep if
+    what they need is computed behind that. Values then flow to the same fragment or to later ones only, so that
+    fragments cannot wait for each other in a circle, whatever the stages are.
+
+    Requires: `spread-stages` before.
+
+          %0 = dot_general %x, %a {atoll.stage = 1 : i32} loc("jit(f)/transpose(jvp(head))/dot_general")
+        ~~>
+          %0 = dot_general %x, %a {atoll.stage = 1 : i32, atoll.sweep = 1 : i32} loc(...)
+    """
+
+    def run(self, module: ir.Module) -> None:
+        graph = Graph.of(module)
+        count = stages_of(module)
+        stages, roles, is_copied = read_marks(graph, STAGE), roles_of(graph), copied(graph)
+        slots = [0] * len(stages)
+        sweeps: list[int | None] = [None] * len(stages)
+        for index, sources in enumerate(sent_operands(graph, is_copied)):
+            stage = stages[index]
+            if stage is None:
+                continue
+            least = slot(stage, _FIRST_SWEEP[roles[index]], count)
+            for producer in (graph.producer[value] for value in sources):
+                if producer != ARGUMENT:
+                    least = max(least, slots[producer] + (stages[producer] != stage))
+            sweep = sweep_from(stage, least, count)
+            sweeps[index], slots[index] = sweep, slot(stage, sweep, count)
+        write_marks(graph, SWEEP, sweeps)

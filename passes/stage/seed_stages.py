@@ -1,0 +1,90 @@
+"""Pass `seed-stages`."""
+
+import logging
+from dataclasses import dataclass
+
+from atoll.compiler.entry import PATH, entry_function, text_attribute
+from atoll.compiler.errors import PlanError
+from atoll.compiler.functions import argument_attributes
+from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.locations import name_stack, place
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import STAGE, STAGES, integer, plan_of, stage_count, topology_of, write_marks
+from atoll.compiler.roles import roles_of
+from atoll.compiler.scope_patterns import ScopePatterns, path_components
+from atoll.compiler.scopes import Role, read_scope
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SeedStages(Pass):
+    """Give a stage to the operations that the plan's patterns name.
+
+    By their scope; where a library sets no scopes, by the path of the parameter that they take.
+
+    Requires: phase `stablehlo`.
+
+        module attributes {atoll.plan = "stages=\\"embed | head\\""} {
+          %0 = dot_general %x, %w loc("jit(f)/embed/dot_general")
+        ~~>
+          %0 = dot_general %x, %w {atoll.stage = 0 : i32} loc("jit(f)/embed/dot_general")
+    """
+
+    def run(self, module: ir.Module) -> None:
+        module.operation.attributes[STAGES] = integer(stage_count(module))
+        plan = plan_of(module)
+        patterns = ScopePatterns.of(plan, topology_of(module) if plan.placement is not None else None)
+        if patterns is None:
+            log.info("nothing to do: the plan names no scopes")
+            return
+        graph = Graph.of(module)
+        stages, scopes = _stages_by_scope(graph, patterns)
+        paths = [text_attribute(one, PATH) or "" for one in argument_attributes(entry_function(module))]
+        by_argument = [patterns.stage_of(path_components(path), f"argument {path}") for path in paths]
+        for index, taken in enumerate(graph.operands):
+            if stages[index] is None:
+                claims = {by_argument[value] for value in taken if graph.producer[value] == ARGUMENT} - {None}
+                stages[index] = claims.pop() if len(claims) == 1 else None
+        patterns.check_all_matched(scopes, paths)
+        if plan.placement is None:
+            _check_order(graph, stages)
+        write_marks(graph, STAGE, stages)
+
+
+def _stages_by_scope(graph: Graph, patterns: ScopePatterns) -> tuple[list[int | None], list[str]]:
+    """The stage of each operation by its scope, and the outer scopes, two deep, in order of appearance."""
+    stage_of: dict[tuple[str, ...], int | None] = {}
+    scopes: dict[str, None] = {}
+    stages: list[int | None] = []
+    for operation in graph.operations:
+        path = read_scope(name_stack(operation.location)).path
+        if path not in stage_of:
+            stage_of[path] = patterns.stage_of(path, place(operation.location)) if path else None
+            scopes.update(dict.fromkeys("/".join(path[:depth]) for depth in (1, 2) if depth <= len(path)))
+        stages.append(stage_of[path])
+    return stages, list(scopes)
+
+
+def _check_order(graph: Graph, stages: list[int | None]) -> None:
+    """PlanError if a forward operation needs one of a later stage: the stages of a pipeline follow each other."""
+    latest: list[int | None] = []  # an operation of the latest stage that each depends on, itself included
+    for index, role in enumerate(roles_of(graph)):
+        producers = [graph.producer[value] for value in graph.operands[index]]
+        behind = [latest[one] for one in producers if one != ARGUMENT]
+        known = [(stages[one] or 0, one) for one in behind if one is not None]
+        if stages[index] is not None:
+            stage = stages[index] or 0
+            late, other = max(known, default=(0, index))
+            if role is Role.FORWARD and late > stage:
+                here, there = graph.operations[index].location, graph.operations[other].location
+                what = f"{_described(stage, here)} needs what {_described(late, there)} computes"
+                raise PlanError(what, place(here), "order the stages as the model runs them")
+            known.append((stage, index))
+        latest.append(max(known)[1] if known else None)
+
+
+def _described(stage: int, location: ir.Location) -> str:
+    scope = "/".join(read_scope(name_stack(location)).path)
+    return f"stage {stage} ({scope})" if scope else f"stage {stage}"

@@ -1,0 +1,45 @@
+"""Pass `verify-staged`."""
+
+from dataclasses import dataclass
+
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.entry import PHASE
+from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import STAGE, SWEEP, read_marks, slot, stages_of
+
+
+@dataclass(frozen=True)
+class VerifyStaged(Pass):
+    """Check that the module is in phase `staged`, and record it.
+
+    Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones.
+
+    Requires: phase `stablehlo`.
+
+        module attributes {atoll.phase = "stablehlo", atoll.stages = 2 : i32} {...}
+        ~~>
+        module attributes {atoll.phase = "staged", atoll.stages = 2 : i32} {...}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        count = stages_of(module)
+        graph = Graph.of(module)
+        slots: list[int] = []
+        stages, sweeps = read_marks(graph, STAGE), read_marks(graph, SWEEP)
+        for index, (stage, sweep) in enumerate(zip(stages, sweeps, strict=True)):
+            location = graph.operations[index].location
+            if stage is None or sweep is None:
+                raise refuse(location, "an operation has no stage or no sweep", f"add {STAGE} and {SWEEP}")
+            if not 0 <= stage < count or sweep < 0:
+                raise refuse(location, f"there is no stage {stage} of sweep {sweep}", f"stages are 0 to {count - 1}")
+            slots.append(slot(stage, sweep, count))
+            for producer in (graph.producer[value] for value in graph.operands[index]):
+                if producer != ARGUMENT and slots[producer] > slots[index]:
+                    what = (
+                        f"stage {stage} in sweep {sweep} needs a value of stage {stages[producer]} in sweep "
+                        f"{sweeps[producer]}, which comes later"
+                    )
+                    raise refuse(location, what, "move it to a later sweep")
+        module.operation.attributes[PHASE] = ir.StringAttr.get("staged")

@@ -1,0 +1,169 @@
+"""Runs a StableHLO function under `jax.jit`. This is where the runtime meets MLIR.
+
+A primitive whose lowering copies the function into the module that jax is building and calls it there: dispatch,
+donation, shardings and placement are then jax's own.
+"""
+
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy
+from atoll.compiler.functions import functions_in, operations_in, type_of
+from atoll.compiler.mlir import ir, sdy, stablehlo
+from atoll.runtime.program import Buffer, Code
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+from jax.sharding import NamedSharding, PartitionSpec
+
+# What MLIR bytecode begins with when it is a portable artifact: its magic, a version, and then its producer.
+_ARTIFACT = b"StableHLO_v"
+_HEAD = 32
+
+# Executables that jax compiles ahead of time refuse arrays of these: it expects a packed layout that it does not make.
+_SUB_BYTE = frozenset(("int2", "uint2", "int4", "uint4", "float4_e2m1fn"))
+
+# Part of the names of all custom calls of jax's that run a function of this process.
+_HOST_CALL = "_python_"
+
+
+# What jax makes of a host function when it lowers `jax.pure_callback` and its kin.
+Callback = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """The code of a task: a module's `@main`, as plain data. It is called with arrays and returns arrays.
+
+    callbacks: the host functions that the module calls by their index.
+    """
+
+    bytecode: bytes
+    results: tuple[jax.core.ShapedArray, ...]
+    callbacks: tuple[Callback, ...] = ()
+
+    @classmethod
+    def of(cls, module: ir.Module, results: Sequence[jax.ShapeDtypeStruct]) -> "Fragment":
+        """The fragment of a module; `results` are the shapes that its `@main` returns."""
+        bytecode = io.BytesIO()
+        module.operation.write_bytecode(bytecode)
+        return cls(bytecode.getvalue(), tuple(jax.core.ShapedArray(one.shape, one.dtype) for one in results))
+
+    def __call__(self, *arguments: jax.typing.ArrayLike) -> list[jax.Array]:
+        called: list[jax.Array] = _call_fragment.bind(*arguments, fragment=self)  # type: ignore[no-untyped-call] # jax's
+        return called
+
+
+Executable = Callable[..., Sequence[jax.Array]]
+
+
+def compile_code(
+    code: Code,
+    inputs: Sequence[Buffer],
+    donated: Sequence[int],
+    mesh: jax.sharding.Mesh,
+    callbacks: Sequence[Callback] = (),
+) -> Executable:
+    """Compile a program's fragment for one set of devices.
+
+    donated: the positions, among the inputs, of those whose memory the results may take over.
+    callbacks: the host functions that the module calls by their index.
+    """
+    results = tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results)
+    fragment = Fragment(code.module, results, tuple(callbacks))
+
+    def run(*arguments: jax.Array) -> list[jax.Array]:
+        return fragment(*arguments)
+
+    run.__name__ = run.__qualname__ = code.name  # what profiles and XLA's dumps show
+    jitted = jax.jit(
+        run,
+        in_shardings=tuple(sharding_of(one, mesh) for one in inputs),
+        out_shardings=[sharding_of(one, mesh) for one in code.results],
+        donate_argnums=tuple(donated),
+        keep_unused=True,
+    )
+    if any(one.dtype in _SUB_BYTE for one in inputs):
+        return jitted  # compiled at its first call
+    executable: Executable = jitted.lower(*(abstract(one) for one in inputs)).compile()
+    return executable
+
+
+def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
+    """How the devices of an island hold a buffer."""
+    return NamedSharding(mesh, PartitionSpec(*(axes or None for axes in buffer.spec)))  # type: ignore[no-untyped-call] # jax's
+
+
+def abstract(buffer: Buffer) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(buffer.shape, numpy.dtype(buffer.dtype))  # type: ignore[no-untyped-call] # jax's
+
+
+def _results(*_: jax.core.ShapedArray, fragment: Fragment) -> tuple[jax.core.ShapedArray, ...]:
+    return fragment.results
+
+
+def _lower(context: mlir.LoweringRuleContext, *arguments: ir.Value[Any], fragment: Fragment) -> list[ir.Value[Any]]:
+    """Copy the functions and meshes into jax's module, under names that are free there, and call `@main`."""
+    into = context.module_context
+    # Held until all is copied: operations do not keep their module alive.
+    module = _parse(fragment.bytecode, into.context)
+    _connect_callbacks(module, fragment.callbacks, into)
+    main = functions_in(module)["main"]
+    main.attributes["sym_visibility"] = ir.StringAttr.get("private", context=module.context)
+    for symbol in list(module.body.operations):
+        name = _name(symbol)
+        if name in into.symbol_table and _is_same_mesh(symbol, into.symbol_table[name]):
+            continue
+        _rename(symbol, "fragment" if symbol == main else name, module, into.symbol_table)
+        into.symbol_table.insert(symbol.operation.clone(ip=ir.InsertionPoint(into.module.body)))
+    callee = ir.FlatSymbolRefAttr.get(_name(main))
+    call = ir.Operation.create("func.call", type_of(main).results, arguments, {"callee": callee})
+    return list(call.results)
+
+
+def _parse(module: bytes, context: ir.Context) -> ir.Module:
+    if _ARTIFACT in module[:_HEAD]:
+        return stablehlo.deserialize_portable_artifact(context, module)
+    return ir.Module.parse(module, context)
+
+
+def _connect_callbacks(module: ir.Module, callbacks: Sequence[Callback], into: mlir.ModuleContext) -> None:
+    """Register the host functions that the module calls, and renumber the calls; an unknown number would crash."""
+    for call in operations_in(module.operation, stablehlo.CustomCallOp):
+        if _HOST_CALL not in ir.StringAttr(call.attributes["call_target_name"]).value:
+            continue
+        config = ir.DictAttr(call.attributes["mhlo.backend_config"])
+        index = ir.IntegerAttr(config["index"])
+        if index.value >= len(callbacks):
+            raise ValueError("it calls back into Python, which only the process that compiled it can do")
+        into.add_host_callback(callbacks[index.value])
+        number = ir.IntegerAttr.get(index.type, len(into.host_callbacks) - 1)
+        call.attributes["mhlo.backend_config"] = ir.DictAttr.get({"index": number}, context=module.context)
+
+
+def _rename(symbol: ir.OpView, wanted: str, module: ir.Module, taken: ir.SymbolTable) -> None:
+    """Give a function or a mesh a name that is free, wherever the module speaks of it; the wanted one if it is free."""
+    old, own = _name(symbol), ir.SymbolTable(module.operation)
+    names = itertools.chain([wanted], (f"{wanted}_{count}" for count in itertools.count()))
+    new = next(name for name in names if name not in taken and (name == old or name not in own))
+    if new != old:
+        ir.SymbolTable.replace_all_symbol_uses(old, new, module.operation)
+        symbol.attributes["sym_name"] = ir.StringAttr.get(new, context=module.context)
+
+
+def _name(symbol: ir.OpView) -> str:
+    return ir.StringAttr(symbol.attributes["sym_name"]).value
+
+
+def _is_same_mesh(one: ir.OpView, other: ir.OpView) -> bool:
+    meshes = isinstance(one, sdy.MeshOp) and isinstance(other, sdy.MeshOp)
+    return meshes and one.attributes["mesh"] == other.attributes["mesh"]
+
+
+_call_fragment = Primitive("call_fragment")
+_call_fragment.multiple_results = True
+_call_fragment.def_abstract_eval(_results)  # type: ignore[no-untyped-call] # jax's
+mlir.register_lowering(_call_fragment, _lower)

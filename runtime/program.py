@@ -1,0 +1,265 @@
+"""A compiled program as plain data: fragments, one instruction stream an island, inputs and outputs; and its file.
+
+Whoever holds a `Program` can run it: it needs neither the user's source nor the compiler. This file does not import
+jax either.
+
+The file is `MAGIC`, the version, a SHA-256 of what follows, and then, each after its length, a JSON description of
+everything but the fragments and the bytes of each fragment.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401 (registers bfloat16 and its kin with numpy)
+import numpy
+from atoll.compiler.errors import UsageError
+
+MAGIC = b"ATOLLPROGRAM"
+VERSION = 1
+
+_HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
+_LENGTH = struct.Struct(">Q")
+
+Place = tuple[str, int]  # an island, and a buffer on it
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One array on one island.
+
+    dtype: what numpy and ml_dtypes call it; a typed random key is held as its `uint32` words.
+    spec: for each dimension the axes of the island's mesh that it is sharded over; a dimension without an entry is
+        replicated.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    spec: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """The size of the whole array, however many devices hold a copy or a part of it."""
+        return prod(self.shape) * numpy.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Code:
+    """What tasks run: a fragment, compiled once for each set of devices that runs it.
+
+    module: StableHLO, as MLIR bytecode or a portable artifact; its `@main` takes and returns the buffers.
+    where: the user's `file:line`, for messages.
+    scopes: the user's scopes that it was made from, for messages.
+    """
+
+    name: str
+    module: bytes
+    results: tuple[Buffer, ...]
+    where: str = ""
+    scopes: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run a task: `F0` is the forward task of microbatch 0, `B` backward, `W` weight gradient, `U` update.
+
+    donated: the inputs whose memory the outputs may take over; they are gone afterwards.
+    """
+
+    task: str
+    code: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    donated: tuple[int, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.task.partition(".")[0].rstrip("0123456789")
+
+
+@dataclass(frozen=True)
+class Send:
+    """Hand a buffer to the link; the stream goes on at once. A tag is used once a step between two islands."""
+
+    buffer: int
+    to: str
+    tag: int
+
+
+@dataclass(frozen=True)
+class Receive:
+    """Wait for the value that an island sends with this tag; it becomes a buffer here, in the buffer's sharding."""
+
+    buffer: int
+    source: str
+    tag: int
+
+
+@dataclass(frozen=True)
+class Free:
+    """Forget buffers after their last use."""
+
+    buffers: tuple[int, ...]
+
+
+Instruction = Run | Send | Receive | Free
+
+
+@dataclass(frozen=True)
+class IslandProgram:
+    """What one island does in a step. A buffer's number is its index in `buffers`.
+
+    axes: the names and sizes of the island's mesh.
+    """
+
+    name: str
+    axes: tuple[tuple[str, int], ...]
+    buffers: tuple[Buffer, ...]
+    instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """An argument of the step.
+
+    path: what the user calls it: `state['params']['w']`.
+    dtype: a buffer's, or that of a typed random key: `key<fry>`.
+    places: where a step finds it, several if several islands need it; empty if the program never reads it.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    weak_type: bool = False
+    donated: bool = False
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """A result of the step, as for `Input`; with several places each has a copy."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    weak_type: bool
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled step.
+
+    topology, plan, report: what it was compiled for, and what came of it.
+    trees: the pytrees that it is called with and returns, told by the compiler; empty if it takes flat arrays.
+    """
+
+    islands: tuple[IslandProgram, ...]
+    codes: tuple[Code, ...]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    topology: str = ""
+    plan: str = ""
+    report: str = ""
+    trees: str = ""
+
+    def buffer(self, place: Place) -> Buffer:
+        """The buffer at a place."""
+        name, number = place
+        return next(island for island in self.islands if island.name == name).buffers[number]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program as one file. A file that stood there is replaced at once, never half."""
+        target = Path(path)
+        draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
+        try:
+            draft.write_bytes(self.to_bytes())
+            draft.replace(target)
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror}", remedy="name another file") from None
+        finally:
+            draft.unlink(missing_ok=True)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> "Program":
+        """Read a program that `save` wrote; UsageError if the file is anything else."""
+        from atoll.runtime.check import check
+
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}", remedy="name a saved program") from None
+        program = Program.from_bytes(content, str(path))
+        try:
+            check(program)
+        except ValueError as fault:
+            raise UsageError(f"{path} cannot run: {fault}", remedy="compile the program again") from None
+        return program
+
+    def to_bytes(self) -> bytes:
+        """The content of the program's file."""
+        bare = replace(self, codes=tuple(replace(code, module=b"") for code in self.codes))
+        parts = [json.dumps(_plain(bare), separators=(",", ":")).encode(), *(code.module for code in self.codes)]
+        body = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+        return _HEAD.pack(MAGIC, VERSION, hashlib.sha256(body).digest()) + body
+
+    @staticmethod
+    def from_bytes(content: bytes, name: str = "this") -> "Program":
+        """What `to_bytes` wrote; UsageError if it is anything else. `name` is what messages call it."""
+        if not content.startswith(MAGIC):
+            raise UsageError(f"{name} is no saved atoll program", remedy="name a file that save() wrote")
+        again = "save it again"
+        if len(content) < _HEAD.size:
+            raise UsageError(f"{name} is cut off", remedy=again)
+        _, version, checksum = _HEAD.unpack_from(content)
+        if version != VERSION:
+            what = f"{name} has version {version} of the program file, this atoll reads version {VERSION}"
+            raise UsageError(what, remedy="compile the program again, or use the atoll that saved it")
+        body = memoryview(content)[_HEAD.size :]
+        if hashlib.sha256(body).digest() != checksum:
+            raise UsageError(f"{name} is damaged: its checksum does not match", remedy=again)
+        try:
+            text, *modules = _parts(body)
+            bare: Program = _restored(json.loads(text))
+            codes = zip(bare.codes, modules, strict=True)
+            return replace(bare, codes=tuple(replace(code, module=module) for code, module in codes))
+        except (ValueError, TypeError, KeyError, AttributeError, struct.error):
+            raise UsageError(f"{name} holds no program, though its checksum matches", remedy=again) from None
+
+
+_CLASSES = {
+    one.__name__: one for one in (Buffer, Code, Run, Send, Receive, Free, IslandProgram, Input, Output, Program)
+}
+
+
+def _parts(body: memoryview) -> Iterator[bytes]:
+    while body:
+        (length,) = _LENGTH.unpack_from(body)
+        part, body = body[_LENGTH.size : _LENGTH.size + length], body[_LENGTH.size + length :]
+        yield bytes(part)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (any field of the classes above)
+    """What JSON can say: an object of a class above becomes a list with the class's name first."""
+    if type(value).__name__ in _CLASSES:
+        return [type(value).__name__, *(_plain(getattr(value, field.name)) for field in fields(value))]
+    if isinstance(value, tuple):
+        return ["", *map(_plain, value)]
+    return "" if isinstance(value, bytes) else value
+
+
+def _restored(value: Any) -> Any:  # noqa: ANN401 (as for `_plain`)
+    if not isinstance(value, list):
+        return value
+    name, *parts = value
+    restored = map(_restored, parts)
+    return _CLASSES[name](*restored) if name else tuple(restored)

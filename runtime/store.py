@@ -1,0 +1,195 @@
+"""The buffers of an island: values by number for each step, and how many bytes are live."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from atoll.compiler.errors import AtollError
+from atoll.runtime.program import Buffer
+
+if TYPE_CHECKING:
+    from atoll.runtime.step import Step
+
+
+@dataclass(frozen=True, eq=False)
+class Failure:
+    """Stands where a value would be that could not be computed; what is computed from it fails alike."""
+
+    error: AtollError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value comes from."""
+
+    step: "Step | None"  # None for an argument that was put there ahead of time
+    island: str
+    buffer: int
+
+
+Value = Any  # a jax.Array or a Failure
+
+
+class Store:
+    """Counts the live bytes of one island; only the island's worker writes.
+
+    `Held` values are let go of by any thread, even inside the garbage collector. They only append to `_changes`, which
+    needs no lock, and the worker adds up what it finds there.
+    """
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        self.sizes = tuple(buffer.bytes for buffer in buffers)
+        self.filled = threading.Condition()
+        self.waiting = 0
+        self._live = 0
+        self._peak = 0
+        self._changes: deque[int] = deque()
+
+    @property
+    def live(self) -> int:
+        return self._live + sum(list(self._changes))
+
+    def begin_step(self) -> None:
+        """Start to measure the peak anew."""
+        self._settle()
+        self._peak = self._live
+
+    def add(self, size: int) -> None:
+        self._live += size
+        if self._live > self._peak:
+            self._settle()
+            self._peak = max(self._peak, self._live)
+
+    def remove(self, size: int) -> None:
+        self._live -= size
+
+    def adjust(self, change: int) -> None:
+        """As `add` and `remove`, for every thread."""
+        self._changes.append(change)
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that were live at once since the step began."""
+        return self._peak
+
+    def _settle(self) -> None:
+        while self._changes:
+            self._live += self._changes.popleft()
+
+
+class Held:
+    """A value that outlives its step, or will: an output, or what one of the caller's arrays was copied to.
+
+    It is filled once, by the island's worker, and read by any thread. Its bytes count as live until it is emptied or
+    forgotten.
+    """
+
+    __slots__ = ("_base", "_size", "_store", "origin", "shared", "value")
+
+    def __init__(self, store: Store, origin: Origin) -> None:
+        self.value: Value | None = None
+        self.origin = origin
+        # More than one array of the caller's rests on it, so that donating one of them must not take it.
+        self.shared = False
+        self._store = store
+        self._size = 0
+        self._base: Held | None = None
+
+    def fill(self, value: Value, size: int) -> None:
+        """Set the value, whose bytes the store has counted already."""
+        self._size = size
+        self._set(value)
+
+    def bring(self, value: Value, size: int) -> None:
+        """Set a value that comes from outside of a step; its bytes are new."""
+        self._store.adjust(size)
+        self.fill(value, size)
+
+    def rest_on(self, base: "Held", value: Value) -> None:
+        """Set the value to that of another, where its bytes are counted."""
+        self._base = base
+        self._set(value)
+
+    def _set(self, value: Value) -> None:
+        self.value = value
+        if self._store.waiting:
+            with self._store.filled:
+                self._store.filled.notify_all()
+
+    def get(self, patience: float) -> Value:
+        """The value; waits until it is filled, which is long before it is computed."""
+        if self.value is None:
+            with self._store.filled:
+                self._store.waiting += 1
+                try:
+                    if not self._store.filled.wait_for(lambda: self.value is not None, patience):
+                        raise overdue(f"island {self.origin.island} has not started to compute a value", patience)
+                finally:
+                    self._store.waiting -= 1
+        return self.value
+
+    def empty(self) -> None:
+        """Forget the value, which is someone else's now."""
+        self.value = self._base = None
+        size, self._size = self._size, 0
+        if size:
+            self._store.adjust(-size)
+
+    def __del__(self) -> None:
+        if self._size:
+            self._store.adjust(-self._size)
+
+
+class Use(Enum):
+    """What a step may do with a value that it is given."""
+
+    BORROW = "read it"
+    TAKE = "overwrite it: it is gone for everyone else"
+    COPY = "overwrite a copy of it"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """An argument of a step that is an output of an earlier one; the worker gets its value."""
+
+    held: Held
+    use: Use
+
+
+class Frame:
+    """The buffers of one step on one island, while its instructions are carried out."""
+
+    __slots__ = ("borrowed", "failed", "outputs", "step", "values")
+
+    def __init__(self, step: "Step", outputs: Mapping[int, Held]) -> None:
+        self.step = step
+        self.outputs = outputs
+        self.values: dict[int, Value] = {}
+        # Those of the values whose bytes are counted with one that outlives the step.
+        self.borrowed: dict[int, Held] = {}
+        # Whether any value is a Failure; as long as none is, nobody looks for one.
+        self.failed = False
+
+
+def wait_ready(value: Value, patience: float, what: str) -> None:
+    """Wait until a value is computed, or cannot be; AtollError if that takes longer than `patience` seconds.
+
+    jax's own wait ends neither with Ctrl-C nor with time. Sleeps are a small part of what has been waited already.
+    """
+    if value.is_ready():
+        return
+    start = time.monotonic()
+    while not value.is_ready():
+        waited = time.monotonic() - start
+        if waited > patience:
+            raise overdue(what, patience)
+        time.sleep(min(waited / 16, 0.001))
+
+
+def overdue(what: str, patience: float) -> AtollError:
+    remedy = "look at what that island is doing; if it only needs longer, raise `timeout`"
+    return AtollError(f"{what} after {patience:g} seconds", remedy=remedy)

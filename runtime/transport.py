@@ -1,0 +1,82 @@
+"""Moves arrays between the islands of one process, and counts what it is handed."""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import jax
+from atoll.runtime.fragment import sharding_of
+from atoll.runtime.program import Program, Receive
+from atoll.runtime.step import Step
+from atoll.runtime.store import Failure
+
+# Two threads that enqueue collectives on the same devices in different orders wait for each other for ever, and
+# XLA ends the process. So whoever enqueues holds the locks of all devices that take part: one lock a device, for the
+# life of the process, as programs that know nothing of each other may share devices.
+_LOCKS: dict[jax.Device, threading.Lock] = {}
+
+
+class Turn:
+    """A context in which this thread alone enqueues work on a set of devices.
+
+    On one device there is nothing that could wait for another, and nothing is locked.
+    """
+
+    def __init__(self, mesh: jax.sharding.Mesh) -> None:
+        devices = sorted(mesh.devices.flat, key=lambda device: (device.platform, device.id))
+        self._locks = [_LOCKS.setdefault(device, threading.Lock()) for device in devices] if len(devices) > 1 else []
+
+    def __enter__(self) -> None:
+        with ExitStack() as held:
+            for lock in self._locks:
+                held.enter_context(lock)
+            held.pop_all()
+
+    def __exit__(self, *_: object) -> None:
+        for lock in self._locks:
+            lock.release()
+
+
+class Transport:
+    """In one process a value crosses a link by `jax.device_put`, which returns before the value is there.
+
+    A peer has an inbox: what is called with (step, source, tag, value).
+    """
+
+    def __init__(self, program: Program, meshes: Mapping[str, jax.sharding.Mesh]) -> None:
+        self._inboxes: dict[str, Callable[[Any], None]] = {}
+        self._shardings = {
+            island.name: tuple(sharding_of(buffer, meshes[island.name]) for buffer in island.buffers)
+            for island in program.islands
+        }
+        self._routes = {
+            (one.source, island.name, one.tag): (
+                self._shardings[island.name][one.buffer],
+                island.buffers[one.buffer].bytes,
+            )
+            for island in program.islands
+            for one in island.instructions
+            if isinstance(one, Receive)
+        }
+
+    def connect(self, island: str, inbox: Callable[[Any], None]) -> None:
+        self._inboxes[island] = inbox
+
+    def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> None:  # noqa: ANN401 (a Value)
+        """Hand a value to the link. A failure is handed on as it is."""
+        if not isinstance(value, Failure):
+            sharding, size = self._routes[source, to, tag]
+            value = jax.device_put(value, sharding)
+            step.count(source, (source, to), size)
+        self._inboxes[to]((step.number, source, tag, value))
+
+    def fetch(self, step: Step, source: str, to: str, number: int, value: jax.Array) -> jax.Array:
+        """Bring an argument of a step to the island that needs it, or into the sharding that it needs there."""
+        if source != to:
+            step.count(to, (source, to), value.nbytes)
+        moved: jax.Array = jax.device_put(value, self._shardings[to][number])
+        return moved
+
+    def sharding(self, island: str, number: int) -> jax.sharding.NamedSharding:
+        return self._shardings[island][number]

@@ -1,0 +1,97 @@
+"""Contiguous cuts against exhaustive search."""
+
+from itertools import combinations, pairwise
+
+import pytest
+from atoll.compiler.contiguous_cut import SLACK, contiguous_cut
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SMALL = st.integers(0, 6)
+
+
+def bottleneck(costs, cuts):
+    return max(sum(costs[start:end]) for start, end in pairwise([0, *cuts, len(costs)]))
+
+
+def valleys(crossing):
+    """The places of each run that both neighbours exceed."""
+    places, place = [], 1
+    while place < len(crossing):
+        end = place
+        while end < len(crossing) and crossing[end] == crossing[place]:
+            end += 1
+        left = place == 1 or crossing[place - 1] > crossing[place]
+        right = end == len(crossing) or crossing[end] > crossing[place]
+        if left and right:
+            places += range(place, end)
+        place = end
+    return places
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), st.integers(1, 6))
+def test_the_least_crosses_among_even_cuts(data, parts):
+    length = data.draw(st.integers(0, 12))
+    costs = data.draw(st.lists(SMALL, min_size=length, max_size=length))
+    crossing = data.draw(st.lists(SMALL, min_size=length, max_size=length))
+    cuts = contiguous_cut(costs, crossing, parts)
+    places = valleys(crossing)
+    assert len(cuts) == min(parts, len(places) + 1) - 1
+    assert cuts == sorted(set(cuts))
+    assert set(cuts) <= set(places) <= set(range(1, max(1, length)))
+    choices = list(combinations(places, len(cuts)))
+    best = min(bottleneck(costs, choice) for choice in choices)
+    assert bottleneck(costs, cuts) <= SLACK * best
+    even = [choice for choice in choices if bottleneck(costs, choice) <= SLACK * best]
+    assert sum(crossing[one] for one in cuts) == min(sum(crossing[one] for one in choice) for choice in even)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_what_cannot_be_cut_stays_whole(parts):
+    assert contiguous_cut([], [], parts) == []
+    assert contiguous_cut([7], [0], parts) == []
+
+
+def test_more_parts_than_places():
+    assert contiguous_cut([1, 1, 1, 1, 1], [0, 9, 1, 9, 2], 9) == [2, 4]
+
+
+def test_where_the_same_crosses_everywhere_the_parts_are_even():
+    assert contiguous_cut([1] * 6, [0, 5, 5, 5, 5, 5], 3) == [2, 4]
+    assert contiguous_cut([1] * 100, [7] * 100, 4) == [25, 50, 75]
+
+
+def test_among_equally_small_cuts_an_even_one_is_taken():
+    crossing = [9] * 100
+    for place in (44, 46, 50, 52, 56):
+        crossing[place] = 1
+    assert contiguous_cut([1] * 100, crossing, 2) == [50]
+
+
+def test_no_cost_at_all():
+    assert contiguous_cut([0] * 6, [0, 5, 1, 5, 0, 5], 2) == [4]
+
+
+def test_costs_beyond_what_a_float_counts():
+    """Sums of large whole numbers stay exact until the slack."""
+    huge = 10**30
+    assert contiguous_cut([huge] * 4, [0, 2, 1, 2], 2) == [2]
+
+
+def test_a_smaller_cut_is_worth_a_little_unevenness():
+    costs = [10] * 20
+    crossing = [0] + [100 if place % 2 else 50 for place in range(1, 20)]
+    crossing[10], crossing[11], crossing[12] = 60, 90, 1
+    assert contiguous_cut(costs, crossing, 2) == [10]  # 12 | 8 would be 20% over
+    crossing = [0] + [100 if place % 2 else 50 for place in range(1, 40)]
+    crossing[22] = 1
+    assert contiguous_cut([10] * 40, crossing, 2) == [22]  # 10% over
+
+
+def test_long_sequences_are_cut_in_a_moment():
+    length = 40_000
+    cuts = contiguous_cut([1] * length, [place % 3 for place in range(length)], 64)
+    ends = [0, *cuts, length]
+    assert max(end - start for start, end in pairwise(ends)) <= SLACK * length / 64 + 3
+    assert len(cuts) == 63

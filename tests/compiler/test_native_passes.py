@@ -1,0 +1,89 @@
+"""Every native pass that a pipeline may name runs on a corpus of modules, and those that are refused say why."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from atoll.compiler.errors import UsageError
+from atoll.compiler.native_passes import NATIVE_PASSES, REFUSED_PASSES
+from atoll.compiler.registry import steps_of_text
+
+SCRIPT = Path(__file__).with_name("run_native_passes.py")
+
+
+@functools.cache
+def outcomes() -> dict[str, dict[str, str]]:
+    """Pass -> module -> `passed`, `aborted` or the error; all in one run of the script."""
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = map(json.loads, done.stdout.splitlines())
+    return {line["pass"]: line["outcomes"] for line in lines}
+
+
+@pytest.mark.parametrize("name", NATIVE_PASSES)
+def test_a_native_pass_ends_no_process(name):
+    aborted = [module for module, outcome in outcomes()[name].items() if outcome == "aborted"]
+    assert aborted == [], f"{name} ends the process: move it to REFUSED_PASSES"
+
+
+@pytest.mark.parametrize("name", NATIVE_PASSES)
+def test_a_native_pass_is_of_use(name):
+    found = outcomes()[name]
+    passed = [module for module, outcome in found.items() if outcome == "passed"]
+    assert len(passed) >= len(found) // 2, f"{name} fails on most modules: {found}"
+
+
+@pytest.mark.parametrize("name", NATIVE_PASSES)
+def test_a_native_pass_that_fails_says_where(name):
+    for module, outcome in outcomes()[name].items():
+        if outcome not in ("passed", "aborted"):
+            assert f"pass {name}: " in outcome, module
+            assert len(outcome.splitlines()[0]) < 400, module
+
+
+@pytest.mark.parametrize(("name", "reason"), REFUSED_PASSES.items())
+def test_a_refused_pass_is_an_error_that_says_why(name, reason):
+    with pytest.raises(UsageError) as caught:
+        steps_of_text(f"cse, {name}")
+    assert str(caught.value) == (
+        f"pass pipeline, line 1, column 6: {name} is refused; {reason}\n  cse, {name}\n       ^"
+    )
+
+
+def test_no_pass_is_both_offered_and_refused():
+    assert NATIVE_PASSES.keys() & REFUSED_PASSES.keys() == set()
+
+
+@pytest.mark.parametrize("name", NATIVE_PASSES)
+def test_a_native_pass_has_a_summary(name):
+    summary = NATIVE_PASSES[name].summary
+    assert summary
+    assert not summary.endswith(".")
+
+
+def test_the_options_of_a_native_pass_reach_it():
+    (step,) = steps_of_text("canonicalize{max-iterations=3}")
+    assert step.text == "canonicalize{max-iterations=3}"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("canonicalize{max-iterations=soon}", "'soon' value invalid for long argument"),
+        ("canonicalize{speed=3}", "canonicalize: no such option speed"),
+        ("cse{x=1}", "cse: "),
+        ("tosa.none(cse)", "cse cannot run on tosa.none, as there is no such operation; write func.func"),
+        ("func.func(inline-calls)", "inline-calls runs on a module, not on func.func"),
+        ("func.func(nothing)", "there is no pass 'nothing'"),
+        ("symbol-dec", "there is no pass 'symbol-dec'; did you mean 'symbol-dce'?"),
+    ],
+)
+def test_what_mlir_does_not_accept_is_told_with_its_place(text, complaint, capfd):
+    with pytest.raises(UsageError) as caught:
+        steps_of_text(text)
+    assert complaint in str(caught.value)
+    assert str(caught.value).startswith("pass pipeline, line 1, column ")
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,210 @@
+"""Running passes: who is blamed for a failure, what observers see, what is printed."""
+
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import pytest
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.functions import functions_in, operations_in
+from atoll.compiler.ir_text import parse_text, print_module
+from atoll.compiler.mlir import ir, stablehlo
+from atoll.compiler.pass_base import NativePass, Pass, step_name
+from atoll.compiler.pass_manager import run_passes
+from atoll.compiler.registry import steps_of_text
+
+MODULE = """
+func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %y = stablehlo.negate %x : tensor<4xf32> loc("jit(step)/layer_1/neg"("train.py":12:3))
+  return %y : tensor<4xf32>
+}
+"""
+
+CSE = NativePass("cse", "cse")
+
+
+@dataclass(frozen=True)
+class Nothing(Pass):
+    """Do nothing."""
+
+    def run(self, module):
+        pass
+
+
+@dataclass(frozen=True)
+class Refuse(Pass):
+    """Refuse the first operation."""
+
+    def run(self, module):
+        raise refuse(first_operation(module).location, "negation is not positive", "think positively")
+
+
+@dataclass(frozen=True)
+class Raise(Pass):
+    """Raise what it is given."""
+
+    error: BaseException = field(default_factory=lambda: KeyError("lost\nand more"))
+
+    def run(self, module):
+        raise self.error
+
+
+@dataclass(frozen=True)
+class Break(Pass):
+    """Leave IR behind that does not verify: a function that returns something of another type."""
+
+    def run(self, module):
+        main = functions_in(module)["main"]
+        main.attributes["function_type"] = ir.TypeAttr.get(ir.Type.parse("(tensor<4xf32>) -> tensor<5xf32>"))
+
+
+@dataclass(frozen=True)
+class Negate(Pass):
+    """Erase the negation."""
+
+    def run(self, module):
+        operation = first_operation(module)
+        operation.results[0].replace_all_uses_with(operation.operands[0])
+        operation.operation.erase()
+
+
+def first_operation(module):
+    return operations_in(functions_in(module)["main"], stablehlo.NegOp)[0]
+
+
+@pytest.fixture
+def module():
+    return parse_text(MODULE)
+
+
+def failure(module, *steps):
+    with pytest.raises(CompileError) as caught:
+        run_passes(module, steps)
+    return caught.value
+
+
+def test_a_pass_that_refuses_is_named_with_the_users_line(module):
+    error = failure(module, Nothing(), Refuse(), Nothing())
+    name = Refuse.name()
+    assert str(error) == f"train.py:12: pass {name}: negation is not positive; think positively"
+    assert [(one.severity, one.file, one.line) for one in error.diagnostics] == [("error", "train.py", 12)]
+
+
+def test_an_error_of_another_kind_keeps_it_and_gets_the_name(module):
+    with pytest.raises(PlanError, match=rf"pass {Raise.name()}: the plan is bad; make a better one"):
+        run_passes(module, [Raise(PlanError("the plan is bad", remedy="make a better one"))])
+
+
+def test_a_pass_that_leaves_invalid_ir_is_named(module):
+    error = failure(module, Nothing(), Break(), CSE)
+    assert str(error).splitlines()[0] == (
+        f"-:4:3: pass {Break.name()}: it left invalid IR: type of return operand 0 ('tensor<4xf32>') doesn't match "
+        "function result type ('tensor<5xf32>') in function @main; this is a defect of the pass"
+    )
+
+
+def test_a_native_pass_that_fails_is_named():
+    text = """
+      func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+        %y = sdy.sharding_constraint %x <@mesh, [{"x"}]> : tensor<4xf32> loc("train.py":7:1)
+        return %y : tensor<4xf32>
+      }
+      sdy.mesh @mesh = <["x"=2]>"""
+    error = failure(parse_text(text), *steps_of_text("cse, stablehlo-legalize-to-vhlo"))
+    assert "pass stablehlo-legalize-to-vhlo: failed to legalize" in str(error)
+    assert "\n" not in error.what
+
+
+def test_a_native_pass_is_not_blamed_for_the_one_before(module):
+    assert f"pass {Break.name()}:" in str(failure(module, Break(), CSE))
+    assert f"pass {Break.name()}:" in str(failure(parse_text(MODULE), CSE, Break(), CSE))
+
+
+def test_propagation_without_main_is_refused_before_it_ends_the_process():
+    error = failure(parse_text("func.func @other() { return }"), *steps_of_text("sdy-propagation-pipeline"))
+    assert "pass sdy-propagation-pipeline: the module has no function @main; name the entry function @main" in str(
+        error
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("lost\nand more"), AssertionError(), RecursionError("deep"), StopIteration()]
+)
+def test_any_other_exception_is_an_internal_error_in_one_sentence(module, error):
+    found = failure(module, Raise(error))
+    first = str(error).splitlines()[0].rstrip(".") if str(error) else "no message"
+    assert str(found) == (
+        f"pass {Raise.name()}: internal error, {type(error).__name__}: {first}; "
+        "this is a defect of atoll; please report it with the input"
+    )
+    assert found.__cause__ is error
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(3)])
+def test_an_interruption_goes_through(module, interruption):
+    with pytest.raises(type(interruption)) as caught:
+        run_passes(module, [Raise(interruption), Nothing()])
+    assert caught.value is interruption
+
+
+def test_nothing_runs_after_a_failure(module):
+    seen = []
+    with pytest.raises(CompileError):
+        run_passes(module, [Nothing(), Refuse(), Nothing()], lambda step, _: seen.append(step))
+    assert seen == [Nothing()]
+
+
+def test_a_failure_leaves_the_context_usable(module):
+    failure(module, Refuse())
+    assert run_passes(module, [Negate()]) == []
+    assert "negate" not in print_module(module)
+
+
+def test_an_observer_sees_the_module_after_each_step(module):
+    seen = []
+    run_passes(module, [CSE, Negate(), CSE], lambda step, now: seen.append((step_name(step), print_module(now))))
+    assert [name for name, _ in seen] == ["cse", Negate.name(), "cse"]
+    assert ["negate" in text for _, text in seen] == [True, False, False]
+
+
+def test_an_observer_that_fails_is_told_apart_from_the_pass(module):
+    def observer(step, now):
+        raise PlanError("the disk is full")
+
+    with pytest.raises(PlanError, match="the disk is full"):
+        run_passes(module, [Nothing()], observer)
+
+
+def test_remarks_and_warnings_are_returned(module):
+    @dataclass(frozen=True)
+    class Warn(Pass):
+        def run(self, module):
+            first_operation(module).location.emit_error("only said")
+
+    (found,) = run_passes(module, [Warn()])
+    assert str(found) == "train.py:12:3: only said"
+
+
+def test_passes_say_in_the_log_why_they_have_nothing_to_do(module, caplog):
+    caplog.set_level(logging.INFO)
+    run_passes(module, steps_of_text("inline-calls, drop-dead-arguments"))
+    assert [record.message for record in caplog.records] == [
+        "pass inline-calls",
+        "nothing to do: the module has no calls",
+        "pass drop-dead-arguments",
+        "nothing to do: every argument of @main is used",
+    ]
+
+
+def test_timing_names_the_passes(tmp_path):
+    file = tmp_path / "module.mlir"
+    file.write_text(MODULE)
+    command = [sys.executable, "-m", "atoll", "opt", file, "--passes", "inline-calls, cse", "--timing", "--verbose"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    log, _, report = done.stderr.partition("Execution time report")
+    assert "inline-calls" in report
+    assert "CSEPass" in report
+    assert "nothing to do: the module has no calls" in log
+    assert "stablehlo.negate" in done.stdout

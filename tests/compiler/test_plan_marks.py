@@ -1,0 +1,51 @@
+"""Slots and sweeps; the number of stages."""
+
+import pytest
+from atoll.compiler.entry import PLAN, TOPOLOGY
+from atoll.compiler.ir_text import parse_text
+from atoll.compiler.mlir import ir
+from atoll.compiler.plan_marks import island_of_stage, slot, stage_count, sweep_from
+from atoll.compiler.topology import Topology
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 7])
+def test_slots_count_the_fragments_of_all_sweeps(stages):
+    walk = [
+        slot(stage, sweep, stages)
+        for sweep in range(5)
+        for stage in (range(stages) if sweep % 2 == 0 else reversed(range(stages)))
+    ]
+    assert walk == list(range(5 * stages))
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 7])
+def test_the_first_sweep_from_a_slot_on(stages):
+    for stage in range(stages):
+        for least in range(4 * stages):
+            expected = next(sweep for sweep in range(9) if slot(stage, sweep, stages) >= least)
+            assert sweep_from(stage, least, stages) == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "stages"),
+    [
+        (None, 6),
+        ("stages=4", 4),
+        ('stages="a | b, c"', 2),
+        ("replicas=2", 3),
+        ("stages=auto, replicas=6", 1),
+        ("replicas=7", 1),
+        ('placement={"a": "island1"}', 6),
+    ],
+)
+def test_the_number_of_stages(plan, stages):
+    module = parse_text("func.func @main() { return }")
+    with module.context:
+        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get("6 x cpu[1]")
+        if plan is not None:
+            module.operation.attributes[PLAN] = ir.StringAttr.get(plan)
+    assert stage_count(module) == stages
+
+
+def test_stages_go_round_the_islands():
+    assert [island_of_stage(Topology.parse("3 x cpu[1]"), stage) for stage in range(7)] == [0, 1, 2, 0, 1, 2, 0]

@@ -1,0 +1,152 @@
+"""Every model of the zoo, on islands of many shapes, gives what `jax.jit` gives; and its work, its parameters and what
+it sends really are where the plan says."""
+
+import functools
+import itertools
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy
+import zoo
+from atoll.runtime.program import Run
+
+import atoll
+
+# What an island may be, first to last, so that four islands have eight devices.
+SHAPES = {
+    "one": ("cpu[1]", "cpu[1]", "cpu[1]", "cpu[1]"),
+    "mesh": ("cpu[data=2, model=2]", "cpu[model=2]", "cpu[1]", "cpu[1]"),
+    "unlike": ("cpu[1]", "cpu[data=3]", "cpu[2]", "cpu[1]"),
+    "pairs": ("cpu[2]", "cpu[2]", "cpu[2]", "cpu[2]"),
+}
+COUNTS = (1, 2, 3, 4)
+NAMES = ("north", "east", "south", "west")
+
+# Where XLA, on one side of a cut and not on the other, vectorises a sum or fuses a multiplication with an addition; all
+# others have the bits of `jax.jit`. What differs is a loss, mostly: the cut stands before the mean over all examples.
+REORDERED = {
+    "convolutions_with_batch_statistics",
+    "encoder_decoder",
+    "equinox_mlp",
+    "flax_linen",
+    "mlp_adam",
+    "mlp_adamw_clipped",
+    "mlp_lamb",
+    "tied_embedding",
+    "transformer",
+    "variational_autoencoder",
+}
+
+# What XLA has compiled in this process, by the name of the function.
+COMPILED: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, _, **about: COMPILED.append(str(about)) if event.endswith("/backend_compile_duration") else None
+)
+
+
+def topology_of(count, shape):
+    return "\n".join(f"island {name} : {kind}" for name, kind in zip(NAMES[:count], SHAPES[shape], strict=False))
+
+
+def pytest_generate_tests(metafunc):
+    """Every pair of model and number of islands, of model and shape, of number and shape; or all there is."""
+    if "shape" not in metafunc.fixturenames:
+        return
+    if metafunc.config.getoption("full"):
+        every = itertools.product(zoo.CASES, COUNTS, SHAPES)
+    else:
+        shapes = list(SHAPES)
+        every = (
+            (name, count, shapes[(number + count) % len(shapes)])
+            for number, name in enumerate(zoo.CASES)
+            for count in COUNTS
+        )
+    metafunc.parametrize(("name", "count", "shape"), list(every))
+
+
+def leaves(tree):
+    """The leaves as numpy arrays, keys as their words."""
+    for leaf in jax.tree.leaves(tree):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf.to_jax() if isinstance(leaf, atoll.Array) else leaf)
+        yield numpy.asarray(leaf)
+
+
+@functools.cache
+def case_named(name):
+    """A case, the leaves that `jax.jit` gives, and the structure they are in."""
+    case = zoo.CASES[name]()
+    expected = jax.jit(case.fn)(*case.args)
+    return case, list(leaves(expected)), jax.tree.structure(expected)
+
+
+def arguments_of(case):
+    """The case's arguments; those that are donated as copies, since they are gone afterwards."""
+    return [
+        jax.tree.map(jnp.copy, argument) if number in case.donate else argument
+        for number, argument in enumerate(case.args)
+    ]
+
+
+def check_same(found, expected, exact):
+    for number, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        if exact or not jnp.issubdtype(ours.dtype, jnp.inexact):
+            assert ours.tobytes() == theirs.tobytes(), f"leaf {number} has other bits"
+        else:
+            scale = float(numpy.max(numpy.abs(theirs), initial=0))
+            numpy.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6 * scale, err_msg=f"leaf {number}")
+
+
+def sent(step):
+    """The bytes on each link, by the report."""
+    total = Counter()
+    for one in step.report().transfers:
+        total[one.source, one.target] += one.bytes
+    return dict(total)
+
+
+def executables(program):
+    """The pairs of island and code, each of which has to be compiled once."""
+    return {
+        (island.name, one.code) for island in program.islands for one in island.instructions if isinstance(one, Run)
+    }
+
+
+def test_same_answer_as_jit_in_the_planned_places(name, count, shape):
+    case, expected, structure = case_named(name)
+    arguments, before = arguments_of(case), len(COMPILED)
+    with atoll.compile(
+        case.fn,
+        *case.args,
+        topology=topology_of(count, shape),
+        donate_argnums=case.donate,
+        plan=atoll.Plan(stages=count),
+    ) as step:
+        # One executable for each code on each island, and not one more.
+        assert len(COMPILED) - before == len(executables(step.program))
+        assert {code for _, code in executables(step.program)} == set(range(len(step.program.codes)))
+
+        results = step(*arguments)
+        assert jax.tree.structure(results) == structure
+        check_same(leaves(results), expected, name not in REORDERED)
+
+        stats, report = step.stats(), step.report()
+        assert stats.order == {island.name: island.tasks for island in report.islands}
+        assert stats.bytes_per_link == sent(step)
+        assert stats.messages == len(report.transfers)
+        working = [island for island in report.islands if island.tasks]
+        assert len(working) >= min(count, case.parts)
+
+        places = [place for output in step.program.outputs for place in output.places]
+        assert [island for leaf in jax.tree.leaves(results) for island in leaf.islands] == [name for name, _ in places]
+        if case.donate:
+            check_state_stays(step, case, results)
+
+
+def check_state_stays(step, case, results):
+    """A second step, on the state that the first returned, moves no byte of it."""
+    state = results if len(case.args) == 1 or not isinstance(results, tuple) else results[: len(case.donate)]
+    step(*state, *case.args[len(state) :])
+    assert step.stats().bytes_per_link == sent(step)

@@ -1,0 +1,265 @@
+"""`atoll run`: jobs, modules at every phase, edited ones too, and saved programs."""
+
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from atoll.compiler.cli import run_here
+from atoll.compiler.pipeline import PHASES
+from atoll.compiler.seeded import seeded
+from atoll.runtime.program import Input
+
+TRAIN = """\
+import atoll, jax, jax.numpy as jnp
+
+def step(state, x, key):
+    def loss(w):
+        with jax.named_scope("one"):
+            h = jnp.tanh(x @ w["a"]) * jax.random.bernoulli(key, 0.9, (8,))
+        with jax.named_scope("two"):
+            return jnp.mean((h @ w["b"] - 3.0) ** 2)
+
+    loss, grads = jax.value_and_grad(loss)(state["w"])
+    return {"w": jax.tree.map(lambda p, g: p - 0.1 * g, state["w"], grads), "n": state["n"] + 1}, {"loss": loss}
+
+f = jax.ShapeDtypeStruct
+state = {"w": {"a": f((8, 8), "float32"), "b": f((8, 4), "float32")}, "n": jnp.int32(3)}
+key = jax.eval_shape(lambda: jax.random.key(0))
+job = atoll.Job(step, state, f((6, 8), "float32"), key, donate_argnums=0)
+
+def score(w, x):
+    with jax.named_scope("one"):
+        h = jnp.tanh(x * 2.0)
+    with jax.named_scope("two"):
+        return (h * w).sum() + 1.0
+
+small = atoll.Job(score, f((4,), "float32"), f((4,), "float32"))
+odd = atoll.Job(lambda x, y: x + y, f((), "bfloat16"), f((2, 3), "complex64"))
+mixed = atoll.Job(lambda n, b, k: (n + 1, ~b, jax.random.split(k)), f((3,), "int8"), f((2,), "bool"), key)
+static = atoll.Job(lambda n, x: x * n, 3, f((2,), "float32"), static_argnums=0)
+wrong = atoll.Job(lambda x: x, "no array")
+"""
+
+TOPOLOGY = "--topology=2 x cpu[1]"
+PLAN = "--plan=stages='one | two'".replace("'", '"')
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("user")
+    (made / "train.py").write_text(TRAIN)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def in_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def atoll(capsys):
+    """Run a command in this process: its exit status, output and errors."""
+    root, own = logging.getLogger(), logging.getLogger("atoll.compiler.compiled")
+    before = root.handlers[:], root.level, own.level
+    path = sys.path[:]
+
+    def run(*arguments):
+        status = run_here(arguments)
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    yield run
+    root.handlers[:], root.level, own.level = before
+    sys.path[:] = path
+    sys.modules.pop("__atoll_target__", None)
+
+
+def losses(out):
+    """The last scalar that each step printed."""
+    return [float(number) for number in re.findall(r"^step \d+: .*= (\S+) \(\d+ ms\)$", out, re.MULTILINE)]
+
+
+def test_a_job_runs_is_compared_and_learns(atoll):
+    status, out, err = atoll("run", "train.py:job", TOPOLOGY, PLAN, "--steps=3", "--check")
+    assert (status, err) == (0, "")
+    assert [line.partition(",")[0] for line in out.splitlines()[:3]] == [
+        "step 0: result[0]['n'] = 4",
+        "step 1: result[0]['n'] = 5",
+        "step 2: result[0]['n'] = 6",
+    ]
+    assert "result[1]['loss'] = " in out
+    first, second, third = losses(out)
+    assert first > second > third
+    assert "tasks: 2 F, 2 B, 2 U; messages: " in out
+    assert re.search(r"^island0 -> island1: [\d,]+ bytes$", out, re.MULTILINE)
+    assert re.search(r"^check: max relative difference \S+, bit-equal on \d of 4 leaves$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["small", "odd", "mixed", "static"])
+def test_arguments_of_all_kinds(name, atoll):
+    status, out, err = atoll("run", f"train.py:{name}", TOPOLOGY, "--check", "--seed=4")
+    assert (status, err) == (0, "")
+    assert "check: max relative difference 0.0e+00" in out
+
+
+def test_a_seed_gives_the_same_numbers_again_and_another_does_not(atoll):
+    one, again, other = (losses(atoll("run", "train.py:job", TOPOLOGY, f"--seed={seed}")[1]) for seed in (1, 1, 2))
+    assert one == again != other
+
+
+@pytest.mark.parametrize("phase", [phase.name for phase in PHASES])
+def test_a_dump_of_every_phase_runs_and_gives_what_the_job_gives(phase, atoll, tmp_path):
+    _, text, _ = atoll("dump", "train.py:job", TOPOLOGY, PLAN, "--phase", phase, "--debug-info")
+    (tmp_path / "dump.mlir").write_text(text)
+    status, out, err = atoll("run", str(tmp_path / "dump.mlir"), "--steps=2")
+    assert (status, err) == (0, "")
+    assert losses(out) == losses(atoll("run", "train.py:job", TOPOLOGY, PLAN, "--steps=2")[1])
+
+
+def score(factor=2.0):
+    """What the job `small` computes from the seeded arguments."""
+    w, x = (seeded(Input(path, (4,), "float32"), 0) for path in ("w", "x"))
+    return float((numpy.tanh(x * numpy.float32(factor)) * w).sum() + 1)
+
+
+@pytest.fixture
+def edited(atoll, tmp_path):
+    """The dump of a phase after an edit: a function from its text to another."""
+
+    def edit(phase, change):
+        _, text, _ = atoll("dump", "train.py:small", TOPOLOGY, PLAN, "--phase", phase)
+        changed = change(text)
+        assert changed != text
+        (tmp_path / f"{phase}.mlir").write_text(changed)
+        return str(tmp_path / f"{phase}.mlir")
+
+    return edit
+
+
+@pytest.mark.parametrize("phase", [phase.name for phase in PHASES if phase.name != "stablehlo"])
+def test_another_constant_in_a_dump_gives_another_answer(phase, atoll, edited):
+    path = edited(phase, lambda text: text.replace("dense<2.000000e+00>", "dense<5.000000e+00>"))
+    status, out, _ = atoll("run", path)
+    assert status == 0
+    assert losses(out) == [pytest.approx(score(5.0), rel=1e-5)]
+    assert score(5.0) != pytest.approx(score(), rel=1e-3)
+
+
+def test_an_operation_moved_to_another_stage_runs_there(atoll, edited):
+    path = edited("staged", lambda text: re.sub(r"(stablehlo.tanh .*atoll.stage = )0", r"\g<1>1", text))
+    status, out, _ = atoll("run", path)
+    assert status == 0
+    assert losses(out) == [pytest.approx(score(), rel=1e-5)]
+    _, placed, _ = atoll("dump", path, "--phase=placed")
+    assert placed.index("island1") < placed.index("stablehlo.tanh")
+    assert 'mpmd.fragment<mesh="island1"' in placed[: placed.index("stablehlo.tanh")]
+
+
+def test_an_operation_moved_to_where_it_cannot_be_is_refused(atoll, edited):
+    path = edited("staged", lambda text: re.sub(r"(stablehlo.multiply .*atoll.stage = )0", r"\g<1>1", text, count=1))
+    status, out, err = atoll("run", path)
+    assert (status, out) == (1, "")
+    assert "needs a value of stage 1 in sweep 0, which comes later; move it to a later sweep" in err
+
+
+def test_a_renamed_fragment_runs(atoll, edited, tmp_path):
+    path = edited("scheduled", lambda text: re.sub(r"@(?!main\b)(\w+)", r"@my_\1", text))
+    status, out, _ = atoll("run", path, f"--save={tmp_path / 'mine.atoll'}")
+    assert status == 0
+    assert losses(out) == [pytest.approx(score(), rel=1e-5)]
+    assert losses(atoll("run", str(tmp_path / "mine.atoll"))[1]) == losses(out)
+
+
+def test_a_module_at_stablehlo_is_compared_with_itself_in_one_piece(atoll, tmp_path):
+    _, text, _ = atoll("dump", "train.py:job", "--phase=stablehlo", "--debug-info")
+    (tmp_path / "whole.mlir").write_text(text)
+    status, out, _ = atoll("run", str(tmp_path / "whole.mlir"), TOPOLOGY, PLAN, "--check", "--steps=2")
+    assert status == 0
+    assert "of 4 leaves" in out
+
+
+def test_a_saved_program_runs_where_its_job_is_not(atoll, tmp_path):
+    status, out, _ = atoll("run", "train.py:job", TOPOLOGY, PLAN, f"--save={tmp_path / 'step.atoll'}", "--steps=2")
+    assert status == 0
+    sys.modules.pop("__atoll_target__")
+    status, again, _ = atoll("run", str(tmp_path / "step.atoll"), "--steps=2")
+    assert status == 0
+    assert losses(again) == losses(out)
+    other = "--topology=island island0 : cpu[1]; island island1 : cpu[1]; link island0 <-> island1 : 1 GB/s, 1 ms"
+    assert losses(atoll("run", str(tmp_path / "step.atoll"), "--steps=2", other)[1]) == losses(out)
+
+
+def test_check_fails_for_another_answer(atoll, monkeypatch):
+    # jax.jit is given other numbers than the islands: as if they computed something else.
+    monkeypatch.setattr("atoll.compiler.run._to_jax", lambda value: numpy.asarray(value) + 1)
+    status, out, err = atoll("run", "train.py:small", TOPOLOGY, "--check")
+    assert status == 1
+    assert "bit-equal on 0 of 1 leaves" in out
+    assert re.fullmatch(
+        r"error: result of step 0 differs from jax.jit by \S+, more than 1e-05; this is a defect; please report it\n",
+        err,
+    )
+
+
+def test_progress_is_told_where_it_is_asked_for(atoll):
+    _, _, err = atoll("run", "train.py:small", TOPOLOGY, "--verbose")
+    lines = err.splitlines()
+    for line in (
+        "phase staged took",
+        "phase scheduled took",
+        "compiling 2 fragments for 2 islands",
+        "2 fragments took",
+    ):
+        assert any(one.startswith(line) for one in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train.py:job"], 'no topology is given; name the islands: --topology "2 x cpu[1]"'),
+        (["train.txt"], "'train.txt' is no target; write FILE.py:NAME"),
+        (["train.py:jb", TOPOLOGY], "train.py: there is no 'jb'; did you mean 'job'?"),
+        (["train.py:wrong", TOPOLOGY], "x is a str, which jax does not take for an array"),
+        (["train.py:job", TOPOLOGY, "--plan=microbatches=2"], "the plan asks for microbatches=2"),
+        (["train.py:job", TOPOLOGY, "--steps=0"], "--steps is 0; it must be at least 1"),
+        (["train.py:job", TOPOLOGY, "--seed=-1"], "--seed is -1; it must be at least 0"),
+        (["train.py:job", "--topology=99 x cpu[1]"], "the topology needs 99 cpu devices, and there are 8"),
+        (
+            ["train.py:small", TOPOLOGY, "--save=no/such/folder"],
+            "cannot write no/such/folder: No such file or directory",
+        ),
+        (["nothing.atoll"], "cannot read nothing.atoll: No such file or directory"),
+        (["nothing.mlir"], "nothing.mlir: cannot read: No such file or directory"),
+        (["train.atoll"], "train.atoll is no saved atoll program; name a file that save() wrote"),
+        (["small.atoll", "--plan=stages=2"], "small.atoll: a saved program has its plan; leave --plan out"),
+        (["small.atoll", "--check"], "small.atoll: --check cannot be done: a saved program has no function"),
+        (["small.atoll", "--topology=3 x cpu[1]"], "it has island0, island1, the topology island0, island1, island2"),
+        (["whole.mlir"], 'the module has no topology; give one: --topology "2 x cpu[4]"'),
+        (["placed.mlir", "--plan=stages=2"], "--plan: the module is at phase placed, cut by the plan that it has"),
+        (["placed.mlir", "--topology=2 x cpu[2]"], "island0 is cpu[1] in the program and cpu[2] in the topology"),
+        (["placed.mlir", "--check"], "it is cut up at phase placed; run the job, or a module at stablehlo"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments, sentence, atoll):
+    if not Path("placed.mlir").exists():
+        Path("train.atoll").write_text("nonsense")
+        Path("placed.mlir").write_text(atoll("dump", "train.py:small", TOPOLOGY, "--phase=placed")[1])
+        Path("whole.mlir").write_text(atoll("dump", "train.py:small", "--phase=stablehlo")[1])
+        assert atoll("run", "train.py:small", TOPOLOGY, "--save=small.atoll")[0] == 0
+    status, _, err = atoll("run", *arguments)
+    assert status == 1
+    assert sentence in err
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+
+
+def test_the_devices_are_made_though_the_users_file_uses_jax(folder):
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    command = [sys.executable, "-m", "atoll", "run", "train.py:job", "--topology=3 x cpu[2]", "--check"]
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "bit-equal on" in ran.stdout

@@ -1,0 +1,102 @@
+"""What tests of whole phases share: a job taken to a phase, and the scheduled module run by hand."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy
+import pytest
+from atoll.compiler.emit import code_of
+from atoll.compiler.entry import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
+from atoll.compiler.frontend import export, leaves_of
+from atoll.compiler.functions import argument_attributes, arguments_of, body_of, functions_in
+from atoll.compiler.job import Job
+from atoll.compiler.mesh_types import island_of, local_type
+from atoll.compiler.mlir import ir, mpmd
+from atoll.compiler.pass_manager import run_passes
+from atoll.compiler.pipeline import PHASES, phase_named
+from atoll.compiler.plan import Plan
+from atoll.compiler.registry import steps_of_phase
+from atoll.runtime.fragment import Fragment
+
+
+def _module_at(job: Job, phase: str, plan: Plan, topology: str) -> ir.Module:
+    module = export(job)
+    with module.context:
+        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get(topology)
+        module.operation.attributes[PLAN] = ir.StringAttr.get(str(plan))
+    for one in PHASES[: PHASES.index(phase_named(phase)) + 1]:
+        run_passes(module, steps_of_phase(one))
+    return module
+
+
+def _run_by_hand(module: ir.Module, job: Job) -> list[jax.Array]:
+    """What a scheduled module computes from the job's arguments: its calls in order, transfers as identity.
+
+    Whatever an operand is not on the call's island is an error here, as it would be there.
+    """
+    given = {leaf.path: leaf.value for leaf in leaves_of(job)}
+    main = entry_function(module)
+    values: dict[ir.Value, jax.Array] = {}
+    for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+        value = given[text_attribute(marks, PATH)]
+        is_key = hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+        values[argument] = jax.random.key_data(value) if is_key else jax.numpy.asarray(value)
+    codes = {name: code_of(function) for name, function in functions_in(module).items() if name != "main"}
+    compiled = {}
+    for name, code in codes.items():
+        results = tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results)
+        compiled[name] = jax.jit(Fragment(code.module, results).__call__)
+    for operation in body_of(main).operations:
+        operands = [values[operand] for operand in operation.operation.operands]
+        if isinstance(operation, mpmd.FragmentCallOp):
+            island = ir.StringAttr(operation.attributes["mesh_name"]).value
+            assert {island_of(one.type) for one in operation.operation.operands} <= {island}
+            callee = ir.FlatSymbolRefAttr(operation.attributes["callee"]).value
+            values.update(zip(operation.operation.results, compiled[callee](*operands), strict=True))
+        elif isinstance(operation, mpmd.TransferOp):
+            values[operation.operation.results[0]] = operands[0]
+        else:
+            returned = operands
+    return returned
+
+
+def _transfers(module: ir.Module) -> list[tuple[str, str, ir.Type]]:
+    """Source, target and tensor of each transfer."""
+    found = []
+    for operation in body_of(entry_function(module)).operations:
+        if isinstance(operation, mpmd.TransferOp):
+            source, target = operation.operation.operands[0], operation.operation.results[0]
+            found.append((island_of(source.type), island_of(target.type), local_type(target.type)))
+    return found
+
+
+@pytest.fixture(scope="session")
+def module_at():
+    """Takes a job to a phase: `module_at(job, "staged", Plan(stages=2), "2 x cpu[1]")`."""
+    return _module_at
+
+
+@pytest.fixture(scope="session")
+def run_by_hand():
+    """Computes the results of a scheduled module, call by call."""
+    return _run_by_hand
+
+
+@pytest.fixture(scope="session")
+def transfers():
+    """Lists the transfers of a placed or scheduled module."""
+    return _transfers
+
+
+@pytest.fixture(scope="session")
+def leaves():
+    """The leaves of a function's results, keys as their data."""
+
+    def leaves(tree: object) -> Sequence[numpy.ndarray]:
+        found = jax.tree.leaves(tree)
+        return [
+            numpy.asarray(jax.random.key_data(one) if jax.dtypes.issubdtype(one.dtype, jax.dtypes.prng_key) else one)
+            for one in found
+        ]
+
+    return leaves

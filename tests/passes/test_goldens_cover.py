@@ -1,0 +1,43 @@
+"""Every pass has its golden tests and says what it does; every golden file is read by one."""
+
+from pathlib import Path
+
+import pytest
+from atoll.compiler.registry import pass_class
+from atoll.passes import PASSES
+
+IR_TESTS = Path(__file__).resolve().parents[2] / "ir_tests"
+
+
+@pytest.mark.parametrize("name", sorted(PASSES))
+def test_a_pass_has_a_golden_folder(name):
+    assert list((IR_TESTS / name).glob("*.mlir")), f"write goldens for {name} in ir_tests/{name}/"
+
+
+@pytest.mark.parametrize("name", sorted(PASSES))
+def test_a_pass_with_refusals_has_invalid_goldens(name):
+    source = IR_TESTS.parent / "passes" / Path(*PASSES[name].partition(":")[0].split(".")[2:]).with_suffix(".py")
+    if "refuse(" in source.read_text(encoding="utf-8"):
+        assert (IR_TESTS / "invalid" / f"{name}.mlir").exists(), f"provoke its refusals in ir_tests/invalid/{name}.mlir"
+
+
+@pytest.mark.parametrize("name", sorted(PASSES))
+def test_a_docstring_tells_what_the_pass_does(name):
+    documented = pass_class(name)
+    text = documented.__doc__ or ""
+    assert documented.__name__ == name.title().replace("-", "")
+    assert documented.summary().endswith("."), "the first line is the summary, one sentence"
+    assert "\n    Requires: " in text, "say what must be true of the IR"
+    before, arrow, after = text.partition("\n        ~~>\n")
+    assert arrow, "show IR before and after `~~>`"
+    assert before.splitlines()[-1].startswith(" " * 8)
+    assert after.startswith(" " * 8)
+
+
+def test_every_folder_belongs_to_a_pass():
+    folders = {path.name for path in IR_TESTS.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders <= {*PASSES, "invalid", "pipeline"}
+
+
+def test_every_snapshot_belongs_to_a_golden():
+    assert [path for path in IR_TESTS.rglob("*.expected") if not path.with_suffix(".mlir").exists()] == []

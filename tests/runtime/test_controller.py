@@ -1,0 +1,521 @@
+"""Programs that run: two islands, forward and back, donation, failures, threads."""
+
+import contextlib
+import dataclasses
+import gc
+import threading
+import time
+
+import jax
+import numpy
+import pytest
+from atoll.compiler.errors import AtollError, CompileError, TopologyError, UsageError
+from atoll.runtime.array import Array
+from atoll.runtime.controller import Controller
+from atoll.runtime.program import Buffer, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
+
+# XLA ends the process if something hangs in a collective: know early, and which test it was.
+pytestmark = pytest.mark.timeout(60)
+
+ONE = ((1,), ("devices",), ())
+SQUARE = ((2, 2), ("x", "y"), (("x",), ("y",)))
+
+
+@pytest.fixture(params=[ONE, SQUARE], ids=["1 device", "2x2 devices"])
+def layout(request):
+    return request.param
+
+
+@pytest.fixture
+def train(layout, make_train_program, make_meshes):
+    """A train step, running."""
+    shape, axes, spec = layout
+    program = make_train_program(spec, tuple(zip(axes, shape, strict=True)))
+    with Controller(program, make_meshes(shape, axes), timeout=20) as controller:
+        yield controller
+
+
+def callback_code(make_code, function, shape=(4,)):
+    """A fragment that calls Python on the host, and the callbacks to run it with."""
+    struct = jax.ShapeDtypeStruct(shape, "float32")
+    lowered = jax.jit(lambda x: jax.pure_callback(function, struct, x)).lower(struct)
+    buffer = Buffer(shape, "float32")
+    code = make_code("calls_back", lowered.as_text(), [buffer], where="train.py:7", scopes="decoder/attention")
+    return code, lowered._lowering.compile_args["host_callbacks"]
+
+
+def test_a_train_step_computes_what_it_should(train, values, reference_step):
+    *state, x = values
+    expected = state
+    for _ in range(3):
+        *state, loss = train.start([*state, x])
+        *expected, expected_loss = reference_step(*expected, x)
+    for found, wanted in zip((*state, loss), (*expected, expected_loss), strict=True):
+        numpy.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert [value.islands for value in (*state, loss)] == [("left",), ("right",), ("right",)]
+
+
+def test_the_statistics_of_a_step(train, values):
+    with pytest.raises(UsageError, match="no step has run yet"):
+        train.stats()
+    train.start(values)
+    stats = train.stats()
+    assert stats.tasks == {"F": 2, "B": 2, "U": 2}
+    assert stats.order == {"left": ("F0", "B0", "U0"), "right": ("F0", "B0", "U0")}
+    assert stats.messages == 2
+    assert stats.bytes_per_link == {("left", "right"): 64, ("right", "left"): 64}
+    assert 0 < stats.controller_us < 60e6
+    # Left: w, x, and then h, dh, dw in turn; at the end the new w is left.
+    assert stats.peak_bytes == {"left": 256, "right": 324}
+    assert train.compilations == 6  # `update` runs on two sets of devices
+
+
+def test_fifty_steps_with_donation_take_no_more_memory(train, values):
+    *state, x = values
+    peaks, arrays = set(), set()
+    for _ in range(50):
+        old = state
+        *state, loss = train.start([*state, x])
+        del loss
+        if isinstance(old[0], Array):
+            assert all(one.is_deleted() for one in old)
+        del old
+        stats = train.stats()
+        peaks.add(tuple(stats.peak_bytes.values()))
+        gc.collect()
+        arrays.add(len(jax.live_arrays()))
+    assert len(peaks) == 1
+    assert len(arrays) == 1
+    assert train.compilations == 6
+
+
+def test_donated_memory_is_used_again(make_train_program, make_meshes, values):
+    with Controller(make_train_program(), make_meshes()) as controller:
+        *state, x = values
+        *state, _ = controller.start([*state, x])
+        place = state[0]._held[0].get(1).unsafe_buffer_pointer()
+        for _ in range(3):
+            *state, _ = controller.start([*state, x])
+        state[0].block_until_ready()
+        assert state[0]._held[0].get(1).unsafe_buffer_pointer() == place
+
+
+def test_a_donated_array_is_gone_and_says_so(train, values):
+    w, v, x = (jax.numpy.asarray(value) for value in values)
+    state = train.start([w, v, x])[:2]
+    assert w.is_deleted()
+    assert not x.is_deleted()
+    with pytest.raises(UsageError, match=r"^the array given as w was donated or deleted; pass another one$"):
+        train.start([w, v, x])
+    again = train.start([*state, x])
+    with pytest.raises(UsageError, match=r"^result\[0\] was donated to a step and is gone; use what the step returned"):
+        train.start([*state, x])
+    with pytest.raises(UsageError, match=r"^result\[1\] was donated to a step and is gone"):
+        numpy.asarray(state[1])
+    assert state[0].islands == ()
+    with pytest.raises(
+        UsageError, match=r"^w and v are the same array, and it is donated; pass a copy for one of them$"
+    ):
+        train.start([again[0], again[0], x])
+    numpy.asarray(again[0])
+
+
+def test_arrays_that_are_not_donated_stay(make_train_program, make_meshes, values, reference_step):
+    expected = reference_step(*values)
+    w, v, x = (jax.numpy.asarray(value) for value in values)
+    with Controller(make_train_program(donated=False), make_meshes()) as controller:
+        placed = controller.put([w, v, x])
+        for _ in range(3):
+            for arguments in ((w, v, x), placed, values):
+                found = controller.start(arguments)
+                numpy.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+        for before, after in zip(values, (w, v, x), strict=True):
+            numpy.testing.assert_array_equal(before, after)
+        for before, after in zip(values, placed, strict=True):
+            numpy.testing.assert_array_equal(before, after)
+
+
+def test_memory_that_the_caller_writes_to_meanwhile_is_not_read(train, values, reference_step):
+    expected = reference_step(*values)
+    mine = [value.copy() for value in values]
+    found = train.start(mine)
+    for one in mine:
+        one[:] = numpy.nan
+    numpy.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_view_keeps_its_values_when_the_array_is_donated(train, values):
+    *state, x = values
+    *state, _ = train.start([*state, x])
+    view = numpy.asarray(state[0])
+    before = view.copy()
+    for _ in range(3):
+        *state, loss = train.start([*state, x])
+    loss.block_until_ready()
+    numpy.testing.assert_array_equal(view, before)
+
+
+def test_start_does_not_wait_but_for_the_oldest_of_too_many_steps(make_code, make_meshes):
+    gate = threading.Event()
+
+    def wait(x):
+        assert gate.wait(20)
+        return x
+
+    code, callbacks = callback_code(make_code, wait)
+    program = chain(make_code, [code])
+    with Controller(program, make_meshes(), steps_ahead=2, timeout=20, callbacks=callbacks) as controller:
+        controller.compile()
+        x = numpy.ones(4, "float32")
+        results = [controller.start([x]) for _ in range(2)]
+        third = threading.Thread(target=lambda: results.append(controller.start([x])))
+        third.start()
+        third.join(0.3)
+        assert third.is_alive()
+        gate.set()
+        third.join(20)
+        assert [numpy.asarray(one[0]).tolist() for one in results] == [[1.0] * 4] * 3
+
+
+def test_a_wait_that_takes_too_long_says_what_it_waited_for(make_code, make_meshes):
+    gate = threading.Event()
+
+    def wait(x):
+        assert gate.wait(20)
+        return x
+
+    code, callbacks = callback_code(make_code, wait)
+    program = chain(make_code, [code])
+    controller = Controller(program, make_meshes(), timeout=0.5, callbacks=callbacks)
+    controller.compile()
+    y, *_ = controller.start([numpy.ones(4, "float32")])
+    with pytest.raises(AtollError, match=r"left.* after 0.5 seconds; .* raise `timeout`"):
+        numpy.asarray(y)
+    gate.set()
+    time.sleep(0.2)
+    assert numpy.asarray(y).tolist() == [1.0] * 4
+    controller.close()
+
+
+# Failures.
+
+VECTOR = Buffer((4,), "float32")
+DOUBLE = """func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %y = stablehlo.add %x, %x : tensor<4xf32>
+  return %y : tensor<4xf32>
+}"""
+
+
+def chain(make_code, codes):
+    """On the left the codes one after the other, the last result sent to the right and doubled there.
+
+    Results: what the left ends with, what the right makes of it, and twice the argument.
+    """
+    codes = (*codes, make_code("double", DOUBLE, [VECTOR], where="train.py:9", scopes="head"))
+    last = len(codes) - 1
+    runs = [Run(f"F{index}", index, (index,), (index + 1,)) for index in range(last)]
+    left = IslandProgram(
+        "left",
+        (("devices", 1),),
+        (VECTOR,) * (last + 2),
+        (*runs, Send(last, "right", 3), Run("D0", last, (0,), (last + 1,))),
+    )
+    right = IslandProgram(
+        "right", (("devices", 1),), (VECTOR,) * 2, (Receive(0, "left", 3), Run("F9", last, (0,), (1,)), Free((0,)))
+    )
+    results = (("left", last), ("right", 1), ("left", last + 1))
+    outputs = [Output(f"result[{index}]", (4,), "float32", False, (place,)) for index, place in enumerate(results)]
+    inputs = (Input("x", (4,), "float32", places=(("left", 0),)),)
+    return Program((left, right), codes, inputs, tuple(outputs))
+
+
+def test_a_task_that_fails_is_named_wherever_its_result_would_be_read(make_code, make_meshes):
+    def fail(x):
+        if x[0] < 0:
+            raise ValueError("negative example")
+        return x
+
+    code, callbacks = callback_code(make_code, fail)
+    program = chain(make_code, [code])
+    sentence = (
+        r"^train.py:7: task F0, fragment calls_back \(decoder/attention\), failed on island left: "
+        r".*ValueError: negative example$"
+    )
+    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+        bad, good = (numpy.full(4, value, "float32") for value in (-1, 1))
+        x = controller.put([bad])[0]
+        left, right, other = controller.start([x])
+        for value in (left, right):
+            with pytest.raises(AtollError, match=sentence):
+                numpy.asarray(value)
+            with pytest.raises(AtollError, match=sentence):
+                value.block_until_ready()
+        assert numpy.asarray(other).tolist() == [-2.0] * 4  # does not depend on it
+        assert numpy.asarray(x).tolist() == [-1.0] * 4  # the argument is still there
+        assert numpy.asarray(controller.start([good])[1]).tolist() == [2.0] * 4  # and so is the controller
+        with pytest.raises(AtollError, match=sentence):  # what is made of a failed value fails alike
+            numpy.asarray(controller.start([left])[1])
+        assert numpy.asarray(controller.start([good])[1]).tolist() == [2.0] * 4
+
+
+def test_a_failure_while_the_devices_run_ahead_is_traced_back_to_its_task(make_code, make_meshes):
+    """The failing task has not run yet when those after it are enqueued."""
+    gate = threading.Event()
+
+    def fail(_):
+        assert gate.wait(20)
+        raise ValueError("negative example")
+
+    slow, callbacks = callback_code(make_code, fail, (1 << 18,))
+    big = Buffer((1 << 18,), "float32")
+    text = DOUBLE.replace("4xf32", f"{1 << 18}xf32")
+    codes = (slow, make_code("double", text, [big], where="train.py:9"))
+    runs = (Run("F0", 0, (0,), (1,)), Run("F1", 1, (1,), (2,)), Send(2, "right", 0))
+    left = IslandProgram("left", (("devices", 1),), (big,) * 3, runs)
+    right = IslandProgram("right", (("devices", 1),), (big,) * 2, (Receive(0, "left", 0), Run("F2", 1, (0,), (1,))))
+    inputs = (Input("x", (1 << 18,), "float32", places=(("left", 0),)),)
+    outputs = (Output("result", (1 << 18,), "float32", False, (("right", 1),)),)
+    program = Program((left, right), codes, inputs, outputs)
+    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+        (y,) = controller.start([numpy.ones(1 << 18, "float32")])
+        time.sleep(0.2)
+        gate.set()
+        with pytest.raises(AtollError, match=r"^train.py:7: task F0, .* failed on island left: .*negative example"):
+            y.block_until_ready()
+
+
+def test_a_fragment_that_does_not_compile_is_named(make_train_program, make_meshes, values):
+    program = make_train_program()
+    broken = dataclasses.replace(program.codes[3], module=b"not MLIR")
+    program = dataclasses.replace(program, codes=(*program.codes[:3], broken, *program.codes[4:]))
+    sentence = r"^train.py:3: fragment backward_left \(first\) of task B0 cannot be compiled for island left: "
+    with Controller(program, make_meshes()) as controller:
+        with pytest.raises(CompileError, match=sentence):
+            controller.compile()
+        with pytest.raises(CompileError, match=sentence):
+            controller.start(values)
+
+
+def test_a_callback_without_its_process_is_refused(make_code, make_meshes):
+    code, _ = callback_code(make_code, lambda x: x)
+    with (
+        Controller(chain(make_code, [code]), make_meshes()) as controller,
+        pytest.raises(CompileError, match=r"^train.py:7: fragment calls_back .* it calls back into Python, which only"),
+    ):
+        controller.compile()
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "sentence"),
+    [
+        (
+            0,
+            numpy.zeros((4, 3), "float32"),
+            r"^w is float32\[4, 3\], but the step was compiled for float32\[4, 4\]",
+        ),
+        (1, numpy.zeros((4, 4), "int32"), r"^v is int32\[4, 4\], but the step was compiled for float32\[4, 4\]"),
+        (2, "x", r"^x is a str, not an array; pass an array of float32\[4, 4\]$"),
+        (2, 3.0, r"^x is float32\[\], but the step was compiled for float32\[4, 4\]"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_refused(index, value, sentence, make_train_program, make_meshes, values):
+    arguments = list(values)
+    arguments[index] = value
+    with Controller(make_train_program(), make_meshes()) as controller:
+        with pytest.raises(UsageError, match=sentence):
+            controller.start(arguments)
+        with pytest.raises(UsageError, match=r"^the step takes 3 arrays, not 2"):
+            controller.start(values[:2])
+
+
+def test_islands_that_do_not_fit_are_refused(make_train_program, make_meshes):
+    with pytest.raises(
+        TopologyError, match=r"^the program runs on island 'right', which is not there; give it devices"
+    ):
+        Controller(make_train_program(), make_meshes(names=("left", "wrong")))
+    with pytest.raises(TopologyError, match=r"^island left has the axes x=1, the program was made for devices=1; make"):
+        Controller(make_train_program(), make_meshes(axes=("x",)))
+
+
+def test_doubles_are_taken_as_jax_takes_them(make_train_program, make_meshes, values, reference_step):
+    with Controller(make_train_program(), make_meshes()) as controller:
+        found = controller.start([value.astype("float64") for value in values])
+        numpy.testing.assert_allclose(found[2], reference_step(*values)[2], rtol=1e-5)
+
+
+# Threads, and the end.
+
+
+def test_several_threads_may_call(train, values, reference_step):
+    expected = reference_step(*values)
+    found = []
+
+    def work():
+        for _ in range(10):
+            found.append(train.start(values))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 40
+    for results in found:
+        numpy.testing.assert_allclose(results[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_two_programs_may_share_devices(layout, make_train_program, make_meshes, values, reference_step):
+    """Unless both enqueue collectives in one order, XLA ends the process."""
+    shape, axes, spec = layout
+    program = make_train_program(spec, tuple(zip(axes, shape, strict=True)))
+    expected = reference_step(*values)
+    results = []
+    with Controller(program, make_meshes(shape, axes)) as one, Controller(program, make_meshes(shape, axes)) as other:
+
+        def work(controller):
+            for _ in range(30):
+                last = controller.start(values)
+            results.append(last)
+
+        threads = [threading.Thread(target=work, args=(controller,)) for controller in (one, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        state = [*results[0][:2], values[2]]
+        numpy.testing.assert_allclose(other.start(state)[2], reference_step(*expected[:2], values[2])[2], rtol=1e-5)
+    for found in results:
+        numpy.testing.assert_allclose(found[2], expected[2], rtol=1e-5)
+
+
+def test_closing_waits_for_what_runs(make_train_program, make_meshes, values, reference_step):
+    before = set(threading.enumerate())
+    controller = Controller(make_train_program(), make_meshes())
+    results = [controller.start(values) for _ in range(2)]
+    threads = set(threading.enumerate()) - before
+    assert sorted(thread.name for thread in threads) == ["atoll left", "atoll right"]
+    controller.close()
+    controller.close()
+    assert not any(thread.is_alive() for thread in threads)
+    for found in results:
+        numpy.testing.assert_allclose(found[2], reference_step(*values)[2], rtol=1e-5)
+    with pytest.raises(UsageError, match=r"^this program was closed; compile or load it again$"):
+        controller.start(values)
+
+
+def test_a_controller_that_is_forgotten_ends_its_threads(make_train_program, make_meshes, values, reference_step):
+    before = set(threading.enumerate())
+    controller = Controller(make_train_program(), make_meshes())
+    controller.compile()
+    threads = set(threading.enumerate()) - before
+    found = controller.start(values)
+    del controller
+    gc.collect()
+    numpy.testing.assert_allclose(found[2], reference_step(*values)[2], rtol=1e-5)
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_ctrl_c_at_any_point_of_a_call_leaves_all_usable(step, make_train_program, make_meshes, values, reference_step):
+    """The `step`-th call that `start` makes of another function of the controller is interrupted."""
+    with Controller(make_train_program(donated=False), make_meshes(), timeout=20) as controller:
+        controller.compile()
+        controller.start(values)
+        calls = iter(range(100))
+
+        class Interrupted(Controller):
+            def __getattribute__(self, name):
+                found = super().__getattribute__(name)
+                if callable(found) and threading.current_thread() is threading.main_thread() and next(calls) == step:
+                    raise KeyboardInterrupt
+                return found
+
+        controller.__class__ = Interrupted
+        with contextlib.suppress(KeyboardInterrupt):
+            controller.start(values)
+        controller.__class__ = Controller
+        expected = reference_step(*values)
+        for _ in range(4):
+            numpy.testing.assert_allclose(controller.start(values)[2], expected[2], rtol=1e-5)
+        assert controller.stats().messages == 2
+
+
+# Arguments and results that do not pass through a task.
+
+IDENTITY = Input("x", (4,), "float32", places=(("left", 0),))
+
+
+def passing(inputs, outputs, left=(VECTOR,)):
+    """A program without tasks, on two islands."""
+    islands = (
+        IslandProgram("left", (("devices", 1),), tuple(left), ()),
+        IslandProgram("right", (("devices", 1),), (VECTOR,), ()),
+    )
+    return Program(islands, (), tuple(inputs), tuple(outputs))
+
+
+def test_an_argument_is_passed_through_and_one_result_returned_twice(make_meshes):
+    outputs = [Output(f"result[{index}]", (4,), "float32", False, (("left", 0),)) for index in range(2)]
+    x = numpy.arange(4, dtype="float32")
+    donated = dataclasses.replace(IDENTITY, donated=True)
+    with (
+        Controller(passing([IDENTITY], outputs), make_meshes()) as keeps,
+        Controller(passing([donated], outputs[:1]), make_meshes()) as takes,
+    ):
+        (given,) = keeps.put([x])
+        first, second = keeps.start([given])
+        (third,) = takes.start([first])  # the others rest on the same memory
+        assert first.is_deleted()
+        for value in (given, second, third):
+            numpy.testing.assert_array_equal(value, x)
+        assert keeps.stats().messages == 0
+
+
+def test_an_array_goes_to_the_island_that_needs_it(make_meshes):
+    left = Output("result", (4,), "float32", False, (("left", 0),))
+    there = dataclasses.replace(IDENTITY, places=(("right", 0),))
+    both = dataclasses.replace(IDENTITY, places=(("left", 0), ("right", 0)), donated=True)
+    on_both = dataclasses.replace(left, places=(("left", 0), ("right", 0)))
+    x = numpy.arange(4, dtype="float32")
+    with (
+        Controller(passing([IDENTITY], [left]), make_meshes()) as stays,
+        Controller(passing([there], [dataclasses.replace(left, places=there.places)]), make_meshes()) as moves,
+        Controller(passing([both], [on_both]), make_meshes()) as copies,
+    ):
+        (value,) = stays.start([x])
+        (moved,) = moves.start([value])
+        assert (value.islands, moved.islands) == (("left",), ("right",))
+        numpy.testing.assert_array_equal(moved, x)
+        assert moves.stats().bytes_per_link == {("left", "right"): 16}
+        (copied,) = copies.start([value])
+        assert copied.islands == ("left", "right")
+        assert value.is_deleted()
+        numpy.testing.assert_array_equal(copied.block_until_ready(), x)
+        (copied,) = copies.start([copied])
+        assert copies.stats().messages == 0
+        numpy.testing.assert_array_equal(copied, x)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "bfloat16", "complex64", "float16", "int4"])
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2)])
+def test_values_of_every_kind_pass(dtype, shape, make_code, make_meshes):
+    type_ = {"bool": "i1", "int8": "i8", "uint32": "ui32", "bfloat16": "bf16", "int4": "i4"}.get(dtype)
+    type_ = type_ or {"complex64": "complex<f32>", "float16": "f16"}[dtype]
+    tensor = f"tensor<{''.join(f'{size}x' for size in shape)}{type_}>"
+    buffer = Buffer(shape, dtype)
+    same = make_code("same", f"func.func @main(%x: {tensor}) -> {tensor} {{ return %x : {tensor} }}", [buffer])
+    left = IslandProgram("left", (("devices", 1),), (buffer,) * 2, (Run("F0", 0, (0,), (1,)), Send(1, "right", 0)))
+    right = IslandProgram("right", (("devices", 1),), (buffer,), (Receive(0, "left", 0),))
+    inputs = (Input("x", shape, dtype, places=(("left", 0),)),)
+    program = Program((left, right), (same,), inputs, (Output("y", shape, dtype, False, (("right", 0),)),))
+    x = numpy.ones(shape, numpy.dtype(dtype))
+    with Controller(program, make_meshes()) as controller:
+        (y,) = controller.start([x])
+        assert (y.shape, y.dtype) == (shape, numpy.dtype(dtype))
+        numpy.testing.assert_array_equal(y, x)
+        numpy.testing.assert_array_equal(controller.start([y])[0], x)

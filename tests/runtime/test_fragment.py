@@ -1,0 +1,89 @@
+"""Fragments: what is copied into jax's module, and under which names."""
+
+import io
+
+import jax
+import numpy
+import pytest
+from atoll.compiler.mlir import ir, new_context, stablehlo
+from atoll.runtime.fragment import Fragment, compile_code, sharding_of
+from atoll.runtime.program import Buffer, Code
+
+pytestmark = pytest.mark.timeout(60)
+
+# Two functions, two meshes. The axes are those of the island in the tests below.
+MODULE = """
+sdy.mesh @mesh = <["x"=2, "y"=2]>
+sdy.mesh @other = <["x"=2, "y"=2]>
+func.func private @fragment(%a: !matrix) -> !matrix {
+  %r = stablehlo.add %a, %a : !matrix
+  return %r : !matrix
+}
+func.func public @main(%a: !matrix {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}, %b: !matrix) -> !matrix {
+  %0 = sdy.sharding_constraint %a <@other, [{}, {"y"}]> : !matrix
+  %1 = func.call @fragment(%0) : (!matrix) -> !matrix
+  %2 = stablehlo.dot_general %1, %b, contracting_dims = [1] x [0] : (!matrix, !matrix) -> !matrix
+  return %2 : !matrix
+}
+"""
+
+SPLIT, WHOLE = Buffer((4, 4), "float32", (("x",), ())), Buffer((4, 4), "float32")
+
+
+def as_artifact(code):
+    module = ir.Module.parse(code.module, new_context())
+    version = stablehlo.get_current_version()
+    artifact = stablehlo.serialize_portable_artifact(module, version, allow_other_dialects=True)
+    return Code(code.name, artifact, code.results)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("@mesh", "@elsewhere"),
+        ("@other", "@mesh_0"),
+        ('@mesh = <["x"=2, "y"=2]>', '@mesh = <["x"=2, "y"=2, "z"=1]>'),  # jax has another mesh of this name
+    ],
+)
+@pytest.mark.parametrize("form", ["bytecode", "artifact"])
+def test_a_module_with_several_functions_and_meshes_runs(old, new, form, make_code, make_meshes):
+    mesh = make_meshes((2, 2), ("x", "y"))["right"]
+    code = make_code("f", MODULE.replace(old, new) if old else MODULE, [SPLIT])
+    code = as_artifact(code) if form == "artifact" else code
+    executable = compile_code(code, (SPLIT, WHOLE), (0,), mesh)
+    a, b = numpy.arange(16, dtype="float32").reshape(4, 4), numpy.eye(4, dtype="float32") * 3
+    given = jax.device_put(a, sharding_of(SPLIT, mesh))
+    (found,) = executable(given, jax.device_put(b, sharding_of(WHOLE, mesh)))
+    numpy.testing.assert_array_equal(found, (a + a) @ b)
+    assert found.sharding == sharding_of(SPLIT, mesh)
+    assert given.is_deleted()
+
+
+def test_fragments_may_be_called_several_times_in_one_function():
+    with new_context():
+        text = "func.func @main(%x: tensor<f32>) -> tensor<f32> { %y = stablehlo.add %x, %x : tensor<f32>"
+        module = ir.Module.parse(text + " return %y : tensor<f32> }")
+        fragment = Fragment.of(module, [jax.ShapeDtypeStruct((), "float32")])
+    double = jax.jit(lambda x: fragment(fragment(x)[0])[0])
+    assert double(numpy.float32(3)) == 12
+
+
+def test_text_is_accepted_as_well_as_bytecode(make_meshes):
+    with new_context():
+        module = ir.Module.parse(
+            "func.func @main() -> tensor<2xi32> { %c = stablehlo.constant dense<[4, 5]> : "
+            "tensor<2xi32> return %c : tensor<2xi32> }"
+        )
+        bytecode = io.BytesIO()
+        module.operation.write_bytecode(bytecode)
+    buffer = Buffer((2,), "int32")
+    for content in (str(module).encode(), bytecode.getvalue()):
+        (found,) = compile_code(Code("c", content, (buffer,)), (), (), make_meshes()["left"])()
+        assert found.tolist() == [4, 5]
+
+
+def test_an_error_in_the_module_is_an_error_of_compiling(make_code, make_meshes):
+    code = make_code("f", "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> { return %x : tensor<2xf32> }", [WHOLE])
+    with pytest.raises(Exception, match="2xf32"):
+        compile_code(code, (Buffer((2,), "float32"),), (), make_meshes()["left"])

@@ -1,0 +1,220 @@
+"""Programs: their file, and what `check` refuses."""
+
+import dataclasses
+
+import pytest
+from atoll.compiler.errors import AtollError, UsageError
+from atoll.runtime.check import check
+from atoll.runtime.program import (
+    MAGIC,
+    Buffer,
+    Code,
+    Free,
+    Input,
+    IslandProgram,
+    Output,
+    Program,
+    Receive,
+    Run,
+    Send,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+# Any program, whether it makes sense or not, survives its file.
+
+names = st.text(max_size=5)
+numbers = st.integers(0, 2**70)
+few = st.integers(0, 9)
+tuples = st.lists(few, max_size=3).map(tuple)
+buffers = st.builds(
+    Buffer,
+    tuples,
+    st.sampled_from(["float32", "bfloat16", "bool", "complex64", "int4"]),
+    st.lists(st.lists(names, max_size=2).map(tuple), max_size=3).map(tuple),
+)
+places = st.lists(st.tuples(names, numbers), max_size=3).map(tuple)
+instructions = st.one_of(
+    st.builds(Run, names, few, tuples, tuples, tuples),
+    st.builds(Send, few, names, numbers),
+    st.builds(Receive, few, names, numbers),
+    st.builds(Free, tuples),
+)
+
+
+def lists_of(strategy):
+    return st.lists(strategy, max_size=3).map(tuple)
+
+
+programs = st.builds(
+    Program,
+    lists_of(
+        st.builds(IslandProgram, names, lists_of(st.tuples(names, few)), lists_of(buffers), lists_of(instructions))
+    ),
+    lists_of(st.builds(Code, names, st.binary(max_size=20), lists_of(buffers), names, names)),
+    lists_of(st.builds(Input, names, tuples, names, st.booleans(), st.booleans(), places)),
+    lists_of(st.builds(Output, names, tuples, names, st.booleans(), places)),
+    names,
+    names,
+    names,
+)
+
+
+@settings(deadline=None)
+@given(programs)
+def test_a_program_survives_its_bytes(program):
+    assert Program.from_bytes(program.to_bytes()) == program
+
+
+def test_a_program_survives_its_file(make_train_program, tmp_path):
+    program = make_train_program()
+    program.save(tmp_path / "step.atoll")
+    assert Program.load(tmp_path / "step.atoll") == program
+    assert [file.name for file in tmp_path.iterdir()] == ["step.atoll"]
+
+
+# Files that are refused.
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_a_file_that_was_changed_in_one_byte_is_refused(data, make_train_program):
+    content = bytearray(make_train_program().to_bytes())
+    index = data.draw(st.integers(0, len(content) - 1))
+    content[index] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(UsageError):
+        Program.from_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 11, 12, 20, 47, 48, 100, -1])
+def test_a_truncated_file_is_refused(keep, make_train_program):
+    with pytest.raises(UsageError):
+        Program.from_bytes(make_train_program().to_bytes()[:keep])
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "step.atoll is no saved atoll program; name a file that save() wrote"),
+        (b"import jax\n", "step.atoll is no saved atoll program; name a file that save() wrote"),
+        (MAGIC, "step.atoll is cut off; save it again"),
+        (
+            MAGIC + (9).to_bytes(4) + bytes(32),
+            "step.atoll has version 9 of the program file, this atoll reads version 1; "
+            "compile the program again, or use the atoll that saved it",
+        ),
+        (MAGIC + (1).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(content, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "step.atoll").write_bytes(content)
+    with pytest.raises(UsageError) as raised:
+        Program.load("step.atoll")
+    assert str(raised.value) == sentence
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"No such file or directory; name a saved program$"):
+        Program.load(tmp_path / "step.atoll")
+    with pytest.raises(UsageError, match=r"^cannot write "):
+        Program((), (), (), ()).save(tmp_path / "nowhere" / "step.atoll")
+
+
+def test_a_program_that_cannot_run_is_not_loaded(make_train_program, tmp_path):
+    program = make_train_program()
+    dataclasses.replace(program, outputs=()).save(tmp_path / "good.atoll")
+    Program.load(tmp_path / "good.atoll")
+    dataclasses.replace(program, inputs=()).save(tmp_path / "bad.atoll")
+    with pytest.raises(AtollError, match=r"bad.atoll cannot run: island left: .* uses buffer 0, which does not exist"):
+        Program.load(tmp_path / "bad.atoll")
+
+
+# What `check` says.
+
+F32 = Buffer((2,), "float32")
+CODE = Code("f", b"", (F32,))
+IN = Input("x", (2,), "float32", places=(("a", 0),))
+OUT = Output("y", (2,), "float32", False, (("a", 1),))
+RUN = Run("F0", 0, (0,), (1,))
+
+
+def program_of(*instructions, other=(), inputs=(IN,), outputs=(OUT,), codes=(CODE,)):
+    """Islands a and b with four buffers each."""
+    islands = (IslandProgram("a", (), (F32,) * 4, instructions), IslandProgram("b", (), (F32,) * 4, other))
+    return Program(islands, codes, inputs, outputs)
+
+
+def with_input(**changes):
+    return (dataclasses.replace(IN, **changes),)
+
+
+def with_output(**changes):
+    return (dataclasses.replace(OUT, **changes),)
+
+
+def test_good_programs():
+    check(program_of(RUN))
+    check(program_of(Run("U0", 0, (0,), (1,), (0,)), inputs=with_input(donated=True)))
+    check(program_of(outputs=with_output(places=(("a", 0),))))
+    check(program_of(RUN, Send(1, "b", 7), Receive(2, "b", 7), other=(Receive(0, "a", 7), Send(0, "a", 7))))
+    key = Buffer((3, 2), "uint32")
+    island = IslandProgram("a", (), (key,), ())
+    check(Program((island,), (), (Input("k", (3,), "key<fry>", places=(("a", 0),)),), ()))
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        (program_of(), "island a: y uses buffer 1, which does not exist yet"),
+        (program_of(RUN, RUN), r"island a: instruction 1 \(run F0\) defines buffer 1 a second time"),
+        (program_of(RUN, inputs=()), r"island a: instruction 0 \(run F0\) uses buffer 0, which does not exist yet"),
+        (program_of(Free((0,)), RUN), r"instruction 1 \(run F0\) uses buffer 0, which is gone"),
+        (program_of(RUN, Free((0, 0))), r"instruction 1 \(free 0, 0\) uses buffer 0, which is gone"),
+        (program_of(RUN, Free((1,))), "ends buffer 1, an output"),
+        (program_of(Run("F0", 0, (0,), (4,))), "defines buffer 4, which is not declared"),
+        (program_of(Run("F0", 1, (0,), (1,))), "runs code 1, which does not exist"),
+        (program_of(Run("F0", 0, (0,), (1, 2))), "has 2 outputs, f returns 1"),
+        (program_of(Run("F0", 0, (0,), (1,), (0,))), "donates buffer 0, an input that the caller keeps"),
+        (
+            program_of(Run("F0", 0, (0, 0), (1,), (0,)), inputs=with_input(donated=True)),
+            "donates buffer 0, which is not exactly one of its inputs",
+        ),
+        (
+            program_of(RUN, codes=(Code("f", b"", (Buffer((3,), "float32"),)),)),
+            r"puts float32\[3\] \(\) into buffer 1, which is float32\[2\] \(\)",
+        ),
+        (program_of(RUN, Run("F1", 0, (0, 1), (2,))), "gives f other shapes or shardings than an earlier task"),
+        (program_of(RUN, Send(1, "b", 0)), "island a: tag 0 is sent to b, which does not receive it"),
+        (program_of(RUN, Send(1, "c", 0)), "send buffer 1 to c, tag 0 has no island to go to"),
+        (program_of(RUN, Send(1, "a", 0)), "send buffer 1 to a, tag 0 has no island to go to"),
+        (program_of(RUN, Send(1, "b", 0), Send(1, "b", 0)), "send buffer 1 to b, tag 0 uses its tag a second time"),
+        (program_of(RUN, other=(Receive(0, "a", 0),)), "receive buffer 0 from a, tag 0 waits for what nobody sends"),
+        (
+            program_of(RUN, Receive(2, "b", 0), Send(1, "b", 0), other=(Receive(0, "a", 0), Send(0, "a", 0))),
+            "the islands wait for each other: a waits for tag 0 of b; b waits for tag 0 of a",
+        ),
+        (program_of(RUN, outputs=with_output(places=())), "y is nowhere"),
+        (program_of(RUN, outputs=with_output(places=(("c", 0),))), "y is on unknown island 'c'"),
+        (program_of(RUN, outputs=with_output(places=(("a", 9),))), "y is in buffer 9, which island a lacks"),
+        (program_of(RUN, outputs=with_output(dtype="int32")), r"y is int32\[2\], its buffer is float32\[2\]"),
+        (program_of(RUN, inputs=with_input(shape=(3,))), r"x is float32\[3\], its buffer is float32\[2\]"),
+        (
+            program_of(RUN, inputs=with_input(places=(("a", 0), ("a", 2)))),
+            "x has two places on one island",
+        ),
+        (Program((IslandProgram("a", (), (), ()),) * 2, (), (), ()), "two islands have one name"),
+    ],
+)
+def test_what_a_program_must_not_do(program, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check(program)
+
+
+def test_a_value_keeps_its_shape_on_the_way():
+    other = IslandProgram("b", (), (Buffer((3,), "float32"),), (Receive(0, "a", 0),))
+    island = IslandProgram("a", (), (F32,), (Send(0, "b", 0),))
+    with pytest.raises(
+        ValueError, match=r"receive buffer 0 from a, tag 0 expects float32\[3\], but is sent float32\[2\]"
+    ):
+        check(Program((island, other), (), (IN,), ()))

@@ -1,0 +1,90 @@
+"""The documents themselves. `conftest.py` runs their blocks; here is what it relies on."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+# What may stand behind a fence: what is run, and what nobody could take for something to run.
+RUN = ("console", "python")
+NOT_RUN = ("mlir", "text", "toml")
+
+# Followed block by block by tests/compiler/test_adding_a_pass.py.
+FOLLOWED = "adding-a-pass.md"
+
+FENCE = re.compile(r"^[ \t>*-]*(?:```+|~~~+)[ \t]*(.*?)[ \t]*\n(?s:.*?)^[ \t>]*(?:```+|~~~+)[ \t]*$", re.MULTILINE)
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+def load_conftest():
+    """The functions of `conftest.py`, which pytest does not let be imported."""
+    spec = importlib.util.spec_from_file_location("document_runner", ROOT / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CONFTEST = load_conftest()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_no_block_escapes_under_another_language(document):
+    for language in FENCE.findall(document.read_text()):
+        assert language in (*RUN, *NOT_RUN) or document.name == FOLLOWED, f"```{language} is not run"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_link_leads_to_a_file(document):
+    for target in LINK.findall(CODE.sub("", document.read_text())):
+        assert re.match(r"https?://", target) or (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("language", ["sh", "bash", "py", "python3", ""])
+def test_other_languages_would_be_noticed(language):
+    [found] = FENCE.findall(f"text\n\n```{language}\natoll demo\n```\n")
+    assert found == language
+    assert found not in (*RUN, *NOT_RUN)
+
+
+def test_a_console_block_is_commands_and_outputs():
+    block = "$ echo a\na\n\n$ cat <<END\n> b\n>\n> END\nb\n> c\n$ true"
+    assert list(CONFTEST.commands(block)) == [("echo a", "a\n\n"), ("cat <<END\nb\n\nEND", "b\n> c\n"), ("true", "")]
+
+
+def test_a_console_block_must_begin_with_a_command():
+    with pytest.raises(ValueError, match="begins with"):
+        list(CONFTEST.commands("atoll demo\n"))
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("echo a; echo b", "a\nb\n"),
+        ("echo a b c >&2", "a ... c\n"),
+        ("echo a", ""),
+        ("echo 'error: x'; exit 1", "error: x\n"),
+        ("pip install -e /nowhere --help", ""),
+    ],
+)
+def test_a_command_that_is_as_shown(command, shown, tmp_path):
+    assert CONFTEST.fault_of(command, shown, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "shown", "fault"),
+    [
+        ("echo a", "b\n", "Expected:\n    b\nGot:\n    a\n"),
+        ("echo a; false", "a\n", "ended with 1, not 0, and printed:\na\n"),
+        ("false", "", "ended with 1, not 0"),
+        ("echo 'error: x'", "error: x\n", "ended with 0, not 1"),
+        ("echo 'error: x'; exit 2", "error: x\n", "ended with 2, not 1"),
+        ("make no-such-target", "", "ended with 2, not 0"),
+    ],
+)
+def test_a_command_that_is_not_as_shown(command, shown, fault, tmp_path):
+    assert fault in CONFTEST.fault_of(command, shown, tmp_path)

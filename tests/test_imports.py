@@ -1,0 +1,123 @@
+"""What imports what: folders each other, and atoll the libraries that take long to load."""
+
+import ast
+import json
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import atoll
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What a file may import of the package; the first pattern that fits decides.
+MAY_IMPORT = {
+    "atoll/*": ["*"],
+    "examples/*": ["*"],
+    "compiler/demo.py": ["*"],  # stands where a user's program would
+    "compiler/compiled.py": ["compiler*", "runtime*"],  # what a user holds: a compiled program, and what runs it
+    "compiler/run.py": ["compiler*", "runtime*"],  # the command that runs it
+    "compiler/seeded.py": ["compiler*", "runtime*"],
+    # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
+    "compiler/*": ["compiler*", "passes", "runtime.program"],
+    "passes/emit/*": ["compiler*", "passes*", "runtime.program"],
+    "passes/*": ["compiler*", "passes*"],
+    # What meets MLIR, alone of the runtime.
+    "runtime/fragment.py": ["runtime*", "compiler.entry", "compiler.functions", "compiler.errors", "compiler.mlir"],
+    "runtime/*": ["runtime*", "compiler.errors"],  # a worker process has no need of the compiler
+}
+
+# Libraries that take long to load, or that a user of atoll need not have.
+HEAVY = {"equinox", "flax", "jax", "jaxlib", "lark", "ml_dtypes", "numpy", "optax", "ray", "scipy"}
+
+MODULE = """\
+func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {
+  return %x : tensor<2xf32>
+}
+"""
+
+
+def imports(path):
+    """What a file imports of the package: `compiler.mlir`, or `compiler` for names from it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        yield from (name.removeprefix("atoll.") for name in names if name.startswith("atoll."))
+
+
+@pytest.mark.parametrize("folder", ["atoll", "compiler", "examples", "passes", "runtime"])
+def test_folders_know_only_what_they_may(folder):
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        path = file.relative_to(ROOT).as_posix()
+        allowed = next(MAY_IMPORT[pattern] for pattern in MAY_IMPORT if fnmatch(path, pattern))
+        wrong = [name for name in imports(file) if not any(fnmatch(name, pattern) for pattern in allowed)]
+        assert not wrong, f"{path} may not import {wrong}"
+
+
+@pytest.mark.parametrize("folder", ["compiler", "examples", "passes", "runtime"])
+@pytest.mark.parametrize("statement", ["import {}", "import {}.x", "from {} import x", "from {}.x import y"])
+def test_folders_are_not_imported_by_their_own_names(statement, folder):
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select=TID251", "--stdin-filename=x.py", "-"]
+    ran = subprocess.run(command, cwd=ROOT, input=statement.format(folder) + "\n", capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert f"Import `atoll.{folder}`" in ran.stdout
+
+
+def loaded_by(program, cwd):
+    """The heavy libraries that are loaded when a program ends."""
+    script = f"""
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})), file=sys.stderr))
+{program}
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return HEAVY & set(json.loads(ran.stderr.splitlines()[-1]))
+
+
+def command_here(*arguments):
+    """A program that runs a command in its own process, where its imports can be seen."""
+    return f"from atoll.compiler.cli import run_here; sys.exit(run_here({list(arguments)}))"
+
+
+@pytest.mark.parametrize(
+    ("program", "libraries"),
+    [
+        ("import atoll", set()),
+        ("import atoll.passes, atoll.runtime", set()),
+        ("import atoll; dir(atoll); atoll.Job; atoll.CompileError", set()),
+        ("import atoll; atoll.Plan(stages=2)", {"lark"}),
+        ("import atoll; atoll.Plan(stages='a | b')", {"lark"}),
+        ("import atoll; atoll.topology('2 x cpu[4]')", {"lark"}),
+        *(
+            (f"from atoll.__main__ import main; main({[*command, '--help']})", set())
+            for command in ([], ["dump"], ["run"], ["opt"], ["demo"])
+        ),
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(program, libraries, tmp_path):
+    assert loaded_by(program, tmp_path) == libraries
+
+
+@pytest.mark.parametrize("arguments", [["--list-passes"], ["main.mlir", "--passes", "inline-calls, cse"]])
+def test_opt_needs_no_jax(arguments, tmp_path):
+    (tmp_path / "main.mlir").write_text(MODULE)
+    assert "jax" not in loaded_by(command_here("opt", *arguments), tmp_path)
+
+
+def test_dump_of_a_module_needs_no_jax(tmp_path):
+    (tmp_path / "main.mlir").write_text(MODULE)
+    assert "jax" not in loaded_by(command_here("dump", "main.mlir", "--after", "inline-calls"), tmp_path)
+
+
+def test_every_name_of_the_front_door_is_there():
+    assert dir(atoll) == sorted(atoll.__all__)
+    assert [getattr(atoll, name).__name__ for name in atoll.__all__] == list(atoll.__all__)
+
+
+def test_an_unknown_name_of_the_front_door():
+    with pytest.raises(AttributeError, match="module 'atoll' has no attribute 'compil'; it has Array, AtollError, "):
+        _ = atoll.compil

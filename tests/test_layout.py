@@ -1,0 +1,164 @@
+"""The lists that packaging and the pass registry need, compared with the tree and with a wheel built from it."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+from atoll.compiler.native_passes import NATIVE_PASSES
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.pipeline import PHASES
+from atoll.compiler.registry import pass_class
+from atoll.passes import PASSES
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = ("atoll", "compiler", "examples", "passes", "runtime")
+
+JOB = """\
+import atoll
+import jax
+
+job = atoll.Job(lambda x: x + x, jax.ShapeDtypeStruct((2,), "float32"), batch_argnums=0)
+"""
+
+
+def package_files():
+    """Every file that a wheel must have: its path in the tree, and in the package `atoll`."""
+    for folder in FOLDERS:
+        for file in sorted((ROOT / folder).rglob("*")):
+            if file.suffix in (".py", ".lark") or file.name == "py.typed":
+                path = file.relative_to(ROOT)
+                yield path, path if folder == "atoll" else Path("atoll", path)
+
+
+def modules():
+    """Every module of the package."""
+    for _, path in package_files():
+        if path.suffix == ".py":
+            parts = path.parent.parts if path.name == "__init__.py" else path.with_suffix("").parts
+            yield ".".join(parts)
+
+
+# Packages.
+
+
+def test_the_package_list_is_the_tree():
+    inits = [path.parent for _, path in package_files() if path.name == "__init__.py"]
+    assert SETTINGS["tool"]["setuptools"]["packages"] == sorted(".".join(path.parts) for path in inits)
+
+
+def test_every_folder_of_modules_is_a_package():
+    for path, _ in package_files():
+        assert (ROOT / path.parent / "__init__.py").is_file()
+
+
+def test_the_view_for_type_checkers_links_every_package():
+    view = ROOT / "typings" / "atoll"
+    names = {*FOLDERS[1:], *(file.name for file in (ROOT / "atoll").iterdir() if file.is_file())}
+    assert {link.name for link in view.iterdir()} == names
+    for link in view.iterdir():
+        here = ROOT / link.name if link.name in FOLDERS else ROOT / "atoll" / link.name
+        assert link.is_symlink()
+        assert link.resolve() == here
+
+
+# A wheel.
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """A wheel, built from a copy since setuptools leaves files behind."""
+    copy = tmp_path_factory.mktemp("copy")
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, copy)
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    flags = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    run(sys.executable, "-m", "pip", "wheel", *flags, "--wheel-dir", copy / "wheels", copy, cwd=copy)
+    (built,) = (copy / "wheels").iterdir()
+    return built
+
+
+@pytest.fixture(scope="session")
+def clean(wheel, tmp_path_factory):
+    """The commands of a clean environment, in which the wheel is installed."""
+    home = tmp_path_factory.mktemp("clean")
+    venv.create(home, symlinks=True)
+    paths = sysconfig.get_paths("venv", {"base": home, "platbase": home})
+    flags = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    run(sys.executable, "-m", "pip", "--python", home, "install", *flags, wheel, cwd=home)
+    # The dependencies are those of this environment. Of a folder named in a .pth file Python does not read the .pth
+    # files in turn, so an editable atoll that is installed there stays out of sight.
+    Path(paths["purelib"], "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return Path(paths["scripts"])
+
+
+def run(*command, cwd):
+    """What a command prints, run without this repository on Python's path."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_the_wheel_has_every_file_and_no_other(wheel):
+    found = [PurePosixPath(name) for name in zipfile.ZipFile(wheel).namelist()]
+    content = sorted(str(path) for path in found if not path.parts[0].endswith(".dist-info"))
+    assert content == sorted(path.as_posix() for _, path in package_files())
+
+
+def test_every_module_of_the_wheel_imports(clean, tmp_path):
+    script = f"""
+import importlib, pathlib, sys
+for name in {list(modules())}:
+    if name != "atoll.__main__":
+        file = importlib.import_module(name).__file__
+        assert pathlib.Path(file).is_relative_to(sys.prefix), file
+"""
+    run(clean / "python", "-c", script, cwd=tmp_path)
+
+
+def test_the_commands_of_the_wheel_run(clean, tmp_path):
+    (tmp_path / "train.py").write_text(JOB)
+    assert "dump" in run(clean / "atoll", "--help", cwd=tmp_path)
+    assert "inline-calls" in run(clean / "atoll-opt", "--list-passes", cwd=tmp_path)
+    assert 'atoll.phase = "stablehlo"' in run(
+        clean / "atoll", "dump", "train.py:job", "--phase=stablehlo", cwd=tmp_path
+    )
+
+
+# Passes.
+
+
+def test_the_table_of_passes_is_the_tree():
+    files = [path for path in sorted((ROOT / "passes").glob("*/*.py")) if path.name != "__init__.py"]
+    modules = {file.stem.replace("_", "-"): f"atoll.passes.{file.parent.name}.{file.stem}" for file in files}
+    assert {name: path.partition(":")[0] for name, path in PASSES.items()} == modules
+    assert list(PASSES) == sorted(PASSES)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass_is_a_frozen_dataclass(name):
+    loaded = pass_class(name)
+    assert issubclass(loaded, Pass)
+    assert dataclasses.is_dataclass(loaded)
+    assert loaded.__dataclass_params__.frozen
+    assert loaded.name() == name
+
+
+def test_the_pipeline_names_passes_that_exist():
+    assert {name for phase in PHASES for name in phase.passes} <= {*PASSES, *NATIVE_PASSES}
+
+
+def test_a_pass_runs_in_the_phase_of_its_folder():
+    for phase in PHASES:
+        ours = [PASSES[name] for name in phase.passes if name in PASSES]
+        assert {path.split(".")[2] for path in ours} == {phase.made_by}
