@@ -17,6 +17,8 @@ from atoll.compiler.topology import Topology
 
 STAGE = "atoll.stage"
 SWEEP = "atoll.sweep"
+# On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
+NOT_FOLLOWED = "atoll.not_followed"
 # On the module: how many stages there are.
 STAGES = "atoll.stages"
 # On the module: the bytes that cross between stages, and how few any other choice could have had.

@@ -16,7 +16,7 @@ from atoll.compiler.homes import replaced_arguments
 from atoll.compiler.locations import place
 from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import ir, mpmd
-from atoll.compiler.plan_marks import STAGES, TRAFFIC, TRAFFIC_BOUND
+from atoll.compiler.plan_marks import NOT_FOLLOWED, STAGES, TRAFFIC, TRAFFIC_BOUND
 from atoll.compiler.quantities import MEMORY, amount_text
 from atoll.compiler.tasks import code_name, mesh_name
 from atoll.compiler.topology import Topology
@@ -83,6 +83,8 @@ class Report:
     transfers: tuple[TransferReport, ...]
     links: tuple[LinkReport, ...]
     shared: tuple[SharedArgument, ...]
+    # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
+    not_followed: tuple[str, ...]
     fragments: int
     traffic: int  # what crosses between stages
     traffic_at_least: int  # no choice of stages for what the plan leaves open has less
@@ -107,6 +109,9 @@ class Report:
             transfers=transfers,
             links=tuple(_links(topology, transfers)),
             shared=tuple(_shared(module)),
+            not_followed=tuple(ir.StringAttr(one).value for one in ir.ArrayAttr(attributes[NOT_FOLLOWED]))
+            if NOT_FOLLOWED in attributes
+            else (),
             fragments=len(program.codes),
             traffic=ir.IntegerAttr(attributes[TRAFFIC]).value,
             traffic_at_least=ir.IntegerAttr(attributes[TRAFFIC_BOUND]).value,
@@ -124,15 +129,28 @@ class Report:
             transfers=tuple(TransferReport(**one) for one in content.pop("transfers")),
             links=tuple(LinkReport(**one) for one in content.pop("links")),
             shared=tuple(SharedArgument(**{**one, "islands": tuple(one["islands"])}) for one in content.pop("shared")),
+            not_followed=tuple(content.pop("not_followed")),
             **content,
         )
 
     def __str__(self) -> str:
         return "\n\n".join(
             "\n".join(lines)
-            for lines in (self._head(), self._island_rows(), self._shared_rows(), self._transfer_rows())
+            for lines in (
+                self._head(),
+                self._island_rows(),
+                self._sharding_rows(),
+                self._shared_rows(),
+                self._transfer_rows(),
+            )
             if lines
         )
+
+    def _sharding_rows(self) -> list[str]:
+        return [
+            f"replicated on {island}, which cannot divide some value over axis {axis}"
+            for island, _, axis in (one.partition(": ") for one in self.not_followed)
+        ]
 
     def _head(self) -> list[str]:
         first, *rest = self.topology.splitlines()

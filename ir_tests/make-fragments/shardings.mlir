@@ -6,6 +6,7 @@
 module attributes {
   atoll.topology = "island a : cpu[data=2, model=2]\nisland b : cpu[data=2]", atoll.stages = 2 : i32, atoll.phase = "staged"
 } {
+  // CHECK: atoll.not_followed = ["b: model"]
   sdy.mesh @mesh = <["data"=2, "model"=2]>
   // CHECK: func.func @main(%[[X:.*]]: !mpmd.mesh_tensor<"a", tensor<8x4xf32>, sharding=<@mesh, [{"data"}, {"model"}]>> {atoll.path = "x"})
   // CHECK-SAME: -> (!mpmd.mesh_tensor<"b", tensor<8x4xf32>, sharding=<@mesh, [{"data"}, {}]>> {atoll.path = "result"})

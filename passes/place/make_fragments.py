@@ -20,6 +20,7 @@ from atoll.compiler.mesh_types import MeshTypes, topology_attribute
 from atoll.compiler.mlir import ir, mpmd, sdy
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import (
+    NOT_FOLLOWED,
     STAGE,
     SWEEP,
     integer,
@@ -110,6 +111,9 @@ class _Placement:
             for fragment in self.fragments:
                 self._build(fragment, tensors)
         self._return(terminator, homes)
+        if self.types.not_followed:
+            pairs = [f"{island}: {axis}" for island, axis in self.types.not_followed]
+            self.module.operation.attributes[NOT_FOLLOWED] = ir.ArrayAttr.get(list(map(ir.StringAttr.get, pairs)))
 
     @cached_property
     def fragments(self) -> list[_Fragment]:

@@ -102,7 +102,7 @@ def test_the_program_as_text(saved):
         r"  send %\d+ to right, 768 bytes, tag 0",
         r"  receive %\d+: float32\[12, 16\] from left, tag 0",
         r"  free %\d+",
-        r"code 0 \w+: \d+ bytes, from .*zoo.py:\d+",
+        r"code 0 \w+: \d+ bytes, scopes layer_0, from .*zoo.py:\d+",
         r"    func.func public @main\(.*",
     ):
         assert re.search(f"^{line}", text, re.MULTILINE), f"{line}\n{text}"

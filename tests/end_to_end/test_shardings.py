@@ -48,6 +48,8 @@ def test_data_and_model_parallel_within_islands(topology):
         first, *others = step.program.islands
         assert any("model" in axes for spec in specs(step)[first.name] for axes in spec)
         assert any("data" in axes for spec in specs(step)[others[0].name] for axes in spec)
+        told = str(step.report())
+        assert ("replicated on b, which cannot divide some value over axis model" in told) == (topology == UNLIKE)
         for island in step.program.islands:
             known = {name for name, _ in island.axes}
             assert all(set(axes) <= known for spec in specs(step)[island.name] for axes in spec)
