@@ -21,14 +21,13 @@ from atoll.compiler.language import known_names, shown
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.plan import Plan
-from atoll.compiler.platforms import platform_of
+from atoll.compiler.platforms import lowered_for
 from atoll.compiler.program_text import program_text
 from atoll.compiler.report import Report
 from atoll.compiler.resume import phases_left, write_texts
 from atoll.compiler.saving import check_saveable, loaded_topology
 from atoll.compiler.signature import Signature
-from atoll.compiler.topology import Topology
-from atoll.compiler.topology import topology as read_topology
+from atoll.compiler.topology import Topology, as_topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.array import Array
 from atoll.runtime.controller import Controller
@@ -61,11 +60,11 @@ def compile(  # noqa: A001 (a fixed name of the front door)
             in_shardings=in_shardings,
             out_shardings=out_shardings,
         )
-    islands = read_topology(topology) if isinstance(topology, str) else topology
+    islands = as_topology(topology)
     check_plan(plan)
     meshes_of(islands)  # before tracing starts jax's backend, after which no CPU device can be made
     traced = trace(job, islands)
-    module, callbacks = lower(job, traced, platform_of(islands))
+    module, callbacks = lower(job, traced, lowered_for(islands))
     write_texts(module, islands, plan)
     return compile_module(module, islands, (signature_of(job, traced), Traced(job, traced)), callbacks)
 
@@ -116,8 +115,11 @@ def _flat(program: Program) -> Flat:
     return Flat([one.path for one in program.inputs], len(program.outputs))
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: object) -> None:
     """Refuse what this version cannot do, rather than do something else."""
+    if not isinstance(plan, Plan):
+        remedy = "write atoll.Plan(stages=2), or atoll.Plan.parse of a text"
+        raise PlanError(f"the plan is a {type(plan).__name__}", caller(), remedy)
     for name in ("microbatches", "replicas"):
         if getattr(plan, name) not in ("auto", 1):
             what = f"the plan asks for {name}={getattr(plan, name)}, and only {name}=1 can be compiled so far"

@@ -7,11 +7,9 @@ import re
 import jax
 import numpy
 from atoll.compiler.errors import TopologyError
-from atoll.compiler.island import Island
 from atoll.compiler.mlir import backends_are_up
+from atoll.compiler.platforms import platform_of
 from atoll.compiler.topology import Topology
-
-_PLATFORMS = {"cpu": "cpu", "gpu": "gpu"}  # every other kind is a TPU generation
 
 
 def meshes_of(topology: Topology) -> dict[str, jax.sharding.Mesh]:
@@ -20,8 +18,8 @@ def meshes_of(topology: Topology) -> dict[str, jax.sharding.Mesh]:
     if topology.meshes is not None:
         return {island.name: mesh for island, mesh in zip(topology.islands, topology.meshes, strict=True)}
     meshes = {}
-    for platform in dict.fromkeys(map(_platform, topology.islands)):
-        islands = [island for island in topology.islands if _platform(island) == platform]
+    for platform in dict.fromkeys(map(platform_of, topology.islands)):
+        islands = [island for island in topology.islands if platform_of(island) == platform]
         devices = iter(_devices(platform, sum(island.size for island in islands)))
         for island in islands:
             own = numpy.array(list(itertools.islice(devices, island.size)))
@@ -32,8 +30,9 @@ def meshes_of(topology: Topology) -> dict[str, jax.sharding.Mesh]:
 
 def reserve_cpu_devices(topology: Topology) -> None:
     """See to it that jax will have the CPU devices of the topology, while that can be done."""
-    count = sum(island.size for island in topology.islands if _platform(island) == "cpu")
-    if topology.meshes is None and not backends_are_up() and _cpu_devices_to_come() < count:
+    count = sum(island.size for island in topology.islands if platform_of(island) == "cpu")
+    # Without CPU islands jax is left alone: it cannot start with 0 CPU devices.
+    if count and topology.meshes is None and not backends_are_up() and _cpu_devices_to_come() < count:
         jax.config.update("jax_num_cpu_devices", count)  # type: ignore[no-untyped-call] # jax's
 
 
@@ -44,10 +43,6 @@ def _cpu_devices_to_come() -> int:
     return configured if configured >= 0 or flag is None else int(flag[1])
 
 
-def _platform(island: Island) -> str:
-    return _PLATFORMS.get(island.kind, "tpu")
-
-
 def _devices(platform: str, count: int) -> list[jax.Device]:
     """The first devices of a platform."""
     try:
@@ -56,8 +51,13 @@ def _devices(platform: str, count: int) -> list[jax.Device]:
         devices = []
     if len(devices) < count:
         what = f"the topology needs {count} {platform} devices, and there are {len(devices)}"
-        remedy = "write a smaller topology"
+        remedy = "write a smaller topology" if devices else f"take a kind that this machine has: {_found()}"
         if platform == "cpu":
             remedy = f'put jax.config.update("jax_num_cpu_devices", {count}) before jax is first used'
         raise TopologyError(what, remedy=remedy)
     return devices[:count]
+
+
+def _found() -> str:
+    """The kinds of devices that jax has found."""
+    return ", ".join(sorted({jax.default_backend(), "cpu"}))

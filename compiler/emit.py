@@ -196,7 +196,8 @@ class _Island:
             ending += [buffer for buffer in _made(one) if buffer not in last and buffer not in kept]
             taken: tuple[int, ...] = ()
             if isinstance(one, Run):
-                taken = self._reused([buffer for buffer in ending if buffer not in lent], one.outputs)
+                free = [buffer for buffer in ending if buffer not in lent and one.inputs.count(buffer) < 2]
+                taken = self._reused(free, one.outputs)
                 one = Run(one.task, one.code, one.inputs, one.outputs, taken)
             stream.append(one)
             freed = tuple(buffer for buffer in dict.fromkeys(ending) if buffer not in taken)
@@ -204,13 +205,13 @@ class _Island:
                 stream.append(Free(freed))
         return tuple(stream)
 
-    def _reused(self, ending: Sequence[int], outputs: Sequence[int]) -> tuple[int, ...]:
-        """The buffers whose memory an output can take over, each output that of one buffer."""
-        free = [self.buffers[output] for output in outputs]
+    def _reused(self, free: Sequence[int], outputs: Sequence[int]) -> tuple[int, ...]:
+        """The free buffers whose memory an output can take over, each output that of one buffer."""
+        wanted = [self.buffers[output] for output in outputs]
         taken = []
-        for buffer in dict.fromkeys(ending):
-            if self.buffers[buffer] in free:
-                free.remove(self.buffers[buffer])
+        for buffer in free:
+            if self.buffers[buffer] in wanted:
+                wanted.remove(self.buffers[buffer])
                 taken.append(buffer)
         return tuple(taken)
 

@@ -1,7 +1,7 @@
 """The entry function of a module, and the attributes of ours that its arguments and results carry."""
 
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.functions import functions_in
+from atoll.compiler.functions import argument_attributes, functions_in, result_attributes
 from atoll.compiler.mlir import func, ir
 
 # The pytree path, in the user's words: `state['params']['w']`, `result[0]`.
@@ -32,3 +32,17 @@ def text_attribute(attributes: ir.OpAttributeMap | ir.DictAttr, name: str) -> st
         return None
     value = attributes[name]
     return value.value_bytes.decode(errors="replace") if isinstance(value, ir.StringAttr) else None
+
+
+def check_paths(main: func.FuncOp) -> None:
+    """Refuse arguments and results without a pytree path, and two of a kind with the same one."""
+    for kind, attributes in (("argument", argument_attributes(main)), ("result", result_attributes(main))):
+        first: dict[str, int] = {}
+        for index, attribute in enumerate(attributes):
+            path = text_attribute(attribute, PATH)
+            if path is None:
+                raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
+            if path in first:
+                what = f"{kind}s {first[path]} and {index} of @main are both {path}"
+                raise refuse(main.location, what, f"give each its own {PATH}")
+            first[path] = index

@@ -1,7 +1,7 @@
 """From a job to StableHLO: traced and lowered by jax, marked with what the job knows about it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from atoll.compiler.functions import (
 )
 from atoll.compiler.ir_text import copy_module
 from atoll.compiler.job import Job
-from atoll.compiler.mlir import func, hide_own_frames, host_callbacks, ir
-from atoll.compiler.platforms import platform_of
+from atoll.compiler.mlir import func, hide_own_frames, host_callbacks, ir, requires_devices
+from atoll.compiler.platforms import lowered_for
 from atoll.compiler.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.signature import Parameter, Signature
 from atoll.compiler.topology import Topology
@@ -59,7 +59,7 @@ def export(job: Job, topology: Topology | None = None) -> ir.Module:
 
     Nothing is dropped here: an argument that the function ignores is still an argument of `@main`.
     """
-    return lower(job, trace(job, topology), platform_of(topology))[0]
+    return lower(job, trace(job, topology), lowered_for(topology))[0]
 
 
 def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
@@ -75,9 +75,36 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
     guard.announce(f"tracing {job.name}")
     mesh = None if topology is None else abstract_mesh(topology)
     shardings = _shardings(job, mesh)
-    with _blaming_the_user(job), jax.sharding.use_abstract_mesh(mesh) if mesh is not None else nullcontext():
-        jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings)
-        return jitted.trace(*_abstract_arguments(job))
+
+    def traced_on(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> jax.stages.Traced:
+        # A mesh that the user has set is none of the islands'.
+        with _blaming_the_user(job), jax.set_mesh(None), _use(mesh):
+            jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings)
+            return jitted.trace(*_abstract_arguments(job))
+
+    traced = traced_on(mesh)
+    if shardings and topology is not None and mesh is not None and requires_devices(traced):
+        devices = _devices(lowered_for(topology), mesh)
+        return traced if devices is None else traced_on(devices)
+    return traced
+
+
+def _use(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> AbstractContextManager[Any]:
+    if mesh is None:
+        return nullcontext()
+    return jax.set_mesh(mesh) if isinstance(mesh, jax.sharding.Mesh) else jax.sharding.use_abstract_mesh(mesh)
+
+
+def _devices(platform: str, mesh: jax.sharding.AbstractMesh) -> jax.sharding.Mesh | None:
+    """The same mesh of devices, if there are so many; any will do."""
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError:  # there are none
+        return None
+    if len(devices) < mesh.size:
+        return None
+    array = numpy.array(devices[: mesh.size]).reshape(mesh.axis_sizes)
+    return jax.sharding.Mesh(array, mesh.axis_names, axis_types=mesh.axis_types)
 
 
 def _abstract_arguments(job: Job) -> Iterator[Any]:
@@ -93,7 +120,7 @@ def _abstract_arguments(job: Job) -> Iterator[Any]:
 
 def lower(job: Job, traced: jax.stages.Traced, platform: str) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
     """What was traced, as a module that is marked; and the Python functions that it calls while it runs."""
-    with _blaming_the_user(job):
+    with _blaming_the_user(job), jax.set_mesh(None):
         lowered = traced.lower(lowering_platforms=(platform,))
         module = copy_module(lowered.compiler_ir("stablehlo"))
     leaves = list(leaves_of(job))
@@ -163,7 +190,9 @@ def results_of(traced: jax.stages.Traced) -> list[tuple[str, jax.ShapeDtypeStruc
 def abstract(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
     """The shape and dtype that jax gives a leaf; jax alone knows what it takes for an array."""
     try:
-        shape: jax.ShapeDtypeStruct = jax.eval_shape(lambda array: array, leaf.value)
+        found = jax.eval_shape(lambda array: array, leaf.value)
+        # Without its mesh, if it is on one. (jax leaves the class untyped.)
+        shape = jax.ShapeDtypeStruct(found.shape, found.dtype, weak_type=found.weak_type)  # type: ignore[no-untyped-call]
     except (TypeError, ValueError, OverflowError) as error:
         kind = type(leaf.value).__name__
         dtype = f" of {leaf.value.dtype}" if isinstance(leaf.value, numpy.ndarray) else ""
@@ -197,8 +226,21 @@ def _blaming_the_user(job: Job) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         what = f"{job.name} cannot be traced: {type(error).__name__}: {first_line(error)}"
-        remedy = "correct the function; it fails under jax.jit as well"
-        raise CompileError(what, failing_line(error) or job.where, remedy) from error
+        raise CompileError(what, failing_line(error) or job.where, _remedy(error)) from error
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do about an error of tracing. There are some that `jax.jit` without the islands' mesh does not have."""
+    said = first_line(error)
+    if "passed to shard_map" in said:
+        return "give shard_map no mesh: it then takes the islands', whose axes the topology names"
+    if "should match the aval mesh" in said:
+        return "it uses an array that lives on a mesh of its own; pass that as an argument"
+    if "require devices" in said or "different from the lowering platform" in said:
+        return "take out what calls the host, or compile where there are the islands' devices"
+    if "sharding" in said.lower() and not failing_line(error):
+        return "correct in_shardings and out_shardings: prefixes of the arguments and of the result, as for jax.jit"
+    return "correct the function; it fails under jax.jit as well"
 
 
 def _check_no_tokens(job: Job, main: func.FuncOp, leaves: int) -> None:

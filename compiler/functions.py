@@ -61,12 +61,6 @@ def is_private(function: func.FuncOp) -> bool:
     return "sym_visibility" in attributes and ir.StringAttr(attributes["sym_visibility"]).value == "private"
 
 
-def rename_private(function: func.FuncOp, name: str) -> None:
-    """Give a function another name and hide it from outside; whoever calls it has to be told."""
-    function.attributes["sym_name"] = ir.StringAttr.get(name, context=function.context)
-    function.attributes["sym_visibility"] = ir.StringAttr.get("private", context=function.context)
-
-
 def set_public(function: func.FuncOp, name: str) -> None:
     """Give a function another name and make it an entry of its module."""
     function.attributes["sym_name"] = ir.StringAttr.get(name, context=function.context)

@@ -132,7 +132,7 @@ class Island:
 
 
 def device_count(sizes: Iterable[int]) -> int:
-    """Returns the product of the sizes; TopologyError if an island cannot have so many devices."""
+    """The product of the sizes; TopologyError if an island cannot have so many devices."""
     product = 1
     for size in sizes:
         product *= size
@@ -143,7 +143,7 @@ def device_count(sizes: Iterable[int]) -> int:
 
 
 def island_of_mesh(name: str, mesh: "jax.sharding.Mesh") -> Island:
-    """Returns the island that a mesh of real devices is."""
+    """The island that a mesh of real devices is."""
     kinds = {_kind(device) for device in mesh.devices.flat}
     if len(kinds) != 1:
         what = f"island {shown(name)} has devices of {len(kinds)} kinds: {', '.join(sorted(kinds)) or 'it is empty'}"

@@ -33,20 +33,20 @@ END = "$END"  # lark's name for the end of the text
 
 
 def shown(word: object) -> str:
-    """Returns the word quoted for a message: short, on one line, and printable whatever is in it."""
+    """The word quoted for a message: short, on one line, and printable whatever is in it."""
     text = str(word)
     return repr(text if len(text) <= WORD_WIDTH else text[: WORD_WIDTH - 3] + "...")
 
 
-def known_names(word: str, known: Iterable[str]) -> str:
-    """Returns the remedy for an unknown name: the nearest known one if any is near, and the known ones."""
+def known_names(word: object, known: Iterable[str]) -> str:
+    """The remedy for an unknown name: the nearest known one if any is near, and the known ones."""
     names = list(known)
     if not names:
         return "there are none"
     listing = f"known are {', '.join(names[:LISTED])}" + (f" and {len(names) - LISTED} more" if names[LISTED:] else "")
     # Regardless of case, so that GIB finds GiB before GB.
     by_lower = {name.lower(): name for name in names}
-    nearest = difflib.get_close_matches(word[:WORD_WIDTH].lower(), by_lower, n=1)
+    nearest = difflib.get_close_matches(str(word)[:WORD_WIDTH].lower(), by_lower, n=1)
     return f"did you mean {by_lower[nearest[0]]!r}? {listing}" if nearest else listing
 
 
@@ -71,17 +71,17 @@ class Language:
         return Lark(self.grammar.read_text(encoding="utf-8"), parser="lalr", propagate_positions=True)
 
     def source(self, text: object) -> "Source":
-        """Returns the text, ready to be parsed."""
+        """The text, ready to be parsed."""
         if not isinstance(text, str):
             raise self.error(f"{self.name} must be a string, not {type(text).__name__}")
         return Source(self, text)
 
     def parse(self, text: object) -> Tree[Token]:
-        """Returns the tree of a text."""
+        """The tree of a text."""
         return self.source(text).tree()
 
     def human_name(self, terminal: str) -> str:
-        """Returns what a user calls a terminal: the characters themselves where there is only one way to write it."""
+        """What a user calls a terminal: the characters themselves where there is only one way to write it."""
         if terminal == END:
             return "the end of the text"
         if terminal in self.terminals:
@@ -98,7 +98,7 @@ class Source:
     text: str
 
     def tree(self) -> Tree[Token]:
-        """Returns the tree of the text, or raises the language's error at the first place that cannot be read."""
+        """The tree of the text; raises the language's error at the first place that cannot be read."""
         # Fed token by token because the parser can then say exactly what it would have accepted; the sets that
         # lark's exceptions carry also have terminals that only another context would allow.
         parser = self.language.lark.parse_interactive(self.text)
@@ -127,7 +127,7 @@ class Source:
         return f"expected {'one of: ' if len(names) > 1 else ''}{', '.join(names)}"
 
     def at(self, where: int | Token | Meta) -> "Place":
-        """Returns the place of an offset, of a token, or of what a rule read, which `Meta` describes."""
+        """The place of an offset, of a token, or of what a rule read, which `Meta` describes."""
         return Place(self, where if isinstance(where, int) else where.start_pos or 0)
 
 
@@ -173,7 +173,7 @@ class Place:
         return f"  {line}\n  {' ' * caret}^"
 
     def fault(self, what: str, remedy: str = "") -> AtollError:
-        """Returns the error to raise for a fault here."""
+        """The error to raise for a fault here."""
         language = self.source.language
         where = f"{language.name}, line {self.line}, column {self.column}"
         return language.error(what, where, remedy, self.excerpt)
@@ -197,24 +197,24 @@ class Reader(Transformer[Token, Any]):
         self.source = source
 
     def read(self) -> Any:  # noqa: ANN401 (what the method of the rule `start` returns)
-        """Returns the value of the text."""
+        """The value of the text."""
         try:
             return self.transform(self.source.tree())
         except VisitError as wrapper:
             raise wrapper.orig_exc from None
 
     def at(self, where: int | Token | Meta) -> Place:
-        """Returns the place of an offset, of a token, or of what a rule read."""
+        """The place of an offset, of a token, or of what a rule read."""
         return self.source.at(where)
 
     def whole(self, token: Token) -> int:
-        """Returns the number that a token writes."""
+        """The number that a token writes."""
         if len(token) > MOST_DIGITS:
             raise self.at(token).fault(f"the number has {len(token)} digits", f"write at most {MOST_DIGITS}")
         return int(token)
 
     def string(self, token: Token) -> str:
-        """Returns the string that a token writes as JSON."""
+        """The string that a token writes as JSON."""
         try:
             return str(json.loads(token))
         except json.JSONDecodeError as fault:

@@ -95,6 +95,13 @@ def host_callbacks(lowered: Any) -> tuple[Callable[..., Any], ...]:  # noqa: ANN
     return tuple(lowered._lowering.compile_args["host_callbacks"])
 
 
+def requires_devices(traced: Any) -> bool:  # noqa: ANN401 (a `jax.stages.Traced`)
+    """Whether jax lowers a traced function with shardings only for a mesh of devices, as it calls the host."""
+    from jax._src import dispatch
+
+    return bool(dispatch.jaxpr_has_prim_requiring_devices(traced.jaxpr.jaxpr))
+
+
 def backends_are_up() -> bool:
     """Whether jax has looked for its devices, after which their number is settled."""
     from jax._src import xla_bridge

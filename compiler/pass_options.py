@@ -23,7 +23,7 @@ _BOOLS = {"true": True, "false": False}
 
 
 def read_options(pass_class: type[Pass], element: PassText) -> Pass:
-    """Returns the pass that an element of a pipeline asks for."""
+    """The pass that an element of a pipeline asks for."""
     fields = _fields(pass_class)
     values: dict[str, Any] = {}
     for option in element.options:
@@ -49,14 +49,14 @@ def read_options(pass_class: type[Pass], element: PassText) -> Pass:
 
 
 def describe_options(pass_class: type) -> str:
-    """Returns the options for a help text: `microbatches=int, rate=float (default 0.5)`; empty if there are none."""
+    """The options for a help text: `microbatches=int, rate=float (default 0.5)`; empty if there are none."""
     return ", ".join(
         f"{name}={_type_text(field.type)}{_default_text(field)}" for name, field in _fields(pass_class).items()
     )
 
 
 def write_options(name: str, pass_instance: object) -> str:
-    """Returns the text that makes an equal pass; options that are equal to their default are left out."""
+    """The text that makes an equal pass; options that are equal to their default are left out."""
     options = []
     for option, field in _fields(type(pass_instance)).items():
         value = getattr(pass_instance, field.name)
@@ -77,7 +77,7 @@ class _Field:
 
 
 def _fields(pass_class: type) -> Mapping[str, _Field]:
-    """Returns the fields by the name of their option."""
+    """The fields by the name of their option."""
     types_of = typing.get_type_hints(pass_class)
     return {
         field.name.replace("_", "-"): _Field(field.name, types_of[field.name], field.default, field.default_factory)
@@ -102,7 +102,7 @@ def _default_text(field: _Field) -> str:
 
 
 def _without_none(kind: Any) -> Any:  # noqa: ANN401 (any annotation)
-    """Returns X of `X | None`, and any other type as it is."""
+    """X of `X | None`, and any other type as it is."""
     if typing.get_origin(kind) not in (Union, types.UnionType):
         return kind
     rest = [member for member in typing.get_args(kind) if member is not types.NoneType]
@@ -125,7 +125,7 @@ def _is_tuple(kind: Any) -> bool:  # noqa: ANN401 (any annotation)
 
 
 def _read(kind: Any, value: str | tuple[str, ...]) -> Any:  # noqa: ANN401 (any annotation, and a value of it)
-    """Returns the value as the type; ValueError if it is none of it."""
+    """The value as the type; ValueError if it is none of it."""
     kind = _without_none(kind)
     if _is_tuple(kind):
         if isinstance(value, str):
@@ -162,7 +162,7 @@ def _pick(choices: Mapping[str, Any], value: str) -> Any:  # noqa: ANN401 (one o
 
 
 def _type_text(kind: Any) -> str:  # noqa: ANN401 (any annotation)
-    """Returns a type as a user reads it: `int`, `fast|small`, `[int, ...]`."""
+    """A type as a user reads it: `int`, `fast|small`, `[int, ...]`."""
     kind = _without_none(kind)
     if _is_tuple(kind):
         return f"[{_type_text(typing.get_args(kind)[0])}, ...]"

@@ -51,11 +51,11 @@ class Option:
         return f"[{', '.join(_written(item, _ITEM) for item in self.value)}]"
 
     def fault(self, what: str, remedy: str = "") -> AtollError:
-        """Returns the error to raise for a fault of this option."""
+        """The error to raise for a fault of this option."""
         return _fault(self.place, what, remedy)
 
     def value_fault(self, what: str, remedy: str = "") -> AtollError:
-        """Returns the error to raise for a fault of this option's value."""
+        """The error to raise for a fault of this option's value."""
         return _fault(self.value_place, what, remedy)
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class PassText:
             seen.add(option.name)
 
     def fault(self, what: str, remedy: str = "") -> AtollError:
-        """Returns the error to raise for a fault of this pass."""
+        """The error to raise for a fault of this pass."""
         return _fault(self.place, what, remedy)
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class Nested:
             raise self.fault(f"{self.operation} has no passes", "write at least one in the parentheses")
 
     def fault(self, what: str, remedy: str = "") -> AtollError:
-        """Returns the error to raise for a fault of this group of passes."""
+        """The error to raise for a fault of this group of passes."""
         return _fault(self.place, what, remedy)
 
     def __str__(self) -> str:
@@ -115,17 +115,17 @@ class PipelineText:
 
     @classmethod
     def parse(cls, text: str) -> "PipelineText":
-        """Returns the pipeline that a text writes. An empty text has no passes."""
+        """The pipeline that a text writes. An empty text has no passes."""
         parsed: PipelineText = _Reader(_LANGUAGE.source(text)).read()
         return parsed
 
     def __str__(self) -> str:
-        """Returns a text that parses to an equal pipeline."""
+        """A text that parses to an equal pipeline."""
         return _commas(self.elements)
 
 
 def _fault(place: Place | None, what: str, remedy: str) -> AtollError:
-    """Returns the error to raise; an element made in Python has no place to show."""
+    """The error to raise; an element made in Python has no place to show."""
     return UsageError(what, remedy=remedy) if place is None else place.fault(what, remedy)
 
 

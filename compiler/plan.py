@@ -76,12 +76,12 @@ class Plan:
 
     @classmethod
     def parse(cls, text: str) -> "Plan":
-        """Returns the plan that a text writes. Fields that are missing have their default."""
+        """The plan that a text writes. Fields that are missing have their default."""
         parsed: Plan = _Reader(_LANGUAGE.source(text)).read()
         return parsed
 
     def __str__(self) -> str:
-        """Returns a text that parses to an equal plan."""
+        """A text that parses to an equal plan."""
         stages = json.dumps(self.stages) if isinstance(self.stages, str) and self.stages != AUTO else self.stages
         fields = [
             f"stages={stages}",

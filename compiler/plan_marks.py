@@ -60,7 +60,7 @@ def island_of_stage(topology: Topology, stage: int) -> int:
 
 def stages_of(module: ir.Module) -> int:
     """How many stages the module has, as `seed-stages` has noted."""
-    count = _integer_attribute(module.operation, STAGES)
+    count = integer_attribute(module.operation, STAGES)
     if count is None:
         raise refuse(module.operation.location, f"the module has no {STAGES}", "run the passes of phase stage")
     if count < 1:
@@ -70,10 +70,10 @@ def stages_of(module: ir.Module) -> int:
 
 def read_marks(graph: Graph, name: str) -> list[int | None]:
     """The value of an integer attribute on each operation, None where it is absent."""
-    return [_integer_attribute(operation.operation, name) for operation in graph.operations]
+    return [integer_attribute(operation.operation, name) for operation in graph.operations]
 
 
-def _integer_attribute(operation: ir.Operation, name: str) -> int | None:
+def integer_attribute(operation: ir.Operation, name: str) -> int | None:
     """The attribute's value, None if it is absent; people edit dumps, so it may be anything."""
     attributes = operation.attributes
     if name not in attributes:

@@ -1,18 +1,26 @@
-"""What jax lowers for on the islands of a topology."""
+"""What jax calls the platforms of islands: one name for their devices, and at times another to lower for."""
 
 from atoll.compiler.errors import TopologyError
+from atoll.compiler.island import Island
 from atoll.compiler.topology import Topology
 
-# Island kind -> jax's name of the platform; every other kind is a TPU generation.
-_PLATFORMS = {"cpu": "cpu", "gpu": "cuda"}
+# The kinds whose devices jax calls by the same name; every other kind is a TPU generation.
+_OWN_NAME = ("cpu", "gpu")
+# What is lowered for under another name than that of the devices.
+_LOWERED_AS = {"gpu": "cuda"}
 
 
-def platform_of(topology: Topology | None) -> str:
-    """The platform of all islands: jax has rules that differ between platforms, and a program is lowered once."""
+def platform_of(island: Island) -> str:
+    """The platform of an island's devices."""
+    return island.kind if island.kind in _OWN_NAME else "tpu"
+
+
+def lowered_for(topology: Topology | None) -> str:
+    """The platform to lower for: jax has rules that differ between platforms, and a program is lowered once."""
     if topology is None:
         return "cpu"
-    found = sorted({_PLATFORMS.get(island.kind, "tpu") for island in topology.islands})
+    found = sorted(set(map(platform_of, topology.islands)))
     if len(found) > 1:
         what = f"the topology mixes islands of platforms {' and '.join(found)}"
         raise TopologyError(what, remedy="one program is lowered for one platform; compile for each by itself")
-    return found[0]
+    return _LOWERED_AS.get(found[0], found[0])

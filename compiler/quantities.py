@@ -28,7 +28,7 @@ Units = Mapping[str, int]  # from the unit's name to its size in the smallest, w
 
 
 def whole_number(what: str, value: object, error: type[AtollError], least: int = 1, most: int = LARGEST) -> int:
-    """Returns the value as an int, numpy's included, or raises the error if it is none or out of bounds."""
+    """The value as an int, numpy's included; raises the error if it is none or out of bounds."""
     # True is an int to Python, but nobody means one by it.
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise error(f"{what} must be a whole number, not {type(value).__name__}")
@@ -44,7 +44,7 @@ def whole_number(what: str, value: object, error: type[AtollError], least: int =
 
 
 def exact_amount(number: str, unit: str, units: Units) -> int:
-    """Returns the amount in the smallest unit; ValueError if it is not a whole number of those.
+    """The amount in the smallest unit; ValueError if it is not a whole number of those.
 
     The unit must be one of the units, and the number digits with or without a point.
     """
@@ -55,6 +55,6 @@ def exact_amount(number: str, unit: str, units: Units) -> int:
 
 
 def amount_text(amount: int, units: Units) -> str:
-    """Returns the amount in the largest unit that needs no fraction."""
+    """The amount in the largest unit that needs no fraction."""
     unit = max((name for name in units if amount % units[name] == 0), key=lambda name: units[name])
     return f"{amount // units[unit]} {unit}"

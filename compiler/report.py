@@ -16,7 +16,7 @@ from atoll.compiler.homes import replaced_arguments
 from atoll.compiler.locations import place
 from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import ir, mpmd
-from atoll.compiler.plan_marks import NOT_FOLLOWED, STAGES, TRAFFIC, TRAFFIC_BOUND
+from atoll.compiler.plan_marks import NOT_FOLLOWED, TRAFFIC, TRAFFIC_BOUND, integer_attribute, stages_of
 from atoll.compiler.quantities import MEMORY, amount_text
 from atoll.compiler.tasks import code_name, mesh_name
 from atoll.compiler.topology import Topology
@@ -86,8 +86,10 @@ class Report:
     # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
     not_followed: tuple[str, ...]
     fragments: int
-    traffic: int  # what crosses between stages
-    traffic_at_least: int  # no choice of stages for what the plan leaves open has less
+    # What crosses between stages, and that no choice of stages for what the plan leaves open has less than; None for a
+    # module that was written by hand from phase `staged` on.
+    traffic: int | None
+    traffic_at_least: int | None
 
     @classmethod
     def of(cls, module: ir.Module, program: Program) -> "Report":
@@ -104,7 +106,7 @@ class Report:
         return cls(
             topology=program.topology,
             plan=program.plan,
-            stages=ir.IntegerAttr(attributes[STAGES]).value,
+            stages=stages_of(module),
             islands=islands,
             transfers=transfers,
             links=tuple(_links(topology, transfers)),
@@ -113,8 +115,8 @@ class Report:
             if NOT_FOLLOWED in attributes
             else (),
             fragments=len(program.codes),
-            traffic=ir.IntegerAttr(attributes[TRAFFIC]).value,
-            traffic_at_least=ir.IntegerAttr(attributes[TRAFFIC_BOUND]).value,
+            traffic=integer_attribute(module.operation, TRAFFIC),
+            traffic_at_least=integer_attribute(module.operation, TRAFFIC_BOUND),
         )
 
     def to_json(self) -> str:
@@ -183,6 +185,8 @@ class Report:
         for one in self.links:
             default = " (assumed: the topology does not say)" if one.is_default else ""
             rows.append(_row(one.source, one.target, one.bytes, one.text + default))
+        if self.traffic is None or self.traffic_at_least is None:
+            return rows
         gap = self.traffic - self.traffic_at_least
         verdict = "the least possible" if not gap else f"at most {_bytes_text(gap)} above the least possible"
         what = f"{_bytes_text(self.traffic)} cross between stages: {verdict} for the operations the plan leaves open"
@@ -262,11 +266,13 @@ def _links(topology: Topology, transfers: tuple[TransferReport, ...]) -> Iterato
 def _shared(module: ir.Module) -> Iterator[SharedArgument]:
     """The arguments that are sent on from where they live."""
     main = entry_function(module)
-    kept = {argument for argument, _ in replaced_arguments(module)}
+    *_, terminator = body_of(main).operations
+    makers = [island_of(value.type) for value in terminator.operands]
+    maker_of = {argument: makers[result] for argument, result in replaced_arguments(module)}
     for number, (argument, marks) in enumerate(zip(arguments_of(main), argument_attributes(main), strict=True)):
         islands = [island_of(value.type) for value in _copies(argument)]
         if len(islands) > 1:
-            why = "where its new value is made" if number in kept else "where it is used first"
+            why = "where its new value is made" if maker_of.get(number) == islands[0] else "where it is used first"
             size = bytes_of(local_type(argument.type))
             yield SharedArgument(text_attribute(marks, PATH) or "", islands[0], tuple(islands), size, why)
 

@@ -5,9 +5,8 @@ from atoll.compiler.functions import operations_in
 from atoll.compiler.ir_text import parse_text
 from atoll.compiler.locations import place
 from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.platforms import platform_of
-from atoll.compiler.topology import Topology
-from atoll.compiler.topology import topology as read_topology
+from atoll.compiler.platforms import lowered_for
+from atoll.compiler.topology import Topology, as_topology
 from atoll.runtime.program import Program
 
 
@@ -24,10 +23,10 @@ def check_saveable(program: Program) -> None:
 
 def loaded_topology(program: Program, topology: Topology | str | None, path: str) -> Topology:
     """The topology that a loaded program is to run on: its own, or one with the same islands."""
-    own = read_topology(program.topology)
+    own = as_topology(program.topology)
     if topology is None:
         return own
-    other = read_topology(topology) if isinstance(topology, str) else topology
+    other = as_topology(topology)
     if told := difference_of_islands(own, other):
         what = f"{path} was compiled for other islands: {told}"
         raise TopologyError(what, remedy="leave the topology out, name the same islands, or compile again")
@@ -42,6 +41,6 @@ def difference_of_islands(own: Topology, other: Topology) -> str:
     for mine, theirs in zip(own.islands, other.islands, strict=True):
         if mine.axes != theirs.axes:
             return f"{mine.name} is {mine.device_text} in the program and {theirs.device_text} in the topology"
-    if platform_of(own) != platform_of(other):
-        return f"it is for {platform_of(own)}, and the topology is of {platform_of(other)}"
+    if lowered_for(own) != lowered_for(other):
+        return f"it is for {lowered_for(own)}, and the topology is of {lowered_for(other)}"
     return ""

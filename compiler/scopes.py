@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_WRAPPER = re.compile(r"(jvp|transpose|vmap)\((.*)\)")
+_WRAPPER = re.compile(r"(jvp|transpose|vmap)\((.*)\)", re.DOTALL)  # a scope may have any character
 # Names that jax puts between the user's scopes; which function is called there depends on its version.
 _NO_SCOPE = re.compile(r"jit\(.*\)|checkpoint|closed_call|eval_jaxpr|")
 # What jax calls the part of a `jax.checkpoint` that is computed a second time.

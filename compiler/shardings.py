@@ -60,9 +60,9 @@ def specs_of(graph: "Graph", arguments: Sequence[ir.DictAttr]) -> list[Spec]:
     return specs
 
 
-def mesh_of_constraint(constraint: sdy.ShardingConstraintOp) -> str:
-    """The name of the mesh that a constraint speaks of; empty if it writes the mesh out."""
-    reference = sdy.TensorShardingAttr(constraint.operation.attributes["sharding"]).mesh_or_ref
+def mesh_name(sharding: ir.Attribute) -> str:
+    """The name of the mesh that a `#sdy.sharding` speaks of; empty if it writes the mesh out."""
+    reference = sdy.TensorShardingAttr(sharding).mesh_or_ref
     return ir.FlatSymbolRefAttr(reference).value if isinstance(reference, ir.FlatSymbolRefAttr) else ""
 
 

@@ -63,7 +63,7 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> "Pattern":
-        """Returns the one pattern that a text writes."""
+        """The one pattern that a text writes."""
         stages = StageText.parse(text).stages
         if len(stages) != 1 or len(stages[0]) != 1:
             raise PlanError(f"{shown(text)} is not one scope pattern", remedy="write one pattern, without ',' or '|'")
@@ -91,12 +91,12 @@ class StageText:
 
     @classmethod
     def parse(cls, text: str) -> "StageText":
-        """Returns the stages that a text writes."""
+        """The stages that a text writes."""
         parsed: StageText = _Reader(_LANGUAGE.source(text)).read()
         return parsed
 
     def __str__(self) -> str:
-        """Returns a text that parses to equal stages."""
+        """A text that parses to equal stages."""
         return " | ".join(", ".join(str(pattern) for pattern in stage) for stage in self.stages)
 
 

@@ -133,13 +133,13 @@ class Topology:
 
     @classmethod
     def parse(cls, text: str) -> "Topology":
-        """Returns the topology that a text describes."""
+        """The topology that a text describes."""
         parsed: Topology = _Reader(_LANGUAGE.source(text)).read()
         return parsed
 
     @classmethod
     def from_devices(cls, meshes: "Mapping[str, jax.sharding.Mesh]") -> "Topology":
-        """Returns the topology of real devices: an island for each mesh. Links have the default."""
+        """The topology of real devices: an island for each mesh. Links have the default."""
         _check_meshes(meshes)
         islands = tuple(island_of_mesh(name, mesh) for name, mesh in meshes.items())
         return cls(islands, meshes=tuple(meshes.values()))
@@ -149,7 +149,7 @@ class Topology:
         return {link.ends: link for link in self.links}
 
     def link(self, source: str, target: str) -> Link:
-        """Returns the link between two islands: the written one, whichever way it was written, or the default."""
+        """The link between two islands: the written one, whichever way it was written, or the default."""
         names = [island.name for island in self.islands]
         for name in (source, target):
             if name not in names:
@@ -157,7 +157,7 @@ class Topology:
         return self._link_of.get(frozenset((source, target))) or Link(source, target)
 
     def __str__(self) -> str:
-        """Returns a text that parses to an equal topology."""
+        """A text that parses to an equal topology."""
         devices = {island.device_text for island in self.islands}
         numbered = all(island.name == _counted_name(index) for index, island in enumerate(self.islands))
         if numbered and len(devices) == 1:
@@ -168,11 +168,12 @@ class Topology:
 
 
 def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
-    """Returns the topology that a text describes, or whose islands have the devices of each inner list."""
+    """The topology that a text describes, or whose islands have the devices of each inner list."""
     if isinstance(islands, str):
         return Topology.parse(islands)
     if not isinstance(islands, (list, tuple)) or not all(isinstance(devices, (list, tuple)) for devices in islands):
-        what = f"a topology is made of a text or of a list of devices for each island, not {type(islands).__name__}"
+        found = "one list of all devices" if isinstance(islands, (list, tuple)) else type(islands).__name__
+        what = f"a topology is made of a text or of a list of devices for each island, not {found}"
         raise TopologyError(what, remedy='write for example atoll.topology("2 x cpu[4]")')
     # Imported here so that reading a text, as the command line does, needs no JAX.
     import jax
@@ -186,6 +187,11 @@ def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
         for index, devices in enumerate(islands)
     }
     return Topology.from_devices(meshes)
+
+
+def as_topology(islands: "Topology | str | Sequence[Sequence[jax.Device]]") -> Topology:
+    """A topology, or what one is made of."""
+    return islands if isinstance(islands, Topology) else topology(islands)
 
 
 def _check_meshes(meshes: "Mapping[str, jax.sharding.Mesh]") -> None:
@@ -206,7 +212,7 @@ def _check_meshes(meshes: "Mapping[str, jax.sharding.Mesh]") -> None:
 
 
 def _counted_name(index: int) -> str:
-    """Returns the name that the text `N x kind[k]` gives to an island."""
+    """The name that the text `N x kind[k]` gives to an island."""
     return f"island{index}"
 
 
@@ -275,7 +281,7 @@ class _Reader(Reader):
             return _PlacedLink(place, Link(str(source), str(target), rate, delay))
 
     def device(self, kind: Token, size: _Size | None, memory: _Amount | None) -> Island:
-        """Returns an island under the first counted name; the statement around it knows the right one."""
+        """An island under the first counted name; the statement around it knows the right one."""
         with self.at(kind).blamed():
             if size is None:
                 remedy = "write how many islands and how many devices in each, as in 2 x cpu[4]"

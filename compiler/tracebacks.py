@@ -32,7 +32,9 @@ def first_line(error: BaseException) -> str:
         message = str(error)
     except Exception:  # a class of the user's may fail at that too
         message = ""
-    return (message.strip().splitlines() or ["no message"])[0].rstrip(".")
+    lines = [line.strip() for line in message.strip().splitlines()] or ["no message"]
+    # A heading says nothing; what it stands above does.
+    return " ".join(lines[:3] if lines[0].endswith(":") else lines[:1]).rstrip(".")
 
 
 def _innermost(frames: Iterable[traceback.FrameSummary]) -> str:

@@ -129,6 +129,10 @@ class Array:
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self._output.path} lives on an island and cannot be pickled; pickle numpy.asarray of it")
 
+    def __getattr__(self, name: str) -> NoReturn:
+        remedy = f"; write .to_jax().{name}" if not name.startswith("_") and hasattr(jax.Array, name) else ""
+        raise AttributeError(f"an array on an island has no {name}{remedy}", name=name, obj=self)
+
     # As a Python value.
 
     def __len__(self) -> int:

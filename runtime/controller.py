@@ -209,6 +209,9 @@ class Controller:
         for one, value in zip(inputs, arguments, strict=True):
             if isinstance(value, Array):
                 value._alive()
+            elif isinstance(value, jax.core.Tracer):
+                what = f"{one.path} is being traced: the step is called inside of jax.jit, jax.grad or the like"
+                raise UsageError(what, remedy="transform the function, and compile the result of that")
             elif isinstance(value, jax.Array) and value.is_deleted():
                 raise UsageError(f"the array given as {one.path} was donated or deleted", remedy="pass another one")
             _check_fits(one, value)
@@ -364,11 +367,7 @@ def _check_fits(one: Input, value: Any) -> None:  # noqa: ANN401 (whatever the u
     if isinstance(value, Array):
         found = (value.shape, value.dtype_name, value.weak_type)
     else:
-        try:
-            type_ = jax.typeof(value)
-        except TypeError:
-            what = f"{one.path} is a {type(value).__name__}, not an array"
-            raise UsageError(what, remedy=f"pass an array of {one.dtype}{list(one.shape)}") from None
+        type_ = _type_of(one, value)
         # Of what is no jax.Array yet, the dtype that it would get: float32 instead of float64.
         dtype = type_.dtype if isinstance(value, jax.Array) else jax.dtypes.canonicalize_dtype(type_.dtype)
         found = (type_.shape, str(dtype), type_.weak_type)
@@ -382,3 +381,16 @@ def _check_fits(one: Input, value: Any) -> None:  # noqa: ANN401 (whatever the u
     what = f"{one.path} is {kinds[weak]}, but the step was compiled for {kinds[not weak]}"
     remedy = "jax.jit would compile again, as dtypes of results may depend on it: compile with what you pass"
     raise UsageError(what, remedy=remedy)
+
+
+def _type_of(one: Input, value: Any) -> Any:  # noqa: ANN401 (whatever the user gave; jax's type of an array)
+    remedy = f"pass an array of {one.dtype}{list(one.shape)}"
+    what = f"{one.path} is a {type(value).__name__}, not an array"
+    if isinstance(value, jax.ShapeDtypeStruct):
+        raise UsageError(what, remedy=remedy)
+    try:
+        return jax.typeof(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(value, (int, numpy.ndarray)):  # jax says what is wrong with it
+            what = f"{one.path} is no array for jax: {reason(error)}"
+        raise UsageError(what, remedy=remedy) from None

@@ -29,6 +29,11 @@ _SUB_BYTE = frozenset(("int2", "uint2", "int4", "uint4", "float4_e2m1fn"))
 # Part of the names of all custom calls of jax's that run a function of this process.
 _HOST_CALL = "_python_"
 
+# Where such a call runs, as jax says it: once, on the first device; inside of `shard_map`, once on each.
+_SHARDING = "sdy.sharding"
+_ON_ONE_DEVICE = "<mesh<[], device_ids=[0]>, []>"
+_ON_EACH_DEVICE = "<mesh<[]>, [{dimensions}]>"
+
 
 # What jax makes of a host function when it lowers `jax.pure_callback` and its kin.
 Callback = Callable[..., Any]
@@ -88,7 +93,8 @@ def compile_code(
     )
     if any(one.dtype in _SUB_BYTE for one in inputs):
         return jitted  # compiled at its first call
-    executable: Executable = jitted.lower(*(abstract(one) for one in inputs)).compile()
+    with jax.set_mesh(None):  # a mesh that the user has set is not the island's
+        executable: Executable = jitted.lower(*(abstract(one) for one in inputs)).compile()
     return executable
 
 
@@ -142,6 +148,20 @@ def _connect_callbacks(module: ir.Module, callbacks: Sequence[Callback], into: m
         into.add_host_callback(callbacks[index.value])
         number = ir.IntegerAttr.get(index.type, len(into.host_callbacks) - 1)
         call.attributes["mhlo.backend_config"] = ir.DictAttr.get({"index": number}, context=module.context)
+        call.attributes[_SHARDING] = _where_called(call.operation)
+
+
+def _where_called(call: ir.Operation) -> ir.Attribute:
+    """On which devices a host call runs. XLA refuses one with side effects that does not say so, on several devices."""
+    around = call.parent
+    while around is not None and around.name != sdy.ManualComputationOp.OPERATION_NAME:
+        around = around.parent
+    ranks = [ir.RankedTensorType(result.type).rank for result in call.results] or [0]
+    texts = [
+        _ON_ONE_DEVICE if around is None else _ON_EACH_DEVICE.format(dimensions=", ".join(["{}"] * rank))
+        for rank in ranks
+    ]
+    return ir.Attribute.parse(f"#sdy.sharding_per_value<[{', '.join(texts)}]>", call.context)
 
 
 def _rename(symbol: ir.OpView, wanted: str, module: ir.Module, taken: ir.SymbolTable) -> None:

@@ -156,10 +156,12 @@ class IslandThread:
             self._set(frame, number, feed)
             return
         held, value = feed.held, feed.held.get(self.patience)
-        here, taken = self.transport.sharding(self.island.name, number), feed.use is Use.TAKE and not held.shared
+        here = self.transport.sharding(self.island.name, number)
+        taken = feed.use is Use.TAKE and held.is_free(self.patience)
         if isinstance(value, Failure) or (value.sharding == here and feed.use is Use.BORROW):
             frame.values[number] = value
             frame.borrowed[number] = held
+            frame.feeds[number] = feed
             frame.failed |= isinstance(value, Failure)
         elif value.sharding == here:
             self._set(frame, number, value if taken else self._copy(value))
@@ -267,6 +269,8 @@ class IslandThread:
         del frame.values[number]
         if frame.borrowed.pop(number, None) is None:
             self.store.remove(self.store.sizes[number])
+        else:
+            frame.feeds.pop(number, None)
 
     def _publish(self, frame: Frame, number: int) -> None:
         """Give an output to whoever waits for it; from now on its bytes are counted there."""

@@ -2,13 +2,14 @@
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from atoll.compiler.errors import AtollError
+from atoll.compiler.errors import AtollError, UsageError
 from atoll.runtime.program import Buffer
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class Origin:
 
 
 Value = Any  # a jax.Array or a Failure
+
+# Stands where a value was that a step has taken, for whoever asks at that very moment.
+_GONE = Failure(UsageError("the array was donated to a step and is gone", remedy="use what the step returned instead"))
 
 
 class Store:
@@ -88,13 +92,15 @@ class Held:
     forgotten.
     """
 
-    __slots__ = ("_base", "_size", "_store", "origin", "shared", "value")
+    __slots__ = ("__weakref__", "_base", "_size", "_store", "origin", "readers", "shared", "value")
 
     def __init__(self, store: Store, origin: Origin) -> None:
         self.value: Value | None = None
         self.origin = origin
         # More than one array of the caller's rests on it, so that donating one of them must not take it.
         self.shared = False
+        # What steps, of this program and of others, are still to read it.
+        self.readers: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._store = store
         self._size = 0
         self._base: Held | None = None
@@ -132,9 +138,22 @@ class Held:
                     self._store.waiting -= 1
         return self.value
 
+    def is_free(self, patience: float) -> bool:
+        """Whether the value may be overwritten; waits for the steps that are still to read it.
+
+        They began earlier, so they wait for nothing that comes behind.
+        """
+        start = time.monotonic()
+        while self.readers and not self.shared:
+            waited = time.monotonic() - start
+            if waited > patience:
+                return False
+            time.sleep(min(waited / 16, 0.001))
+        return not self.shared
+
     def empty(self) -> None:
         """Forget the value, which is someone else's now."""
-        self.value = self._base = None
+        self.value, self._base = _GONE, None
         size, self._size = self._size, 0
         if size:
             self._store.adjust(-size)
@@ -152,18 +171,26 @@ class Use(Enum):
     COPY = "overwrite a copy of it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Feed:
-    """An argument of a step that is an output of an earlier one; the worker gets its value."""
+    """An argument of a step that is an output of an earlier one; the worker gets its value.
+
+    As long as there is a feed that does not take the value, nobody else may: other islands and other programs have
+    threads of their own, which may be ahead of the one that reads it.
+    """
 
     held: Held
     use: Use
+
+    def __post_init__(self) -> None:
+        if self.use is not Use.TAKE:
+            self.held.readers.add(self)
 
 
 class Frame:
     """The buffers of one step on one island, while its instructions are carried out."""
 
-    __slots__ = ("borrowed", "failed", "outputs", "step", "values")
+    __slots__ = ("borrowed", "failed", "feeds", "outputs", "step", "values")
 
     def __init__(self, step: "Step", outputs: Mapping[int, Held]) -> None:
         self.step = step
@@ -171,6 +198,8 @@ class Frame:
         self.values: dict[int, Value] = {}
         # Those of the values whose bytes are counted with one that outlives the step.
         self.borrowed: dict[int, Held] = {}
+        # What keeps others from taking those values, until their last use here is enqueued.
+        self.feeds: dict[int, Feed] = {}
         # Whether any value is a Failure; as long as none is, nobody looks for one.
         self.failed = False
 

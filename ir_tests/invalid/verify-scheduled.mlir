@@ -25,7 +25,7 @@ module {
 // -----
 
 module {
-  // expected-error @below {{argument 0 of @main has no atoll.path; add it}}
+  // expected-error @below {{argument 0 of @main has no atoll.path; add {atoll.path = "..."}}}
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "result"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
   }
@@ -34,8 +34,17 @@ module {
 // -----
 
 module {
-  // expected-error @below {{result 0 of @main has no atoll.path; add it}}
+  // expected-error @below {{result 0 of @main has no atoll.path; add {atoll.path = "..."}}}
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module {
+  // expected-error @below {{results 0 and 1 of @main are both result; give each its own atoll.path}}
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "result"}, !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "result"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %x, %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>, !mpmd.mesh_tensor<"island0", tensor<4xf32>>
   }
 }

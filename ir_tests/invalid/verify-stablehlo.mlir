@@ -100,3 +100,12 @@ func.func @main() {
 // expected-error @below {{builtin.module stands beside @main; leave only @main, and meshes, in the module}}
 module @inner {
 }
+
+// -----
+
+func.func @main() -> (tensor<4xf32> {atoll.path = "result"}) {
+  // expected-error @below {{stablehlo.create_token makes a !stablehlo.token, which no island can send to another; leave only arrays in @main}}
+  %token = stablehlo.create_token : !stablehlo.token
+  %0:2 = "stablehlo.infeed"(%token) {infeed_config = ""} : (!stablehlo.token) -> (tensor<4xf32>, !stablehlo.token)
+  return %0#0 : tensor<4xf32>
+}

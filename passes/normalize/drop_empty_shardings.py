@@ -4,18 +4,19 @@ import logging
 from dataclasses import dataclass
 
 from atoll.compiler.functions import functions_in, operations_in
-from atoll.compiler.mlir import ir, sdy
+from atoll.compiler.mlir import ir, sdy, stablehlo
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.shardings import mesh_of_constraint
+from atoll.compiler.shardings import SHARDING, mesh_name
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DropEmptyShardings(Pass):
-    """Remove meshes without axes, and the constraints that put values on them.
+    """Remove meshes without axes, and the constraints and host calls' shardings that put values on them.
 
-    jax writes them for typed random keys; they say nothing, and the islands have meshes of their own.
+    jax writes them for typed random keys, and inside of `shard_map` for host calls; they say nothing, and the islands
+    have meshes of their own.
 
     Requires: nothing.
 
@@ -37,9 +38,12 @@ class DropEmptyShardings(Pass):
             return
         for function in functions_in(module).values():
             for constraint in operations_in(function, sdy.ShardingConstraintOp):
-                if mesh_of_constraint(constraint) in empty:
+                if mesh_name(constraint.operation.attributes["sharding"]) in empty:
                     constraint.operation.results[0].replace_all_uses_with(constraint.operation.operands[0])
                     constraint.operation.erase()
+            for call in operations_in(function, stablehlo.CustomCallOp):
+                if SHARDING in call.attributes and _mesh_of_results(call.attributes[SHARDING]) in empty:
+                    del call.attributes[SHARDING]
         for mesh in empty.values():
             mesh.operation.erase()
 
@@ -47,3 +51,8 @@ class DropEmptyShardings(Pass):
 def _is_empty(mesh: sdy.MeshAttr) -> bool:
     # A mesh of one device has no axes either: jax writes it for host callbacks.
     return not mesh.axes and not mesh.device_ids
+
+
+def _mesh_of_results(sharding: ir.Attribute) -> str:
+    """The mesh that the results of an operation are on."""
+    return mesh_name(sdy.TensorShardingPerValueAttr(sharding).shardings[0])

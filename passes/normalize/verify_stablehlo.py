@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import BATCH, PATH, PHASE, entry_function, text_attribute
+from atoll.compiler.entry import BATCH, PHASE, check_paths, entry_function
 from atoll.compiler.functions import (
     argument_attributes,
     arguments_of,
+    body_of,
     functions_in,
     operations_in,
-    result_attributes,
 )
 from atoll.compiler.mlir import func, ir, sdy
 from atoll.compiler.pass_base import Pass
@@ -19,8 +19,9 @@ from atoll.compiler.pass_base import Pass
 class VerifyStablehlo(Pass):
     """Check that the module is in phase `stablehlo`, and record it.
 
-    One function `@main`, without calls, and nothing beside it but meshes; no dead arguments; every argument and result
-    names its pytree path, each path once; the arguments that carry the batch agree on its size.
+    One function `@main`, without calls, and nothing beside it but meshes; every value in it an array; no dead
+    arguments; every argument and result names its pytree path, each path once; the arguments that carry the batch agree
+    on its size.
 
     Requires: nothing.
 
@@ -40,26 +41,19 @@ class VerifyStablehlo(Pass):
                 raise refuse(operation.location, what, "leave only @main, and meshes, in the module")
         for call in operations_in(main, func.CallOp):
             raise refuse(call.location, "a call is left in @main", "run inline-calls")
+        for operation in body_of(main).operations:
+            for result in operation.operation.results:
+                if not isinstance(result.type, ir.RankedTensorType):
+                    # A token would order what different islands do.
+                    what = f"{operation.operation.name} makes a {result.type}, which no island can send to another"
+                    raise refuse(operation.location, what, "leave only arrays in @main")
         for argument in arguments_of(main):
             if not list(argument.uses):
                 what = f"argument {argument.arg_number} of @main is never used"
                 raise refuse(argument.location, what, "run drop-dead-arguments")
-        _check_paths(main, "argument", argument_attributes(main))
-        _check_paths(main, "result", result_attributes(main))
+        check_paths(main)
         _check_batch(main)
         module.operation.attributes[PHASE] = ir.StringAttr.get("stablehlo")
-
-
-def _check_paths(main: func.FuncOp, kind: str, attributes: list[ir.DictAttr]) -> None:
-    first: dict[str, int] = {}
-    for index, attribute in enumerate(attributes):
-        path = text_attribute(attribute, PATH)
-        if path is None:
-            raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
-        if path in first:
-            what = f"{kind}s {first[path]} and {index} of @main are both {path}"
-            raise refuse(main.location, what, f"give each its own {PATH}")
-        first[path] = index
 
 
 def _check_batch(main: func.FuncOp) -> None:

@@ -40,7 +40,7 @@ def test_a_list_of_devices():
             "100 x cpu[1]",
             r"needs 100 cpu devices, and there are 8; put jax.config.update\(\"jax_num_cpu_devices\", 100\)",
         ),
-        ("1 x v4[2x2x4]", r"needs 16 tpu devices, and there are 0; write a smaller topology"),
+        ("1 x v4[2x2x4]", r"needs 16 tpu devices, and there are 0; take a kind that this machine has: cpu"),
     ],
 )
 def test_devices_that_are_not_there(text, sentence):

@@ -7,7 +7,7 @@ from atoll.compiler.emit import emit, signature_of_module
 from atoll.compiler.entry import PLAN, TOPOLOGY
 from atoll.compiler.frontend import export, signature_of, trace
 from atoll.compiler.job import Job
-from atoll.compiler.mlir import ir
+from atoll.compiler.mlir import ir, new_context
 from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.pipeline import PHASES
 from atoll.compiler.plan import Plan
@@ -93,6 +93,30 @@ def test_arguments_that_nothing_uses_and_results_that_are_arguments():
 def test_nothing_to_run():
     program = program_of(Job(lambda x: x, X), 2)
     assert [list(island.instructions) for island in program.islands] == [[], []]
+
+
+TWICE = """
+!here = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+module attributes {atoll.topology = "1 x cpu[1]"} {
+  func.func @main(%x: !here {atoll.path = "x", atoll.donated}) -> (!here {atoll.path = "result"}) attributes {
+      topology = #mpmd.topology<<"island0" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @F0(%x, %x) : (!here, !here) -> !here
+    return %0 : !here
+  }
+  func.func private @F0(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32> attributes {
+      mesh_shape = #sdy.mesh<["devices"=1]>} {
+    %0 = stablehlo.add %a, %b : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+"""
+
+
+def test_what_a_task_takes_twice_is_not_donated_to_it():
+    module = ir.Module.parse(TWICE, new_context())
+    program = emit(module, signature_of_module(module))
+    check(program)
+    assert program.islands[0].instructions == (Run("F0", 0, (0, 0), (1,)), Free((0,)))
 
 
 def test_the_module_alone_tells_its_signature():

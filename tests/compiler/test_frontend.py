@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy
 import pytest
 from atoll.compiler.entry import BATCH, DONATED, PATH, entry_function, text_attribute
-from atoll.compiler.frontend import export, leaves_of
+from atoll.compiler.frontend import export, leaves_of, trace
 from atoll.compiler.functions import argument_attributes, arguments_of, operations_in, result_attributes, type_of
 from atoll.compiler.ir_text import print_module
 from atoll.compiler.locations import frames, place
@@ -21,7 +21,7 @@ from atoll.compiler.mlir import ir, stablehlo
 from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.registry import steps_of_text
 
-from atoll import CompileError, Job
+from atoll import CompileError, Job, topology
 
 
 def shape(*sizes, dtype="float32"):
@@ -359,6 +359,19 @@ def test_a_function_that_fails_is_an_error_at_the_line_that_fails(fn, culprit, o
     assert str(error).startswith(f"{line_of(culprit, offset)}: {fn.__name__} cannot be traced: {what}")
     assert str(error).endswith("; correct the function; it fails under jax.jit as well")
     assert error.__cause__ is not None
+
+
+def has_a_mesh_of_its_own(x):
+    mesh = jax.sharding.AbstractMesh((4,), ("x",))
+    spec = jax.sharding.PartitionSpec()
+    return jax.shard_map(lambda part: part, mesh=mesh, in_specs=spec, out_specs=spec)(x)
+
+
+def test_a_shard_map_with_a_mesh_of_its_own_is_told_what_to_do():
+    with pytest.raises(CompileError) as caught:
+        trace(Job(has_a_mesh_of_its_own, X), topology("2 x cpu[2]"))
+    assert caught.value.where == line_of(has_a_mesh_of_its_own, 3)
+    assert "; give shard_map no mesh: " in str(caught.value)
 
 
 @pytest.mark.parametrize("fn", [returns_a_string, only_by_keyword, lambda: 1, lambda x, y: x])

@@ -62,6 +62,7 @@ NEEDED = [
     ("jax.interpreters.mlir", "register_lowering", "fragments do not run"),
     ("jax.interpreters.mlir", "LoweringRuleContext", "fragments do not run"),
     ("jax.core", "ShapedArray", "fragments do not run"),
+    ("jax._src.dispatch", "jaxpr_has_prim_requiring_devices", "host calls beside shardings do not lower"),
     ("jax.stages", "Traced.out_info", "results have no paths"),
     ("jax.stages", "Lowered.compiler_ir", "nothing can be exported"),
 ]

@@ -1,11 +1,13 @@
 """The report: what it says is what the program does."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.compiled import Report
+from atoll.compiler.compiled import Report, compile_module
+from atoll.compiler.ir_text import parse_text
 from atoll.runtime.program import Run
 
 import atoll
@@ -124,3 +126,12 @@ def test_values_that_fit_no_device():
     assert caught.value.what.startswith("a device of island right has 512 B and needs at least ")
     assert caught.value.where.startswith(f"{__file__}:")
     assert caught.value.remedy
+
+
+def test_a_module_written_by_hand_says_nothing_of_the_least_traffic(step):
+    text = re.sub(r"atoll.traffic\w* = \d+ : i64, ", "", step.ir("scheduled"))
+    with compile_module(parse_text(text), step.topology) as again:
+        report = again.report()
+    assert report.traffic is None
+    assert "cross between stages" not in str(report)
+    assert report.transfers

@@ -37,6 +37,7 @@ FORWARD, REMATERIALISED, BACKWARD, UPDATE = Role.FORWARD, Role.REMATERIALISED, R
         # Constants that are shared have no primitive at the end, but their wrappers still tell.
         ("jit(f)/transpose(jvp(jit(_where)))", BACKWARD, ()),
         ("jit(f)/jvp(layer_1)", FORWARD, ("layer_1",)),
+        ("jit(f)/transpose(jvp(a\nb))/mul", BACKWARD, ("a\nb",)),
     ],
 )
 def test_stacks_as_jax_writes_them(stack, role, path):

@@ -42,6 +42,7 @@ odd = atoll.Job(lambda x, y: x + y, f((), "bfloat16"), f((2, 3), "complex64"))
 mixed = atoll.Job(lambda n, b, k: (n + 1, ~b, jax.random.split(k)), f((3,), "int8"), f((2,), "bool"), key)
 static = atoll.Job(lambda n, x: x * n, 3, f((2,), "float32"), static_argnums=0)
 wrong = atoll.Job(lambda x: x, "no array")
+fails = atoll.Job(lambda x: jax.pure_callback(lambda x: 1 / 0, x, x), f((2,), "float32"))
 """
 
 TOPOLOGY = "--topology=2 x cpu[1]"

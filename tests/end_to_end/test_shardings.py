@@ -143,6 +143,8 @@ def test_donated_divided_state_keeps_its_division():
         ((3,), "a sharding is a int"),
         ((P("data", None, "model"),), "fn cannot be traced"),
         ((P(("data", "model")),), "fn cannot be traced"),
+        ((P("data"), P()), "; correct in_shardings and out_shardings: prefixes"),
+        (({"x": P("data")},), "different types at key path pjit in_shardings[0]; correct in_shardings"),
     ],
 )
 def test_a_sharding_that_does_not_fit_is_one_sentence(shardings, expected):

@@ -501,6 +501,63 @@ def test_an_array_goes_to_the_island_that_needs_it(make_meshes):
         numpy.testing.assert_array_equal(copied, x)
 
 
+NEGATE = "func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {{ {} return %y : tensor<4xf32> }}".format(
+    "%y = stablehlo.negate %x : tensor<4xf32>"
+)
+
+
+@pytest.fixture
+def held_back(make_code, make_meshes):
+    """A program that keeps `x` and donates `y`, negates both, and is stopped while the lock is held.
+
+    x is on the island right, y on the island left.
+    """
+    x = dataclasses.replace(IDENTITY, places=(("right", 0),))
+    y = dataclasses.replace(IDENTITY, path="y", donated=True)
+    program = Program(
+        tuple(
+            IslandProgram(name, (("devices", 1),), (VECTOR, VECTOR), (Run("F0", 0, (0,), (1,)),))
+            for name in ("left", "right")
+        ),
+        (make_code("negate", NEGATE, [VECTOR]),),
+        (x, y),
+        tuple(Output(f"result[{name}]", (4,), "float32", False, ((name, 1),)) for name in ("left", "right")),
+    )
+    with Controller(program, make_meshes(), timeout=10) as controller:
+        controller.compile()
+        lock = threading.Lock()
+        next(one for one in controller._threads if one.island.name == "right").turn = lock
+        yield controller, lock
+
+
+def test_an_island_that_is_ahead_does_not_take_what_another_still_reads(held_back):
+    controller, lock = held_back
+    x = numpy.arange(4, dtype="float32")
+    first, second = (controller.start([x, x + index])[0] for index in (1, 2))
+    controller.stats()
+    with lock:
+        (_, negated) = controller.start([first, x])
+        (again, _) = controller.start([second, first])
+        time.sleep(0.2)
+    numpy.testing.assert_array_equal(negated, x + 1)
+    numpy.testing.assert_array_equal(again, x + 1)
+
+
+def test_a_program_that_is_ahead_does_not_take_what_another_still_reads(held_back, make_meshes):
+    reads, lock = held_back
+    x = numpy.arange(4, dtype="float32")
+    given = dataclasses.replace(IDENTITY, places=(("right", 0),), donated=True)
+    output = Output("result", (4,), "float32", False, (("right", 0),))
+    with Controller(passing([given], [output]), make_meshes(), timeout=10) as takes:
+        (array,) = takes.start([x])
+        with lock:
+            (_, negated) = reads.start([array, x])
+            (array,) = takes.start([array])
+            time.sleep(0.2)
+        numpy.testing.assert_array_equal(negated, -x)
+        numpy.testing.assert_array_equal(array, x)
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "bfloat16", "complex64", "float16", "int4"])
 @pytest.mark.parametrize("shape", [(), (3,), (0, 2)])
 def test_values_of_every_kind_pass(dtype, shape, make_code, make_meshes):
