@@ -126,6 +126,10 @@ class Array:
         place = f"on {', '.join(self.islands)}" if self._held else "donated"
         return f"Array({self._output.dtype}{list(self.shape)} {place})"
 
+    def __str__(self) -> str:
+        """The values, as jax prints them; waits for them."""
+        return str(self.to_jax()) if self._held else repr(self)
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self._output.path} lives on an island and cannot be pickled; pickle numpy.asarray of it")
 

@@ -206,6 +206,14 @@ def test_check_fails_for_another_answer(atoll, monkeypatch):
     )
 
 
+def test_a_function_that_fails_while_it_is_checked_is_told_of_by_the_users_line(atoll):
+    status, _, err = atoll("run", "train.py:fails", TOPOLOGY, "--check")
+    line = 1 + TRAIN.splitlines().index(next(one for one in TRAIN.splitlines() if one.startswith("fails")))
+    assert status == 1
+    assert f"train.py:{line}: task F0" in err.splitlines()[-1]
+    assert "division by zero" in err.splitlines()[-1]
+
+
 def test_progress_is_told_where_it_is_asked_for(atoll):
     _, _, err = atoll("run", "train.py:small", TOPOLOGY, "--verbose")
     lines = err.splitlines()

@@ -49,7 +49,7 @@ def test_what_it_is(matrix):
     assert not matrix.is_deleted()
     assert matrix.block_until_ready() is matrix
     assert repr(matrix) == "Array(float32[2, 3] on left)"
-    assert f"{matrix}" == repr(matrix)
+    assert f"{matrix}" == str(matrix) == "[[0. 1. 2.]\n [3. 4. 5.]]"
 
 
 def test_it_converts(matrix):
