@@ -8,6 +8,11 @@ from atoll.compiler.mlir import func, ir
 PATH = "atoll.path"
 # On an argument with the batch on axis 0.
 BATCH = "atoll.batch"
+# On an argument or a result that stands for as many values as there are microbatches, each of the type it has; on a
+# loop over microbatches the numbers of the results that are of this kind.
+PARTS = "atoll.parts"
+# On a result with parts: the dimension along which they make up the whole; 0 if it is not said.
+PARTS_DIMENSION = "atoll.parts_dimension"
 # On an argument whose buffers the caller gives away.
 DONATED = "atoll.donated"
 # On the module: the phase that its verifier vouched for, and the texts it was compiled with.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from atoll.compiler.entry import DONATED, PATH, entry_function, text_attribute
 from atoll.compiler.functions import argument_attributes, result_attributes, type_of
-from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.scope_patterns import path_components
 
@@ -36,7 +36,7 @@ def homes_of(
     """
     makes = {argument: producers.get(graph.returned[result]) for argument, result in replaced_arguments(module)}
     homes = []
-    for argument in range(graph.producer.count(ARGUMENT)):
+    for argument in range(graph.arguments):
         islands = users.get(argument, (0,))  # only returned: anywhere
         maker = makes.get(argument)
         homes.append(maker if maker is not None and maker in islands else islands[0])

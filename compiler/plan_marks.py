@@ -1,8 +1,9 @@
 """What the passes read and write on a module beside the marks of `entry`: plan, topology, stages and sweeps.
 
 A *sweep* is one walk over the stages: sweep 0 goes forward from stage 0, sweep 1 backward to it, sweep 2 forward
-again, and so on. A fragment is what one stage computes in one sweep, and its *slot* counts these in order. A value
-flows to its own slot or to a later one, so fragments cannot wait for each other in a circle.
+again, and so on. A loop over microbatches, and what stands before and after it, have sweeps of their own. A fragment is
+what one stage computes in one sweep, and its *slot* counts these in order. A value flows to its own slot or to a later
+one, so fragments cannot wait for each other in a circle.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from atoll.compiler.topology import Topology
 
 STAGE = "atoll.stage"
 SWEEP = "atoll.sweep"
+# On a loop over microbatches: the kind of task that each sweep is, one letter each.
+KINDS = "atoll.kinds"
 # On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
 NOT_FOLLOWED = "atoll.not_followed"
 # On the module: how many stages there are.

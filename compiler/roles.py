@@ -52,6 +52,8 @@ def copied(graph: Graph) -> list[bool]:
     for index, operation in enumerate(graph.operations):
         if isinstance(operation, _NEVER_COPIED) or len(operation.operation.regions):
             continue
+        if any(graph.is_yielded[value] for value in graph.results[index]):
+            continue  # a loop has one such value, not one in each fragment
         expensive = [value for value in graph.operands[index] if not _is_cheap(graph, value, cheap)]
         is_broadcast = isinstance(operation, stablehlo.BroadcastInDimOp)
         cheap[index] = not expensive or (is_broadcast and _is_scalar(graph.values[expensive[0]]))

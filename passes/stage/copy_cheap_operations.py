@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.functions import operations_in
-from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.entry import entry_function
+from atoll.compiler.functions import body_of, operations_in
+from atoll.compiler.graph import ARGUMENT, Carried, Graph, Loop
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, integer, read_marks, slot, stages_of
 from atoll.compiler.roles import sent_operands
 
-_Fragment = tuple[int, int]  # stage and sweep
+_Fragment = tuple[int, int, int]  # region, stage and sweep
 _Value = ir.Value[ir.Type]
 
 
@@ -40,7 +41,9 @@ class CopyCheapOperations(Pass):
         copies = _Copies(graph, is_copied)
         for index, (stage, sweep) in enumerate(zip(stages, sweeps, strict=True)):
             if stage is not None and sweep is not None:
-                copies.give(index, graph.operations[index], (stage, sweep))
+                copies.give(index, graph.operations[index], (graph.region[index], stage, sweep))
+        for loop in graph.loops:
+            copies.give_initial(loop, {one: stages[graph.producer[one.yielded]] or 0 for one in loop.carried})
         sources = sent_operands(graph, is_copied)
         returned = {value: None for value in graph.returned if copies.is_cheap(value)}
         copies.give_returned(
@@ -54,10 +57,12 @@ class CopyCheapOperations(Pass):
 def _last_fragment(
     graph: Graph, values: list[int], stages: list[int | None], sweeps: list[int | None], count: int
 ) -> _Fragment:
-    """The fragment that makes the last of the values; the first one of all where there are only arguments."""
+    """The fragment behind the loops that makes, or takes first, the last of the values; the first one where there are
+    only arguments."""
+    last = 2 * len(graph.loops)
     makers = [graph.producer[value] for value in values if graph.producer[value] != ARGUMENT]
-    fragments = [(stages[maker] or 0, sweeps[maker] or 0) for maker in makers]
-    return max(fragments, key=lambda fragment: slot(fragment[0], fragment[1], count), default=(0, 0))
+    fragments = [(last, stages[one] or 0, (sweeps[one] or 0) if graph.region[one] == last else 0) for one in makers]
+    return max(fragments, key=lambda fragment: slot(fragment[1], fragment[2], count), default=(last, 0, 0))
 
 
 @dataclass
@@ -73,11 +78,19 @@ class _Copies:
         self._make([value for value in self.graph.operands[index] if self.is_cheap(value)], fragment, user)
         self._replace_operands(user, self.graph.operands[index], fragment)
 
+    def give_initial(self, loop: Loop, stages: Mapping[Carried, int]) -> None:
+        """Let a loop begin with copies, each made on the stage where the loop goes on with it."""
+        for number, (one, stage) in enumerate(stages.items()):
+            if not one.is_part and self.is_cheap(one.initial):
+                fragment = (loop.region - 1, stage, 0)
+                self._make([one.initial], fragment, loop.operation)
+                loop.operation.operation.operands[number] = self._copy(one.initial, fragment)
+
     def give_returned(self, fragments: Mapping[int, _Fragment]) -> None:
         """Let @main return copies, each that of a fragment."""
         if not fragments:
             return
-        *_, terminator = self.graph.operations[0].operation.block.operations
+        *_, terminator = body_of(entry_function(self.graph.module)).operations
         for value, fragment in fragments.items():
             self._make([value], fragment, terminator)
         copies = {self.graph.values[value]: self._copy(value, fragment) for value, fragment in fragments.items()}
@@ -99,7 +112,7 @@ class _Copies:
                 left += [value for value in self.graph.operands[source] if self.is_cheap(value)]
         for source in sorted(missing):
             copy = self.graph.operations[source].operation.clone(ip=ir.InsertionPoint(user))
-            copy.attributes[STAGE], copy.attributes[SWEEP] = map(integer, fragment)
+            copy.attributes[STAGE], copy.attributes[SWEEP] = map(integer, fragment[1:])
             self.made[source, fragment] = copy
             self._replace_operands(copy.opview, self.graph.operands[source], fragment)
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class CutAutomatically(Pass):
     """Give a stage to every forward operation, where the plan only says how many stages there are.
 
-    The forward operations, in program order, are cut into parts of even cost where few bytes are alive.
+    The forward operations of the model, in program order, are cut into parts of even cost where few bytes are alive.
 
     Requires: phase `stablehlo`, and `seed-stages` before.
 
@@ -39,7 +39,13 @@ class CutAutomatically(Pass):
             return
         graph = Graph.of(module)
         is_copied = copied(graph)
-        forward = [index for index, role in enumerate(roles_of(graph)) if role is Role.FORWARD and not is_copied[index]]
+        # Where there is a loop over microbatches, the model is in it; what stands before goes where it is used.
+        region = graph.main_loop or 0
+        forward = [
+            index
+            for index, role in enumerate(roles_of(graph))
+            if role is Role.FORWARD and not is_copied[index] and graph.region[index] == region
+        ]
         costs = [cost_of(graph.operations[index]) for index in forward]
         count = stages_of(module)
         cuts = contiguous_cut(costs, _crossing(graph, forward), count)

@@ -45,7 +45,7 @@ class SeedStages(Pass):
         by_argument = [patterns.stage_of(path_components(path), f"argument {path}") for path in paths]
         for index, taken in enumerate(graph.operands):
             if stages[index] is None:
-                claims = {by_argument[value] for value in taken if graph.producer[value] == ARGUMENT} - {None}
+                claims = {by_argument[value] for value in taken if value < graph.arguments} - {None}
                 stages[index] = claims.pop() if len(claims) == 1 else None
         patterns.check_all_matched(scopes, paths)
         if plan.placement is None:

@@ -63,5 +63,9 @@ def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -
         if not is_copied[index]:
             for value in sources:
                 nodes[value][index] = None
+    # A sum over microbatches begins and goes on where it is made.
+    for one in (one for loop in graph.loops for one in loop.carried if not one.is_part):
+        for value in (one.initial, one.argument):
+            nodes[value].update(nodes[one.yielded])
     for value, taking in enumerate(nodes):
-        yield Value(graph.sizes[value], tuple(taking))
+        yield Value(graph.sizes[value] * graph.times[value], tuple(taking))

@@ -36,7 +36,8 @@ class VerifyStaged(Pass):
                 raise refuse(location, f"there is no stage {stage} of sweep {sweep}", f"stages are 0 to {count - 1}")
             slots.append(slot(stage, sweep, count))
             for producer in (graph.producer[value] for value in graph.operands[index]):
-                if producer != ARGUMENT and slots[producer] > slots[index]:
+                is_beside = producer != ARGUMENT and graph.region[producer] == graph.region[index]
+                if is_beside and slots[producer] > slots[index]:
                     what = (
                         f"stage {stage} in sweep {sweep} needs a value of stage {stages[producer]} in sweep "
                         f"{sweeps[producer]}, which comes later"
