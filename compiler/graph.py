@@ -149,9 +149,7 @@ class Graph:
         """How a value that a loop yields is called behind the loop."""
         results = {loop.region: loop.operation.operation.results for loop in self.loops}
         return {
-            one.yielded: results[loop.region][number]
-            for loop in self.loops
-            for number, one in enumerate(loop.carried)
+            one.yielded: results[loop.region][number] for loop in self.loops for number, one in enumerate(loop.carried)
         }
 
     @property

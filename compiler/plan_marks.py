@@ -98,6 +98,11 @@ def integer(value: int, bits: int = 32) -> ir.IntegerAttr:
     return ir.IntegerAttr.get(ir.IntegerType.get_signless(bits), value)
 
 
+def unsigned(value: int) -> ir.IntegerAttr:
+    """How a loop says the number of its iterations."""
+    return ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), value)
+
+
 def slot(stage: int, sweep: int, stages: int) -> int:
     """The number of a stage's fragment of a sweep, in an order in which values flow only onwards."""
     return sweep * stages + (stage if sweep % 2 == 0 else stages - 1 - stage)

@@ -53,10 +53,15 @@ def on_island(spec: Spec, shape: Sequence[int], island: Island) -> Spec:
 
 
 def specs_of(graph: "Graph", arguments: Sequence[ir.DictAttr]) -> list[Spec]:
-    """The spec of each value of @main, after propagation; empty where nothing is said."""
-    specs: list[Spec] = [spec_of(marks[SHARDING]) if SHARDING in marks else () for marks in arguments]
-    for operation in graph.operations:
-        specs += _result_specs(operation)
+    """The spec of each value, after propagation; empty where nothing is said."""
+    specs: list[Spec] = [()] * len(graph.values)
+    specs[: len(arguments)] = (spec_of(marks[SHARDING]) if SHARDING in marks else () for marks in arguments)
+    for operation, results in zip(graph.operations, graph.results, strict=True):
+        for result, spec in zip(results, _result_specs(operation), strict=True):
+            specs[result] = spec
+    # What a loop hands on is divided alike when it begins, when it goes on and when it ends.
+    for one in (one for loop in graph.loops for one in loop.carried):
+        specs[one.initial] = specs[one.argument] = specs[one.yielded]
     return specs
 
 

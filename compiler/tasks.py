@@ -1,6 +1,23 @@
-"""Reads the operations of the MPMD dialect that stand for tasks."""
+"""Reads the operations of the MPMD dialect that stand for tasks, and the functions that hold them."""
 
-from atoll.compiler.mlir import ir, mpmd
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.functions import body_of, functions_in, operations_in
+from atoll.compiler.mlir import func, ir, mpmd, stablehlo
+
+# What a function has whose values live on islands.
+_TOPOLOGY = "topology"
+
+
+def dataflow_functions(module: ir.Module) -> dict[str, func.FuncOp]:
+    """`@main` and the functions of a microbatch, by name: they say what runs where, and compute nothing themselves."""
+    functions = functions_in(module).items()
+    return {name: one for name, one in functions if name == "main" or _TOPOLOGY in one.attributes}
+
+
+def fragment_functions(module: ir.Module) -> dict[str, func.FuncOp]:
+    """The code of fragments, by name."""
+    functions = functions_in(module).items()
+    return {name: one for name, one in functions if name != "main" and _TOPOLOGY not in one.attributes}
 
 
 def task_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
@@ -16,4 +33,46 @@ def mesh_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
 
 def code_name(call: mpmd.FragmentCallOp) -> str:
     """The function that the task calls."""
+    return ir.FlatSymbolRefAttr(call.operation.attributes["callee"]).value
+
+
+def calls_in(function: func.FuncOp) -> list[mpmd.FragmentCallOp]:
+    """The tasks of a function in phase `scheduled`."""
+    return operations_in(function, mpmd.FragmentCallOp)
+
+
+def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> None:
+    """Refuse what computes in a dataflow function outside of tasks.
+
+    A loop over microbatches may only number them for each island and call the function of one.
+    """
+    for name, function in dataflow_functions(module).items():
+        for operation in body_of(function).operations:
+            if isinstance(operation, mpmd.ForOp):
+                _check_loop(module, operation, remedy)
+            elif not isinstance(operation, (task, mpmd.TransferOp, func.ReturnOp)) and not _is_placeholder(operation):
+                what = f"{operation.operation.name} stands in @{name}, outside of every fragment"
+                raise refuse(operation.location, what, remedy)
+
+
+def _check_loop(module: ir.Module, loop: mpmd.ForOp, remedy: str) -> None:
+    *numbering, call, end = loop.operation.regions[0].blocks[0].operations
+    is_call = isinstance(call, mpmd.CallOp) and all(isinstance(one, mpmd.AssignOp) for one in numbering)
+    if not is_call or list(end.operation.operands) != list(call.operation.results):
+        raise refuse(loop.location, "a loop does more than to call the function of a microbatch", remedy)
+    if microbatch_name(loop) not in dataflow_functions(module):
+        raise refuse(loop.location, f"there is no function @{microbatch_name(loop)} with a topology", remedy)
+
+
+def _is_placeholder(operation: ir.OpView) -> bool:
+    """Whether an operation stands for the value, never read, that parts of results have before the loop."""
+    users = [use.owner for result in operation.operation.results for use in result.uses]
+    if isinstance(operation, mpmd.AssignOp):
+        return all(isinstance(one, mpmd.ForOp) for one in users)
+    return isinstance(operation, stablehlo.ConstantOp) and all(isinstance(one, mpmd.AssignOp) for one in users)
+
+
+def microbatch_name(loop: mpmd.ForOp) -> str:
+    """The function that a loop over microbatches calls."""
+    *_, call, _ = loop.operation.regions[0].blocks[0].operations
     return ir.FlatSymbolRefAttr(call.operation.attributes["callee"]).value

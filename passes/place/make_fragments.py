@@ -1,25 +1,29 @@
 """Pass `make-fragments`."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import entry_function
+from atoll.compiler.entry import PARTS, entry_function, text_attribute
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,
+    new_private_function,
     operations_in,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
+    symbol_name,
 )
-from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.homes import homes_of
 from atoll.compiler.locations import place
 from atoll.compiler.mesh_types import MeshTypes, topology_attribute
-from atoll.compiler.mlir import ir, mpmd, sdy
+from atoll.compiler.mlir import func, ir, mpmd, sdy
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import (
+    KINDS,
     NOT_FOLLOWED,
     STAGE,
     SWEEP,
@@ -30,6 +34,7 @@ from atoll.compiler.plan_marks import (
     slot,
     stages_of,
     topology_of,
+    unsigned,
 )
 from atoll.compiler.shardings import SHARDING, on_island, sharding_of, spec_of, specs_of
 
@@ -38,6 +43,12 @@ _Value = ir.Value[ir.Type]
 # it goes over the islands as often as it needs to, forward each time.
 _PIPELINE = "FBU"
 _FREE = "F"
+# What stands before, between and behind loops over microbatches, and what the loops before the last one do.
+_INITIAL = "I"
+_UPDATE = "U"
+_PRELIMINARY = "P"
+# The name of the function that a loop over microbatches calls.
+MICROBATCH = "microbatch"
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,9 @@ class MakeFragments(Pass):
 
     A value is sent at most once to each island, from the holder with the fastest link. Arguments live where they are
     used; one that is used on several islands lives on the one whose result replaces it, or that uses it first.
+
+    The body of a loop over microbatches becomes a function, as transfers stand in functions only; what it takes from
+    outside is sent before the loop begins, and what it sums up is sent when it has ended.
 
     Requires: phase `staged`.
 
@@ -67,19 +81,19 @@ class MakeFragments(Pass):
 
 @dataclass
 class _Fragment:
-    """The operations of one stage in one sweep, with the values that enter and leave."""
+    """The operations of one stage in one sweep of a region, with the values that enter and leave."""
 
+    region: int
     stage: int
     sweep: int
+    island: int
     operations: list[int] = field(default_factory=list)
     inputs: dict[int, None] = field(default_factory=dict)
     outputs: list[int] = field(default_factory=list)
 
-    def task(self, letters: str) -> str:
-        """Its name: `F0`, `B1`, `U0`; `U0.1` in the sweep after the first update."""
-        last = len(letters) - 1
-        letter = letters[min(self.sweep, last)]
-        return f"{letter}{self.stage}" + (f".{self.sweep - last}" if self.sweep > last else "")
+
+# What a value is called on an island, within one function.
+_Scope = dict[tuple[int, int], _Value]
 
 
 class _Placement:
@@ -92,86 +106,141 @@ class _Placement:
         self.topology = topology_of(module)
         self.types = MeshTypes(self.topology, module.context)
         self.stages = stages_of(module)
-        self.letters = _PIPELINE if plan_of(module).placement is None else _FREE
-        # Where each value is at hand on each island, once it is.
-        self.held: dict[tuple[int, int], _Value] = {}
+        self.is_pipeline = plan_of(module).placement is None
+        self.tensors = [value.type for value in self.graph.values]
+        self.specs = specs_of(self.graph, argument_attributes(self.main))
+        self._regions = 2 * len(self.graph.loops) + 1
+        self._has_parts = [PARTS in marks for marks in argument_attributes(self.main)]
+        users = {value: [island for _, island in taking] for value, taking in self._users.items()}
+        self.homes = homes_of(self.module, self.graph, users, self._producer_island)
 
     def rewrite(self) -> None:
         *_, terminator = body_of(self.main).operations
-        tensors = [value.type for value in self.graph.values]
-        self.specs = specs_of(self.graph, argument_attributes(self.main))
-        homes = homes_of(self.module, self.graph, self._users_islands, self._producer_island)
-        for number, home in enumerate(homes):
+        held = _Scope()
+        for number, home in enumerate(self.homes):
             argument = self.graph.values[number]
-            argument.set_type(self.types.on(home, tensors[number], self.specs[number]))
-            self.held[number, home] = argument
+            argument.set_type(self._type(number, home))
+            held[number, home] = argument
         with ir.InsertionPoint(terminator):
-            for number, home in enumerate(homes):
-                self._send(number, home, tensors[number])
-            for fragment in self.fragments:
-                self._build(fragment, tensors)
-        self._return(terminator, homes)
+            whole = [(one, home) for one, home in enumerate(self.homes) if not self._has_parts[one]]
+            self._send_all(whole, held, range(self._regions))
+            for region in range(self._regions):
+                if region % 2:
+                    self._build_loop(self.graph.loops[region // 2], held)
+                else:
+                    self._build_all(self._fragments_in(region), held, range(region, self._regions))
+        self._return(terminator, held)
+        for loop in self.graph.loops:
+            loop.operation.operation.erase()
         if self.types.not_followed:
             pairs = [f"{island}: {axis}" for island, axis in self.types.not_followed]
             self.module.operation.attributes[NOT_FOLLOWED] = ir.ArrayAttr.get(list(map(ir.StringAttr.get, pairs)))
 
+    # Which fragments there are.
+
     @cached_property
     def fragments(self) -> list[_Fragment]:
-        """The fragments in the order of their slots."""
+        """The fragments of all regions in the order of their slots."""
         graph = self.graph
-        found: dict[int, _Fragment] = {}
+        found: dict[tuple[int, int], _Fragment] = {}
         fragment_of: list[_Fragment] = []
-        marks = zip(read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
-        for index, (stage, sweep) in enumerate(marks):
+        marks = zip(graph.region, read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
+        for index, (region, stage, sweep) in enumerate(marks):
             assert stage is not None
             assert sweep is not None
-            fragment = found.setdefault(slot(stage, sweep, self.stages), _Fragment(stage, sweep))
+            made = _Fragment(region, stage, sweep, island_of_stage(self.topology, stage))
+            fragment = found.setdefault((region, slot(stage, sweep, self.stages)), made)
             fragment.operations.append(index)
             fragment_of.append(fragment)
-        is_returned = set(graph.returned)
+        is_returned = set(graph.returned) | {one for one, is_yielded in enumerate(graph.is_yielded) if is_yielded}
+        begins = {one.initial for loop in graph.loops for one in loop.carried}
         for index, fragment in enumerate(fragment_of):
             for value in graph.operands[index]:
                 if graph.producer[value] == ARGUMENT or fragment_of[graph.producer[value]] is not fragment:
                     fragment.inputs[value] = None
             for value in graph.results[index]:
-                if value in is_returned or any(fragment_of[user] is not fragment for user in graph.users[value]):
+                is_kept = value in is_returned or value in begins
+                if is_kept or any(fragment_of[user] is not fragment for user in graph.users[value]):
                     fragment.outputs.append(value)
         return [found[number] for number in sorted(found)]
 
+    def _fragments_in(self, region: int) -> list[_Fragment]:
+        return [fragment for fragment in self.fragments if fragment.region == region]
+
     @cached_property
-    def _users_islands(self) -> dict[int, list[int]]:
-        """The islands that take each value, in the order in which they need it."""
-        islands: dict[int, dict[int, None]] = {}
+    def _names(self) -> dict[int, str]:
+        """The task of each fragment, by the fragment's `id`: `F0`, `B1`, `U0`; `U0.1` in the sweep behind `U0`."""
+        names: dict[int, str] = {}
+        taken: set[str] = set()
+        for fragment in self.fragments:
+            kinds = self._kinds(fragment.region)
+            name = base = f"{kinds[min(fragment.sweep, len(kinds) - 1)]}{fragment.stage}"
+            count = 0
+            while name in taken:
+                count += 1
+                name = f"{base}.{count}"
+            taken.add(name)
+            names[id(fragment)] = name
+        return names
+
+    def _kinds(self, region: int) -> str:
+        """The kinds of task of a region's sweeps; all later sweeps are like the last."""
+        if not self.graph.loops:
+            return _PIPELINE if self.is_pipeline else _FREE
+        if region % 2 == 0:
+            return _UPDATE if region == 2 * len(self.graph.loops) else _INITIAL
+        loop = self.graph.loops[region // 2]
+        if region != self.graph.main_loop:
+            return _PRELIMINARY
+        return text_attribute(loop.operation.operation.attributes, KINDS) or _FREE
+
+    # Where values are.
+
+    @cached_property
+    def _users(self) -> dict[int, dict[tuple[int, int], None]]:
+        """The regions and islands that take each value, in the order in which they need it."""
+        users: dict[int, dict[tuple[int, int], None]] = {}
         for fragment in self.fragments:
             for value in fragment.inputs:
-                islands.setdefault(value, {})[island_of_stage(self.topology, fragment.stage)] = None
-        return {value: list(users) for value, users in islands.items()}
+                users.setdefault(value, {})[fragment.region, fragment.island] = None
+        for loop in self.graph.loops:
+            for one in loop.carried:
+                if not one.is_part:
+                    users.setdefault(one.initial, {})[loop.region - 1, self._producer_island[one.yielded]] = None
+        return users
 
     @cached_property
     def _producer_island(self) -> dict[int, int]:
-        return {
-            value: island_of_stage(self.topology, fragment.stage)
-            for fragment in self.fragments
-            for value in fragment.outputs
-        }
+        return {value: fragment.island for fragment in self.fragments for value in fragment.outputs}
 
-    def _build(self, fragment: _Fragment, tensors: list[ir.Type]) -> None:
-        island = island_of_stage(self.topology, fragment.stage)
+    def _type(self, value: int, island: int) -> ir.Type:
+        return self.types.on(island, self.tensors[value], self.specs[value])
+
+    # Building.
+
+    def _build_all(self, fragments: Iterable[_Fragment], held: _Scope, regions: range) -> None:
+        """Build fragments, and send what they make to where it is taken in some regions."""
+        for fragment in fragments:
+            self._send_all(((value, fragment.island) for value in self._build(fragment, held)), held, regions)
+
+    def _build(self, fragment: _Fragment, held: _Scope) -> list[int]:
+        """Build a fragment; returns what it has made."""
         inside = [self.graph.operations[index] for index in fragment.operations]
         location = next((one.location for one in inside if place(one.location)), inside[0].location)
+        name = self._names[id(fragment)]
         built = mpmd.FragmentOp(
-            [self.types.on(island, tensors[value], self.specs[value]) for value in fragment.outputs],
-            [self.held[value, island] for value in fragment.inputs],
-            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(fragment.task(self.letters), 0)]),
-            self.topology.islands[island].name,
-            loc=ir.Location.name(fragment.task(self.letters), location),
+            [self._type(value, fragment.island) for value in fragment.outputs],
+            [held[value, fragment.island] for value in fragment.inputs],
+            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(name, 0)]),
+            self.topology.islands[fragment.island].name,
+            loc=ir.Location.name(name, location),
         )
         built.operation.attributes[STAGE] = integer(fragment.stage)
         built.operation.attributes[SWEEP] = integer(fragment.sweep)
-        types = [tensors[value] for value in fragment.inputs]
+        types = [self.tensors[value] for value in fragment.inputs]
         locations = [self.graph.values[value].location for value in fragment.inputs]
         block = ir.Block.create_at_start(built.operation.regions[0], types, locations)
-        renamed = dict(zip((self.graph.values[value] for value in fragment.inputs), block.arguments, strict=True))
+        renamed = dict(zip(map(self._known_as(fragment.region), fragment.inputs), block.arguments, strict=True))
         with ir.InsertionPoint(block):
             leaving = mpmd.ReturnOp([self.graph.values[value] for value in fragment.outputs], loc=location)
         for operation in inside:
@@ -179,26 +248,123 @@ class _Placement:
             for mark in (STAGE, SWEEP):
                 del operation.operation.attributes[mark]
             for inner in operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]:
-                self._localise_sharding(inner, island)
+                self._localise_sharding(inner, fragment.island)
                 for number, operand in enumerate(list(inner.operation.operands)):
                     if operand in renamed:
                         inner.operation.operands[number] = renamed[operand]
         for value, result in zip(fragment.outputs, built.operation.results, strict=True):
-            self.held[value, island] = result
-            self._send(value, island, tensors[value])
+            held[value, fragment.island] = result
+        return fragment.outputs
 
-    def _send(self, value: int, home: int, tensor: ir.Type) -> None:
-        """Send a value from where it is made to the islands that take it, each from the holder that is nearest."""
+    def _known_as(self, region: int) -> Callable[[int], _Value]:
+        """How operations of a region call a value; behind a loop what it yields is its result."""
+        values, outside, producer = self.graph.values, self.graph.outside, self.graph.producer
+        return lambda value: (
+            outside[value] if value in outside and self.graph.region[producer[value]] < region else values[value]
+        )
+
+    def _send_all(self, values: Iterable[tuple[int, int]], held: _Scope, regions: range) -> None:
+        for value, home in values:
+            self._send(value, home, held, regions)
+
+    def _send(self, value: int, home: int, held: _Scope, regions: range) -> None:
+        """Send a value from where it is made to the islands that take it in some regions.
+
+        Each gets it from the holder that is nearest. In a loop that is always the maker: one that holds the value
+        because it was sent there may, by the schedule, take it later than the next one needs it.
+        """
         holders = [home]
-        for island in self._users_islands.get(value, []):
+        for island in self._takers(value, regions):
             if island in holders:
                 continue
             nearest = min(holders, key=lambda holder: self._seconds(holder, island, self.graph.sizes[value]))
-            sent = mpmd.TransferOp(
-                self.types.on(island, tensor, self.specs[value]), self.held[value, nearest], loc=self._location(value)
-            )
-            self.held[value, island] = sent.result
+            if regions.start % 2:
+                nearest = home
+            sent = mpmd.TransferOp(self._type(value, island), held[value, nearest], loc=self._location(value))
+            held[value, island] = sent.result
             holders.append(island)
+
+    def _takers(self, value: int, regions: range) -> list[int]:
+        """The islands that take a value in some regions, in the order in which they need it."""
+        return list(dict.fromkeys(island for region, island in self._users.get(value, ()) if region in regions))
+
+    # Loops.
+
+    def _build_loop(self, loop: Loop, held: _Scope) -> None:
+        """The loop anew: it calls a function that holds the fragments of one microbatch."""
+        islands = [self._producer_island[one.yielded] for one in loop.carried]
+        taken = self._taken_by(loop)
+        counting = self._takers(loop.index, range(loop.region, loop.region + 1))
+        function = self._function_of(loop, taken, counting)
+        location = loop.operation.location
+        begin = [
+            held[one.initial, island] if not one.is_part else self._placeholder(loop, number, island)
+            for number, (one, island) in enumerate(zip(loop.carried, islands, strict=True))
+        ]
+        types = [self._type(one.yielded, island) for one, island in zip(loop.carried, islands, strict=True)]
+        built = mpmd.ForOp(types, begin, unsigned(loop.iterations), loc=location)
+        for mark in (PARTS, KINDS):
+            if mark in loop.operation.operation.attributes:
+                built.operation.attributes[mark] = loop.operation.operation.attributes[mark]
+        index = self.graph.values[loop.index]
+        block = ir.Block.create_at_start(
+            built.operation.regions[0], [*types, index.type], [location] * (len(types) + 1)
+        )
+        *carried, count = block.arguments
+        with ir.InsertionPoint(block):
+            assigned = [
+                mpmd.AssignOp(self._type(loop.index, island), count, loc=location).result for island in counting
+            ]
+            begun = [argument for argument, one in zip(carried, loop.carried, strict=True) if not one.is_part]
+            given: list[_Value] = [*begun, *(held[pair] for pair in taken), *assigned]
+            called = mpmd.CallOp(types, given, symbol_name(function), loc=location)
+            mpmd.ReturnOp(list(called.operation.results), loc=location)
+        for one, island, result in zip(loop.carried, islands, built.operation.results, strict=True):
+            held[one.yielded, island] = result
+            if not one.is_part:
+                self._send(one.yielded, island, held, range(loop.region + 1, self._regions))
+
+    def _taken_by(self, loop: Loop) -> list[tuple[int, int]]:
+        """What a loop takes from outside, and on which islands: parts of the batch where they live, all else everywhere
+        it is needed."""
+        inside = {loop.index, *(one.argument for one in loop.carried)}
+        taken: dict[tuple[int, int], None] = {}
+        for fragment in self._fragments_in(loop.region):
+            for value in fragment.inputs:
+                producer = self.graph.producer[value]
+                if value in inside or (producer != ARGUMENT and self.graph.region[producer] == loop.region):
+                    continue
+                taken[value, self.homes[value] if self._is_batch(value) else fragment.island] = None
+        return list(taken)
+
+    def _function_of(self, loop: Loop, taken: Sequence[tuple[int, int]], counting: Sequence[int]) -> func.FuncOp:
+        """The function of one microbatch. It takes the sums so far, what stands outside of the loop, and its number."""
+        sums = [(one.argument, self._producer_island[one.yielded]) for one in loop.carried if not one.is_part]
+        parameters = [*sums, *taken, *((loop.index, island) for island in counting)]
+        ends = [(one.yielded, self._producer_island[one.yielded]) for one in loop.carried]
+        inputs, results = ([self._type(*pair) for pair in pairs] for pairs in (parameters, ends))
+        name = MICROBATCH if loop.region == self.graph.main_loop else f"{MICROBATCH}_{loop.region // 2}"
+        with ir.InsertionPoint(self.module.body):
+            function = new_private_function(name, inputs, results, loop.operation.location)
+        function.attributes["topology"] = topology_attribute(self.topology, self.module.context)
+        locations = [self.graph.values[value].location for value, _ in parameters]
+        block = ir.Block.create_at_start(function.regions[0], inputs, locations)
+        held = _Scope(zip(parameters, block.arguments, strict=True))
+        here = range(loop.region, loop.region + 1)
+        with ir.InsertionPoint(block):
+            self._send_all((pair for pair in taken if self._is_batch(pair[0])), held, here)
+            self._build_all(self._fragments_in(loop.region), held, here)
+            func.ReturnOp([held[pair] for pair in ends], loc=loop.operation.location)
+        return function
+
+    def _is_batch(self, value: int) -> bool:
+        return value < self.graph.arguments and self._has_parts[value]
+
+    def _placeholder(self, loop: Loop, number: int, island: int) -> _Value:
+        """What a loop wants as a part's initial value, which nobody reads."""
+        constant = loop.operation.operation.operands[number]
+        kind = self._type(loop.carried[number].yielded, island)
+        return mpmd.AssignOp(kind, constant, loc=loop.operation.location).result
 
     def _localise_sharding(self, operation: ir.OpView, island: int) -> None:
         """Leave of the shardings inside a fragment what the user asked for and the island's mesh can follow.
@@ -226,10 +392,12 @@ class _Placement:
         producer = self.graph.producer[value]
         return self.graph.values[value].location if producer == ARGUMENT else self.graph.operations[producer].location
 
-    def _return(self, terminator: ir.OpView, homes: list[int]) -> None:
+    # Shardings, links and the signature.
+
+    def _return(self, terminator: ir.OpView, held: _Scope) -> None:
         for number, value in enumerate(self.graph.returned):
-            island = homes[value] if self.graph.producer[value] == ARGUMENT else self._producer_island[value]
-            terminator.operation.operands[number] = self.held[value, island]
+            island = self.homes[value] if self.graph.producer[value] == ARGUMENT else self._producer_island[value]
+            terminator.operation.operands[number] = held[value, island]
         inputs = [argument.type for argument in body_of(self.main).arguments]
         results = [operand.type for operand in terminator.operation.operands]
         self.main.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, results))

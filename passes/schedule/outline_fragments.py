@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from atoll.compiler.entry import entry_function
 from atoll.compiler.functions import (
     arguments_of,
     new_private_function,
@@ -15,7 +14,7 @@ from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, topology_of
 from atoll.compiler.shardings import SHARDING, sharding_of
-from atoll.compiler.tasks import mesh_name, task_name
+from atoll.compiler.tasks import dataflow_functions, mesh_name, task_name
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,11 @@ class OutlineFragments(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        main = entry_function(module)
+        fragments = [
+            fragment for one in dataflow_functions(module).values() for fragment in operations_in(one, mpmd.FragmentOp)
+        ]
         meshes = {island.name: mesh_attribute(island, module.context) for island in topology_of(module).islands}
-        for fragment in operations_in(main, mpmd.FragmentOp):
+        for fragment in fragments:
             mesh = mesh_name(fragment)
             function = _outlined(fragment, task_name(fragment), module)
             function.attributes["mesh_shape"] = meshes[mesh]

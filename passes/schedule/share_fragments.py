@@ -3,11 +3,10 @@
 import logging
 from dataclasses import dataclass
 
-from atoll.compiler.entry import entry_function
-from atoll.compiler.functions import functions_in, operations_in, symbol_name
-from atoll.compiler.mlir import func, ir, mpmd
+from atoll.compiler.functions import symbol_name
+from atoll.compiler.mlir import func, ir
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.tasks import code_name
+from atoll.compiler.tasks import calls_in, code_name, dataflow_functions, fragment_functions
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +28,14 @@ class ShareFragments(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        functions = {name: function for name, function in functions_in(module).items() if name != "main"}
+        functions = fragment_functions(module)
         first_of: dict[str, str] = {}
         kept = {name: first_of.setdefault(_text(function), name) for name, function in functions.items()}
         shared = [name for name in kept if kept[name] != name]
         if not shared:
             log.info("nothing to do: no two fragments are equal")
             return
-        for call in operations_in(entry_function(module), mpmd.FragmentCallOp):
+        for call in (call for one in dataflow_functions(module).values() for call in calls_in(one)):
             call.operation.attributes["callee"] = ir.FlatSymbolRefAttr.get(kept[code_name(call)])
         for name in shared:
             functions[name].operation.erase()
