@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from atoll.compiler.job import Job
     from atoll.compiler.plan import Plan
     from atoll.compiler.report import Report
+    from atoll.compiler.schedules.kinds import schedule
+    from atoll.compiler.schedules.schedule import Schedule
     from atoll.compiler.topology import Topology, topology
     from atoll.runtime.array import Array
 
@@ -25,10 +27,12 @@ __all__ = [
     "Plan",
     "PlanError",
     "Report",
+    "Schedule",
     "Topology",
     "TopologyError",
     "compile",
     "load",
+    "schedule",
     "topology",
 ]
 
@@ -42,10 +46,12 @@ _MODULES = {
     "Plan": "compiler.plan",
     "PlanError": "compiler.errors",
     "Report": "compiler.report",
+    "Schedule": "compiler.schedules.schedule",
     "Topology": "compiler.topology",
     "TopologyError": "compiler.errors",
     "compile": "compiler.compiled",
     "load": "compiler.compiled",
+    "schedule": "compiler.schedules.kinds",
     "topology": "compiler.topology",
 }
 

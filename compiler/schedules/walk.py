@@ -1,0 +1,160 @@
+"""Follows a schedule: finds what is wrong with it, and an order in which all of its tasks can run."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from atoll.compiler.errors import PlanError
+from atoll.compiler.language import EXCERPT_WIDTH, LISTED, shown
+from atoll.compiler.schedules.task import BACKWARD, FORWARD, KINDS, WEIGHT, Task
+
+if TYPE_CHECKING:
+    from atoll.compiler.schedules.schedule import Block, Schedule
+
+
+def needs(task: Task, stages: int) -> tuple[Task, ...]:
+    """The tasks that must have ended before a task begins."""
+    kind, stage, microbatch = task
+    if kind == FORWARD:
+        return (Task(FORWARD, stage - 1, microbatch),) if stage else ()
+    if kind == WEIGHT:
+        return (Task(BACKWARD, stage, microbatch),)
+    forward = Task(FORWARD, stage, microbatch)
+    return (forward,) if stage == stages - 1 else (forward, Task(BACKWARD, stage + 1, microbatch))
+
+
+def check(schedule: "Schedule") -> None:
+    """Raises a `PlanError` unless every island can run its row from its beginning to its end."""
+    check_tasks(schedule)
+    for _ in walk(schedule):
+        pass
+
+
+def check_tasks(schedule: "Schedule") -> None:
+    """Raises a `PlanError` unless the rows have every task once, on its island."""
+    seen: set[Task] = set()
+    for island, row in enumerate(schedule.rows):
+        for index, task in enumerate(row):
+            fault = _fault_of(task, island, schedule) or (task in seen and ("is there twice", "write each task once"))
+            if fault:
+                what, remedy = fault
+                place = _Place(schedule, island, index)
+                raise PlanError(f"{place.task} {what}", place.where, remedy, place.excerpt)
+            seen.add(task)
+    _check_complete(schedule, seen)
+
+
+def _fault_of(task: Task, island: int, schedule: "Schedule") -> tuple[str, str] | None:
+    """What is wrong with a task wherever in its row it stands, and what to do."""
+    if task.kind not in KINDS:
+        return "is of no known kind", f"the kinds are {', '.join(KINDS)}"
+    if not 0 <= task.stage < schedule.stages:
+        return f"is of stage {task.stage}", f"the stages are 0 to {schedule.stages - 1}"
+    if not 0 <= task.microbatch < schedule.microbatches:
+        return f"is of microbatch {task.microbatch}", f"the microbatches are 0 to {schedule.microbatches - 1}"
+    home = schedule.stage_island[task.stage]
+    if home != island:
+        return "is on the wrong island", f"stage {task.stage} is on island {home}"
+    return None
+
+
+def _check_complete(schedule: "Schedule", seen: set[Task]) -> None:
+    """All forward tasks; if there are others, all backward tasks; the weight tasks of a stage all or none."""
+    kinds = (FORWARD, BACKWARD) if schedule.has_backward else (FORWARD,)
+    wanted = len(kinds) * schedule.stages + len(schedule.split_stages)
+    if len(seen) == wanted * schedule.microbatches:
+        return
+    for stage, island in enumerate(schedule.stage_island):
+        for kind in (*kinds, WEIGHT) if stage in schedule.split_stages else kinds:
+            for microbatch in range(schedule.microbatches):
+                if Task(kind, stage, microbatch) not in seen:
+                    place = _Place(schedule, island, len(schedule.rows[island]))
+                    what = f"{place.label(Task(kind, stage, microbatch))} is missing"
+                    remedy = "each task of a stage is there for every microbatch"
+                    raise PlanError(what, f"schedule {schedule.name}, island {island}", remedy, place.excerpt)
+
+
+def walk(schedule: "Schedule") -> "Iterator[tuple[int, Block]]":
+    """The islands' blocks, each after all that it needs; a `PlanError` if some wait for each other for ever.
+
+    Values are sent when they are made and wait where they are needed, under their own names. So an island waits only
+    for values that it receives, never for a receiver, and islands wait for ever exactly if they do so here.
+    """
+    ended: set[Task] = set()
+    waiting: dict[Task, list[int]] = defaultdict(list)
+    position = [0] * schedule.islands
+    runnable = list(range(schedule.islands - 1, -1, -1))
+    last = schedule.stages
+    while runnable:
+        island = runnable.pop()
+        row = schedule.blocks[island]
+        while position[island] < len(row):
+            block = row[position[island]]
+            missing = next(_not_ended(block, ended, last), None)
+            if missing is not None:
+                waiting[missing].append(island)
+                break
+            position[island] += 1
+            ended.update(block)
+            for task in block:
+                runnable += waiting.pop(task, ())
+            yield island, block
+    stuck = {island: at for island, at in enumerate(position) if at < len(schedule.blocks[island])}
+    if stuck:
+        raise _deadlock(schedule, stuck, ended)
+
+
+def _not_ended(block: "Block", ended: set[Task], stages: int) -> Iterator[Task]:
+    for task in block:
+        for need in needs(task, stages):
+            if need not in ended and need not in block:
+                yield need
+
+
+def _deadlock(schedule: "Schedule", stuck: dict[int, int], ended: set[Task]) -> PlanError:
+    """The error that names what each island waits for; its place is that of the first."""
+    places, lines = [], []
+    for island, at in stuck.items():
+        blocks = schedule.blocks[island]
+        places.append(_Place(schedule, island, sum(map(len, blocks[:at]))))
+        need = next(_not_ended(blocks[at], ended, schedule.stages))
+        home = schedule.stage_island[need.stage]
+        lines.append(f"  {places[-1].row}: {places[-1].task} waits for {schedule.label(need, home)} of island {home}")
+    lines[LISTED:] = [f"  and {len(lines) - LISTED} more"] if lines[LISTED:] else []
+    what = "the islands wait for each other for ever" if len(stuck) > 1 else "the island waits for ever"
+    return PlanError(what, places[0].where, "run earlier what they wait for", "\n".join(lines))
+
+
+class _Place:
+    """A place in the table: a row and the index of a task in it."""
+
+    def __init__(self, schedule: "Schedule", island: int, index: int) -> None:
+        self._schedule, self._island, self._index = schedule, island, index
+
+    @property
+    def where(self) -> str:
+        return f"schedule {self._schedule.name}, {self.row}"
+
+    @property
+    def row(self) -> str:
+        return f"island {self._island}, column {self._index + 1}"
+
+    @property
+    def task(self) -> str:
+        return self.label(self._schedule.rows[self._island][self._index])
+
+    def label(self, task: Task) -> str:
+        """The task as it would be written in this row."""
+        return self._schedule.label(task, self._island) if task.kind in KINDS else shown(task.kind)
+
+    @property
+    def excerpt(self) -> str:
+        """The row near the place with a caret under it."""
+        row = self._schedule.rows[self._island]
+        near = range(max(0, self._index - 8), min(len(row), self._index + 9))
+        begin = f"island {self._island}: " + ("... " if near.start else "")
+        words = [self.label(row[index]) for index in near]
+        before = " ".join(words[: self._index - near.start])
+        caret = len(begin) + len(before) + bool(before)
+        line = begin + " ".join(words) + (" ..." if near.stop < len(row) else "")
+        return f"  {line[: 2 * EXCERPT_WIDTH]}\n  {' ' * caret}^"

@@ -1,0 +1,149 @@
+"""The named schedules: what they cost with equal costs, against published numbers and formulas."""
+
+import pytest
+from atoll.compiler.errors import PlanError
+from atoll.compiler.schedules.kinds import KINDS, kind_named, schedule
+from atoll.compiler.schedules.walk import check
+
+from atoll import schedule as front_door
+
+# For 4 islands by 8 microbatches and for 8 by 32: makespan, span, bubble, peak of the worst island.
+TABLE = {
+    "gpipe": ((33, 33, 0.2727, 8), (117, 117, 0.1795, 32)),
+    "1f1b": ((33, 33, 0.2727, 4), (117, 117, 0.1795, 8)),
+    "interleaved-1f1b(2)": ((28.5, 28.5, 0.1579, 5.5), (106.5, 106.5, 0.0986, 11.5)),
+    "interleaved-1f1b(4)": ((26.25, 26.25, 0.0857, 4.75), (101.25, 101.25, 0.0519, 9.75)),
+    "zb-h1": ((27, 27, 0.1111, 4), (103, 103, 0.0680, 8)),
+    "zb-h2": ((27, 24, 0.1111, 7), (103, 96, 0.0680, 15)),
+    "zb-v": ((25.5, 24, 0.0588, 4), (99.5, 96, 0.0352, 8)),
+    "dualpipe-v": ((27, 27, 0.1111, 4.5), (103, 103, 0.0680, 8.5)),
+}
+
+
+@pytest.mark.parametrize(("islands", "microbatches", "column"), [(4, 8, 0), (8, 32, 1)])
+@pytest.mark.parametrize("name", TABLE)
+def test_the_published_table(name, islands, microbatches, column):
+    simulation = front_door(name, islands=islands, microbatches=microbatches).simulate()
+    found = simulation.makespan, simulation.span, round(simulation.bubble, 4), max(simulation.peak)
+    assert found == TABLE[name][column]
+    assert simulation.bubble == (simulation.makespan - 3 * microbatches) / simulation.makespan
+
+
+SIZES = [(islands, range(islands, 4 * islands + 1)) for islands in range(2, 9)]
+
+
+def simulated(name, islands, microbatches):
+    made = schedule(name, islands, microbatches)
+    check(made)
+    return made.simulate()
+
+
+@pytest.mark.parametrize(("islands", "counts"), SIZES)
+def test_formulas_of_schedules_with_one_chunk(islands, counts):
+    for m in counts:
+        expected = {
+            "gpipe": (3 * m + 3 * (islands - 1), m),
+            "1f1b": (3 * m + 3 * (islands - 1), islands),
+            "zb-h1": (3 * m + islands - 1, islands),
+            "zb-h2": (3 * m + islands - 1, min(m, 2 * islands - 1)),
+        }
+        for name, (makespan, peak) in expected.items():
+            simulation = simulated(name, islands, m)
+            assert (simulation.makespan, max(simulation.peak)) == (makespan, peak), (name, m)
+            assert simulation.lower_bound == makespan
+            if name == "zb-h2" and m >= 2 * islands - 1:
+                assert simulation.span == 3 * m
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 3, 4])
+@pytest.mark.parametrize(("islands", "counts"), SIZES)
+def test_formulas_of_schedules_that_go_round(islands, counts, chunks):
+    hops = islands - 1
+    for m in counts:
+        largest = -(-m // (m // islands))  # group of microbatches: P where P divides M
+        expected = {
+            "interleaved-1f1b": (3 * m + 3 * hops / chunks, min(m, (2 * hops + 1 + (chunks - 1) * largest) / chunks)),
+            "interleaved-zb": (3 * m + hops / chunks, min(m, (islands + (chunks - 1) * largest) / chunks)),
+            "looped-bfs": (3 * m + 3 * hops / chunks, m),
+        }
+        for name, (makespan, peak) in expected.items():
+            simulation = simulated(f"{name}({chunks})", islands, m)
+            assert (simulation.makespan, max(simulation.peak)) == (makespan, peak), (name, m)
+
+
+@pytest.mark.parametrize(("islands", "counts"), SIZES)
+def test_formulas_of_schedules_in_a_v(islands, counts):
+    for m in counts:
+        simulation = simulated("zb-v", islands, m)
+        assert (simulation.makespan, max(simulation.peak)) == (3 * m + (islands - 1) / 2, islands)
+        assert simulation.lower_bound == simulation.makespan
+        if m >= 2 * islands - 1:
+            assert simulation.span == 3 * m
+            assert schedule("dualpipe-v", islands, m + 1).simulate().makespan == 3 * (m + 1) + islands - 1
+            assert max(schedule("dualpipe-v", islands, m + 1).simulate().peak) == islands + 0.5
+        # Qi et al. 2024, table 1: what they keep, and that they take no longer than 3M + 3P/2 and 3M + 2P.
+        half, least = simulated("v-half", islands, m), simulated("v-min", islands, m)
+        assert max(half.peak) == min(m, (islands + 2) // 2)
+        assert max(least.peak) == min(m, (islands + 4) // 3)
+        assert half.makespan <= 3 * m + 1.5 * islands - 2
+        assert least.makespan <= 3 * m + 2 * islands - 2.5
+
+
+@pytest.mark.parametrize("name", [*KINDS, "interleaved-1f1b(1)", "interleaved-zb(3)", "looped-bfs(5)"])
+def test_every_number_of_microbatches_from_the_least(name):
+    for islands in range(1, 10):
+        least = kind_named(name).least_microbatches(islands)
+        for m in range(least, least + 2 * islands + 2):
+            made = schedule(name, islands, m)
+            check(made)
+            check(made.forward_only())
+            check(made.whole_backward(range(made.stages)))
+            assert made.simulate().makespan >= made.simulate().lower_bound
+
+
+def test_kinds_say_what_they_build():
+    for kind in KINDS.values():
+        made = kind.build(4, 8)
+        assert made.name == kind.name
+        assert kind_named(kind.name.upper()) == kind
+        assert (made.islands, made.microbatches, made.chunks) == (4, 8, kind.chunks)
+        assert made.stage_island == kind.stage_island(4)
+        assert bool(made.split_stages) == kind.splits_backward
+
+
+def test_maps_from_stage_to_island():
+    assert kind_named("looped-bfs(3)").stage_island(2) == (0, 1, 0, 1, 0, 1)
+    assert kind_named("v-min").stage_island(3) == (0, 1, 2, 2, 1, 0)
+
+
+def test_chunks_are_written_in_the_name_or_beside_it():
+    assert schedule("Interleaved-1F1B( 3 )", 2, 4) == schedule("interleaved-1f1b", 2, 4, chunks=3)
+    assert schedule("interleaved-1f1b(3)", 2, 4, chunks=3).chunks == 3
+    assert schedule("looped-bfs", 2, 4).chunks == 2
+    assert schedule("zb-v", 2, 4, chunks=2) == schedule("zb-v", 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("1f1", 2, 4), "unknown schedule '1f1'; did you mean '1f1b'? known are gpipe, 1f1b, "),
+        (("", 2, 4), "unknown schedule ''; known are "),
+        ((3, 2, 4), "the name of a schedule must be a string, not int"),
+        (("gpipe(2)", 2, 4), "schedule gpipe takes no chunks; those that do are interleaved-1f1b, looped-bfs, inter"),
+        (("zb-v", 2, 4, 3), "schedule zb-v takes no chunks; those that do are interleaved-1f1b, looped-bfs, inter"),
+        (("looped-bfs", 2, 4, 0), "the number of chunks is too small; it must be at least 1"),
+        (("looped-bfs(2)", 2, 4, 3), "schedule looped-bfs(2) is asked for with '3' chunks; write the number of chunks"),
+        (("1f1b", 0, 4), "the number of islands is too small; it must be at least 1"),
+        (("1f1b", 2, 0), "the number of microbatches is too small; it must be at least 1"),
+        (("1f1b", 2, 1.5), "the number of microbatches must be a whole number, not float"),
+        (
+            ("dualpipe-v", 4, 7),
+            "schedule dualpipe-v needs at least 8 microbatches on 4 islands, not 7; ask for more microbatches, or for "
+            "another schedule",
+        ),
+    ],
+)
+def test_what_cannot_be_built(arguments, sentence):
+    with pytest.raises(PlanError) as caught:
+        schedule(*arguments)
+    assert str(caught.value).startswith(sentence)
