@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,28 +10,14 @@ from typing import Any, NoReturn
 from atoll.compiler.errors import PlanError
 from atoll.compiler.language import Language, Place, Reader, known_names, shown
 from atoll.compiler.quantities import whole_number
+from atoll.compiler.schedules.kinds import kind_named
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.walk import check
 from atoll.compiler.stage_text import Pattern, StageText
 from lark import Token, v_args
 from lark.tree import Meta
 
 AUTO = "auto"
-
-# Each schedule, and whether it takes a number of chunks: the stages that every island has.
-SCHEDULES = {
-    "gpipe": False,
-    "1f1b": False,
-    "interleaved-1f1b": True,
-    "looped-bfs": True,
-    "zb-h1": False,
-    "zb-h2": False,
-    "zb-v": False,
-    "interleaved-zb": True,
-    "v-half": False,
-    "v-min": False,
-    "dualpipe-v": False,
-}
-
-_SCHEDULE = re.compile(r"\s*([^\s()]+)\s*(?:\(\s*([0-9]{1,9})\s*\)\s*)?")
 
 _LANGUAGE = Language(
     name="plan text",
@@ -48,14 +33,14 @@ class Plan:
 
     stages: their number, or a stage text.
     microbatches: how many a replica runs in a step.
-    schedule: the name of a schedule, with chunks in parentheses where it takes them.
+    schedule: the name of a schedule, with chunks in parentheses where it takes them; or a schedule, or its text.
     replicas: how many copies of the pipeline there are.
     placement: scope patterns and the islands that they go to, instead of stages.
     """
 
     stages: int | str = AUTO
     microbatches: int | str = AUTO
-    schedule: str = AUTO
+    schedule: str | Schedule = AUTO
     replicas: int | str = AUTO
     placement: Mapping[str, str] | None = field(default=None, hash=False)  # a dict; equal plans still hash alike
 
@@ -65,11 +50,20 @@ class Plan:
         self._keep("microbatches", _count("microbatches", self.microbatches))
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
+        if isinstance(self.schedule, Schedule):
+            self._check_sizes(self.schedule)
         if self.placement is None:
             return
         self._keep("placement", _placement(self.placement))
         if self.stages != AUTO:
             raise PlanError("stages and placement are both given", remedy="a placement stands instead of stages")
+
+    def _check_sizes(self, schedule: Schedule) -> None:
+        for name, wanted in (("stages", schedule.stages), ("microbatches", schedule.microbatches)):
+            given = getattr(self, name)
+            if isinstance(given, int) and given != wanted:
+                what = f"{name} is {given}, and schedule {schedule.name} has {wanted}"
+                raise PlanError(what, remedy=f"leave {name} out, or write {wanted}")
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -86,7 +80,7 @@ class Plan:
         fields = [
             f"stages={stages}",
             f"microbatches={self.microbatches}",
-            f"schedule={self.schedule}",
+            f"schedule={_schedule_text(self.schedule)}",
             f"replicas={self.replicas}",
         ]
         if self.placement is not None:
@@ -108,21 +102,21 @@ def _stages(value: object) -> int | str:
     return AUTO if value == AUTO else str(StageText.parse(value))
 
 
-def _schedule(value: object) -> str:
+def _schedule(value: object) -> str | Schedule:
+    if isinstance(value, Schedule):
+        check(value)
+        return value
     if not isinstance(value, str):
         _wrong_type("schedule", value, "the name of a schedule or auto")
-    match = _SCHEDULE.fullmatch(value)
-    name = match[1].lower() if match else value
-    if match and name == AUTO and match[2] is None:
+    if value.strip().lower() == AUTO:
         return AUTO
-    if match is None or name not in SCHEDULES:
-        raise PlanError(f"unknown schedule {shown(value)}", remedy=known_names(name, SCHEDULES))
-    if match[2] is None:
-        return name
-    if not SCHEDULES[name]:
-        takers = ", ".join(known for known, takes in SCHEDULES.items() if takes)
-        raise PlanError(f"schedule {name} takes no chunks", remedy=f"those that do are {takers}")
-    return f"{name}({whole_number('the number of chunks', int(match[2]), PlanError)})"
+    # A name has no colon, and every text of a schedule has one.
+    return Schedule.parse(value) if ":" in value else kind_named(value).name
+
+
+def _schedule_text(schedule: str | Schedule) -> str:
+    """One line, so that a plan stays one line."""
+    return schedule if isinstance(schedule, str) else json.dumps(str(schedule).replace("\n", "; "))
 
 
 def _placement(value: object) -> dict[str, str]:

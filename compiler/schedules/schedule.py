@@ -1,19 +1,37 @@
 """A schedule: the order of tasks on each island."""
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.language import shown
+from atoll.compiler.language import MOST_DIGITS, Language, Place, Reader, shown
 from atoll.compiler.quantities import whole_number
 from atoll.compiler.schedules.simulate import Simulation, simulate, uniform
 from atoll.compiler.schedules.task import FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.walk import check
+from lark import Token, v_args
 
 Block = tuple[Task, ...]
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\([0-9]{1,9}\))?")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\([0-9]{1,9}\))?")  # NAME of schedule.lark
+
+_LANGUAGE = Language(
+    name="schedule text",
+    grammar=Path(__file__).with_name("schedule.lark"),
+    error=PlanError,
+    terminals={
+        "NAME": "a name",
+        "INT": "a whole number",
+        "TASK": "a task such as F0 or B0@1",
+        "_SEPARATOR": "a new line or ';'",
+        "_ISLANDS": "'islands'",
+        "_MICROBATCHES": "'microbatches'",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,7 @@ class Schedule:
     joined: frozenset[Task] = frozenset()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise PlanError(f"{shown(self.name)} is no name for a schedule", remedy="write one word, such as my-own")
         where = f"schedule {self.name}"
         if not self.rows:
@@ -46,6 +64,26 @@ class Schedule:
             if not stages or stages * self.islands != len(self.stage_island):
                 what = f"island {island} has {stages} of the {len(self.stage_island)} stages"
                 raise PlanError(what, where, f"give each of the {self.islands} islands as many")
+
+    @classmethod
+    def parse(cls, text: str) -> "Schedule":
+        """The schedule that a text writes, checked."""
+        parsed: Schedule = _Reader(_LANGUAGE.source(text)).read()
+        check(parsed)
+        return parsed
+
+    def __str__(self) -> str:
+        """A text that parses to an equal schedule."""
+        header = (
+            f"schedule {self.name}: {_counted(self.islands, 'island')}, {_counted(self.microbatches, 'microbatch')}"
+        )
+        if self.stage_island != tuple(range(self.islands)):
+            header += f", stages on {' '.join(map(str, self.stage_island))}"
+        rows = [f"island {island}: {self._row_text(island)}".rstrip() for island in range(self.islands)]
+        return "\n".join([header, *rows])
+
+    def _row_text(self, island: int) -> str:
+        return " ".join("+".join(self.label(task, island) for task in block) for block in self.blocks[island])
 
     @property
     def islands(self) -> int:
@@ -128,3 +166,75 @@ class Schedule:
         chunks = self.chunks
         costs = uniform(self, forward, backward, weight, update * chunks, transfer * chunks)
         return simulate(self, costs).divided(chunks)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+@dataclass(frozen=True)
+class _Header:
+    name: str
+    islands: int
+    microbatches: int
+    homes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    place: Place
+    island: int
+    blocks: tuple[tuple[Token, ...], ...]
+
+
+@v_args(inline=True)
+class _Reader(Reader):
+    def start(self, header: _Header, *rows: _Row | None) -> Schedule:
+        by_island: dict[int, _Row] = {}
+        for row in filter(None, rows):  # lark gives None for an empty line
+            if row.island >= header.islands:
+                raise row.place.fault(f"there is no island {row.island}", f"the islands are 0 to {header.islands - 1}")
+            if row.island in by_island:
+                raise row.place.fault(f"island {row.island} has two rows", "write one row for each island")
+            by_island[row.island] = row
+        missing = next((island for island in range(header.islands) if island not in by_island), None)
+        if missing is not None:
+            raise self.at(0).fault(f"island {missing} has no row", "write one row for each island")
+        homes = header.homes or tuple(range(header.islands))
+        blocks = [[self._block(block, row, homes) for block in row.blocks] for _, row in sorted(by_island.items())]
+        rows_of_tasks = tuple(tuple(itertools.chain(*row)) for row in blocks)
+        joined = frozenset(task for row in blocks for block in row for task in block[1:])
+        with self.at(0).blamed():
+            return Schedule(header.name, header.microbatches, homes, rows_of_tasks, joined)
+
+    def _block(self, block: tuple[Token, ...], row: _Row, homes: tuple[int, ...]) -> list[Task]:
+        tasks = []
+        for token in block:
+            microbatch, _, stage = token[1:].partition("@")
+            if not stage and homes.count(row.island) != 1:
+                mine = [str(at) for at, island in enumerate(homes) if island == row.island]
+                has = (
+                    f"island {row.island} has the stages {', '.join(mine)}" if mine else f"island {row.island} has none"
+                )
+                raise self.at(token).fault(f"{token} has no stage, and {has}", f"write it as in {token}@0")
+            tasks.append(Task(token[0], int(stage) if stage else homes.index(row.island), int(microbatch)))
+        return tasks
+
+    def header(self, name: Token, islands: Token, microbatches: Token, homes: tuple[int, ...] | None) -> _Header:
+        return _Header(str(name), self._count(islands), self._count(microbatches), homes or ())
+
+    def _count(self, token: Token) -> int:
+        with self.at(token).blamed():
+            return whole_number("the number", self.whole(token), PlanError)
+
+    def homes(self, *islands: Token) -> tuple[int, ...]:
+        return tuple(self.whole(island) for island in islands)
+
+    def row(self, island: Token, *blocks: tuple[Token, ...]) -> _Row:
+        return _Row(self.at(island), self.whole(island), blocks)
+
+    def block(self, *tasks: Token) -> tuple[Token, ...]:
+        for task in tasks:
+            if len(task) > MOST_DIGITS:
+                raise self.at(task).fault(f"the task has {len(task)} characters", f"write at most {MOST_DIGITS}")
+        return tasks

@@ -119,9 +119,10 @@ def _deadlock(schedule: "Schedule", stuck: dict[int, int], ended: set[Task]) -> 
         places.append(_Place(schedule, island, sum(map(len, blocks[:at]))))
         need = next(_not_ended(blocks[at], ended, schedule.stages))
         home = schedule.stage_island[need.stage]
-        lines.append(f"  {places[-1].row}: {places[-1].task} waits for {schedule.label(need, home)} of island {home}")
+        block = "+".join(schedule.label(task, island) for task in blocks[at])
+        lines.append(f"  {places[-1].row}: {block} waits for {schedule.label(need, home)} of island {home}")
     lines[LISTED:] = [f"  and {len(lines) - LISTED} more"] if lines[LISTED:] else []
-    what = "the islands wait for each other for ever" if len(stuck) > 1 else "the island waits for ever"
+    what = "the islands wait for ever" if len(stuck) > 1 else "the island waits for ever"
     return PlanError(what, places[0].where, "run earlier what they wait for", "\n".join(lines))
 
 

@@ -9,13 +9,15 @@ from atoll.compiler.errors import PlanError, TopologyError, UsageError
 from atoll.compiler.language import EXCERPT_WIDTH, known_names, shown
 from atoll.compiler.pipeline_text import PipelineText
 from atoll.compiler.plan import Plan
+from atoll.compiler.schedules import schedule
+from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.stage_text import StageText
 from atoll.compiler.topology import Topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark.lexer import PatternRE
 
-LANGUAGES = [module._LANGUAGE for module in (topology, stage_text, plan, pipeline_text)]
+LANGUAGES = [module._LANGUAGE for module in (topology, stage_text, plan, schedule, pipeline_text)]
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
@@ -94,6 +96,14 @@ VALID = {
         [
             'stages="a, b[0..5]/c | d", microbatches=8, replicas=2',
             'schedule=interleaved-1f1b(2), stages=4, placement={"a": "left", "b/c": "right"}',
+        ],
+    ),
+    "schedule": (
+        Schedule.parse,
+        PlanError,
+        [
+            "schedule a: 2 islands, 2 microbatches\nisland 0: F0 F1 B0 B1\nisland 1: F0 B0 W0 F1 B1 W1 # zb",
+            "schedule v: 1 island, 1 microbatch, stages on 0 0; island 0: F0@0 F0@1+B0@1 B0@0",
         ],
     ),
     "pass pipeline": (

@@ -3,9 +3,13 @@
 import numpy
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.plan import SCHEDULES, Plan
+from atoll.compiler.plan import Plan
+from atoll.compiler.schedules.kinds import KINDS, schedule
+from atoll.compiler.schedules.schedule import Schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+OWN = "schedule own: 2 islands, 1 microbatch; island 0: F0 B0; island 1: F0 B0"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +21,8 @@ from hypothesis import strategies as st
         ('stages="embed, layer_[0..5] | head"', Plan(stages="embed, layer_[0..5] | head")),
         ("schedule=Interleaved-1F1B(2)", Plan(schedule="interleaved-1f1b(2)")),
         ('schedule="looped-bfs"', Plan(schedule="looped-bfs")),
+        (f'stages=2, schedule="{OWN}"', Plan(stages=2, schedule=Schedule.parse(OWN))),
+        ("schedule=zb-h2", Plan(schedule="ZB-H2")),
         ('placement={"a": "left", "b": "right"}', Plan(placement={"a": "left", "b": "right"})),
     ],
 )
@@ -36,6 +42,12 @@ def test_a_text_has_a_value(text, plan):
             'stages="a | b", microbatches=auto, schedule=looped-bfs(3), replicas=auto',
         ),
         (
+            Plan(schedule=schedule("gpipe", 1, 1)),
+            "stages=auto, microbatches=auto, "
+            'schedule="schedule gpipe: 1 island, 1 microbatch; island 0: F0 B0", replicas=auto',
+        ),
+        (Plan(schedule="looped-bfs"), "stages=auto, microbatches=auto, schedule=looped-bfs(2), replicas=auto"),
+        (
             Plan(placement={"a/ b": "left"}),
             'stages=auto, microbatches=auto, schedule=auto, replicas=auto, placement={"a/b": "left"}',
         ),
@@ -46,7 +58,7 @@ def test_the_canonical_text(plan, text):
 
 
 FIELDS = "known are stages, microbatches, schedule, replicas, placement"
-SCHEDULE_NAMES = "known are " + ", ".join(SCHEDULES)
+SCHEDULE_NAMES = "known are " + ", ".join(KINDS)
 LEAST = "it must be at least 1"
 
 
@@ -68,6 +80,12 @@ LEAST = "it must be at least 1"
             10,
             "schedule gpipe takes no chunks; those that do are interleaved-1f1b, looped-bfs, interleaved-zb",
         ),
+        (
+            f'microbatches=2, schedule="{OWN}"',
+            1,
+            "microbatches is 2, and schedule own has 1; leave microbatches out, or write 1",
+        ),
+        (f'stages=3, schedule="{OWN}"', 1, "stages is 3, and schedule own has 2; leave stages out, or write 2"),
         ("schedule=looped-bfs(0)", 10, f"the number of chunks is too small; {LEAST}"),
         (
             "stages=atuo",
@@ -130,6 +148,12 @@ def test_a_fault_in_a_value(fields, sentence):
     assert str(caught.value).startswith(sentence)
 
 
+def test_a_fault_of_a_schedule_shows_its_place_in_the_table():
+    with pytest.raises(PlanError) as caught:
+        Plan.parse(f'schedule="{OWN}"'.replace("F0 B0", "F0", 1))
+    assert str(caught.value).startswith("schedule own, island 0: B0 is missing; ")
+
+
 def test_a_plan_keeps_its_own_placement():
     placement = {"a": "left"}
     plan = Plan(placement=placement)
@@ -139,7 +163,7 @@ def test_a_plan_keeps_its_own_placement():
 
 counts = st.just("auto") | st.integers(1, 2**40)
 schedules = st.just("auto") | st.sampled_from(
-    [*SCHEDULES, *(f"{name}({chunks})" for name, takes in SCHEDULES.items() if takes for chunks in (1, 2, 16))]
+    [*KINDS, *(f"{name}({chunks})" for name, kind in KINDS.items() if kind.free_chunks for chunks in (1, 2, 16))]
 )
 texts = st.sampled_from(["a", "embed, layer_[0..5] | head", '"x \\"y\\"" | b/c'])
 placements = st.dictionaries(texts.filter(lambda text: "|" not in text), st.text(min_size=1), min_size=1)
