@@ -4,15 +4,13 @@ Not a pass, as its result is no module. The instruction streams follow the order
 before its uses; a send stands right behind what makes its value and a receive right before what needs it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
-from atoll.compiler.entry import DONATED, PATH, entry_function, text_attribute
+from atoll.compiler.entry import DONATED, PATH, dimension_of, entry_function, parts_of, text_attribute
 from atoll.compiler.functions import (
     argument_attributes,
     arguments_of,
     body_of,
-    functions_in,
     result_attributes,
     set_public,
     symbol_name,
@@ -20,26 +18,23 @@ from atoll.compiler.functions import (
 )
 from atoll.compiler.ir_text import to_bytecode
 from atoll.compiler.locations import name_stack, place
-from atoll.compiler.mesh_types import island_of, local_type, spec_of_type
+from atoll.compiler.loop_body import Ending, LoopBody
+from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd, sdy
 from atoll.compiler.plan_marks import plan_of, topology_of
 from atoll.compiler.scopes import read_scope
-from atoll.compiler.shardings import MESH, SHARDING, Spec, spec_of
-from atoll.compiler.signature import Signature, dtype_of
-from atoll.compiler.tasks import code_name, mesh_name, task_name
-from atoll.runtime.program import (
-    Buffer,
-    Code,
-    Free,
-    Input,
-    Instruction,
-    IslandProgram,
-    Output,
-    Program,
-    Receive,
-    Run,
-    Send,
+from atoll.compiler.shardings import MESH, SHARDING, spec_of
+from atoll.compiler.signature import Signature
+from atoll.compiler.stream import ALL, Name, Stream, buffer_of_type
+from atoll.compiler.tasks import (
+    code_name,
+    dataflow_functions,
+    fragment_functions,
+    mesh_name,
+    microbatch_name,
+    task_name,
 )
+from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Place, Program
 
 _Value = ir.Value[ir.Type]
 
@@ -49,40 +44,172 @@ _SCOPES_SHOWN = 8
 def emit(module: ir.Module, signature: Signature) -> Program:
     """The program of a module; the signature tells what callers pass, unused arguments included."""
     topology = topology_of(module)
-    functions = {name: function for name, function in functions_in(module).items() if name != "main"}
-    codes = {name: number for number, name in enumerate(functions)}
+    functions = fragment_functions(module)
     main = entry_function(module)
-    islands = {island.name: _Island(island.name) for island in topology.islands}
-    places = _places_of_arguments(main, islands)
-    for operation in body_of(main).operations:
-        if isinstance(operation, mpmd.FragmentCallOp):
-            islands[mesh_name(operation)].run(operation, codes[code_name(operation)])
-        elif isinstance(operation, mpmd.TransferOp):
-            source, target = operation.operation.operands[0], operation.operation.results[0]
-            tag = islands[island_of(source.type)].send(source, island_of(target.type))
-            islands[island_of(target.type)].expect(target, island_of(source.type), tag)
-        else:
-            returned = [(island_of(value.type), value) for value in operation.operation.operands]
-    results = [(name, islands[name].buffer_of(value)) for name, value in returned]
+    emitter = _Emitter(module, {name: number for number, name in enumerate(functions)})
+    places = emitter.places_of_arguments(main)
+    emitter.follow(main)
+    *_, returning = body_of(main).operations
+    marks = result_attributes(main)
+    results = [
+        emitter.places_of(value, parts_of(one)) for value, one in zip(returning.operation.operands, marks, strict=True)
+    ]
+    kept = [place for one in results for place in one]
     donated = {place for given in signature.inputs if given.donated for place in places.get(given.path, ())}
     axes = {island.name: tuple((axis.name, axis.size) for axis in island.axes) for island in topology.islands}
+    dimensions = {text_attribute(one, PATH): dimension_of(one) for one in argument_attributes(main)}
     return Program(
         islands=tuple(
-            IslandProgram(name, axes[name], tuple(island.buffers), island.finished(results, donated))
-            for name, island in islands.items()
+            IslandProgram(name, axes[name], tuple(stream.buffers), stream.finished(kept, donated))
+            for name, stream in emitter.streams.items()
         ),
         codes=tuple(code_of(function) for function in functions.values()),
         inputs=tuple(
-            Input(one.path, one.shape, one.dtype, one.weak_type, one.donated, places.get(one.path, ()))
+            Input(
+                one.path,
+                one.shape,
+                one.dtype,
+                one.weak_type,
+                one.donated,
+                places.get(one.path, ()),
+                dimensions.get(one.path),
+            )
             for one in signature.inputs
         ),
         outputs=tuple(
-            Output(one.path, one.shape, one.dtype, one.weak_type, (result,))
-            for one, result in zip(signature.outputs, results, strict=True)
+            Output(one.path, one.shape, one.dtype, one.weak_type, result, dimension_of(mark))
+            for one, result, mark in zip(signature.outputs, results, marks, strict=True)
         ),
         topology=str(topology),
         plan=str(plan_of(module)),
     )
+
+
+class _Emitter:
+    """Follows the dataflow of a module, and tells each island what to do for it."""
+
+    def __init__(self, module: ir.Module, codes: Mapping[str, int]) -> None:
+        self.streams = {island.name: Stream(island.name) for island in topology_of(module).islands}
+        self._functions = dataflow_functions(module)
+        self._codes = codes
+
+    def places_of_arguments(self, main: func.FuncOp) -> dict[str, tuple[Place, ...]]:
+        places: dict[str, tuple[Place, ...]] = {}
+        for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+            stream = self.streams[island_of(argument.type)]
+            path = text_attribute(marks, PATH)
+            assert path is not None
+            places[path] = tuple(
+                (stream.name, stream.define((argument, one))) for one in _microbatches(parts_of(marks))
+            )
+        return places
+
+    def places_of(self, value: _Value, parts: int | None) -> tuple[Place, ...]:
+        """Where a value is, received if it was still on its way."""
+        stream = self.streams[island_of(value.type)]
+        return tuple((stream.name, stream.buffer_of((value, one))) for one in _microbatches(parts))
+
+    def follow(self, main: func.FuncOp) -> None:
+        """What stands outside of loops runs once."""
+        for operation in body_of(main).operations:
+            if isinstance(operation, mpmd.FragmentCallOp):
+                stream = self.streams[mesh_name(operation)]
+                inputs = [stream.buffer_of((operand, ALL)) for operand in operation.operation.operands]
+                outputs = [(result, ALL) for result in operation.operation.results]
+                stream.run(task_name(operation), self._codes[code_name(operation)], inputs, outputs)
+            elif isinstance(operation, mpmd.TransferOp):
+                source, target = operation.operation.operands[0], operation.operation.results[0]
+                tag = self._expect(source, target, ALL)
+                self.streams[island_of(source.type)].send((source, ALL), island_of(target.type), tag)
+            elif isinstance(operation, mpmd.ForOp):
+                self._follow_loop(operation)
+
+    def _expect(self, source: _Value, target: _Value, microbatch: int) -> int:
+        """Let the target's island know that a value will come; returns the tag it comes with."""
+        name = island_of(source.type)
+        tag = self.streams[name].new_tag()
+        self.streams[island_of(target.type)].expect((target, microbatch), name, tag)
+        return tag
+
+    def _follow_loop(self, loop: mpmd.ForOp) -> None:
+        """The tasks of all microbatches, on each island in the order of its row in the table."""
+        body = LoopBody.of(loop, self._functions[microbatch_name(loop)], self._functions["main"])
+        tags: dict[Name, int] = {
+            (transfer.result, one): self._expect(transfer.operation.operands[0], transfer.result, one)
+            for transfer in body.transfers
+            for one in range(body.iterations)
+        }
+        for stream in self.streams.values():
+            _Row(stream, body, tags, self._codes).follow()
+
+
+def _microbatches(parts: int | None) -> Sequence[int]:
+    return (ALL,) if parts is None else range(parts)
+
+
+class _Row:
+    """What one island does in a loop over microbatches."""
+
+    def __init__(self, stream: Stream, body: LoopBody, tags: Mapping[Name, int], codes: Mapping[str, int]) -> None:
+        self.stream = stream
+        self.body = body
+        self.tags = tags
+        self.codes = codes
+        self.sent: set[Name] = set()
+
+    def follow(self) -> None:
+        stream, body = self.stream, self.body
+        for parameter, begin in body.sums.items():
+            if island_of(parameter.type) == stream.name:
+                stream.numbers[parameter, ALL] = stream.buffer_of((begin, ALL))
+        self._send_unused()
+        for task in body.order.get(stream.name, ()):
+            self._run(body.calls[task.task], task.microbatch, str(task))
+        for result, ending in body.results.items():
+            if island_of(result.type) == stream.name:
+                self._end(result, ending)
+
+    def _run(self, call: mpmd.FragmentCallOp, microbatch: int, task: str) -> None:
+        stream, body = self.stream, self.body
+        operands, results = list(call.operation.operands), list(call.operation.results)
+        inputs = [self._buffer(operand, microbatch) for operand in operands]
+        stream.run(task, self.codes[code_name(call)], inputs, [(result, microbatch) for result in results])
+        for result in results:
+            if result in body.carries:
+                stream.numbers[body.carries[result], ALL] = stream.numbers[result, microbatch]
+        for value in (*operands, *results):
+            self._send(value, microbatch)
+
+    def _buffer(self, value: _Value, microbatch: int) -> int:
+        """The buffer in which a value of the loop's function is for a microbatch."""
+        if value in self.body.counters:
+            return self.stream.count((value, microbatch))
+        return self.stream.buffer_of(self.body.name(value, microbatch))
+
+    def _send(self, value: _Value, microbatch: int) -> None:
+        """Send a value, once, to where the loop sends it."""
+        for transfer in self.body.transfers_of.get(value, ()):
+            if (transfer.result, microbatch) not in self.sent:
+                self.sent.add((transfer.result, microbatch))
+                target = island_of(transfer.result.type)
+                name = self.body.name(value, microbatch)
+                self.stream.send(name, target, self.tags[transfer.result, microbatch])
+
+    def _send_unused(self) -> None:
+        """Send, ahead of all tasks, what the loop only sends on from here."""
+        for value in self.body.only_sent:
+            if island_of(value.type) == self.stream.name:
+                for microbatch in range(self.body.iterations):
+                    self._send(value, microbatch)
+
+    def _end(self, result: _Value, ending: Ending) -> None:
+        """Give the loop's result its buffers: that of the sum, or one for each part."""
+        numbers = self.stream.numbers
+        if ending.sum is not None:
+            numbers[result, ALL] = numbers[ending.sum, ALL]
+            return
+        for microbatch in range(self.body.iterations):
+            numbers[result, microbatch] = numbers[self.body.name(ending.yielded, microbatch)]
 
 
 def signature_of_module(module: ir.Module) -> Signature:
@@ -90,24 +217,25 @@ def signature_of_module(module: ir.Module) -> Signature:
     main = entry_function(module)
     return Signature.of_paths(
         [
-            (text_attribute(marks, PATH) or "", tensor, DONATED in marks)
+            (text_attribute(marks, PATH) or "", _whole(tensor, marks), DONATED in marks)
             for marks, tensor in zip(argument_attributes(main), type_of(main).inputs, strict=True)
         ],
         [
-            (text_attribute(marks, PATH) or "", tensor)
+            (text_attribute(marks, PATH) or "", _whole(tensor, marks))
             for marks, tensor in zip(result_attributes(main), type_of(main).results, strict=True)
         ],
     )
 
 
-def _places_of_arguments(main: func.FuncOp, islands: "dict[str, _Island]") -> dict[str, tuple[tuple[str, int], ...]]:
-    places: dict[str, tuple[tuple[str, int], ...]] = {}
-    for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
-        name = island_of(argument.type)
-        path = text_attribute(marks, PATH)
-        assert path is not None
-        places[path] = ((name, islands[name].define(argument)),)
-    return places
+def _whole(type_: ir.Type, marks: ir.DictAttr) -> ir.Type:
+    """The type of an argument or result as callers see it: all parts together."""
+    parts, dimension = parts_of(marks), dimension_of(marks)
+    tensor = ir.RankedTensorType(local_type(type_))
+    if parts is None or dimension is None:
+        return tensor
+    shape = list(tensor.shape)
+    shape[dimension] *= parts
+    return ir.RankedTensorType.get(shape, tensor.element_type)
 
 
 def code_of(function: func.FuncOp) -> Code:
@@ -138,99 +266,4 @@ def _scopes(function: func.FuncOp) -> str:
 
 
 def _result_buffer(tensor: ir.Type, marks: ir.DictAttr) -> Buffer:
-    return _buffer(tensor, spec_of(marks[SHARDING]) if SHARDING in marks else ())
-
-
-def _buffer(tensor: ir.Type, spec: Spec) -> Buffer:
-    ranked = ir.RankedTensorType(tensor)
-    return Buffer(tuple(ranked.shape), dtype_of(ranked.element_type), spec)
-
-
-@dataclass
-class _Island:
-    """The stream of one island as it grows."""
-
-    name: str
-    buffers: list[Buffer] = field(default_factory=list)
-    instructions: list[Instruction] = field(default_factory=list)
-    numbers: dict[_Value, int] = field(default_factory=dict)
-    expected: dict[_Value, tuple[str, int]] = field(default_factory=dict)  # sent to here, not yet received
-    tags: int = 0
-
-    def define(self, value: _Value) -> int:
-        """A buffer for a value that is at hand from here on."""
-        self.numbers[value] = len(self.buffers)
-        self.buffers.append(_buffer(local_type(value.type), spec_of_type(value.type)))
-        return self.numbers[value]
-
-    def buffer_of(self, value: _Value) -> int:
-        """The buffer of a value, which is received first if it is still on its way."""
-        if value in self.expected:
-            source, tag = self.expected.pop(value)
-            self.instructions.append(Receive(self.define(value), source, tag))
-        return self.numbers[value]
-
-    def run(self, call: mpmd.FragmentCallOp, code: int) -> None:
-        inputs = tuple(self.buffer_of(operand) for operand in call.operation.operands)
-        outputs = tuple(self.define(result) for result in call.operation.results)
-        self.instructions.append(Run(task_name(call), code, inputs, outputs))
-
-    def send(self, value: _Value, target: str) -> int:
-        """Send a value; returns the tag, which no other send from here has."""
-        self.instructions.append(Send(self.buffer_of(value), target, self.tags))
-        self.tags += 1
-        return self.tags - 1
-
-    def expect(self, value: _Value, source: str, tag: int) -> None:
-        self.expected[value] = (source, tag)
-
-    def finished(self, results: Sequence[tuple[str, int]], donated: set[tuple[str, int]]) -> tuple[Instruction, ...]:
-        """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""
-        kept = {buffer for name, buffer in results if name == self.name}
-        last = {buffer: number for number, one in enumerate(self.instructions) for buffer in _used(one)}
-        arguments = set(range(len(self.buffers))) - {buffer for one in self.instructions for buffer in _made(one)}
-        lent = {buffer for buffer in arguments if (self.name, buffer) not in donated}
-        stream: list[Instruction] = []
-        for number, one in enumerate(self.instructions):
-            ending = [buffer for buffer in _used(one) if last[buffer] == number and buffer not in kept]
-            ending += [buffer for buffer in _made(one) if buffer not in last and buffer not in kept]
-            taken: tuple[int, ...] = ()
-            if isinstance(one, Run):
-                free = [buffer for buffer in ending if buffer not in lent and one.inputs.count(buffer) < 2]
-                taken = self._reused(free, one.outputs)
-                one = Run(one.task, one.code, one.inputs, one.outputs, taken)
-            stream.append(one)
-            freed = tuple(buffer for buffer in dict.fromkeys(ending) if buffer not in taken)
-            if freed:
-                stream.append(Free(freed))
-        return tuple(stream)
-
-    def _reused(self, free: Sequence[int], outputs: Sequence[int]) -> tuple[int, ...]:
-        """The free buffers whose memory an output can take over, each output that of one buffer."""
-        wanted = [self.buffers[output] for output in outputs]
-        taken = []
-        for buffer in free:
-            if self.buffers[buffer] in wanted:
-                wanted.remove(self.buffers[buffer])
-                taken.append(buffer)
-        return tuple(taken)
-
-
-def _used(one: Instruction) -> tuple[int, ...]:
-    match one:
-        case Run():
-            return one.inputs
-        case Send():
-            return (one.buffer,)
-        case _:
-            return ()
-
-
-def _made(one: Instruction) -> tuple[int, ...]:
-    match one:
-        case Run():
-            return one.outputs
-        case Receive():
-            return (one.buffer,)
-        case _:
-            return ()
+    return buffer_of_type(tensor, spec_of(marks[SHARDING]) if SHARDING in marks else ())

@@ -39,6 +39,18 @@ def text_attribute(attributes: ir.OpAttributeMap | ir.DictAttr, name: str) -> st
     return value.value_bytes.decode(errors="replace") if isinstance(value, ir.StringAttr) else None
 
 
+def parts_of(marks: ir.DictAttr) -> int | None:
+    """How many parts an argument or a result has, one for each microbatch; None if it is whole."""
+    return ir.IntegerAttr(marks[PARTS]).value if PARTS in marks else None
+
+
+def dimension_of(marks: ir.DictAttr) -> int | None:
+    """The dimension along which the parts of an argument or a result make up the whole; None if it is whole."""
+    if PARTS not in marks:
+        return None
+    return ir.IntegerAttr(marks[PARTS_DIMENSION]).value if PARTS_DIMENSION in marks else 0
+
+
 def check_paths(main: func.FuncOp) -> None:
     """Refuse arguments and results without a pytree path, and two of a kind with the same one."""
     for kind, attributes in (("argument", argument_attributes(main)), ("result", result_attributes(main))):

@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 from atoll.compiler.ir_text import parse_text, print_module
-from atoll.runtime.program import Free, Input, Instruction, IslandProgram, Output, Place, Program, Receive, Run, Send
+from atoll.runtime.program import (
+    Count,
+    Free,
+    Input,
+    Instruction,
+    IslandProgram,
+    Output,
+    Program,
+    Receive,
+    Run,
+    Send,
+)
 
 
 def program_text(program: Program, debug_info: bool = False) -> str:
@@ -31,19 +42,20 @@ def _lines(program: Program, debug_info: bool) -> Iterator[str]:
 
 def _input(one: Input) -> str:
     donated = ", donated" if one.donated else ""
-    return f"input {one.path} : {_type(one)}{donated} -> {_places(one.places) or 'not used'}"
+    return f"input {one.path} : {_type(one)}{donated} -> {_places(one) or 'not used'}"
 
 
 def _output(one: Output) -> str:
-    return f"output {one.path} : {_type(one)} <- {_places(one.places)}"
+    return f"output {one.path} : {_type(one)} <- {_places(one)}"
 
 
 def _type(one: Input | Output) -> str:
     return f"{one.dtype}{list(one.shape)}{' weak' if one.weak_type else ''}"
 
 
-def _places(places: Sequence[Place]) -> str:
-    return ", ".join(f"{island} %{number}" for island, number in places)
+def _places(one: Input | Output) -> str:
+    parts = "" if one.dimension is None else f", parts along dimension {one.dimension}"
+    return ", ".join(f"{island} %{number}" for island, number in one.places) + parts
 
 
 def _island(program: Program, island: IslandProgram) -> Iterator[str]:
@@ -64,6 +76,8 @@ def _instruction(program: Program, island: IslandProgram, one: Instruction) -> s
             results = ", ".join(map(made, outputs))
             taken = f", donating {_numbers(donated)}" if donated else ""
             return f"run {task}: {program.codes[code].name}({_numbers(inputs)}) -> ({results}){taken}"
+        case Count(number, microbatch):
+            return f"count {made(number)} = {microbatch}"
         case Send(number, to, tag):
             return f"send %{number} to {to}, {island.buffers[number].bytes} bytes, tag {tag}"
         case Receive(number, source, tag):

@@ -72,7 +72,13 @@ def _is_placeholder(operation: ir.OpView) -> bool:
     return isinstance(operation, stablehlo.ConstantOp) and all(isinstance(one, mpmd.AssignOp) for one in users)
 
 
+def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:
+    """Where a loop calls the function of a microbatch; all it does besides is to number them."""
+    *_, call, _ = loop.operation.regions[0].blocks[0].operations
+    assert isinstance(call, mpmd.CallOp)
+    return call
+
+
 def microbatch_name(loop: mpmd.ForOp) -> str:
     """The function that a loop over microbatches calls."""
-    *_, call, _ = loop.operation.regions[0].blocks[0].operations
-    return ir.FlatSymbolRefAttr(call.operation.attributes["callee"]).value
+    return ir.FlatSymbolRefAttr(microbatch_call(loop).operation.attributes["callee"]).value

@@ -18,7 +18,7 @@ _UNARY = ("neg", "pos", "abs", "invert")
 
 
 class Array:
-    """A value on one island or several, each of which has all of it.
+    """A value on one island or several, each of which has all of it; or in parts, each of which is on an island.
 
     It is a promise: reading it waits for it, and raises the error of the task that failed, if one did. Given to a
     step it stays where it is. Arithmetic on it gives `jax.Array`s on jax's default device.
@@ -57,8 +57,8 @@ class Array:
 
     @property
     def islands(self) -> tuple[str, ...]:
-        """The names of the islands that hold it; none once it was donated."""
-        return tuple(held.origin.island for held in self._held)
+        """The names of the islands that hold it, or parts of it; none once it was donated."""
+        return tuple(dict.fromkeys(held.origin.island for held in self._held))
 
     def is_deleted(self) -> bool:
         """Whether it was donated to a step."""
@@ -85,8 +85,15 @@ class Array:
             raise TypeError(f"{self._output.path} is a typed random key, which numpy does not know; {remedy}")
         return numpy.array(self._read(), dtype=dtype, copy=copy)
 
+    def is_divided_like(self, other: Output | Input) -> bool:
+        """Whether it has the parts that another value has, or like that is whole."""
+        own = self._output
+        return own.dimension == other.dimension and (own.dimension is None or len(self._alive()) == len(other.places))
+
     def _read(self) -> "numpy.ndarray[Any, Any]":
-        return numpy.asarray(self._computed(self._alive()[0]))
+        if self._output.dimension is None:
+            return numpy.asarray(self._computed(self._alive()[0]))
+        return numpy.concatenate([self._computed(held) for held in self._alive()], self._output.dimension)
 
     def _computed(self, held: Held) -> jax.Array:
         """The value on one island, once it is there; the error of the task that failed otherwise."""

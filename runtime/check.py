@@ -4,7 +4,21 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Place, Program, Receive, Run, Send
+from atoll.runtime.program import (
+    Buffer,
+    Code,
+    Count,
+    Free,
+    Input,
+    Instruction,
+    IslandProgram,
+    Output,
+    Place,
+    Program,
+    Receive,
+    Run,
+    Send,
+)
 
 
 def check(program: Program) -> None:
@@ -37,15 +51,35 @@ def _check_places(program: Program, value: Input | Output) -> None:
             raise ValueError(f"{value.path} is on unknown island {name!r}")
         if not 0 <= number < len(islands[name].buffers):
             raise ValueError(f"{value.path} is in buffer {number}, which island {name} lacks")
-        buffer = islands[name].buffers[number]
-        if value.dtype.startswith("key<"):
-            fits = buffer.dtype == "uint32" and buffer.shape[:-1] == value.shape
-        else:
-            fits = (buffer.shape, buffer.dtype) == (value.shape, value.dtype)
-        if not fits:
+    buffers = [program.buffer(place) for place in value.places]
+    if value.dimension is not None:
+        _check_parts(value, buffers)
+        return
+    for buffer in buffers:
+        if not _fits(value, value.shape, buffer):
             raise ValueError(f"{value.path} is {value.dtype}{list(value.shape)}, its buffer is {buffer}")
     if len({name for name, _ in value.places}) != len(value.places):
         raise ValueError(f"{value.path} has two places on one island")
+
+
+def _check_parts(value: Input | Output, buffers: Sequence[Buffer]) -> None:
+    """The parts of a value make up the whole."""
+    dimension, shape = value.dimension or 0, value.shape
+    if not 0 <= dimension < len(shape):
+        raise ValueError(
+            f"{value.path} is {value.dtype}{list(shape)} and has no dimension {dimension} to be parted along"
+        )
+    lengths = [buffer.shape[dimension] if dimension < len(buffer.shape) else 0 for buffer in buffers]
+    parts = [(*shape[:dimension], length, *shape[dimension + 1 :]) for length in lengths]
+    is_whole = not buffers or sum(lengths) == shape[dimension]
+    if not is_whole or not all(_fits(value, part, buffer) for part, buffer in zip(parts, buffers, strict=True)):
+        raise ValueError(f"the parts of {value.path} do not make up {value.dtype}{list(shape)}")
+
+
+def _fits(value: Input | Output, shape: tuple[int, ...], buffer: Buffer) -> bool:
+    if value.dtype.startswith("key<"):
+        return buffer.dtype == "uint32" and buffer.shape[:-1] == shape
+    return (buffer.shape, buffer.dtype) == (shape, value.dtype)
 
 
 @dataclass
@@ -75,12 +109,17 @@ class _Stream:
     def _here(self, places: Sequence[Place]) -> Iterator[int]:
         return (number for name, number in places if name == self.island.name)
 
-    def _follow(self, instruction: Run | Send | Receive | Free, who: str) -> None:
+    def _follow(self, instruction: Instruction, who: str) -> None:
         match instruction:
             case Run():
                 self._check_run(instruction, who)
             case Send(buffer=number):
                 self._use(number, who)
+            case Count(buffer=number):
+                self._define(number, who)
+                self.borrowed.add(number)  # every step takes the same array
+                if self.island.buffers[number] != Buffer((), "uint32"):
+                    raise self._fault(f"{who} puts a number into {self.island.buffers[number]}")
             case Receive(buffer=number):
                 self._define(number, who)
             case Free(buffers=numbers):
@@ -100,7 +139,7 @@ class _Stream:
             if run.inputs.count(number) != 1:
                 raise self._fault(f"{who} donates buffer {number}, which is not exactly one of its inputs")
             if number in self.borrowed:
-                raise self._fault(f"{who} donates buffer {number}, an input that the caller keeps")
+                raise self._fault(f"{who} donates buffer {number}, which is needed again")
             self._end(number, who)
         if len(run.outputs) != len(code.results):
             raise self._fault(f"{who} has {len(run.outputs)} outputs, {code.name} returns {len(code.results)}")
@@ -183,10 +222,12 @@ def _check_progress(islands: Sequence[IslandProgram]) -> None:
         raise ValueError(f"the islands wait for each other: {stuck}")
 
 
-def _said(instruction: Run | Send | Receive | Free) -> str:
+def _said(instruction: Instruction) -> str:
     match instruction:
         case Run(task=task):
             return f"run {task}"
+        case Count(buffer=buffer, microbatch=microbatch):
+            return f"count microbatch {microbatch} in buffer {buffer}"
         case Send(buffer=buffer, to=to, tag=tag):
             return f"send buffer {buffer} to {to}, tag {tag}"
         case Receive(buffer=buffer, source=source, tag=tag):

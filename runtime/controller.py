@@ -186,9 +186,9 @@ class Controller:
             return value
         plain = self._plain(one, value)
         helds = []
-        for name, number in one.places:
+        for (name, number), piece in zip(one.places, self._pieces(one, plain), strict=True):
             held = Held(self._stores[name], Origin(None, name, number))
-            held.bring(self._put(plain, name, number), self._stores[name].sizes[number])
+            held.bring(self._put(piece, name, number), self._stores[name].sizes[number])
             helds.append(held)
         if not helds:  # no island needs it, but it has to be somewhere
             name = self.program.islands[0].name
@@ -246,13 +246,13 @@ class Controller:
         """What each island is asked for, and the results; nothing has happened yet."""
         feeds: dict[str, dict[int, Any]] = {island.name: {} for island in self.program.islands}
         for one, value in zip(self.program.inputs, arguments, strict=True):
-            if isinstance(value, Array):
+            if isinstance(value, Array) and value.is_divided_like(one):
                 for (name, number), given in zip(one.places, _feeds(one, value._alive()), strict=True):
                     feeds[name][number] = given
             elif one.places:
-                plain = self._plain(one, value)
-                for name, number in one.places:
-                    feeds[name][number] = self._put(plain, name, number)
+                plain = value._read() if isinstance(value, Array) else self._plain(one, value)
+                for (name, number), piece in zip(one.places, self._pieces(one, plain), strict=True):
+                    feeds[name][number] = self._put(piece, name, number)
         outputs: dict[str, dict[int, Held]] = {island.name: {} for island in self.program.islands}
         for (name, number), count in self._served.items():
             held = outputs[name][number] = Held(self._stores[name], Origin(step, name, number))
@@ -272,6 +272,17 @@ class Controller:
         if one.dtype.startswith("key<"):
             return jax.random.key_data(value)
         return value if isinstance(value, jax.Array) else numpy.array(value, numpy.dtype(one.dtype))
+
+    def _pieces(self, one: Input, plain: Any) -> list[Any]:  # noqa: ANN401 (as `_plain` returns it)
+        """What each place of an input gets of its value: all of it, or a part."""
+        if one.dimension is None:
+            return [plain] * len(one.places)
+        pieces, start = [], 0
+        for place in one.places:
+            stop = start + self.program.buffer(place).shape[one.dimension]
+            pieces.append(plain[(*[slice(None)] * one.dimension, slice(start, stop))])
+            start = stop
+        return pieces
 
     def _put(self, value: Any, name: str, number: int) -> jax.Array:  # noqa: ANN401 (as `_plain` returns it)
         """Place an argument from outside; never as an alias, which would go with the caller's array."""
@@ -356,7 +367,7 @@ def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> 
 def _feeds(one: Input, helds: Sequence[Held]) -> list[Feed]:
     """For each place of an input, which of the values of an `Array` it gets and what it may do with it."""
     at = {held.origin.island: held for held in helds}
-    chosen = [at.get(name, helds[0]) for name, _ in one.places]
+    chosen = [at.get(name, helds[0]) for name, _ in one.places] if one.dimension is None else helds
     if not one.donated:
         return [Feed(held, Use.BORROW) for held in chosen]
     return [Feed(held, Use.TAKE if chosen.count(held) == 1 else Use.COPY) for held in chosen]

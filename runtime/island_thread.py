@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from atoll.compiler.errors import AtollError
 from atoll.runtime.fragment import Executable
-from atoll.runtime.program import Free, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.step import Step, reason, task_error
 from atoll.runtime.store import Failure, Feed, Frame, Held, Store, Use, Value, overdue
 from atoll.runtime.transport import Transport, Turn
@@ -193,6 +193,8 @@ class IslandThread:
         match self.island.instructions[index]:
             case Run():
                 return partial(self._run, self.tasks[index])
+            case Count() as count:
+                return partial(self._count, count)
             case Send() as send:
                 return partial(self._send, send)
             case Receive() as receive:
@@ -224,6 +226,9 @@ class IslandThread:
         for number in task.published:
             self._publish(frame, number)
 
+    def _count(self, count: Count, frame: Frame) -> None:
+        self._set(frame, count.buffer, self.transport.counter(self.island.name, count.buffer, count.microbatch))
+
     def _send(self, send: Send, frame: Frame) -> None:
         self.transport.send(frame.step, self.island.name, send.to, send.tag, frame.values[send.buffer])
 
@@ -247,6 +252,8 @@ class IslandThread:
         elif isinstance(instruction, Send):
             failure = self._failure(error, f"a value could not be sent to island {instruction.to} by")
             self.transport.send(frame.step, self.island.name, instruction.to, instruction.tag, failure)
+        elif isinstance(instruction, Count):
+            self._set(frame, instruction.buffer, self._failure(error, "a microbatch could not be counted on"))
         elif isinstance(instruction, Receive):
             failure = self._failure(error, f"nothing came from island {instruction.source} to")
             self._set(frame, instruction.buffer, failure)

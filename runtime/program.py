@@ -10,6 +10,7 @@ everything but the fragments and the bytes of each fragment.
 import hashlib
 import json
 import os
+import string
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -22,7 +23,7 @@ import numpy
 from atoll.compiler.errors import UsageError
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 1
+VERSION = 2
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")
@@ -70,7 +71,8 @@ class Code:
 
 @dataclass(frozen=True)
 class Run:
-    """Run a task: `F0` is the forward task of microbatch 0, `B` backward, `W` weight gradient, `U` update.
+    """Run a task: `F3@0` is the forward task of microbatch 3 on stage 0, `B` backward, `W` weight gradient; outside of
+    the loop over microbatches `U0` is the update on stage 0.
 
     donated: the inputs whose memory the outputs may take over; they are gone afterwards.
     """
@@ -83,7 +85,15 @@ class Run:
 
     @property
     def kind(self) -> str:
-        return self.task.partition(".")[0].rstrip("0123456789")
+        return self.task[: len(self.task) - len(self.task.lstrip(string.ascii_letters))]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Make a buffer of the number of a microbatch, for what the tasks compute from it."""
+
+    buffer: int
+    microbatch: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class Free:
     buffers: tuple[int, ...]
 
 
-Instruction = Run | Send | Receive | Free
+Instruction = Run | Count | Send | Receive | Free
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,7 @@ class Input:
     path: what the user calls it: `state['params']['w']`.
     dtype: a buffer's, or that of a typed random key: `key<fry>`.
     places: where a step finds it, several if several islands need it; empty if the program never reads it.
+    dimension: if it is there, the places hold parts of the value, which together, along this dimension, are the whole.
     """
 
     path: str
@@ -142,17 +153,19 @@ class Input:
     weak_type: bool = False
     donated: bool = False
     places: tuple[Place, ...] = ()
+    dimension: int | None = None
 
 
 @dataclass(frozen=True)
 class Output:
-    """A result of the step, as for `Input`; with several places each has a copy."""
+    """A result of the step, as for `Input`; with several places each has a copy, or a part."""
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     weak_type: bool
     places: tuple[Place, ...]
+    dimension: int | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +250,7 @@ class Program:
 
 
 _CLASSES = {
-    one.__name__: one for one in (Buffer, Code, Run, Send, Receive, Free, IslandProgram, Input, Output, Program)
+    one.__name__: one for one in (Buffer, Code, Run, Count, Send, Receive, Free, IslandProgram, Input, Output, Program)
 }
 
 

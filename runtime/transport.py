@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import jax
+import numpy
 from atoll.runtime.fragment import sharding_of
 from atoll.runtime.program import Program, Receive
 from atoll.runtime.step import Step
@@ -50,6 +51,7 @@ class Transport:
             island.name: tuple(sharding_of(buffer, meshes[island.name]) for buffer in island.buffers)
             for island in program.islands
         }
+        self._counters: dict[tuple[str, int], jax.Array] = {}
         self._routes = {
             (one.source, island.name, one.tag): (
                 self._shardings[island.name][one.buffer],
@@ -77,6 +79,13 @@ class Transport:
             step.count(to, (source, to), value.nbytes)
         moved: jax.Array = jax.device_put(value, self._shardings[to][number])
         return moved
+
+    def counter(self, island: str, number: int, microbatch: int) -> jax.Array:
+        """The number of a microbatch on an island's devices; made once, as every step needs the same."""
+        key = (island, microbatch)
+        if key not in self._counters:
+            self._counters[key] = jax.device_put(numpy.uint32(microbatch), self._shardings[island][number])
+        return self._counters[key]
 
     def sharding(self, island: str, number: int) -> jax.sharding.NamedSharding:
         return self._shardings[island][number]

@@ -1,0 +1,108 @@
+"""A loop over microbatches in phase `scheduled`, read for those who follow it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from atoll.compiler.entry import PARTS
+from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in
+from atoll.compiler.graph import iterations_of, parts_of_loop
+from atoll.compiler.mlir import func, ir, mpmd
+from atoll.compiler.stream import ALL, Name
+from atoll.compiler.task_order import MicrobatchTask, order_of
+from atoll.compiler.tasks import calls_in, microbatch_call, task_name
+
+_Value = ir.Value[ir.Type]
+
+
+class Ending(NamedTuple):
+    """What a result of the loop is. sum: the parameter that carries it on; None if it is made of parts."""
+
+    yielded: _Value
+    sum: _Value | None
+
+
+@dataclass(frozen=True)
+class LoopBody:
+    """What a loop's function does for a microbatch, and what its parameters are.
+
+    order: for each island its tasks, in the order in which it runs them.
+    sums: the parameters that hold a sum so far, with the value that the loop begins with.
+    taken: the parameters that stand for a value outside of the loop, and whether that has a part for each microbatch.
+    counters: the parameters that are the number of the microbatch.
+    results: the loop's results, outside of it.
+    """
+
+    function: func.FuncOp
+    iterations: int
+    order: Mapping[str, Sequence[MicrobatchTask]]
+    sums: Mapping[_Value, _Value]
+    taken: Mapping[_Value, tuple[_Value, bool]]
+    counters: frozenset[_Value]
+    results: Mapping[_Value, Ending]
+
+    @classmethod
+    def of(cls, loop: mpmd.ForOp, function: func.FuncOp, main: func.FuncOp) -> "LoopBody":
+        *carried, _ = loop.operation.regions[0].blocks[0].arguments
+        begins = dict(zip(carried, loop.operation.operands, strict=True))
+        has_parts = {
+            one for one, marks in zip(arguments_of(main), argument_attributes(main), strict=True) if PARTS in marks
+        }
+        sums: dict[_Value, _Value] = {}
+        taken: dict[_Value, tuple[_Value, bool]] = {}
+        counters = []
+        carries: dict[_Value, _Value] = {}
+        call = microbatch_call(loop)
+        for parameter, given in zip(arguments_of(function), call.operation.operands, strict=True):
+            if given in begins:
+                sums[parameter], carries[given] = begins[given], parameter
+            elif isinstance(given.owner, mpmd.AssignOp):
+                counters.append(parameter)
+            else:
+                taken[parameter] = given, given in has_parts
+        *_, returning = body_of(function).operations
+        parts = parts_of_loop(loop)
+        yields = zip(carried, returning.operation.operands, strict=True)
+        endings = [
+            Ending(yielded, None if number in parts else carries[one]) for number, (one, yielded) in enumerate(yields)
+        ]
+        results: dict[_Value, Ending] = dict(zip(loop.operation.results, endings, strict=True))
+        return cls(function, iterations_of(loop), order_of(loop), sums, taken, frozenset(counters), results)
+
+    def name(self, value: _Value, microbatch: int) -> Name:
+        """What a value of the function is for a microbatch."""
+        if value in self.sums:
+            return value, ALL
+        if value in self.taken:
+            outside, has_parts = self.taken[value]
+            return outside, microbatch if has_parts else ALL
+        return value, microbatch
+
+    @cached_property
+    def calls(self) -> Mapping[str, mpmd.FragmentCallOp]:
+        """The tasks of the function by name."""
+        return {task_name(call): call for call in calls_in(self.function)}
+
+    @cached_property
+    def transfers(self) -> Sequence[mpmd.TransferOp]:
+        return operations_in(self.function, mpmd.TransferOp)
+
+    @cached_property
+    def transfers_of(self) -> Mapping[_Value, Sequence[mpmd.TransferOp]]:
+        """How each value is sent on."""
+        found: dict[_Value, list[mpmd.TransferOp]] = {}
+        for transfer in self.transfers:
+            found.setdefault(transfer.operation.operands[0], []).append(transfer)
+        return found
+
+    @cached_property
+    def only_sent(self) -> Sequence[_Value]:
+        """The parameters that are sent from an island on which no task takes them."""
+        used = {operand for call in self.calls.values() for operand in call.operation.operands}
+        return [value for value in self.taken if value in self.transfers_of and value not in used]
+
+    @cached_property
+    def carries(self) -> Mapping[_Value, _Value]:
+        """For each value that makes a sum go on, the parameter that has the sum so far."""
+        return {one.yielded: one.sum for one in self.results.values() if one.sum is not None}

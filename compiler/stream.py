@@ -1,0 +1,120 @@
+"""The instruction stream of one island, as it grows while a program is emitted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from atoll.compiler.mesh_types import local_type, spec_of_type
+from atoll.compiler.mlir import ir
+from atoll.compiler.shardings import Spec
+from atoll.compiler.signature import dtype_of
+from atoll.runtime.program import Buffer, Count, Free, Instruction, Receive, Run, Send
+
+_Value = ir.Value[ir.Type]
+
+# In place of the number of a microbatch, for a value that is the same for all of them.
+ALL = -1
+# A value of the IR, and the microbatch that it is of.
+Name = tuple[_Value, int]
+
+
+def buffer_of_type(tensor: ir.Type, spec: Spec) -> Buffer:
+    ranked = ir.RankedTensorType(tensor)
+    return Buffer(tuple(ranked.shape), dtype_of(ranked.element_type), spec)
+
+
+@dataclass
+class Stream:
+    """What an island does in a step, in order, and which buffer has which value."""
+
+    name: str
+    buffers: list[Buffer] = field(default_factory=list)
+    instructions: list[Instruction] = field(default_factory=list)
+    numbers: dict[Name, int] = field(default_factory=dict)
+    expected: dict[Name, tuple[str, int]] = field(default_factory=dict)  # sent to here, not yet received
+    tags: int = 0
+
+    def define(self, name: Name) -> int:
+        """A buffer for a value that is at hand from here on."""
+        value, _ = name
+        self.numbers[name] = len(self.buffers)
+        self.buffers.append(buffer_of_type(local_type(value.type), spec_of_type(value.type)))
+        return self.numbers[name]
+
+    def buffer_of(self, name: Name) -> int:
+        """The buffer of a value, which is received first if it is still on its way."""
+        if name in self.expected:
+            source, tag = self.expected.pop(name)
+            self.instructions.append(Receive(self.define(name), source, tag))
+        return self.numbers[name]
+
+    def count(self, name: Name) -> int:
+        """The buffer with the number of a microbatch."""
+        if name not in self.numbers:
+            self.instructions.append(Count(self.define(name), name[1]))
+        return self.numbers[name]
+
+    def run(self, task: str, code: int, inputs: Sequence[int], outputs: Sequence[Name]) -> None:
+        self.instructions.append(Run(task, code, tuple(inputs), tuple(map(self.define, outputs))))
+
+    def new_tag(self) -> int:
+        """A tag that no other send from here has."""
+        self.tags += 1
+        return self.tags - 1
+
+    def send(self, name: Name, target: str, tag: int) -> None:
+        self.instructions.append(Send(self.buffer_of(name), target, tag))
+
+    def expect(self, name: Name, source: str, tag: int) -> None:
+        self.expected[name] = (source, tag)
+
+    def finished(self, results: Sequence[tuple[str, int]], donated: set[tuple[str, int]]) -> tuple[Instruction, ...]:
+        """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""
+        kept = {buffer for name, buffer in results if name == self.name}
+        last = {buffer: number for number, one in enumerate(self.instructions) for buffer in _used(one)}
+        arguments = set(range(len(self.buffers))) - {buffer for one in self.instructions for buffer in _made(one)}
+        counters = {one.buffer for one in self.instructions if isinstance(one, Count)}  # every step takes the same
+        lent = counters | {buffer for buffer in arguments if (self.name, buffer) not in donated}
+        stream: list[Instruction] = []
+        for number, one in enumerate(self.instructions):
+            ending = [buffer for buffer in _used(one) if last[buffer] == number and buffer not in kept]
+            ending += [buffer for buffer in _made(one) if buffer not in last and buffer not in kept]
+            taken: tuple[int, ...] = ()
+            if isinstance(one, Run):
+                free = [buffer for buffer in ending if buffer not in lent and one.inputs.count(buffer) < 2]
+                taken = self._reused(free, one.outputs)
+                one = Run(one.task, one.code, one.inputs, one.outputs, taken)
+            stream.append(one)
+            freed = tuple(buffer for buffer in dict.fromkeys(ending) if buffer not in taken)
+            if freed:
+                stream.append(Free(freed))
+        return tuple(stream)
+
+    def _reused(self, free: Sequence[int], outputs: Sequence[int]) -> tuple[int, ...]:
+        """The free buffers whose memory an output can take over, each output that of one buffer."""
+        wanted = [self.buffers[output] for output in outputs]
+        taken = []
+        for buffer in free:
+            if self.buffers[buffer] in wanted:
+                wanted.remove(self.buffers[buffer])
+                taken.append(buffer)
+        return tuple(taken)
+
+
+def _used(one: Instruction) -> tuple[int, ...]:
+    match one:
+        case Run():
+            return one.inputs
+        case Send():
+            return (one.buffer,)
+        case _:
+            return ()
+
+
+def _made(one: Instruction) -> tuple[int, ...]:
+    match one:
+        case Run():
+            return one.outputs
+        case Receive() | Count():
+            return (one.buffer,)
+        case _:
+            return ()
