@@ -120,13 +120,9 @@ def check_plan(plan: object) -> None:
     if not isinstance(plan, Plan):
         remedy = "write atoll.Plan(stages=2), or atoll.Plan.parse of a text"
         raise PlanError(f"the plan is a {type(plan).__name__}", caller(), remedy)
-    for name in ("microbatches", "replicas"):
-        if getattr(plan, name) not in ("auto", 1):
-            what = f"the plan asks for {name}={getattr(plan, name)}, and only {name}=1 can be compiled so far"
-            raise PlanError(what, caller(), f"leave {name} out")
-    if plan.schedule not in ("auto", "1f1b", "gpipe"):
-        what = f"the plan asks for schedule {plan.schedule}, and with one microbatch there is nothing to schedule"
-        raise PlanError(what, caller(), "leave the schedule out")
+    if plan.replicas not in ("auto", 1):
+        what = f"the plan asks for replicas={plan.replicas}, and only replicas=1 can be compiled so far"
+        raise PlanError(what, caller(), "leave replicas out")
 
 
 # What `phases` calls the program, behind the phases of the IR.

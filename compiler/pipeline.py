@@ -55,6 +55,8 @@ PHASES = (
             "spread-stages",
             # Needs every stage, and decides from it which fragment computes what.
             "order-sweeps",
+            # Makes two fragments of one, so before operations are copied to fragments.
+            "split-backward",
             # Last of the rewrites: a copy belongs to one fragment, so these have to be known.
             "copy-cheap-operations",
             "verify-staged",
@@ -66,9 +68,11 @@ PHASES = (
         passes=(
             # How values are divided within an island follows from what the user asked for, through the whole
             # program: the pieces that it is cut into could not tell. Edges first, so that it passes through loops.
+            "hide-microbatch-index",
             "sdy-add-data-flow-edges",
             "sdy-aggressive-propagate",
             "sdy-sink-data-flow-edges",
+            "show-microbatch-index",
             "make-fragments",
             "verify-placed",
         ),
@@ -80,6 +84,8 @@ PHASES = (
             # First as functions, each by itself; which of them are equal is then a question about functions.
             "outline-fragments",
             "share-fragments",
+            # After it is settled which tasks there are.
+            "order-tasks",
             "verify-scheduled",
         ),
     ),

@@ -12,12 +12,14 @@ from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import PLAN, TOPOLOGY, text_attribute
 from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
-from atoll.compiler.plan import AUTO, Plan
-from atoll.compiler.stage_text import StageText
+from atoll.compiler.pipeline_shape import PipelineShape
+from atoll.compiler.plan import Plan
 from atoll.compiler.topology import Topology
 
 STAGE = "atoll.stage"
 SWEEP = "atoll.sweep"
+# On a constant that stands for the number of the microbatch.
+INDEX = "atoll.index"
 # On a loop over microbatches: the kind of task that each sweep is, one letter each.
 KINDS = "atoll.kinds"
 # On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
@@ -43,22 +45,11 @@ def topology_of(module: ir.Module) -> Topology:
     return Topology.parse(text)
 
 
-def stage_count(module: ir.Module) -> int:
-    """How many stages the plan asks for."""
+def shape_of(module: ir.Module) -> PipelineShape:
+    """The pipeline that the plan asks for on the islands of the topology."""
     plan = plan_of(module)
-    if plan.placement is not None:
-        return len(topology_of(module).islands)
-    if isinstance(plan.stages, int):
-        return plan.stages
-    if plan.stages != AUTO:
-        return len(StageText.parse(plan.stages).stages)
     replicas = plan.replicas if isinstance(plan.replicas, int) else 1
-    return max(1, len(topology_of(module).islands) // replicas)
-
-
-def island_of_stage(topology: Topology, stage: int) -> int:
-    """The island that a stage lives on: stages go round the islands, so that several may share one."""
-    return stage % len(topology.islands)
+    return PipelineShape(plan, max(1, len(topology_of(module).islands) // replicas))
 
 
 def stages_of(module: ir.Module) -> int:

@@ -28,9 +28,9 @@ from atoll.compiler.plan_marks import (
     STAGE,
     SWEEP,
     integer,
-    island_of_stage,
     plan_of,
     read_marks,
+    shape_of,
     slot,
     stages_of,
     topology_of,
@@ -106,6 +106,7 @@ class _Placement:
         self.topology = topology_of(module)
         self.types = MeshTypes(self.topology, module.context)
         self.stages = stages_of(module)
+        self.stage_island = shape_of(module).stage_island
         self.is_pipeline = plan_of(module).placement is None
         self.tensors = [value.type for value in self.graph.values]
         self.specs = specs_of(self.graph, argument_attributes(self.main))
@@ -148,7 +149,7 @@ class _Placement:
         for index, (region, stage, sweep) in enumerate(marks):
             assert stage is not None
             assert sweep is not None
-            made = _Fragment(region, stage, sweep, island_of_stage(self.topology, stage))
+            made = _Fragment(region, stage, sweep, self.stage_island[stage])
             fragment = found.setdefault((region, slot(stage, sweep, self.stages)), made)
             fragment.operations.append(index)
             fragment_of.append(fragment)

@@ -1,0 +1,102 @@
+"""What a plan says of the pipeline before any order is decided: stages, microbatches, and which island runs what.
+
+A schedule's kind and its map from stage to island are settled here, so that stages can be placed; the order of tasks
+comes last, when it is known which tasks there are.
+"""
+
+from dataclasses import dataclass
+
+from atoll.compiler.errors import PlanError
+from atoll.compiler.plan import AUTO, Plan
+from atoll.compiler.schedules.kinds import KINDS, Kind, kind_named, with_chunks
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.stage_text import StageText
+from atoll.compiler.tracebacks import caller
+
+# What `auto` stands for: for islands with one stage each, and for islands with several.
+_AUTO, _AUTO_CHUNKED = "1f1b", "interleaved-1f1b"
+
+
+@dataclass(frozen=True)
+class PipelineShape:
+    """islands: how many the topology has for one replica; those that the stages do not suffice for stay empty."""
+
+    plan: Plan
+    islands: int
+
+    @property
+    def microbatches(self) -> int:
+        if isinstance(self.plan.microbatches, int):
+            return self.plan.microbatches
+        return self.plan.schedule.microbatches if isinstance(self.plan.schedule, Schedule) else 1
+
+    @property
+    def stages(self) -> int:
+        plan = self.plan
+        if plan.placement is not None:
+            return self.islands
+        if isinstance(plan.stages, int):
+            return plan.stages
+        if plan.stages != AUTO:
+            return len(StageText.parse(plan.stages).stages)
+        if isinstance(plan.schedule, Schedule):
+            return plan.schedule.stages
+        return self.islands * (1 if plan.schedule == AUTO else kind_named(plan.schedule).chunks)
+
+    @property
+    def used(self) -> int:
+        """How many islands have a stage."""
+        return min(self.islands, self.stages)
+
+    @property
+    def stage_island(self) -> tuple[int, ...]:
+        """The island of each stage: as the schedule has them; else they go round, so that several may share one."""
+        kind = self.kind
+        if self.plan.placement is None and kind is not None and self.used * kind.chunks == self.stages:
+            return kind.stage_island(self.used)
+        if isinstance(self.plan.schedule, Schedule) and self.plan.schedule.stages == self.stages:
+            return self.plan.schedule.stage_island
+        return tuple(stage % self.islands for stage in range(self.stages))
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of the schedule; None for one that the user wrote."""
+        if isinstance(self.plan.schedule, Schedule):
+            return None
+        if self.plan.schedule != AUTO:
+            return kind_named(self.plan.schedule)
+        chunks = -(-self.stages // self.used)
+        return KINDS[_AUTO] if chunks == 1 else with_chunks(KINDS[_AUTO_CHUNKED], chunks)
+
+    @property
+    def splits_backward(self) -> bool:
+        """Whether the schedule has weight tasks beside backward tasks."""
+        if isinstance(self.plan.schedule, Schedule):
+            return bool(self.plan.schedule.split_stages)
+        return self.kind is not None and self.kind.splits_backward
+
+    def schedule(self) -> Schedule:
+        """The schedule of the microbatches; PlanError if the plan asks for one that does not fit its stages."""
+        if isinstance(self.plan.schedule, Schedule):
+            return self._fitting(self.plan.schedule)
+        kind = self.kind
+        assert kind is not None
+        if self.used * kind.chunks != self.stages:
+            islands = f"{self.used} island{'s' if self.used > 1 else ''}"
+            what = (
+                f"schedule {kind.name} has {kind.chunks} stages an island, and the plan has {self.stages} on {islands}"
+            )
+            raise PlanError(what, caller(), f"cut into {self.used * kind.chunks} stages, or take another schedule")
+        return kind.build(self.used, self.microbatches)
+
+    def _fitting(self, schedule: Schedule) -> Schedule:
+        sizes = (
+            ("islands", schedule.islands, self.used),
+            ("stages", schedule.stages, self.stages),
+            ("microbatches", schedule.microbatches, self.microbatches),
+        )
+        for name, wanted, given in sizes:
+            if wanted != given:
+                what = f"schedule {schedule.name} is for {wanted} {name}, and here are {given}"
+                raise PlanError(what, caller(), f"write a schedule for {given} {name}, or change the plan")
+        return schedule

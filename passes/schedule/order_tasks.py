@@ -1,0 +1,123 @@
+"""Pass `order-tasks`."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atoll.compiler.dataflow_order import Node, dataflow_order
+from atoll.compiler.entry import entry_function, text_attribute
+from atoll.compiler.errors import PlanError
+from atoll.compiler.functions import operations_in
+from atoll.compiler.graph import iterations_of
+from atoll.compiler.locations import place
+from atoll.compiler.mlir import func, ir, mpmd
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.pipeline_shape import PipelineShape
+from atoll.compiler.plan import AUTO
+from atoll.compiler.plan_marks import KINDS, shape_of, topology_of
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task import BACKWARD, WEIGHT
+from atoll.compiler.task_order import MicrobatchTask, set_order
+from atoll.compiler.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
+
+log = logging.getLogger(__name__)
+
+# A loop that goes forward, or forward and backward, perhaps with the weights' gradients apart: what schedules are for.
+_PIPELINES = ("F", "FB", "FBW")
+# The schedule that is made for any number of sweeps: each runs for all microbatches before the next one begins.
+_SWEEP_BY_SWEEP = "gpipe"
+
+
+@dataclass(frozen=True)
+class OrderTasks(Pass):
+    """Write on each loop over microbatches the order in which every island runs its tasks.
+
+    The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
+    tasks alone grows with the number of microbatches. The order is that of the plan's schedule; of a loop that no
+    schedule is for, such as one with a free placement, it follows the dataflow.
+
+    Requires: phase `placed`.
+
+        mpmd.for (...) {iterations = 2 : ui32} {... mpmd.call @microbatch(...)}
+        ~~>
+        mpmd.for (...) {atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0"}, iterations = 2 : ui32} {...}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        functions = dataflow_functions(module)
+        names = [island.name for island in topology_of(module).islands]
+        loops = operations_in(entry_function(module), mpmd.ForOp)
+        if not loops:
+            log.info("nothing to do: there is no loop over microbatches")
+            return
+        for number, loop in enumerate(loops):
+            function = functions[microbatch_name(loop)]
+            kinds = text_attribute(loop.operation.attributes, KINDS) if number == len(loops) - 1 else None
+            set_order(loop, _rows(loop, function, kinds, shape_of(module), names))
+
+
+def _rows(
+    loop: mpmd.ForOp, function: func.FuncOp, kinds: str | None, shape: PipelineShape, names: Sequence[str]
+) -> dict[str, list[MicrobatchTask]]:
+    calls = calls_in(function)
+    is_pipeline = shape.plan.placement is None
+    if is_pipeline and kinds in _PIPELINES:
+        return _scheduled(calls, _schedule_for(shape, kinds, {task_name(call) for call in calls}), names)
+    if is_pipeline and kinds is not None and shape.plan.schedule not in (AUTO, _SWEEP_BY_SWEEP):
+        schedule = shape.plan.schedule
+        name = schedule.name if isinstance(schedule, Schedule) else schedule
+        what = f"schedule {name} goes over the stages forward and backward, and the function does so {len(kinds)} times"
+        raise PlanError(what, place(loop.location), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
+    microbatches = iterations_of(loop)
+    if is_pipeline and shape.plan.schedule == _SWEEP_BY_SWEEP:
+        rows: dict[str, list[MicrobatchTask]] = {}
+        for call in calls:
+            rows.setdefault(mesh_name(call), []).extend(
+                MicrobatchTask(task_name(call), one) for one in range(microbatches)
+            )
+        return rows
+    order = dataflow_order(_nodes(function, calls, names), microbatches)
+    return {
+        names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]
+        for island, row in order.items()
+    }
+
+
+def _schedule_for(shape: PipelineShape, kinds: str, tasks: set[str]) -> Schedule:
+    """The plan's schedule, for the tasks that there are."""
+    schedule = shape.schedule()
+    if BACKWARD not in kinds:
+        return schedule.forward_only()
+    if not schedule.has_backward:
+        what = f"schedule {schedule.name} has no backward tasks, and the function has"
+        raise PlanError(what, remedy="take another schedule")
+    return schedule.whole_backward([stage for stage in range(schedule.stages) if f"{WEIGHT}{stage}" not in tasks])
+
+
+def _scheduled(
+    calls: Sequence[mpmd.FragmentCallOp], schedule: Schedule, names: Sequence[str]
+) -> dict[str, list[MicrobatchTask]]:
+    """The schedule's rows, without the tasks that the function has not."""
+    there = {task_name(call) for call in calls}
+    rows = {}
+    for name, row in zip(names, schedule.rows, strict=False):
+        tasks = [MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch) for task in row]
+        rows[name] = [task for task in tasks if task.task in there]
+    return rows
+
+
+def _nodes(function: func.FuncOp, calls: Sequence[mpmd.FragmentCallOp], names: Sequence[str]) -> list[Node]:
+    """The tasks of a function and what each needs of the others."""
+    makers: dict[ir.Value[ir.Type], int] = {}
+    numbers = {task_name(call): number for number, call in enumerate(calls)}
+    nodes: list[Node] = []
+    for operation in function.regions[0].blocks[0].operations:
+        operands = list(operation.operation.operands)
+        if isinstance(operation, mpmd.TransferOp):
+            if operands[0] in makers:
+                makers[operation.result] = makers[operands[0]]
+        elif isinstance(operation, mpmd.FragmentCallOp):
+            needs = tuple(dict.fromkeys(makers[one] for one in operands if one in makers))
+            makers.update(dict.fromkeys(operation.operation.results, numbers[task_name(operation)]))
+            nodes.append(Node(names.index(mesh_name(operation)), needs))
+    return nodes

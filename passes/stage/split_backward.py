@@ -1,0 +1,75 @@
+"""Pass `split-backward`."""
+
+import logging
+from dataclasses import dataclass
+
+from atoll.compiler.entry import text_attribute
+from atoll.compiler.graph import Graph
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, read_marks, shape_of, write_marks
+from atoll.compiler.roles import copied, sent_operands
+
+log = logging.getLogger(__name__)
+
+_FORWARD, _BACKWARD, _WEIGHT = range(3)
+
+
+@dataclass(frozen=True)
+class SplitBackward(Pass):
+    """Part the backward task of a stage in two, for schedules that run the second part later.
+
+    What other stages wait for, the gradients of activations, stays in sweep 1; what only this stage needs, the
+    gradients of its weights, goes into a sweep of its own. Nothing is computed twice, and nothing else is sent: the
+    second part takes what it needs from the first. A stage that sends no gradients on keeps its backward task whole.
+
+    Requires: `order-sweeps` before.
+
+        mpmd.for ... {atoll.kinds = "FB"} {
+          %0 = dot_general %d, %w {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}   // goes to stage 0
+          %1 = dot_general %x, %d {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}
+        ~~>
+        mpmd.for ... {atoll.kinds = "FBW"} {
+          %0 = dot_general %d, %w {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}
+          %1 = dot_general %x, %d {atoll.stage = 1 : i32, atoll.sweep = 2 : i32}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        graph = Graph.of(module)
+        if not graph.loops or not shape_of(module).splits_backward:
+            log.info("nothing to do: the schedule keeps backward tasks whole")
+            return
+        attributes = graph.loops[-1].operation.operation.attributes
+        if text_attribute(attributes, KINDS) != "FB":
+            log.info("nothing to do: the loop is not one forward and one backward sweep")
+            return
+        stages, sweeps = read_marks(graph, STAGE), read_marks(graph, SWEEP)
+        backward = [
+            index
+            for index, (region, sweep) in enumerate(zip(graph.region, sweeps, strict=True))
+            if region == graph.main_loop and sweep == _BACKWARD
+        ]
+        needed = _needed_elsewhere(graph, backward, stages)
+        sending = {stages[index] for index in needed}
+        later = [index for index in backward if index not in needed and stages[index] in sending]
+        if not later:
+            log.info("nothing to do: no stage has a gradient that only it needs")
+            return
+        for index in later:
+            sweeps[index] = _WEIGHT
+        write_marks(graph, SWEEP, sweeps)
+        attributes[KINDS] = ir.StringAttr.get("FBW")
+        log.info("%d of %d backward operations may run later", len(later), len(backward))
+
+
+def _needed_elsewhere(graph: Graph, backward: list[int], stages: list[int | None]) -> set[int]:
+    """The backward operations that another stage's backward operations need, directly or through others."""
+    sources = sent_operands(graph, copied(graph))
+    inside = set(backward)
+    needed: set[int] = set()
+    for index in reversed(backward):
+        for value in sources[index]:
+            producer = graph.producer[value]
+            if producer in inside and (index in needed or stages[producer] != stages[index]):
+                needed.add(producer)
+    return needed
