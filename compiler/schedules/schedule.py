@@ -10,6 +10,7 @@ from pathlib import Path
 from atoll.compiler.errors import PlanError
 from atoll.compiler.language import MOST_DIGITS, Language, Place, Reader, shown
 from atoll.compiler.quantities import whole_number
+from atoll.compiler.schedules.picture import gantt_svg, schedule_panel
 from atoll.compiler.schedules.simulate import Simulation, simulate, uniform
 from atoll.compiler.schedules.task import FORWARD, WEIGHT, Task
 from atoll.compiler.schedules.walk import check
@@ -166,6 +167,24 @@ class Schedule:
         chunks = self.chunks
         costs = uniform(self, forward, backward, weight, update * chunks, transfer * chunks)
         return simulate(self, costs).divided(chunks)
+
+    def table(self) -> str:
+        """A row for each island and a column for each tick, if every task of a chunk takes one; `.` is a pause."""
+        simulation = simulate(self, uniform(self))
+        rows = [["."] * round(simulation.makespan) for _ in range(self.islands)]
+        for task, island, start, end in simulation.tasks:
+            for tick in range(round(start), round(end)):
+                rows[island][tick] = self.label(task, island)
+        width = max(len(cell) for row in rows for cell in row)
+        digits = len(str(self.islands - 1))
+        return "\n".join(
+            f"island {island:{digits}}: {' '.join(f'{cell:{width}}' for cell in row)}".rstrip()
+            for island, row in enumerate(rows)
+        )
+
+    def svg(self, simulation: Simulation | None = None) -> str:
+        """A picture: a row for each island, and bars for its tasks as simulated, by default with equal costs."""
+        return gantt_svg([schedule_panel(self, simulation or self.simulate(), f"schedule {self.name}")])
 
 
 def _counted(count: int, noun: str) -> str:

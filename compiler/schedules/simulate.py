@@ -82,6 +82,7 @@ class Simulation:
     peak: for each island the most activations that it keeps at a time.
     lower_bound: no schedule of these tasks on these islands is faster.
     tasks: when each task runs, island by island.
+    updates: for each island when its update begins and ends.
     """
 
     makespan: float
@@ -90,6 +91,7 @@ class Simulation:
     peak: list[float]
     lower_bound: float
     tasks: tuple[Timed, ...]
+    updates: tuple[tuple[float, float], ...]
 
     def divided(self, divisor: int) -> "Simulation":
         """The same in a unit of time and memory that is so many times as large."""
@@ -100,6 +102,7 @@ class Simulation:
             [peak / divisor for peak in self.peak],
             self.lower_bound / divisor,
             tuple(Timed(task, island, start / divisor, end / divisor) for task, island, start, end in self.tasks),
+            tuple((start / divisor, end / divisor) for start, end in self.updates),
         )
 
 
@@ -140,14 +143,14 @@ def simulate(schedule: "Schedule", costs: Costs) -> Simulation:
     for island, block in walk(schedule):
         clock.run(island, block)
     islands = range(schedule.islands)
-    ends = [free + costs.update[island] for island, free in enumerate(clock.free)]
-    makespan = max(ends)
-    span = max(ends[island] - clock.start[island] for island in islands)
+    updates = tuple((free, free + costs.update[island]) for island, free in enumerate(clock.free))
+    makespan = max(end for _, end in updates)
+    span = max(end - clock.start[island] for island, (_, end) in enumerate(updates))
     work = (sum(clock.busy) + sum(costs.update)) / schedule.islands
     bubble = (makespan - work) / makespan if makespan else 0.0
     tasks = tuple(timed for row in clock.rows for timed in row)
     peak = [_peak(schedule, costs, island) for island in islands]
-    return Simulation(makespan, span, bubble, peak, lower_bound(schedule, costs), tasks)
+    return Simulation(makespan, span, bubble, peak, lower_bound(schedule, costs), tasks, updates)
 
 
 def _check_sizes(schedule: "Schedule", costs: Costs) -> None:
