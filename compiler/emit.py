@@ -235,7 +235,7 @@ def _whole(type_: ir.Type, marks: ir.DictAttr) -> ir.Type:
         return tensor
     shape = list(tensor.shape)
     shape[dimension] *= parts
-    return ir.RankedTensorType.get(shape, tensor.element_type)
+    return ir.RankedTensorType.get(shape, tensor.element_type, loc=ir.Location.unknown(tensor.context))
 
 
 def code_of(function: func.FuncOp) -> Code:
