@@ -69,7 +69,8 @@ def _is_placeholder(operation: ir.OpView) -> bool:
     users = [use.owner for result in operation.operation.results for use in result.uses]
     if isinstance(operation, mpmd.AssignOp):
         return all(isinstance(one, mpmd.ForOp) for one in users)
-    return isinstance(operation, stablehlo.ConstantOp) and all(isinstance(one, mpmd.AssignOp) for one in users)
+    is_assigned = bool(users) and all(isinstance(one, mpmd.AssignOp) for one in users)
+    return isinstance(operation, stablehlo.ConstantOp) and is_assigned
 
 
 def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:
