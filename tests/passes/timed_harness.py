@@ -3,6 +3,7 @@
 Programs are compiled many to an XLA module, each as jax lowered it and as the time passes left it, side by side.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import jax
 import numpy
 from atoll.compiler.entry import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
-from atoll.compiler.frontend import Leaf, abstract, leaves_of, lower, trace
+from atoll.compiler.frontend import leaves_of, lower, trace
 from atoll.compiler.functions import argument_attributes
 from atoll.compiler.job import Job
 from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Step
 from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.pipeline import PHASES, phase_named
 from atoll.compiler.plan import Plan
@@ -77,9 +79,14 @@ def pair_of(program: Program) -> Pair:
     with module.context:
         module.operation.attributes[TOPOLOGY] = ir.StringAttr.get("2 x cpu[1]")
         module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(microbatches=program.microbatches)))
-    for phase in PHASES[: PHASES.index(phase_named("timed")) + 1]:
-        run_passes(module, steps_of_phase(phase))
+    for steps in _steps():
+        run_passes(module, steps)
     return judged(program, job, module, original)
+
+
+@functools.cache
+def _steps() -> list[list[Step]]:
+    return [steps_of_phase(phase) for phase in PHASES[: PHASES.index(phase_named("timed")) + 1]]
 
 
 def lowered(program: Program) -> tuple[Job, ir.Module, Fragment]:
@@ -104,14 +111,15 @@ def judged(program: Program, job: Job, module: ir.Module, original: Fragment) ->
     untime(main)
     if not module.operation.verify():
         raise ContractBrokenError(f"parts do not fit together\n{program.text}\n{text}")
-    given = tuple(_array(leaf, abstract(job, leaf)) for leaf in leaves)
+    given = tuple(_array(leaf.value) for leaf in leaves)
     return Pair(program, original, Fragment.of(module, original.results), given, kept, examples, text)
 
 
-def _array(leaf: Leaf, shape: jax.ShapeDtypeStruct) -> Any:
-    if jax.dtypes.issubdtype(shape.dtype, jax.dtypes.prng_key):
-        return leaf.value
-    return numpy.asarray(leaf.value, shape.dtype)
+def _array(value: Any) -> Any:
+    """An array as jax takes it, now that it may be set to 32 or to 64 bits."""
+    if isinstance(value, jax.Array):
+        return value
+    return numpy.asarray(value, jax.dtypes.canonicalize_dtype(jax.dtypes.result_type(value)))
 
 
 def answers(pairs: Sequence[Pair]) -> list[tuple[list[numpy.ndarray], list[numpy.ndarray]]]:
@@ -134,17 +142,24 @@ def _numbers(array: jax.Array) -> numpy.ndarray:
     return numpy.asarray(jax.random.key_data(array) if is_key else array)
 
 
-def differences(pair: Pair, expected: Sequence[numpy.ndarray], found: Sequence[numpy.ndarray]) -> list[str]:
-    """In which results a timed program differs from jax's, each as a sentence."""
+def differences(
+    pair: Pair, expected: Sequence[numpy.ndarray], found: Sequence[numpy.ndarray], magnitude: float = 0.0
+) -> list[str]:
+    """In which results a timed program differs from jax's, each as a sentence.
+
+    magnitude: how large the values are that results are made of, where these may cancel.
+    """
     told = []
     for index, (one, other) in enumerate(zip(expected, found, strict=True)):
-        worst = difference(one, other, pair.examples.get(index))
+        worst = difference(one, other, pair.examples.get(index), magnitude)
         if worst:
             told.append(f"result {index}: {worst}\nexpected\n{one}\nfound\n{other}")
     return told
 
 
-def difference(expected: numpy.ndarray, found: numpy.ndarray, examples: int | None = None) -> str:
+def difference(
+    expected: numpy.ndarray, found: numpy.ndarray, examples: int | None = None, magnitude: float = 0.0
+) -> str:
     """How an array differs from the one it should be; empty if it does not.
 
     Floats are compared with the largest magnitude of the array; of the same example, where there is one a row.
@@ -164,7 +179,7 @@ def difference(expected: numpy.ndarray, found: numpy.ndarray, examples: int | No
     with numpy.errstate(invalid="ignore"):
         distance = numpy.where(usual, abs(one - other), 0)
     axes = tuple(axis for axis in range(one.ndim) if axis != examples)
-    largest = numpy.max(numpy.where(usual, abs(one), 0), axis=axes, keepdims=True, initial=0)
+    largest = numpy.max(numpy.where(usual, abs(one), 0), axis=axes, keepdims=True, initial=magnitude)
     wrong = distance > tolerance * largest
     return f"{wrong.sum()} of {wrong.size} elements differ, by up to {distance.max():.3g}" if wrong.any() else ""
 
