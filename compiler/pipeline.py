@@ -44,6 +44,16 @@ PHASES = (
         ),
     ),
     Phase(
+        name="timed",
+        made_by="time",
+        needs_topology=False,
+        passes=(
+            # Before stages are chosen: a stage is a part of what is done with one microbatch.
+            "fold-batch",
+            "verify-timed",
+        ),
+    ),
+    Phase(
         name="staged",
         made_by="stage",
         passes=(

@@ -10,6 +10,7 @@ PASSES = {
     "cut-automatically": "atoll.passes.stage.cut_automatically:CutAutomatically",
     "drop-dead-arguments": "atoll.passes.normalize.drop_dead_arguments:DropDeadArguments",
     "drop-empty-shardings": "atoll.passes.normalize.drop_empty_shardings:DropEmptyShardings",
+    "fold-batch": "atoll.passes.time.fold_batch:FoldBatch",
     "inline-calls": "atoll.passes.normalize.inline_calls:InlineCalls",
     "make-fragments": "atoll.passes.place.make_fragments:MakeFragments",
     "order-sweeps": "atoll.passes.stage.order_sweeps:OrderSweeps",
@@ -21,4 +22,5 @@ PASSES = {
     "verify-scheduled": "atoll.passes.schedule.verify_scheduled:VerifyScheduled",
     "verify-stablehlo": "atoll.passes.normalize.verify_stablehlo:VerifyStablehlo",
     "verify-staged": "atoll.passes.stage.verify_staged:VerifyStaged",
+    "verify-timed": "atoll.passes.time.verify_timed:VerifyTimed",
 }

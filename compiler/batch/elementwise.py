@@ -1,0 +1,93 @@
+"""Rules for operations that do the same to every element."""
+
+from collections.abc import Sequence
+
+from atoll.compiler.batch.nodes import Node
+from atoll.compiler.batch.rule import Factor, FactorRule, Linear
+from atoll.compiler.batch.states import COMBINE
+from atoll.compiler.mlir import ir
+
+ALL_KINDS = frozenset(COMBINE)
+
+
+def every_dimension(node: Node) -> Sequence[Factor]:
+    """Each dimension runs through; a scalar beside arrays (a predicate, a bound) has none of them."""
+    rank = len(node.result_shape())
+    return [
+        Factor(
+            tuple(one if len(node.operand_shape(index)) == rank else None for index in range(len(node.operands))),
+            (one,) * len(node.results),
+        )
+        for one in range(rank)
+    ]
+
+
+def leading_dimensions(node: Node) -> Sequence[Factor]:
+    """Where the last dimension may be taken apart or put together: all others run through."""
+    ranks = (len(node.operand_shape()), len(node.result_shape()))
+    rank = ranks[0] if ranks[0] == ranks[1] else min(ranks)
+    return [Factor((one,), (one,)) for one in range(rank)]
+
+
+def _division(node: Node) -> Linear | None:
+    is_whole = isinstance(node.result_type().element_type, ir.IntegerType)
+    return None if is_whole else Linear(alone=(0,))
+
+
+def _conversion(node: Node) -> Linear | None:
+    """Rounding a part rounds the sum no worse; but integers wrap around, each width at its own place."""
+    source, target = (type_.element_type for type_ in (node.operand_type(0), node.result_type()))
+    is_wide = not isinstance(source, ir.IntegerType) or source.width >= 32  # noqa: PLR2004
+    return Linear(alone=(0,)) if is_wide and not isinstance(target, ir.IntegerType) else None
+
+
+def _select(node: Node) -> Linear:
+    return Linear(together=(1, 2), kinds=ALL_KINDS)
+
+
+def _combining(kind: str) -> FactorRule:
+    linear = Linear(together=(0, 1), kinds=frozenset((kind,)))
+    return FactorRule((COMBINE[kind],), "every example by itself", every_dimension, lambda _: linear)
+
+
+_PLAIN = (
+    "stablehlo.abs stablehlo.atan2 stablehlo.cbrt stablehlo.ceil stablehlo.clamp stablehlo.compare "
+    "stablehlo.cosine stablehlo.count_leading_zeros stablehlo.exponential stablehlo.exponential_minus_one "
+    "stablehlo.floor stablehlo.is_finite stablehlo.log stablehlo.log_plus_one stablehlo.logistic stablehlo.not "
+    "stablehlo.popcnt stablehlo.power stablehlo.reduce_precision stablehlo.remainder "
+    "stablehlo.round_nearest_afz stablehlo.round_nearest_even stablehlo.rsqrt stablehlo.shift_left "
+    "stablehlo.shift_right_arithmetic stablehlo.shift_right_logical stablehlo.sign stablehlo.sine stablehlo.sqrt "
+    "stablehlo.tan stablehlo.tanh stablehlo.xor "
+    "chlo.acos chlo.acosh chlo.asin chlo.asinh chlo.atan chlo.atanh chlo.bessel_i1e chlo.conj chlo.cosh chlo.digamma "
+    "chlo.erf chlo.erf_inv chlo.erfc chlo.is_inf chlo.is_neg_inf chlo.is_pos_inf chlo.lgamma chlo.next_after "
+    "chlo.polygamma chlo.sinh chlo.square chlo.tan chlo.zeta"
+).split()
+
+RULES = (
+    FactorRule(tuple(_PLAIN), "every example by itself", every_dimension),
+    _combining("add"),
+    _combining("max"),
+    _combining("min"),
+    _combining("and"),
+    _combining("or"),
+    FactorRule(
+        ("stablehlo.subtract", "stablehlo.complex"),
+        "every example by itself",
+        every_dimension,
+        lambda _: Linear(together=(0, 1)),
+    ),
+    FactorRule(
+        ("stablehlo.negate", "stablehlo.real", "stablehlo.imag"),
+        "every example by itself",
+        every_dimension,
+        lambda _: Linear(alone=(0,)),
+    ),
+    FactorRule(("stablehlo.multiply",), "every example by itself", every_dimension, lambda _: Linear(alone=(0, 1))),
+    FactorRule(("stablehlo.divide",), "every example by itself", every_dimension, _division),
+    FactorRule(("stablehlo.convert",), "every example by itself", every_dimension, _conversion),
+    FactorRule(("stablehlo.select",), "every example by itself", every_dimension, _select),
+    FactorRule(
+        ("sdy.sharding_constraint",), "as it is", every_dimension, lambda _: Linear(alone=(0,), kinds=ALL_KINDS)
+    ),
+    FactorRule(("stablehlo.bitcast_convert",), "every example by itself", leading_dimensions),
+)

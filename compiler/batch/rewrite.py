@@ -1,0 +1,142 @@
+"""Writes the folded @main: loops over microbatches, and what stands around them."""
+
+from collections.abc import Mapping
+
+from atoll.compiler.batch.levels import Levels, Loop, base_of
+from atoll.compiler.batch.local import Local
+from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION, kept_attribute, parts_attribute
+from atoll.compiler.batch.rule import Rule
+from atoll.compiler.batch.scope import Scope
+from atoll.compiler.batch.states import SAME, Split
+from atoll.compiler.entry import entry_function
+from atoll.compiler.functions import (
+    argument_attributes,
+    body_of,
+    result_attributes,
+    set_argument_attributes,
+    set_result_attributes,
+)
+from atoll.compiler.mlir import func, ir
+
+
+def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
+    """Replace @main by what was decided about it."""
+    old = entry_function(module)
+    program = scope.batch.program
+    # A function of its own: the old one is read until the last operation is made.
+    new = _empty_copy(old, scope)
+    block = body_of(new)
+    outer = Local(program, scope.batch.rules, block)
+    for value, argument in zip(program.body.arguments, block.arguments, strict=True):
+        outer.values[value, scope.state(value)] = argument
+    for number, entries in enumerate(levels.around):
+        outer.make_all(entries)
+        if number < len(levels.loops):
+            _make_loop(scope, outer, levels.loops[number])
+    returned = [outer.get((value, scope.state(value))) for value in program.body.returned]
+    terminator = list(body_of(old).operations)[-1]
+    outer.create("func.return", [], returned, terminator.location)
+    old.operation.erase()
+
+
+def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
+    program, parts = scope.batch.program, scope.batch.parts
+    local = Local(program, {}, body_of(main))
+    inputs: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.arguments]
+    results: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.returned]
+    attributes = dict(_named(main.operation))
+    attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, results))
+    copy = ir.Operation.create(
+        "func.func", attributes=attributes, regions=1, loc=main.location, ip=ir.InsertionPoint(main)
+    ).opview
+    assert isinstance(copy, func.FuncOp)
+    copy.regions[0].blocks.append(*inputs, arg_locs=[one.location for one in body_of(main).arguments])
+    arguments = [dict(_items(marks)) for marks in argument_attributes(main)]
+    for marks, value in zip(arguments, program.body.arguments, strict=True):
+        if isinstance(scope.state(value), Split):
+            marks[PARTS] = parts_attribute(parts)
+    set_argument_attributes(copy, [ir.DictAttr.get(marks) for marks in arguments])
+    kept = [dict(_items(marks)) for marks in result_attributes(main)]
+    for marks, value in zip(kept, program.body.returned, strict=True):
+        state = scope.state(value)
+        if isinstance(state, Split):
+            marks[PARTS] = parts_attribute(parts)
+            marks[PARTS_DIMENSION] = parts_attribute(state.dimension)
+    set_result_attributes(copy, [ir.DictAttr.get(marks) for marks in kept])
+    return copy
+
+
+def _named(operation: ir.Operation) -> Mapping[str, ir.Attribute]:
+    return {name: operation.attributes[name] for name in operation.attributes}
+
+
+def _items(attributes: ir.DictAttr) -> Mapping[str, ir.Attribute]:
+    return {named.name: named.attr for named in attributes}
+
+
+def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
+    program = scope.batch.program
+    location = program.body.block.owner.location
+    initial, types = [], list[ir.Type]()
+    for value in loop.sums:
+        kind = scope.completed[value].kind
+        type_ = _accumulator(program.tensor(value))
+        types.append(type_)
+        initial.append(outer.identity(kind, type_, _producer_location(scope, value)))
+    for value in loop.kept:
+        type_ = outer.type_of(value, scope.state(value))
+        types.append(type_)
+        initial.append(outer.identity("add", type_, _producer_location(scope, value)))
+    attributes: dict[str, ir.Attribute] = {
+        "iterations": ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), scope.batch.parts)
+    }
+    if loop.kept:
+        attributes[PARTS] = kept_attribute(range(len(loop.sums), len(types)))
+    made = outer.create("mpmd.for", types, initial, location, attributes, regions=1)
+    index = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
+    block = made.regions[0].blocks.append(*types, index, arg_locs=[location] * (len(types) + 1))
+    inner = outer.inside(block, block.arguments[len(types)])
+    inner.make_all(loop.entries)
+    yielded = []
+    for value, carried in zip(loop.sums, block.arguments, strict=False):
+        state = scope.completed[value]
+        partial = _converted(inner, inner.get((value, state)), carried.type, _producer_location(scope, value))
+        yielded.append(inner.combine(state.kind, carried, partial, _producer_location(scope, value)))
+    yielded += [inner.get((value, scope.state(value))) for value in loop.kept]
+    inner.create("mpmd.return", [], yielded, location)
+    for value, result in zip((*loop.sums, *loop.kept), made.results, strict=True):
+        if value in loop.kept:
+            outer.values[value, scope.state(value)] = result
+        else:
+            outer.values[value, SAME] = _completed(scope, outer, value, result)
+
+
+def _completed(scope: Scope, outer: Local, value: int, total: "ir.Value[ir.Type]") -> "ir.Value[ir.Type]":
+    """The sum as the program knows it: with what joins it once, and of its own type."""
+    location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
+    base = base_of(scope, value)
+    if base is not None:
+        joined = outer.get((base, SAME))
+        if ir.RankedTensorType(joined.type).rank != type_.rank:
+            joined = outer.broadcast(joined, type_, location)
+        joined = _converted(outer, joined, total.type, location)
+        total = outer.combine(scope.completed[value].kind, joined, total, location)
+    return _converted(outer, total, type_, location)
+
+
+def _converted(local: Local, value: "ir.Value[ir.Type]", type_: ir.Type, location: ir.Location) -> "ir.Value[ir.Type]":
+    return value if value.type == type_ else local.one("stablehlo.convert", type_, [value], location)
+
+
+def _accumulator(type_: ir.RankedTensorType) -> ir.RankedTensorType:
+    """Narrow floats lose too much when many parts are added up."""
+    element = type_.element_type
+    if not isinstance(element, ir.FloatType) or element.width >= 32:  # noqa: PLR2004
+        return type_
+    return ir.RankedTensorType.get(list(type_.shape), ir.F32Type.get(), type_.encoding)
+
+
+def _producer_location(scope: Scope, value: int) -> ir.Location:
+    producer = scope.batch.program.producers[value]
+    assert producer is not None
+    return producer.location

@@ -1,0 +1,1 @@
+"""From phase `stablehlo` to phase `timed`: the batch is folded into time."""

@@ -1,0 +1,86 @@
+"""Pass `fold-batch`."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from atoll.compiler.batch.levels import described, levels_of
+from atoll.compiler.batch.nodes import Program
+from atoll.compiler.batch.rewrite import rewrite
+from atoll.compiler.batch.rule import Mixed, Rule
+from atoll.compiler.batch.scope import Batch, Scope
+from atoll.compiler.batch.states import SAME, Split, State
+from atoll.compiler.batch.table import RULES
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.entry import BATCH, PATH, entry_function, text_attribute
+from atoll.compiler.errors import PlanError
+from atoll.compiler.functions import argument_attributes, arguments_of
+from atoll.compiler.locations import place
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import plan_of
+
+log = logging.getLogger(__name__)
+
+_REMEDY = "keep the examples apart up to a sum or mean over them, or set microbatches=1"
+
+
+@dataclass(frozen=True)
+class FoldBatch(Pass):
+    """Run the step on one microbatch after another, where the plan asks for microbatches.
+
+    A loop computes what is per example, with shapes of one microbatch; sums over the batch are added up from one to the
+    next. What does not depend on the batch stands before the loop, and what needs the whole batch behind it.
+
+    Requires: phase `stablehlo`.
+
+        func.func @main(%w: tensor<4xf32>, %x: tensor<8x4xf32> {atoll.batch}) -> tensor<4xf32> {
+          %sum = reduce(%x) add across [0]
+          %new = add %w, %sum
+          return %new
+        ~~>
+        func.func @main(%w: tensor<4xf32>, %x: tensor<2x4xf32> {atoll.batch, atoll.parts = 4 : i32}) -> tensor<4xf32> {
+          %sum = mpmd.for (%zero) {iterations = 4} (%before, %index) {
+            %part = reduce(%x) add across [0]
+            %after = add %before, %part
+            mpmd.return %after
+          }
+          %new = add %w, %sum
+          return %new
+    """
+
+    def run(self, module: ir.Module) -> None:
+        fold(module, RULES)
+
+
+def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
+    """Fold by a table of rules; raises CompileError for what the table does not prove."""
+    parts = plan_of(module).microbatches
+    if not isinstance(parts, int) or parts == 1:
+        log.info("nothing to do: the plan asks for one microbatch")
+        return
+    states = _states_of_arguments(module, parts)
+    program = Program.of(module, parts)
+    scope = Scope(Batch(program, rules), program.body)
+    try:
+        scope.interpret(states)
+    except Mixed as mixed:
+        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", mixed.remedy or _REMEDY) from None
+    rewrite(module, scope, levels_of(scope))
+
+
+def _states_of_arguments(module: ir.Module, parts: int) -> list[State]:
+    main = entry_function(module)
+    states: list[State] = []
+    for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+        states.append(Split(0) if BATCH in marks else SAME)
+        if BATCH in marks:
+            size = ir.RankedTensorType(argument.type).get_dim_size(0)
+            if size % parts:
+                path = text_attribute(marks, PATH) or f"argument {argument.arg_number}"
+                what = f"{path} has {size} examples, which {parts} microbatches cannot share evenly"
+                raise PlanError(what, place(argument.location), "choose microbatches that divide the batch")
+    if all(state == SAME for state in states):
+        what = f"the plan asks for {parts} microbatches, and no argument that is used carries the batch"
+        raise PlanError(what, place(main.location), "name the arguments that do in batch_argnums")
+    return states
