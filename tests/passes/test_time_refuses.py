@@ -117,6 +117,31 @@ def contrast_with_the_mean_of_the_others(w, x):
     return jnp.mean(jnp.sum(y * others, -1) ** 2)
 
 
+@refused(W, X, naming=REDUCTION)
+def log_of_a_sum(w, x):
+    def loss(w):
+        total = jnp.sum(jnp.exp(x @ w))  # mixes
+        return jnp.log(total)  # mixes
+
+    return jax.grad(loss)(w)
+
+
+@refused(W, X, naming=REDUCTION)
+def square_of_a_sum(w, x):
+    def loss(w):
+        y = jnp.tanh(x @ w)
+        return jnp.sum(y) * jnp.sum(y**2)  # mixes
+
+    return jax.grad(loss)(w)
+
+
+@refused(W, X, naming=REDUCTION)
+def an_advantage_over_the_mean(w, x):
+    y = jnp.sum(jnp.tanh(x @ w), -1)
+    baseline = y.mean()  # mixes
+    return jnp.sum(y * (y - baseline))  # mixes
+
+
 # Orders of the batch
 
 
@@ -202,9 +227,8 @@ def smoothed_over_examples(w, x):
 
 @refused(normal(5, 3, 1, 1), X, naming="convolution|conv")
 def convolution_over_examples(kernel, x):
-    return lax.conv_general_dilated(
-        x.T[:, :, None], kernel, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
-    )  # mixes
+    names = ("NHC", "HIO", "NHC")
+    return lax.conv_general_dilated(x.T[:, :, None], kernel, (1,), "SAME", dimension_numbers=names)  # mixes
 
 
 @refused(W, X, naming="fft")
@@ -311,7 +335,7 @@ def an_example_added_to_its_transpose(w, x):
 
 @refused(W, X, naming="reshape")
 def reshaped_across_examples(w, x):
-    return (x @ w).reshape(D // 2, 2 * B)  # mixes
+    return (x @ w).T.reshape(2 * D, B // 2)  # mixes
 
 
 @refused(W, SEQUENCE, naming="reshape")
@@ -332,7 +356,10 @@ def packed_into_longer_sequences(w, x):
 
 @refused(W, X, naming="while|cond|reduce|predicate")
 def loop_as_long_as_the_batch_says(w, x):
-    return lax.while_loop(lambda y: jnp.sum(y**2) < 10, lambda y: y * 1.5, x @ w)  # mixes
+    def goes_on(y):
+        return jnp.sum(y**2) < 10  # mixes
+
+    return lax.while_loop(goes_on, lambda y: y * 1.5, x @ w)  # mixes
 
 
 @refused(W, X, naming="while|reduce|cond|sum|max")
