@@ -36,16 +36,11 @@ class PipelineShape:
 
     @property
     def stages(self) -> int:
-        plan = self.plan
-        if plan.placement is not None:
-            return self.islands
-        if isinstance(plan.stages, int):
-            return plan.stages
-        if plan.stages != AUTO:
-            return len(StageText.parse(plan.stages).stages)
-        if isinstance(plan.schedule, Schedule):
-            return plan.schedule.stages
-        return self.islands * (1 if plan.schedule == AUTO else kind_named(plan.schedule).chunks)
+        written = written_stages(self.plan)
+        if written is not None:
+            return written
+        is_one_each = self.plan.placement is not None or self.plan.schedule == AUTO
+        return self.islands * (1 if is_one_each else kind_named(str(self.plan.schedule)).chunks)
 
     @property
     def used(self) -> int:
@@ -114,3 +109,14 @@ class PipelineShape:
                 what = f"schedule {schedule.name} is for {wanted} {name}, and here are {given}"
                 raise PlanError(what, caller(), f"write a schedule for {given} {name}, or change the plan")
         return schedule
+
+
+def written_stages(plan: Plan) -> int | None:
+    """How many stages the plan itself says there are."""
+    if plan.placement is not None:
+        return None
+    if isinstance(plan.stages, int):
+        return plan.stages
+    if plan.stages != AUTO:
+        return len(StageText.parse(plan.stages).stages)
+    return plan.schedule.stages if isinstance(plan.schedule, Schedule) else None

@@ -61,7 +61,8 @@ def _make_slice(local: Local, node: Node, decision: Decision, operands: Values) 
 
 
 def _pad(node: Node) -> Sequence[Factor]:
-    padding = zip(*(node.integers(f"{one}_padding") for one in ("edge_low", "edge_high", "interior")), strict=True)
+    names = ("edge_padding_low", "edge_padding_high", "interior_padding")
+    padding = zip(*(node.integers(name) for name in names), strict=True)
     return [Factor((one, None), (one,)) for one, amounts in enumerate(padding) if amounts == (0, 0, 0)]
 
 
@@ -86,7 +87,7 @@ def _make_iota(local: Local, node: Node, decision: Decision, operands: Values) -
         return list(local.clone(node, decision, operands).results)
     type_, location = local.type_of(node.results[0], form), node.location
     # Counted in integers, as narrow floats would round the sum elsewhere than the number.
-    is_integer = isinstance(type_.element_type, ir.IntegerType) and type_.element_type.width >= 32  # noqa: PLR2004
+    is_integer = isinstance(type_.element_type, ir.IntegerType) and type_.element_type.width >= 32
     counting = type_.element_type if is_integer else ir.IntegerType.get_signless(32)
     counts = ir.RankedTensorType.get(list(type_.shape), counting)
     attribute = {"iota_dimension": node.operation.attributes["iota_dimension"]}
@@ -98,13 +99,15 @@ def _make_iota(local: Local, node: Node, decision: Decision, operands: Values) -
 
 
 def _constant(node: Node) -> Sequence[Factor]:
-    value = ir.DenseElementsAttr(node.operation.attributes["value"])
-    if not value.is_splat or isinstance(value.type.element_type, ir.ComplexType):
+    # The bindings cannot read complex numbers.
+    if isinstance(node.result_type().element_type, ir.ComplexType):
+        return []
+    if not ir.DenseElementsAttr(node.operation.attributes["value"]).is_splat:
         return []
     return [Factor((), (one,)) for one in range(len(node.result_shape()))]
 
 
-def _make_constant(local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+def _make_constant(local: Local, node: Node, decision: Decision, _operands: Values) -> Values:
     value = ir.DenseElementsAttr(node.operation.attributes["value"])
     smaller = ir.DenseElementsAttr.get_splat(
         local.type_of(node.results[0], decision.results[0]), value.get_splat_value()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.dataflow_order import Node, dataflow_order
+from atoll.compiler.dataflow_order import dataflow_order
 from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
 from atoll.compiler.functions import operations_in
@@ -16,6 +16,7 @@ from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.plan import AUTO
 from atoll.compiler.plan_marks import KINDS, shape_of, topology_of
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.task_nodes import nodes_of
 from atoll.compiler.task_order import MicrobatchTask, set_order
 from atoll.compiler.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
 
@@ -73,7 +74,7 @@ def _rows(
                 MicrobatchTask(task_name(call), one) for one in range(microbatches)
             )
         return rows
-    order = dataflow_order(_nodes(function, calls, names), microbatches)
+    order = dataflow_order(nodes_of(function, names), microbatches)
     return {
         names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]
         for island, row in order.items()
@@ -90,20 +91,3 @@ def _scheduled(
         tasks = [MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch) for task in row]
         rows[name] = [task for task in tasks if task.task in there]
     return rows
-
-
-def _nodes(function: func.FuncOp, calls: Sequence[mpmd.FragmentCallOp], names: Sequence[str]) -> list[Node]:
-    """The tasks of a function and what each needs of the others."""
-    makers: dict[ir.Value[ir.Type], int] = {}
-    numbers = {task_name(call): number for number, call in enumerate(calls)}
-    nodes: list[Node] = []
-    for operation in function.regions[0].blocks[0].operations:
-        operands = list(operation.operation.operands)
-        if isinstance(operation, mpmd.TransferOp):
-            if operands[0] in makers:
-                makers[operation.result] = makers[operands[0]]
-        elif isinstance(operation, mpmd.FragmentCallOp):
-            needs = tuple(dict.fromkeys(makers[one] for one in operands if one in makers))
-            makers.update(dict.fromkeys(operation.operation.results, numbers[task_name(operation)]))
-            nodes.append(Node(names.index(mesh_name(operation)), needs))
-    return nodes
