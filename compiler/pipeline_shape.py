@@ -4,17 +4,21 @@ A schedule's kind and its map from stage to island are settled here, so that sta
 comes last, when it is known which tasks there are.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan import AUTO, Plan
 from atoll.compiler.schedules.kinds import KINDS, Kind, kind_named, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task import BACKWARD, WEIGHT
 from atoll.compiler.stage_text import StageText
 from atoll.compiler.tracebacks import caller
 
 # What `auto` stands for: for islands with one stage each, and for islands with several.
 _AUTO, _AUTO_CHUNKED = "1f1b", "interleaved-1f1b"
+# A loop that goes forward, or forward and backward, perhaps with the weights' gradients apart: what schedules are for.
+PIPELINES = ("F", "FB", "FBW")
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,16 @@ class PipelineShape:
             )
             raise PlanError(what, caller(), f"cut into {self.used * kind.chunks} stages, or take another schedule")
         return kind.build(self.used, self.microbatches)
+
+    def schedule_of(self, kinds: str, tasks: Collection[str]) -> Schedule:
+        """The plan's schedule, for a loop with sweeps of these kinds and with these tasks: `F0`, `B0`."""
+        schedule = self.schedule()
+        if BACKWARD not in kinds:
+            return schedule.forward_only()
+        if not schedule.has_backward:
+            what = f"schedule {schedule.name} has no backward tasks, and the function has"
+            raise PlanError(what, remedy="take another schedule")
+        return schedule.whole_backward([stage for stage in range(schedule.stages) if f"{WEIGHT}{stage}" not in tasks])
 
     def _fitting(self, schedule: Schedule) -> Schedule:
         sizes = (

@@ -81,6 +81,15 @@ def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:
     return call
 
 
+def loop_of_call(call: mpmd.CallOp) -> mpmd.ForOp:
+    """The loop that calls the function of a microbatch."""
+    parent = call.operation.parent
+    assert parent is not None
+    loop = parent.opview
+    assert isinstance(loop, mpmd.ForOp)
+    return loop
+
+
 def microbatch_name(loop: mpmd.ForOp) -> str:
     """The function that a loop over microbatches calls."""
     return ir.FlatSymbolRefAttr(microbatch_call(loop).operation.attributes["callee"]).value

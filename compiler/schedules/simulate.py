@@ -102,7 +102,7 @@ class Simulation:
     tasks: tuple[Timed, ...]
     updates: tuple[tuple[float, float], ...]
 
-    def divided(self, divisor: int) -> "Simulation":
+    def divided(self, divisor: float) -> "Simulation":
         """The same in a unit of time and memory that is so many times as large."""
         return Simulation(
             self.makespan / divisor,
