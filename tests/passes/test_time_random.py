@@ -6,7 +6,7 @@ A failure shows the program as Python, with its seed. `--full` tries ten times a
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import AtollError, CompileError, PlanError
 from jax import lax
 from random_programs import random_program
 from timed_harness import Program, answers, differences, pair_of
@@ -27,7 +27,7 @@ def prepared(seed):
     with jax.enable_x64(True):
         try:
             return made, pair_of(program)
-        except CompileError as error:
+        except (CompileError, PlanError) as error:
             if "internal error" in str(error) or "cannot be traced" in str(error):
                 raise AssertionError(f"{error}\n{text}") from error
             return made, error
@@ -42,7 +42,7 @@ def test_refused_or_right(count, capsys):
     accepted, tame, failures = 0, 0, []
     for start in range(0, count, AT_ONCE):
         some = [prepared(seed) for seed in range(start, start + AT_ONCE)]
-        pairs = [(made, pair) for made, pair in some if not isinstance(pair, CompileError)]
+        pairs = [(made, pair) for made, pair in some if not isinstance(pair, AtollError)]
         accepted, tame = accepted + len(pairs), tame + sum(made.tame for made, _ in some)
         for (made, pair), both in zip(pairs, answers([pair for _, pair in pairs]), strict=True):
             told = differences(pair, *both, magnitude=MAGNITUDE if made.smooth else 0.0)

@@ -354,7 +354,7 @@ def packed_into_longer_sequences(w, x):
     return (x @ w).reshape(3, B, D)  # mixes
 
 
-@refused(W, X, naming="while|cond|reduce|predicate")
+@refused(W, X, naming=r"while|cond|reduce|predicate|\blt\b")
 def loop_as_long_as_the_batch_says(w, x):
     def goes_on(y):
         return jnp.sum(y**2) < 10  # mixes
