@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.batch.levels import described, levels_of
+from atoll.compiler.batch.levels import levels_of
 from atoll.compiler.batch.nodes import Program
 from atoll.compiler.batch.rewrite import rewrite
-from atoll.compiler.batch.rule import Mixed, Rule
+from atoll.compiler.batch.rule import Mixed, Rule, described
 from atoll.compiler.batch.scope import Batch, Scope
 from atoll.compiler.batch.states import SAME, Split, State
 from atoll.compiler.batch.table import RULES

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy
 import optax
 import pytest
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, PlanError
 from jax import lax
 from timed_harness import Program, pair_of
 
@@ -434,10 +434,10 @@ def test_refused(name, microbatches):
 
 @pytest.mark.parametrize("microbatches", [3, 8])
 def test_a_batch_that_does_not_divide(microbatches):
-    with pytest.raises(CompileError, match=rf"\b{B}\b.*\b{microbatches}\b|\b{microbatches}\b.*\b{B}\b"):
+    with pytest.raises(PlanError, match=rf"\b{B}\b.*\b{microbatches}\b|\b{microbatches}\b.*\b{B}\b"):
         pair_of(Program(lambda w, x: x @ w, (W, X), (1,), microbatches))
 
 
 def test_microbatches_without_a_batch():
-    with pytest.raises(CompileError, match="batch"):
+    with pytest.raises(PlanError, match="batch_argnums"):
         pair_of(Program(lambda w, x: x @ w, (W, X), (), 2))
