@@ -56,6 +56,11 @@ class PipelineShape:
         return tuple(stage % self.islands for stage in range(self.stages))
 
     @property
+    def is_even(self) -> bool:
+        """Whether every island that has a stage has as many."""
+        return self.stages % self.used == 0
+
+    @property
     def kind(self) -> Kind | None:
         """The kind of the schedule; None for one that the user wrote."""
         if isinstance(self.plan.schedule, Schedule):
@@ -70,6 +75,8 @@ class PipelineShape:
         """Whether the schedule has weight tasks beside backward tasks."""
         if isinstance(self.plan.schedule, Schedule):
             return bool(self.plan.schedule.split_stages)
+        if self.plan.schedule == AUTO:  # the best one is found later, and may be one of these
+            return self.is_even
         return self.kind is not None and self.kind.splits_backward
 
     def schedule(self) -> Schedule:

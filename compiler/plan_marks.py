@@ -22,6 +22,8 @@ SWEEP = "atoll.sweep"
 INDEX = "atoll.index"
 # On a loop over microbatches: the kind of task that each sweep is, one letter each.
 KINDS = "atoll.kinds"
+# On a loop over microbatches: the name of the schedule that its table was made from.
+SCHEDULE = "atoll.schedule"
 # On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
 NOT_FOLLOWED = "atoll.not_followed"
 # On the module: how many stages there are.
