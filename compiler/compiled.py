@@ -14,6 +14,7 @@ from atoll.compiler.calling import Calling, Described, Flat, Traced
 from atoll.compiler.devices import meshes_of
 from atoll.compiler.emit import emit, signature_of_module
 from atoll.compiler.errors import CompileError, PlanError, UsageError
+from atoll.compiler.followed import followed_schedule
 from atoll.compiler.frontend import lower, signature_of, trace
 from atoll.compiler.ir_text import parse_text, print_module, to_bytecode
 from atoll.compiler.job import Argnums, Job
@@ -26,6 +27,7 @@ from atoll.compiler.program_text import program_text
 from atoll.compiler.report import Report
 from atoll.compiler.resume import phases_left, write_texts
 from atoll.compiler.saving import check_saveable, loaded_topology
+from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.signature import Signature
 from atoll.compiler.topology import Topology, as_topology
 from atoll.compiler.tracebacks import caller
@@ -188,6 +190,15 @@ class Compiled:
             return self._controller.start(leaves)
         except UsageError as error:
             raise replace(error, where=error.where or caller()) from None
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The order in which each island runs the tasks of the loop over microbatches.
+
+        None if there is no such loop, or one that is no pipeline: it walks over the stages more than once, or its
+        placement is free.
+        """
+        return followed_schedule(self.program, self.report().pipeline)
 
     def report(self) -> Report:
         """What was decided, and what it costs."""

@@ -15,7 +15,8 @@ import jax
 import numpy
 from atoll.compiler.errors import CompileError, TopologyError, UsageError
 from atoll.runtime.array import Array
-from atoll.runtime.fragment import Callback, Executable, compile_code
+from atoll.runtime.devices import Devices
+from atoll.runtime.fragment import Callback, Executable
 from atoll.runtime.island_thread import IslandThread, Order, Task
 from atoll.runtime.program import Input, IslandProgram, Program, Run
 from atoll.runtime.step import Stats, Step, reason
@@ -38,6 +39,7 @@ class Controller:
     timeout: how many seconds any wait may take.
     callbacks: the host functions that the program calls, of the lowering that it was compiled from; a program that
         was loaded from a file has none.
+    devices: what runs tasks and moves values; jax's, unless a test or a benchmark brings its own.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Controller:
         steps_ahead: int = 2,
         timeout: float = 600.0,
         callbacks: Sequence[Callback] = (),
+        devices: Devices = Devices(),  # noqa: B008 (frozen)
     ) -> None:
         self.program = program
         self.compilations = 0
@@ -55,7 +58,8 @@ class Controller:
         self._patience = timeout
         self._callbacks = callbacks
         self._steps_ahead = steps_ahead
-        self._transport = Transport(program, self._meshes)
+        self._compile_code = devices.compile
+        self._transport = Transport(program, self._meshes, devices.put)
         self._stores = {island.name: Store(island.buffers) for island in program.islands}
         self._windows = {island.name: Window(island.name, AHEAD, timeout) for island in program.islands}
         self._turns = {island.name: Turn(self._meshes[island.name]) for island in program.islands}
@@ -143,7 +147,7 @@ class Controller:
         log.info("compiling fragment %s for island %s", code.name, island.name)
         try:
             self.compilations += 1
-            return compile_code(code, inputs, donated, self._meshes[island.name], self._callbacks)
+            return self._compile_code(code, inputs, donated, self._meshes[island.name], self._callbacks)
         except Exception as error:
             scopes = f" ({code.scopes})" if code.scopes else ""
             what = f"fragment {code.name}{scopes} of task {run.task} cannot be compiled for island {island.name}"
