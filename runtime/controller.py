@@ -6,7 +6,8 @@ import threading
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,7 @@ from atoll.runtime.island_thread import IslandThread, Order, Task
 from atoll.runtime.program import Input, IslandProgram, Program, Run
 from atoll.runtime.step import Stats, Step, reason
 from atoll.runtime.store import Feed, Held, Origin, Store, Use
+from atoll.runtime.trace import Trace
 from atoll.runtime.transport import Transport, Turn
 from atoll.runtime.window import Window
 
@@ -67,6 +69,7 @@ class Controller:
         self._callers = threading.Lock()
         self._under_way: deque[Step] = deque()
         self._completed: Step | None = None
+        self._trace: Trace | None = None
         self._next_step = 0
         self._closed = False
         # How many results rest on each place.
@@ -166,7 +169,7 @@ class Controller:
             self._check(arguments)
             self._compile()
             began += self._make_way()
-            step = Step(self._next_step, self.program, tuple(self._windows.values()))
+            step = Step(self._next_step, self.program, tuple(self._windows.values()), self._trace)
             orders, results = self._prepare(step, arguments)
             committed = False
             try:
@@ -176,6 +179,8 @@ class Controller:
                 if not committed:
                     self._commit(step, orders, arguments)
             step.caller_nanoseconds = time.perf_counter_ns() - began
+            if self._trace is not None:
+                self._trace.started(step.number, began)
         return results
 
     def put(self, arguments: Sequence[Any]) -> list[Array]:
@@ -309,6 +314,22 @@ class Controller:
                 value._give_up()
             elif one.donated and isinstance(value, jax.Array) and not value.is_deleted():
                 value.delete()
+
+    @contextmanager
+    def traced(self) -> Iterator[Trace]:
+        """Record what the steps do that are started inside; at its end all of them are over."""
+        with self._callers:
+            self._check_open()
+            if self._trace is not None:
+                raise UsageError("steps are being traced already", remedy="end that trace first")
+            trace = self._trace = Trace(self.program)
+        try:
+            yield trace
+        finally:
+            with self._callers:
+                self._trace = None
+                while self._under_way:
+                    self._wait_for(self._under_way[0])
 
     # After a step.
 

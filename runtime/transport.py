@@ -72,13 +72,14 @@ class Transport:
     def connect(self, island: str, inbox: Callable[[Any], None]) -> None:
         self._inboxes[island] = inbox
 
-    def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> None:  # noqa: ANN401 (a Value)
-        """Hand a value to the link. A failure is handed on as it is."""
+    def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> Any:  # noqa: ANN401 (a Value)
+        """Hand a value to the link; returns what arrives. A failure is handed on as it is."""
         if not isinstance(value, Failure):
             sharding, size = self._routes[source, to, tag]
             value = self._put(value, sharding)
             step.count(source, (source, to), size)
         self._inboxes[to]((step.number, source, tag, value))
+        return value
 
     def fetch(self, step: Step, source: str, to: str, number: int, value: jax.Array) -> jax.Array:
         """Bring an argument of a step to the island that needs it, or into the sharding that it needs there."""
