@@ -30,9 +30,7 @@ class PipelineShape:
 
     @property
     def microbatches(self) -> int:
-        if isinstance(self.plan.microbatches, int):
-            return self.plan.microbatches
-        return self.plan.schedule.microbatches if isinstance(self.plan.schedule, Schedule) else 1
+        return microbatches_of(self.plan)
 
     @property
     def stages(self) -> int:
@@ -120,3 +118,10 @@ def written_stages(plan: Plan) -> int | None:
     if plan.stages != AUTO:
         return len(StageText.parse(plan.stages).stages)
     return plan.schedule.stages if isinstance(plan.schedule, Schedule) else None
+
+
+def microbatches_of(plan: Plan) -> int:
+    """How many microbatches the plan asks for."""
+    if isinstance(plan.microbatches, int):
+        return plan.microbatches
+    return plan.schedule.microbatches if isinstance(plan.schedule, Schedule) else 1

@@ -83,7 +83,7 @@ def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
     initial, types = [], list[ir.Type]()
     for value in loop.sums:
         kind = scope.completed[value].kind
-        type_ = _accumulator(program.tensor(value))
+        type_ = _accumulator(program.tensor(value), scope.batch.widens)
         types.append(type_)
         initial.append(outer.identity(kind, type_, _producer_location(scope, value)))
     for value in loop.kept:
@@ -129,10 +129,10 @@ def _converted(local: Local, value: "ir.Value[ir.Type]", type_: ir.Type, locatio
     return value if value.type == type_ else local.one("stablehlo.convert", type_, [value], location)
 
 
-def _accumulator(type_: ir.RankedTensorType) -> ir.RankedTensorType:
+def _accumulator(type_: ir.RankedTensorType, widens: bool) -> ir.RankedTensorType:
     """Narrow floats lose too much when many parts are added up."""
     element = type_.element_type
-    if not isinstance(element, ir.FloatType) or element.width >= 32:
+    if not widens or not isinstance(element, ir.FloatType) or element.width >= 32:
         return type_
     return ir.RankedTensorType.get(list(type_.shape), ir.F32Type.get(), type_.encoding)
 

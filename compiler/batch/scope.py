@@ -11,10 +11,14 @@ from atoll.compiler.batch.sweep import Entry, sweep
 
 @dataclass(frozen=True)
 class Batch:
-    """What is the same throughout a program: the table of rules, and its values."""
+    """What is the same throughout a program: the table of rules, and its values.
+
+    widens: whether sums over microbatches of floats narrower than 32 bits are kept in that many.
+    """
 
     program: Program
     rules: Mapping[str, Rule]
+    widens: bool = True
 
     @property
     def parts(self) -> int:
