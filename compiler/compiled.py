@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +15,12 @@ from atoll.compiler.calling import Calling, Described, Flat, Traced
 from atoll.compiler.devices import meshes_of
 from atoll.compiler.emit import emit, signature_of_module
 from atoll.compiler.errors import CompileError, PlanError, UsageError
+from atoll.compiler.followed import followed_schedule
 from atoll.compiler.frontend import lower, signature_of, trace
 from atoll.compiler.ir_text import parse_text, print_module, to_bytecode
 from atoll.compiler.job import Argnums, Job
 from atoll.compiler.language import known_names, shown
+from atoll.compiler.measurement import Measurement
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.plan import Plan
@@ -26,6 +29,7 @@ from atoll.compiler.program_text import program_text
 from atoll.compiler.report import Report
 from atoll.compiler.resume import phases_left, write_texts
 from atoll.compiler.saving import check_saveable, loaded_topology
+from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.signature import Signature
 from atoll.compiler.topology import Topology, as_topology
 from atoll.compiler.tracebacks import caller
@@ -146,6 +150,7 @@ class Compiled:
         self.plan = Plan.parse(program.plan)
         self._calling = calling
         self._dumps = dumps
+        self._measured: Measurement | None = None
         self._controller = Controller(program, meshes_of(topology), callbacks=callbacks)
         began = time.monotonic()
         guard.announce("compiling fragments")
@@ -189,13 +194,42 @@ class Compiled:
         except UsageError as error:
             raise replace(error, where=error.where or caller()) from None
 
+    @property
+    def schedule(self) -> Schedule | None:
+        """The order in which each island runs the tasks of the loop over microbatches.
+
+        None if there is no such loop, or one that is no pipeline: it walks over the stages more than once, or its
+        placement is free.
+        """
+        return followed_schedule(self.program, self.report().pipeline)
+
     def report(self) -> Report:
-        """What was decided, and what it costs."""
-        return Report.from_json(self.program.report)
+        """What was decided, and what it costs; and what the last traced step took, if there was one."""
+        return replace(Report.from_json(self.program.report), measured=self._measured)
 
     def stats(self) -> Any:  # noqa: ANN401 (see Controller)
         """Counts of the last step that ended: tasks, messages, bytes per link, controller time, order."""
         return self._controller.stats()
+
+    @contextmanager
+    def trace(self, path: str | Path) -> Iterator[None]:
+        """Record when every task of the steps inside ran and when values crossed, in a file that Perfetto shows.
+
+        Traced steps are slower: each island waits for each of its tasks and sends, so that their times are true.
+        """
+        try:
+            Path(path).write_text("")  # now, not after a long run
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}", remedy="name another file") from None
+        trace = None
+        try:
+            with self._controller.traced() as trace:
+                yield
+        finally:
+            if trace is not None:
+                Path(path).write_text(trace.to_json())
+                if tasks := trace.last_step():
+                    self._measured = Measurement.of(tasks)
 
     def save(self, path: str | Path) -> None:
         """Write the program as one file, which `atoll.load` reads; your source need not be there."""

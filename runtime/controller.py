@@ -6,7 +6,8 @@ import threading
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -15,11 +16,13 @@ import jax
 import numpy
 from atoll.compiler.errors import CompileError, TopologyError, UsageError
 from atoll.runtime.array import Array
-from atoll.runtime.fragment import Callback, Executable, compile_code
+from atoll.runtime.devices import Devices
+from atoll.runtime.fragment import Callback, Executable
 from atoll.runtime.island_thread import IslandThread, Order, Task
 from atoll.runtime.program import Input, IslandProgram, Program, Run
 from atoll.runtime.step import Stats, Step, reason
 from atoll.runtime.store import Feed, Held, Origin, Store, Use
+from atoll.runtime.trace import Trace
 from atoll.runtime.transport import Transport, Turn
 from atoll.runtime.window import Window
 
@@ -38,6 +41,7 @@ class Controller:
     timeout: how many seconds any wait may take.
     callbacks: the host functions that the program calls, of the lowering that it was compiled from; a program that
         was loaded from a file has none.
+    devices: what runs tasks and moves values; jax's, unless a test or a benchmark brings its own.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Controller:
         steps_ahead: int = 2,
         timeout: float = 600.0,
         callbacks: Sequence[Callback] = (),
+        devices: Devices = Devices(),  # noqa: B008 (frozen)
     ) -> None:
         self.program = program
         self.compilations = 0
@@ -55,7 +60,8 @@ class Controller:
         self._patience = timeout
         self._callbacks = callbacks
         self._steps_ahead = steps_ahead
-        self._transport = Transport(program, self._meshes)
+        self._compile_code = devices.compile
+        self._transport = Transport(program, self._meshes, devices.put)
         self._stores = {island.name: Store(island.buffers) for island in program.islands}
         self._windows = {island.name: Window(island.name, AHEAD, timeout) for island in program.islands}
         self._turns = {island.name: Turn(self._meshes[island.name]) for island in program.islands}
@@ -63,6 +69,7 @@ class Controller:
         self._callers = threading.Lock()
         self._under_way: deque[Step] = deque()
         self._completed: Step | None = None
+        self._trace: Trace | None = None
         self._next_step = 0
         self._closed = False
         # How many results rest on each place.
@@ -143,7 +150,7 @@ class Controller:
         log.info("compiling fragment %s for island %s", code.name, island.name)
         try:
             self.compilations += 1
-            return compile_code(code, inputs, donated, self._meshes[island.name], self._callbacks)
+            return self._compile_code(code, inputs, donated, self._meshes[island.name], self._callbacks)
         except Exception as error:
             scopes = f" ({code.scopes})" if code.scopes else ""
             what = f"fragment {code.name}{scopes} of task {run.task} cannot be compiled for island {island.name}"
@@ -162,7 +169,7 @@ class Controller:
             self._check(arguments)
             self._compile()
             began += self._make_way()
-            step = Step(self._next_step, self.program, tuple(self._windows.values()))
+            step = Step(self._next_step, self.program, tuple(self._windows.values()), self._trace)
             orders, results = self._prepare(step, arguments)
             committed = False
             try:
@@ -172,6 +179,8 @@ class Controller:
                 if not committed:
                     self._commit(step, orders, arguments)
             step.caller_nanoseconds = time.perf_counter_ns() - began
+            if self._trace is not None:
+                self._trace.started(step.number, began)
         return results
 
     def put(self, arguments: Sequence[Any]) -> list[Array]:
@@ -305,6 +314,22 @@ class Controller:
                 value._give_up()
             elif one.donated and isinstance(value, jax.Array) and not value.is_deleted():
                 value.delete()
+
+    @contextmanager
+    def traced(self) -> Iterator[Trace]:
+        """Record what the steps do that are started inside; at its end all of them are over."""
+        with self._callers:
+            self._check_open()
+            if self._trace is not None:
+                raise UsageError("steps are being traced already", remedy="end that trace first")
+            trace = self._trace = Trace(self.program)
+        try:
+            yield trace
+        finally:
+            with self._callers:
+                self._trace = None
+                while self._under_way:
+                    self._wait_for(self._under_way[0])
 
     # After a step.
 

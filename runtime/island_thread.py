@@ -65,6 +65,7 @@ class IslandThread:
     def __post_init__(self) -> None:
         self._worker = Worker(self.island.instructions)
         self._acts = [self._act(index) for index in range(len(self.island.instructions))]
+        self._traced_acts = [partial(self._traced, index) for index in range(len(self._acts))]
         self.transport.connect(self.island.name, self._inbox.put)
         self._thread = threading.Thread(target=self._work, name=f"atoll {self.island.name}", daemon=True)
 
@@ -125,11 +126,12 @@ class IslandThread:
         if self._frame is None:
             self._frame = self._open(self._orders.pop(carry.step))
         frame = self._frame
+        acts = self._acts if frame.step.trace is None else self._traced_acts
         for index in range(carry.start, carry.stop):
             try:
                 if index == carry.lost:
                     raise overdue("a value has not come from another island", self.patience)
-                self._acts[index](frame)
+                acts[index](frame)
             except Exception as error:
                 self._fail(frame, index, error)
         if carry.last:
@@ -170,9 +172,12 @@ class IslandThread:
         else:
             if value.sharding.device_set & here.device_set:
                 value = self._copy(value)  # or a part of it could be shared with what the caller keeps
+            began = time.perf_counter_ns()
             with self.turn:
                 value = self.transport.fetch(frame.step, held.origin.island, self.island.name, number, value)
             self._set(frame, number, value)
+            if frame.step.trace is not None and held.origin.island != self.island.name:
+                frame.step.trace.fetched(self.island.name, held.origin.island, number, began, frame, value)
 
     def _copy(self, value: jax.Array) -> jax.Array:
         with self.turn:
@@ -188,7 +193,11 @@ class IslandThread:
 
     # The instructions.
 
-    def _act(self, index: int) -> Callable[[Frame], None]:
+    def _traced(self, index: int, frame: Frame) -> None:
+        assert frame.step.trace is not None
+        frame.step.trace.carry_out(self.island, index, self._acts[index], frame)
+
+    def _act(self, index: int) -> Callable[[Frame], Any]:
         """What carries out an instruction."""
         match self.island.instructions[index]:
             case Run():
@@ -229,8 +238,8 @@ class IslandThread:
     def _count(self, count: Count, frame: Frame) -> None:
         self._set(frame, count.buffer, self.transport.counter(self.island.name, count.buffer, count.microbatch))
 
-    def _send(self, send: Send, frame: Frame) -> None:
-        self.transport.send(frame.step, self.island.name, send.to, send.tag, frame.values[send.buffer])
+    def _send(self, send: Send, frame: Frame) -> Value:
+        return self.transport.send(frame.step, self.island.name, send.to, send.tag, frame.values[send.buffer])
 
     def _receive(self, receive: Receive, frame: Frame) -> None:
         number = receive.buffer

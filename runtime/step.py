@@ -12,6 +12,7 @@ from atoll.runtime.program import Program, Receive, Run, Send
 from atoll.runtime.store import overdue
 
 if TYPE_CHECKING:
+    from atoll.runtime.trace import Trace
     from atoll.runtime.window import Window
 
 Link = tuple[str, str]
@@ -51,10 +52,13 @@ class _Record:
 
 
 class Step:
-    """A step that is under way or over."""
+    """A step that is under way or over. trace: where its islands record what they do, if it is traced."""
 
-    def __init__(self, number: int, program: Program, windows: "Sequence[Window]") -> None:
+    def __init__(
+        self, number: int, program: Program, windows: "Sequence[Window]", trace: "Trace | None" = None
+    ) -> None:
         self.number = number
+        self.trace = trace
         self._windows = windows
         self.caller_nanoseconds = 0
         self._program = program

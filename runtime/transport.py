@@ -43,9 +43,16 @@ class Transport:
     """In one process a value crosses a link by `jax.device_put`, which returns before the value is there.
 
     A peer has an inbox: what is called with (step, source, tag, value).
+    put: takes the place of `jax.device_put` for devices that are not jax's.
     """
 
-    def __init__(self, program: Program, meshes: Mapping[str, jax.sharding.Mesh]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        meshes: Mapping[str, jax.sharding.Mesh],
+        put: Callable[[Any, jax.sharding.NamedSharding], Any] = jax.device_put,
+    ) -> None:
+        self._put = put
         self._inboxes: dict[str, Callable[[Any], None]] = {}
         self._shardings = {
             island.name: tuple(sharding_of(buffer, meshes[island.name]) for buffer in island.buffers)
@@ -65,19 +72,20 @@ class Transport:
     def connect(self, island: str, inbox: Callable[[Any], None]) -> None:
         self._inboxes[island] = inbox
 
-    def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> None:  # noqa: ANN401 (a Value)
-        """Hand a value to the link. A failure is handed on as it is."""
+    def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> Any:  # noqa: ANN401 (a Value)
+        """Hand a value to the link; returns what arrives. A failure is handed on as it is."""
         if not isinstance(value, Failure):
             sharding, size = self._routes[source, to, tag]
-            value = jax.device_put(value, sharding)
+            value = self._put(value, sharding)
             step.count(source, (source, to), size)
         self._inboxes[to]((step.number, source, tag, value))
+        return value
 
     def fetch(self, step: Step, source: str, to: str, number: int, value: jax.Array) -> jax.Array:
         """Bring an argument of a step to the island that needs it, or into the sharding that it needs there."""
         if source != to:
             step.count(to, (source, to), value.nbytes)
-        moved: jax.Array = jax.device_put(value, self._shardings[to][number])
+        moved: jax.Array = self._put(value, self._shardings[to][number])
         return moved
 
     def counter(self, island: str, number: int, microbatch: int) -> jax.Array:

@@ -1,0 +1,116 @@
+"""The step of a pipeline whose tasks take fixed times, beside what the simulator says that it takes.
+
+A train step is compiled for four islands, once for each schedule and number of microbatches. Its instruction streams
+are then followed by the real workers over the real transport, on devices that only sleep: a forward, a backward and a
+weight task take 20 ms each for an island's whole share. The time is that of a step as the caller sees it, from the
+call until every result is there, of three the median. Ends with status 1 if one is more than 5% above its simulation.
+
+    python benchmarks/pipeline_step.py --schedules 1f1b zb-h1 --microbatches 8
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy
+from atoll.compiler.devices import meshes_of
+from atoll.compiler.schedules.kinds import KINDS
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.simulate import simulate, uniform
+from atoll.compiler.schedules.task import FORWARD, WEIGHT
+from atoll.runtime.controller import Controller
+from atoll.runtime.sleeping import SleepingDevices
+
+import atoll
+
+ISLANDS = 4
+SHARE = 0.02  # seconds that a task takes for an island's whole share
+LIMIT = 1.05
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--schedules", nargs="*", default=list(KINDS))
+    parser.add_argument("--microbatches", type=int, nargs="*", default=[8, 32])
+    options = parser.parse_args()
+    print(f"{'schedule':<22}{'microbatches':>13}{'simulated':>11}{'measured':>10}{'ratio':>7}")
+    ratios = [
+        compare(schedule, microbatches) for schedule in options.schedules for microbatches in options.microbatches
+    ]
+    print(f"the worst ratio is {max(ratios):.3f}, the limit {LIMIT}")
+    return int(max(ratios) > LIMIT)
+
+
+def compare(name: str, microbatches: int) -> float:
+    program, schedule, topology = compiled(name, microbatches)
+    seconds = dict.fromkeys("FBW", SHARE / schedule.chunks)
+    simulated = simulate(schedule, uniform(schedule, *seconds.values())).makespan
+    measured = step_time(program, schedule, meshes_of(topology), seconds)
+    print(
+        f"{name:<22}{microbatches:>13}{simulated:>10.3f}s{measured:>9.3f}s{measured / simulated:>7.3f}",
+        flush=True,
+    )
+    return measured / simulated
+
+
+def step_time(program: Any, schedule: Schedule, meshes: Any, seconds: dict[str, float]) -> float:  # noqa: ANN401
+    """The median of three steps."""
+
+    def of(task: str) -> float:
+        kind, stage = task[0], task.partition("@")[2]
+        if not stage:  # around the loop
+            return 0.0
+        if kind in (FORWARD, WEIGHT) or int(stage) in schedule.split_stages:
+            return seconds[kind]
+        return seconds[kind] + seconds[WEIGHT]  # a whole backward
+
+    arguments = [numpy.zeros(one.shape, one.dtype) for one in program.inputs]
+    with (
+        SleepingDevices(program, meshes, of) as sleeping,
+        Controller(program, meshes, devices=sleeping.devices) as controller,
+    ):
+        placed, times = controller.put(arguments), []
+        for _ in range(3):
+            began = time.perf_counter()
+            for result in controller.start(placed):
+                result.block_until_ready()
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def compiled(name: str, microbatches: int) -> tuple[Any, Schedule, Any]:
+    """The program of a train step, or of a forward pass, and the schedule that it follows."""
+    chunks = KINDS[name].chunks
+    params = [numpy.eye(4, dtype=numpy.float32)] * (ISLANDS * chunks)
+    x = numpy.ones((microbatches, 4), numpy.float32)
+    plan = atoll.Plan(stages=len(params), microbatches=microbatches, schedule=name)
+    with atoll.compile(
+        forward if name == "forward-only" else train_step,
+        params,
+        x,
+        topology=f"{ISLANDS} x cpu[1]",
+        plan=plan,
+        batch_argnums=1,
+    ) as step:
+        assert step.schedule is not None
+        return step.program, step.schedule, step.topology
+
+
+def forward(params: Any, x: Any) -> Any:  # noqa: ANN401
+    for index, layer in enumerate(params):
+        with jax.named_scope(f"layer_{index}"):
+            x = jnp.tanh(x @ layer)
+    return x
+
+
+def train_step(params: Any, x: Any) -> Any:  # noqa: ANN401
+    loss, gradients = jax.value_and_grad(lambda params: jnp.mean(forward(params, x) ** 2))(params)
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), loss
+
+
+if __name__ == "__main__":
+    sys.exit(main())

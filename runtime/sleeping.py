@@ -1,0 +1,143 @@
+"""Devices that compute nothing: each of their tasks takes a time that is given.
+
+They take the place of jax's below the real workers, streams and transport, to see what those make of a schedule.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import numpy
+from atoll.runtime.devices import Devices
+from atoll.runtime.fragment import Executable, sharding_of
+from atoll.runtime.program import Buffer, Code, Program, Run
+
+
+class Slept(NamedTuple):
+    """A task that has run, and when, by `time.perf_counter`."""
+
+    task: str
+    island: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, eq=False)
+class LateValue:
+    """Zeros that are there once a task has ended; to the runtime it looks like a `jax.Array`."""
+
+    buffer: Buffer
+    sharding: jax.sharding.NamedSharding
+    ended: threading.Event
+
+    def is_ready(self) -> bool:
+        return self.ended.is_set()
+
+    def is_deleted(self) -> bool:
+        return False
+
+    def block_until_ready(self) -> "LateValue":
+        self.ended.wait()
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401
+        self.block_until_ready()
+        return numpy.zeros(self.buffer.shape, dtype or self.buffer.dtype)
+
+
+class SleepingDevices:
+    """For each island of a program one device, which runs its tasks one after the other, in the order in which they
+    are enqueued, each as soon as all that it takes is there. Values cross between them at once.
+
+    seconds: what a task takes, by its name.
+    """
+
+    def __init__(
+        self, program: Program, meshes: Mapping[str, jax.sharding.Mesh], seconds: Callable[[str], float]
+    ) -> None:
+        self.slept: list[Slept] = []
+        self._devices = {
+            tuple(meshes[island.name].devices.flat): _Device(
+                island.name,
+                [one.task for one in island.instructions if isinstance(one, Run)],
+                seconds,
+                self.slept,
+            )
+            for island in program.islands
+        }
+
+    @property
+    def devices(self) -> Devices:
+        return Devices(self._compile, self._put)
+
+    def __enter__(self) -> "SleepingDevices":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for device in self._devices.values():
+            device.stop()
+
+    def _compile(
+        self,
+        code: Code,
+        inputs: Sequence[Buffer],  # noqa: ARG002 (as `compile_code` has them)
+        donated: Sequence[int],  # noqa: ARG002
+        mesh: jax.sharding.Mesh,
+        callbacks: Sequence[Any] = (),  # noqa: ARG002
+    ) -> Executable:
+        device = self._devices[tuple(mesh.devices.flat)]
+        results = [(buffer, sharding_of(buffer, mesh)) for buffer in code.results]
+
+        def run(*arguments: Any) -> Any:  # noqa: ANN401 (values of either kind)
+            ended = device.enqueue([one.ended for one in arguments if isinstance(one, LateValue)])
+            return [LateValue(buffer, sharding, ended) for buffer, sharding in results]
+
+        return run
+
+    @staticmethod
+    def _put(value: Any, sharding: jax.sharding.NamedSharding) -> Any:  # noqa: ANN401 (of either kind)
+        if isinstance(value, LateValue):
+            return LateValue(value.buffer, sharding, value.ended)
+        return jax.device_put(value, sharding)
+
+
+@dataclass
+class _Device:
+    """tasks: those of a step, in the order in which the island's stream enqueues them, step after step."""
+
+    island: str
+    tasks: Sequence[str]
+    seconds: Callable[[str], float]
+    slept: list[Slept]
+    _queue: "queue.SimpleQueue[Any]" = field(default_factory=queue.SimpleQueue)
+    _enqueued: int = 0
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._work, name=f"sleeping {self.island}", daemon=True)
+        self._thread.start()
+
+    def enqueue(self, needs: Sequence[threading.Event]) -> threading.Event:
+        """Only the island's worker calls this, in the order of its stream, so that the tasks can be counted off."""
+        task, ended = self.tasks[self._enqueued % len(self.tasks)], threading.Event()
+        self._enqueued += 1
+        self._queue.put((task, needs, ended))
+        return ended
+
+    def stop(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (enqueued := self._queue.get()) is not None:
+            task, needs, ended = enqueued
+            for need in needs:
+                need.wait()
+            start, seconds = time.perf_counter(), self.seconds(task)
+            if seconds:
+                time.sleep(seconds)
+            self.slept.append(Slept(task, self.island, start, time.perf_counter()))
+            ended.set()
