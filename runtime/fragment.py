@@ -119,12 +119,14 @@ def _lower(context: mlir.LoweringRuleContext, *arguments: ir.Value[Any], fragmen
     _connect_callbacks(module, fragment.callbacks, into)
     main = functions_in(module)["main"]
     main.attributes["sym_visibility"] = ir.StringAttr.get("private", context=module.context)
-    for symbol in list(module.body.operations):
-        name = _name(symbol)
-        if name in into.symbol_table and _is_same_mesh(symbol, into.symbol_table[name]):
-            continue
-        _rename(symbol, "fragment" if symbol == main else name, module, into.symbol_table)
-        into.symbol_table.insert(symbol.operation.clone(ip=ir.InsertionPoint(into.module.body)))
+    symbols = list(module.body.operations)
+    there = into.symbol_table
+    new = [one for one in symbols if _name(one) not in there or not _is_same_mesh(one, there[_name(one)])]
+    # All get their names before any is copied: a copy would go on calling others by their old names.
+    for symbol in new:
+        _rename(symbol, "fragment" if symbol == main else _name(symbol), module, there)
+    for symbol in new:
+        there.insert(symbol.operation.clone(ip=ir.InsertionPoint(into.module.body)))
     callee = ir.FlatSymbolRefAttr.get(_name(main))
     call = ir.Operation.create("func.call", type_of(main).results, arguments, {"callee": callee})
     return list(call.results)

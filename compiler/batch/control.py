@@ -100,10 +100,10 @@ class WhileRule:
                 inner.values[scope.body.arguments[index], decision.results[index]] = value
             inner.make_all(scope.entries)
             if scope is decision.scopes[0]:
-                versions = [(value, SAME) for value in scope.body.returned]
+                returned = [inner.get((value, SAME)) for value in scope.body.returned]
             else:
-                versions = [(scope.body.returned[index], decision.results[index]) for index in kept]
-            inner.create("stablehlo.return", [], [inner.get(one) for one in versions], node.location)
+                returned = [inner.get((scope.body.returned[index], decision.results[index])) for index in kept]
+            inner.create("stablehlo.return", [], returned, node.location)
         return list(loop.results)
 
 
@@ -178,20 +178,20 @@ class BarrierRule:
     says: str = "each value by itself"
     takes_batch_in_regions: bool = False
 
-    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, _scope: Scope, _node: Node, states: Sequence[State]) -> Decision:
         return Decision(tuple(states), tuple(states))
 
-    def backward(self, scope: Scope, node: Node, result: int, dimension: int) -> Decision | None:
+    def backward(self, _scope: Scope, node: Node, result: int, dimension: int) -> Decision | None:
         forms: tuple[State, ...] = tuple(
             Split(dimension) if index == result else ABSENT for index in range(len(node.results))
         )
         return Decision(forms, forms)
 
-    def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
+    def without_batch(self, _scope: Scope, _node: Node, decision: Decision) -> Decision:
         forms = _only_same(decision.results)
         return Decision(forms, forms)
 
-    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+    def build(self, local: Local, node: Node, _decision: Decision, operands: Values) -> Values:
         barrier = local.create(node.name, [one.type for one in operands], operands, node.location)
         return list(barrier.results)
 

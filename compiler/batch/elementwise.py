@@ -37,12 +37,8 @@ def _division(node: Node) -> Linear | None:
 def _conversion(node: Node) -> Linear | None:
     """Rounding a part rounds the sum no worse; but integers wrap around, each width at its own place."""
     source, target = (type_.element_type for type_ in (node.operand_type(0), node.result_type()))
-    is_wide = not isinstance(source, ir.IntegerType) or source.width >= 32  # noqa: PLR2004
+    is_wide = not isinstance(source, ir.IntegerType) or source.width >= 32
     return Linear(alone=(0,)) if is_wide and not isinstance(target, ir.IntegerType) else None
-
-
-def _select(node: Node) -> Linear:
-    return Linear(together=(1, 2), kinds=ALL_KINDS)
 
 
 def _combining(kind: str) -> FactorRule:
@@ -51,20 +47,65 @@ def _combining(kind: str) -> FactorRule:
 
 
 _PLAIN = (
-    "stablehlo.abs stablehlo.atan2 stablehlo.cbrt stablehlo.ceil stablehlo.clamp stablehlo.compare "
-    "stablehlo.cosine stablehlo.count_leading_zeros stablehlo.exponential stablehlo.exponential_minus_one "
-    "stablehlo.floor stablehlo.is_finite stablehlo.log stablehlo.log_plus_one stablehlo.logistic stablehlo.not "
-    "stablehlo.popcnt stablehlo.power stablehlo.reduce_precision stablehlo.remainder "
-    "stablehlo.round_nearest_afz stablehlo.round_nearest_even stablehlo.rsqrt stablehlo.shift_left "
-    "stablehlo.shift_right_arithmetic stablehlo.shift_right_logical stablehlo.sign stablehlo.sine stablehlo.sqrt "
-    "stablehlo.tan stablehlo.tanh stablehlo.xor "
-    "chlo.acos chlo.acosh chlo.asin chlo.asinh chlo.atan chlo.atanh chlo.bessel_i1e chlo.conj chlo.cosh chlo.digamma "
-    "chlo.erf chlo.erf_inv chlo.erfc chlo.is_inf chlo.is_neg_inf chlo.is_pos_inf chlo.lgamma chlo.next_after "
-    "chlo.polygamma chlo.sinh chlo.square chlo.tan chlo.zeta"
-).split()
+    "chlo.acos",
+    "chlo.acosh",
+    "chlo.asin",
+    "chlo.asinh",
+    "chlo.atan",
+    "chlo.atanh",
+    "chlo.bessel_i1e",
+    "chlo.conj",
+    "chlo.cosh",
+    "chlo.digamma",
+    "chlo.erf",
+    "chlo.erf_inv",
+    "chlo.erfc",
+    "chlo.is_inf",
+    "chlo.is_neg_inf",
+    "chlo.is_pos_inf",
+    "chlo.lgamma",
+    "chlo.next_after",
+    "chlo.polygamma",
+    "chlo.sinh",
+    "chlo.square",
+    "chlo.tan",
+    "chlo.zeta",
+    "stablehlo.abs",
+    "stablehlo.atan2",
+    "stablehlo.cbrt",
+    "stablehlo.ceil",
+    "stablehlo.clamp",
+    "stablehlo.compare",
+    "stablehlo.cosine",
+    "stablehlo.count_leading_zeros",
+    "stablehlo.exponential",
+    "stablehlo.exponential_minus_one",
+    "stablehlo.floor",
+    "stablehlo.is_finite",
+    "stablehlo.log",
+    "stablehlo.log_plus_one",
+    "stablehlo.logistic",
+    "stablehlo.not",
+    "stablehlo.popcnt",
+    "stablehlo.power",
+    "stablehlo.reduce_precision",
+    "stablehlo.remainder",
+    "stablehlo.round_nearest_afz",
+    "stablehlo.round_nearest_even",
+    "stablehlo.rsqrt",
+    "stablehlo.shift_left",
+    "stablehlo.shift_right_arithmetic",
+    "stablehlo.shift_right_logical",
+    "stablehlo.sign",
+    "stablehlo.sine",
+    "stablehlo.sqrt",
+    "stablehlo.tan",
+    "stablehlo.tanh",
+    "stablehlo.xor",
+)
 
 RULES = (
-    FactorRule(tuple(_PLAIN), "every example by itself", every_dimension),
+    FactorRule(_PLAIN, "every example by itself", every_dimension),
     _combining("add"),
     _combining("max"),
     _combining("min"),
@@ -85,7 +126,12 @@ RULES = (
     FactorRule(("stablehlo.multiply",), "every example by itself", every_dimension, lambda _: Linear(alone=(0, 1))),
     FactorRule(("stablehlo.divide",), "every example by itself", every_dimension, _division),
     FactorRule(("stablehlo.convert",), "every example by itself", every_dimension, _conversion),
-    FactorRule(("stablehlo.select",), "every example by itself", every_dimension, _select),
+    FactorRule(
+        ("stablehlo.select",),
+        "every example by itself",
+        every_dimension,
+        lambda _: Linear(together=(1, 2), kinds=ALL_KINDS),
+    ),
     FactorRule(
         ("sdy.sharding_constraint",), "as it is", every_dimension, lambda _: Linear(alone=(0,), kinds=ALL_KINDS)
     ),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.batch.contraction import CONTRACTIONS
 from atoll.compiler.batch.nodes import Node
-from atoll.compiler.batch.scope import Entry, Scope
+from atoll.compiler.batch.scope import Scope
 from atoll.compiler.batch.states import SAME, Split, Version
+from atoll.compiler.batch.sweep import Entry, sweep
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.locations import name_stack, place
 
@@ -66,7 +67,7 @@ def _everything(scope: Scope) -> list[Entry]:
     """All that has to be made, in order; sums and what they join are followed through."""
     program = scope.batch.program
     roots: list[Version] = [(value, scope.state(value)) for value in program.body.returned]
-    return scope.sweep(roots)[0]
+    return sweep(scope, roots)[0]
 
 
 def _level_of_versions(scope: Scope, entries: list[Entry]) -> dict[Version, int]:
@@ -88,14 +89,6 @@ def _level_of_versions(scope: Scope, entries: list[Entry]) -> dict[Version, int]
     return level
 
 
-def base_of(scope: Scope, value: int) -> int | None:
-    """What joins a sum when it is complete."""
-    node = scope.batch.program.producers[value]
-    assert node is not None
-    base = scope.decisions[node.number].base
-    return None if base is None else node.operands[base]
-
-
 def is_in_loop(entry: Entry) -> bool:
     return any(form != SAME for _, form in entry.makes())
 
@@ -109,7 +102,7 @@ def _needed_early(scope: Scope, entries: list[Entry]) -> set[int]:
             early.update(taken)
         for value, form in entry.makes():
             if value in early and form != SAME:
-                joined = base_of(scope, value) if value in scope.completed else None
+                joined = scope.base_of(value) if value in scope.completed else None
                 if joined is not None:
                     early.add(joined)
     return early & scope.completed.keys()
@@ -118,7 +111,7 @@ def _needed_early(scope: Scope, entries: list[Entry]) -> set[int]:
 def _fill(scope: Scope, loop: Loop) -> None:
     roots: list[Version] = [(value, scope.completed[value]) for value in loop.sums]
     roots += [(value, scope.state(value)) for value in loop.kept]
-    loop.entries, outside = scope.sweep(roots, inside_loop=True)
+    loop.entries, outside = sweep(scope, roots, inside_loop=True)
     loop.captured = [value for value, _ in outside]
 
 
@@ -128,44 +121,71 @@ _MOVES_DATA = frozenset(
 )
 
 
+@dataclass
+class _Around:
+    """Places what is the same for all, from the last operation to the first.
+
+    outside: for a value, the first place around the loops where it has to be there.
+    within: for a value, the loops that use it.
+    places: what stands around the loops, backwards.
+    moved: what stands in each loop instead, as it alone uses it and it only moves data; backwards too.
+    """
+
+    loops: int
+    outside: dict[int, int] = field(default_factory=dict)
+    within: dict[int, set[int]] = field(default_factory=dict)
+    places: list[list[Entry]] = field(default_factory=list)
+    moved: list[list[Entry]] = field(default_factory=list)
+
+    def take_outside(self, value: int, place: int) -> None:
+        self.outside[value] = min(self.outside.get(value, self.loops), place)
+
+    def take_within(self, value: int, loop: int) -> None:
+        self.within.setdefault(value, set()).add(loop)
+
+    def put(self, entry: Entry) -> None:
+        """As late as it can stand: before its first user."""
+        made = [value for value, _ in entry.makes()]
+        loops = set[int]().union(*(self.within.get(value, ()) for value in made))
+        outside = [self.outside[value] for value in made if value in self.outside]
+        if _moves_data(entry, len(loops) + len(outside)):
+            for loop in loops:
+                self.moved[loop].append(entry)
+                for value, _ in entry.needs():
+                    self.take_within(value, loop)
+            loops = set()
+        if loops or outside:
+            place = min([*loops, *outside])
+            self.places[place].append(entry)
+            for value, _ in entry.needs():
+                self.take_outside(value, place)
+
+
+def _moves_data(entry: Entry, users: int) -> bool:
+    """Whether it is made in the loop that uses it: constants always, other moving of data if nothing else does."""
+    name = entry.node.name if entry.node is not None else ""
+    return name in _MOVES_DATA and (users == 1 or name == "stablehlo.constant")
+
+
 def _around(scope: Scope, needed: list[Entry], loops: list[Loop]) -> list[list[Entry]]:
-    """What is the same for all, each as late as it can be; what moves data goes to the loop that alone uses it."""
+    """What is the same for all, and thereby stands around the loops; some goes into them."""
     last = len(loops)
-    first_use: dict[int, int] = {}  # the first place around the loops where a value has to be there
-    within: dict[int, set[int]] = {}  # the loops that use it
+    around = _Around(last, places=[[] for _ in range(last + 1)], moved=[[] for _ in loops])
     for value in scope.batch.program.body.returned:
-        first_use[value] = last
+        around.take_outside(value, last)
     for number, loop in enumerate(loops):
         for value in loop.captured:
-            within.setdefault(value, set()).add(number)
+            around.take_within(value, number)
         for value in loop.sums:
-            joined = base_of(scope, value)
+            joined = scope.base_of(value)
             if joined is not None:
-                first_use[joined] = min(first_use.get(joined, last), number + 1)
-    around: list[list[Entry]] = [[] for _ in range(last + 1)]
-    moved: list[list[Entry]] = [[] for _ in loops]
+                around.take_outside(joined, number + 1)
     for entry in reversed(needed):
-        if is_in_loop(entry):
-            continue
-        made = [value for value, _ in entry.makes()]
-        users = set[int]().union(*(within.get(value, ()) for value in made))
-        places = [first_use[value] for value in made if value in first_use]
-        node = entry.node
-        is_constant = node is not None and node.name == "stablehlo.constant"
-        is_moved = node is not None and node.name in _MOVES_DATA and (is_constant or (not places and len(users) == 1))
-        if is_moved:
-            for number in users:
-                moved[number].append(entry)
-                for value, _ in entry.needs():
-                    within.setdefault(value, set()).add(number)
-        if places or (users and not is_moved):
-            at = min([*places, *([] if is_moved else users)])
-            around[at].append(entry)
-            for value, _ in entry.needs():
-                first_use[value] = min(first_use.get(value, last), at)
-    for loop, entries in zip(loops, moved, strict=True):
+        if not is_in_loop(entry):
+            around.put(entry)
+    for loop, entries in zip(loops, around.moved, strict=True):
         loop.entries = _in_order([*entries, *loop.entries])
-    return [entries[::-1] for entries in around]
+    return [entries[::-1] for entries in around.places]
 
 
 def _in_order(entries: list[Entry]) -> list[Entry]:
@@ -198,7 +218,7 @@ def _mixing(scope: Scope, value: int) -> Exception:
     what = f"the examples of the batch are mixed: {described(reduction)} goes over the whole batch"
     if consumer is not None:
         what += f", and {described(consumer)} at {place(consumer.location)} needs its result for every example"
-    remedy = "compute it from each microbatch alone, such as over other axes or with statistics that are arguments; or set microbatches=1"
+    remedy = "give every example only what does not depend on the others, or set microbatches=1"
     return refuse(reduction.location, what, remedy)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from atoll.compiler.batch.nodes import Node, Program
 from atoll.compiler.batch.rule import Decision, Rule, Values
-from atoll.compiler.batch.scope import Entry
 from atoll.compiler.batch.states import ABSENT, COMBINE, SAME, Partial, Split, State, Version, identity
+from atoll.compiler.batch.sweep import Entry
 from atoll.compiler.functions import operations_in
 from atoll.compiler.mlir import ir
 
@@ -29,7 +29,7 @@ class Local:
         self.program = program
         self.rules = rules
         self.parent = parent
-        self.index = index if index is not None or parent is None else parent.index
+        self.index: ir.Value[ir.Type] | None = index if index is not None or parent is None else parent.index
         self.point = ir.InsertionPoint(block)
         self.values: dict[Version, ir.Value[ir.Type]] = {}
         self._offsets: dict[int, ir.Value[ir.Type]] = {}

@@ -59,7 +59,7 @@ class Node:
             return list(otherwise)
         value = self.operation.attributes[attribute]
         if isinstance(value, ir.DenseIntElementsAttr):
-            return [value.get_splat_value().value] * len(value) if value.is_splat else list(value)
+            return [value[index] for index in range(len(value))]
         return list(ir.DenseI64ArrayAttr(value))
 
     def integer(self, attribute: str) -> int:

@@ -10,7 +10,7 @@ from atoll.compiler.batch.states import KIND_OF
 def kind_of_body(node: Node) -> str:
     """How the region combines two elements; empty if it does anything else."""
     body = node.bodies[0]
-    if len(body.nodes) != 1 or len(body.arguments) != 2:  # noqa: PLR2004
+    if len(body.nodes) != 1 or len(body.arguments) != 2:
         return ""
     (inner,) = body.nodes
     is_plain = sorted(inner.operands) == sorted(body.arguments) and body.returned == inner.results

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from atoll.compiler.batch.levels import Levels, Loop, base_of
+from atoll.compiler.batch.levels import Levels, Loop
 from atoll.compiler.batch.local import Local
 from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION, kept_attribute, parts_attribute
-from atoll.compiler.batch.rule import Rule
 from atoll.compiler.batch.scope import Scope
 from atoll.compiler.batch.states import SAME, Split
 from atoll.compiler.entry import entry_function
@@ -71,7 +70,7 @@ def _named(operation: ir.Operation) -> Mapping[str, ir.Attribute]:
 
 
 def _items(attributes: ir.DictAttr) -> Mapping[str, ir.Attribute]:
-    return {named.name: named.attr for named in attributes}
+    return {attributes[index].name: attributes[index].attr for index in range(len(attributes))}
 
 
 def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
@@ -114,7 +113,7 @@ def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
 def _completed(scope: Scope, outer: Local, value: int, total: "ir.Value[ir.Type]") -> "ir.Value[ir.Type]":
     """The sum as the program knows it: with what joins it once, and of its own type."""
     location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
-    base = base_of(scope, value)
+    base = scope.base_of(value)
     if base is not None:
         joined = outer.get((base, SAME))
         if ir.RankedTensorType(joined.type).rank != type_.rank:
@@ -131,7 +130,7 @@ def _converted(local: Local, value: "ir.Value[ir.Type]", type_: ir.Type, locatio
 def _accumulator(type_: ir.RankedTensorType) -> ir.RankedTensorType:
     """Narrow floats lose too much when many parts are added up."""
     element = type_.element_type
-    if not isinstance(element, ir.FloatType) or element.width >= 32:  # noqa: PLR2004
+    if not isinstance(element, ir.FloatType) or element.width >= 32:
         return type_
     return ir.RankedTensorType.get(list(type_.shape), ir.F32Type.get(), type_.encoding)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from atoll.compiler.batch.nodes import Node
 from atoll.compiler.batch.states import SAME, Partial, Split, State
-from atoll.compiler.mlir import ir
 
 if TYPE_CHECKING:
     from atoll.compiler.batch.local import Local
     from atoll.compiler.batch.scope import Scope
+    from atoll.compiler.mlir import ir
 
 Values = list["ir.Value[ir.Type]"]
 
@@ -89,16 +89,16 @@ class Rule(Protocol):
     def takes_batch_in_regions(self) -> bool:
         """Whether what its regions take from outside may carry the batch."""
 
-    def forward(self, scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: "Scope", node: Node, states: Sequence[State], /) -> Decision:
         """Decide from the states of the operands, of which one is not `R`; raises Mixed."""
 
-    def backward(self, scope: "Scope", node: Node, result: int, dimension: int) -> Decision | None:
+    def backward(self, scope: "Scope", node: Node, result: int, dimension: int, /) -> Decision | None:
         """Decide so that a result which is the same for all is made in blocks of a dimension; None if it cannot be."""
 
-    def without_batch(self, scope: "Scope", node: Node, decision: Decision) -> Decision:
+    def without_batch(self, scope: "Scope", node: Node, decision: Decision, /) -> Decision:
         """The same operation without all that carries the batch, for its results that do not."""
 
-    def build(self, local: "Local", node: Node, decision: Decision, operands: Values) -> Values:
+    def build(self, local: "Local", node: Node, decision: Decision, operands: Values, /) -> Values:
         """Make the operation for one microbatch."""
 
 
@@ -124,7 +124,7 @@ class FactorRule:
     make: Build = build_same
     takes_batch_in_regions: bool = False
 
-    def forward(self, scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, _scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
         if any(isinstance(state, Partial) for state in states):
             return self._pass_partial(node, states)
         chosen: Factor | None = None
@@ -140,7 +140,7 @@ class FactorRule:
         assert chosen is not None
         return self._decide(node, chosen)
 
-    def backward(self, scope: "Scope", node: Node, result: int, dimension: int) -> Decision | None:
+    def backward(self, _scope: "Scope", node: Node, result: int, dimension: int) -> Decision | None:
         for factor in self.factors(node):
             if factor.results[result] == dimension:
                 return self._decide(node, factor)
@@ -149,7 +149,7 @@ class FactorRule:
     def build(self, local: "Local", node: Node, decision: Decision, operands: Values) -> Values:
         return self.make(local, node, decision, operands)
 
-    def without_batch(self, scope: "Scope", node: Node, decision: Decision) -> Decision:
+    def without_batch(self, _scope: "Scope", node: Node, _decision: Decision) -> Decision:
         raise AssertionError(f"all results of {node.name} carry the batch, or none")
 
     def _decide(self, node: Node, factor: Factor) -> Decision:

@@ -1,11 +1,12 @@
 """Interprets a block: gives every value its state, and finds which forms of which values are needed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from atoll.compiler.batch.nodes import Body, Node, Program
 from atoll.compiler.batch.rule import Decision, Mixed, Rule
-from atoll.compiler.batch.states import ABSENT, SAME, Partial, Split, State, Version
+from atoll.compiler.batch.states import SAME, Partial, Split, State, Version
+from atoll.compiler.batch.sweep import Entry, sweep
 
 
 @dataclass(frozen=True)
@@ -18,49 +19,6 @@ class Batch:
     @property
     def parts(self) -> int:
         return self.program.parts
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An operation to be made, once.
-
-    decision: in which form; None if it is the same for every microbatch.
-    derived: behind the operation, a form that is made from a value which is the same for all: its block, cut out of
-        it, or what it is in the first microbatch and the identity in the others.
-    """
-
-    node: Node | None
-    decision: Decision | None = None
-    derived: Version | None = None
-
-    def needs(self) -> "Iterable[Version]":
-        if self.derived is not None:
-            return ((self.derived[0], SAME),)
-        assert self.node is not None
-        if self.decision is None:
-            return ((value, SAME) for value in (*self.node.operands, *self.node.captured))
-        return needs_of(self.node, self.decision)
-
-    def makes(self) -> "Iterable[Version]":
-        if self.derived is not None:
-            return (self.derived,)
-        assert self.node is not None
-        if self.decision is None:
-            return ((value, SAME) for value in self.node.results)
-        made = zip(self.node.results, self.decision.results, strict=True)
-        return (version for version in made if version[1] != ABSENT)
-
-
-def needs_of(node: Node, decision: Decision) -> "Iterable[Version]":
-    """The forms of values that an operation takes; not that which joins after the loop."""
-    for index, version in enumerate(zip(node.operands, decision.operands, strict=True)):
-        if index != decision.base and version[1] != ABSENT:
-            yield version
-    if decision.scopes:
-        for scope in decision.scopes:
-            yield from scope.captured
-    else:
-        yield from ((value, SAME) for value in node.captured)
 
 
 @dataclass
@@ -136,7 +94,7 @@ class Scope:
                 raise Mixed(node, "does not keep the microbatches apart")
 
     def derived(self, value: int, form: State) -> Decision | None:
-        """How the producer of a value that is the same for all makes its block; None if that is cut out of the value."""
+        """How the producer of a value that is the same for all makes its block; None if it is cut out of the value."""
         key = (value, form)
         if key not in self._derived:
             self._derived[key] = self._derive(value, form)
@@ -157,80 +115,18 @@ class Scope:
             return None
         return decision
 
-    def sweep(self, roots: "Iterable[Version]", inside_loop: bool = False) -> "tuple[list[Entry], dict[Version, None]]":
-        """What has to be made for the roots, in order, and what is taken from outside of the block.
-
-        inside_loop: what is the same for all comes from outside as well.
-        """
-        wanted: dict[int, dict[State, None]] = {}
-        outside: dict[Version, None] = {}
-
-        def want(version: Version) -> None:
-            value, form = version
-            if self.batch.program.homes[value] is not self.body or (inside_loop and form == SAME):
-                outside[version] = None
-            elif form == SAME and value in self.completed:
-                self._want_complete(value, want)
-            else:
-                wanted.setdefault(value, {})[form] = None
-
-        def cut(value: int) -> list[Entry]:
-            """The forms of a value that are made from the whole."""
-            producer = self.batch.program.producers[value]
-            made = [Entry(producer, derived=(value, form)) for form in wanted[value] if self._is_cut(value, form)]
-            if made:
-                want((value, SAME))
-            return made
-
-        for root in roots:
-            want(root)
-        backwards: list[Entry] = []
-        for node in reversed(self.body.nodes):
-            for value in node.results:
-                if value in wanted:
-                    backwards += cut(value)
-            for entry in self._entries(node, wanted):
-                backwards.append(entry)
-                for version in entry.needs():
-                    want(version)
-        for value in reversed(self.body.arguments):
-            if value in wanted:
-                backwards += cut(value)
-        return backwards[::-1], outside
-
-    def _want_complete(self, value: int, want: "Callable[[Version], None]") -> None:
-        """A sum is complete when a loop has made its parts, and what joins it once is there."""
-        want((value, self.completed[value]))
+    def base_of(self, value: int) -> int | None:
+        """What joins a sum once, when it is complete."""
         node = self.batch.program.producers[value]
         assert node is not None
         base = self.decisions[node.number].base
-        if base is not None:
-            want((node.operands[base], SAME))
+        return None if base is None else node.operands[base]
 
-    def _is_cut(self, value: int, form: State) -> bool:
-        is_own = form == self.states.get(value, SAME) or form == self.completed.get(value)
-        return not is_own and self.derived(value, form) is None
-
-    def _entries(self, node: Node, wanted: dict[int, dict[State, None]]) -> list[Entry]:
-        """The forms in which an operation has to be made, each once."""
-        entries: dict[tuple[State, ...], Entry] = {}
-        for value in node.results:
-            for form in wanted.get(value, ()):
-                own = self.decisions.get(node.number)
-                if form in (self.states.get(value, SAME), self.completed.get(value)):
-                    decision = self._without_batch(node) if form == SAME and self.parent is None else own
-                else:
-                    decision = self.derived(value, form)
-                    if decision is None:
-                        continue
-                entries.setdefault(decision.results if decision else (), Entry(node, decision))
-        return list(entries.values())
-
-    def _without_batch(self, node: Node) -> Decision | None:
+    def without_batch(self, node: Node) -> Decision | None:
         """How a result that is the same for all is made outside of the loops, where other results carry the batch."""
         own = self.decisions.get(node.number)
         return None if own is None else self.rule(node).without_batch(self, node, own)
 
     def settle(self, roots: "Iterable[Version]") -> None:
         """Find what the block has to make for what it returns."""
-        self.entries, self.captured = self.sweep(roots)
+        self.entries, self.captured = sweep(self, roots)

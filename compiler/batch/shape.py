@@ -86,7 +86,7 @@ def _make_iota(local: Local, node: Node, decision: Decision, operands: Values) -
         return list(local.clone(node, decision, operands).results)
     type_, location = local.type_of(node.results[0], form), node.location
     # Counted in integers, as narrow floats would round the sum elsewhere than the number.
-    is_integer = isinstance(type_.element_type, ir.IntegerType) and type_.element_type.width >= 32  # noqa: PLR2004
+    is_integer = isinstance(type_.element_type, ir.IntegerType) and type_.element_type.width >= 32
     counting = type_.element_type if is_integer else ir.IntegerType.get_signless(32)
     counts = ir.RankedTensorType.get(list(type_.shape), counting)
     attribute = {"iota_dimension": node.operation.attributes["iota_dimension"]}
@@ -99,12 +99,12 @@ def _make_iota(local: Local, node: Node, decision: Decision, operands: Values) -
 
 def _constant(node: Node) -> Sequence[Factor]:
     value = ir.DenseElementsAttr(node.operation.attributes["value"])
-    if not value.is_splat or isinstance(value.type.element_type, ir.ComplexType):
+    if not value.is_splat or isinstance(node.result_type().element_type, ir.ComplexType):
         return []
     return [Factor((), (one,)) for one in range(len(node.result_shape()))]
 
 
-def _make_constant(local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+def _make_constant(local: Local, node: Node, decision: Decision, _operands: Values) -> Values:
     value = ir.DenseElementsAttr(node.operation.attributes["value"])
     smaller = ir.DenseElementsAttr.get_splat(
         local.type_of(node.results[0], decision.results[0]), value.get_splat_value()

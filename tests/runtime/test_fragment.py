@@ -87,3 +87,25 @@ def test_an_error_in_the_module_is_an_error_of_compiling(make_code, make_meshes)
     code = make_code("f", "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> { return %x : tensor<2xf32> }", [WHOLE])
     with pytest.raises(Exception, match="2xf32"):
         compile_code(code, (Buffer((2,), "float32"),), (), make_meshes()["left"])
+
+
+def test_fragments_whose_functions_have_the_same_names():
+    """Each calls its own: those of the second fragment get new names, which its own calls must follow."""
+    text = """
+    func.func public @main(%x: tensor<f32>) -> tensor<f32> {
+      %y = call @g(%x) : (tensor<f32>) -> tensor<f32>
+      return %y : tensor<f32>
+    }
+    func.func private @g(%x: tensor<f32>) -> tensor<f32> {
+      %y = call @h(%x) : (tensor<f32>) -> tensor<f32>
+      return %y : tensor<f32>
+    }
+    func.func private @h(%x: tensor<f32>) -> tensor<f32> {
+      %y = stablehlo.OPERATION %x, %x : tensor<f32>
+      return %y : tensor<f32>
+    }
+    """
+    shape = jax.ShapeDtypeStruct((), "float32")
+    parsed = [ir.Module.parse(text.replace("OPERATION", name), new_context()) for name in ("add", "multiply")]
+    add, multiply = (Fragment.of(module, [shape]) for module in parsed)
+    assert jax.jit(lambda x: (add(x), multiply(x)))(3.0) == ([6.0], [9.0])

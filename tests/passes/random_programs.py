@@ -1,0 +1,651 @@
+"""Random small programs, as text that Python runs; each is named by its seed.
+
+A program computes with small whole numbers in float64, so that every sum is exact in any order and every answer has to
+be right to the last bit; or it is *smooth*: continuous functions alone, whose answers may differ by rounding.
+
+Most are *tame*: they are steered away from mixing examples, so that they reach far into the rules. The rest do as
+they like. Nothing depends on how well they are steered: a program is refused, or it is right.
+"""
+
+import math
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy
+
+LEAST_CLIPPED = 2**12  # larger values are clipped, lest sums stop being exact
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of a program.
+
+    kind: f, i or b for floats, integers and booleans.
+    axis: the dimension of the examples, None if every example has the same.
+    whole: whether it was made of all examples at once.
+    bound: no element is larger.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str = "f"
+    axis: int | None = None
+    whole: bool = False
+    bound: float = 3
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def free_axes(self) -> list[int]:
+        """The dimensions that hold no examples."""
+        return [axis for axis in range(self.rank) if axis != self.axis]
+
+
+@dataclass(frozen=True)
+class RandomProgram:
+    """text: what it does; batch: how many examples there are."""
+
+    seed: int
+    text: str
+    arguments: tuple[numpy.ndarray, ...]
+    batch_argnums: tuple[int, ...]
+    batch: int
+    microbatches: int
+    smooth: bool
+    tame: bool
+
+
+@dataclass
+class Writer:
+    """A program while it is being written."""
+
+    random: random.Random
+    batch: int
+    smooth: bool
+    tame: bool
+    values: list[Value] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, text: str, like: Value, **changes: object) -> Value:
+        """A line that makes a value."""
+        made = replace(like, **{**changes, "name": f"v{len(self.lines)}"})  # type: ignore[arg-type]
+        self.lines.append(f"{made.name} = {text}")
+        if not self.smooth and made.kind != "b" and made.bound > LEAST_CLIPPED:
+            made = replace(made, name=f"v{len(self.lines)}", bound=9)
+            self.lines.append(f"{made.name} = jnp.clip(v{len(self.lines) - 1}, -9, 9)")
+        self.values.append(made)
+        return made
+
+    def pick(self, wanted: Callable[[Value], bool] = lambda _: True) -> Value | None:
+        """One of the values, later ones and those with examples more often."""
+        found = [one for one in self.values if wanted(one)]
+        if not found:
+            return None
+        weights = [(index + 2) * (3 if one.axis is not None else 1) for index, one in enumerate(found)]
+        return self.random.choices(found, weights)[0]
+
+    def number(self) -> Value | None:
+        return self.pick(lambda one: one.kind == "f")
+
+    def free_axis(self, value: Value) -> int | None:
+        """A dimension that may be reordered, cut or run along."""
+        axes = value.free_axes() if self.tame else list(range(value.rank))
+        return self.random.choice(axes) if axes else None
+
+
+# Each of these adds a line or two, or nothing where it finds no operand.
+
+
+def unary(w: Writer) -> None:
+    one = w.number()
+    if one is None:
+        return
+    options = [("-{}", 1), ("jnp.abs({})", 1), ("{} * 2", 2), ("lax.optimization_barrier({})", 1), ("{} + 1", 2)]
+    if w.smooth:
+        options += [("jnp.tanh({})", 0), ("jnp.sin({})", 0), ("jnp.exp(-{} * {})", 0), ("jnp.log1p(jnp.abs({}))", 1)]
+        options += [("jax.nn.sigmoid({})", 0), ("jnp.sqrt({} * {} + 1)", 1), ("jnp.square({})", one.bound)]
+    else:
+        options += [("jnp.square({})", one.bound), ("jnp.sign({})", 1), ("jax.nn.relu({})", 1), ("{} % 3", 1)]
+        options += [("jnp.floor({} / 2)", 1), ("{}.astype(jnp.int32).astype(float)", 1), ("jnp.clip({}, -1, 2)", 1)]
+    text, factor = w.random.choice(options)
+    w.add(text.format(*[one.name] * 2), one, bound=max(3, one.bound * factor + 1))
+
+
+def binary(w: Writer) -> None:
+    one = w.number()
+    other = None if one is None else w.pick(lambda other: other.kind == "f" and _fit(w, one, other))
+    if one is None or other is None:
+        return
+    shape = numpy.broadcast_shapes(one.shape, other.shape)
+    if math.prod(shape) > 600:
+        return
+    operator = w.random.choice(["{} + {}", "{} - {}", "{} * {}", "jnp.maximum({}, {})", "jnp.minimum({}, {})"])
+    bound = one.bound * other.bound if "*" in operator else one.bound + other.bound
+    pair = [one, other] if w.random.random() < 0.7 else [other, one]
+    text = operator.format(pair[0].name, pair[1].name)
+    w.add(text, one, shape=shape, axis=_joined(one, other, shape), whole=one.whole or other.whole, bound=bound)
+
+
+def _fit(w: Writer, one: Value, other: Value) -> bool:
+    """Whether two values may be operands: their shapes fit, and in a tame program their examples are side by side."""
+    try:
+        shape = numpy.broadcast_shapes(one.shape, other.shape)
+    except ValueError:
+        return False
+    if not w.tame:
+        return True
+    behind = [value.axis - value.rank for value in (one, other) if value.axis is not None]
+    if len(set(behind)) > 1 or (behind and (one.whole or other.whole)):
+        return False
+    # Nothing but the examples may spread what is one example wide.
+    return not behind or shape[behind[0]] == w.batch
+
+
+def _joined(one: Value, other: Value, shape: Sequence[int]) -> int | None:
+    behind = [value.axis - value.rank for value in (one, other) if value.axis is not None]
+    return len(shape) + behind[0] if behind else None
+
+
+def compare(w: Writer) -> None:
+    one = w.number()
+    if one is None or w.smooth:
+        return
+    w.add(f"{one.name} {w.random.choice(['>', '<=', '=='])} {w.random.randint(-1, 2)}", one, kind="b", bound=1)
+
+
+def booleans(w: Writer) -> None:
+    one = w.pick(lambda one: one.kind == "b")
+    if one is None:
+        return
+    if w.random.random() < 0.4:
+        w.add(f"~{one.name}", one)
+    elif w.random.random() < 0.5:
+        w.add(f"{one.name}.astype(float)", one, kind="f")
+    else:
+        axes = _reduced(w, one)
+        w.add(f"jnp.{w.random.choice(['any', 'all'])}({one.name}, {axes})", one, **_without(one, axes))
+
+
+def select(w: Writer) -> None:
+    one, chooser = w.number(), w.pick(lambda one: one.kind == "b")
+    if one is None or chooser is None or not _fit(w, one, chooser):
+        return
+    shape = numpy.broadcast_shapes(one.shape, chooser.shape)
+    whole = one.whole or chooser.whole
+    text = f"jnp.where({chooser.name}, {one.name}, {w.random.randint(-1, 1)})"
+    w.add(text, one, shape=shape, axis=_joined(one, chooser, shape), whole=whole, bound=one.bound + 1)
+
+
+def _reduced(w: Writer, one: Value) -> tuple[int, ...]:
+    axes = list(range(one.rank))
+    if w.random.random() < 0.6 and one.axis is not None:
+        axes.remove(one.axis)
+    count = w.random.randint(0, len(axes)) if w.random.random() < 0.5 else min(1, len(axes))
+    return tuple(sorted(w.random.sample(axes, count)))
+
+
+def _without(one: Value, axes: Sequence[int], keep: bool = False) -> dict[str, object]:
+    """What a reduction changes about a value."""
+    left = [axis for axis in range(one.rank) if axis not in axes]
+    shape = tuple(1 if axis in axes else one.shape[axis] for axis in (range(one.rank) if keep else left))
+    if one.axis is None or one.axis in axes:
+        return {"shape": shape, "axis": None, "whole": one.whole or one.axis is not None}
+    return {"shape": shape, "axis": one.axis if keep else left.index(one.axis)}
+
+
+def reduce(w: Writer) -> None:
+    one = w.number()
+    if one is None:
+        return
+    axes, keep = _reduced(w, one), w.random.random() < 0.3
+    count = math.prod(one.shape[axis] for axis in axes)
+    options = ["sum", "max", "min"] + ["mean"] * (w.smooth or count in (1, 2, 4, 8))
+    function = w.random.choice(options)
+    text = f"jnp.{function}({one.name}, {axes}, keepdims={keep})"
+    bound = one.bound * max(1, count) if function == "sum" else one.bound
+    made = w.add(text, one, **_without(one, axes, keep), bound=bound)
+    if w.tame and made.whole and w.random.random() < 0.6:
+        w.values.remove(made)
+        w.values.insert(0, made)  # it is of less use than one with examples
+
+
+def matmul(w: Writer) -> None:
+    one = w.pick(lambda one: one.kind == "f" and one.rank > 0)
+    other = w.pick(lambda one: one.kind == "f" and one.rank > 0)
+    if one is None or other is None:
+        return
+    if w.tame and (one.whole or other.whole) and (one.axis is not None or other.axis is not None):
+        return
+    letters, spare = list("abcd"[: one.rank]), iter("uvxyz")
+    second, used = [], set()
+    if one.rank > 4 or other.rank > 4:
+        return
+    for axis, size in enumerate(other.shape):
+        same = [i for i, letter in enumerate(letters) if one.shape[i] == size and letter not in used]
+        if w.tame:
+            same = [i for i in same if (one.axis == i) == (other.axis == axis)]
+            if one.axis is None or other.axis is None:
+                same = [i for i in same if i != one.axis and axis != other.axis]
+        must = w.tame and other.axis == axis and one.axis is not None
+        if must and not same:
+            return
+        letter = letters[w.random.choice(same)] if same and (must or w.random.random() < 0.8) else next(spare)
+        used.add(letter)
+        second.append(letter)
+    sizes = dict(zip(second, other.shape, strict=True)) | dict(zip(letters, one.shape, strict=True))
+    shared = [letter for letter in letters if letter in second]
+    kept = [letter for letter in sizes if letter not in shared]
+    kept += [letter for letter in shared if w.random.random() < 0.4]
+    w.random.shuffle(kept)
+    examples = {value[at.axis] for value, at in ((letters, one), (second, other)) if at.axis is not None}
+    summed = math.prod(sizes[letter] for letter in sizes if letter not in kept)
+    shape = tuple(sizes[letter] for letter in kept)
+    if math.prod(shape) > 600 or len(shape) > 4:
+        return
+    axis = next((index for index, letter in enumerate(kept) if letter in examples), None)
+    whole = one.whole or other.whole or (bool(examples) and axis is None)
+    text = f"jnp.einsum('{''.join(letters)},{''.join(second)}->{''.join(kept)}', {one.name}, {other.name})"
+    w.add(text, one, shape=shape, axis=axis, whole=whole, bound=one.bound * other.bound * summed)
+
+
+def transpose(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank > 1)
+    if one is None:
+        return
+    order = w.random.sample(range(one.rank), one.rank)
+    axis = None if one.axis is None else order.index(one.axis)
+    w.add(f"{one.name}.transpose({order})", one, shape=tuple(one.shape[old] for old in order), axis=axis)
+
+
+def reshape(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank > 0)
+    if one is None:
+        return
+    shape, axis = list(one.shape), one.axis
+    choice = w.random.random()
+    if choice < 0.4:  # two dimensions become one
+        places = [i for i in range(one.rank - 1) if not w.tame or axis is None or i + 1 != axis]
+        if not places:
+            return
+        place = w.random.choice(places)
+        shape[place : place + 2] = [shape[place] * shape[place + 1]]
+        # Once merged it stands for examples and more: tame programs take it apart again or sum it.
+        if axis is not None and axis > place:
+            axis -= 1
+    elif choice < 0.7:  # one becomes two
+        places = [i for i, size in enumerate(shape) if size in (4, 6, 8, 12) and (i != axis or size != w.batch)]
+        if not places:
+            return
+        place = w.random.choice(places)
+        factor = w.random.choice([f for f in range(2, shape[place]) if shape[place] % f == 0])
+        if place == axis:
+            factor = w.batch if shape[place] % w.batch == 0 else factor
+        shape[place : place + 1] = [factor, shape[place] // factor]
+        if axis is not None and axis > place:
+            axis += 1
+    else:  # a dimension of one more
+        place = w.random.randint(0, one.rank)
+        if len(shape) > 3:
+            return
+        shape.insert(place, 1)
+        if axis is not None and axis >= place:
+            axis += 1
+    w.add(f"{one.name}.reshape({tuple(shape)})", one, shape=tuple(shape), axis=axis)
+
+
+def broadcast(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank < 4 and math.prod(one.shape) < 100)
+    if one is None:
+        return
+    shape = tuple(w.random.choice([2, 3]) if size == 1 and i != one.axis else size for i, size in enumerate(one.shape))
+    size = w.batch if w.random.random() < 0.3 else w.random.choice([2, 3])
+    shape = (size, *shape)
+    axis = None if one.axis is None else one.axis + 1
+    w.add(f"jnp.broadcast_to({one.name}, {shape})", one, shape=shape, axis=axis)
+
+
+def cut(w: Writer) -> None:
+    """A slice, with a stride perhaps, or an element."""
+    one = w.pick(lambda one: one.rank > 0)
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None or one.shape[axis] < 2:
+        return
+    before = ":, " * axis
+    if w.random.random() < 0.3:
+        text = f"{one.name}[{before}{w.random.randrange(one.shape[axis])}]"
+        w.add(text, one, **{**_without(one, (axis,)), "whole": one.whole})
+        return
+    start = w.random.randrange(one.shape[axis] - 1)
+    stop, step = w.random.randint(start + 1, one.shape[axis]), w.random.choice([1, 1, 2])
+    shape = list(one.shape)
+    shape[axis] = -(-(stop - start) // step)
+    w.add(f"{one.name}[{before}{start}:{stop}:{step}]", one, shape=tuple(shape))
+
+
+def cut_where_told(w: Writer) -> None:
+    """A slice that begins at a number that is computed; an update at such a place."""
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f")
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None:
+        return
+    if w.random.random() < 0.5:
+        size = w.random.randint(1, one.shape[axis])
+        shape = (*one.shape[:axis], size, *one.shape[axis + 1 :])
+        w.add(f"lax.dynamic_slice_in_dim({one.name}, number, {size}, {axis})", one, shape=shape)
+    else:
+        update = f"lax.slice_in_dim({one.name}, 0, 1, axis={axis}) * 2"
+        text = f"lax.dynamic_update_slice_in_dim({one.name}, {update}, number, {axis})"
+        w.add(text, one, bound=one.bound * 2)
+
+
+def pad(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f" and math.prod(one.shape) < 150)
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None:
+        return
+    low, high, inside = w.random.choice([(1, 0, 0), (0, 2, 0), (1, 1, 1), (-1, 1, 0)])
+    shape = list(one.shape)
+    shape[axis] += low + high + inside * max(0, one.shape[axis] - 1)
+    value = w.random.choice(["0.0", "1.0"])
+    config = [(low, high, inside) if at == axis else (0, 0, 0) for at in range(one.rank)]
+    w.add(f"lax.pad({one.name}, jnp.asarray({value}, float), {config})", one, shape=tuple(shape))
+
+
+def concatenate(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f" and math.prod(one.shape) < 150)
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None:
+        return
+
+    def fits(other: Value) -> bool:
+        alike = other.rank == one.rank and other.kind == "f" and other.shape[axis] < 9
+        same = alike and all(a == b for i, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if i != axis)
+        return same and (not w.tame or (other.axis == one.axis and other.whole == one.whole))
+
+    other = w.pick(fits)
+    if other is None:
+        return
+    shape = list(one.shape)
+    shape[axis] += other.shape[axis]
+    examples = one.axis if one.axis is not None else other.axis
+    bound, whole = max(one.bound, other.bound), one.whole or other.whole
+    text = f"jnp.concatenate([{one.name}, {other.name}], {axis})"
+    w.add(text, one, shape=tuple(shape), axis=examples, bound=bound, whole=whole)
+
+
+def along(w: Writer) -> None:
+    """What runs along a dimension: reversed, rolled, cumulative, sorted, in windows."""
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f")
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None:
+        return
+    size = one.shape[axis]
+    window = ", ".join(["1"] * axis + ["2"] + ["1"] * (one.rank - axis - 1))
+    windows = f"({window},), ({', '.join(['1'] * one.rank)},), 'SAME'"
+    options = [
+        ("jnp.flip({}, {axis})", 1),
+        ("jnp.roll({}, 1, {axis})", 1),
+        ("jnp.cumsum({}, {axis})", size),
+        ("lax.cummax({}, {axis})", 1),
+        ("lax.cumsum({}, {axis}, reverse=True)", size),
+        (f"lax.reduce_window({{}}, 0.0, lax.add, {windows})", 2),
+        (f"lax.reduce_window({{}}, -jnp.inf, lax.max, {windows})", 1),
+    ]
+    if w.smooth:
+        options += [("jax.nn.softmax({}, {axis})", 0), ("jax.nn.logsumexp({}, {axis}, keepdims=True) + 0 * {}", 1)]
+    else:
+        options += [
+            ("jnp.sort({}, {axis})", 1),
+            ("jnp.argsort({}, {axis}).astype(float)", 0),
+            ("lax.top_k(jnp.moveaxis({}, {axis}, -1), 1)[0] + 0 * jnp.moveaxis({}, {axis}, -1)", 1),
+        ]
+    text, factor = w.random.choice(options)
+    moved = "moveaxis" in text
+    shape = (*one.shape[:axis], *one.shape[axis + 1 :], size) if moved else one.shape
+    examples = one.axis - 1 if moved and one.axis is not None and one.axis > axis else one.axis
+    if moved and one.axis == axis:
+        examples = one.rank - 1
+    w.add(text.format(*[one.name] * 2, axis=axis), one, shape=shape, axis=examples, bound=one.bound * factor + size)
+
+
+def argmax(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f")
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None or w.smooth:
+        return
+    text = f"jnp.arg{w.random.choice(['max', 'min'])}({one.name}, {axis})"
+    w.add(text, one, **{**_without(one, (axis,)), "whole": one.whole}, kind="i", bound=one.shape[axis])
+
+
+def gather(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f" and math.prod(one.shape) < 200)
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None:
+        return
+    if w.random.random() < 0.5:
+        places = [w.random.randrange(one.shape[axis]) for _ in range(w.random.randint(1, 4))]
+        shape = (*one.shape[:axis], len(places), *one.shape[axis + 1 :])
+        w.add(f"jnp.take({one.name}, jnp.array({places}), {axis})", one, shape=shape)
+        return
+    places = w.pick(lambda other: other.kind == "i" and other.rank < 3)
+    if places is None:
+        return
+    rows = f"{places.name}.astype(int) % {one.shape[axis]}"
+    if one.axis is not None or (places.axis is None) == (one.axis is None):  # one row for each example
+        if axis == 0 or one.axis != 0 or places.axis != 0 or places.shape != one.shape[:1]:
+            return
+        index = f"({rows})[{', '.join([':'] + ['None'] * (one.rank - 1))}]"
+        w.add(f"jnp.take_along_axis({one.name}, {index}, {axis})", one, shape=_with(one.shape, axis, 1))
+    elif not (w.tame and one.whole):
+        shape = (*one.shape[:axis], *places.shape, *one.shape[axis + 1 :])
+        examples = None if places.axis is None else axis + places.axis
+        if math.prod(shape) < 600 and len(shape) < 5:
+            w.add(f"jnp.take({one.name}, {rows}, {axis})", one, shape=shape, axis=examples)
+
+
+def _with(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def scatter(w: Writer) -> None:
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f")
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None:
+        return
+    before = ":, " * axis
+    if w.random.random() < 0.5:
+        how = w.random.choice(["set(1.0)", "add(2.0)", "multiply(2.0)", "max(1.0)"])
+        text = f"{one.name}.at[{before}{w.random.randrange(one.shape[axis])}].{how}"
+        w.add(text, one, bound=one.bound * 2)
+        return
+    places = w.pick(
+        lambda other: other.kind == "i" and other.shape == one.shape[: other.rank] and other.axis == one.axis
+    )
+    if places is None or not places.rank:
+        return
+    how = "add" if w.tame or w.random.random() < 0.7 else w.random.choice(["max", "set", "min"])
+    shape = (5, *one.shape[places.rank :])
+    text = f"jnp.zeros({shape}).at[{places.name} % 5].{how}({one.name})"
+    whole = one.whole or one.axis is not None
+    w.add(text, one, shape=shape, axis=None, whole=whole, bound=one.bound * math.prod(places.shape))
+
+
+def made_from_nothing(w: Writer) -> None:
+    """Counters, random numbers and constants, with the batch among their dimensions or not."""
+    sizes = [w.batch] * (w.random.random() < 0.7) + [w.random.choice([2, 3, 4])] * (w.random.random() < 0.6)
+    w.random.shuffle(sizes)
+    shape = tuple(sizes)
+    total = math.prod(shape)
+    text, kind, bound = w.random.choice(
+        [
+            (f"jnp.arange({total}).reshape({shape}) % 5", "i", 5.0),
+            (f"jnp.arange({total}, dtype=float).reshape({shape})", "f", float(total)),
+            (f"jax.random.bits(key, {shape}) % 4", "i", 4.0),
+            (f"jax.random.bernoulli(key, 0.5, {shape}).astype(float)", "f", 1.0),
+            (f"(jax.random.bits(jax.random.split(key)[1], {shape}) % 4).astype(float)", "f", 4.0),
+            (f"jnp.ones({shape})", "f", 1.0),
+            (f"jnp.array({[w.random.randint(-2, 2) for _ in range(total)]}, float).reshape({shape})", "f", 2.0),
+        ]
+    )
+    w.add(text, Value("", shape, kind, None, False, bound))
+
+
+def scan(w: Writer) -> None:
+    """Along a dimension, over parameters, or a number of times."""
+    one = w.pick(lambda one: one.rank > 0 and one.kind == "f" and 0 not in one.shape)
+    axis = None if one is None else w.free_axis(one)
+    if one is None or axis is None:
+        return
+    step = w.random.choice(["c + x", "jnp.maximum(c, x)", "x - c", "jnp.clip(c * x, -3, 3)"])
+    if w.smooth:
+        step = w.random.choice(["jnp.tanh(c + x)", "c * 0.5 + jnp.sin(x)"])
+    out = w.random.choice(["c", "x * 2", "jnp.sum(x)" if w.random.random() < 0.3 else "c + x"])
+    rest = _without(one, (axis,))["shape"]
+    first = w.random.choice([f"jnp.zeros({rest})", f"jnp.moveaxis({one.name}, {axis}, 0)[0]"])
+    reverse = w.random.choice(["", ", reverse=True"])
+    text = f"lax.scan(lambda c, x: ({step}, {out}), {first}, jnp.moveaxis({one.name}, {axis}, 0){reverse})"
+    bound = one.bound * (one.shape[axis] + 1) + 3
+    changes = {**_without(one, (axis,)), "whole": one.whole, "bound": bound}
+    if w.random.random() < 0.5 or out == "jnp.sum(x)":
+        made = w.add(f"{text}[0]", one, **changes)
+        if out == "jnp.sum(x)":
+            sums = {"shape": (one.shape[axis],), "axis": None, "whole": one.axis is not None or one.whole}
+            w.add(f"{text}[1]", made, **sums, bound=one.bound * math.prod(one.shape))
+    else:
+        shape = (one.shape[axis], *changes["shape"])  # type: ignore[misc]
+        examples = None if changes["axis"] is None else changes["axis"] + 1  # type: ignore[operator]
+        w.add(f"{text}[1]", one, **{**changes, "shape": shape, "axis": examples})
+
+
+def repeat(w: Writer) -> None:
+    one = w.number()
+    if one is None:
+        return
+    body = w.random.choice(["jnp.tanh(c) + i"] if w.smooth else ["jnp.clip(c * 2 - i, -5, 5)", "-c + i", "c % 3 + i"])
+    total = w.random.random() < 0.25
+    if total and one.axis is not None:  # sums of examples, carried on
+        text = f"lax.fori_loop(0, 3, lambda i, c: c + jnp.sum({one.name} * i), jnp.zeros(()))"
+        bound = one.bound * math.prod(one.shape) * 3
+        w.add(text, one, shape=(), axis=None, whole=True, bound=bound)
+    else:
+        times = w.random.choice(["3", "number"])
+        w.add(f"lax.fori_loop(0, {times}, lambda i, c: {body}, {one.name})", one, bound=one.bound + 9)
+
+
+def branch(w: Writer) -> None:
+    one = w.number()
+    if one is None:
+        return
+    text = w.random.choice(
+        [
+            f"lax.cond(flag, lambda c: c * 2, lambda c: c - 1, {one.name})",
+            f"lax.switch(number, [lambda c: c, lambda c: -c, lambda c: c + c], {one.name})",
+            f"jnp.where(flag, {one.name}, -{one.name})",
+            f"jax.checkpoint(lambda c: c * c)({one.name}) - {one.name}",
+        ]
+    )
+    w.add(text, one, bound=one.bound * (one.bound + 1) if "checkpoint" in text else one.bound * 2 + 1)
+
+
+def each_example(w: Writer) -> None:
+    one = w.pick(lambda one: one.kind == "f" and one.axis is not None and one.rank > 1)
+    if one is None or one.axis is None or math.prod(one.shape) > 100:
+        return
+    rest = tuple(one.shape[axis] for axis in one.free_axes())
+    inner = w.random.choice(["c * c.sum()", "jnp.outer(c.ravel(), c.ravel())[0] + c.max()", "jnp.cumsum(c, -1)"])
+    if inner.startswith("jnp.outer"):
+        rest = (math.prod(rest),)
+    text = f"jax.vmap(lambda c: {inner}, in_axes={one.axis})({one.name})"
+    bound = one.bound**2 * max(1, math.prod(rest)) + one.bound
+    w.add(text, one, shape=(one.shape[one.axis], *rest), axis=0, bound=bound)
+
+
+RULES: dict[Callable[[Writer], None], int] = {
+    unary: 6,
+    binary: 9,
+    compare: 2,
+    booleans: 2,
+    select: 3,
+    reduce: 6,
+    matmul: 6,
+    transpose: 3,
+    reshape: 4,
+    broadcast: 2,
+    cut: 3,
+    cut_where_told: 2,
+    pad: 2,
+    concatenate: 2,
+    along: 5,
+    argmax: 1,
+    gather: 3,
+    scatter: 3,
+    made_from_nothing: 3,
+    scan: 2,
+    repeat: 2,
+    branch: 2,
+    each_example: 2,
+}
+
+
+def random_program(seed: int) -> RandomProgram:
+    """The program of a seed."""
+    chance = random.Random(seed)
+    batch = chance.choice([2, 4, 4, 6, 8])
+    microbatches = chance.choice([count for count in range(2, batch + 1) if batch % count == 0])
+    w = Writer(chance, batch, smooth=chance.random() < 0.3, tame=chance.random() < 0.8)
+    sizes = [chance.choice([2, 3, 4, batch]) for _ in range(3)]
+    shapes = {
+        "w": (sizes[0], sizes[1]),
+        "u": (sizes[1],),
+        "x": (batch, sizes[0]),
+        "y": (batch, sizes[2], sizes[1]),
+        "z": (batch,),
+    }
+    for name, shape in shapes.items():
+        axis = 0 if name in "xyz" else None
+        w.values.append(Value(name, shape, "i" if name == "z" else "f", axis))
+    for _ in range(chance.randint(4, 10)):
+        rule = chance.choices(list(RULES), list(RULES.values()))[0]
+        rule(w)
+    numbers = numpy.random.default_rng(seed)
+    arguments = {name: _argument(numbers, name, shape, w.smooth) for name, shape in shapes.items()}
+    arguments["flag"] = numpy.array(seed % 2 == 0)
+    arguments["number"] = numpy.array(seed % 3)
+    arguments["data"] = numpy.array([seed, 5], "uint32")
+    if any("key" in line for line in w.lines):
+        w.lines.insert(0, "key = jax.random.wrap_key_data(data)")
+    needed = set(re.findall(r"\w+", "\n".join(w.lines))) | {"w", "x"}
+    given = {name: value for name, value in arguments.items() if name in needed}
+    text = _text(w, chance, list(given))
+    places = tuple(index for index, name in enumerate(given) if name in "xyz")
+    return RandomProgram(seed, text, tuple(given.values()), places, batch, microbatches, w.smooth, w.tame)
+
+
+def _argument(numbers: numpy.random.Generator, name: str, shape: Sequence[int], smooth: bool) -> numpy.ndarray:
+    if name == "z":
+        return numbers.integers(0, 4, shape)
+    return numbers.normal(size=shape) if smooth else numbers.integers(-2, 3, shape).astype(float)
+
+
+def _text(w: Writer, chance: random.Random, arguments: Sequence[str]) -> str:
+    names = ", ".join(arguments)
+    made = [one for one in w.values if one.name.startswith("v")] or w.values[2:3]
+    used = {name for line in w.lines for name in re.findall(r"v\d+", line.partition(" = ")[2])}
+    ends = [one for one in made if one.name not in used] or made
+    results = chance.sample(ends, min(len(ends), 4))
+    returned = ", ".join(one.name for one in results)
+    lines = [f"def body({names}):", *(f"    {one}" for one in w.lines), f"    return {returned},", ""]
+    floats = [index for index, one in enumerate(results) if one.kind == "f"]
+    is_differentiable = not any("fori_loop(0, number" in line for line in w.lines)
+    if not floats or not is_differentiable or chance.random() < 0.5:
+        return "\n".join([*lines, f"def program({names}):", f"    return body({names})"])
+    square = "" if chance.random() < 0.5 else " ** 2"
+    total = " + ".join(f"jnp.sum(results[{index}]{square})" for index in floats)
+    wanted = chance.choice(["w", "x", "w x"]).split()
+    places = tuple(list(arguments).index(name) for name in wanted)
+    gradient = f"jax.value_and_grad(loss, {places}, has_aux=True)({names})"
+    loss = [f"def loss({names}):", f"    results = body({names})", f"    return {total}, results", ""]
+    return "\n".join([*lines, *loss, f"def program({names}):", f"    return {gradient}"])

@@ -1,0 +1,390 @@
+"""Programs that mix examples: each is refused with a sentence that names the user's line and the operation.
+
+The line is one with the comment `# mixes`; where a reduction and what uses it for each example stand on two lines,
+both have it, and either may be named.
+"""
+
+import inspect
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy
+import optax
+import pytest
+from atoll.compiler.errors import CompileError
+from jax import lax
+from timed_harness import Program, pair_of
+
+B, T, D = 4, 4, 4
+
+PROGRAMS = {}
+
+
+def normal(seed, *shape):
+    return numpy.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def refused(*args, naming, batch=(1,)):
+    """Add a function with its arguments, and a pattern for what the error calls the operation."""
+
+    def add(fn):
+        PROGRAMS[fn.__name__] = (fn, args, batch, naming)
+        return fn
+
+    return add
+
+
+W, X, Y = normal(1, D, D), normal(2, B, D), normal(3, B, D)
+SEQUENCE = normal(4, B, T, D)
+LABELS = numpy.arange(B) % D
+KEY = numpy.array([7, 9], "uint32")
+REDUCTION = r"reduce|sum|mean|max|dot"
+
+
+# Statistics of the batch that every example uses
+
+
+@refused(W, X, naming=REDUCTION)
+def batch_norm_after_a_layer(w, x):
+    y = x @ w
+    mean = y.mean(0)  # mixes
+    return jnp.tanh(y - mean)  # mixes
+
+
+@refused(W, X, naming=REDUCTION)
+def gradient_of_batch_norm(w, x):
+    def loss(w):
+        y = jnp.tanh(x @ w)
+        variance = jnp.mean(y**2, 0)  # mixes
+        return jnp.mean((y / jnp.sqrt(variance + 1e-5)) ** 3)  # mixes
+
+    return jax.grad(loss)(w)
+
+
+@refused(W, X, naming=REDUCTION)
+def batch_softmax(w, x):
+    y = x @ w
+    return jax.nn.softmax(y, axis=0)  # mixes
+
+
+@refused(W, X, naming=REDUCTION)
+def divided_by_the_largest_of_the_batch(w, x):
+    y = x @ w
+    largest = y.max()  # mixes
+    return y / largest  # mixes
+
+
+@refused(W, X, naming=REDUCTION)
+def batch_whitening(w, x):
+    y = x @ w
+    covariance = y.T @ y / B  # mixes
+    return y @ jnp.linalg.inv(covariance + jnp.eye(D))  # mixes
+
+
+@refused(W, X, naming=REDUCTION)
+def determinant_of_the_covariance_for_each_example(w, x):
+    y = x @ w
+    covariance = y.T @ y  # mixes
+    return y * jnp.linalg.det(covariance)  # mixes
+
+
+@refused(W, X, naming=REDUCTION)
+def correlations_of_features_for_each_example(w, x):
+    y = jnp.tanh(x @ w)
+    gram = jnp.einsum("bd,be->de", y, y)  # mixes
+    return y @ gram  # mixes
+
+
+@refused({"router": W, "experts": normal(5, D, D, D)}, X, naming=REDUCTION)
+def router_balanced_over_the_batch(params, x):
+    gate = jax.nn.softmax(x @ params["router"])
+    load = gate.mean(0)  # mixes
+    return jnp.einsum("be,edf,bd->bf", gate / load, params["experts"], x)  # mixes
+
+
+@refused(W, X, naming=r"reduce|sum|case|cond|branch")
+def branch_on_a_statistic(w, x):
+    y = x @ w
+    positive = y.sum() > 0  # mixes
+    return lax.cond(positive, lambda y: jnp.tanh(y @ w), lambda y: y, y)  # mixes
+
+
+@refused(W, X, naming=REDUCTION)
+def contrast_with_the_mean_of_the_others(w, x):
+    y = jnp.tanh(x @ w)
+    others = (y.sum(0) - y) / (B - 1)  # mixes
+    return jnp.mean(jnp.sum(y * others, -1) ** 2)
+
+
+# Orders of the batch
+
+
+@refused(W, X, naming="sort")
+def sorted_examples(w, x):
+    return jnp.sort(x @ w, axis=0)  # mixes
+
+
+@refused(W, X, naming="sort")
+def ranked_examples(w, x):
+    scores = (x @ w).sum(-1)
+    return jnp.argsort(scores)  # mixes
+
+
+@refused(W, X, naming="sort|quantile|median")
+def median_of_the_batch(w, x):
+    return x @ w - jnp.median(x @ w, 0)  # mixes
+
+
+@refused(W, X, naming="top_k|sort")
+def hardest_examples(w, x):
+    losses = jnp.sum((x @ w) ** 2, -1)
+    return lax.top_k(losses, 2)[0].mean()  # mixes
+
+
+@refused(W, X, naming="reduce|argmax")
+def the_best_example(w, x):
+    return jnp.argmax(x @ w, 0)  # mixes
+
+
+@refused(W, X, naming="cumsum|reduce_window")
+def cumulative_over_the_batch(w, x):
+    return jnp.cumsum(x @ w, 0)  # mixes
+
+
+@refused(W, X, naming="cummax|reduce_window|max")
+def running_largest_of_the_batch(w, x):
+    return lax.cummax(x @ w, 0)  # mixes
+
+
+@refused(W, X, naming="scan|slice|concatenate|pad|reverse|reduce_window|cum")
+def associative_scan_over_the_batch(w, x):
+    return lax.associative_scan(jnp.maximum, x @ w)  # mixes
+
+
+@refused(W, X, naming="reverse|rev")
+def flipped_batch(w, x):
+    return x @ w + jnp.flip(x, 0)  # mixes
+
+
+@refused(W, X, naming="slice|concatenate")
+def rolled_batch(w, x):
+    return x @ w + jnp.roll(x, 1, axis=0)  # mixes
+
+
+@refused(W, X, KEY, naming="gather|sort|permut")
+def shuffled_batch(w, x, key):
+    order = jax.random.permutation(jax.random.wrap_key_data(key), B)
+    return x[order] @ w  # mixes
+
+
+@refused(W, X, naming="slice|concatenate")
+def mixup_with_a_rolled_batch(w, x):
+    y = jnp.tanh(x @ w)
+    return 0.7 * y + 0.3 * jnp.roll(y, 1, 0)  # mixes
+
+
+@refused(W, X, naming="scan|while|slice")
+def recurrence_over_the_batch(w, x):
+    return lax.scan(lambda h, x: (jnp.tanh(h @ w + x), h), jnp.zeros(D), x)[0]  # mixes
+
+
+@refused(W, X, naming="sort|scatter|gather|unique|cum")
+def unique_of_the_batch(w, x):
+    rows = (x @ w).argmax(-1)
+    return jnp.unique(rows, size=D)  # mixes
+
+
+@refused(W, X, naming="reduce_window|window")
+def smoothed_over_examples(w, x):
+    return lax.reduce_window(x @ w, 0.0, lax.add, (2, 1), (1, 1), "SAME")  # mixes
+
+
+@refused(normal(5, 3, 1, 1), X, naming="convolution|conv")
+def convolution_over_examples(kernel, x):
+    return lax.conv_general_dilated(
+        x.T[:, :, None], kernel, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
+    )  # mixes
+
+
+@refused(W, X, naming="fft")
+def fourier_over_the_batch(w, x):
+    return jnp.fft.fft(x @ w, axis=0)  # mixes
+
+
+# Single examples
+
+
+@refused(W, X, naming="slice|gather")
+def the_first_example(w, x):
+    y = x @ w
+    return y - y[0]  # mixes
+
+
+@refused(W, X, naming="slice|gather")
+def every_second_example(w, x):
+    y = x @ w
+    return y[::2]  # mixes
+
+
+@refused(W, X, naming="slice")
+def differences_of_neighbours(w, x):
+    y = x @ w
+    return y[1:] - y[:-1]  # mixes
+
+
+@refused(W, X, naming="slice|concatenate|split")
+def halves_of_the_batch(w, x):
+    first, second = jnp.split(x @ w, 2)  # mixes
+    return jnp.mean((first - second) ** 2)
+
+
+@refused(W, X, 1, naming="slice|gather")
+def an_example_chosen_by_number(w, x, number):
+    return lax.dynamic_index_in_dim(x @ w, number)  # mixes
+
+
+@refused(W, X, naming="gather")
+def gathered_from_the_batch(w, x):
+    y = x @ w
+    return y[jnp.array([0, 2, 1, 1])]  # mixes
+
+
+@refused(W, X, LABELS, naming="gather", batch=(1, 2))
+def gathered_across_examples(w, x, labels):
+    y = x @ w
+    return y[labels]  # mixes
+
+
+@refused(W, X, naming="scatter|dynamic_update_slice")
+def an_example_replaced(w, x):
+    y = x @ w
+    return y.at[0].set(1.0)  # mixes
+
+
+@refused(W, X, naming="pad")
+def padded_batch(w, x):
+    return jnp.pad(x @ w, ((1, 1), (0, 0)))  # mixes
+
+
+@refused(W, X, naming="concatenate")
+def joined_batches(w, x):
+    return jnp.concatenate([x, x @ w])  # mixes
+
+
+# Pairs of examples
+
+
+@refused(W, X, naming="dot")
+def similarity_of_all_pairs(w, x):
+    y = x @ w
+    return y @ y.T  # mixes
+
+
+@refused(W, X, Y, naming="dot", batch=(1, 2))
+def in_batch_negatives(w, x, y):
+    logits = (x @ w) @ (y @ w).T  # mixes
+    return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(B)).mean()
+
+
+@refused(W, X, naming="broadcast|subtract|sub")
+def distances_of_all_pairs(w, x):
+    y = x @ w
+    return jnp.sum((y[:, None] - y[None]) ** 2, -1)  # mixes
+
+
+@refused(W, X, LABELS, naming="broadcast|compare|subtract|eq|dot|sub", batch=(1, 2))
+def triplets_across_examples(w, x, labels):
+    y = x @ w
+    distance = jnp.sum((y[:, None] - y[None]) ** 2, -1)  # mixes
+    same = labels[:, None] == labels[None]  # mixes
+    return jnp.mean(jnp.where(same, distance, jax.nn.relu(1 - distance)))
+
+
+@refused(W, X, naming="add")
+def an_example_added_to_its_transpose(w, x):
+    return x @ w + x.T  # mixes
+
+
+# Reshapes and loops
+
+
+@refused(W, X, naming="reshape")
+def reshaped_across_examples(w, x):
+    return (x @ w).reshape(D // 2, 2 * B)  # mixes
+
+
+@refused(W, SEQUENCE, naming="reshape")
+def flattened_time_major(w, x):
+    return (x.transpose(1, 0, 2).reshape(T * B, D) @ w).sum()  # mixes
+
+
+@refused(W, SEQUENCE, naming="reshape|reduce|sum")
+def packed_sequences(w, x):
+    flat = (x @ w).reshape(B * T, D)
+    return jnp.cumsum(flat, 0)  # mixes
+
+
+@refused(W, SEQUENCE[:, :3], naming="reshape")
+def packed_into_longer_sequences(w, x):
+    return (x @ w).reshape(3, B, D)  # mixes
+
+
+@refused(W, X, naming="while|cond|reduce|predicate")
+def loop_as_long_as_the_batch_says(w, x):
+    return lax.while_loop(lambda y: jnp.sum(y**2) < 10, lambda y: y * 1.5, x @ w)  # mixes
+
+
+@refused(W, X, naming="while|reduce|cond|sum|max")
+def loop_with_a_length_from_the_batch(w, x):
+    y = x @ w
+    count = jnp.sum(y > 0)  # mixes
+    return lax.fori_loop(0, count, lambda i, y: jnp.tanh(y), y)  # mixes
+
+
+@refused(W, X, naming=REDUCTION)
+def layers_with_batch_norm_in_a_scan(w, x):
+    def layer(y, _):
+        y = y @ w
+        mean = y.mean(0)  # mixes
+        return jnp.tanh(y - mean), None  # mixes
+
+    return lax.scan(layer, x, None, length=3)[0]
+
+
+@refused(W, X, naming="cholesky")
+def an_operation_without_a_rule(w, x):
+    return lax.linalg.cholesky(x @ w, symmetrize_input=False)  # mixes
+
+
+@refused(W, X, naming="qr|custom_call")
+def a_custom_call_without_a_rule(w, x):
+    return jnp.linalg.qr(x @ w)  # mixes
+
+
+@pytest.mark.parametrize("microbatches", [2, B])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_refused(name, microbatches):
+    fn, args, batch, naming = PROGRAMS[name]
+    with pytest.raises(CompileError) as caught:
+        pair_of(Program(fn, args, batch, microbatches))
+    told = caught.value
+    assert "internal error" not in str(told)
+    lines, start = inspect.getsourcelines(fn)
+    marked = [f"{__file__}:{start + number}" for number, line in enumerate(lines) if line.endswith("# mixes\n")]
+    assert any(told.where == place or told.where.startswith(f"{place}:") for place in marked), (
+        f"{told}\nnot at {marked}"
+    )
+    assert re.search(naming, str(told)), str(told)
+    assert told.remedy, "it does not say what to do"
+
+
+@pytest.mark.parametrize("microbatches", [3, 8])
+def test_a_batch_that_does_not_divide(microbatches):
+    with pytest.raises(CompileError, match=rf"\b{B}\b.*\b{microbatches}\b|\b{microbatches}\b.*\b{B}\b"):
+        pair_of(Program(lambda w, x: x @ w, (W, X), (1,), microbatches))
+
+
+def test_microbatches_without_a_batch():
+    with pytest.raises(CompileError, match="batch"):
+        pair_of(Program(lambda w, x: x @ w, (W, X), (), 2))

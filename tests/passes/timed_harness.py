@@ -1,0 +1,192 @@
+"""Judges the passes of phase `timed`: what they make of a function computes what `jax.jit` computes.
+
+Programs are compiled many to an XLA module, each as jax lowered it and as the time passes left it, side by side.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy
+from atoll.compiler.entry import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
+from atoll.compiler.frontend import leaves_of, lower, trace
+from atoll.compiler.functions import argument_attributes
+from atoll.compiler.job import Job
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Step
+from atoll.compiler.pass_manager import run_passes
+from atoll.compiler.pipeline import PHASES, phase_named
+from atoll.compiler.plan import Plan
+from atoll.compiler.registry import steps_of_phase
+from atoll.runtime.fragment import Fragment
+from timed_contract import breaches
+from untimed import part_results, untime
+
+# How far results may be from jax's, as a part of the largest magnitude beside them. Nothing but the order of sums may
+# differ; narrow floats are accumulated in float32, where XLA rounds more often.
+TOLERANCES = {
+    "float64": 1e-12,
+    "complex128": 1e-12,
+    "float32": 1e-5,
+    "complex64": 1e-5,
+    "float16": 4e-3,
+    "bfloat16": 3e-2,
+}
+
+# The programs are tiny and run once: compiling is what takes the time.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A function with arguments, some of which hold examples along axis 0.
+
+    text: what to show of it in a failure.
+    """
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    batch: tuple[int, ...]
+    microbatches: int = 2
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A program as jax lowered it and as the time passes left it, on the whole batch.
+
+    examples: the dimension along which results are per example, by the number of the result.
+    """
+
+    program: Program
+    original: Fragment
+    timed: Fragment
+    given: tuple[Any, ...]
+    kept: tuple[int, ...]
+    examples: dict[int, int] = field(hash=False)
+    module: str = ""
+
+
+class ContractBrokenError(AssertionError):
+    """The module is not what the passes behind phase `timed` rely on."""
+
+
+def pair_of(program: Program) -> Pair:
+    """A program through the time passes. CompileError: they refuse it; ContractBrokenError: they break their word."""
+    job, module, original = lowered(program)
+    with module.context:
+        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get("2 x cpu[1]")
+        module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(microbatches=program.microbatches)))
+    for steps in _steps():
+        run_passes(module, steps)
+    return judged(program, job, module, original)
+
+
+@functools.cache
+def _steps() -> list[list[Step]]:
+    return [steps_of_phase(phase) for phase in PHASES[: PHASES.index(phase_named("timed")) + 1]]
+
+
+def lowered(program: Program) -> tuple[Job, ir.Module, Fragment]:
+    """A program's module before any pass, and the fragment of that."""
+    job = Job(program.fn, *program.args, batch_argnums=program.batch)
+    traced = trace(job)
+    module = lower(job, traced, "cpu")[0]
+    return job, module, Fragment.of(module, jax.tree.leaves(traced.out_info))
+
+
+def judged(program: Program, job: Job, module: ir.Module, original: Fragment) -> Pair:
+    """The pair of a program and the module of phase `timed` that was made of it."""
+    text = str(module)
+    broken = breaches(module, program.microbatches)
+    if broken:
+        raise ContractBrokenError("\n".join([*broken, program.text, text]))
+    leaves = list(leaves_of(job))
+    paths = [leaf.path for leaf in leaves]
+    main = entry_function(module)
+    kept = tuple(paths.index(text_attribute(marks, PATH) or "") for marks in argument_attributes(main))
+    examples = part_results(main)
+    untime(main)
+    if not module.operation.verify():
+        raise ContractBrokenError(f"parts do not fit together\n{program.text}\n{text}")
+    given = tuple(_array(leaf.value) for leaf in leaves)
+    return Pair(program, original, Fragment.of(module, original.results), given, kept, examples, text)
+
+
+def _array(value: Any) -> Any:
+    """An array as jax takes it, now that it may be set to 32 or to 64 bits."""
+    if isinstance(value, jax.Array):
+        return value
+    return numpy.asarray(value, jax.dtypes.canonicalize_dtype(jax.dtypes.result_type(value)))
+
+
+def answers(pairs: Sequence[Pair]) -> list[tuple[list[numpy.ndarray], list[numpy.ndarray]]]:
+    """What jax computes and what the timed programs compute, pair by pair, from one XLA module."""
+
+    def both(arguments: Sequence[Sequence[jax.Array]]) -> list[Any]:
+        return [
+            (pair.original(*given), pair.timed(*(given[index] for index in pair.kept)))
+            for pair, given in zip(pairs, arguments, strict=True)
+        ]
+
+    with jax.enable_x64(True):
+        arguments = [pair.given for pair in pairs]
+        compiled = jax.jit(both, keep_unused=True).lower(arguments).compile(compiler_options=QUICKLY)
+        return jax.tree.map(_numbers, compiled(arguments))
+
+
+def _numbers(array: jax.Array) -> numpy.ndarray:
+    is_key = jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return numpy.asarray(jax.random.key_data(array) if is_key else array)
+
+
+def differences(
+    pair: Pair, expected: Sequence[numpy.ndarray], found: Sequence[numpy.ndarray], magnitude: float = 0.0
+) -> list[str]:
+    """In which results a timed program differs from jax's, each as a sentence.
+
+    magnitude: how large the values are that results are made of, where these may cancel.
+    """
+    told = []
+    for index, (one, other) in enumerate(zip(expected, found, strict=True)):
+        worst = difference(one, other, pair.examples.get(index), magnitude)
+        if worst:
+            told.append(f"result {index}: {worst}\nexpected\n{one}\nfound\n{other}")
+    return told
+
+
+def difference(
+    expected: numpy.ndarray, found: numpy.ndarray, examples: int | None = None, magnitude: float = 0.0
+) -> str:
+    """How an array differs from the one it should be; empty if it does not.
+
+    Floats are compared with the largest magnitude of the array; of the same example, where there is one a row.
+    """
+    if (expected.shape, expected.dtype) != (found.shape, found.dtype):
+        return f"it is {found.dtype}{found.shape}, not {expected.dtype}{expected.shape}"
+    tolerance = TOLERANCES.get(expected.dtype.name)
+    if tolerance is None:
+        wrong = expected != found
+        return f"{wrong.sum()} of {wrong.size} elements differ" if wrong.any() else ""
+    wide = numpy.complex128 if numpy.iscomplexobj(expected) else numpy.float64
+    one, other = expected.astype(wide), found.astype(wide)
+    usual = numpy.isfinite(one) & numpy.isfinite(other)
+    same = (one == other) | (numpy.isnan(one) & numpy.isnan(other))
+    if not (usual | same).all():
+        return "infinities and NaNs are in different places"
+    with numpy.errstate(invalid="ignore"):
+        distance = numpy.where(usual, abs(one - other), 0)
+    axes = tuple(axis for axis in range(one.ndim) if axis != examples)
+    largest = numpy.max(numpy.where(usual, abs(one), 0), axis=axes, keepdims=True, initial=magnitude)
+    wrong = distance > tolerance * largest
+    return f"{wrong.sum()} of {wrong.size} elements differ, by up to {distance.max():.3g}" if wrong.any() else ""
+
+
+def check(programs: Sequence[Program]) -> None:
+    """Fail unless every program is accepted and computes what jax computes."""
+    pairs = [pair_of(program) for program in programs]
+    for pair, (expected, found) in zip(pairs, answers(pairs), strict=True):
+        told = differences(pair, expected, found)
+        assert not told, "\n".join(["WRONG ANSWER", *told, pair.program.text, pair.module])

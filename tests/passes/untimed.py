@@ -1,0 +1,149 @@
+"""Turns a module of phase `timed` back into plain StableHLO on the whole batch, so that it can be executed.
+
+Every `mpmd.for` becomes a `stablehlo.while`. A batch argument takes the whole batch, of which each iteration slices its
+part; a part result is the whole array, into which each iteration writes its part.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from atoll.compiler.functions import argument_attributes, arguments_of, body_of, result_attributes
+from atoll.compiler.mlir import func, ir, mpmd, stablehlo
+
+PARTS = "atoll.parts"
+PARTS_DIMENSION = "atoll.parts_dimension"
+
+
+def untime(main: func.FuncOp) -> None:
+    """Rewrite `@main` in place."""
+    with main.context, ir.Location.unknown():
+        batch = batch_arguments(main)
+        for loop in loops_of(main):
+            _to_while(main, loop, batch)
+        for argument, parts in batch.items():
+            argument.set_type(_grown(argument.type, 0, parts))
+        inputs = [argument.type for argument in arguments_of(main)]
+        returned = list(body_of(main).operations)[-1].operation.operands
+        signature = ir.FunctionType.get(inputs, [one.type for one in returned])
+        main.attributes["function_type"] = ir.TypeAttr.get(signature)
+
+
+def loops_of(main: func.FuncOp) -> list[mpmd.ForOp]:
+    return [one for one in body_of(main).operations if isinstance(one, mpmd.ForOp)]
+
+
+def batch_arguments(main: func.FuncOp) -> dict[ir.Value, int]:
+    """The arguments of which there is one a microbatch, and how many of each."""
+    marked = zip(arguments_of(main), argument_attributes(main), strict=True)
+    return {argument: marks[PARTS].value for argument, marks in marked if PARTS in marks}
+
+
+def part_results(main: func.FuncOp) -> dict[int, int]:
+    """The results of which there is one a microbatch, and the dimension along which they are concatenated."""
+    marked = enumerate(result_attributes(main))
+    return {index: marks[PARTS_DIMENSION].value for index, marks in marked if PARTS in marks}
+
+
+def kept_parts(loop: mpmd.ForOp) -> list[int]:
+    """The results of a loop that are parts, not accumulators."""
+    attributes = loop.operation.attributes
+    return list(ir.DenseI64ArrayAttr(attributes[PARTS])) if PARTS in attributes else []
+
+
+def uses_within(value: ir.Value, operation: ir.Operation) -> Iterator[ir.OpOperand]:
+    """The uses of a value by what stands inside of an operation."""
+    for use in list(value.uses):
+        around = use.owner.operation.parent
+        while around is not None and around.name != "func.func":
+            if around == operation:
+                yield use
+                break
+            around = around.parent
+
+
+def _to_while(main: func.FuncOp, loop: mpmd.ForOp, batch: dict[ir.Value, int]) -> None:
+    operation, inside = loop.operation, loop.operation.regions[0].blocks[0]
+    count = ir.IntegerAttr(operation.attributes["iterations"]).value
+    dimensions = _parts_dimensions(main, loop)
+    index_type = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
+    with ir.InsertionPoint(operation):
+        initial = list(operation.operands)
+        for number, dimension in dimensions.items():
+            initial[number] = _concatenated([initial[number]] * count, dimension)
+        types = [index_type, *(one.type for one in initial)]
+        made = ir.Operation.create("stablehlo.while", types, [_number(0), *initial], regions=2)
+    places = [ir.Location.unknown()] * len(types)
+    condition = made.regions[0].blocks.append(*types, arg_locs=places)
+    with ir.InsertionPoint(condition):
+        direction = stablehlo.ComparisonDirectionAttr.get("LT")
+        stablehlo.return_([stablehlo.compare(condition.arguments[0], _number(count), direction)])
+    body = made.regions[1].blocks.append(*types, arg_locs=places)
+    index, *carried = body.arguments
+    with ir.InsertionPoint(body):
+        for argument in batch:
+            uses = list(uses_within(argument, operation))
+            part = _part(argument, index) if uses else None
+            for use in uses:
+                use.owner.operation.operands[use.operand_number] = part
+        for old, new in zip(inside.arguments, (*carried, index), strict=True):
+            old.replace_all_uses_with(new)
+        *moved, end = list(inside.operations)
+        results = list(end.operation.operands)
+        after = stablehlo.add(index, _number(1))
+        for one in moved:
+            one.operation.move_before(after.owner)
+        for number, dimension in dimensions.items():
+            results[number] = _written(carried[number], results[number], dimension, index)
+        stablehlo.return_([after, *results])
+    for old, new in zip(operation.results, list(made.results)[1:], strict=True):
+        old.replace_all_uses_with(new)
+    operation.erase()
+
+
+def _parts_dimensions(main: func.FuncOp, loop: mpmd.ForOp) -> dict[int, int]:
+    """Along which dimension each part result of a loop is concatenated, by the number among the loop's results."""
+    returned = list(list(body_of(main).operations)[-1].operation.operands)
+    results = list(loop.operation.results)
+    found = dict.fromkeys(kept_parts(loop), 0)
+    for index, dimension in part_results(main).items():
+        if returned[index] in results:
+            found[results.index(returned[index])] = dimension
+    return found
+
+
+def _part(argument: ir.Value, index: ir.Value) -> ir.Value:
+    """An iteration's slice of the whole array; the argument's type is still that of the part."""
+    sizes = ir.RankedTensorType(argument.type).shape
+    starts = _starts(sizes, 0, index)
+    attributes = {"slice_sizes": ir.DenseI64ArrayAttr.get(sizes)}
+    made = ir.Operation.create("stablehlo.dynamic_slice", [argument.type], [argument, *starts], attributes)
+    return made.results[0]
+
+
+def _written(whole: ir.Value, part: ir.Value, dimension: int, index: ir.Value) -> ir.Value:
+    starts = _starts(ir.RankedTensorType(part.type).shape, dimension, index)
+    return ir.Operation.create("stablehlo.dynamic_update_slice", [whole.type], [whole, part, *starts]).results[0]
+
+
+def _starts(sizes: Sequence[int], dimension: int, index: ir.Value) -> list[ir.Value]:
+    starts = [_number(0) for _ in sizes]
+    starts[dimension] = stablehlo.multiply(index, _number(sizes[dimension]))
+    return starts
+
+
+def _concatenated(values: Sequence[ir.Value], dimension: int) -> ir.Value:
+    grown = _grown(values[0].type, dimension, len(values))
+    attributes = {"dimension": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), dimension)}
+    return ir.Operation.create("stablehlo.concatenate", [grown], values, attributes).results[0]
+
+
+def _grown(part: ir.Type, dimension: int, parts: int) -> ir.Type:
+    tensor = ir.RankedTensorType(part)
+    shape = list(tensor.shape)
+    shape[dimension] *= parts
+    return ir.RankedTensorType.get(shape, tensor.element_type)
+
+
+def _number(value: int) -> ir.Value:
+    tensor = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
+    dense = ir.DenseElementsAttr.get_splat(tensor, ir.IntegerAttr.get(tensor.element_type, value))
+    return ir.Operation.create("stablehlo.constant", [tensor], [], {"value": dense}).results[0]
