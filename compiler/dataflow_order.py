@@ -1,8 +1,10 @@
-"""An order of tasks that follows the dataflow alone. Pure: numbers in, numbers out."""
+"""Orders of tasks and the dataflow between them. Pure: numbers in, numbers out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+
+Order = Mapping[int, Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,20 @@ def dataflow_order(nodes: Sequence[Node], microbatches: int) -> dict[int, list[t
                 if not waiting[user, microbatch]:
                     heappush(ready[nodes[user].island], (microbatch, user))
     return order
+
+
+def waiting_for_ever(nodes: Sequence[Node], order: Order) -> dict[int, tuple[int, int]]:
+    """For each island that does not come to the end of its row, the task that it waits to begin."""
+    done: set[tuple[int, int]] = set()
+    next_of = dict.fromkeys(order, 0)
+    advances = True
+    while advances:
+        advances = False
+        for island, row in order.items():
+            start = index = next_of[island]
+            while index < len(row) and all((one, row[index][1]) in done for one in nodes[row[index][0]].needs):
+                done.add(row[index])
+                index += 1
+            next_of[island] = index
+            advances |= index > start
+    return {island: row[next_of[island]] for island, row in order.items() if next_of[island] < len(row)}

@@ -1,4 +1,4 @@
-"""`atoll demo`: trains a decoder language model on two islands of CPU devices, and shows what atoll did with it."""
+"""`atoll demo`: trains a decoder language model as a pipeline of two islands, and shows what atoll did with it."""
 
 import argparse
 import time
@@ -20,6 +20,7 @@ from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.pipeline import PHASES
 from atoll.compiler.plan import Plan
 from atoll.compiler.registry import steps_of_phase
+from atoll.compiler.schedules.kinds import schedule
 from atoll.compiler.topology import topology
 from atoll.examples import decoder
 
@@ -27,6 +28,7 @@ import atoll
 
 _TOPOLOGY = "2 x cpu[2]"
 _STAGES = "embed, layer_[0..1] | layer_[2..3], head"
+_MICROBATCHES, _SCHEDULE = 4, "zb-h1"
 _STEPS = 25
 _TOLERANCE = 1e-4  # between two ways to sum the same float32 numbers, relative to the largest of a result
 _TEXT = "A plain train step, without markers or wrappers, runs on many islands and gives the same answer. "
@@ -34,10 +36,14 @@ _TEXT = "A plain train step, without markers or wrappers, runs on many islands a
 
 def run(options: argparse.Namespace) -> int:
     """The command; the exit status is 1 if the first step differs from that of `jax.jit`."""
-    islands, plan = topology(_TOPOLOGY), Plan(stages=_STAGES)
+    islands, plan = topology(_TOPOLOGY), Plan(stages=_STAGES, microbatches=_MICROBATCHES, schedule=_SCHEDULE)
     meshes_of(islands)  # makes the CPU devices, before anything starts jax's backend
     print(f"The train step of a {decoder.CONFIG.layers}-layer decoder in plain JAX, {_short(decoder.__file__)}:job")
-    print(f'on the islands "{_TOPOLOGY}", with the plan stages="{_STAGES}"\n')
+    print(f'on the islands "{_TOPOLOGY}", with the plan stages="{_STAGES}",')
+    print(
+        f"its batch of {decoder.TOKENS.shape[0]} cut into {_MICROBATCHES} microbatches, in the order of {_SCHEDULE}:\n"
+    )
+    print(_indented(schedule(_SCHEDULE, islands=len(islands.islands), microbatches=_MICROBATCHES).table()), "\n")
 
     folder = DumpFolder(Path(options.dir))
     began = time.monotonic()

@@ -4,17 +4,21 @@ A schedule's kind and its map from stage to island are settled here, so that sta
 comes last, when it is known which tasks there are.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan import AUTO, Plan
 from atoll.compiler.schedules.kinds import KINDS, Kind, kind_named, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task import BACKWARD, WEIGHT
 from atoll.compiler.stage_text import StageText
 from atoll.compiler.tracebacks import caller
 
 # What `auto` stands for: for islands with one stage each, and for islands with several.
 _AUTO, _AUTO_CHUNKED = "1f1b", "interleaved-1f1b"
+# A loop that goes forward, or forward and backward, perhaps with the weights' gradients apart: what schedules are for.
+PIPELINES = ("F", "FB", "FBW")
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,15 @@ class PipelineShape:
 
     @property
     def microbatches(self) -> int:
-        if isinstance(self.plan.microbatches, int):
-            return self.plan.microbatches
-        return self.plan.schedule.microbatches if isinstance(self.plan.schedule, Schedule) else 1
+        return microbatches_of(self.plan)
 
     @property
     def stages(self) -> int:
-        plan = self.plan
-        if plan.placement is not None:
-            return self.islands
-        if isinstance(plan.stages, int):
-            return plan.stages
-        if plan.stages != AUTO:
-            return len(StageText.parse(plan.stages).stages)
-        if isinstance(plan.schedule, Schedule):
-            return plan.schedule.stages
-        return self.islands * (1 if plan.schedule == AUTO else kind_named(plan.schedule).chunks)
+        written = written_stages(self.plan)
+        if written is not None:
+            return written
+        is_one_each = self.plan.placement is not None or self.plan.schedule == AUTO
+        return self.islands * (1 if is_one_each else kind_named(str(self.plan.schedule)).chunks)
 
     @property
     def used(self) -> int:
@@ -89,6 +86,16 @@ class PipelineShape:
             raise PlanError(what, caller(), f"cut into {self.used * kind.chunks} stages, or take another schedule")
         return kind.build(self.used, self.microbatches)
 
+    def schedule_of(self, kinds: str, tasks: Collection[str]) -> Schedule:
+        """The plan's schedule, for a loop with sweeps of these kinds and with these tasks: `F0`, `B0`."""
+        schedule = self.schedule()
+        if BACKWARD not in kinds:
+            return schedule.forward_only()
+        if not schedule.has_backward:
+            what = f"schedule {schedule.name} has no backward tasks, and the function has"
+            raise PlanError(what, remedy="take another schedule")
+        return schedule.whole_backward([stage for stage in range(schedule.stages) if f"{WEIGHT}{stage}" not in tasks])
+
     def _fitting(self, schedule: Schedule) -> Schedule:
         sizes = (
             ("islands", schedule.islands, self.used),
@@ -100,3 +107,21 @@ class PipelineShape:
                 what = f"schedule {schedule.name} is for {wanted} {name}, and here are {given}"
                 raise PlanError(what, caller(), f"write a schedule for {given} {name}, or change the plan")
         return schedule
+
+
+def written_stages(plan: Plan) -> int | None:
+    """How many stages the plan itself says there are."""
+    if plan.placement is not None:
+        return None
+    if isinstance(plan.stages, int):
+        return plan.stages
+    if plan.stages != AUTO:
+        return len(StageText.parse(plan.stages).stages)
+    return plan.schedule.stages if isinstance(plan.schedule, Schedule) else None
+
+
+def microbatches_of(plan: Plan) -> int:
+    """How many microbatches the plan asks for."""
+    if isinstance(plan.microbatches, int):
+        return plan.microbatches
+    return plan.schedule.microbatches if isinstance(plan.schedule, Schedule) else 1

@@ -18,6 +18,7 @@ from lark import Token, v_args
 from lark.tree import Meta
 
 AUTO = "auto"
+ACCUMULATORS = ("float32", "same")
 
 _LANGUAGE = Language(
     name="plan text",
@@ -36,6 +37,7 @@ class Plan:
     schedule: the name of a schedule, with chunks in parentheses where it takes them; or a schedule, or its text.
     replicas: how many copies of the pipeline there are.
     placement: scope patterns and the islands that they go to, instead of stages.
+    accumulator: how narrow floats are summed over microbatches: in `float32`, or in the `same` type as each part.
     """
 
     stages: int | str = AUTO
@@ -43,6 +45,7 @@ class Plan:
     schedule: str | Schedule = AUTO
     replicas: int | str = AUTO
     placement: Mapping[str, str] | None = field(default=None, hash=False)  # a dict; equal plans still hash alike
+    accumulator: str = ACCUMULATORS[0]
 
     def __post_init__(self) -> None:
         # Each field is kept in its one spelling, so that plans which mean the same are equal.
@@ -50,6 +53,8 @@ class Plan:
         self._keep("microbatches", _count("microbatches", self.microbatches))
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
+        if self.accumulator not in ACCUMULATORS:
+            _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
         if isinstance(self.schedule, Schedule):
             self._check_sizes(self.schedule)
         if self.placement is None:
@@ -85,6 +90,8 @@ class Plan:
         ]
         if self.placement is not None:
             fields.append(f"placement={json.dumps(dict(self.placement))}")
+        if self.accumulator != ACCUMULATORS[0]:
+            fields.append(f"accumulator={self.accumulator}")
         return ", ".join(fields)
 
 

@@ -52,6 +52,14 @@ def shape_of(module: ir.Module) -> PipelineShape:
     return PipelineShape(plan, max(1, len(topology_of(module).islands) // replicas))
 
 
+def stage_islands(module: ir.Module) -> tuple[int, ...]:
+    """The island of each stage of a module in phase `staged`."""
+    shape, count = shape_of(module), stages_of(module)
+    if count != shape.stages:  # the module was written by hand: its plan does not know
+        shape = PipelineShape(Plan(stages=count), shape.islands)
+    return shape.stage_island
+
+
 def stages_of(module: ir.Module) -> int:
     """How many stages the module has, as `seed-stages` has noted."""
     count = integer_attribute(module.operation, STAGES)

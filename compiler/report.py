@@ -5,31 +5,38 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from typing import Any
 
-from atoll.compiler.cost import cost_of
+from atoll.compiler.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
 from atoll.compiler.entry import PATH, entry_function, text_attribute
 from atoll.compiler.errors import PlanError
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, functions_in, operations_in
-from atoll.compiler.graph import bytes_of
+from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in
+from atoll.compiler.graph import bytes_of, iterations_of
 from atoll.compiler.homes import replaced_arguments
 from atoll.compiler.locations import place
+from atoll.compiler.measurement import Measurement
 from atoll.compiler.mesh_types import island_of, local_type
-from atoll.compiler.mlir import ir, mpmd
+from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.plan_marks import NOT_FOLLOWED, TRAFFIC, TRAFFIC_BOUND, integer_attribute, stages_of
+from atoll.compiler.prediction import Prediction, StageCost, calls_of_functions, predict, task_costs
 from atoll.compiler.quantities import MEMORY, amount_text
-from atoll.compiler.tasks import code_name, mesh_name
+from atoll.compiler.repeats import folded
+from atoll.compiler.tasks import dataflow_functions, loop_of_call, microbatch_name
 from atoll.compiler.topology import Topology
 from atoll.compiler.tracebacks import caller
-from atoll.runtime.program import Buffer, Free, IslandProgram, Program, Receive, Run
+from atoll.runtime.program import IslandProgram, Program, Run
 
 
 @dataclass(frozen=True)
 class IslandReport:
     """One island.
 
+    tasks: in the order in which it runs them, without the numbers of microbatches, and folded where they repeat
+        themselves: `8 x (F0 B0)`.
     input_bytes, peak_bytes: on each of its devices, of arguments and of all values at the worst moment; what a task
         needs beside them while it runs is XLA's affair.
+    array_peak_bytes: the same for whole arrays, however many devices hold a part or a copy: what `.stats().peak_bytes`
+        counts, if the caller keeps nothing on the island that the step does not return or take over.
     cost: floating-point operations, counted from shapes; an element of anything else counts as one.
     """
 
@@ -37,17 +44,23 @@ class IslandReport:
     tasks: tuple[str, ...]
     input_bytes: int
     peak_bytes: int
+    array_peak_bytes: int
     cost: int
 
 
 @dataclass(frozen=True)
 class TransferReport:
-    """One value that crosses. where: the user's line that makes it, or the argument it is."""
+    """One value that crosses, once for each microbatch if it stands in the loop over them.
+
+    bytes: of one crossing; times: how many there are in a step.
+    where: the user's line that makes it, or the argument it is.
+    """
 
     source: str
     target: str
     bytes: int
     where: str
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ class SharedArgument:
 
 @dataclass(frozen=True)
 class Report:
-    """Prints as text for people; `to_json` has the same for programs."""
+    """Prints as text for people; `to_json` has the same for programs, and `svg` draws the tasks in time."""
 
     topology: str
     plan: str
@@ -90,6 +103,12 @@ class Report:
     # module that was written by hand from phase `staged` on.
     traffic: int | None
     traffic_at_least: int | None
+    # Every buffer of every island, those that live alike together.
+    buffers: tuple[BufferGroup, ...]
+    # None for a program without a loop over microbatches, or with one that no schedule is for.
+    pipeline: Prediction | None
+    # The last step that was traced; None if none was.
+    measured: Measurement | None = None
 
     @classmethod
     def of(cls, module: ir.Module, program: Program) -> "Report":
@@ -97,12 +116,17 @@ class Report:
 
         PlanError if an island has not the memory for its values.
         """
-        costs = _costs(module)
+        functions = calls_of_functions(module)
+        costs = task_costs(module, functions)
         attributes = module.operation.attributes
         topology = Topology.parse(program.topology)
         islands = tuple(_island(program, island, costs[island.name]) for island in program.islands)
         _check_memory(topology, islands)
-        transfers = tuple(map(_transfer, operations_in(entry_function(module), mpmd.TransferOp)))
+        transfers = tuple(
+            _transfer(transfer, times)
+            for function, times in functions
+            for transfer in operations_in(function, mpmd.TransferOp)
+        )
         return cls(
             topology=program.topology,
             plan=program.plan,
@@ -117,6 +141,8 @@ class Report:
             fragments=len(program.codes),
             traffic=integer_attribute(module.operation, TRAFFIC),
             traffic_at_least=integer_attribute(module.operation, TRAFFIC_BOUND),
+            buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
+            pipeline=predict(module),
         )
 
     def to_json(self) -> str:
@@ -126,128 +152,66 @@ class Report:
     def from_json(cls, text: str) -> "Report":
         """What `to_json` wrote."""
         content = json.loads(text)
+        content |= {name: tuple(_made(kind, one) for one in content[name]) for name, kind in _TABLES.items()}
+        pipeline, measured = content.pop("pipeline"), content.pop("measured")
+        if pipeline is not None:
+            stages = tuple(_made(StageCost, one) for one in pipeline.pop("stages"))
+            pipeline = _made(Prediction, {**pipeline, "stages": stages})
         return cls(
-            islands=tuple(IslandReport(**{**one, "tasks": tuple(one["tasks"])}) for one in content.pop("islands")),
-            transfers=tuple(TransferReport(**one) for one in content.pop("transfers")),
-            links=tuple(LinkReport(**one) for one in content.pop("links")),
-            shared=tuple(SharedArgument(**{**one, "islands": tuple(one["islands"])}) for one in content.pop("shared")),
             not_followed=tuple(content.pop("not_followed")),
+            pipeline=pipeline,
+            measured=None if measured is None else Measurement.of(**measured),
             **content,
         )
 
     def __str__(self) -> str:
-        return "\n\n".join(
-            "\n".join(lines)
-            for lines in (
-                self._head(),
-                self._island_rows(),
-                self._sharding_rows(),
-                self._shared_rows(),
-                self._transfer_rows(),
-            )
-            if lines
-        )
+        # Imported here, as they draw and write what is declared above.
+        from atoll.compiler.report_text import report_text
 
-    def _sharding_rows(self) -> list[str]:
-        return [
-            f"replicated on {island}, which cannot divide some value over axis {axis}"
-            for island, _, axis in (one.partition(": ") for one in self.not_followed)
-        ]
+        return report_text(self)
 
-    def _head(self) -> list[str]:
-        first, *rest = self.topology.splitlines()
-        lines = [f"topology  {first}", *(f"          {line}" for line in rest)]
-        return [*lines, f"plan      {self.plan}", f"stages    {self.stages}, {self.fragments} different fragments"]
+    def svg(self) -> str:
+        """A picture of the tasks in time: predicted, and below it as measured in the last step that was traced.
 
-    def _island_rows(self) -> list[str]:
-        total = sum(island.cost for island in self.islands) or 1
-        rows = [f"{'island':<12}{'arguments':>12}{'peak':>12}{'cost':>12}{'share':>8}   tasks"]
-        for one in self.islands:
-            share = f"{100 * one.cost / total:.0f}%"
-            sizes = f"{_bytes_text(one.input_bytes):>12}{_bytes_text(one.peak_bytes):>12}{_count_text(one.cost):>12}"
-            rows.append(f"{one.name:<12}{sizes}{share:>8}   {' '.join(one.tasks) or '(empty: no stage)'}")
-        return rows
+        UsageError if there is neither.
+        """
+        from atoll.compiler.gantt import report_svg
 
-    def _shared_rows(self) -> list[str]:
-        rows = [
-            f"{one.path:<28}{_bytes_text(one.bytes):>12}   "
-            f"lives on {one.home}, {one.why}; sent to {', '.join(one.islands[1:])}"
-            for one in self.shared
-        ]
-        return ["arguments that several islands use", *rows] if rows else []
-
-    def _transfer_rows(self) -> list[str]:
-        if not self.transfers:
-            return ["nothing crosses between islands"]
-        rows = [f"{'transfer':<28}{'bytes':>12}   made at"]
-        rows += [_row(one.source, one.target, one.bytes, one.where) for one in self.transfers]
-        rows += ["", f"{'link':<28}{'bytes':>12}   each step, over"]
-        for one in self.links:
-            default = " (assumed: the topology does not say)" if one.is_default else ""
-            rows.append(_row(one.source, one.target, one.bytes, one.text + default))
-        if self.traffic is None or self.traffic_at_least is None:
-            return rows
-        gap = self.traffic - self.traffic_at_least
-        verdict = "the least possible" if not gap else f"at most {_bytes_text(gap)} above the least possible"
-        what = f"{_bytes_text(self.traffic)} cross between stages: {verdict} for the operations the plan leaves open"
-        return [*rows, "", what]
+        return report_svg(self)
 
 
-def _row(source: str, target: str, size: int, text: str) -> str:
-    return f"{source + ' -> ' + target:<28}{_bytes_text(size):>12}   {text}"
+_TABLES = {
+    "islands": IslandReport,
+    "transfers": TransferReport,
+    "links": LinkReport,
+    "shared": SharedArgument,
+    "buffers": BufferGroup,
+}
 
 
-def _costs(module: ir.Module) -> Counter[str]:
-    """The cost of the tasks of each island."""
-    functions = functions_in(module)
-    cost = {
-        name: sum(map(cost_of, body_of(function).operations)) for name, function in functions.items() if name != "main"
-    }
-    costs: Counter[str] = Counter()
-    for call in operations_in(entry_function(module), mpmd.FragmentCallOp):
-        costs[mesh_name(call)] += cost[code_name(call)]
-    return costs
+def _made(kind: type[Any], fields: dict[str, Any]) -> Any:  # noqa: ANN401 (an object of that kind)
+    """The object of which `dataclasses.asdict` made the fields, which has tuples where JSON has lists."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 def _island(program: Program, island: IslandProgram, cost: int) -> IslandReport:
-    inputs = {number for one in program.inputs for name, number in one.places if name == island.name}
-    sizes = [_bytes_on_device(buffer, dict(island.axes)) for buffer in island.buffers]
+    tasks = [task_of_stage(one.task) for one in island.instructions if isinstance(one, Run)]
     return IslandReport(
         name=island.name,
-        tasks=tuple(one.task for one in island.instructions if isinstance(one, Run)),
-        input_bytes=sum(sizes[number] for number in inputs),
-        peak_bytes=_peak(island, inputs, sizes),
+        tasks=folded(tasks),
+        input_bytes=argument_bytes(program, island),
+        peak_bytes=peak_bytes(program, island),
+        array_peak_bytes=peak_bytes(program, island, whole=True),
         cost=cost,
     )
-
-
-def _bytes_on_device(buffer: Buffer, sizes: dict[str, int]) -> int:
-    return buffer.bytes // prod(sizes[axis] for axes in buffer.spec for axis in axes)
-
-
-def _peak(island: IslandProgram, inputs: set[int], sizes: list[int]) -> int:
-    """The most bytes that are alive at once."""
-    live = peak = sum(sizes[number] for number in inputs)
-    for one in island.instructions:
-        match one:
-            case Run():
-                # What is donated is taken over by an output of its size.
-                live += sum(sizes[number] for number in one.outputs)
-                live -= sum(sizes[number] for number in one.donated)
-            case Receive():
-                live += sizes[one.buffer]
-            case Free():
-                live -= sum(sizes[number] for number in one.buffers)
-        peak = max(peak, live)
-    return peak
 
 
 def _check_memory(topology: Topology, islands: tuple[IslandReport, ...]) -> None:
     """PlanError for the first island whose values do not fit the limit that the topology sets."""
     for island, found in zip(topology.islands, islands, strict=True):
         if island.memory is not None and found.peak_bytes > island.memory:
-            limit = amount_text(island.memory, MEMORY)
-            what = f"a device of island {island.name} has {limit} and needs at least {_bytes_text(found.peak_bytes)}"
+            limit, needed = amount_text(island.memory, MEMORY), bytes_text(found.peak_bytes)
+            what = f"a device of island {island.name} has {limit} and needs at least {needed}"
             remedy = "cut into more stages, or give the island more devices and shardings over them"
             raise PlanError(what, caller(), remedy)
 
@@ -256,7 +220,7 @@ def _links(topology: Topology, transfers: tuple[TransferReport, ...]) -> Iterato
     """The links that are used, each direction by itself."""
     total: Counter[tuple[str, str]] = Counter()
     for one in transfers:
-        total[one.source, one.target] += one.bytes
+        total[one.source, one.target] += one.times * one.bytes
     for (source, target), size in total.items():
         link = topology.link(source, target)
         text = str(link).partition(" : ")[2]
@@ -269,38 +233,39 @@ def _shared(module: ir.Module) -> Iterator[SharedArgument]:
     *_, terminator = body_of(main).operations
     makers = [island_of(value.type) for value in terminator.operands]
     maker_of = {argument: makers[result] for argument, result in replaced_arguments(module)}
+    functions = dataflow_functions(module)
     for number, (argument, marks) in enumerate(zip(arguments_of(main), argument_attributes(main), strict=True)):
-        islands = [island_of(value.type) for value in _copies(argument)]
+        copies = _copies(argument, functions)
+        islands = list(dict.fromkeys(island_of(value.type) for value, _ in copies))
         if len(islands) > 1:
             why = "where its new value is made" if maker_of.get(number) == islands[0] else "where it is used first"
-            size = bytes_of(local_type(argument.type))
+            size = bytes_of(local_type(argument.type)) * max(times for _, times in copies)
             yield SharedArgument(text_attribute(marks, PATH) or "", islands[0], tuple(islands), size, why)
 
 
-def _copies(value: ir.Value[ir.Type]) -> list[ir.Value[ir.Type]]:
-    """A value, and what transfers make of it."""
-    found = [value]
-    for one in found:  # grows
-        owners = [use.owner for use in one.uses]
-        found += [owner.result for owner in owners if isinstance(owner, mpmd.TransferOp)]
+def _copies(value: ir.Value[ir.Type], functions: dict[str, func.FuncOp]) -> list[tuple[ir.Value[ir.Type], int]]:
+    """A value and what transfers make of it, and how often: a batch argument is sent on in the loop, part by part."""
+    found = [(value, 1)]
+    for one, times in found:  # grows
+        for use in one.uses:
+            owner = use.owner
+            if isinstance(owner, mpmd.TransferOp):
+                found.append((owner.result, times))
+            elif isinstance(owner, mpmd.CallOp):
+                loop = loop_of_call(owner)
+                parameter = arguments_of(functions[microbatch_name(loop)])[use.operand_number]
+                found.append((parameter, iterations_of(loop)))
     return found
 
 
-def _transfer(transfer: mpmd.TransferOp) -> TransferReport:
+def _transfer(transfer: mpmd.TransferOp, times: int) -> TransferReport:
     source, target = transfer.operation.operands[0].type, transfer.operation.results[0].type
     where = place(transfer.location) or str(transfer.location).removeprefix("loc(").removesuffix(")").strip('"')
-    return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where)
+    return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where, times)
 
 
-def _bytes_text(count: int) -> str:
+def bytes_text(count: int) -> str:
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} B"
-
-
-def _count_text(count: int) -> str:
-    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return str(count)

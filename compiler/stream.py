@@ -71,32 +71,50 @@ class Stream:
         """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""
         kept = {buffer for name, buffer in results if name == self.name}
         last = {buffer: number for number, one in enumerate(self.instructions) for buffer in _used(one)}
-        arguments = set(range(len(self.buffers))) - {buffer for one in self.instructions for buffer in _made(one)}
-        counters = {one.buffer for one in self.instructions if isinstance(one, Count)}  # every step takes the same
-        lent = counters | {buffer for buffer in arguments if (self.name, buffer) not in donated}
+        ending = [
+            [buffer for buffer in _used(one) if last[buffer] == number and buffer not in kept]
+            + [buffer for buffer in _made(one) if buffer not in last and buffer not in kept]
+            for number, one in enumerate(self.instructions)
+        ]
+        positions = self._donated_positions(ending, donated)
         stream: list[Instruction] = []
-        for number, one in enumerate(self.instructions):
-            ending = [buffer for buffer in _used(one) if last[buffer] == number and buffer not in kept]
-            ending += [buffer for buffer in _made(one) if buffer not in last and buffer not in kept]
+        for one, ends in zip(self.instructions, ending, strict=True):
             taken: tuple[int, ...] = ()
             if isinstance(one, Run):
-                free = [buffer for buffer in ending if buffer not in lent and one.inputs.count(buffer) < 2]
-                taken = self._reused(free, one.outputs)
+                taken = tuple(one.inputs[position] for position in positions[one.code])
                 one = Run(one.task, one.code, one.inputs, one.outputs, taken)
             stream.append(one)
-            freed = tuple(buffer for buffer in dict.fromkeys(ending) if buffer not in taken)
+            freed = tuple(buffer for buffer in dict.fromkeys(ends) if buffer not in taken)
             if freed:
                 stream.append(Free(freed))
         return tuple(stream)
 
-    def _reused(self, free: Sequence[int], outputs: Sequence[int]) -> tuple[int, ...]:
-        """The free buffers whose memory an output can take over, each output that of one buffer."""
-        wanted = [self.buffers[output] for output in outputs]
+    def _donated_positions(
+        self, ending: Sequence[Sequence[int]], donated: set[tuple[str, int]]
+    ) -> dict[int, tuple[int, ...]]:
+        """For each code which of its inputs are donated: the same for all tasks that run it, as it is compiled once."""
+        arguments = set(range(len(self.buffers))) - {buffer for one in self.instructions for buffer in _made(one)}
+        counters = {one.buffer for one in self.instructions if isinstance(one, Count)}  # every step takes the same
+        lent = counters | {buffer for buffer in arguments if (self.name, buffer) not in donated}
+        runs: dict[int, Run] = {}
+        free: dict[int, set[int]] = {}
+        for one, ends in zip(self.instructions, ending, strict=True):
+            if isinstance(one, Run):
+                own = {buffer for buffer in ends if buffer not in lent and one.inputs.count(buffer) == 1}
+                here = {position for position, buffer in enumerate(one.inputs) if buffer in own}
+                runs.setdefault(one.code, one)
+                free.setdefault(one.code, here).intersection_update(here)
+        return {code: self._reused(sorted(free[code]), run) for code, run in runs.items()}
+
+    def _reused(self, free: Sequence[int], run: Run) -> tuple[int, ...]:
+        """Of the inputs at some positions those whose memory an output can take over, each output that of one input."""
+        wanted = [self.buffers[output] for output in run.outputs]
         taken = []
-        for buffer in free:
-            if self.buffers[buffer] in wanted:
-                wanted.remove(self.buffers[buffer])
-                taken.append(buffer)
+        for position in free:
+            buffer = self.buffers[run.inputs[position]]
+            if buffer in wanted:
+                wanted.remove(buffer)
+                taken.append(position)
         return tuple(taken)
 
 

@@ -56,9 +56,10 @@ def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> Non
 
 
 def _check_loop(module: ir.Module, loop: mpmd.ForOp, remedy: str) -> None:
-    *numbering, call, end = loop.operation.regions[0].blocks[0].operations
-    is_call = isinstance(call, mpmd.CallOp) and all(isinstance(one, mpmd.AssignOp) for one in numbering)
-    if not is_call or list(end.operation.operands) != list(call.operation.results):
+    *body, end = loop.operation.regions[0].blocks[0].operations
+    is_call = bool(body) and isinstance(body[-1], mpmd.CallOp)
+    is_call = is_call and all(isinstance(one, mpmd.AssignOp) for one in body[:-1])
+    if not is_call or list(end.operation.operands) != list(body[-1].operation.results):
         raise refuse(loop.location, "a loop does more than to call the function of a microbatch", remedy)
     if microbatch_name(loop) not in dataflow_functions(module):
         raise refuse(loop.location, f"there is no function @{microbatch_name(loop)} with a topology", remedy)
@@ -69,7 +70,8 @@ def _is_placeholder(operation: ir.OpView) -> bool:
     users = [use.owner for result in operation.operation.results for use in result.uses]
     if isinstance(operation, mpmd.AssignOp):
         return all(isinstance(one, mpmd.ForOp) for one in users)
-    return isinstance(operation, stablehlo.ConstantOp) and all(isinstance(one, mpmd.AssignOp) for one in users)
+    is_assigned = bool(users) and all(isinstance(one, mpmd.AssignOp) for one in users)
+    return isinstance(operation, stablehlo.ConstantOp) and is_assigned
 
 
 def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:
@@ -77,6 +79,15 @@ def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:
     *_, call, _ = loop.operation.regions[0].blocks[0].operations
     assert isinstance(call, mpmd.CallOp)
     return call
+
+
+def loop_of_call(call: mpmd.CallOp) -> mpmd.ForOp:
+    """The loop that calls the function of a microbatch."""
+    parent = call.operation.parent
+    assert parent is not None
+    loop = parent.opview
+    assert isinstance(loop, mpmd.ForOp)
+    return loop
 
 
 def microbatch_name(loop: mpmd.ForOp) -> str:

@@ -158,6 +158,8 @@ class IslandThread:
         held, value = feed.held, feed.held.get(self.patience)
         here = self.transport.sharding(self.island.name, number)
         taken = feed.use is Use.TAKE and held.is_free(self.patience)
+        if taken:
+            held.empty()  # before its bytes are counted here
         if isinstance(value, Failure) or (value.sharding == here and feed.use is Use.BORROW):
             frame.values[number] = value
             frame.borrowed[number] = held
@@ -171,8 +173,6 @@ class IslandThread:
             with self.turn:
                 value = self.transport.fetch(frame.step, held.origin.island, self.island.name, number, value)
             self._set(frame, number, value)
-        if taken:
-            held.empty()
 
     def _copy(self, value: jax.Array) -> jax.Array:
         with self.turn:

@@ -91,6 +91,8 @@ def command_here(*arguments):
         ("import atoll; dir(atoll); atoll.Job; atoll.CompileError", set()),
         ("import atoll; atoll.Plan(stages=2)", {"lark"}),
         ("import atoll; atoll.Plan(stages='a | b')", {"lark"}),
+        ("import atoll; atoll.schedule('zb-v', islands=2, microbatches=4).simulate()", {"lark"}),
+        ("import atoll.compiler.schedules.search", {"lark"}),
         ("import atoll; atoll.topology('2 x cpu[4]')", {"lark"}),
         *(
             (f"from atoll.__main__ import main; main({[*command, '--help']})", set())

@@ -1,13 +1,13 @@
 """Rules for loops and branches: what they do follows from what stands in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch.local import Local
 from atoll.compiler.batch.nodes import Body, Node
 from atoll.compiler.batch.rule import Decision, Mixed, Rule, Values
 from atoll.compiler.batch.scope import Scope
-from atoll.compiler.batch.states import ABSENT, SAME, Partial, Split, State
+from atoll.compiler.batch.states import ABSENT, SAME, Split, State
 from atoll.compiler.mlir import ir
 
 
@@ -41,12 +41,13 @@ class WhileRule:
     def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
         return self._with_blocks(scope, node, tuple(states))
 
-    def backward(self, scope: Scope, node: Node, result: int, dimension: int) -> Decision | None:
-        wanted: State = Split(dimension)
-        states = tuple(wanted if index == result else SAME for index in range(len(node.results)))
-        decision = self._with_blocks(scope, node, states)
-        is_found = decision.results[result] == wanted and not any(isinstance(one, Partial) for one in decision.results)
-        return decision if is_found else None
+    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+        own = scope.decisions.get(node.number)
+        states: list[State] = list(own.results) if own is not None else [SAME] * len(node.results)
+        for index, form in wanted.items():
+            states[index] = form
+        decision = self._with_blocks(scope, node, tuple(states))
+        return decision if all(decision.results[index] == form for index, form in wanted.items()) else None
 
     def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
         return self._settled(scope, node, decision.results, _only_same(decision.results))
@@ -141,9 +142,9 @@ class CaseRule:
             ]
         return _branching(branches, tuple(forms))
 
-    def backward(self, scope: Scope, node: Node, result: int, dimension: int) -> Decision | None:
+    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
-        forms = tuple(Split(dimension) if index == result else ABSENT for index in range(len(node.results)))
+        forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
         return _branching(branches, forms)
 
     def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
@@ -181,10 +182,8 @@ class BarrierRule:
     def forward(self, _scope: Scope, _node: Node, states: Sequence[State]) -> Decision:
         return Decision(tuple(states), tuple(states))
 
-    def backward(self, _scope: Scope, node: Node, result: int, dimension: int) -> Decision | None:
-        forms: tuple[State, ...] = tuple(
-            Split(dimension) if index == result else ABSENT for index in range(len(node.results))
-        )
+    def backward(self, _scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+        forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
         return Decision(forms, forms)
 
     def without_batch(self, _scope: Scope, _node: Node, decision: Decision) -> Decision:

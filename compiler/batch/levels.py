@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.batch.contraction import CONTRACTIONS
 from atoll.compiler.batch.nodes import Node
+from atoll.compiler.batch.rule import described
 from atoll.compiler.batch.scope import Scope
 from atoll.compiler.batch.states import SAME, Split, Version
 from atoll.compiler.batch.sweep import Entry, sweep
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.locations import name_stack, place
+from atoll.compiler.locations import place
 
 
 @dataclass
@@ -176,13 +177,16 @@ def _around(scope: Scope, needed: list[Entry], loops: list[Loop]) -> list[list[E
     for number, loop in enumerate(loops):
         for value in loop.captured:
             around.take_within(value, number)
-        for value in loop.sums:
-            joined = scope.base_of(value)
-            if joined is not None:
-                around.take_outside(joined, number + 1)
+    behind = {value: number + 1 for number, loop in enumerate(loops) for value in loop.sums}
     for entry in reversed(needed):
         if not is_in_loop(entry):
             around.put(entry)
+        for value, form in entry.makes():
+            if value in behind and form == scope.completed[value]:
+                around.places[behind[value]].append(Entry(entry.node, completes=value))
+                joined = scope.base_of(value)
+                if joined is not None:
+                    around.take_outside(joined, behind[value])
     for loop, entries in zip(loops, around.moved, strict=True):
         loop.entries = _in_order([*entries, *loop.entries])
     return [entries[::-1] for entries in around.places]
@@ -232,10 +236,3 @@ def _first_consumer(scope: Scope, value: int) -> Node | None:
                 return entry.node
             reached.update(one for one, _ in entry.makes())
     return None
-
-
-def described(node: Node) -> str:
-    """An operation in the user's words: what jax calls it, and the scopes around it."""
-    stack = name_stack(node.location)
-    name = stack.rpartition("/")[2]
-    return name or node.name.partition(".")[2]

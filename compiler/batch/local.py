@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from atoll.compiler.batch.nodes import Node, Program
 from atoll.compiler.batch.rule import Decision, Rule, Values
-from atoll.compiler.batch.states import ABSENT, COMBINE, SAME, Partial, Split, State, Version, identity
+from atoll.compiler.batch.states import ABSENT, COMBINE, COMPLEX_ZERO, SAME, Partial, Split, State, Version, identity
 from atoll.compiler.batch.sweep import Entry
 from atoll.compiler.functions import operations_in
 from atoll.compiler.mlir import ir
@@ -133,6 +133,11 @@ class Local:
         return self.constant(splat, location)
 
     def identity(self, kind: str, type_: ir.RankedTensorType, location: ir.Location) -> "ir.Value[ir.Type]":
+        if isinstance(type_.element_type, ir.ComplexType) and kind == "add":
+            made = ir.Operation.parse(f"%0 = stablehlo.constant {COMPLEX_ZERO} : {type_}")
+            self.point.insert(made)
+            zero: ir.Value[ir.Type] = made.operation.results[0]
+            return zero
         value = identity(kind, type_)
         assert value is not None, f"{type_} has no identity of {kind}"
         return self.constant(value, location)

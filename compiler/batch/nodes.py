@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch.states import identity
+from atoll.compiler.batch.states import COMPLEX_ZERO, identity
 from atoll.compiler.entry import entry_function
 from atoll.compiler.functions import body_of
 from atoll.compiler.mlir import ir
@@ -106,10 +106,14 @@ class Program:
 
     def is_identity(self, value: int, kind: str) -> bool:
         """Whether a value changes nothing when it is combined."""
-        while (node := self.producers[value]) is not None and node.name in _KEEPS_SPLATS:
+        passed = _KEEPS_ZEROS if kind in ("add", "or") else _KEEPS_SPLATS
+        while (node := self.producers[value]) is not None and node.name in passed:
             value = node.operands[0]
         if node is None or node.name != "stablehlo.constant":
             return False
+        if isinstance(self.tensor(value).element_type, ir.ComplexType):
+            # The bindings can print such numbers, not read them.
+            return kind == "add" and COMPLEX_ZERO in str(node.operation)
         constant = ir.DenseElementsAttr(node.operation.attributes["value"])
         return constant.is_splat and constant == identity(kind, self.tensor(value))
 
@@ -147,7 +151,7 @@ class Program:
         return body, taken
 
 
-_KEEPS_SPLATS = frozenset(
-    ("stablehlo.broadcast_in_dim", "stablehlo.reshape", "stablehlo.convert", "stablehlo.transpose")
-)
+_KEEPS_SPLATS = frozenset(("stablehlo.broadcast_in_dim", "stablehlo.reshape", "stablehlo.transpose"))
+# The least number of a type is not that of another.
+_KEEPS_ZEROS = _KEEPS_SPLATS | {"stablehlo.convert"}
 _TERMINATORS = frozenset(("func.return", "stablehlo.return", "sdy.return", "mpmd.return"))

@@ -29,7 +29,11 @@ def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
     for value, argument in zip(program.body.arguments, block.arguments, strict=True):
         outer.values[value, scope.state(value)] = argument
     for number, entries in enumerate(levels.around):
-        outer.make_all(entries)
+        for entry in entries:
+            if entry.completes is None:
+                outer.make(entry)
+            else:
+                _complete(scope, outer, entry.completes)
         if number < len(levels.loops):
             _make_loop(scope, outer, levels.loops[number])
     returned = [outer.get((value, scope.state(value))) for value in program.body.returned]
@@ -79,7 +83,7 @@ def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
     initial, types = [], list[ir.Type]()
     for value in loop.sums:
         kind = scope.completed[value].kind
-        type_ = _accumulator(program.tensor(value))
+        type_ = _accumulator(program.tensor(value), scope.batch.widens)
         types.append(type_)
         initial.append(outer.identity(kind, type_, _producer_location(scope, value)))
     for value in loop.kept:
@@ -104,14 +108,12 @@ def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
     yielded += [inner.get((value, scope.state(value))) for value in loop.kept]
     inner.create("mpmd.return", [], yielded, location)
     for value, result in zip((*loop.sums, *loop.kept), made.results, strict=True):
-        if value in loop.kept:
-            outer.values[value, scope.state(value)] = result
-        else:
-            outer.values[value, SAME] = _completed(scope, outer, value, result)
+        outer.values[value, scope.completed.get(value, scope.state(value))] = result
 
 
-def _completed(scope: Scope, outer: Local, value: int, total: "ir.Value[ir.Type]") -> "ir.Value[ir.Type]":
+def _complete(scope: Scope, outer: Local, value: int) -> None:
     """The sum as the program knows it: with what joins it once, and of its own type."""
+    total = outer.get((value, scope.completed[value]))
     location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
     base = scope.base_of(value)
     if base is not None:
@@ -120,17 +122,17 @@ def _completed(scope: Scope, outer: Local, value: int, total: "ir.Value[ir.Type]
             joined = outer.broadcast(joined, type_, location)
         joined = _converted(outer, joined, total.type, location)
         total = outer.combine(scope.completed[value].kind, joined, total, location)
-    return _converted(outer, total, type_, location)
+    outer.values[value, SAME] = _converted(outer, total, type_, location)
 
 
 def _converted(local: Local, value: "ir.Value[ir.Type]", type_: ir.Type, location: ir.Location) -> "ir.Value[ir.Type]":
     return value if value.type == type_ else local.one("stablehlo.convert", type_, [value], location)
 
 
-def _accumulator(type_: ir.RankedTensorType) -> ir.RankedTensorType:
+def _accumulator(type_: ir.RankedTensorType, widens: bool) -> ir.RankedTensorType:
     """Narrow floats lose too much when many parts are added up."""
     element = type_.element_type
-    if not isinstance(element, ir.FloatType) or element.width >= 32:
+    if not widens or not isinstance(element, ir.FloatType) or element.width >= 32:
         return type_
     return ir.RankedTensorType.get(list(type_.shape), ir.F32Type.get(), type_.encoding)
 

@@ -4,12 +4,13 @@ Most operations are described by *factors*, as Shardy does: each factor is a dim
 from dimensions of operands to dimensions of results. A batch that comes in along a dimension of no factor is mixed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from atoll.compiler.batch.nodes import Node
 from atoll.compiler.batch.states import SAME, Partial, Split, State
+from atoll.compiler.locations import name_stack, place
 
 if TYPE_CHECKING:
     from atoll.compiler.batch.local import Local
@@ -63,6 +64,11 @@ class Decision:
     scopes: "tuple[Scope, ...]" = ()
 
 
+def described(node: Node) -> str:
+    """An operation in the user's words: what jax calls it, or else the IR."""
+    return name_stack(node.location).rpartition("/")[2] or node.name.partition(".")[2]
+
+
 @dataclass(eq=False)
 class Mixed(Exception):  # noqa: N818 (it says what was found, and is always caught)
     """An operation that cannot be done on one microbatch.
@@ -92,8 +98,8 @@ class Rule(Protocol):
     def forward(self, scope: "Scope", node: Node, states: Sequence[State], /) -> Decision:
         """Decide from the states of the operands, of which one is not `R`; raises Mixed."""
 
-    def backward(self, scope: "Scope", node: Node, result: int, dimension: int, /) -> Decision | None:
-        """Decide so that a result which is the same for all is made in blocks of a dimension; None if it cannot be."""
+    def backward(self, scope: "Scope", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
+        """Decide so that results which are the same for all are made in blocks; None if they cannot be."""
 
     def without_batch(self, scope: "Scope", node: Node, decision: Decision, /) -> Decision:
         """The same operation without all that carries the batch, for its results that do not."""
@@ -124,25 +130,21 @@ class FactorRule:
     make: Build = build_same
     takes_batch_in_regions: bool = False
 
-    def forward(self, _scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
         if any(isinstance(state, Partial) for state in states):
-            return self._pass_partial(node, states)
-        chosen: Factor | None = None
-        for index, state in enumerate(states):
-            if not isinstance(state, Split):
-                continue
-            factor = next((one for one in self.factors(node) if one.operands[index] == state.dimension), None)
-            if factor is None:
-                raise Mixed(node, "combines the examples of the batch with each other")
-            if chosen is not None and chosen != factor:
-                raise Mixed(node, "meets every example of one operand with every example of another")
-            chosen = factor
-        assert chosen is not None
-        return self._decide(node, chosen)
+            return self._pass_partial(scope, node, states)
+        factors = self.factors(node)
+        split = [(index, state.dimension) for index, state in enumerate(states) if isinstance(state, Split)]
+        for factor in factors:
+            if all(factor.operands[index] == dimension for index, dimension in split):
+                return self._decide(node, factor)
+        if all(any(one.operands[index] == dimension for one in factors) for index, dimension in split):
+            raise Mixed(node, "brings every example of the batch together with every other")
+        raise Mixed(node, "combines the examples of the batch with each other")
 
-    def backward(self, _scope: "Scope", node: Node, result: int, dimension: int) -> Decision | None:
+    def backward(self, _scope: "Scope", node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         for factor in self.factors(node):
-            if factor.results[result] == dimension:
+            if all(factor.results[index] == form.dimension for index, form in wanted.items()):
                 return self._decide(node, factor)
         return None
 
@@ -165,7 +167,7 @@ class FactorRule:
                 operands[base] = Partial(factor.kind)
         return Decision(tuple(operands), results, base)
 
-    def _pass_partial(self, node: Node, states: Sequence[State]) -> Decision:
+    def _pass_partial(self, scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
         partial = [index for index, state in enumerate(states) if isinstance(state, Partial)]
         state = states[partial[0]]
         assert isinstance(state, Partial)
@@ -179,4 +181,6 @@ class FactorRule:
                 return Decision(operands, results)
             if len(partial) == 1 and partial[0] in linear.alone:
                 return Decision(tuple(states), results)
-        raise Mixed(node, "needs a sum over the batch before it is complete")
+        reduction = scope.origin(node.operands[partial[0]])
+        whole = f"{described(reduction)} at {place(reduction.location)}" if reduction is not None else "a reduction"
+        raise Mixed(node, f"needs the result of {whole}, which is complete only when the loop around them is left")

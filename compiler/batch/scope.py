@@ -11,10 +11,14 @@ from atoll.compiler.batch.sweep import Entry, sweep
 
 @dataclass(frozen=True)
 class Batch:
-    """What is the same throughout a program: the table of rules, and its values."""
+    """What is the same throughout a program: the table of rules, and its values.
+
+    widens: whether sums over microbatches of floats narrower than 32 bits are kept in that many.
+    """
 
     program: Program
     rules: Mapping[str, Rule]
+    widens: bool = True
 
     @property
     def parts(self) -> int:
@@ -39,7 +43,7 @@ class Scope:
     completed: dict[int, Partial] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     captured: dict[Version, None] = field(default_factory=dict)
-    _derived: dict[Version, Decision | None] = field(default_factory=dict)
+    _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
 
     def state(self, value: int) -> State:
         scope: Scope | None = self
@@ -93,27 +97,34 @@ class Scope:
             if isinstance(state, Split) and self.batch.program.shape(value)[state.dimension] % self.batch.parts:
                 raise Mixed(node, "does not keep the microbatches apart")
 
-    def derived(self, value: int, form: State) -> Decision | None:
-        """How the producer of a value that is the same for all makes its block; None if it is cut out of the value."""
-        key = (value, form)
+    def derived(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
+        """How an operation makes blocks of results that are the same for all; None if they are cut out of the whole."""
+        key = (node.number, *wanted.items())
         if key not in self._derived:
-            self._derived[key] = self._derive(value, form)
+            self._derived[key] = self._derive(node, wanted)
         return self._derived[key]
 
-    def _derive(self, value: int, form: State) -> Decision | None:
-        node = self.batch.program.producers[value]
-        if node is None or not isinstance(form, Split):
-            return None
+    def _derive(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
+        blocks = {index: form for index, form in wanted.items() if isinstance(form, Split)}
         rule = self.batch.rules.get(node.name)
-        if rule is None or (node.captured and not rule.takes_batch_in_regions):
+        if rule is None or len(blocks) < len(wanted) or (node.captured and not rule.takes_batch_in_regions):
             return None
         try:
-            decision = rule.backward(self, node, node.results.index(value), form.dimension)
+            decision = rule.backward(self, node, blocks)
             if decision is not None:
                 self.check_even(node, decision)
         except Mixed:
             return None
         return decision
+
+    def origin(self, value: int) -> Node | None:
+        """The operation that a partial value comes from; None if the block was given it."""
+        while (node := self.batch.program.producers[value]) is not None:
+            partial = [one for one in node.operands if isinstance(self.state(one), Partial)]
+            if not partial:
+                return node
+            value = partial[0]
+        return None
 
     def base_of(self, value: int) -> int | None:
         """What joins a sum once, when it is complete."""

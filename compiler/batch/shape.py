@@ -61,7 +61,8 @@ def _make_slice(local: Local, node: Node, decision: Decision, operands: Values) 
 
 
 def _pad(node: Node) -> Sequence[Factor]:
-    padding = zip(*(node.integers(f"{one}_padding") for one in ("edge_low", "edge_high", "interior")), strict=True)
+    names = ("edge_padding_low", "edge_padding_high", "interior_padding")
+    padding = zip(*(node.integers(name) for name in names), strict=True)
     return [Factor((one, None), (one,)) for one, amounts in enumerate(padding) if amounts == (0, 0, 0)]
 
 
@@ -98,8 +99,10 @@ def _make_iota(local: Local, node: Node, decision: Decision, operands: Values) -
 
 
 def _constant(node: Node) -> Sequence[Factor]:
-    value = ir.DenseElementsAttr(node.operation.attributes["value"])
-    if not value.is_splat or isinstance(node.result_type().element_type, ir.ComplexType):
+    # The bindings cannot read complex numbers.
+    if isinstance(node.result_type().element_type, ir.ComplexType):
+        return []
+    if not ir.DenseElementsAttr(node.operation.attributes["value"]).is_splat:
         return []
     return [Factor((), (one,)) for one in range(len(node.result_shape()))]
 

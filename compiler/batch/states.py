@@ -55,19 +55,17 @@ COMBINE = {
 }
 KIND_OF = {operation: kind for kind, operation in COMBINE.items()}
 
+# A splat of it, as MLIR prints it.
+COMPLEX_ZERO = "dense<(0.000000e+00,0.000000e+00)>"
+
 # Combining a value with itself leaves it as it is, so one that all microbatches have may join in each of them.
 IDEMPOTENT = frozenset(("max", "min", "and", "or"))
 
 
 def identity(kind: str, type_: ir.RankedTensorType) -> ir.DenseElementsAttr | None:
-    """The splat that changes nothing when combined; None if the type has none."""
+    """The splat that changes nothing when combined; None if there is none that the bindings can write."""
     element = type_.element_type
     value: ir.Attribute
-    if isinstance(element, ir.ComplexType):
-        if kind != "add":
-            return None
-        parsed = ir.Attribute.parse(f"dense<(0.0, 0.0)> : {type_}", type_.context)
-        return ir.DenseElementsAttr(parsed)
     if isinstance(element, ir.FloatType):
         if kind not in ("add", "max", "min"):
             return None

@@ -20,11 +20,13 @@ class Entry:
     decision: in which form; None if it is the same for every microbatch.
     derived: behind the operation, a form that is made from a value which is the same for all: its block, cut out of
         it, or what it is in the first microbatch and the identity in the others.
+    completes: behind the operation's loop, the value that all its parts make together.
     """
 
     node: Node | None
     decision: Decision | None = None
     derived: Version | None = None
+    completes: int | None = None
 
     def needs(self) -> "Iterable[Version]":
         if self.derived is not None:
@@ -114,7 +116,10 @@ class _Wanted:
         return [Entry(producer, derived=(value, form)) for form in forms]
 
     def _is_cut(self, value: int, form: State) -> bool:
-        return form not in self._own(value) and self.scope.derived(value, form) is None
+        if form in self._own(value):
+            return False
+        producer = self.scope.batch.program.producers[value]
+        return producer is None or self.scope.derived(producer, {producer.results.index(value): form}) is None
 
     def _own(self, value: int) -> tuple[State | None, ...]:
         """The forms in which a value comes without being asked."""
@@ -122,16 +127,34 @@ class _Wanted:
 
     def entries(self, node: Node) -> list[Entry]:
         """The forms in which an operation has to be made, each once."""
-        entries: dict[tuple[State, ...], Entry] = {}
-        for value in node.results:
+        decisions: dict[tuple[State, ...], Decision | None] = {}
+        blocks = self._blocks(node)
+        together = self.scope.derived(node, blocks) if len(blocks) > 1 else None
+        for index, form in blocks.items():
+            decision = together or self.scope.derived(node, {index: form})
+            if decision is not None:
+                decisions[decision.results] = decision
+        for index, value in enumerate(node.results):
             for form in self.forms.get(value, ()):
-                if form not in self._own(value):
-                    decision = self.scope.derived(value, form)
-                    if decision is None:
-                        continue
-                elif form == SAME and self.scope.parent is None:
-                    decision = self.scope.without_batch(node)
-                else:
-                    decision = self.scope.decisions.get(node.number)
-                entries.setdefault(decision.results if decision else (), Entry(node, decision))
-        return list(entries.values())
+                # Around the loops of @main stands only what is the same for all.
+                is_around = form == SAME and self.scope.parent is None
+                if is_around or not any(results[index] == form for results in decisions):
+                    decision = self._decision(node, index, form)
+                    decisions[decision.results if decision else (SAME,) * len(node.results)] = decision
+        return [Entry(node, decision) for decision in decisions.values()]
+
+    def _blocks(self, node: Node) -> dict[int, State]:
+        """Of results that are the same for all, the blocks that are wanted and are not cut out of the whole."""
+        blocks: dict[int, State] = {}
+        for index, value in enumerate(node.results):
+            for form in self.forms.get(value, ()):
+                if form not in self._own(value) and not self._is_cut(value, form):
+                    blocks.setdefault(index, form)
+        return blocks
+
+    def _decision(self, node: Node, index: int, form: State) -> Decision | None:
+        if form not in self._own(node.results[index]):
+            return self.scope.derived(node, {index: form})
+        if form == SAME and self.scope.parent is None:
+            return self.scope.without_batch(node)
+        return self.scope.decisions.get(node.number)

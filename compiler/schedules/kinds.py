@@ -25,6 +25,7 @@ class Kind:
     splits_backward: whether weight tasks stand apart from backward tasks.
     homes: makes the map from stage to island from the numbers of islands and chunks.
     microbatches_per_island: how many microbatches the kind needs at least, for each island.
+    has_backward: whether it is for training.
     """
 
     base: str
@@ -34,6 +35,7 @@ class Kind:
     splits_backward: bool = False
     homes: Callable[[int, int], tuple[int, ...]] = round_robin
     microbatches_per_island: int = 0
+    has_backward: bool = True
 
     @property
     def name(self) -> str:
@@ -81,7 +83,7 @@ KINDS = {
             homes=zigzag,
             microbatches_per_island=2,
         ),
-        Kind("forward-only", straight.forward_only),
+        Kind("forward-only", straight.forward_only, has_backward=False),
     )
 }
 

@@ -140,6 +140,8 @@ class Schedule:
 
     def whole_backward(self, stages: Collection[int]) -> "Schedule":
         """The same with the backward of some stages in one piece: their `B` tasks do the work of their `W` tasks."""
+        if self.split_stages.isdisjoint(stages):
+            return self
         return self._keeping(lambda task: task.kind != WEIGHT or task.stage not in stages)
 
     def _keeping(self, kept: Callable[[Task], bool]) -> "Schedule":

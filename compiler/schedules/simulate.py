@@ -1,5 +1,6 @@
 """Runs a schedule on paper: when each task begins and ends, and what that costs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -45,6 +46,14 @@ class Costs:
         for name in ("backward", "weight", "activations"):
             if len(getattr(self, name)) != stages:
                 raise PlanError(f"{name} has {len(getattr(self, name))} costs, and forward {stages}")
+        for name in ("forward", "backward", "weight", "update", "activations", "forward_bytes", "backward_bytes"):
+            for at, cost in enumerate(getattr(self, name)):
+                if not 0 <= cost < math.inf:
+                    raise PlanError(f"{name} has the cost {cost} at {at}", remedy="costs are 0 or more")
+        for (source, target), link in self.links.items():
+            if not (0 <= link.latency < math.inf and link.bandwidth > 0):
+                what = f"the link {source} -> {target} has latency {link.latency} and bandwidth {link.bandwidth}"
+                raise PlanError(what, remedy="a latency is 0 or more, and a bandwidth more than 0")
 
     def of(self, task: Task, split: bool) -> float:
         """What a task takes; split says whether its stage has weight tasks."""
@@ -93,7 +102,7 @@ class Simulation:
     tasks: tuple[Timed, ...]
     updates: tuple[tuple[float, float], ...]
 
-    def divided(self, divisor: int) -> "Simulation":
+    def divided(self, divisor: float) -> "Simulation":
         """The same in a unit of time and memory that is so many times as large."""
         return Simulation(
             self.makespan / divisor,

@@ -1,7 +1,7 @@
 """Follows a schedule: finds what is wrong with it, and an order in which all of its tasks can run."""
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from atoll.compiler.errors import PlanError
@@ -9,18 +9,23 @@ from atoll.compiler.language import EXCERPT_WIDTH, LISTED, shown
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, KINDS, WEIGHT, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from atoll.compiler.schedules.schedule import Block, Schedule
 
 
-def needs(task: Task, stages: int) -> tuple[Task, ...]:
+Key = tuple[str, int, int]  # equal to the task of these fields, and made in less time
+
+
+def needs(task: Key, stages: int) -> tuple[Key, ...]:
     """The tasks that must have ended before a task begins."""
     kind, stage, microbatch = task
     if kind == FORWARD:
-        return (Task(FORWARD, stage - 1, microbatch),) if stage else ()
+        return ((FORWARD, stage - 1, microbatch),) if stage else ()
     if kind == WEIGHT:
-        return (Task(BACKWARD, stage, microbatch),)
-    forward = Task(FORWARD, stage, microbatch)
-    return (forward,) if stage == stages - 1 else (forward, Task(BACKWARD, stage + 1, microbatch))
+        return ((BACKWARD, stage, microbatch),)
+    forward = (FORWARD, stage, microbatch)
+    return (forward,) if stage == stages - 1 else (forward, (BACKWARD, stage + 1, microbatch))
 
 
 def check(schedule: "Schedule") -> None:
@@ -80,44 +85,45 @@ def walk(schedule: "Schedule") -> "Iterator[tuple[int, Block]]":
     Values are sent when they are made and wait where they are needed, under their own names. So an island waits only
     for values that it receives, never for a receiver, and islands wait for ever exactly if they do so here.
     """
-    ended: set[Task] = set()
-    waiting: dict[Task, list[int]] = defaultdict(list)
+    ended: set[Key] = set()
+    waiting: dict[Key, list[int]] = defaultdict(list)
     position = [0] * schedule.islands
     runnable = list(range(schedule.islands - 1, -1, -1))
-    last = schedule.stages
     while runnable:
         island = runnable.pop()
         row = schedule.blocks[island]
-        while position[island] < len(row):
-            block = row[position[island]]
-            missing = next(_not_ended(block, ended, last), None)
+        for block in itertools.islice(row, position[island], None):
+            missing = _missing(block, ended, schedule.stages)
             if missing is not None:
                 waiting[missing].append(island)
                 break
             position[island] += 1
             ended.update(block)
             for task in block:
-                runnable += waiting.pop(task, ())
+                if task in waiting:
+                    runnable += waiting.pop(task)
             yield island, block
     stuck = {island: at for island, at in enumerate(position) if at < len(schedule.blocks[island])}
     if stuck:
         raise _deadlock(schedule, stuck, ended)
 
 
-def _not_ended(block: "Block", ended: set[Task], stages: int) -> Iterator[Task]:
+def _missing(block: "Block", ended: set[Key], stages: int) -> Key | None:
+    """The first task outside of a block that it needs and that has not ended."""
     for task in block:
         for need in needs(task, stages):
             if need not in ended and need not in block:
-                yield need
+                return need
+    return None
 
 
-def _deadlock(schedule: "Schedule", stuck: dict[int, int], ended: set[Task]) -> PlanError:
+def _deadlock(schedule: "Schedule", stuck: dict[int, int], ended: set[Key]) -> PlanError:
     """The error that names what each island waits for; its place is that of the first."""
     places, lines = [], []
     for island, at in stuck.items():
         blocks = schedule.blocks[island]
         places.append(_Place(schedule, island, sum(map(len, blocks[:at]))))
-        need = next(_not_ended(blocks[at], ended, schedule.stages))
+        need = Task(*(_missing(blocks[at], ended, schedule.stages) or blocks[at][0]))
         home = schedule.stage_island[need.stage]
         block = "+".join(schedule.label(task, island) for task in blocks[at])
         lines.append(f"  {places[-1].row}: {block} waits for {schedule.label(need, home)} of island {home}")

@@ -113,3 +113,30 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
     return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
   }
 }
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a loop does more than to call the function of a microbatch; run make-fragments}}
+    %0 = mpmd.for (%x) {iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      mpmd.return %a : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @microbatch(%a: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %a : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  // expected-error @below {{the topology of @microbatch is not the module's; run make-fragments}}
+  func.func private @microbatch(%a: !mpmd.mesh_tensor<"other", tensor<4xf32>>) attributes {topology = #mpmd.topology<<"other" : <["devices"=1]>>>} {
+    return
+  }
+}

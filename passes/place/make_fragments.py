@@ -30,8 +30,8 @@ from atoll.compiler.plan_marks import (
     integer,
     plan_of,
     read_marks,
-    shape_of,
     slot,
+    stage_islands,
     stages_of,
     topology_of,
     unsigned,
@@ -106,7 +106,7 @@ class _Placement:
         self.topology = topology_of(module)
         self.types = MeshTypes(self.topology, module.context)
         self.stages = stages_of(module)
-        self.stage_island = shape_of(module).stage_island
+        self.stage_island = stage_islands(module)
         self.is_pipeline = plan_of(module).placement is None
         self.tensors = [value.type for value in self.graph.values]
         self.specs = specs_of(self.graph, argument_attributes(self.main))

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.dataflow_order import Node, dataflow_order
+from atoll.compiler.dataflow_order import dataflow_order
 from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
 from atoll.compiler.functions import operations_in
@@ -12,18 +12,16 @@ from atoll.compiler.graph import iterations_of
 from atoll.compiler.locations import place
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.pipeline_shape import PipelineShape
+from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.plan import AUTO
 from atoll.compiler.plan_marks import KINDS, shape_of, topology_of
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.task import BACKWARD, WEIGHT
+from atoll.compiler.task_nodes import nodes_of
 from atoll.compiler.task_order import MicrobatchTask, set_order
 from atoll.compiler.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
 
 log = logging.getLogger(__name__)
 
-# A loop that goes forward, or forward and backward, perhaps with the weights' gradients apart: what schedules are for.
-_PIPELINES = ("F", "FB", "FBW")
 # The schedule that is made for any number of sweeps: each runs for all microbatches before the next one begins.
 _SWEEP_BY_SWEEP = "gpipe"
 
@@ -61,8 +59,8 @@ def _rows(
 ) -> dict[str, list[MicrobatchTask]]:
     calls = calls_in(function)
     is_pipeline = shape.plan.placement is None
-    if is_pipeline and kinds in _PIPELINES:
-        return _scheduled(calls, _schedule_for(shape, kinds, {task_name(call) for call in calls}), names)
+    if is_pipeline and kinds in PIPELINES:
+        return _scheduled(calls, shape.schedule_of(kinds, {task_name(call) for call in calls}), names)
     if is_pipeline and kinds is not None and shape.plan.schedule not in (AUTO, _SWEEP_BY_SWEEP):
         schedule = shape.plan.schedule
         name = schedule.name if isinstance(schedule, Schedule) else schedule
@@ -76,22 +74,11 @@ def _rows(
                 MicrobatchTask(task_name(call), one) for one in range(microbatches)
             )
         return rows
-    order = dataflow_order(_nodes(function, calls, names), microbatches)
+    order = dataflow_order(nodes_of(function, names), microbatches)
     return {
         names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]
         for island, row in order.items()
     }
-
-
-def _schedule_for(shape: PipelineShape, kinds: str, tasks: set[str]) -> Schedule:
-    """The plan's schedule, for the tasks that there are."""
-    schedule = shape.schedule()
-    if BACKWARD not in kinds:
-        return schedule.forward_only()
-    if not schedule.has_backward:
-        what = f"schedule {schedule.name} has no backward tasks, and the function has"
-        raise PlanError(what, remedy="take another schedule")
-    return schedule.whole_backward([stage for stage in range(schedule.stages) if f"{WEIGHT}{stage}" not in tasks])
 
 
 def _scheduled(
@@ -104,20 +91,3 @@ def _scheduled(
         tasks = [MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch) for task in row]
         rows[name] = [task for task in tasks if task.task in there]
     return rows
-
-
-def _nodes(function: func.FuncOp, calls: Sequence[mpmd.FragmentCallOp], names: Sequence[str]) -> list[Node]:
-    """The tasks of a function and what each needs of the others."""
-    makers: dict[ir.Value[ir.Type], int] = {}
-    numbers = {task_name(call): number for number, call in enumerate(calls)}
-    nodes: list[Node] = []
-    for operation in function.regions[0].blocks[0].operations:
-        operands = list(operation.operation.operands)
-        if isinstance(operation, mpmd.TransferOp):
-            if operands[0] in makers:
-                makers[operation.result] = makers[operands[0]]
-        elif isinstance(operation, mpmd.FragmentCallOp):
-            needs = tuple(dict.fromkeys(makers[one] for one in operands if one in makers))
-            makers.update(dict.fromkeys(operation.operation.results, numbers[task_name(operation)]))
-            nodes.append(Node(names.index(mesh_name(operation)), needs))
-    return nodes

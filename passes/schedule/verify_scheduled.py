@@ -1,11 +1,21 @@
 """Pass `verify-scheduled`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atoll.compiler.dataflow_order import waiting_for_ever
+from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import PHASE, check_paths, entry_function
-from atoll.compiler.mlir import ir, mpmd
+from atoll.compiler.functions import operations_in
+from atoll.compiler.graph import iterations_of
+from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.tasks import check_dataflow
+from atoll.compiler.plan_marks import topology_of
+from atoll.compiler.task_nodes import nodes_of
+from atoll.compiler.task_order import ORDER, MicrobatchTask, order_of
+from atoll.compiler.tasks import calls_in, check_dataflow, dataflow_functions, microbatch_name, task_name
+
+_AGAIN = f"correct {ORDER}, or run order-tasks"
 
 
 @dataclass(frozen=True)
@@ -13,7 +23,8 @@ class VerifyScheduled(Pass):
     """Check that the module is in phase `scheduled`, and record it.
 
     `@main` and the functions of microbatches hold nothing but fragment calls, transfers and loops, and every argument
-    and result of `@main` names its pytree path, each path once.
+    and result of `@main` names its pytree path, each path once. The order of a loop's tasks has each task of each
+    microbatch once, on its island, and no island waits for ever.
 
     Requires: phase `placed`.
 
@@ -25,5 +36,37 @@ class VerifyScheduled(Pass):
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
         check_dataflow(module, mpmd.FragmentCallOp, "run outline-fragments")
+        functions = dataflow_functions(module)
+        for loop in operations_in(main, mpmd.ForOp):
+            islands = [island.name for island in topology_of(module).islands]
+            _check_order(loop, functions[microbatch_name(loop)], islands)
         check_paths(main)
         module.operation.attributes[PHASE] = ir.StringAttr.get("scheduled")
+
+
+def _check_order(loop: mpmd.ForOp, function: func.FuncOp, islands: Sequence[str]) -> None:
+    calls = {task_name(call): number for number, call in enumerate(calls_in(function))}
+    nodes = nodes_of(function, islands)
+    wanted = {MicrobatchTask(name, one) for name in calls for one in range(iterations_of(loop))}
+    rows = order_of(loop)
+    for island, row in rows.items():
+        for task in row:
+            if task not in wanted:
+                is_known = task.task in calls and task.microbatch < iterations_of(loop)
+                what = "is there twice" if is_known else "is no task of the loop"
+                raise refuse(loop.location, f"{task}, in the row of island {island}, {what}", _AGAIN)
+            wanted.discard(task)
+            home = islands[nodes[calls[task.task]].island]
+            if home != island:
+                raise refuse(loop.location, f"{task} is in the row of island {island} and runs on {home}", _AGAIN)
+    if wanted:
+        raise refuse(loop.location, f"{min(wanted)} is in no row", _AGAIN)
+    order = {islands.index(name): [(calls[one.task], one.microbatch) for one in row] for name, row in rows.items()}
+    stuck = waiting_for_ever(nodes, order)
+    if stuck:
+        names = list(calls)
+        waiting = [
+            f"{islands[island]} at {MicrobatchTask(names[one], number)}" for island, (one, number) in stuck.items()
+        ]
+        what = f"the islands wait for each other: {', '.join(waiting)}"
+        raise refuse(loop.location, what, _AGAIN)

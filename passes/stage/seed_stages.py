@@ -10,6 +10,7 @@ from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.locations import name_stack, place
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
+from atoll.compiler.pipeline_shape import written_stages
 from atoll.compiler.plan_marks import STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
 from atoll.compiler.roles import roles_of
 from atoll.compiler.scope_patterns import ScopePatterns, path_components
@@ -33,8 +34,9 @@ class SeedStages(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        module.operation.attributes[STAGES] = integer(shape_of(module).stages)
         plan = plan_of(module)
+        count = written_stages(plan)
+        module.operation.attributes[STAGES] = integer(shape_of(module).stages if count is None else count)
         patterns = ScopePatterns.of(plan, topology_of(module) if plan.placement is not None else None)
         if patterns is None:
             log.info("nothing to do: the plan names no scopes")

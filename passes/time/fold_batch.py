@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.batch.levels import described, levels_of
+from atoll.compiler.batch.levels import levels_of
 from atoll.compiler.batch.nodes import Program
 from atoll.compiler.batch.rewrite import rewrite
-from atoll.compiler.batch.rule import Mixed, Rule
+from atoll.compiler.batch.rule import Mixed, Rule, described
 from atoll.compiler.batch.scope import Batch, Scope
 from atoll.compiler.batch.states import SAME, Split, State
 from atoll.compiler.batch.table import RULES
@@ -18,6 +18,7 @@ from atoll.compiler.functions import argument_attributes, arguments_of
 from atoll.compiler.locations import place
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
+from atoll.compiler.pipeline_shape import microbatches_of
 from atoll.compiler.plan_marks import plan_of
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,14 @@ class FoldBatch(Pass):
 
 def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     """Fold by a table of rules; raises CompileError for what the table does not prove."""
-    parts = plan_of(module).microbatches
-    if not isinstance(parts, int) or parts == 1:
+    plan = plan_of(module)
+    parts = microbatches_of(plan)
+    if parts == 1:
         log.info("nothing to do: the plan asks for one microbatch")
         return
     states = _states_of_arguments(module, parts)
     program = Program.of(module, parts)
-    scope = Scope(Batch(program, rules), program.body)
+    scope = Scope(Batch(program, rules, plan.accumulator == "float32"), program.body)
     try:
         scope.interpret(states)
     except Mixed as mixed:

@@ -124,6 +124,26 @@ def test_costs_that_do_not_fit():
         costs_of([1] * 2, [1], [1] * 2)
 
 
+@pytest.mark.parametrize(
+    ("costs", "sentence"),
+    [
+        ({"forward": -1}, "forward has the cost -1 at 0; costs are 0 or more"),
+        ({"weight": float("nan")}, "weight has the cost nan at 0; costs are 0 or more"),
+        ({"update": float("inf")}, "update has the cost inf at 0; costs are 0 or more"),
+        ({"transfer": -2}, "the link 0 -> 1 has latency 0.0 and bandwidth -0.5; a latency is 0 or more, and a bandwi"),
+    ],
+)
+def test_costs_that_are_no_costs(costs, sentence):
+    with pytest.raises(PlanError) as caught:
+        schedule("1f1b", 2, 2).simulate(**costs)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_work_may_cost_nothing():
+    simulation = schedule("zb-v", 2, 4).simulate(0, 0, 0)
+    assert (simulation.makespan, simulation.bubble, simulation.peak) == (0, 0, [2, 2])
+
+
 def test_a_schedule_that_cannot_be_followed_is_not_simulated():
     rows = ((Task("B", 0, 0), Task("F", 0, 0)),)
     with pytest.raises(PlanError, match="schedule a, island 0, column 1: the island waits for ever"):

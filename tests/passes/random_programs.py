@@ -520,6 +520,69 @@ def scan(w: Writer) -> None:
         w.add(f"{text}[1]", one, **{**changes, "shape": shape, "axis": examples})
 
 
+def layers(w: Writer) -> None:
+    """A loop that carries examples, a sum of them and a number; each step changes them in ways of its own."""
+    one = w.pick(lambda one: one.kind == "f" and one.rank == 2 and (one.axis == 0 or not w.tame) and one.shape[1] < 9)
+    if one is None:
+        return
+    width, chance = one.shape[1], w.random.choice
+    hidden = chance(
+        ["jnp.tanh(h + r)", "jnp.sin(h) + p"] if w.smooth else ["jnp.clip(h * 2 - r, -3, 3)", "-h", "h % 3"]
+    )
+    sums = [
+        "h.sum(0)",
+        "(h * p).sum(0)",
+        "x0.sum(0)",
+        "h.T @ jnp.ones(h.shape[0])",
+        "jnp.cumsum(h.sum(0))",
+        "h.sum() * p",
+    ]
+    part = chance(sums)
+    total = chance(
+        [
+            f"s + {part}",
+            f"s - {part}",
+            f"{part} - s * 2",
+            f"s[::-1] + {part}",
+            f"jnp.where(r > 1, s, s + {part})",
+            f"jnp.where(r == 1, p * jnp.ones_like(s), s + {part})",
+            f"lax.cond(r > 1, lambda: s + {part}, lambda: s - p)",
+            f"lax.fori_loop(0, 2, lambda j, s: s + {part} * j, s)",
+            f"s.at[0].add(h.sum()) + {part}",
+            f"jnp.concatenate([s[1:], h.sum()[None]]) + {part}",
+            "lax.dynamic_update_slice(s + 1, h.sum()[None], (r.astype(int),))",
+            f"jnp.pad(s[1:], (1, 0), constant_values=2.0) + {part}",
+            "jnp.maximum(s, h.max(0))",
+            "jnp.minimum(s[::-1], h.min(0))",
+            f"s * (r > 1) + {part}",
+        ]
+    )
+    also = chance(["r", "h.sum(0)", "s", "h", "h * p"])
+    body = f"lambda c, p: (lambda h, s, r: (({hidden}, {total}, r + 1), {also}))(*c)"
+    start = f"({one.name}, jnp.ones({width}), jnp.zeros(()))"
+    text = f"(lambda x0: lax.scan({body}, {start}, jnp.arange(3.0)))({one.name})"
+    loop = f"v{len(w.lines)}"
+    w.lines.append(f"{loop} = {text}")
+    w.add(f"{loop}[0][0]", one, bound=one.bound + 9)
+    bound = 40 * (one.bound + 9) * math.prod(one.shape) * width
+    w.add(f"{loop}[0][1]", one, shape=(width,), axis=None, whole=True, bound=bound)
+    if also == "h * p":
+        w.add(f"{loop}[1]", one, shape=(3, *one.shape), axis=1, bound=one.bound * 2 + 18)
+    elif also != "r":
+        w.add(f"jnp.sum({loop}[1])", one, shape=(), axis=None, whole=True, bound=bound * 3)
+
+
+def normalised(w: Writer) -> None:
+    """Something of every example, measured by something of all: a cheap loop before the main one, or refused."""
+    one = w.pick(lambda one: one.kind == "f" and one.axis is not None)
+    other = w.pick(lambda one: one.kind == "f" and one.axis is not None and one.name in "xy")
+    if one is None or other is None:
+        return
+    total = w.random.choice([f"jnp.sum(jnp.abs({other.name}))", f"jnp.max({other.name})", f"jnp.sum({other.name} > 0)"])
+    text = f"{one.name} / ({total} + 9)" if w.smooth else f"jnp.clip({one.name} * {total}, -9, 9)"
+    w.add(text, one, bound=max(9.0, one.bound))
+
+
 def repeat(w: Writer) -> None:
     one = w.number()
     if one is None:
@@ -585,6 +648,8 @@ RULES: dict[Callable[[Writer], None], int] = {
     made_from_nothing: 3,
     scan: 2,
     repeat: 2,
+    layers: 4,
+    normalised: 1,
     branch: 2,
     each_example: 2,
 }

@@ -163,19 +163,6 @@ def metrics(w, x, labels):
 
 @accepted(W, X)
 @grads
-def log_of_a_sum(w, x):
-    return jnp.log(jnp.sum(jnp.exp(x @ w)))
-
-
-@accepted(W, X)
-@grads
-def product_of_sums(w, x):
-    y = x @ w
-    return jnp.sum(y) * jnp.sum(y**2) + 3 * jnp.mean(y)
-
-
-@accepted(W, X)
-@grads
 def regularised(w, x):
     return jnp.mean((x @ w) ** 2) + 0.1 * jnp.sum(w**2)
 
@@ -385,11 +372,14 @@ def tied_embedding(params, tokens):
 
 
 DECODER = decoder.Config(vocabulary=16, width=8, heads=2, layers=2, length=6)
+DECODER_PARAMS = decoder.init_state(jax.random.key(0), DECODER)["params"]
 
 
-@accepted(decoder.init_state(jax.random.key(0), DECODER), numpy.arange(B * 7).reshape(B, 7) % 16)
-def decoder_language_model(state, tokens):
-    return decoder.train_step(state, tokens)
+@accepted(DECODER_PARAMS, numpy.arange(B * 7).reshape(B, 7) % 16)
+@grads
+def decoder_language_model(params, tokens):
+    scores = jax.nn.log_softmax(decoder.logits(params, tokens[:, :-1], DECODER))
+    return -jnp.mean(jnp.take_along_axis(scores, tokens[:, 1:, None], axis=-1))
 
 
 @accepted({"w": normal(1, D + D, 4 * D, scale=0.5), "b": normal(2, 4 * D)}, SEQUENCE, Y, batch=(1, 2))
@@ -765,7 +755,7 @@ def loop_that_sums_examples(w, x):
     def body(i, carry):
         return carry + jnp.sum((x * i) @ w, 0)
 
-    return jnp.sum(lax.fori_loop(0, 3, body, jnp.zeros(D, x.dtype)) ** 2)
+    return jnp.sum(lax.fori_loop(0, 3, body, jnp.zeros(D, x.dtype)) * jnp.arange(D))
 
 
 @accepted(W, X, True)
@@ -778,7 +768,9 @@ def branch_on_a_flag(w, x, flag):
 @grads
 def switch_on_a_number(w, x, which):
     branches = [lambda x: x @ w, lambda x: jnp.sin(x @ w), lambda x: x]
-    return jnp.mean(lax.switch(which, branches, x) ** 2) + lax.switch(which, [jnp.sum, jnp.mean, jnp.max], x @ w)
+    return jnp.mean(lax.switch(which, branches, x) ** 2) + lax.switch(
+        which, [jnp.sum, jnp.mean, lambda y: 2 * y.sum()], x @ w
+    )
 
 
 @accepted(W, X)
@@ -827,7 +819,7 @@ def custom_derivatives(w, x):
 @grads
 def stopped_gradients(w, x):
     y = x @ w
-    return jnp.mean((y - lax.stop_gradient(jnp.tanh(y))) ** 2) + jnp.mean(y * lax.stop_gradient(y.mean()))
+    return jnp.mean((y - lax.stop_gradient(jnp.tanh(y))) ** 2) * lax.stop_gradient(jnp.sum(w))
 
 
 @accepted(W, X)
@@ -846,7 +838,6 @@ def elementwise_of_all_kinds(w, x):
         y % 0.7,
         jnp.clip(y, -0.5, x),
         jnp.hypot(x, y),
-        jax.scipy.special.betainc(jnp.abs(x) + 1, jnp.abs(y) + 1, 0.3),
         lax.reduce_precision(y, 5, 7),
         y.astype(jnp.int32),
         (y > x).astype(jnp.float32),
@@ -855,13 +846,124 @@ def elementwise_of_all_kinds(w, x):
 
 @accepted(normal(1, D, D) @ normal(1, D, D).T + 5 * numpy.eye(D), X)
 def linear_algebra_of_parameters(a, x):
-    return x @ jnp.linalg.inv(a), jnp.linalg.cholesky(a), jax.scipy.linalg.solve(a, x.T).T
+    return x @ jnp.linalg.inv(a), jnp.linalg.cholesky(a) @ x.sum(0), jnp.linalg.det(a) * x
 
 
-@accepted(W, SEQUENCE)
-def linear_algebra_of_each_example(w, x):
-    a = x @ x.swapaxes(1, 2) + 5 * jnp.eye(D)
-    return jnp.linalg.cholesky(a), jnp.linalg.solve(a, x), jnp.linalg.det(a)
+# Sums over the batch that are carried by loops, changed and combined
+
+
+@accepted(W, X)
+def gram_matrices_of_layers(w, x):
+    def layer(carry, scale):
+        h, total, count = carry
+        h = jnp.tanh(h @ w * scale)
+        total = total * 2 + jnp.where(count > 1, h.T @ h, h.T @ x)
+        return (h, total, count + 1), (total.sum(), h.sum(0), count)
+
+    return lax.scan(layer, (x, jnp.ones((D, D), x.dtype), 0), jnp.arange(3, dtype=x.dtype))
+
+
+@accepted(W, X)
+def largest_of_layers(w, x):
+    def body(i, carry):
+        most, least, any_, all_ = carry
+        most = jnp.maximum(most[::-1], (x * i).max(0))
+        return most, least.at[i].min(jnp.min(x[:, i] * w[i, i])), any_ | jnp.any(x * i > 2, 0), all_ & jnp.all(x < i, 0)
+
+    false = jnp.zeros(D, bool)
+    return lax.fori_loop(0, 3, body, (jnp.full(D, 0.3, x.dtype), jnp.zeros(D, x.dtype), false, ~false))
+
+
+@accepted(W, X)
+def sums_in_branches_of_loops(w, x):
+    def body(i, carry):
+        h, total = carry
+        h = lax.switch(i, [lambda h: h @ w, lambda h: jnp.ones_like(h), lambda h: h], h)
+        return h, lax.cond(i > 1, lambda: total + h.sum(0), lambda: total - 1.0)
+
+    return lax.fori_loop(0, 3, body, (x, jnp.zeros(D, x.dtype)))
+
+
+@accepted(W, X)
+@grads
+def gradient_of_sums_in_nested_loops(w, x):
+    def outer(h, scale):
+        def inner(total, step):
+            return total * 0.5 + jnp.sum(h * step, 0), None
+
+        total, _ = lax.scan(inner, jnp.zeros(D, x.dtype), jnp.arange(3, dtype=x.dtype))
+        return jnp.sin(h @ w) * scale, total
+
+    return jnp.sum(lax.scan(outer, x, jnp.arange(1, 4, dtype=x.dtype))[1])
+
+
+@accepted(W, X)
+def sums_overwritten(w, x):
+    zeros = jnp.zeros(D, x.dtype)
+    return (
+        lax.fori_loop(0, 3, lambda i, a: jnp.where(i == 1, jnp.ones_like(a), a + x.sum(0)), zeros),
+        lax.fori_loop(0, 3, lambda i, a: lax.cond(i == 1, jnp.ones_like, lambda a: a + x.sum(0), a), zeros),
+        lax.fori_loop(0, 3, lambda i, a: lax.dynamic_update_slice(a, x.sum()[None] * i, (i,)), w[1]),
+    )
+
+
+@accepted(W, X)
+def sums_moved_about(w, x):
+    def again(step):
+        return lax.fori_loop(0, 3, step, w[1])
+
+    return (
+        again(lambda i, a: a + x.sum(0) + w[0]),
+        again(lambda i, a: a + jnp.pad(x.sum(0)[1:], (1, 0), constant_values=5.0)),
+        again(lambda i, a: jnp.concatenate([a[1:], x.sum()[None] * i])),
+        again(lambda i, a: a[jnp.array([0, 0, 1, 2])] + x.sum(0)),
+        again(lambda i, a: lax.reduce_window(a, 1.0, lax.add, (2,), (1,), "SAME") + x.sum(0)),
+        again(lambda i, a: lax.reduce(jnp.outer(a, w[0]) + x.sum(0), numpy.ones((), x.dtype), lax.add, (0,))),
+        again(lambda i, a: jnp.cumsum(a) * 0.1 - x.sum(0) / 3),
+        again(lambda i, a: a.at[i].add(x.sum()) @ w),
+    )
+
+
+@accepted(W, X)
+def reductions_from_other_values(w, x):
+    three = numpy.full((), 3.0, x.dtype)
+    most = lax.reduce(x, three, lax.max, (0,))
+    return lax.reduce(x, three, lax.add, (0,)), most, lax.reduce(x, w[0, 0], lax.add, (0, 1))
+
+
+@accepted(W, X)
+def cheap_sums_before_the_model(w, x):
+    a = x / jnp.abs(x).sum(0)
+    b = a / jnp.sqrt((a**2).sum(0))
+    return (b / (b**4).sum(0)) @ w, (b @ w).sum(0)
+
+
+@accepted(KEY, X)
+def a_carried_key(key, x):
+    def layer(carry, _):
+        x, key = carry
+        one, other = jax.random.split(jax.random.wrap_key_data(key))
+        return (x * jax.random.bernoulli(one, 0.5, (B, D)), jax.random.key_data(other)), key
+
+    return lax.scan(layer, (x, key), None, length=3)
+
+
+@accepted(W, X)
+def a_barrier_around_all(w, x):
+    total, x, w = lax.optimization_barrier((x.sum(), x, w))
+    return total, x @ w
+
+
+@accepted(normal(1, 3), SEQUENCE, X, batch=(1, 2))
+def kernels_of_each_example(w, x, kernels):
+    def one(x, kernel):
+        names = ("NHC", "OIH", "NHC")
+        return lax.conv_general_dilated(x[None], kernel[None, None], (1,), "SAME", dimension_numbers=names)
+
+    def loss(kernels):
+        return jnp.sum(jax.vmap(one)(x[:, :, :1], kernels) ** 2)
+
+    return jax.value_and_grad(loss)(kernels), w
 
 
 # Types
@@ -952,8 +1054,8 @@ def unused_batch(w, x, _y):
 
 
 @accepted(W, X, batch=(1,))
-def nothing_of_the_batch(w, _x):
-    return w @ w, jnp.ones(3)
+def hardly_anything_of_the_batch(w, x):
+    return w @ w, jnp.ones(3), x.sum()
 
 
 @accepted(W, X)
@@ -1042,7 +1144,7 @@ class Linen(flax.linen.Module):
     @flax.linen.compact
     def __call__(self, x):
         x = flax.linen.LayerNorm()(flax.linen.gelu(flax.linen.Dense(8)(x)))
-        x = flax.linen.MultiHeadDotProductAttention(num_heads=2)(x)
+        x = flax.linen.MultiHeadDotProductAttention(num_heads=2, use_bias=False)(x)
         return flax.linen.Dense(D)(x)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy
 import optax
 import pytest
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, PlanError
 from jax import lax
 from timed_harness import Program, pair_of
 
@@ -117,6 +117,31 @@ def contrast_with_the_mean_of_the_others(w, x):
     return jnp.mean(jnp.sum(y * others, -1) ** 2)
 
 
+@refused(W, X, naming=REDUCTION)
+def log_of_a_sum(w, x):
+    def loss(w):
+        total = jnp.sum(jnp.exp(x @ w))  # mixes
+        return jnp.log(total)  # mixes
+
+    return jax.grad(loss)(w)
+
+
+@refused(W, X, naming=REDUCTION)
+def square_of_a_sum(w, x):
+    def loss(w):
+        y = jnp.tanh(x @ w)
+        return jnp.sum(y) * jnp.sum(y**2)  # mixes
+
+    return jax.grad(loss)(w)
+
+
+@refused(W, X, naming=REDUCTION)
+def an_advantage_over_the_mean(w, x):
+    y = jnp.sum(jnp.tanh(x @ w), -1)
+    baseline = y.mean()  # mixes
+    return jnp.sum(y * (y - baseline))  # mixes
+
+
 # Orders of the batch
 
 
@@ -202,9 +227,8 @@ def smoothed_over_examples(w, x):
 
 @refused(normal(5, 3, 1, 1), X, naming="convolution|conv")
 def convolution_over_examples(kernel, x):
-    return lax.conv_general_dilated(
-        x.T[:, :, None], kernel, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
-    )  # mixes
+    names = ("NHC", "HIO", "NHC")
+    return lax.conv_general_dilated(x.T[:, :, None], kernel, (1,), "SAME", dimension_numbers=names)  # mixes
 
 
 @refused(W, X, naming="fft")
@@ -311,7 +335,7 @@ def an_example_added_to_its_transpose(w, x):
 
 @refused(W, X, naming="reshape")
 def reshaped_across_examples(w, x):
-    return (x @ w).reshape(D // 2, 2 * B)  # mixes
+    return (x @ w).T.reshape(2 * D, B // 2)  # mixes
 
 
 @refused(W, SEQUENCE, naming="reshape")
@@ -330,9 +354,12 @@ def packed_into_longer_sequences(w, x):
     return (x @ w).reshape(3, B, D)  # mixes
 
 
-@refused(W, X, naming="while|cond|reduce|predicate")
+@refused(W, X, naming=r"while|cond|reduce|predicate|\blt\b")
 def loop_as_long_as_the_batch_says(w, x):
-    return lax.while_loop(lambda y: jnp.sum(y**2) < 10, lambda y: y * 1.5, x @ w)  # mixes
+    def goes_on(y):
+        return jnp.sum(y**2) < 10  # mixes
+
+    return lax.while_loop(goes_on, lambda y: y * 1.5, x @ w)  # mixes
 
 
 @refused(W, X, naming="while|reduce|cond|sum|max")
@@ -350,6 +377,32 @@ def layers_with_batch_norm_in_a_scan(w, x):
         return jnp.tanh(y - mean), None  # mixes
 
     return lax.scan(layer, x, None, length=3)[0]
+
+
+@refused(W, X, naming="convert")
+def integers_that_wrap_around_in_a_loop(w, x):
+    """The sum over the batch wraps to 0, those over its parts do not: as floats they would add up to another number."""
+    large = (x[:, :1] > -9).astype("int32") * jnp.int32(2**30)
+
+    def body(_, total):
+        return total + jnp.sum(large, 0).astype("int32").astype("float32")  # mixes
+
+    return lax.fori_loop(0, 2, body, jnp.zeros(1))
+
+
+@refused(W, X, naming="integer_pow|mul")
+def a_sum_squared_in_a_loop(w, x):
+    return lax.fori_loop(0, 3, lambda i, a: a**2 + x.sum(0), jnp.zeros(D))  # mixes
+
+
+@refused(W, X, naming="mul")
+def a_largest_scaled_in_a_loop(w, x):
+    return lax.fori_loop(0, 3, lambda i, a: jnp.maximum(a * 2, x.max(0)), jnp.zeros(D))  # mixes
+
+
+@refused(W, X, naming="reduce_prod")
+def a_product_over_the_batch(w, x):
+    return (x @ w).prod(0)  # mixes
 
 
 @refused(W, X, naming="cholesky")
@@ -381,10 +434,10 @@ def test_refused(name, microbatches):
 
 @pytest.mark.parametrize("microbatches", [3, 8])
 def test_a_batch_that_does_not_divide(microbatches):
-    with pytest.raises(CompileError, match=rf"\b{B}\b.*\b{microbatches}\b|\b{microbatches}\b.*\b{B}\b"):
+    with pytest.raises(PlanError, match=rf"\b{B}\b.*\b{microbatches}\b|\b{microbatches}\b.*\b{B}\b"):
         pair_of(Program(lambda w, x: x @ w, (W, X), (1,), microbatches))
 
 
 def test_microbatches_without_a_batch():
-    with pytest.raises(CompileError, match="batch"):
+    with pytest.raises(PlanError, match="batch_argnums"):
         pair_of(Program(lambda w, x: x @ w, (W, X), (), 2))

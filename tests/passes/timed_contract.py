@@ -156,6 +156,10 @@ def _splat(value: ir.Value) -> str | None:
     owner = value.owner
     if isinstance(owner, ir.Block) or owner.operation.name != "stablehlo.constant":
         return None
+    if isinstance(ir.RankedTensorType(value.type).element_type, ir.ComplexType):
+        # The bindings cannot read such an attribute.
+        number = str(owner.operation).partition("dense<")[2].partition("> :")[0]
+        return None if number.startswith(("[", '"')) else number
     attribute = owner.operation.attributes["value"]
     empty = 0 in ir.RankedTensorType(value.type).shape
     if not empty and not (isinstance(attribute, ir.DenseElementsAttr) and attribute.is_splat):

@@ -100,10 +100,10 @@ def test_a_truncated_file_is_refused(keep, make_train_program):
         (MAGIC, "step.atoll is cut off; save it again"),
         (
             MAGIC + (9).to_bytes(4) + bytes(32),
-            "step.atoll has version 9 of the program file, this atoll reads version 1; "
+            "step.atoll has version 9 of the program file, this atoll reads version 2; "
             "compile the program again, or use the atoll that saved it",
         ),
-        (MAGIC + (1).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
+        (MAGIC + (2).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(content, sentence, tmp_path, monkeypatch):
@@ -175,7 +175,7 @@ def test_good_programs():
         (program_of(Run("F0", 0, (0,), (4,))), "defines buffer 4, which is not declared"),
         (program_of(Run("F0", 1, (0,), (1,))), "runs code 1, which does not exist"),
         (program_of(Run("F0", 0, (0,), (1, 2))), "has 2 outputs, f returns 1"),
-        (program_of(Run("F0", 0, (0,), (1,), (0,))), "donates buffer 0, an input that the caller keeps"),
+        (program_of(Run("F0", 0, (0,), (1,), (0,))), "donates buffer 0, which is needed again"),
         (
             program_of(Run("F0", 0, (0, 0), (1,), (0,)), inputs=with_input(donated=True)),
             "donates buffer 0, which is not exactly one of its inputs",

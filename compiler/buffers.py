@@ -1,0 +1,151 @@
+"""The life of every buffer of a program: what makes it, what ends it, and how many bytes are alive at once."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from atoll.runtime.program import Buffer, Count, Free, Instruction, IslandProgram, Program, Receive, Run, Send
+
+_MICROBATCH_TASK = re.compile(r"([A-Za-z]+)[0-9]+@(.+)")
+
+
+def task_of_stage(task: str) -> str:
+    """The task without its microbatch: `F0` for `F3@0`."""
+    match = _MICROBATCH_TASK.fullmatch(task)
+    return "".join(match.groups()) if match else task
+
+
+@dataclass(frozen=True)
+class Life:
+    """One buffer on one island.
+
+    number: as the instructions call it.
+    born: the task that makes it, `argument`, `from island1` or `count`.
+    end: what becomes of it: `donated to B0@0`, `freed after B0@0`, `freed when sent`, `result`, or `kept` until the end
+        of the step because nothing on the island takes it.
+    """
+
+    number: int
+    born: str
+    end: str
+
+
+def lives_of(program: Program, island: IslandProgram) -> list[Life]:
+    """The life of every buffer of an island, in their order of birth."""
+    results = {number for one in program.outputs for name, number in one.places if name == island.name}
+    births = {number: "argument" for one in program.inputs for name, number in one.places if name == island.name}
+    ends: dict[int, str] = {}
+    before: Instruction | None = None
+    for one in island.instructions:
+        match one:
+            case Run():
+                births.update(dict.fromkeys(one.outputs, one.task))
+                ends.update(dict.fromkeys(one.donated, f"donated to {one.task}"))
+            case Count(buffer):
+                births[buffer] = "count"
+            case Receive(buffer, source):
+                births[buffer] = f"from {source}"
+            case Free(buffers):
+                ends.update(dict.fromkeys(buffers, _freeing(before)))
+        before = one
+    return [Life(one, born, ends.get(one, "result" if one in results else "kept")) for one, born in births.items()]
+
+
+def _freeing(before: Instruction | None) -> str:
+    if isinstance(before, Run):
+        return f"freed after {before.task}"
+    return "freed when sent" if isinstance(before, Send) else "freed at once"
+
+
+@dataclass(frozen=True)
+class BufferGroup:
+    """The buffers of one island that live alike, those of all microbatches together.
+
+    buffer: what each of them is: `float32[4, 16]`.
+    born, end: as of a `Life`, without microbatches.
+    count: how many there are; alive: how many of them at the same time, at most.
+    bytes: of one of them, on each device that has it.
+    """
+
+    island: str
+    buffer: str
+    born: str
+    end: str
+    count: int
+    alive: int
+    bytes: int
+
+
+def groups_of(program: Program, island: IslandProgram) -> list[BufferGroup]:
+    """Every buffer of an island is in one group."""
+    lives = {life.number: life for life in lives_of(program, island)}
+    keys = {
+        number: (str(island.buffers[number]), _group_of(life.born), _group_of(life.end), size)
+        for (number, life), size in zip(lives.items(), map(_sizes(island).__getitem__, lives), strict=True)
+    }
+    most: Counter[tuple[str, str, str, int]] = Counter()
+    live: Counter[tuple[str, str, str, int]] = Counter()
+    for number, change in _changes(island, _arguments(program, island)):
+        live[keys[number]] += change
+        most[keys[number]] = max(most[keys[number]], live[keys[number]])
+    counts = Counter(keys.values())
+    return [
+        BufferGroup(island.name, buffer, born, end, count, most[buffer, born, end, size], size)
+        for (buffer, born, end, size), count in counts.items()
+    ]
+
+
+def _group_of(text: str) -> str:
+    *words, last = text.split(" ")
+    return " ".join([*words, task_of_stage(last)])
+
+
+def argument_bytes(program: Program, island: IslandProgram) -> int:
+    """The bytes of an island's arguments on each of its devices."""
+    sizes = _sizes(island)
+    return sum(sizes[number] for number in _arguments(program, island))
+
+
+def peak_bytes(program: Program, island: IslandProgram, whole: bool = False) -> int:
+    """The most bytes that are alive at once, on each device; of whole arrays, as the runtime counts, if asked for.
+
+    An argument that is not donated counts up to its last use: the step's own copy of it is given up then. What the
+    caller keeps on the island beside that is the caller's.
+    """
+    sizes = [buffer.bytes for buffer in island.buffers] if whole else _sizes(island)
+    live = peak = 0
+    for number, change in _changes(island, _arguments(program, island)):
+        live += change * sizes[number]
+        peak = max(peak, live)
+    return peak
+
+
+def _changes(island: IslandProgram, arguments: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Each buffer with 1 where it begins to count and -1 where it no longer does, in the order of a step."""
+    yield from ((number, 1) for number in arguments)
+    for one in island.instructions:
+        match one:
+            case Run():
+                # What is donated is taken over by an output of its size.
+                yield from ((number, -1) for number in one.donated)
+                yield from ((number, 1) for number in one.outputs)
+            case Count(buffer) | Receive(buffer):
+                yield buffer, 1
+            case Free(buffers):
+                yield from ((number, -1) for number in buffers)
+
+
+def _arguments(program: Program, island: IslandProgram) -> list[int]:
+    return list(dict.fromkeys(number for one in program.inputs for name, number in one.places if name == island.name))
+
+
+def _sizes(island: IslandProgram) -> list[int]:
+    """The bytes of each buffer on each device."""
+    axes = dict(island.axes)
+    return [_bytes_on_device(buffer, axes) for buffer in island.buffers]
+
+
+def _bytes_on_device(buffer: Buffer, sizes: dict[str, int]) -> int:
+    return buffer.bytes // prod(sizes[axis] for axes in buffer.spec for axis in axes)

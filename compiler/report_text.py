@@ -1,0 +1,170 @@
+"""The report as text for people."""
+
+from collections.abc import Sequence
+
+from atoll.compiler.buffers import BufferGroup
+from atoll.compiler.measurement import Measurement
+from atoll.compiler.prediction import ASSUMED_SPEED, Prediction
+from atoll.compiler.report import Report, bytes_text
+from atoll.compiler.topology import Topology
+
+# Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
+_BUFFERS_SHOWN = 4
+
+
+def report_text(report: Report) -> str:
+    """Sections of lines, with an empty line between them."""
+    sections = (
+        _head(report),
+        _island_rows(report),
+        _pipeline_rows(report),
+        _measured_rows(report),
+        _buffer_rows(report),
+        _sharding_rows(report),
+        _shared_rows(report),
+        _transfer_rows(report),
+    )
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _head(report: Report) -> list[str]:
+    first, *rest = report.topology.splitlines()
+    lines = [f"topology  {first}", *(f"          {line}" for line in rest)]
+    return [*lines, f"plan      {report.plan}", f"stages    {report.stages}, {report.fragments} different fragments"]
+
+
+def _island_rows(report: Report) -> list[str]:
+    total = sum(island.cost for island in report.islands) or 1
+    rows = [f"{'island':<12}{'arguments':>12}{'peak':>12}{'cost':>12}{'share':>8}   tasks"]
+    for one in report.islands:
+        share = f"{100 * one.cost / total:.0f}%"
+        sizes = f"{bytes_text(one.input_bytes):>12}{bytes_text(one.peak_bytes):>12}{_count_text(one.cost):>12}"
+        rows.append(f"{one.name:<12}{sizes}{share:>8}   {', '.join(one.tasks) or '(empty: no stage)'}")
+    return rows
+
+
+def _pipeline_rows(report: Report) -> list[str]:
+    one = report.pipeline
+    if one is None:
+        return []
+    microbatches = f"{one.microbatches} microbatch{'es' if one.microbatches > 1 else ''}"
+    step, span, bound = map(_seconds_text, (one.step, one.span, one.lower_bound))
+    bubbles = f"bubble {_percent(one.bubble)} ({_percent(one.bubble_without_links)} if links took no time)"
+    rows = [
+        f"pipeline  {one.name}, {microbatches}, {len(one.stages)} stages on {len(one.islands)} islands",
+        f"          predicted step {step}, {bubbles}",
+        f"          longest span of an island {span}; no order of these tasks takes less than {bound}",
+        f"          assumed: {_assumed(report.topology)}",
+        "",
+        f"{'stage':<8}{'island':<12}{'forward':>12}{'backward':>12}{'weight':>12}   operations for one microbatch",
+    ]
+    for number, stage in enumerate(one.stages):
+        parts = (stage.forward, stage.backward, stage.weight)
+        rows.append(f"{number:<8}{stage.island:<12}{''.join(f'{_count_text(part):>12}' for part in parts)}")
+    rows += ["", *_activation_rows(one)]
+    return rows
+
+
+def _activation_rows(one: Prediction) -> list[str]:
+    rows = [f"{'island':<20}{'around loop':>12}{'activations':>12}   at most, of a microbatch of its share"]
+    for island, around, activations in zip(one.islands, one.around, one.activations, strict=True):
+        rows.append(f"{island:<20}{_count_text(around):>12}{activations:>12.4g}")
+    return rows
+
+
+def _assumed(topology: str) -> str:
+    kinds = dict.fromkeys(island.kind for island in Topology.parse(topology).islands)
+    speeds = [
+        f"{_count_text(round(ASSUMED_SPEED[kind]))} operations a second on a device of kind {kind}" for kind in kinds
+    ]
+    return f"{', '.join(speeds)}, an island's work divided evenly over its devices"
+
+
+def _measured_rows(report: Report) -> list[str]:
+    one = report.measured
+    if one is None:
+        return []
+    names = report.pipeline.islands if report.pipeline else [island.name for island in report.islands]
+    rows = [f"measured  step {_seconds_text(one.step)}, bubble {_percent(one.bubble(names))}, in the last traced step"]
+    return [*rows, *_busy_rows(one, names)]
+
+
+def _busy_rows(one: Measurement, names: Sequence[str]) -> list[str]:
+    return [f"          {name:<12}busy {_seconds_text(one.busy(name)):>12}" for name in names]
+
+
+def _buffer_rows(report: Report) -> list[str]:
+    rows = [f"{'buffers':<12}{'of each':>12}{'count':>8}{'at once':>8}   what"]
+    for island in report.islands:
+        groups = sorted(
+            (one for one in report.buffers if one.island == island.name),
+            key=lambda one: one.alive * one.bytes,
+            reverse=True,
+        )
+        rows += [_buffer_row(one) for one in groups[:_BUFFERS_SHOWN]]
+        if len(groups) > _BUFFERS_SHOWN:
+            rest = sum(one.count for one in groups[_BUFFERS_SHOWN:])
+            rows.append(f"{island.name:<12}{'':>12}{rest:>8}{'':>8}   smaller ones")
+    return rows if len(rows) > 1 else []
+
+
+def _buffer_row(one: BufferGroup) -> str:
+    born = one.born if one.born in ("argument", "count") or one.born.startswith("from ") else f"made by {one.born}"
+    what = f"{one.buffer}, {born}, {one.end}"
+    return f"{one.island:<12}{bytes_text(one.bytes):>12}{one.count:>8}{one.alive:>8}   {what}"
+
+
+def _sharding_rows(report: Report) -> list[str]:
+    return [
+        f"replicated on {island}, which cannot divide some value over axis {axis}"
+        for island, _, axis in (one.partition(": ") for one in report.not_followed)
+    ]
+
+
+def _shared_rows(report: Report) -> list[str]:
+    rows = [
+        f"{one.path:<28}{bytes_text(one.bytes):>12}   "
+        f"lives on {one.home}, {one.why}; sent to {', '.join(one.islands[1:])}"
+        for one in report.shared
+    ]
+    return ["arguments that several islands use", *rows] if rows else []
+
+
+def _transfer_rows(report: Report) -> list[str]:
+    if not report.transfers:
+        return ["nothing crosses between islands"]
+    rows = [f"{'transfer':<28}{'bytes':>12}         made at"]
+    rows += [_row(one.source, one.target, one.bytes, one.where, one.times) for one in report.transfers]
+    rows += ["", f"{'link':<28}{'bytes':>12}         each step, over"]
+    for one in report.links:
+        default = " (assumed: the topology does not say)" if one.is_default else ""
+        rows.append(_row(one.source, one.target, one.bytes, one.text + default))
+    if report.traffic is None or report.traffic_at_least is None:
+        return rows
+    gap = report.traffic - report.traffic_at_least
+    verdict = "the least possible" if not gap else f"at most {bytes_text(gap)} above the least possible"
+    what = f"{bytes_text(report.traffic)} cross between stages: {verdict} for the operations the plan leaves open"
+    return [*rows, "", what]
+
+
+def _row(source: str, target: str, size: int, text: str, times: int = 1) -> str:
+    often = f"x {times}" if times > 1 else ""
+    return f"{source + ' -> ' + target:<28}{bytes_text(size):>12} {often:<6}  {text}"
+
+
+def _count_text(count: int) -> str:
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f}%"
+
+
+def _seconds_text(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} us"

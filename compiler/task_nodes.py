@@ -1,0 +1,24 @@
+"""The tasks of a microbatch as a graph of numbers."""
+
+from collections.abc import Sequence
+
+from atoll.compiler.dataflow_order import Node
+from atoll.compiler.functions import body_of
+from atoll.compiler.mlir import func, ir, mpmd
+from atoll.compiler.tasks import mesh_name
+
+
+def nodes_of(function: func.FuncOp, islands: Sequence[str]) -> list[Node]:
+    """The tasks of a function, in its order, and what each needs of the others."""
+    makers: dict[ir.Value[ir.Type], int] = {}
+    nodes: list[Node] = []
+    for operation in body_of(function).operations:
+        operands = list(operation.operation.operands)
+        if isinstance(operation, mpmd.TransferOp):
+            if operands[0] in makers:
+                makers[operation.result] = makers[operands[0]]
+        elif isinstance(operation, mpmd.FragmentCallOp):
+            needs = tuple(dict.fromkeys(makers[one] for one in operands if one in makers))
+            makers.update(dict.fromkeys(operation.operation.results, len(nodes)))
+            nodes.append(Node(islands.index(mesh_name(operation)), needs))
+    return nodes

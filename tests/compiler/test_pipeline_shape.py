@@ -1,0 +1,74 @@
+"""What a plan says of the pipeline before any order is decided."""
+
+import pytest
+from atoll.compiler.errors import PlanError
+from atoll.compiler.pipeline_shape import PipelineShape
+from atoll.compiler.plan import Plan
+from atoll.compiler.schedules.kinds import schedule
+
+MINE = schedule("1f1b", islands=2, microbatches=3)
+
+
+def shape(islands, **fields):
+    return PipelineShape(Plan(**fields), islands)
+
+
+@pytest.mark.parametrize(
+    ("islands", "fields", "stages"),
+    [
+        (4, {}, 4),
+        (4, {"stages": 2}, 2),
+        (4, {"stages": "a | b | c"}, 3),
+        (4, {"placement": {"a": "island0"}}, 4),
+        (4, {"schedule": "zb-v"}, 8),
+        (2, {"schedule": "interleaved-1f1b(3)"}, 6),
+        (2, {"schedule": MINE}, 2),
+    ],
+)
+def test_stages(islands, fields, stages):
+    assert shape(islands, **fields).stages == stages
+
+
+@pytest.mark.parametrize(
+    ("islands", "fields", "homes"),
+    [
+        (3, {"stages": 7}, (0, 1, 2, 0, 1, 2, 0)),
+        (2, {"stages": 4}, (0, 1, 0, 1)),
+        (2, {"schedule": "zb-v"}, (0, 1, 1, 0)),
+        (4, {"schedule": "zb-v", "stages": 4}, (0, 1, 2, 3)),  # not two an island: with one microbatch they go round
+        (4, {"stages": 2}, (0, 1)),
+        (2, {"placement": {"a": "island0"}, "schedule": "auto"}, (0, 1)),
+    ],
+)
+def test_the_island_of_each_stage(islands, fields, homes):
+    assert shape(islands, **fields).stage_island == homes
+
+
+def test_microbatches_of_a_schedule_of_the_users():
+    assert shape(2, schedule=MINE).microbatches == 3
+    assert shape(2).microbatches == 1
+    assert shape(2, microbatches=5).microbatches == 5
+
+
+def test_auto_takes_chunks_if_islands_have_several_stages():
+    assert shape(2, stages=2, microbatches=4).schedule().name == "1f1b"
+    assert shape(2, stages=6, microbatches=4).schedule().name == "interleaved-1f1b(3)"
+
+
+@pytest.mark.parametrize(
+    ("islands", "fields", "sentence"),
+    [
+        (2, {"stages": 4, "schedule": "1f1b"}, "schedule 1f1b has 1 stages an island, and the plan has 4 on 2 islands"),
+        (4, {"stages": 4, "schedule": "zb-v"}, "schedule zb-v has 2 stages an island, and the plan has 4 on 4 islands"),
+        (3, {"stages": 3, "schedule": "interleaved-1f1b(2)"}, "cut into 6 stages, or take another schedule"),
+        (1, {"schedule": MINE}, "schedule 1f1b is for 2 islands, and here are 1"),
+    ],
+)
+def test_schedules_that_do_not_fit(islands, fields, sentence):
+    with pytest.raises(PlanError) as caught:
+        shape(islands, **fields).schedule()
+    assert sentence in str(caught.value)
+
+
+def test_islands_that_a_schedule_does_not_need_stay_empty():
+    assert shape(3, schedule=MINE).schedule() is MINE
