@@ -28,8 +28,8 @@ def module_of(layers: int, plan: Plan, topology: str) -> ir.Module:
     """The train step of an unrolled decoder of tiny width, as jax exports it."""
     config = decoder.Config(vocabulary=16, width=8, heads=2, layers=layers, length=8)
     state = jax.eval_shape(partial(decoder.init_state, config=config), jax.random.key(0))
-    tokens = jax.ShapeDtypeStruct((2, config.length + 1), "int32")
-    module = export(Job(decoder.train_step, state, tokens, donate_argnums=0))
+    tokens = jax.ShapeDtypeStruct((8, config.length + 1), "int32")
+    module = export(Job(decoder.train_step, state, tokens, batch_argnums=1, donate_argnums=0))
     with module.context:
         module.operation.attributes[TOPOLOGY] = ir.StringAttr.get(topology)
         module.operation.attributes[PLAN] = ir.StringAttr.get(str(plan))
@@ -64,6 +64,7 @@ def main() -> None:
     plans = {
         "automatic cut, 4 stages": lambda _: Plan(stages=4),
         "stage text, 4 stages": lambda layers: Plan(stages=stage_text(layers)),
+        "4 stages, 8 microbatches, zb-h1": lambda _: Plan(stages=4, microbatches=8, schedule="zb-h1"),
     }
     for title, plan in plans.items():
         rows = [seconds_of_passes(module_of(layers, plan(layers), "4 x cpu[1]")) for layers in sizes]
