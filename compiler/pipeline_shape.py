@@ -51,9 +51,14 @@ class PipelineShape:
         kind = self.kind
         if self.plan.placement is None and kind is not None and self.used * kind.chunks == self.stages:
             return kind.stage_island(self.used)
-        if isinstance(self.plan.schedule, Schedule) and self.plan.schedule.stages == self.stages:
-            return self.plan.schedule.stage_island
+        if isinstance(self.plan.schedule, Schedule) and self.plan.placement is None:
+            return self._fitting(self.plan.schedule).stage_island
         return tuple(stage % self.islands for stage in range(self.stages))
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every island that has a stage has as many."""
+        return self.stages % self.used == 0
 
     @property
     def kind(self) -> Kind | None:
@@ -70,6 +75,8 @@ class PipelineShape:
         """Whether the schedule has weight tasks beside backward tasks."""
         if isinstance(self.plan.schedule, Schedule):
             return bool(self.plan.schedule.split_stages)
+        if self.plan.schedule == AUTO:  # the best one is found later, and may be one of these
+            return self.is_even
         return self.kind is not None and self.kind.splits_backward
 
     def schedule(self) -> Schedule:

@@ -22,6 +22,8 @@ SWEEP = "atoll.sweep"
 INDEX = "atoll.index"
 # On a loop over microbatches: the kind of task that each sweep is, one letter each.
 KINDS = "atoll.kinds"
+# On a loop over microbatches: the name of the schedule that its table was made from.
+SCHEDULE = "atoll.schedule"
 # On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
 NOT_FOLLOWED = "atoll.not_followed"
 # On the module: how many stages there are.
@@ -78,11 +80,14 @@ def read_marks(graph: Graph, name: str) -> list[int | None]:
 def integer_attribute(operation: ir.Operation, name: str) -> int | None:
     """The attribute's value, None if it is absent; people edit dumps, so it may be anything."""
     attributes = operation.attributes
-    if name not in attributes:
-        return None
+    return integer_in(attributes, name, operation.location) if name in attributes else None
+
+
+def integer_in(attributes: ir.OpAttributeMap | ir.DictAttr, name: str, location: ir.Location) -> int:
+    """The value of an attribute that is there."""
     attribute = attributes[name]
     if not isinstance(attribute, ir.IntegerAttr):
-        raise refuse(operation.location, f"{name} is {attribute}, which is no integer", f"write {name} = 0 : i32")
+        raise refuse(location, f"{name} is {attribute}, which is no integer", f"write {name} = 0 : i32")
     return attribute.value
 
 

@@ -18,7 +18,9 @@ from atoll.compiler.island import Island
 from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pipeline_shape import PIPELINES
-from atoll.compiler.plan_marks import KINDS, plan_of, shape_of, topology_of
+from atoll.compiler.plan import AUTO
+from atoll.compiler.plan_marks import KINDS, SCHEDULE, plan_of, shape_of, topology_of
+from atoll.compiler.schedules.kinds import KINDS as KINDS_OF_SCHEDULES
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import Costs, Link, Simulation, simulate
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
@@ -90,7 +92,9 @@ class Prediction:
 
     def simulation(self, topology: Topology, slower: float = 1.0) -> Simulation:
         """The simulation that the numbers are from; with devices so many times as slow as assumed, if asked for."""
-        return simulate(Schedule.parse(self.schedule), _costs(topology, self.islands, self.stages, self.around, slower))
+        return simulate(
+            Schedule.parse(self.schedule), costs_of(topology, self.islands, self.stages, self.around, slower)
+        )
 
 
 def predict(module: ir.Module) -> Prediction | None:
@@ -105,10 +109,10 @@ def predict(module: ir.Module) -> Prediction | None:
     if schedule is None:
         return None
     islands = tuple(names[: schedule.islands])
-    stages = _stages(module, function, schedule, islands)
+    stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
     around = task_costs(module, calls_of_functions(module)[:-1])
     outside = tuple(around[name] for name in islands)
-    costs = _costs(topology, islands, stages, outside)
+    costs = costs_of(topology, islands, stages, outside)
     simulation = simulate(schedule, costs)
     return Prediction(
         schedule.name,
@@ -150,28 +154,31 @@ def _cost_of_codes(module: ir.Module) -> dict[str, int]:
 
 
 def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, names: Sequence[str]) -> Schedule | None:
-    """The schedule that a loop's table follows: the plan's, unless somebody has edited the table."""
+    """The schedule that a loop's table follows: the one that it was made from, unless somebody has edited it."""
     kinds = text_attribute(loop.operation.attributes, KINDS)
     if kinds not in PIPELINES:
         return None
     tasks = {task_name(call) for call in calls_in(function)}
     order = order_of(loop)
     shape = shape_of(module)
+    name = text_attribute(loop.operation.attributes, SCHEDULE) or "edited"
+    if name in KINDS_OF_SCHEDULES and shape.plan.schedule == AUTO:
+        shape = replace(shape, plan=replace(shape.plan, schedule=name))
     try:
         planned = shape.schedule_of(kinds, tasks)
         rows = [[_in_loop(task) for task in row if f"{task.kind}{task.stage}" in tasks] for row in planned.rows]
-        if all(order.get(name, []) == row for name, row in zip(names, rows, strict=False)):
+        if all(order.get(island, []) == row for island, row in zip(names, rows, strict=False)):
             return planned
-        edited = Schedule(
-            "edited",
+        found = Schedule(
+            name,
             planned.microbatches,
             planned.stage_island,
-            tuple(tuple(map(_of_loop, order.get(name, []))) for name in names[: planned.islands]),
+            tuple(tuple(map(_of_loop, order.get(island, []))) for island in names[: planned.islands]),
         )
-        check(edited)
+        check(found)
     except (PlanError, ValueError):
         return None
-    return edited
+    return found
 
 
 def _in_loop(task: Task) -> MicrobatchTask:
@@ -183,13 +190,11 @@ def _of_loop(task: MicrobatchTask) -> Task:
     return Task(task.task[0], int(task.task[1:]), task.microbatch)
 
 
-def _stages(
-    module: ir.Module, function: func.FuncOp, schedule: Schedule, islands: Sequence[str]
-) -> tuple[StageCost, ...]:
+def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) -> tuple[StageCost, ...]:
+    """What the stages cost whose tasks are in a function; homes: the island of each."""
     cost = _cost_of_codes(module)
     costs = {task_name(call): cost[code_name(call)] for call in calls_in(function)}
     sent = _bytes_to_neighbours(function)
-    homes = [islands[home] for home in schedule.stage_island]
     stages = []
     for stage, home in enumerate(homes):
         forward, backward, weight = (costs.get(f"{kind}{stage}", 0) for kind in TASKS)
@@ -211,7 +216,7 @@ def _bytes_to_neighbours(function: func.FuncOp) -> Counter[tuple[str, str]]:
     return sent
 
 
-def _costs(
+def costs_of(
     topology: Topology,
     names: Sequence[str],
     stages: Sequence[StageCost],

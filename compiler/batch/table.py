@@ -1,6 +1,6 @@
 """The table of rules, which is the whole of the proof."""
 
-from atoll.compiler.batch import contraction, control, elementwise, indexing, reduction, shape
+from atoll.compiler.batch import contraction, control, elementwise, indexing, libraries, reduction, shape
 from atoll.compiler.batch.rule import Rule
 
 ROWS: tuple[Rule, ...] = (
@@ -10,6 +10,7 @@ ROWS: tuple[Rule, ...] = (
     *reduction.RULES,
     *indexing.RULES,
     *control.RULES,
+    *libraries.RULES,
 )
 
 RULES: dict[str, Rule] = {name: row for row in ROWS for name in row.operations}

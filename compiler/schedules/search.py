@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from atoll.compiler.errors import PlanError
+from atoll.compiler.quantities import whole_number
 from atoll.compiler.schedules.greedy import Problem, Rows, Taste, greedy, refilled
 from atoll.compiler.schedules.improve import Moves, Timer, improved
 from atoll.compiler.schedules.kinds import KINDS, Kind, with_chunks
@@ -88,9 +89,12 @@ def search(
 
     The same question has the same answer on every machine: effort is counted in tasks, not in seconds.
     """
+    islands = whole_number("the number of islands", islands, PlanError)
+    microbatches = whole_number("the number of microbatches", microbatches, PlanError)
     limits = tuple(limits) if limits is not None else (math.inf,) * islands
-    if len(limits) != islands:
-        raise PlanError(f"there are {len(limits)} limits for {islands} islands", remedy="give one for each island")
+    for what, given in (("limits", limits), ("updates", costs.update)):
+        if len(given) != islands:
+            raise PlanError(f"there are {len(given)} {what} for {islands} islands", remedy="give one for each island")
     kinds = _kinds_for(islands, microbatches, costs, stage_island)
     maps = [tuple(stage_island)] if stage_island else list(dict.fromkeys(kind.stage_island(islands) for kind in kinds))
     problems = _that_fit([Problem(microbatches, homes, costs, limits, frozenset(whole)) for homes in maps])

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atoll.compiler.auto_schedule import auto_schedule
 from atoll.compiler.dataflow_order import dataflow_order
 from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
@@ -14,8 +15,9 @@ from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.plan import AUTO
-from atoll.compiler.plan_marks import KINDS, shape_of, topology_of
+from atoll.compiler.plan_marks import KINDS, SCHEDULE, shape_of, topology_of
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task import BACKWARD
 from atoll.compiler.task_nodes import nodes_of
 from atoll.compiler.task_order import MicrobatchTask, set_order
 from atoll.compiler.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
@@ -31,8 +33,8 @@ class OrderTasks(Pass):
     """Write on each loop over microbatches the order in which every island runs its tasks.
 
     The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
-    tasks alone grows with the number of microbatches. The order is that of the plan's schedule; of a loop that no
-    schedule is for, such as one with a free placement, it follows the dataflow.
+    tasks alone grows with the number of microbatches. The order is that of the plan's schedule, or of the best one that
+    is found; of a loop that no schedule is for, such as one with a free placement, it follows the dataflow.
 
     Requires: phase `placed`.
 
@@ -51,16 +53,28 @@ class OrderTasks(Pass):
         for number, loop in enumerate(loops):
             function = functions[microbatch_name(loop)]
             kinds = text_attribute(loop.operation.attributes, KINDS) if number == len(loops) - 1 else None
-            set_order(loop, _rows(loop, function, kinds, shape_of(module), names))
+            shape = shape_of(module)
+            if kinds in PIPELINES and shape.plan.placement is None:
+                schedule = _schedule(module, function, kinds, shape)
+                loop.operation.attributes[SCHEDULE] = ir.StringAttr.get(schedule.name)
+                set_order(loop, _scheduled(calls_in(function), schedule, names))
+            else:
+                set_order(loop, _unscheduled(loop, function, kinds, shape, names))
 
 
-def _rows(
+def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
+    """The plan's schedule; if it leaves that open, the best for a loop that goes forward and backward."""
+    if shape.plan.schedule == AUTO and BACKWARD in kinds and shape.is_even:
+        return auto_schedule(module, function, shape)
+    return shape.schedule_of(kinds, {task_name(call) for call in calls_in(function)})
+
+
+def _unscheduled(
     loop: mpmd.ForOp, function: func.FuncOp, kinds: str | None, shape: PipelineShape, names: Sequence[str]
 ) -> dict[str, list[MicrobatchTask]]:
+    """The order of a loop that no schedule is for."""
     calls = calls_in(function)
     is_pipeline = shape.plan.placement is None
-    if is_pipeline and kinds in PIPELINES:
-        return _scheduled(calls, shape.schedule_of(kinds, {task_name(call) for call in calls}), names)
     if is_pipeline and kinds is not None and shape.plan.schedule not in (AUTO, _SWEEP_BY_SWEEP):
         schedule = shape.plan.schedule
         name = schedule.name if isinstance(schedule, Schedule) else schedule

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.compiler.batch.levels import levels_of
+from atoll.compiler.batch.marks import WHOLE_BATCH
 from atoll.compiler.batch.nodes import Program
 from atoll.compiler.batch.rewrite import rewrite
 from atoll.compiler.batch.rule import Mixed, Rule, described
 from atoll.compiler.batch.scope import Batch, Scope
 from atoll.compiler.batch.states import SAME, Split, State
 from atoll.compiler.batch.table import RULES
+from atoll.compiler.batch.whole import whole_batch_work
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import BATCH, PATH, entry_function, text_attribute
 from atoll.compiler.errors import PlanError
@@ -68,7 +70,13 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
         scope.interpret(states)
     except Mixed as mixed:
         raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", mixed.remedy or _REMEDY) from None
-    rewrite(module, scope, levels_of(scope))
+    levels = levels_of(scope)
+    whole = whole_batch_work(program, levels)
+    for work in whole:
+        log.info("computed for the whole batch, as no rule makes only a block of it: %s", work)
+    if whole:
+        module.operation.attributes[WHOLE_BATCH] = ir.ArrayAttr.get([ir.StringAttr.get(work) for work in whole])
+    rewrite(module, scope, levels)
 
 
 def _states_of_arguments(module: ir.Module, parts: int) -> list[State]:

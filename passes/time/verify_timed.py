@@ -1,15 +1,25 @@
 """Pass `verify-timed`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.entry import PHASE
-from atoll.compiler.mlir import ir
+from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION
+from atoll.compiler.batch.states import KIND_OF, identity
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.entry import BATCH, PHASE, check_paths, entry_function
+from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
+from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import integer_in, plan_of
 
 
 @dataclass(frozen=True)
 class VerifyTimed(Pass):
     """Check that the module is in phase `timed`, and record it.
+
+    Batch arguments and per-example results stand for as many parts as there are microbatches. Loops over these stand
+    in `@main`; what they carry is added up, or kept as a part of each microbatch, and nothing else goes from one
+    microbatch to the next. What is one a microbatch is used in loops and returned, and nowhere else.
 
     Requires: phase `stablehlo`.
 
@@ -19,4 +29,160 @@ class VerifyTimed(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
+        main = entry_function(module)
+        check_paths(main)
+        loops = [one for one in body_of(main).operations if isinstance(one, mpmd.ForOp)]
+        for loop in operations_in(main, mpmd.ForOp):
+            if loop not in loops:
+                raise refuse(loop.location, "a loop over microbatches stands in another operation", "move it to @main")
+        parts = _parts_of_arguments(main, bool(loops))
+        _check_plan(module, main, parts)
+        for loop in loops:
+            _check_loop(loop, parts)
+        _check_uses(main, loops)
+        _check_results(main, loops, parts)
         module.operation.attributes[PHASE] = ir.StringAttr.get("timed")
+
+
+def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int:
+    """How many parts the batch arguments stand for; 1 if the batch is whole."""
+    parts = 1
+    for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+        name = f"argument {argument.arg_number}"
+        if PARTS not in marks:
+            if BATCH in marks and has_loops:
+                raise refuse(argument.location, f"{name} carries the batch but has no {PARTS}", f"add {PARTS} to it")
+            continue
+        if BATCH not in marks:
+            raise refuse(argument.location, f"{name} has {PARTS} but no {BATCH}", f"add {BATCH} to it")
+        count = integer_in(marks, PARTS, argument.location)
+        if count < 1 or parts not in (1, count):
+            what = f"{name} has {count} parts" + (f", and another has {parts}" if parts > 1 else "")
+            raise refuse(argument.location, what, "give each batch argument one part a microbatch")
+        parts = count
+    return parts
+
+
+def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
+    planned = plan_of(module).microbatches
+    if parts > 1 and isinstance(planned, int) and planned != parts:
+        what = f"the batch is in {parts} parts, and the plan asks for {planned} microbatches"
+        raise refuse(main.location, what, f"write microbatches={parts} in the plan")
+
+
+def _check_loop(loop: mpmd.ForOp, parts: int) -> None:
+    operation = loop.operation
+    iterations = ir.IntegerAttr(operation.attributes["iterations"]).value
+    if iterations != parts:
+        what = f"a loop has {iterations} iterations, and the batch is in {parts} parts"
+        raise refuse(loop.location, what, f"write iterations = {parts} : ui32")
+    block = operation.regions[0].blocks[0]
+    yielded = list(list(block.operations)[-1].operation.operands)
+    arguments = list(block.arguments)
+    if len(arguments) == len(yielded):
+        raise refuse(loop.location, "a loop has no argument for the microbatch's number", "add %index: tensor<ui32>")
+    kept = kept_parts(loop)
+    for number, (value, argument, initial) in enumerate(zip(yielded, arguments, operation.operands, strict=False)):
+        if not _is_splat(initial):
+            what = f"the initial value of result {number} is no splat constant"
+            raise refuse(loop.location, what, "begin with what changes nothing, such as zeros")
+        if number not in kept:
+            _check_accumulator(loop, number, value, argument)
+        elif list(argument.uses):
+            what = f"result {number} is kept as parts, and the part before is used"
+            raise refuse(loop.location, what, f"use only what is of one microbatch, or take it out of {PARTS}")
+        elif not _is_made_in(value, block):
+            what = f"result {number} is kept as parts, and not made in the loop"
+            raise refuse(loop.location, what, "return it from @main directly")
+
+
+def _check_accumulator(
+    loop: mpmd.ForOp, number: int, value: "ir.Value[ir.Type]", argument: "ir.BlockArgument[ir.Type]"
+) -> None:
+    uses = list(argument.uses)
+    maker = None if isinstance(value.owner, ir.Block) else value.owner.operation
+    is_made_of_it = len(uses) == 1 and maker is not None and uses[0].owner.operation == maker
+    if maker is None or not is_made_of_it or maker.name not in KIND_OF:
+        what = f"result {number} is neither kept as parts nor what was before, combined with something"
+        remedy = "make it by one stablehlo.add, maximum, minimum, and or or, which alone uses what was before"
+        raise refuse(loop.location, what, remedy)
+    neutral = identity(KIND_OF[maker.name], ir.RankedTensorType(value.type))
+    constant = loop.operation.operands[number].owner
+    assert not isinstance(constant, ir.Block)
+    if neutral is not None and constant.operation.attributes["value"] != neutral:
+        what = f"result {number} begins with something that {maker.name} does not leave as it is"
+        raise refuse(loop.location, what, f"begin with {str(neutral).partition(' :')[0]}")
+
+
+def kept_parts(loop: mpmd.ForOp) -> list[int]:
+    """The results of a loop that are kept as parts rather than carried on."""
+    attributes = loop.operation.attributes
+    if PARTS not in attributes:
+        return []
+    numbers = attributes[PARTS]
+    count = len(loop.operation.results)
+    if not isinstance(numbers, ir.DenseI64ArrayAttr) or not set(numbers) <= set(range(count)):
+        what = f"{PARTS} of a loop is {numbers}, and it has {count} results"
+        raise refuse(loop.location, what, f"write {PARTS} = array<i64: ...> with numbers of results")
+    return list(numbers)
+
+
+def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
+    """What is one a microbatch exists in loops, and where parts are returned."""
+    for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+        for use in argument.uses if PARTS in marks else ():
+            owner = use.owner.operation
+            if owner.name != "func.return" and not _stands_in_loop(owner, main):
+                what = f"{owner.name} takes argument {argument.arg_number}, of which each microbatch has a part"
+                raise refuse(owner.location, what, "move it into a loop")
+    for loop in loops:
+        for number in kept_parts(loop):
+            for use in loop.operation.results[number].uses:
+                user = use.owner.operation
+                if user.name != "func.return":
+                    what = f"{user.name} takes result {number} of a loop, of which each microbatch has a part"
+                    raise refuse(user.location, what, "move it into the loop")
+
+
+def _stands_in_loop(operation: ir.Operation, main: func.FuncOp) -> bool:
+    while operation.parent is not None and operation != main.operation:
+        if operation.name == "mpmd.for":
+            return True
+        operation = operation.parent.operation
+    return False
+
+
+def _check_results(main: func.FuncOp, loops: Sequence[mpmd.ForOp], parts: int) -> None:
+    in_parts = [
+        argument
+        for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True)
+        if PARTS in marks
+    ]
+    kept = [loop.operation.results[number] for loop in loops for number in kept_parts(loop)]
+    returned = list(body_of(main).operations)[-1]
+    for number, (value, marks) in enumerate(zip(returned.operands, result_attributes(main), strict=True)):
+        is_part = value in in_parts or value in kept
+        if is_part != (PARTS in marks) or (PARTS in marks) != (PARTS_DIMENSION in marks):
+            what = f"result {number} of @main {'is' if is_part else 'is not'} in parts, which its attributes deny"
+            remedy = f"{'add' if is_part else 'remove'} {PARTS} and {PARTS_DIMENSION}"
+            raise refuse(returned.location, what, remedy)
+        if not is_part:
+            continue
+        count = integer_in(marks, PARTS, returned.location)
+        dimension = integer_in(marks, PARTS_DIMENSION, returned.location)
+        rank = ir.RankedTensorType(value.type).rank
+        if count != parts or not 0 <= dimension < rank or (value in in_parts and dimension):
+            what = f"result {number} of @main has {count} parts along dimension {dimension}"
+            raise refuse(returned.location, what, f"it has {parts}, along one of its {rank} dimensions")
+
+
+def _is_splat(value: "ir.Value[ir.Type]") -> bool:
+    if isinstance(value.owner, ir.Block) or value.owner.operation.name != "stablehlo.constant":
+        return False
+    if isinstance(ir.RankedTensorType(value.type).element_type, ir.ComplexType):
+        return "dense<(" in str(value.owner)  # the bindings cannot read such numbers
+    return ir.DenseElementsAttr(value.owner.operation.attributes["value"]).is_splat
+
+
+def _is_made_in(value: "ir.Value[ir.Type]", block: ir.Block) -> bool:
+    return not isinstance(value.owner, ir.Block) and value.owner.operation.block == block

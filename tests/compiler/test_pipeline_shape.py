@@ -72,3 +72,8 @@ def test_schedules_that_do_not_fit(islands, fields, sentence):
 
 def test_islands_that_a_schedule_does_not_need_stay_empty():
     assert shape(3, schedule=MINE).schedule() is MINE
+
+
+def test_a_schedule_for_more_islands_than_there_are_is_refused_before_anything_is_placed():
+    with pytest.raises(PlanError, match="schedule 1f1b is for 2 islands, and here are 1"):
+        shape(1, schedule=MINE).stage_island  # noqa: B018 (the property raises)

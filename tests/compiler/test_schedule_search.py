@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -90,14 +91,19 @@ def test_nothing_fits():
 @pytest.mark.parametrize(
     ("islands", "limits", "sentence"),
     [
+        (0, None, "the number of islands is too small; it must be at least 1"),
+        (3, [1] * 3, "there are 4 updates for 3 islands; give one for each island"),
         (3, None, "4 stages cannot be shared by 3 islands; take a number of stages that the number of islands divides"),
         (8, None, "4 stages cannot be shared by 8 islands; take a number of stages that the number of islands divides"),
         (4, [1], "there are 1 limits for 4 islands; give one for each island"),
     ],
 )
 def test_what_cannot_be_searched(islands, limits, sentence):
+    costs = equal_costs(4)
+    if "stages" in sentence:
+        costs = replace(costs, update=(0.0,) * islands)
     with pytest.raises(PlanError) as caught:
-        search(islands, 4, equal_costs(4), limits)
+        search(islands, 4, costs, limits)
     assert str(caught.value) == sentence
 
 

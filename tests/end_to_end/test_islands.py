@@ -1,7 +1,6 @@
 """Every model of the zoo, on islands of many shapes, gives what `jax.jit` gives; and its work, its parameters and what
 it sends really are where the plan says."""
 
-import functools
 import itertools
 from collections import Counter
 
@@ -32,6 +31,7 @@ REORDERED = {
     "encoder_decoder",
     "equinox_mlp",
     "flax_linen",
+    "gradient_of_gradient",
     "mlp_adam",
     "mlp_adamw_clipped",
     "mlp_lamb",
@@ -67,30 +67,6 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("name", "count", "shape"), list(every))
 
 
-def leaves(tree):
-    """The leaves as numpy arrays, keys as their words."""
-    for leaf in jax.tree.leaves(tree):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf.to_jax() if isinstance(leaf, atoll.Array) else leaf)
-        yield numpy.asarray(leaf)
-
-
-@functools.cache
-def case_named(name):
-    """A case, the leaves that `jax.jit` gives, and the structure they are in."""
-    case = zoo.CASES[name]()
-    expected = jax.jit(case.fn)(*case.args)
-    return case, list(leaves(expected)), jax.tree.structure(expected)
-
-
-def arguments_of(case):
-    """The case's arguments; those that are donated as copies, since they are gone afterwards."""
-    return [
-        jax.tree.map(jnp.copy, argument) if number in case.donate else argument
-        for number, argument in enumerate(case.args)
-    ]
-
-
 def check_same(found, expected, exact):
     for number, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
@@ -117,8 +93,8 @@ def executables(program):
 
 
 def test_same_answer_as_jit_in_the_planned_places(name, count, shape):
-    case, expected, structure = case_named(name)
-    arguments, before = arguments_of(case), len(COMPILED)
+    case, expected, structure = zoo.named(name)
+    arguments, before = zoo.arguments_of(case), len(COMPILED)
     with atoll.compile(
         case.fn,
         *case.args,
@@ -132,7 +108,7 @@ def test_same_answer_as_jit_in_the_planned_places(name, count, shape):
 
         results = step(*arguments)
         assert jax.tree.structure(results) == structure
-        check_same(leaves(results), expected, name not in REORDERED)
+        check_same(zoo.leaves(results), expected, name not in REORDERED)
 
         stats, report = step.stats(), step.report()
         assert stats.order == {island.name: island.tasks for island in report.islands}
@@ -179,7 +155,7 @@ def test_same_answer_from_divided_arguments(name, islands, request):
     """With arguments and state divided over the devices of each island, and what follows from that inside the model."""
     if "b : " in islands and not request.config.getoption("full") and list(zoo.CASES).index(name) % 4:
         pytest.skip("one model in four; all with --full")
-    case, expected, structure = case_named(name)
+    case, expected, structure = zoo.named(name)
     with atoll.compile(
         case.fn,
         *case.args,
@@ -188,9 +164,9 @@ def test_same_answer_from_divided_arguments(name, islands, request):
         in_shardings=tuple(map(divided, case.args)),
         plan=atoll.Plan(stages=2),
     ) as step:
-        results = step(*arguments_of(case))
+        results = step(*zoo.arguments_of(case))
         assert jax.tree.structure(results) == structure
-        check_same(leaves(results), expected, exact=False)
+        check_same(zoo.leaves(results), expected, exact=False)
         buffers = [buffer for island in step.program.islands for buffer in island.buffers]
         is_divisible = any(any(spec) for spec in jax.tree.leaves(tuple(map(divided, case.args)), is_leaf=is_spec))
         assert any(buffer.spec for buffer in buffers) == is_divisible

@@ -3,9 +3,10 @@
 A train step returns its gradients too: comparing updated parameters alone has hidden wrong gradients.
 """
 
+import functools
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox
@@ -13,8 +14,11 @@ import flax.linen
 import flax.nnx
 import jax
 import jax.numpy as jnp
+import numpy
 import optax
 from atoll.examples import decoder
+
+import atoll
 
 KEY = jax.random.key(0)
 
@@ -24,14 +28,19 @@ class Case:
     """A function with arguments.
 
     donate: the first arguments, in whose place the first results come.
+    batch: the arguments with the batch on axis 0.
     parts: on how many islands it has work, if there are as many.
     """
 
     fn: Callable[..., Any]
     args: tuple[Any, ...]
     donate: tuple[int, ...] = ()
+    batch: tuple[int, ...] = ()
     parts: int = 2
 
+
+# How many examples a batch has: so many that eight microbatches share them.
+BATCH = 8
 
 CASES: dict[str, Callable[[], Case]] = {}
 
@@ -74,19 +83,19 @@ def train(loss_fn: Callable[..., jax.Array], optimizer: optax.GradientTransforma
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss, grads
 
-    return Case(step, ((params, optimizer.init(params)), *batch), donate=(0,))
+    return Case(step, ((params, optimizer.init(params)), *batch), donate=(0,), batch=tuple(range(1, 1 + len(batch))))
 
 
 def _mlp_with(optimizer: optax.GradientTransformation) -> Case:
     def loss(params, x, y):
         return squares(mlp(params, x), y)
 
-    return train(loss, optimizer, dense_params(1, 8, 16, 16, 16, 4), normal(90, 12, 8), normal(91, 12, 4))
+    return train(loss, optimizer, dense_params(1, 8, 16, 16, 16, 4), normal(90, BATCH, 8), normal(91, BATCH, 4))
 
 
 @case
 def mlp_inference() -> Case:
-    return Case(mlp, (dense_params(1, 8, 16, 16, 4), normal(90, 12, 8)))
+    return Case(mlp, (dense_params(1, 8, 16, 16, 4), normal(90, BATCH, 8)), batch=(1,))
 
 
 @case
@@ -123,7 +132,7 @@ def mlp_lamb() -> Case:
 def transformer() -> Case:
     config = decoder.Config(vocabulary=32, width=16, heads=2, layers=4, length=8)
     state = decoder.init_state(KEY, config)
-    tokens = jax.random.randint(KEY, (4, config.length + 1), 0, config.vocabulary)
+    tokens = jax.random.randint(KEY, (BATCH, config.length + 1), 0, config.vocabulary)
 
     def step(state, tokens):
         def loss_fn(params):
@@ -134,13 +143,13 @@ def transformer() -> Case:
         params = jax.tree.map(lambda p, g: p - 0.1 * g, state["params"], grads)
         return {**state, "params": params}, loss, grads
 
-    return Case(step, (state, tokens), donate=(0,))
+    return Case(step, (state, tokens), donate=(0,), batch=(1,))
 
 
 @case
 def tied_embedding() -> Case:
     params = {"embedding": normal(1, 32, 16), "layers": dense_params(2, 16, 16, 16)}
-    tokens = jax.random.randint(KEY, (4, 9), 0, 32)
+    tokens = jax.random.randint(KEY, (BATCH, 9), 0, 32)
 
     def loss(params, tokens):
         with jax.named_scope("embed"):
@@ -164,7 +173,7 @@ class Linen(flax.linen.Module):
 @case
 def flax_linen() -> Case:
     model = Linen()
-    x, y = normal(90, 12, 8), normal(91, 12, 4)
+    x, y = normal(90, BATCH, 8), normal(91, BATCH, 4)
     params = model.init(KEY, x)
     return train(lambda p, x, y: squares(model.apply(p, x), y), optax.adam(1e-2), params, x, y)
 
@@ -188,7 +197,7 @@ def flax_nnx() -> Case:
         state = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(pure))
         return squares(flax.nnx.merge(graph, state)(x), y)
 
-    return train(loss, optax.sgd(0.1), pure, normal(90, 12, 8), normal(91, 12, 4))
+    return train(loss, optax.sgd(0.1), pure, normal(90, BATCH, 8), normal(91, BATCH, 4))
 
 
 @case
@@ -199,7 +208,7 @@ def equinox_mlp() -> Case:
     def loss(params, x, y):
         return squares(jax.vmap(equinox.combine(params, static))(x), y)
 
-    return train(loss, optax.sgd(0.1), params, normal(90, 12, 8), normal(91, 12, 4))
+    return train(loss, optax.sgd(0.1), params, normal(90, BATCH, 8), normal(91, BATCH, 4))
 
 
 @case
@@ -231,7 +240,8 @@ def convolutions_with_batch_statistics() -> Case:
         statistics = {"mean": 0.9 * statistics["mean"] + 0.1 * mean, "var": 0.9 * statistics["var"] + 0.1 * var}
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), statistics, loss, grads
 
-    return Case(step, (params, statistics, normal(90, 2, 8, 8, 3), normal(91, 2, 4)), donate=(0, 1))
+    images = normal(90, BATCH, 8, 8, 3)
+    return Case(step, (params, statistics, images, normal(91, BATCH, 4)), donate=(0, 1), batch=(2, 3))
 
 
 @case
@@ -246,11 +256,12 @@ def lstm() -> Case:
             return (jax.nn.sigmoid(o) * jnp.tanh(memory), memory), None
 
         with jax.named_scope("recurrence"):
-            (hidden, _), _ = jax.lax.scan(cell, (jnp.zeros((3, 16)), jnp.zeros((3, 16))), x)
+            start = jnp.zeros((BATCH, 16))
+            (hidden, _), _ = jax.lax.scan(cell, (start, start), x.swapaxes(0, 1))
         with jax.named_scope("head"):
             return squares(hidden @ params["head"], y)
 
-    return train(loss, optax.sgd(0.1), params, normal(90, 5, 3, 8), normal(91, 3, 4))
+    return train(loss, optax.sgd(0.1), params, normal(90, BATCH, 5, 8), normal(91, BATCH, 4))
 
 
 @case
@@ -267,7 +278,8 @@ def variational_autoencoder() -> Case:
             out = mlp(params["decoder"], z)
         return squares(out, x) + jnp.mean(mean**2 + jnp.exp(2 * spread) - 2 * spread - 1)
 
-    return train(loss, optax.sgd(0.1), params, jax.random.key(7), normal(90, 6, 8))
+    made = train(loss, optax.sgd(0.1), params, jax.random.key(7), normal(90, BATCH, 8))
+    return replace(made, batch=(2,))
 
 
 @case
@@ -284,7 +296,7 @@ def u_net() -> Case:
             four = jnp.tanh((three + two) @ params["d"])
             return squares((four + one) @ params["e"], x)
 
-    return train(loss, optax.sgd(0.1), params, normal(90, 6, 8))
+    return train(loss, optax.sgd(0.1), params, normal(90, BATCH, 8))
 
 
 @case
@@ -298,7 +310,7 @@ def encoder_decoder() -> Case:
             scores = jax.nn.softmax(jnp.einsum("btd,de,bse->bts", target, params["cross"], memory))
             return squares(mlp(params["decoder"], target + scores @ memory), target)
 
-    return train(loss, optax.sgd(0.1), params, normal(90, 3, 5, 8), normal(91, 3, 4, 8))
+    return train(loss, optax.sgd(0.1), params, normal(90, BATCH, 5, 8), normal(91, BATCH, 4, 8))
 
 
 @case
@@ -315,7 +327,7 @@ def mixture_of_experts() -> Case:
             out = jnp.einsum("bef,efd,be->bd", hidden, params["down"], weights)
         return squares(out, x)
 
-    return train(loss, optax.sgd(0.1), params, normal(90, 6, 8))
+    return train(loss, optax.sgd(0.1), params, normal(90, BATCH, 8))
 
 
 @case
@@ -328,7 +340,7 @@ def checkpointed() -> Case:
                 x = jax.checkpoint(lambda x, m: x + jnp.sin(x @ m))(x, matrix)
         return jnp.mean(x**2)
 
-    return train(loss, optax.sgd(0.1), params, normal(90, 6, 8))
+    return train(loss, optax.sgd(0.1), params, normal(90, BATCH, 8))
 
 
 @jax.custom_vjp
@@ -344,7 +356,7 @@ def custom_vjp() -> Case:
     def loss(params, x, y):
         return squares(_clipped(mlp(params, x)), y)
 
-    return train(loss, optax.sgd(0.1), dense_params(1, 8, 16, 4), normal(90, 6, 8), normal(91, 6, 4))
+    return train(loss, optax.sgd(0.1), dense_params(1, 8, 16, 4), normal(90, BATCH, 8), normal(91, BATCH, 4))
 
 
 @case
@@ -364,7 +376,7 @@ def control_flow() -> Case:
             steps = jax.lax.while_loop(lambda n: n < 10, lambda n: n + flag, flag)
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), loss_value, grads, steps
 
-    return Case(step, (params, normal(90, 6, 8), jnp.int32(3)))
+    return Case(step, (params, normal(90, BATCH, 8), jnp.int32(3)), batch=(1,))
 
 
 @case
@@ -378,7 +390,7 @@ def gradient_of_gradient() -> Case:
         forces = jax.vmap(jax.grad(energy, argnums=1), (None, 0))(params, x)
         return jnp.mean(forces**2)
 
-    return train(loss, optax.sgd(0.1), params, normal(90, 6, 4))
+    return train(loss, optax.sgd(0.1), params, normal(90, BATCH, 4))
 
 
 @case
@@ -389,7 +401,7 @@ def no_parameters() -> Case:
         with jax.named_scope("two"):
             return jnp.cumsum(z, axis=0), jnp.argmax(z, axis=-1)
 
-    return Case(fn, (normal(90, 4, 6), normal(91, 6, 3)))
+    return Case(fn, (normal(90, BATCH, 6), normal(91, 6, 3)), batch=(0,))
 
 
 @case
@@ -398,7 +410,7 @@ def passed_through_twice_and_unused() -> Case:
         z = jnp.tanh(x @ y)
         return x, {"z": z, "again": z}, y, jnp.zeros(3), 2.0 * jnp.ones((2, 2))
 
-    return Case(fn, (normal(90, 4, 6), normal(92, 5), normal(91, 6, 3)))
+    return Case(fn, (normal(90, BATCH, 6), normal(92, 5), normal(91, 6, 3)), batch=(0,))
 
 
 @case
@@ -431,3 +443,30 @@ def many_dtypes() -> Case:
         "scalar": 1.5,
     }
     return Case(fn, (values,))
+
+
+# For those who compare.
+
+
+def leaves(tree: Any) -> Iterator[numpy.ndarray]:
+    """The leaves as numpy arrays, keys as their words."""
+    for leaf in jax.tree.leaves(tree):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf.to_jax() if isinstance(leaf, atoll.Array) else leaf)
+        yield numpy.asarray(leaf)
+
+
+@functools.cache
+def named(name: str) -> tuple[Case, list[numpy.ndarray], Any]:
+    """A case, the leaves that `jax.jit` gives, and the structure they are in."""
+    case = CASES[name]()
+    expected = jax.jit(case.fn)(*case.args)
+    return case, list(leaves(expected)), jax.tree.structure(expected)
+
+
+def arguments_of(case: Case) -> list[Any]:
+    """The case's arguments; those that are donated as copies, since they are gone afterwards."""
+    return [
+        jax.tree.map(jnp.copy, argument) if number in case.donate else argument
+        for number, argument in enumerate(case.args)
+    ]

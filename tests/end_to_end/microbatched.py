@@ -1,0 +1,133 @@
+"""What tests of microbatches share: compiling a case of the zoo, and checking that it was cut in time for real."""
+
+import functools
+import itertools
+import re
+from collections import Counter
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy
+import pytest
+import zoo
+from atoll.runtime import controller
+from atoll.runtime.program import Run
+
+import atoll
+
+# Schedules by what they share: the stages of each island, and so the fragments.
+STRAIGHT = ("gpipe", "1f1b", "zb-h1", "zb-h2")
+ROUND = ("interleaved-1f1b(2)", "looped-bfs(2)", "interleaved-zb(2)")
+ZIGZAG = ("zb-v", "v-half", "v-min", "dualpipe-v")
+# A task of the loop over microbatches; without a loop its name has no microbatch.
+_IN_LOOP = re.compile(r"([FBW])([0-9]+)@([0-9.]+)")
+_ALONE = re.compile(r"([FB])()([0-9.]+)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once():
+    """Equal fragments of several programs, on the same devices, are compiled once: schedules share them."""
+    compile_code = controller.compile_code
+    cached = functools.cache(lambda code, inputs, donated, mesh: compile_code(code, inputs, donated, mesh))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            controller,
+            "compile_code",
+            lambda code, inputs, donated, mesh, callbacks: (
+                cached(code, tuple(inputs), tuple(donated), mesh)
+                if not callbacks
+                else compile_code(code, inputs, donated, mesh, callbacks)
+            ),
+        )
+        yield
+
+
+def compiled(case, plan, topology):
+    """A case of the zoo on islands."""
+    return atoll.compile(
+        case.fn, *case.args, topology=topology, donate_argnums=case.donate, batch_argnums=case.batch, plan=plan
+    )
+
+
+def error_of(found, expected):
+    """The greatest relative error of all leaves, each by its greatest value."""
+    worst = 0.0
+    for number, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape), f"leaf {number}"
+        if not jnp.issubdtype(ours.dtype, jnp.inexact):
+            assert ours.tobytes() == theirs.tobytes(), f"leaf {number} has other bits"
+            continue
+        scale = float(numpy.max(numpy.abs(theirs), initial=0)) or 1.0
+        worst = max(worst, float(numpy.max(numpy.abs(ours - theirs), initial=0)) / scale)
+    return worst
+
+
+def bits_of(tree):
+    return [leaf.tobytes() for leaf in zoo.leaves(tree)]
+
+
+class Ran(NamedTuple):
+    """A task that ran, as schedules know it."""
+
+    kind: str
+    microbatch: int
+    stage: str
+
+
+def task_named(text, microbatches):
+    """What a task's name says; None for a task that stands around the loop."""
+    match = (_ALONE if microbatches == 1 else _IN_LOOP).fullmatch(text)
+    return match and Ran(match[1], int(match[2] or 0), match[3])
+
+
+def check_cut_in_time(step, case, schedule):
+    """The batch was divided, and the tasks ran in the rows of the schedule, of which all ran that there are."""
+    microbatches = schedule.microbatches
+    assert step.plan.microbatches == microbatches
+    stats, names = step.stats(), [island.name for island in step.program.islands]
+    named = [[(task, task_named(task, microbatches)) for task in stats.order[name]] for name in names]
+    orders = [[ran for _, ran in order if ran] for order in named]
+    there = {(ran.kind, ran.stage) for order in orders for ran in order}
+    rows = [[Ran(task.kind, task.microbatch, str(task.stage)) for task in row] for row in schedule.rows]
+    rows = [[ran for ran in row if (ran.kind, ran.stage) in there] for row in rows]
+    assert orders == [*rows, *[[]] * (len(names) - len(rows))]
+    assert {task[0] for order in named for task, ran in order if not ran} <= set("IPU")
+    counted = Counter(kind for kind, _ in there for _ in range(microbatches))
+    assert {kind: count for kind, count in stats.tasks.items() if kind in "FBW"} == counted
+    parts = check_parts(step, case, microbatches)
+    for island, run in runs_of(step):
+        ran = task_named(run.task, microbatches)
+        taken = {parts[island, number] for number in run.inputs if (island, number) in parts}
+        assert taken <= {ran.microbatch if ran else None}
+
+
+def check_parts(step, case, microbatches):
+    """Batch arguments have a part for each microbatch; returns of which microbatch each place has the part."""
+    if microbatches == 1:
+        assert all(one.dimension is None for one in step.program.inputs)
+        return {}
+    batches = [[number in case.batch] * len(jax.tree.leaves(argument)) for number, argument in enumerate(case.args)]
+    parts = {}
+    for one, is_batch in zip(step.program.inputs, itertools.chain(*batches), strict=True):
+        if not is_batch or not one.places:  # nobody needs it
+            assert one.dimension is None
+            continue
+        assert (one.dimension, len(one.places)) == (0, microbatches)
+        for number, place in enumerate(one.places):
+            assert step.program.buffer(place).shape == (one.shape[0] // microbatches, *one.shape[1:])
+            parts[place] = number
+    assert parts
+    return parts
+
+
+def runs_of(step):
+    """All tasks, with their islands."""
+    for island in step.program.islands:
+        yield from ((island.name, one) for one in island.instructions if isinstance(one, Run))
+
+
+def codes_of_tasks(step):
+    """The code that each task of the loop runs."""
+    named = [(task_named(run.task, step.plan.microbatches), run.code) for _, run in runs_of(step)]
+    return {(ran.kind, ran.stage): step.program.codes[code].module for ran, code in named if ran}
