@@ -19,10 +19,10 @@ def report_text(report: Report) -> str:
         _island_rows(report),
         _pipeline_rows(report),
         _measured_rows(report),
-        _buffer_rows(report),
         _sharding_rows(report),
         _shared_rows(report),
         _transfer_rows(report),
+        _buffer_rows(report),
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
@@ -39,8 +39,13 @@ def _island_rows(report: Report) -> list[str]:
     for one in report.islands:
         share = f"{100 * one.cost / total:.0f}%"
         sizes = f"{bytes_text(one.input_bytes):>12}{bytes_text(one.peak_bytes):>12}{_count_text(one.cost):>12}"
-        rows.append(f"{one.name:<12}{sizes}{share:>8}   {', '.join(one.tasks) or '(empty: no stage)'}")
+        rows.append(f"{one.name:<12}{sizes}{share:>8}   {_tasks_text(one.tasks) or '(empty: no stage)'}")
     return rows
+
+
+def _tasks_text(tasks: Sequence[str]) -> str:
+    """Names, or what is repeated with how often, and then set off by commas."""
+    return (", " if any(" " in one for one in tasks) else " ").join(tasks)
 
 
 def _pipeline_rows(report: Report) -> list[str]:
@@ -133,12 +138,15 @@ def _shared_rows(report: Report) -> list[str]:
 def _transfer_rows(report: Report) -> list[str]:
     if not report.transfers:
         return ["nothing crosses between islands"]
-    rows = [f"{'transfer':<28}{'bytes':>12}         made at"]
-    rows += [_row(one.source, one.target, one.bytes, one.where, one.times) for one in report.transfers]
-    rows += ["", f"{'link':<28}{'bytes':>12}         each step, over"]
-    for one in report.links:
-        default = " (assumed: the topology does not say)" if one.is_default else ""
-        rows.append(_row(one.source, one.target, one.bytes, one.text + default))
+    often = 7 * any(one.times > 1 for one in report.transfers)  # the width of `x 512`
+    rows = [f"{'transfer':<28}{'bytes':>12}{'':{often}}   made at"]
+    for one in report.transfers:
+        times = f" x {one.times}" if one.times > 1 else ""
+        rows.append(_row(one.source, one.target, one.bytes, one.where, f"{times:<{often}}"))
+    rows += ["", f"{'link':<28}{'bytes':>12}{'':{often}}   each step, over"]
+    for link in report.links:
+        default = " (assumed: the topology does not say)" if link.is_default else ""
+        rows.append(_row(link.source, link.target, link.bytes, link.text + default, " " * often))
     if report.traffic is None or report.traffic_at_least is None:
         return rows
     gap = report.traffic - report.traffic_at_least
@@ -147,9 +155,8 @@ def _transfer_rows(report: Report) -> list[str]:
     return [*rows, "", what]
 
 
-def _row(source: str, target: str, size: int, text: str, times: int = 1) -> str:
-    often = f"x {times}" if times > 1 else ""
-    return f"{source + ' -> ' + target:<28}{bytes_text(size):>12} {often:<6}  {text}"
+def _row(source: str, target: str, size: int, text: str, times: str) -> str:
+    return f"{source + ' -> ' + target:<28}{bytes_text(size):>12}{times}   {text}"
 
 
 def _count_text(count: int) -> str:

@@ -135,3 +135,75 @@ def test_a_module_written_by_hand_says_nothing_of_the_least_traffic(step):
     assert report.traffic is None
     assert "cross between stages" not in str(report)
     assert report.transfers
+
+
+LAYERS = [jax.ShapeDtypeStruct((64, 64), "float32")] * 4
+BATCH = jax.ShapeDtypeStruct((128, 64), "float32")
+
+
+def train_layers(params, x):
+    def loss(params):
+        h = x
+        for index, layer in enumerate(params):
+            with jax.named_scope(f"layer_{index}"):
+                h = jnp.tanh(h @ layer)
+        return jnp.mean(h**2)
+
+    value, grads = jax.value_and_grad(loss)(params)
+    return jax.tree.map(lambda p, g: p - g, params, grads), value
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    plan = atoll.Plan(stages=4, microbatches=8, schedule="zb-v")
+    topology = "island left : cpu[1]; island right : cpu[2]; link left <-> right : 1 GB/s, 10 us"
+    with atoll.compile(train_layers, LAYERS, BATCH, topology=topology, plan=plan, batch_argnums=1) as compiled:
+        yield compiled
+
+
+def test_what_a_loop_does_counts_for_each_microbatch(pipeline):
+    report = pipeline.report()
+    assert {one.times for one in report.transfers} == {8}
+    assert {one.bytes for one in report.transfers} == {128 // 8 * 64 * 4}
+    assert [(one.source, one.bytes) for one in report.links] == [("left", 8 * 8192), ("right", 8 * 8192)]
+    # Four layers, each three matrix products for 16 rows in 8 microbatches; the first one has no input gradient.
+    products = 2 * 128 * 64 * 64
+    assert 11 * products < sum(one.cost for one in report.islands) < 12 * products
+    assert all(len(one.tasks) < 16 for one in report.islands)
+
+
+def test_the_prediction_is_the_simulators(pipeline):
+    predicted, schedule = pipeline.report().pipeline, pipeline.schedule
+    assert (predicted.name, predicted.microbatches, predicted.islands) == ("zb-v", 8, ("left", "right"))
+    assert [stage.island for stage in predicted.stages] == ["left", "right", "right", "left"]
+    assert [stage.weight > 0 for stage in predicted.stages] == [False, True, True, True]
+    assert [stage.forward_bytes for stage in predicted.stages] == [4096, 0, 4096, 0]
+    assert [stage.backward_bytes for stage in predicted.stages] == [0, 4096, 0, 4096]
+    assert list(predicted.activations) == pytest.approx(schedule.simulate().peak)
+    assert 0 < predicted.bubble_without_links <= predicted.bubble < 1
+    assert predicted.lower_bound <= predicted.span <= predicted.step
+    # The first stage's forward task, 16 rows of a matrix product and a tanh, at the assumed speed of one CPU device.
+    first = predicted.simulation(pipeline.topology).tasks[0]
+    assert first.end == pytest.approx((2 * 16 * 64 * 64 + 16 * 64) / 20e9, rel=0.1)
+
+
+def test_the_text_of_a_pipeline(pipeline):
+    text = str(pipeline.report())
+    for part in (
+        "pipeline  zb-v, 8 microbatches, 4 stages on 2 islands",
+        "assumed: 20.0 G operations a second on a device of kind cpu",
+        "4.0 KiB x 8 ",
+        "buffers ",
+    ):
+        assert part in text
+    assert max(map(len, text.splitlines())) < 200
+    assert not any(line != line.rstrip() for line in text.splitlines())
+    report = pipeline.report()
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_a_picture_of_the_prediction(pipeline):
+    svg = pipeline.report().svg()
+    assert svg.count("of microbatch") == sum(map(len, pipeline.schedule.rows))
+    assert ">left<" in svg
+    assert "speeds of devices assumed" in svg

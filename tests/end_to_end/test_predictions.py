@@ -122,3 +122,48 @@ def test_the_report_says_what_the_runtime_counts(model, schedule, microbatches, 
                 runs = [one for one in island.instructions if isinstance(one, Run) and one.code == code]
                 donations = {tuple(map(run.inputs.index, run.donated)) for run in runs}
                 assert len(donations) <= 1, "an executable donates the same for all tasks that run it"
+
+
+def test_on_islands_of_several_devices_whole_arrays_are_what_is_counted():
+    spec = jax.sharding.PartitionSpec
+    params = [{"w": matrix(8, 8), "b": matrix(8)} for _ in range(2)]
+    x, y = matrix(16, 8), matrix(16, 8)
+    with atoll.compile(
+        train,
+        params,
+        x,
+        y,
+        topology="2 x cpu[data=2, model=2]",
+        plan=atoll.Plan(stages=2, microbatches=4),
+        batch_argnums=(1, 2),
+        donate_argnums=0,
+        in_shardings=([{"w": spec(None, "model"), "b": spec("model")}] * 2, spec("data"), spec("data")),
+    ) as step:
+        stats, report = run_steps(step, params, x, y), step.report()
+    assert stats.peak_bytes == {one.name: one.array_peak_bytes for one in report.islands}
+    assert stats.bytes_per_link == {(one.source, one.target): one.bytes for one in report.links}
+    for one in report.islands:
+        assert one.array_peak_bytes / 4 <= one.peak_bytes < one.array_peak_bytes
+
+
+def test_a_loop_before_the_loop_is_counted():
+    """The mean over a masked batch takes its number of examples from a loop of its own."""
+
+    def masked(params, x, mask):
+        def loss(params):
+            return jnp.sum(layers(params, x) * mask[:, None]) / jnp.sum(mask)
+
+        value, grads = jax.value_and_grad(loss)(params)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), value
+
+    params = [{"w": matrix(8, 8), "b": matrix(8)} for _ in range(2)]
+    x, mask = matrix(16, 8), numpy.ones(16, numpy.float32)
+    plan = atoll.Plan(stages=2, microbatches=4, schedule="1f1b")
+    with atoll.compile(
+        masked, params, x, mask, topology="2 x cpu[1]", plan=plan, batch_argnums=(1, 2), donate_argnums=0
+    ) as step:
+        stats, report = run_steps(step, params, x, mask), step.report()
+    assert any(part.startswith("4 x P") for island in report.islands for part in island.tasks)
+    assert stats.peak_bytes == {one.name: one.array_peak_bytes for one in report.islands}
+    assert stats.bytes_per_link == {(one.source, one.target): one.bytes for one in report.links}
+    assert report.pipeline.microbatches == 4
