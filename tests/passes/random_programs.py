@@ -3,8 +3,9 @@
 A program computes with small whole numbers in float64, so that every sum is exact in any order and every answer has to
 be right to the last bit; or it is *smooth*: continuous functions alone, whose answers may differ by rounding.
 
-Most are *tame*: they are steered away from mixing examples, so that they reach far into the rules. The rest do as
-they like. Nothing depends on how well they are steered: a program is refused, or it is right.
+Most are *tame*: they are steered away from mixing examples, so that they reach far into the rules. In the others one
+step is not, so that it alone decides. Nothing depends on how well they are steered: a program is refused, or it is
+right.
 """
 
 import math
@@ -65,7 +66,7 @@ class Writer:
     random: random.Random
     batch: int
     smooth: bool
-    tame: bool
+    tame: bool = True
     values: list[Value] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
@@ -92,6 +93,8 @@ class Writer:
 
     def free_axis(self, value: Value) -> int | None:
         """A dimension that may be reordered, cut or run along."""
+        if not self.tame and value.axis is not None and self.random.random() < 0.8:
+            return value.axis
         axes = value.free_axes() if self.tame else list(range(value.rank))
         return self.random.choice(axes) if axes else None
 
@@ -520,6 +523,111 @@ def scan(w: Writer) -> None:
         w.add(f"{text}[1]", one, **{**changes, "shape": shape, "axis": examples})
 
 
+def layers(w: Writer) -> None:
+    """A loop that carries examples, a sum of them and a number; each step changes them in ways of its own."""
+    one = w.pick(lambda one: one.kind == "f" and one.rank == 2 and one.axis == 0 and one.shape[1] < 9)
+    if one is None:
+        return
+    width, chance = one.shape[1], w.random.choice
+    hidden = chance(
+        ["jnp.tanh(h + r)", "jnp.sin(h) + p"] if w.smooth else ["jnp.clip(h * 2 - r, -3, 3)", "-h", "h % 3"]
+    )
+    sums = [
+        "h.sum(0)",
+        "(h * p).sum(0)",
+        "x0.sum(0)",
+        "(h.T @ jnp.ones(h.shape[0]))",
+        "jnp.cumsum(h.sum(0))",
+        "h.sum() * p",
+    ]
+    part = chance(sums)
+    total = chance(
+        [
+            f"s + {part}",
+            f"s - {part}",
+            f"{part} - s * 2",
+            f"s[::-1] + {part}",
+            f"jnp.where(r > 1, s, s + {part})",
+            f"jnp.where(r == 1, p * jnp.ones_like(s), s + {part})",
+            f"lax.cond(r > 1, lambda: s + {part}, lambda: s - p)",
+            f"lax.fori_loop(0, 2, lambda j, s: s + {part} * j, s)",
+            f"s.at[0].add(h.sum()) + {part}",
+            f"jnp.concatenate([s[1:], h.sum()[None]]) + {part}",
+            "lax.dynamic_update_slice(s + 1, h.sum()[None], (r.astype(int),))",
+            f"jnp.pad(s[1:], (1, 0), constant_values=2.0) + {part}",
+            "jnp.maximum(s, h.max(0))",
+            "jnp.minimum(s[::-1], h.min(0))",
+            f"s * (r > 1) + {part}",
+        ]
+    )
+    if not w.tame:  # nonlinear in what is a sum, as yet of some examples alone
+        total = chance(
+            [
+                f"jnp.abs(s) + {part}",
+                f"jnp.sin(s) + {part}",
+                f"{part} / (1 + s * s)",
+                f"jnp.maximum(s, {part})",
+                "-jnp.maximum(s, h.max(0))",
+                f"s * {part}",
+                f"jnp.where(s > 0, s, {part})",
+                f"jnp.sort(s) + {part}",
+                f"jnp.minimum(s, 3) + {part}",
+                f"s + {part} + jnp.max(s)",
+                f"s.astype(int).astype(float) / 2 + {part}",
+            ]
+        )
+    also = chance(["r", "h.sum(0)", "s", "h", "h * p"])
+    body = f"lambda c, p: (lambda h, s, r: (({hidden}, {total}, r + 1), {also}))(*c)"
+    start = f"({one.name}, jnp.ones({width}), jnp.zeros(()))"
+    text = f"(lambda x0: lax.scan({body}, {start}, jnp.arange(3.0)))({one.name})"
+    loop = f"v{len(w.lines)}"
+    w.lines.append(f"{loop} = {text}")
+    w.add(f"{loop}[0][0]", one, bound=one.bound + 9)
+    bound = 40 * (one.bound + 9) * math.prod(one.shape) * width
+    w.add(f"{loop}[0][1]", one, shape=(width,), axis=None, whole=True, bound=bound)
+    if also == "h * p":
+        w.add(f"{loop}[1]", one, shape=(3, *one.shape), axis=1, bound=one.bound * 2 + 18)
+    elif also != "r":
+        w.add(f"jnp.sum({loop}[1])", one, shape=(), axis=None, whole=True, bound=bound * 3)
+
+
+def meet(w: Writer) -> None:
+    """Something with examples meets an array, the same for all, that is as long as the batch."""
+    one = w.pick(lambda one: one.kind == "f" and one.axis is not None and one.rank < 4)
+    if one is None:
+        return
+    total = math.prod(one.shape)
+    array = w.random.choice(
+        [
+            f"(jnp.arange({total}) % 7)",
+            f"(jnp.arange({total}) // {max(1, total // w.batch)})",
+            f"(jax.random.bits(key, ({total},)) % 4)",
+            f"jnp.cumsum(jnp.arange({total}) % 3)",
+            f"jnp.flip(jnp.arange({total})) % 5",
+            f"jnp.sort(jax.random.bits(key, ({total},)) % 4)",
+            f"jnp.full(({total},), number).at[{w.random.randrange(total)}].set(3)",
+            f"jnp.array({[w.random.randint(-2, 2) for _ in range(total)]})",
+        ]
+    )
+    if w.random.random() < 0.3:
+        axis = w.random.choice([one.axis, one.rank - 1])
+        array = f"lax.broadcasted_iota(int, {one.shape}, {axis}) % 3"
+    operator = w.random.choice(["+", "*", "-"])
+    text = f"{one.name} {operator} ({array}).astype(float).reshape({one.shape})"
+    w.add(text, one, bound=one.bound * (total + 7) if "cumsum" in array or "//" in array else one.bound * 7 + 7)
+
+
+def normalised(w: Writer) -> None:
+    """Something of every example, measured by something of all: a cheap loop before the main one, or refused."""
+    one = w.pick(lambda one: one.kind == "f" and one.axis is not None)
+    other = w.pick(lambda one: one.kind == "f" and one.axis is not None and one.name in "xy")
+    if one is None or other is None:
+        return
+    total = w.random.choice([f"jnp.sum(jnp.abs({other.name}))", f"jnp.max({other.name})", f"jnp.sum({other.name} > 0)"])
+    text = f"{one.name} / ({total} + 9)" if w.smooth else f"jnp.clip({one.name} * {total}, -9, 9)"
+    w.add(text, one, bound=max(9.0, one.bound))
+
+
 def repeat(w: Writer) -> None:
     one = w.number()
     if one is None:
@@ -585,9 +693,17 @@ RULES: dict[Callable[[Writer], None], int] = {
     made_from_nothing: 3,
     scan: 2,
     repeat: 2,
+    layers: 4,
+    normalised: 1,
     branch: 2,
     each_example: 2,
+    meet: 4,
 }
+# Those that can mix examples.
+MIXING = (
+    *(binary, select, matmul, reshape, cut, cut_where_told, pad, concatenate, along, argmax, gather, scatter, scan),
+    *(layers, transpose),
+)
 
 
 def random_program(seed: int) -> RandomProgram:
@@ -595,7 +711,7 @@ def random_program(seed: int) -> RandomProgram:
     chance = random.Random(seed)
     batch = chance.choice([2, 4, 4, 6, 8])
     microbatches = chance.choice([count for count in range(2, batch + 1) if batch % count == 0])
-    w = Writer(chance, batch, smooth=chance.random() < 0.3, tame=chance.random() < 0.8)
+    w = Writer(chance, batch, smooth=chance.random() < 0.3)
     sizes = [chance.choice([2, 3, 4, batch]) for _ in range(3)]
     shapes = {
         "w": (sizes[0], sizes[1]),
@@ -607,9 +723,13 @@ def random_program(seed: int) -> RandomProgram:
     for name, shape in shapes.items():
         axis = 0 if name in "xyz" else None
         w.values.append(Value(name, shape, "i" if name == "z" else "f", axis))
-    for _ in range(chance.randint(4, 10)):
-        rule = chance.choices(list(RULES), list(RULES.values()))[0]
-        rule(w)
+    steps = chance.randint(4, 10)
+    wild = chance.randrange(steps) if chance.random() < 0.35 else None
+    for step in range(steps):
+        if step == wild:
+            _mix(w)
+        else:
+            chance.choices(list(RULES), list(RULES.values()))[0](w)
     numbers = numpy.random.default_rng(seed)
     arguments = {name: _argument(numbers, name, shape, w.smooth) for name, shape in shapes.items()}
     arguments["flag"] = numpy.array(seed % 2 == 0)
@@ -621,7 +741,16 @@ def random_program(seed: int) -> RandomProgram:
     given = {name: value for name, value in arguments.items() if name in needed}
     text = _text(w, chance, list(given))
     places = tuple(index for index, name in enumerate(given) if name in "xyz")
-    return RandomProgram(seed, text, tuple(given.values()), places, batch, microbatches, w.smooth, w.tame)
+    return RandomProgram(seed, text, tuple(given.values()), places, batch, microbatches, w.smooth, wild is None)
+
+
+def _mix(w: Writer) -> None:
+    """A step that may do as it likes."""
+    w.tame, before = False, len(w.lines)
+    for _ in range(5):
+        if len(w.lines) == before:
+            w.random.choice(MIXING)(w)
+    w.tame = True
 
 
 def _argument(numbers: numpy.random.Generator, name: str, shape: Sequence[int], smooth: bool) -> numpy.ndarray:

@@ -849,6 +849,122 @@ def linear_algebra_of_parameters(a, x):
     return x @ jnp.linalg.inv(a), jnp.linalg.cholesky(a) @ x.sum(0), jnp.linalg.det(a) * x
 
 
+# Sums over the batch that are carried by loops, changed and combined
+
+
+@accepted(W, X)
+def gram_matrices_of_layers(w, x):
+    def layer(carry, scale):
+        h, total, count = carry
+        h = jnp.tanh(h @ w * scale)
+        total = total * 2 + jnp.where(count > 1, h.T @ h, h.T @ x)
+        return (h, total, count + 1), (total.sum(), h.sum(0), count)
+
+    return lax.scan(layer, (x, jnp.ones((D, D), x.dtype), 0), jnp.arange(3, dtype=x.dtype))
+
+
+@accepted(W, X)
+def largest_of_layers(w, x):
+    def body(i, carry):
+        most, least, any_, all_ = carry
+        most = jnp.maximum(most[::-1], (x * i).max(0))
+        return most, least.at[i].min(jnp.min(x[:, i] * w[i, i])), any_ | jnp.any(x * i > 2, 0), all_ & jnp.all(x < i, 0)
+
+    false = jnp.zeros(D, bool)
+    return lax.fori_loop(0, 3, body, (jnp.full(D, 0.3, x.dtype), jnp.zeros(D, x.dtype), false, ~false))
+
+
+@accepted(W, X)
+def sums_in_branches_of_loops(w, x):
+    def body(i, carry):
+        h, total = carry
+        h = lax.switch(i, [lambda h: h @ w, lambda h: jnp.ones_like(h), lambda h: h], h)
+        return h, lax.cond(i > 1, lambda: total + h.sum(0), lambda: total - 1.0)
+
+    return lax.fori_loop(0, 3, body, (x, jnp.zeros(D, x.dtype)))
+
+
+@accepted(W, X)
+@grads
+def gradient_of_sums_in_nested_loops(w, x):
+    def outer(h, scale):
+        def inner(total, step):
+            return total * 0.5 + jnp.sum(h * step, 0), None
+
+        total, _ = lax.scan(inner, jnp.zeros(D, x.dtype), jnp.arange(3, dtype=x.dtype))
+        return jnp.sin(h @ w) * scale, total
+
+    return jnp.sum(lax.scan(outer, x, jnp.arange(1, 4, dtype=x.dtype))[1])
+
+
+@accepted(W, X)
+def sums_overwritten(w, x):
+    zeros = jnp.zeros(D, x.dtype)
+    return (
+        lax.fori_loop(0, 3, lambda i, a: jnp.where(i == 1, jnp.ones_like(a), a + x.sum(0)), zeros),
+        lax.fori_loop(0, 3, lambda i, a: lax.cond(i == 1, jnp.ones_like, lambda a: a + x.sum(0), a), zeros),
+        lax.fori_loop(0, 3, lambda i, a: lax.dynamic_update_slice(a, x.sum()[None] * i, (i,)), w[1]),
+    )
+
+
+@accepted(W, X)
+def sums_moved_about(w, x):
+    def again(step):
+        return lax.fori_loop(0, 3, step, w[1])
+
+    return (
+        again(lambda i, a: a + x.sum(0) + w[0]),
+        again(lambda i, a: a + jnp.pad(x.sum(0)[1:], (1, 0), constant_values=5.0)),
+        again(lambda i, a: jnp.concatenate([a[1:], x.sum()[None] * i])),
+        again(lambda i, a: a[jnp.array([0, 0, 1, 2])] + x.sum(0)),
+        again(lambda i, a: lax.reduce_window(a, 1.0, lax.add, (2,), (1,), "SAME") + x.sum(0)),
+        again(lambda i, a: lax.reduce(jnp.outer(a, w[0]) + x.sum(0), numpy.ones((), x.dtype), lax.add, (0,))),
+        again(lambda i, a: jnp.cumsum(a) * 0.1 - x.sum(0) / 3),
+        again(lambda i, a: a.at[i].add(x.sum()) @ w),
+    )
+
+
+@accepted(W, X)
+def reductions_from_other_values(w, x):
+    three = numpy.full((), 3.0, x.dtype)
+    return lax.reduce(x, three, lax.add, (0,)), lax.reduce(x, w[0, 0], lax.add, (0, 1))
+
+
+@accepted(W, X)
+def cheap_sums_before_the_model(w, x):
+    a = x / jnp.abs(x).sum(0)
+    b = a / jnp.sqrt((a**2).sum(0))
+    return (b / (b**4).sum(0)) @ w, (b @ w).sum(0)
+
+
+@accepted(KEY, X)
+def a_carried_key(key, x):
+    def layer(carry, _):
+        x, key = carry
+        one, other = jax.random.split(jax.random.wrap_key_data(key))
+        return (x * jax.random.bernoulli(one, 0.5, (B, D)), jax.random.key_data(other)), key
+
+    return lax.scan(layer, (x, key), None, length=3)
+
+
+@accepted(W, X)
+def a_barrier_around_all(w, x):
+    total, x, w = lax.optimization_barrier((x.sum(), x, w))
+    return total, x @ w
+
+
+@accepted(normal(1, 3), SEQUENCE, X, batch=(1, 2))
+def kernels_of_each_example(w, x, kernels):
+    def one(x, kernel):
+        names = ("NHC", "OIH", "NHC")
+        return lax.conv_general_dilated(x[None], kernel[None, None], (1,), "SAME", dimension_numbers=names)
+
+    def loss(kernels):
+        return jnp.sum(jax.vmap(one)(x[:, :, :1], kernels) ** 2)
+
+    return jax.value_and_grad(loss)(kernels), w
+
+
 # Types
 
 

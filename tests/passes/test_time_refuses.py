@@ -354,7 +354,7 @@ def packed_into_longer_sequences(w, x):
     return (x @ w).reshape(3, B, D)  # mixes
 
 
-@refused(W, X, naming="while|cond|reduce|predicate")
+@refused(W, X, naming=r"while|cond|reduce|predicate|\blt\b")
 def loop_as_long_as_the_batch_says(w, x):
     def goes_on(y):
         return jnp.sum(y**2) < 10  # mixes
@@ -377,6 +377,32 @@ def layers_with_batch_norm_in_a_scan(w, x):
         return jnp.tanh(y - mean), None  # mixes
 
     return lax.scan(layer, x, None, length=3)[0]
+
+
+@refused(W, X, naming="convert")
+def integers_that_wrap_around_in_a_loop(w, x):
+    """The sum over the batch wraps to 0, those over its parts do not: as floats they would add up to another number."""
+    large = (x[:, :1] > -9).astype("int32") * jnp.int32(2**30)
+
+    def body(_, total):
+        return total + jnp.sum(large, 0).astype("int32").astype("float32")  # mixes
+
+    return lax.fori_loop(0, 2, body, jnp.zeros(1))
+
+
+@refused(W, X, naming="integer_pow|mul")
+def a_sum_squared_in_a_loop(w, x):
+    return lax.fori_loop(0, 3, lambda i, a: a**2 + x.sum(0), jnp.zeros(D))  # mixes
+
+
+@refused(W, X, naming="mul")
+def a_largest_scaled_in_a_loop(w, x):
+    return lax.fori_loop(0, 3, lambda i, a: jnp.maximum(a * 2, x.max(0)), jnp.zeros(D))  # mixes
+
+
+@refused(W, X, naming="reduce_prod")
+def a_product_over_the_batch(w, x):
+    return (x @ w).prod(0)  # mixes
 
 
 @refused(W, X, naming="cholesky")
