@@ -230,9 +230,9 @@ def _first_consumer(scope: Scope, value: int) -> Node | None:
     """The first per-example operation that needs a sum, through whatever is the same for all."""
     reached = {value}
     for entry in _everything(scope):
-        taken = {one for one, form in entry.needs() if form == SAME}
-        if taken & reached:
-            if is_in_loop(entry) and entry.node is not None and entry.decision is not None:
-                return entry.node
+        if any(one in reached for one, _ in entry.needs()):
+            node = entry.node
+            if node is not None and any(isinstance(scope.state(one), Split) for one in node.operands):
+                return node
             reached.update(one for one, _ in entry.makes())
     return None

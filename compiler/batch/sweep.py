@@ -136,6 +136,8 @@ class _Wanted:
                 decisions[decision.results] = decision
         for index, value in enumerate(node.results):
             for form in self.forms.get(value, ()):
+                if self._is_cut(value, form):
+                    continue
                 # Around the loops of @main stands only what is the same for all.
                 is_around = form == SAME and self.scope.parent is None
                 if is_around or not any(results[index] == form for results in decisions):

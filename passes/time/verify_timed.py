@@ -78,11 +78,10 @@ def _check_loop(loop: mpmd.ForOp, parts: int) -> None:
         raise refuse(loop.location, what, f"write iterations = {parts} : ui32")
     block = operation.regions[0].blocks[0]
     yielded = list(list(block.operations)[-1].operation.operands)
-    arguments = list(block.arguments)
-    if len(arguments) == len(yielded):
-        raise refuse(loop.location, "a loop has no argument for the microbatch's number", "add %index: tensor<ui32>")
     kept = kept_parts(loop)
-    for number, (value, argument, initial) in enumerate(zip(yielded, arguments, operation.operands, strict=False)):
+    for number, (value, argument, initial) in enumerate(
+        zip(yielded, block.arguments, operation.operands, strict=False)
+    ):
         if not _is_splat(initial):
             what = f"the initial value of result {number} is no splat constant"
             raise refuse(loop.location, what, "begin with what changes nothing, such as zeros")

@@ -3,8 +3,9 @@
 A program computes with small whole numbers in float64, so that every sum is exact in any order and every answer has to
 be right to the last bit; or it is *smooth*: continuous functions alone, whose answers may differ by rounding.
 
-Most are *tame*: they are steered away from mixing examples, so that they reach far into the rules. The rest do as
-they like. Nothing depends on how well they are steered: a program is refused, or it is right.
+Most are *tame*: they are steered away from mixing examples, so that they reach far into the rules. In the others one
+step is not, so that it alone decides. Nothing depends on how well they are steered: a program is refused, or it is
+right.
 """
 
 import math
@@ -65,7 +66,7 @@ class Writer:
     random: random.Random
     batch: int
     smooth: bool
-    tame: bool
+    tame: bool = True
     values: list[Value] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
@@ -92,6 +93,8 @@ class Writer:
 
     def free_axis(self, value: Value) -> int | None:
         """A dimension that may be reordered, cut or run along."""
+        if not self.tame and value.axis is not None and self.random.random() < 0.8:
+            return value.axis
         axes = value.free_axes() if self.tame else list(range(value.rank))
         return self.random.choice(axes) if axes else None
 
@@ -522,7 +525,7 @@ def scan(w: Writer) -> None:
 
 def layers(w: Writer) -> None:
     """A loop that carries examples, a sum of them and a number; each step changes them in ways of its own."""
-    one = w.pick(lambda one: one.kind == "f" and one.rank == 2 and (one.axis == 0 or not w.tame) and one.shape[1] < 9)
+    one = w.pick(lambda one: one.kind == "f" and one.rank == 2 and one.axis == 0 and one.shape[1] < 9)
     if one is None:
         return
     width, chance = one.shape[1], w.random.choice
@@ -533,7 +536,7 @@ def layers(w: Writer) -> None:
         "h.sum(0)",
         "(h * p).sum(0)",
         "x0.sum(0)",
-        "h.T @ jnp.ones(h.shape[0])",
+        "(h.T @ jnp.ones(h.shape[0]))",
         "jnp.cumsum(h.sum(0))",
         "h.sum() * p",
     ]
@@ -557,6 +560,22 @@ def layers(w: Writer) -> None:
             f"s * (r > 1) + {part}",
         ]
     )
+    if not w.tame:  # nonlinear in what is a sum, as yet of some examples alone
+        total = chance(
+            [
+                f"jnp.abs(s) + {part}",
+                f"jnp.sin(s) + {part}",
+                f"{part} / (1 + s * s)",
+                f"jnp.maximum(s, {part})",
+                "-jnp.maximum(s, h.max(0))",
+                f"s * {part}",
+                f"jnp.where(s > 0, s, {part})",
+                f"jnp.sort(s) + {part}",
+                f"jnp.minimum(s, 3) + {part}",
+                f"s + {part} + jnp.max(s)",
+                f"s.astype(int).astype(float) / 2 + {part}",
+            ]
+        )
     also = chance(["r", "h.sum(0)", "s", "h", "h * p"])
     body = f"lambda c, p: (lambda h, s, r: (({hidden}, {total}, r + 1), {also}))(*c)"
     start = f"({one.name}, jnp.ones({width}), jnp.zeros(()))"
@@ -570,6 +589,32 @@ def layers(w: Writer) -> None:
         w.add(f"{loop}[1]", one, shape=(3, *one.shape), axis=1, bound=one.bound * 2 + 18)
     elif also != "r":
         w.add(f"jnp.sum({loop}[1])", one, shape=(), axis=None, whole=True, bound=bound * 3)
+
+
+def meet(w: Writer) -> None:
+    """Something with examples meets an array, the same for all, that is as long as the batch."""
+    one = w.pick(lambda one: one.kind == "f" and one.axis is not None and one.rank < 4)
+    if one is None:
+        return
+    total = math.prod(one.shape)
+    array = w.random.choice(
+        [
+            f"(jnp.arange({total}) % 7)",
+            f"(jnp.arange({total}) // {max(1, total // w.batch)})",
+            f"(jax.random.bits(key, ({total},)) % 4)",
+            f"jnp.cumsum(jnp.arange({total}) % 3)",
+            f"jnp.flip(jnp.arange({total})) % 5",
+            f"jnp.sort(jax.random.bits(key, ({total},)) % 4)",
+            f"jnp.full(({total},), number).at[{w.random.randrange(total)}].set(3)",
+            f"jnp.array({[w.random.randint(-2, 2) for _ in range(total)]})",
+        ]
+    )
+    if w.random.random() < 0.3:
+        axis = w.random.choice([one.axis, one.rank - 1])
+        array = f"lax.broadcasted_iota(int, {one.shape}, {axis}) % 3"
+    operator = w.random.choice(["+", "*", "-"])
+    text = f"{one.name} {operator} ({array}).astype(float).reshape({one.shape})"
+    w.add(text, one, bound=one.bound * (total + 7) if "cumsum" in array or "//" in array else one.bound * 7 + 7)
 
 
 def normalised(w: Writer) -> None:
@@ -652,7 +697,13 @@ RULES: dict[Callable[[Writer], None], int] = {
     normalised: 1,
     branch: 2,
     each_example: 2,
+    meet: 4,
 }
+# Those that can mix examples.
+MIXING = (
+    *(binary, select, matmul, reshape, cut, cut_where_told, pad, concatenate, along, argmax, gather, scatter, scan),
+    *(layers, transpose),
+)
 
 
 def random_program(seed: int) -> RandomProgram:
@@ -660,7 +711,7 @@ def random_program(seed: int) -> RandomProgram:
     chance = random.Random(seed)
     batch = chance.choice([2, 4, 4, 6, 8])
     microbatches = chance.choice([count for count in range(2, batch + 1) if batch % count == 0])
-    w = Writer(chance, batch, smooth=chance.random() < 0.3, tame=chance.random() < 0.8)
+    w = Writer(chance, batch, smooth=chance.random() < 0.3)
     sizes = [chance.choice([2, 3, 4, batch]) for _ in range(3)]
     shapes = {
         "w": (sizes[0], sizes[1]),
@@ -672,9 +723,13 @@ def random_program(seed: int) -> RandomProgram:
     for name, shape in shapes.items():
         axis = 0 if name in "xyz" else None
         w.values.append(Value(name, shape, "i" if name == "z" else "f", axis))
-    for _ in range(chance.randint(4, 10)):
-        rule = chance.choices(list(RULES), list(RULES.values()))[0]
-        rule(w)
+    steps = chance.randint(4, 10)
+    wild = chance.randrange(steps) if chance.random() < 0.35 else None
+    for step in range(steps):
+        if step == wild:
+            _mix(w)
+        else:
+            chance.choices(list(RULES), list(RULES.values()))[0](w)
     numbers = numpy.random.default_rng(seed)
     arguments = {name: _argument(numbers, name, shape, w.smooth) for name, shape in shapes.items()}
     arguments["flag"] = numpy.array(seed % 2 == 0)
@@ -686,7 +741,16 @@ def random_program(seed: int) -> RandomProgram:
     given = {name: value for name, value in arguments.items() if name in needed}
     text = _text(w, chance, list(given))
     places = tuple(index for index, name in enumerate(given) if name in "xyz")
-    return RandomProgram(seed, text, tuple(given.values()), places, batch, microbatches, w.smooth, w.tame)
+    return RandomProgram(seed, text, tuple(given.values()), places, batch, microbatches, w.smooth, wild is None)
+
+
+def _mix(w: Writer) -> None:
+    """A step that may do as it likes."""
+    w.tame, before = False, len(w.lines)
+    for _ in range(5):
+        if len(w.lines) == before:
+            w.random.choice(MIXING)(w)
+    w.tame = True
 
 
 def _argument(numbers: numpy.random.Generator, name: str, shape: Sequence[int], smooth: bool) -> numpy.ndarray:

@@ -1,0 +1,190 @@
+// RUN: atoll-opt %s --passes "fold-batch" --verify-diagnostics --split-input-file
+
+// An operation that nothing is known of.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    // expected-error @below {{custom_call combines the examples of the batch with each other; keep the examples apart up to a sum or mean over them, or set microbatches=1}}
+    %0 = stablehlo.custom_call @mystery(%x) : (tensor<4x3xf32>) -> tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{get_dimension_size has no rule that says what it does with a batch}}
+    %0 = stablehlo.get_dimension_size %x, dim = 0 : (tensor<4xf32>) -> tensor<i32>
+    %1 = stablehlo.convert %0 : (tensor<i32>) -> tensor<f32>
+    %2 = stablehlo.broadcast_in_dim %1, dims = [] : (tensor<f32>) -> tensor<4xf32>
+    return %2 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// Along the batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    // expected-error @below {{reverse combines the examples of the batch with each other}}
+    %0 = stablehlo.reverse %x, dims = [0] : tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// A Gram matrix.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{dot_general brings every example of the batch together with every other}}
+    %0 = stablehlo.dot_general %x, %x, contracting_dims = [1] x [1] : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x4xf32>
+    return %0 : tensor<4x4xf32>
+  }
+}
+
+// -----
+
+// Blocks that do not stay contiguous.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<3x4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{reshape combines the examples of the batch with each other}}
+    %0 = stablehlo.reshape %x : (tensor<4x3xf32>) -> tensor<3x4xf32>
+    return %0 : tensor<3x4xf32>
+  }
+}
+
+// -----
+
+// Statistics of what a model computes, used for every example: the model would have to run twice.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>) -> tensor<4x3xf32>
+    // expected-error @below {{the examples of the batch are mixed: reduce goes over the whole batch, and subtract at}}
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x3xf32>
+    return %3 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// A loop that goes on by what is in the batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xi1> {atoll.path = "x", atoll.batch}) -> (tensor<4xi1> {atoll.path = "y"}) {
+    // expected-error @below {{while goes on or ends by what is in the batch}}
+    %0 = stablehlo.while(%y = %x) : tensor<4xi1>
+    cond {
+      %yes = stablehlo.constant dense<true> : tensor<i1>
+      %all = stablehlo.reduce(%y init: %yes) applies stablehlo.and across dimensions = [0] : (tensor<4xi1>, tensor<i1>) -> tensor<i1>
+      stablehlo.return %all : tensor<i1>
+    } do {
+      %not = stablehlo.not %y : tensor<4xi1>
+      stablehlo.return %not : tensor<4xi1>
+    }
+    return %0 : tensor<4xi1>
+  }
+}
+
+// -----
+
+// A loop that carries the batch now along one dimension, now along another.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x4xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    // expected-error @below {{while carries the batch now along one dimension, now along another (S(0) and S(1))}}
+    %0:2 = stablehlo.while(%i = %zero, %y = %x) : tensor<i32>, tensor<4x4xf32>
+    cond {
+      %end = stablehlo.constant dense<3> : tensor<i32>
+      %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %goes_on : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %next = stablehlo.add %i, %one : tensor<i32>
+      %z = stablehlo.transpose %y, dims = [1, 0] : (tensor<4x4xf32>) -> tensor<4x4xf32>
+      stablehlo.return %next, %z : tensor<i32>, tensor<4x4xf32>
+    }
+    return %0#1 : tensor<4x4xf32>
+  }
+}
+
+// -----
+
+// A sum that is used inside of a loop, before all microbatches have been in it.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}, %start: tensor<f32> {atoll.path = "start"}) -> (tensor<f32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %sum = %start) : tensor<i32>, tensor<f32>
+    cond {
+      %end = stablehlo.constant dense<3> : tensor<i32>
+      %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %goes_on : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %none = stablehlo.constant dense<0.0> : tensor<f32>
+      %next = stablehlo.add %i, %one : tensor<i32>
+      %part = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0] : (tensor<4xf32>, tensor<f32>) -> tensor<f32>
+      // expected-error @below {{tanh needs the result of reduce at}}
+      %after = stablehlo.tanh %part : tensor<f32>
+      stablehlo.return %next, %after : tensor<i32>, tensor<f32>
+    }
+    return %0#1 : tensor<f32>
+  }
+}
+
+// -----
+
+// A choice by a sum, where it is not complete.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xi32> {atoll.path = "x", atoll.batch}, %start: tensor<i32> {atoll.path = "start"}) -> (tensor<i32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %last = %start) : tensor<i32>, tensor<i32>
+    cond {
+      %end = stablehlo.constant dense<3> : tensor<i32>
+      %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %goes_on : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %none = stablehlo.constant dense<0> : tensor<i32>
+      %next = stablehlo.add %i, %one : tensor<i32>
+      %sum = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0] : (tensor<4xi32>, tensor<i32>) -> tensor<i32>
+      // expected-error @below {{case chooses by what is in the batch}}
+      %chosen = "stablehlo.case"(%sum) ({
+        stablehlo.return %one : tensor<i32>
+      }, {
+        stablehlo.return %none : tensor<i32>
+      }) : (tensor<i32>) -> tensor<i32>
+      stablehlo.return %next, %chosen : tensor<i32>, tensor<i32>
+    }
+    return %0#1 : tensor<i32>
+  }
+}
+
+// -----
+
+// A region of an operation that knows nothing of batches.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"}) -> (tensor<2x2xf32> {atoll.path = "y"}) {
+    // expected-error @below {{sort takes the batch into its region}}
+    %0 = "stablehlo.sort"(%w) <{dimension = 1 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+      %none = stablehlo.constant dense<0.0> : tensor<f32>
+      %sum = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0] : (tensor<2xf32>, tensor<f32>) -> tensor<f32>
+      %is_less = stablehlo.compare LT, %a, %sum : (tensor<f32>, tensor<f32>) -> tensor<i1>
+      stablehlo.return %is_less : tensor<i1>
+    }) : (tensor<2x2xf32>) -> tensor<2x2xf32>
+    return %0 : tensor<2x2xf32>
+  }
+}
