@@ -20,7 +20,6 @@ from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.pipeline import PHASES
 from atoll.compiler.plan import Plan
 from atoll.compiler.registry import steps_of_phase
-from atoll.compiler.schedules.kinds import schedule
 from atoll.compiler.topology import topology
 from atoll.examples import decoder
 
@@ -40,18 +39,16 @@ def run(options: argparse.Namespace) -> int:
     meshes_of(islands)  # makes the CPU devices, before anything starts jax's backend
     print(f"The train step of a {decoder.CONFIG.layers}-layer decoder in plain JAX, {_short(decoder.__file__)}:job")
     print(f'on the islands "{_TOPOLOGY}", with the plan stages="{_STAGES}",')
-    print(
-        f"its batch of {decoder.TOKENS.shape[0]} cut into {_MICROBATCHES} microbatches, in the order of {_SCHEDULE}:\n"
-    )
-    print(_indented(schedule(_SCHEDULE, islands=len(islands.islands), microbatches=_MICROBATCHES).table()), "\n")
+    print(f"its batch of {decoder.TOKENS.shape[0]} cut into {_MICROBATCHES} microbatches, in the order of {_SCHEDULE}\n")
 
     folder = DumpFolder(Path(options.dir))
     began = time.monotonic()
     _dump(str(islands), str(plan), folder)
     with atoll.compile(decoder.job, topology=islands, plan=plan) as step:
         print(f"compiled in {time.monotonic() - began:.0f} s\n\n{_indented(str(step.report()))}\n")
-        same = _train(step)
+        same = _train(step, folder.path / "trace.json")
         _show_transfers(step)
+        _show_order(step, folder.path / "pipeline.svg")
     print(f"\nThe IR after every pass, with your lines in it: {folder.path}/00-export.mlir to {folder.count - 1:02d}")
     return 0 if same else 1
 
@@ -71,7 +68,7 @@ def _dump(islands: str, plan: str, folder: DumpFolder) -> None:
         run_passes(module, steps_of_phase(phase), write)
 
 
-def _train(step: Compiled) -> bool:
+def _train(step: Compiled, trace: Path) -> bool:
     """Learn one small batch by heart; the first step must give what `jax.jit` gives."""
     state, tokens = decoder.init_state(jax.random.key(0)), _tokens()
     expected = jax.tree.leaves(jax.jit(decoder.train_step)(state, tokens))
@@ -88,6 +85,8 @@ def _train(step: Compiled) -> bool:
             print(f"{number:4}   {float(loss):.4f}")
     milliseconds = 1000 * (time.monotonic() - began) / (_STEPS - 1)
     print(f"{milliseconds:.0f} ms a step; the state stayed on its islands\n")
+    with step.trace(trace):
+        step(state, tokens)
     return same
 
 
@@ -115,6 +114,16 @@ def _show_transfers(step: Compiled) -> None:
     sent = sum(step.stats().bytes_per_link.values())
     print(f"sent in each step   {sent:7} bytes, in {step.stats().messages} messages")
     print(f"needed, by hand     {by_hand:7} bytes: activations, their gradient, the targets, the step's number")
+
+
+def _show_order(step: Compiled, picture: Path) -> None:
+    """The order of tasks as a table and, beside what was measured in one more step, as a picture."""
+    order = step.schedule
+    assert order is not None
+    picture.write_text(step.report().svg())
+    print(f"\n{_indented(order.table())}\n")
+    print(f"This order, as predicted and as measured in one more step: {picture}")
+    print(f"That step for ui.perfetto.dev: {picture.with_name('trace.json')}")
 
 
 def _indented(text: str) -> str:
