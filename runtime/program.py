@@ -13,6 +13,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,11 @@ class Input:
     donated: bool = False
     places: tuple[Place, ...] = ()
 
+    @cached_property
+    def kind(self) -> tuple[tuple[int, ...], str, bool]:
+        """What a value must be to be taken for it."""
+        return self.shape, self.dtype, self.weak_type
+
 
 @dataclass(frozen=True)
 class Output:
@@ -153,6 +159,11 @@ class Output:
     dtype: str
     weak_type: bool
     places: tuple[Place, ...]
+
+    @cached_property
+    def kind(self) -> tuple[tuple[int, ...], str, bool]:
+        """As that of an input."""
+        return self.shape, self.dtype, self.weak_type
 
 
 @dataclass(frozen=True)

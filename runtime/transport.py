@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import jax
-from atoll.runtime.fragment import sharding_of
-from atoll.runtime.program import Program, Receive
+from atoll.runtime.fragment import mover, sharding_of
+from atoll.runtime.program import Program, Receive, Send
 from atoll.runtime.step import Step
 from atoll.runtime.store import Failure
 
@@ -15,6 +15,9 @@ from atoll.runtime.store import Failure
 # XLA ends the process. So whoever enqueues holds the locks of all devices that take part: one lock a device, for the
 # life of the process, as programs that know nothing of each other may share devices.
 _LOCKS: dict[jax.Device, threading.Lock] = {}
+
+
+Message = tuple[int, str, int, Any]  # step, source, tag, value
 
 
 class Turn:
@@ -28,6 +31,8 @@ class Turn:
         self._locks = [_LOCKS.setdefault(device, threading.Lock()) for device in devices] if len(devices) > 1 else []
 
     def __enter__(self) -> None:
+        if not self._locks:
+            return
         with ExitStack() as held:
             for lock in self._locks:
                 held.enter_context(lock)
@@ -39,35 +44,38 @@ class Turn:
 
 
 class Transport:
-    """In one process a value crosses a link by `jax.device_put`, which returns before the value is there.
+    """In one process a value crosses a link as by `jax.device_put`, which returns before the value is there.
 
-    A peer has an inbox: what is called with (step, source, tag, value).
+    A peer has an inbox: what is called with a message, on the thread of whoever sends it.
     """
 
     def __init__(self, program: Program, meshes: Mapping[str, jax.sharding.Mesh]) -> None:
-        self._inboxes: dict[str, Callable[[Any], None]] = {}
+        self._inboxes: dict[str, Callable[[Message], None]] = {}
         self._shardings = {
             island.name: tuple(sharding_of(buffer, meshes[island.name]) for buffer in island.buffers)
             for island in program.islands
         }
-        self._routes = {
-            (one.source, island.name, one.tag): (
-                self._shardings[island.name][one.buffer],
-                island.buffers[one.buffer].bytes,
-            )
+        sent = {
+            (island.name, one.to, one.tag): self._shardings[island.name][one.buffer]
             for island in program.islands
             for one in island.instructions
-            if isinstance(one, Receive)
+            if isinstance(one, Send)
+        }
+        self._routes = {
+            link: (mover(sent[link], self._shardings[island.name][one.buffer]), island.buffers[one.buffer].bytes)
+            for island in program.islands
+            for one in island.instructions
+            if isinstance(one, Receive) and (link := (one.source, island.name, one.tag)) in sent
         }
 
-    def connect(self, island: str, inbox: Callable[[Any], None]) -> None:
+    def connect(self, island: str, inbox: Callable[[Message], None]) -> None:
         self._inboxes[island] = inbox
 
     def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> None:  # noqa: ANN401 (a Value)
         """Hand a value to the link. A failure is handed on as it is."""
         if not isinstance(value, Failure):
-            sharding, size = self._routes[source, to, tag]
-            value = jax.device_put(value, sharding)
+            move, size = self._routes[source, to, tag]
+            value = move(value)
             step.count(source, (source, to), size)
         self._inboxes[to]((step.number, source, tag, value))
 
