@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     meshes_of(islands)  # makes the CPU devices, before anything starts jax's backend
     print(f"The train step of a {decoder.CONFIG.layers}-layer decoder in plain JAX, {_short(decoder.__file__)}:job")
     print(f'on the islands "{_TOPOLOGY}", with the plan stages="{_STAGES}",')
-    print(f"its batch of {decoder.TOKENS.shape[0]} cut into {_MICROBATCHES} microbatches, in the order of {_SCHEDULE}\n")
+    size = decoder.TOKENS.shape[0]
+    print(f"its batch of {size} cut into {_MICROBATCHES} microbatches, in the order of {_SCHEDULE}\n")
 
     folder = DumpFolder(Path(options.dir))
     began = time.monotonic()

@@ -170,7 +170,7 @@ def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, names:
         if all(order.get(island, []) == row for island, row in zip(names, rows, strict=False)):
             return planned
         found = Schedule(
-            name,
+            "edited" if name in KINDS_OF_SCHEDULES or shape.plan.schedule != AUTO else name,
             planned.microbatches,
             planned.stage_island,
             tuple(tuple(map(_of_loop, order.get(island, []))) for island in names[: planned.islands]),

@@ -38,9 +38,9 @@ class Array:
         return dtype_of(self._output.dtype)
 
     @property
-    def dtype_name(self) -> str:
-        """As a program's file calls it."""
-        return self._output.dtype
+    def kind(self) -> tuple[tuple[int, ...], str, bool]:
+        """Its shape, its dtype as a program's file calls it, and whether it is weak."""
+        return self._output.kind
 
     @property
     def weak_type(self) -> bool:

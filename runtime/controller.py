@@ -18,7 +18,8 @@ from atoll.compiler.errors import CompileError, TopologyError, UsageError
 from atoll.runtime.array import Array
 from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import Callback, Executable
-from atoll.runtime.island_thread import IslandThread, Order, Task
+from atoll.runtime.island import Island, Order, Task
+from atoll.runtime.island_thread import IslandThread
 from atoll.runtime.program import Input, IslandProgram, Program, Run
 from atoll.runtime.step import Stats, Step, reason
 from atoll.runtime.store import Feed, Held, Origin, Store, Use
@@ -61,7 +62,7 @@ class Controller:
         self._callbacks = callbacks
         self._steps_ahead = steps_ahead
         self._compile_code = devices.compile
-        self._transport = Transport(program, self._meshes, devices.put)
+        self._transport = Transport(program, self._meshes, devices.mover)
         self._stores = {island.name: Store(island.buffers) for island in program.islands}
         self._windows = {island.name: Window(island.name, AHEAD, timeout) for island in program.islands}
         self._turns = {island.name: Turn(self._meshes[island.name]) for island in program.islands}
@@ -93,7 +94,8 @@ class Controller:
     def _compile(self) -> None:
         if self._threads or self._closed:
             return
-        threads = tuple(self._thread(island) for island in self.program.islands)
+        islands = [self._island(island) for island in self.program.islands]
+        threads = tuple(map(IslandThread, _crews(islands)))
         for thread in threads:
             thread.start()
         self._threads = threads
@@ -104,8 +106,8 @@ class Controller:
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
-    def _thread(self, island: IslandProgram) -> IslandThread:
-        return IslandThread(
+    def _island(self, island: IslandProgram) -> Island:
+        return Island(
             self.program,
             island,
             self._tasks(island),
@@ -128,9 +130,9 @@ class Controller:
             by_size = sorted(
                 range(len(run.outputs)), key=lambda one: (run.outputs[one] in given_away, sizes[run.outputs[one]])
             )
-            size = sum(sizes[number] for number in run.outputs)
+            size = sum(sizes[number] for number in run.outputs) - sum(sizes[number] for number in run.donated)
             published = tuple(number for number in run.outputs if number in kept)
-            return Task(index, executables[run.code], run, size, by_size[0] if by_size else None, published)
+            return Task(index, executables[run.code], run, size, by_size[0] if by_size else 0, published)
 
         return {index: task(index, run) for index, run in runs.items()}
 
@@ -308,7 +310,7 @@ class Controller:
         if step not in self._under_way:
             self._under_way.append(step)
         for thread in self._threads:
-            thread.post(orders[thread.island.name])
+            thread.post(orders)
         for one, value in zip(self.program.inputs, arguments, strict=True):
             if one.donated and isinstance(value, Array):
                 value._give_up()
@@ -360,6 +362,14 @@ class Controller:
                     thread.join()
 
 
+def _crews(islands: Sequence[Island]) -> list[Sequence[Island]]:
+    """Which islands share a thread: all, if no task takes as long as a message between threads; else none.
+
+    What one thread enqueues on CPU devices runs one after the other, on whichever devices.
+    """
+    return [islands] if all(island.is_short for island in islands) else [[island] for island in islands]
+
+
 def _stop(threads: Sequence[IslandThread]) -> None:
     """Does not wait: it may be called by the garbage collector, in any thread."""
     for thread in threads:
@@ -391,6 +401,8 @@ def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> 
 
 def _feeds(one: Input, helds: Sequence[Held]) -> list[Feed]:
     """For each place of an input, which of the values of an `Array` it gets and what it may do with it."""
+    if len(one.places) == len(helds) == 1:
+        return [Feed(helds[0], Use.TAKE if one.donated else Use.BORROW)]
     at = {held.origin.island: held for held in helds}
     chosen = [at.get(name, helds[0]) for name, _ in one.places] if one.dimension is None else helds
     if not one.donated:
@@ -401,13 +413,15 @@ def _feeds(one: Input, helds: Sequence[Held]) -> list[Feed]:
 def _check_fits(one: Input, value: Any) -> None:  # noqa: ANN401 (whatever the user gave)
     """Raises UsageError unless the program was compiled for values like this."""
     if isinstance(value, Array):
-        found = (value.shape, value.dtype_name, value.weak_type)
+        if value.kind == one.kind:
+            return
+        found = value.kind
     else:
         type_ = _type_of(one, value)
         # Of what is no jax.Array yet, the dtype that it would get: float32 instead of float64.
         dtype = type_.dtype if isinstance(value, jax.Array) else jax.dtypes.canonicalize_dtype(type_.dtype)
         found = (type_.shape, str(dtype), type_.weak_type)
-    if found == (one.shape, one.dtype, one.weak_type):
+    if found == one.kind:
         return
     shape, dtype_name, weak = found
     if (shape, dtype_name) != (one.shape, one.dtype):

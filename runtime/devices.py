@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-from atoll.runtime.fragment import Executable, compile_code
+from atoll.runtime.fragment import Executable, compile_code, mover
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class Devices:
 
     compile: makes of a program's fragment what runs it on the devices of a mesh, as `compile_code` does. What it makes
         returns at once, with values that are there later.
-    put: brings a value to other devices, as `jax.device_put` does, which returns at once as well.
+    mover: makes what brings a value from one sharding to another, which returns at once as well.
     """
 
     compile: Callable[..., Executable] = compile_code
-    put: Callable[[Any, jax.sharding.NamedSharding], Any] = jax.device_put
+    mover: Callable[[jax.sharding.Sharding, jax.sharding.NamedSharding], Callable[[Any], Any]] = mover

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy
 from atoll.compiler.functions import functions_in, operations_in, type_of
-from atoll.compiler.mlir import ir, sdy, stablehlo
+from atoll.compiler.mlir import copier, ir, new_context, sdy, stablehlo
 from atoll.runtime.program import Buffer, Code
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
@@ -28,6 +28,17 @@ _SUB_BYTE = frozenset(("int2", "uint2", "int4", "uint4", "float4_e2m1fn"))
 
 # Part of the names of all custom calls of jax's that run a function of this process.
 _HOST_CALL = "_python_"
+
+# What the slowest device computes and reads or writes in a second, and how much one exponential or the like counts.
+_FLOPS, _BYTES, _TRANSCENDENTAL = 2e9, 4e9, 20.0
+
+# A task that takes no longer is short: a message between two threads of one interpreter takes 50 microseconds.
+_SHORT = 20e-6
+
+# Operations of which XLA's analysis does not know what they cost: how often a loop is run, what a library does.
+_UNCOUNTED = frozenset(
+    f"stablehlo.{name}" for name in ("while", "case", "if", "custom_call", "infeed", "outfeed", "send", "recv")
+)
 
 # Where such a call runs, as jax says it: once, on the first device; inside of `shard_map`, once on each.
 _SHARDING = "sdy.sharding"
@@ -62,7 +73,17 @@ class Fragment:
         return called
 
 
-Executable = Callable[..., Sequence[jax.Array]]
+@dataclass(frozen=True)
+class Executable:
+    """A fragment, compiled for a set of devices.
+
+    call: takes and returns arrays; of a fragment without results one that nobody needs, as it tells of the end.
+    is_short: whether it surely takes its device less time than a message to another thread takes. It cannot fail
+        there either, unless what it is given has failed.
+    """
+
+    call: Callable[..., Sequence[jax.Array]]
+    is_short: bool
 
 
 def compile_code(
@@ -81,26 +102,52 @@ def compile_code(
     fragment = Fragment(code.module, results, tuple(callbacks))
 
     def run(*arguments: jax.Array) -> list[jax.Array]:
-        return fragment(*arguments)
+        return fragment(*arguments) or [jax.numpy.zeros((), bool)]
 
     run.__name__ = run.__qualname__ = code.name  # what profiles and XLA's dumps show
     jitted = jax.jit(
         run,
         in_shardings=tuple(sharding_of(one, mesh) for one in inputs),
-        out_shardings=[sharding_of(one, mesh) for one in code.results],
+        out_shardings=[sharding_of(one, mesh) for one in code.results] or None,
         donate_argnums=tuple(donated),
         keep_unused=True,
     )
     if any(one.dtype in _SUB_BYTE for one in inputs):
-        return jitted  # compiled at its first call
+        return Executable(jitted, is_short=False)  # compiled at its first call
     with jax.set_mesh(None):  # a mesh that the user has set is not the island's
-        executable: Executable = jitted.lower(*(abstract(one) for one in inputs)).compile()
-    return executable
+        compiled = jitted.lower(*(abstract(one) for one in inputs)).compile()
+    return Executable(compiled, mesh.size == 1 and _costs_little(compiled) and _runs_straight(code.module))
+
+
+def _costs_little(compiled: jax.stages.Compiled) -> bool:
+    """Whether even a slow device has computed it in a few microseconds, if it has no loops."""
+    try:
+        costs = compiled.cost_analysis()
+    except NotImplementedError:
+        return False
+    if not costs:
+        return False
+    operations = costs.get("flops", 0.0) + _TRANSCENDENTAL * costs.get("transcendentals", 0.0)
+    return bool(operations / _FLOPS + costs.get("bytes accessed", 0.0) / _BYTES <= _SHORT)
+
+
+def _runs_straight(bytecode: bytes) -> bool:
+    """Whether what it costs can be counted: no loops, nothing that calls a library or Python."""
+    module = _parse(bytecode, new_context())
+    return not any(one.operation.name in _UNCOUNTED for one in operations_in(module.operation, ir.OpView))
 
 
 def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
     """How the devices of an island hold a buffer."""
     return NamedSharding(mesh, PartitionSpec(*(axes or None for axes in buffer.spec)))  # type: ignore[no-untyped-call] # jax's
+
+
+def mover(source: jax.sharding.Sharding, target: NamedSharding) -> Callable[[jax.Array], jax.Array]:
+    """What brings an array from one island to another one, and returns before it is there."""
+    if len(source.device_set) == len(target.device_set) == 1:
+        move: Callable[[jax.Array], jax.Array] = copier(target)
+        return move
+    return lambda array: jax.device_put(array, target)
 
 
 def abstract(buffer: Buffer) -> jax.ShapeDtypeStruct:

@@ -14,6 +14,7 @@ import string
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,11 @@ class Input:
     places: tuple[Place, ...] = ()
     dimension: int | None = None
 
+    @cached_property
+    def kind(self) -> tuple[tuple[int, ...], str, bool]:
+        """What a value must be to be taken for it."""
+        return self.shape, self.dtype, self.weak_type
+
 
 @dataclass(frozen=True)
 class Output:
@@ -166,6 +172,11 @@ class Output:
     weak_type: bool
     places: tuple[Place, ...]
     dimension: int | None = None
+
+    @cached_property
+    def kind(self) -> tuple[tuple[int, ...], str, bool]:
+        """As that of an input."""
+        return self.shape, self.dtype, self.weak_type
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -72,7 +73,7 @@ class SleepingDevices:
 
     @property
     def devices(self) -> Devices:
-        return Devices(self._compile, self._put)
+        return Devices(self._compile, lambda _, target: partial(self._put, sharding=target))
 
     def __enter__(self) -> "SleepingDevices":
         return self
@@ -96,7 +97,7 @@ class SleepingDevices:
             ended = device.enqueue([one.ended for one in arguments if isinstance(one, LateValue)])
             return [LateValue(buffer, sharding, ended) for buffer, sharding in results]
 
-        return run
+        return Executable(run, is_short=False)
 
     @staticmethod
     def _put(value: Any, sharding: jax.sharding.NamedSharding) -> Any:  # noqa: ANN401 (of either kind)

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -42,13 +42,13 @@ class Stats:
 class _Record:
     """What one island reports. Only its worker writes, but for `order` and `errors`, which its window does."""
 
-    bytes_per_link: Counter[Link]
-    messages: int
-    nanoseconds: int
-    live: int
-    peak: int
-    order: list[int]
-    errors: dict[int, Exception]
+    bytes_per_link: dict[Link, int] = field(default_factory=dict)
+    messages: int = 0
+    nanoseconds: int = 0
+    live: int = 0
+    peak: int = 0
+    order: list[int] = field(default_factory=list)
+    errors: dict[int, Exception] = field(default_factory=dict)
 
 
 class Step:
@@ -62,14 +62,14 @@ class Step:
         self._windows = windows
         self.caller_nanoseconds = 0
         self._program = program
-        self._records = {island.name: _Record(Counter(), 0, 0, 0, 0, [], {}) for island in program.islands}
+        self._records = {island.name: _Record() for island in program.islands}
         self._under_way = len(program.islands)
         self._changed = threading.Condition()
 
     def count(self, island: str, link: Link, size: int) -> None:
         record = self._records[island]
         record.messages += 1
-        record.bytes_per_link[link] += size
+        record.bytes_per_link[link] = record.bytes_per_link.get(link, 0) + size
 
     def observe(self, island: str, index: int, error: Exception | None) -> None:
         """A task has completed."""
@@ -84,7 +84,8 @@ class Step:
         record.nanoseconds, record.live, record.peak = nanoseconds, live, peak
         with self._changed:
             self._under_way -= 1
-            self._changed.notify_all()
+            if not self._under_way:
+                self._changed.notify_all()
 
     def wait(self, patience: float) -> None:
         """Wait until every island has carried out its last instruction, and its devices too."""
@@ -105,7 +106,7 @@ class Step:
             runs = [one for index in record.order if isinstance(one := island.instructions[index], Run)]
             tasks.update(run.kind for run in runs)
             order[island.name] = tuple(run.task for run in runs)
-            bytes_per_link += record.bytes_per_link
+            bytes_per_link.update(record.bytes_per_link)
         nanoseconds = self.caller_nanoseconds + sum(record.nanoseconds for record in records.values())
         return Stats(
             tasks=dict(tasks),

@@ -1,12 +1,12 @@
 """The buffers of an island: values by number for each step, and how many bytes are live."""
 
-import threading
+import queue
 import time
-import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from atoll.compiler.errors import AtollError, UsageError
@@ -47,8 +47,6 @@ class Store:
 
     def __init__(self, buffers: Sequence[Buffer]) -> None:
         self.sizes = tuple(buffer.bytes for buffer in buffers)
-        self.filled = threading.Condition()
-        self.waiting = 0
         self._live = 0
         self._peak = 0
         self._changes: deque[int] = deque()
@@ -92,15 +90,16 @@ class Held:
     forgotten.
     """
 
-    __slots__ = ("__weakref__", "_base", "_size", "_store", "origin", "readers", "shared", "value")
+    __slots__ = ("_base", "_size", "_store", "_watchers", "origin", "readers", "shared", "value")
 
     def __init__(self, store: Store, origin: Origin) -> None:
         self.value: Value | None = None
         self.origin = origin
         # More than one array of the caller's rests on it, so that donating one of them must not take it.
         self.shared = False
-        # What steps, of this program and of others, are still to read it.
-        self.readers: weakref.WeakSet[Feed] = weakref.WeakSet()
+        # The feeds of steps, of this program and of others, that are still to read it.
+        self.readers: set[int] = set()
+        self._watchers: set[Callable[[], None]] = set()
         self._store = store
         self._size = 0
         self._base: Held | None = None
@@ -122,34 +121,46 @@ class Held:
 
     def _set(self, value: Value) -> None:
         self.value = value
-        if self._store.waiting:
-            with self._store.filled:
-                self._store.filled.notify_all()
+        self._notify()
 
     def get(self, patience: float) -> Value:
         """The value; waits until it is filled, which is long before it is computed."""
         if self.value is None:
-            with self._store.filled:
-                self._store.waiting += 1
+            filled: queue.SimpleQueue[None] = queue.SimpleQueue()
+            end = time.monotonic() + patience
+            self.watch(partial(filled.put, None))
+            while self.value is None:
                 try:
-                    if not self._store.filled.wait_for(lambda: self.value is not None, patience):
-                        raise overdue(f"island {self.origin.island} has not started to compute a value", patience)
-                finally:
-                    self._store.waiting -= 1
+                    filled.get(timeout=max(0, end - time.monotonic()))
+                except queue.Empty:
+                    raise overdue(f"island {self.origin.island} has not started to compute a value", patience) from None
+                self.watch(partial(filled.put, None))  # it may have been told of something else
         return self.value
 
-    def is_free(self, patience: float) -> bool:
-        """Whether the value may be overwritten; waits for the steps that are still to read it.
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have something called once, when the value is filled or has fewer readers; look again after this.
 
-        They began earlier, so they wait for nothing that comes behind.
+        It may be called by a destructor, in any thread and in the midst of anything, so it must not wait for a lock.
         """
-        start = time.monotonic()
-        while self.readers and not self.shared:
-            waited = time.monotonic() - start
-            if waited > patience:
-                return False
-            time.sleep(min(waited / 16, 0.001))
-        return not self.shared
+        self._watchers.add(watcher)
+
+    def release(self, reader: int) -> None:
+        """A step will not read the value any more."""
+        self.readers.discard(reader)
+        self._notify()
+
+    def _notify(self) -> None:
+        while self._watchers:
+            try:
+                watcher = self._watchers.pop()
+            except KeyError:  # another thread was faster
+                return
+            watcher()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the value may be overwritten."""
+        return not self.readers and not self.shared
 
     def empty(self) -> None:
         """Forget the value, which is someone else's now."""
@@ -171,7 +182,6 @@ class Use(Enum):
     COPY = "overwrite a copy of it"
 
 
-@dataclass(frozen=True, eq=False)
 class Feed:
     """An argument of a step that is an output of an earlier one; the worker gets its value.
 
@@ -179,12 +189,30 @@ class Feed:
     threads of their own, which may be ahead of the one that reads it.
     """
 
-    held: Held
-    use: Use
+    __slots__ = ("held", "use")
 
-    def __post_init__(self) -> None:
+    def __init__(self, held: Held, use: Use) -> None:
+        self.held = held
+        self.use = use
+        if use is not Use.TAKE:
+            held.readers.add(id(self))
+
+    def __del__(self) -> None:
         if self.use is not Use.TAKE:
-            self.held.readers.add(self)
+            self.held.release(id(self))
+
+    def is_ready(self, wake: Callable[[], None]) -> bool:
+        """Whether the step can have the value now; if not, `wake` is called when it is time to ask again.
+
+        Steps that are still to read what this one takes began earlier, so they wait for nothing that comes behind.
+        """
+        if not self._is_ready():
+            self.held.watch(wake)
+        return self._is_ready()
+
+    def _is_ready(self) -> bool:
+        held = self.held
+        return held.value is not None and (self.use is not Use.TAKE or held.shared or not held.readers)
 
 
 class Frame:

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.runtime.fragment import sharding_of
-from atoll.runtime.program import Program, Receive
+from atoll.runtime.fragment import mover, sharding_of
+from atoll.runtime.program import Program, Receive, Send
 from atoll.runtime.step import Step
 from atoll.runtime.store import Failure
 
@@ -16,6 +16,9 @@ from atoll.runtime.store import Failure
 # XLA ends the process. So whoever enqueues holds the locks of all devices that take part: one lock a device, for the
 # life of the process, as programs that know nothing of each other may share devices.
 _LOCKS: dict[jax.Device, threading.Lock] = {}
+
+
+Message = tuple[int, str, int, Any]  # step, source, tag, value
 
 
 class Turn:
@@ -29,6 +32,8 @@ class Turn:
         self._locks = [_LOCKS.setdefault(device, threading.Lock()) for device in devices] if len(devices) > 1 else []
 
     def __enter__(self) -> None:
+        if not self._locks:
+            return
         with ExitStack() as held:
             for lock in self._locks:
                 held.enter_context(lock)
@@ -40,43 +45,46 @@ class Turn:
 
 
 class Transport:
-    """In one process a value crosses a link by `jax.device_put`, which returns before the value is there.
+    """In one process a value crosses a link as by `jax.device_put`, which returns before the value is there.
 
-    A peer has an inbox: what is called with (step, source, tag, value).
-    put: takes the place of `jax.device_put` for devices that are not jax's.
+    A peer has an inbox: what is called with a message, on the thread of whoever sends it.
+    move: makes what brings a value from one sharding to another; of jax's devices, unless others take their place.
     """
 
     def __init__(
         self,
         program: Program,
         meshes: Mapping[str, jax.sharding.Mesh],
-        put: Callable[[Any, jax.sharding.NamedSharding], Any] = jax.device_put,
+        move: Callable[[jax.sharding.Sharding, jax.sharding.NamedSharding], Callable[[Any], Any]] = mover,
     ) -> None:
-        self._put = put
-        self._inboxes: dict[str, Callable[[Any], None]] = {}
+        self._move = move
+        self._inboxes: dict[str, Callable[[Message], None]] = {}
         self._shardings = {
             island.name: tuple(sharding_of(buffer, meshes[island.name]) for buffer in island.buffers)
             for island in program.islands
         }
         self._counters: dict[tuple[str, int], jax.Array] = {}
-        self._routes = {
-            (one.source, island.name, one.tag): (
-                self._shardings[island.name][one.buffer],
-                island.buffers[one.buffer].bytes,
-            )
+        sent = {
+            (island.name, one.to, one.tag): self._shardings[island.name][one.buffer]
             for island in program.islands
             for one in island.instructions
-            if isinstance(one, Receive)
+            if isinstance(one, Send)
+        }
+        self._routes = {
+            link: (move(sent[link], self._shardings[island.name][one.buffer]), island.buffers[one.buffer].bytes)
+            for island in program.islands
+            for one in island.instructions
+            if isinstance(one, Receive) and (link := (one.source, island.name, one.tag)) in sent
         }
 
-    def connect(self, island: str, inbox: Callable[[Any], None]) -> None:
+    def connect(self, island: str, inbox: Callable[[Message], None]) -> None:
         self._inboxes[island] = inbox
 
     def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> Any:  # noqa: ANN401 (a Value)
         """Hand a value to the link; returns what arrives. A failure is handed on as it is."""
         if not isinstance(value, Failure):
-            sharding, size = self._routes[source, to, tag]
-            value = self._put(value, sharding)
+            move, size = self._routes[source, to, tag]
+            value = move(value)
             step.count(source, (source, to), size)
         self._inboxes[to]((step.number, source, tag, value))
         return value
@@ -85,7 +93,7 @@ class Transport:
         """Bring an argument of a step to the island that needs it, or into the sharding that it needs there."""
         if source != to:
             step.count(to, (source, to), value.nbytes)
-        moved: jax.Array = self._put(value, self._shardings[to][number])
+        moved: jax.Array = self._move(value.sharding, self._shardings[to][number])(value)
         return moved
 
     def counter(self, island: str, number: int, microbatch: int) -> jax.Array:

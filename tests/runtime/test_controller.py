@@ -12,7 +12,7 @@ import pytest
 from atoll.compiler.errors import AtollError, CompileError, TopologyError, UsageError
 from atoll.runtime.array import Array
 from atoll.runtime.controller import Controller
-from atoll.runtime.program import Buffer, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
+from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
 
 # XLA ends the process if something hangs in a collective: know early, and which test it was.
 pytestmark = pytest.mark.timeout(60)
@@ -396,7 +396,7 @@ def test_closing_waits_for_what_runs(make_train_program, make_meshes, values, re
     controller = Controller(make_train_program(), make_meshes())
     results = [controller.start(values) for _ in range(2)]
     threads = set(threading.enumerate()) - before
-    assert sorted(thread.name for thread in threads) == ["atoll left", "atoll right"]
+    assert [thread.name for thread in threads] == ["atoll left and 1 more"]  # their tasks take no time
     controller.close()
     controller.close()
     assert not any(thread.is_alive() for thread in threads)
@@ -516,18 +516,23 @@ def held_back(make_code, make_meshes):
     y = dataclasses.replace(IDENTITY, path="y", donated=True)
     program = Program(
         tuple(
-            IslandProgram(name, (("devices", 1),), (VECTOR, VECTOR), (Run("F0", 0, (0,), (1,)),))
+            IslandProgram(name, (("devices", 2),), (VECTOR, VECTOR), (Run("F0", 0, (0,), (1,)),))
             for name in ("left", "right")
         ),
         (make_code("negate", NEGATE, [VECTOR]),),
         (x, y),
         tuple(Output(f"result[{name}]", (4,), "float32", False, ((name, 1),)) for name in ("left", "right")),
     )
-    with Controller(program, make_meshes(), timeout=10) as controller:
+    with Controller(program, make_meshes((2,)), timeout=10) as controller:
         controller.compile()
-        lock = threading.Lock()
-        next(one for one in controller._threads if one.island.name == "right").turn = lock
-        yield controller, lock
+        yield controller, hold(controller, "right")
+
+
+def hold(controller, name):
+    """A lock that stops an island while it is held; the island has several devices, and so a thread of its own."""
+    (island,) = (one for thread in controller._threads for one in thread._islands if one.name == name)
+    island.turn = threading.Lock()
+    return island.turn
 
 
 def test_an_island_that_is_ahead_does_not_take_what_another_still_reads(held_back):
@@ -576,3 +581,165 @@ def test_values_of_every_kind_pass(dtype, shape, make_code, make_meshes):
         assert (y.shape, y.dtype) == (shape, numpy.dtype(dtype))
         numpy.testing.assert_array_equal(y, x)
         numpy.testing.assert_array_equal(controller.start([y])[0], x)
+
+
+# Islands that share a thread, and islands that do not.
+
+
+def names_of(controller):
+    return [[island.name for island in thread._islands] for thread in controller._threads]
+
+
+def test_islands_share_a_thread_if_all_tasks_are_short(make_train_program, make_code, make_meshes):
+    code, callbacks = callback_code(make_code, lambda x: x)
+    with (
+        Controller(make_train_program(), make_meshes()) as short,
+        Controller(chain(make_code, [code]), make_meshes(), callbacks=callbacks) as calls_back,
+        Controller(make_train_program((), (("devices", 2),)), make_meshes((2,))) as wide,
+    ):
+        for controller in (short, calls_back, wide):
+            controller.compile()
+        assert names_of(short) == [["left", "right"]]
+        assert names_of(calls_back) == names_of(wide) == [["left"], ["right"]]
+
+
+def test_tasks_that_take_time_run_side_by_side(make_code, make_meshes):
+    """Each waits for the other."""
+    meeting = threading.Barrier(2, timeout=20)
+
+    def meet(x):
+        meeting.wait()
+        return x
+
+    code, callbacks = callback_code(make_code, meet)
+    islands = [
+        IslandProgram(name, (("devices", 1),), (VECTOR,) * 2, (Run("F0", 0, (0,), (1,)),)) for name in ("left", "right")
+    ]
+    inputs = [Input(name, (4,), "float32", places=((name, 0),)) for name in ("left", "right")]
+    outputs = [Output(name, (4,), "float32", False, ((name, 1),)) for name in ("left", "right")]
+    program = Program(tuple(islands), (code,), tuple(inputs), tuple(outputs))
+    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+        for result in controller.start([numpy.ones(4, "float32")] * 2):
+            numpy.testing.assert_array_equal(result, [1.0] * 4)
+
+
+def there_and_back(make_code, times):
+    """Two islands that negate a value in turn."""
+    streams = {"left": [], "right": []}
+    for time_ in range(times):
+        for name, other in (("left", "right"), ("right", "left")):
+            given, made = 2 * time_, 2 * time_ + 1
+            if time_ or name == "right":
+                streams[name].append(Receive(given, other, time_ - (name == "left")))
+            streams[name].append(Run(f"F{time_}", 0, (given,), (made,)))
+            if time_ < times - 1 or name == "left":
+                streams[name].append(Send(made, other, time_))
+    islands = [
+        IslandProgram(name, (("devices", 1),), (VECTOR,) * (2 * times), tuple(streams[name])) for name in streams
+    ]
+    output = Output("y", (4,), "float32", False, (("right", 2 * times - 1),))
+    inputs = (Input("x", (4,), "float32", places=(("left", 0),)),)
+    return Program(tuple(islands), (make_code("negate", NEGATE, [VECTOR]),), inputs, (output,))
+
+
+def test_islands_that_answer_each_other_at_once_do_not_nest(make_code, make_meshes):
+    """Python allows a thousand calls inside each other; a step here has more messages than that."""
+    x = numpy.arange(4, dtype="float32")
+    with Controller(there_and_back(make_code, 700), make_meshes(), timeout=20) as controller:
+        assert names_of(controller) == []
+        for _ in range(2):
+            (y,) = controller.start([x])
+        numpy.testing.assert_array_equal(y, x)
+        stats = controller.stats()
+        assert names_of(controller) == [["left", "right"]]
+        assert stats.messages == 1399
+        assert stats.order["left"] == tuple(f"F{index}" for index in range(700))
+
+
+def test_a_task_that_fails_on_a_shared_thread_harms_no_other(make_code, make_meshes):
+    x = numpy.ones(4, "float32")
+    program = chain(make_code, [make_code("negate", NEGATE, [VECTOR], where="train.py:7", scopes="first")])
+    with Controller(program, make_meshes(), timeout=20) as controller:
+        controller.compile()
+        assert names_of(controller) == [["left", "right"]]
+        left = controller._threads[0]._islands[0]
+        works = left.tasks[0].executable
+
+        def fail(_):
+            raise RuntimeError("out of memory")
+
+        object.__setattr__(left.tasks[0], "executable", dataclasses.replace(works, call=fail))
+        results = controller.start([x])
+        for value in results[:2]:
+            with pytest.raises(AtollError, match=r"^train.py:7: task F0, .* failed on island left: out of memory$"):
+                numpy.asarray(value)
+        numpy.testing.assert_array_equal(results[2], 2 * x)
+        object.__setattr__(left.tasks[0], "executable", works)
+        numpy.testing.assert_array_equal(controller.start([x])[1], -2 * x)
+
+
+@pytest.fixture
+def waiting(held_back, make_code, make_meshes):
+    """Two islands that share a thread, and an argument of the left one that nobody computes while the lock is held."""
+    slow, lock = held_back
+    program = Program(
+        tuple(
+            IslandProgram(name, (("devices", 1),), (VECTOR, VECTOR), (Run("F0", 0, (0,), (1,)),))
+            for name in ("left", "right")
+        ),
+        (make_code("negate", NEGATE, [VECTOR]),),
+        tuple(dataclasses.replace(IDENTITY, path=name, places=((name, 0),)) for name in ("left", "right")),
+        tuple(Output(f"result[{name}]", (4,), "float32", False, ((name, 1),)) for name in ("left", "right")),
+    )
+
+    def start(timeout):
+        controller = Controller(program, make_meshes(), timeout=timeout)
+        controller.compile()
+        assert names_of(controller) == [["left", "right"]]
+        x = numpy.arange(4, dtype="float32")
+        return controller, controller.start([slow.start([x, x])[1], x])
+
+    return start, lock
+
+
+def test_an_island_that_waits_lets_others_on_its_thread_go_on(waiting):
+    start, lock = waiting
+    x = numpy.arange(4, dtype="float32")
+    with lock:
+        controller, (left, right) = start(10)
+        numpy.testing.assert_array_equal(right, -x)
+        assert left._held[0].value is None
+    numpy.testing.assert_array_equal(left, x)
+    controller.close()
+
+
+def test_an_island_on_a_shared_thread_does_not_wait_for_ever(waiting):
+    start, lock = waiting
+    with lock:
+        controller, (left, right) = start(0.5)
+        right.block_until_ready()
+        sentence = r"^an argument could not be brought to island left: island right has not started to compute a value"
+        with pytest.raises(AtollError, match=sentence + r" after 0.5 seconds"):
+            left.block_until_ready()
+    controller.close()
+
+
+def test_a_task_without_results_is_waited_for(make_meshes):
+    done = []
+
+    def note(x):
+        time.sleep(0.3)
+        done.append(x.tolist())
+
+    lowered = jax.jit(lambda x: jax.debug.callback(note, x)).lower(jax.ShapeDtypeStruct((4,), "float32"))
+    code = Code("notes", lowered.as_text().encode(), ())
+    left = IslandProgram("left", (("devices", 1),), (VECTOR,), (Run("F0", 0, (0,), ()),))
+    inputs = (Input("x", (4,), "float32", places=(("left", 0),)),)
+    program = Program((left,), (code,), inputs, ())
+    callbacks = lowered._lowering.compile_args["host_callbacks"]
+    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+        controller.start([numpy.ones(4, "float32")])
+        assert controller.stats().tasks == {"F": 1}
+        assert done == [[1.0] * 4]
+        controller.start([numpy.zeros(4, "float32")])
+    assert done[1:] == [[0.0] * 4]

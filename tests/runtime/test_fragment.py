@@ -51,7 +51,7 @@ def test_a_module_with_several_functions_and_meshes_runs(old, new, form, make_co
     mesh = make_meshes((2, 2), ("x", "y"))["right"]
     code = make_code("f", MODULE.replace(old, new) if old else MODULE, [SPLIT])
     code = as_artifact(code) if form == "artifact" else code
-    executable = compile_code(code, (SPLIT, WHOLE), (0,), mesh)
+    executable = compile_code(code, (SPLIT, WHOLE), (0,), mesh).call
     a, b = numpy.arange(16, dtype="float32").reshape(4, 4), numpy.eye(4, dtype="float32") * 3
     given = jax.device_put(a, sharding_of(SPLIT, mesh))
     (found,) = executable(given, jax.device_put(b, sharding_of(WHOLE, mesh)))
@@ -79,7 +79,7 @@ def test_text_is_accepted_as_well_as_bytecode(make_meshes):
         module.operation.write_bytecode(bytecode)
     buffer = Buffer((2,), "int32")
     for content in (str(module).encode(), bytecode.getvalue()):
-        (found,) = compile_code(Code("c", content, (buffer,)), (), (), make_meshes()["left"])()
+        (found,) = compile_code(Code("c", content, (buffer,)), (), (), make_meshes()["left"]).call()
         assert found.tolist() == [4, 5]
 
 
@@ -109,3 +109,41 @@ def test_fragments_whose_functions_have_the_same_names():
     parsed = [ir.Module.parse(text.replace("OPERATION", name), new_context()) for name in ("add", "multiply")]
     add, multiply = (Fragment.of(module, [shape]) for module in parsed)
     assert jax.jit(lambda x: (add(x), multiply(x)))(3.0) == ([6.0], [9.0])
+
+
+LOOP = """func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %first = stablehlo.constant dense<0> : tensor<i32>
+  %0:2 = stablehlo.while(%i = %first, %y = %x) : tensor<i32>, tensor<4xf32>
+    cond {
+      %last = stablehlo.constant dense<1000000> : tensor<i32>
+      %1 = stablehlo.compare LT, %i, %last : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %1 : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %1 = stablehlo.add %i, %one : tensor<i32>
+      %2 = stablehlo.multiply %y, %x : tensor<4xf32>
+      stablehlo.return %1, %2 : tensor<i32>, tensor<4xf32>
+    }
+  return %0#1 : tensor<4xf32>
+}"""
+SQUARE = """func.func @main(%x: tensor<{0}x{0}xf32>) -> tensor<{0}x{0}xf32> {{
+  %y = stablehlo.dot_general %x, %x, contracting_dims = [1] x [0]
+      : (tensor<{0}x{0}xf32>, tensor<{0}x{0}xf32>) -> tensor<{0}x{0}xf32>
+  return %y : tensor<{0}x{0}xf32>
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "devices", "short"),
+    [
+        (SQUARE.format(8), (8, 8), 1, True),
+        (SQUARE.format(8), (8, 8), 2, False),  # enqueueing it takes longer than a message
+        (SQUARE.format(256), (256, 256), 1, False),
+        (LOOP, (4,), 1, False),  # XLA counts its body once
+    ],
+    ids=["little", "two devices", "much", "loop"],
+)
+def test_what_surely_takes_little_time_is_short(text, shape, devices, short, make_code, make_meshes):
+    buffer = Buffer(shape, "float32")
+    executable = compile_code(make_code("f", text, [buffer]), (buffer,), (), make_meshes((devices,))["left"])
+    assert executable.is_short is short

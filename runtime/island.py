@@ -1,0 +1,336 @@
+"""An island of a running program: carries out what its worker says, on whichever thread it is given to."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+from atoll.compiler.errors import AtollError
+from atoll.runtime.fragment import Executable
+from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.step import Step, reason, task_error
+from atoll.runtime.store import Failure, Feed, Frame, Held, Store, Use, Value, overdue
+from atoll.runtime.transport import Message, Transport, Turn
+from atoll.runtime.window import Window
+from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the controller asks an island for: a step, its arguments here and the outputs to fill."""
+
+    step: Step
+    feeds: dict[int, Any]  # an array on this island's devices, or a Feed; emptied when the step begins
+    outputs: Mapping[int, Held]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A `Run` made ready."""
+
+    index: int
+    executable: Executable
+    run: Run
+    size: int  # bytes of its outputs, less those of what it donates
+    token: int  # which of its results tells when it has ended
+    published: tuple[int, ...]  # those of its outputs that are the step's
+
+
+@dataclass
+class Island:
+    """The worker of one island with all that it acts on.
+
+    It never waits, as its thread may have other islands to carry: what it cannot do yet it does when it is called
+    again. Only its thread calls it.
+    """
+
+    program: Program
+    island: IslandProgram
+    tasks: Mapping[int, Task]  # by index of the instruction
+    transport: Transport
+    turn: Turn
+    store: Store
+    window: Window
+    patience: float
+    wake: Callable[[], None] = field(init=False)  # has `go_on` called soon; for any thread
+    _mailbox: dict[tuple[int, str, int], Any] = field(default_factory=dict)
+    _orders: dict[int, Order] = field(default_factory=dict)  # those that have not begun
+    _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
+    _index: int = 0  # the next instruction
+    _frame: Frame | None = None  # of the step that is carried out, or whose arguments are loaded
+    _busy: int = 0  # nanoseconds of this step, up to when the island last paused
+    _resumed: int = 0  # when it last went on
+    _paused: float = 0.0  # when it last could not go on, in seconds
+
+    def __post_init__(self) -> None:
+        self._worker = Worker(self.island.instructions)
+        self._acts = [self._act(index) for index in range(len(self.island.instructions))]
+        self._traced_acts = [partial(self._traced, index) for index in range(len(self._acts))]
+
+    @property
+    def name(self) -> str:
+        return self.island.name
+
+    @cached_property
+    def is_short(self) -> bool:
+        """Whether each of its tasks takes its device less time than a message to another thread."""
+        return all(task.executable.is_short for task in self.tasks.values())
+
+    # What its thread calls.
+
+    def order(self, order: Order) -> None:
+        """Ask for a step; steps come in the order of their numbers, and one that comes twice is carried out once."""
+        if order.step.number > self._worker.begun:
+            self._orders[order.step.number] = order
+        if self._frame is None:
+            self.go_on()
+
+    def arrive(self, message: Message) -> None:
+        """Take a value from another island."""
+        step, source, tag, value = message
+        if self._worker.is_past(step, source, tag):
+            return
+        self._mailbox[step, source, tag] = value
+        self.go_on(Arrive(step, source, tag))
+
+    def go_on(self, event: Event | None = None) -> None:
+        """Carry out all that can be, up to what is not here yet or has no room yet."""
+        self._resumed = time.perf_counter_ns()
+        if event is not None:
+            self._carries += self._worker.handle(event)
+        while self._carry_out() and self._begin():
+            pass
+        now = time.perf_counter_ns()
+        self._busy += now - self._resumed
+        self._paused = now * 1e-9
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has done all that it was asked for."""
+        return self._frame is None and not self._orders
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it waits for its devices to end an earlier task, of which nobody tells it."""
+        return bool(self._carries)
+
+    @property
+    def left(self) -> float:
+        """How many seconds it goes on waiting, if nothing happens."""
+        return self._paused + self.patience - time.perf_counter()
+
+    def give_up(self) -> None:
+        """What it waits for has not come in time; whatever needs that fails."""
+        if self.is_full:
+            self.window.give_up()
+            self.go_on()
+        elif self._worker.awaited is not None:
+            self.go_on(GiveUp())
+        elif self._frame is not None:
+            order = self._orders[self._worker.begun + 1]
+            self._load_one(self._frame, order.feeds, late=True)
+            self.go_on()
+
+    def _carry_out(self) -> bool:
+        """Carry out instructions; whether it has come to the end of a step, or is in none."""
+        tasks, window, eager = self.tasks, self.window, not self.is_short
+        while self._carries:
+            carry, frame = self._carries[0], self._frame
+            assert frame is not None
+            acts = self._acts if frame.step.trace is None else self._traced_acts
+            for index in range(self._index, carry.stop):
+                if index in tasks and not window.has_room(eager=eager):
+                    self._index = index
+                    return False
+                try:
+                    if index == carry.lost:
+                        raise overdue("a value has not come from another island", self.patience)
+                    acts[index](frame)
+                except Exception as error:
+                    self._fail(frame, index, error)
+            self._index = carry.stop
+            self._carries.popleft()
+            if carry.last:
+                self._close(frame)
+        return self._worker.awaited is None
+
+    # The begin and the end of a step.
+
+    def _begin(self) -> bool:
+        """Begin the next step that was asked for, if its arguments are here."""
+        number = self._worker.begun + 1
+        if number not in self._orders:
+            return False
+        order = self._orders[number]
+        if self._frame is None:
+            self.store.begin_step()
+            self._frame = Frame(order.step, order.outputs)
+        frame = self._frame
+        while order.feeds:
+            if not self._load_one(frame, order.feeds):
+                return False
+        for buffer in frame.outputs.keys() & frame.values.keys():
+            self._publish(frame, buffer)
+        del self._orders[number]
+        self._carries += self._worker.handle(Begin(number))
+        return True
+
+    def _load_one(self, frame: Frame, feeds: dict[int, Any], *, late: bool = False) -> bool:
+        """Load an argument of a step, and forget it among the feeds; False if it is not here yet."""
+        number, feed = feeds.popitem()
+        if isinstance(feed, Feed) and not late and not feed.is_ready(self.wake):
+            feeds[number] = feed
+            return False
+        try:
+            self._load(frame, number, feed)
+        except Exception as error:
+            self._set(frame, number, self._failure(error, "an argument could not be brought to"))
+        return True
+
+    def _load(self, frame: Frame, number: int, feed: Any) -> None:  # noqa: ANN401 (a jax.Array or a Feed)
+        if not isinstance(feed, Feed):
+            self._set(frame, number, feed)
+            return
+        held, value = feed.held, feed.held.value
+        if value is None:
+            raise overdue(f"island {held.origin.island} has not started to compute a value", self.patience)
+        here = self.transport.sharding(self.island.name, number)
+        taken = feed.use is Use.TAKE and held.is_free
+        if taken:
+            held.empty()  # before its bytes are counted here
+        if isinstance(value, Failure) or (value.sharding == here and feed.use is Use.BORROW):
+            frame.values[number] = value
+            frame.borrowed[number] = held
+            frame.feeds[number] = feed
+            frame.failed |= isinstance(value, Failure)
+        elif value.sharding == here:
+            self._set(frame, number, value if taken else self._copy(value))
+        else:
+            if value.sharding.device_set & here.device_set:
+                value = self._copy(value)  # or a part of it could be shared with what the caller keeps
+            began = time.perf_counter_ns()
+            with self.turn:
+                value = self.transport.fetch(frame.step, held.origin.island, self.island.name, number, value)
+            self._set(frame, number, value)
+            if frame.step.trace is not None and held.origin.island != self.island.name:
+                frame.step.trace.fetched(self.island.name, held.origin.island, number, began, frame, value)
+
+    def _copy(self, value: jax.Array) -> jax.Array:
+        with self.turn:
+            return jax.numpy.copy(value)
+
+    def _close(self, frame: Frame) -> None:
+        self._drop(frame, list(frame.values))
+        now = time.perf_counter_ns()
+        busy, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
+        self._frame, self._index = None, 0
+        frame.step.end(self.island.name, busy, self.store.live, self.store.peak)
+
+    # The instructions.
+
+    def _traced(self, index: int, frame: Frame) -> None:
+        assert frame.step.trace is not None
+        frame.step.trace.carry_out(self.island, index, self._acts[index], frame)
+
+    def _act(self, index: int) -> Callable[[Frame], Any]:
+        """What carries out an instruction."""
+        match self.island.instructions[index]:
+            case Run():
+                return partial(self._run, self.tasks[index])
+            case Count() as count:
+                return partial(self._count, count)
+            case Send() as send:
+                return partial(self._send, send)
+            case Receive() as receive:
+                return partial(self._receive, receive)
+            case Free() as free:
+                return partial(self._free, free)
+
+    def _run(self, task: Task, frame: Frame) -> None:
+        values, run = frame.values, task.run
+        arguments = list(map(values.__getitem__, run.inputs))
+        if frame.failed and (failure := next((one for one in arguments if isinstance(one, Failure)), None)):
+            self._set_outputs(task, frame, [failure] * len(run.outputs))
+            return
+        with self.turn:
+            results = task.executable.call(*arguments)
+        self.window.add(frame.step, task.index, results[task.token], may_fail=not self.is_short)
+        self._set_outputs(task, frame, results)
+
+    def _set_outputs(self, task: Task, frame: Frame, results: Sequence[Value]) -> None:
+        values, run = frame.values, task.run
+        for number in run.donated:
+            del values[number]
+        for number, result in zip(run.outputs, results, strict=False):  # one without outputs has a token alone
+            values[number] = result
+        self.store.add(task.size)
+        for number in task.published:
+            self._publish(frame, number)
+
+    def _count(self, count: Count, frame: Frame) -> None:
+        self._set(frame, count.buffer, self.transport.counter(self.island.name, count.buffer, count.microbatch))
+
+    def _send(self, send: Send, frame: Frame) -> Value:
+        return self.transport.send(frame.step, self.island.name, send.to, send.tag, frame.values[send.buffer])
+
+    def _receive(self, receive: Receive, frame: Frame) -> None:
+        number = receive.buffer
+        self._set(frame, number, self._mailbox.pop((frame.step.number, receive.source, receive.tag)))
+        if number in frame.outputs:
+            self._publish(frame, number)
+
+    def _free(self, free: Free, frame: Frame) -> None:
+        self._drop(frame, free.buffers)
+
+    def _fail(self, frame: Frame, index: int, error: Exception) -> None:
+        """Put failures where an instruction would have put values; all that needs them fails alike."""
+        frame.failed = True
+        instruction = self.island.instructions[index]
+        if isinstance(instruction, Run):
+            failure = Failure(task_error(self.program, self.island.name, index, error.with_traceback(None)))
+            self._set_outputs(self.tasks[index], frame, [failure] * len(instruction.outputs))
+        elif isinstance(instruction, Send):
+            failure = self._failure(error, f"a value could not be sent to island {instruction.to} by")
+            self.transport.send(frame.step, self.island.name, instruction.to, instruction.tag, failure)
+        elif isinstance(instruction, Count):
+            self._set(frame, instruction.buffer, self._failure(error, "a microbatch could not be counted on"))
+        elif isinstance(instruction, Receive):
+            failure = self._failure(error, f"nothing came from island {instruction.source} to")
+            self._set(frame, instruction.buffer, failure)
+            if instruction.buffer in frame.outputs:
+                self._publish(frame, instruction.buffer)
+
+    def _failure(self, error: Exception, what: str) -> Failure:
+        made = AtollError(f"{what} island {self.island.name}: {reason(error)}")
+        made.__cause__ = error.with_traceback(None)  # the frames would keep arrays alive
+        return Failure(made)
+
+    # Values.
+
+    def _set(self, frame: Frame, number: int, value: Value) -> None:
+        frame.values[number] = value
+        frame.failed |= isinstance(value, Failure)
+        self.store.add(self.store.sizes[number])
+
+    def _drop(self, frame: Frame, numbers: Sequence[int]) -> None:
+        values, borrowed, sizes, size = frame.values, frame.borrowed, self.store.sizes, 0
+        for number in numbers:
+            del values[number]
+            if number in borrowed:
+                del borrowed[number]
+                frame.feeds.pop(number, None)
+            else:
+                size += sizes[number]
+        self.store.remove(size)
+
+    def _publish(self, frame: Frame, number: int) -> None:
+        """Give an output to whoever waits for it; from now on its bytes are counted there."""
+        held, borrowed = frame.outputs[number], frame.borrowed.get(number)
+        if borrowed is None:
+            held.fill(frame.values[number], self.store.sizes[number])
+            frame.borrowed[number] = held
+        else:
+            held.rest_on(borrowed, frame.values[number])
