@@ -14,6 +14,8 @@ from jax import lax
 from random_programs import random_program
 from timed_harness import ContractBrokenError, Pair, Program, answers, differences, pair_of
 
+pytestmark = pytest.mark.timeout(3600)  # for `--full`
+
 COUNT = 1000
 COMPILED = 10  # one in so many is compiled anyhow
 AT_ONCE = 50  # programs in one XLA module
