@@ -70,6 +70,13 @@ def sweep(
         wanted.add(root)
     backwards: list[Entry] = []
     for node in reversed(scope.body.nodes):
+        if node.has_effect and scope.parent is None and not inside_loop:
+            for value in node.results:
+                wanted.add((value, SAME))
+            if not node.results:
+                backwards.append(Entry(node))
+                for version in backwards[-1].needs():
+                    wanted.add(version)
         if any(value in wanted.forms for value in node.results):
             for value in node.results:
                 backwards += wanted.cut(value)
