@@ -125,7 +125,7 @@ def _check_can_change(module: ir.Module, path: str, islands: Topology | None, pl
     remedy = "leave it out, or run the job or a module of an earlier phase"
     if plan is not None:
         raise UsageError(f"--plan: the module is at phase {phase.name}, cut by the plan that it has", path, remedy)
-    if islands is None or phase.name == "staged":
+    if islands is None or phase.name in ("timed", "staged"):
         return
     if told := difference_of_islands(topology_of(module), islands):
         raise UsageError(f"--topology: the module is at phase {phase.name} on other islands: {told}", path, remedy)

@@ -8,7 +8,8 @@ from atoll.compiler.batch.nodes import Body, Node
 from atoll.compiler.batch.rule import Decision, Mixed, Rule, Values
 from atoll.compiler.batch.scope import Scope
 from atoll.compiler.batch.states import ABSENT, SAME, Split, State
-from atoll.compiler.mlir import ir
+from atoll.compiler.mlir import ir, sdy
+from atoll.compiler.shardings import SHARDING
 
 
 def _join(node: Node, one: State, other: State) -> State:
@@ -93,7 +94,7 @@ class WhileRule:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         loop = local.create(node.name, types, operands, node.location, regions=2)
-        copy_attributes(node.operation, loop)
+        _copy_attributes(node.operation, loop, kept)
         for region, scope in zip(loop.regions, decision.scopes, strict=True):
             block = region.blocks.append(*types, arg_locs=[node.location] * len(types))
             inner = local.inside(block)
@@ -118,9 +119,14 @@ def _cut_from_arguments(scope: Scope) -> dict[int, Split]:
     return found
 
 
-def copy_attributes(source: ir.Operation, target: ir.Operation) -> None:
+def _copy_attributes(source: ir.Operation, target: ir.Operation, kept: list[int]) -> None:
+    """The attributes of an operation for one with some of its results."""
     for name in source.attributes:
         target.attributes[name] = source.attributes[name]
+    if SHARDING in source.attributes:
+        shardings = list(sdy.TensorShardingPerValueAttr(source.attributes[SHARDING]).shardings)
+        chosen = [sdy.TensorShardingAttr(shardings[index]) for index in kept]
+        target.attributes[SHARDING] = sdy.TensorShardingPerValueAttr.get(chosen)
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class CaseRule:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         choice = local.create(node.name, types, operands, node.location, regions=len(node.bodies))
-        copy_attributes(node.operation, choice)
+        _copy_attributes(node.operation, choice, kept)
         for region, scope in zip(choice.regions, decision.scopes, strict=True):
             inner = local.inside(region.blocks.append())
             inner.make_all(scope.entries)

@@ -35,10 +35,9 @@ def _division(node: Node) -> Linear | None:
 
 
 def _conversion(node: Node) -> Linear | None:
-    """Rounding a part rounds the sum no worse; but integers wrap around, each width at its own place."""
-    source, target = (type_.element_type for type_ in (node.operand_type(0), node.result_type()))
-    is_wide = not isinstance(source, ir.IntegerType) or source.width >= 32
-    return Linear(alone=(0,)) if is_wide and not isinstance(target, ir.IntegerType) else None
+    """Rounding the parts rounds their sum no worse; but integers wrap around, which no sum of others does."""
+    types = (node.operand_type(0).element_type, node.result_type().element_type)
+    return None if any(isinstance(one, ir.IntegerType) for one in types) else Linear(alone=(0,))
 
 
 def _combining(kind: str) -> FactorRule:

@@ -155,6 +155,8 @@ class _Around:
                 for value, _ in entry.needs():
                     self.take_within(value, loop)
             loops = set()
+        if entry.node is not None and entry.node.has_effect:
+            outside.append(self.loops)  # it is used by the world
         if loops or outside:
             place = min([*loops, *outside])
             self.places[place].append(entry)

@@ -53,6 +53,12 @@ class Node:
     def has(self, attribute: str) -> bool:
         return attribute in self.operation.attributes
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether it does something beside computing its results."""
+        flag = "has_side_effect"
+        return not self.results or (self.has(flag) and ir.BoolAttr(self.operation.attributes[flag]).value)
+
     def integers(self, attribute: str, otherwise: Sequence[int] = ()) -> list[int]:
         """The elements of an array of integers."""
         if not self.has(attribute):

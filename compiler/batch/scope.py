@@ -43,6 +43,7 @@ class Scope:
     completed: dict[int, Partial] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     captured: dict[Version, None] = field(default_factory=dict)
+    _without_batch: dict[int, Decision] = field(default_factory=dict)
     _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
 
     def state(self, value: int) -> State:
@@ -64,7 +65,10 @@ class Scope:
     def _visit(self, node: Node) -> None:
         states = [self.state(value) for value in node.operands]
         is_varied = any(state is not SAME and state != SAME for state in states)
-        if not is_varied and all(self.state(value) == SAME for value in node.captured):
+        is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)
+        if node.has_effect and (is_varied or self.parent is not None):
+            raise Mixed(node, "has an effect outside of the program, which would happen once for every microbatch")
+        if not is_varied:
             return
         decision = self.rule(node).forward(self, node, states)
         self.check_even(node, decision)
@@ -136,7 +140,11 @@ class Scope:
     def without_batch(self, node: Node) -> Decision | None:
         """How a result that is the same for all is made outside of the loops, where other results carry the batch."""
         own = self.decisions.get(node.number)
-        return None if own is None else self.rule(node).without_batch(self, node, own)
+        if own is None:
+            return None
+        if node.number not in self._without_batch:
+            self._without_batch[node.number] = self.rule(node).without_batch(self, node, own)
+        return self._without_batch[node.number]
 
     def settle(self, roots: "Iterable[Version]") -> None:
         """Find what the block has to make for what it returns."""

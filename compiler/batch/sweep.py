@@ -70,6 +70,13 @@ def sweep(
         wanted.add(root)
     backwards: list[Entry] = []
     for node in reversed(scope.body.nodes):
+        if node.has_effect and scope.parent is None and not inside_loop:
+            for value in node.results:
+                wanted.add((value, SAME))
+            if not node.results:
+                backwards.append(Entry(node))
+                for version in backwards[-1].needs():
+                    wanted.add(version)
         if any(value in wanted.forms for value in node.results):
             for value in node.results:
                 backwards += wanted.cut(value)
@@ -134,16 +141,23 @@ class _Wanted:
             decision = together or self.scope.derived(node, {index: form})
             if decision is not None:
                 decisions[decision.results] = decision
-        for index, value in enumerate(node.results):
-            for form in self.forms.get(value, ()):
-                if self._is_cut(value, form):
-                    continue
-                # Around the loops of @main stands only what is the same for all.
-                is_around = form == SAME and self.scope.parent is None
-                if is_around or not any(results[index] == form for results in decisions):
-                    decision = self._decision(node, index, form)
-                    decisions[decision.results if decision else (SAME,) * len(node.results)] = decision
+        for index, form in self._wanted(node):
+            # Around the loops of @main stands only what is the same for all; elsewhere it comes with the rest.
+            is_around = form == SAME and self.scope.parent is None
+            if is_around or not any(results[index] == form for results in decisions):
+                decision = self._decision(node, index, form)
+                decisions[decision.results if decision else (SAME,) * len(node.results)] = decision
         return [Entry(node, decision) for decision in decisions.values()]
+
+    def _wanted(self, node: Node) -> list[tuple[int, State]]:
+        """The results that are wanted, and in which form; those that are the same for all come last."""
+        wanted = [
+            (index, form)
+            for index, value in enumerate(node.results)
+            for form in self.forms.get(value, ())
+            if not self._is_cut(value, form)
+        ]
+        return sorted(wanted, key=lambda one: one[1] == SAME)
 
     def _blocks(self, node: Node) -> dict[int, State]:
         """Of results that are the same for all, the blocks that are wanted and are not cut out of the whole."""
@@ -157,6 +171,6 @@ class _Wanted:
     def _decision(self, node: Node, index: int, form: State) -> Decision | None:
         if form not in self._own(node.results[index]):
             return self.scope.derived(node, {index: form})
-        if form == SAME and self.scope.parent is None:
+        if form == SAME:
             return self.scope.without_batch(node)
         return self.scope.decisions.get(node.number)

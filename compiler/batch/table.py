@@ -14,3 +14,11 @@ ROWS: tuple[Rule, ...] = (
 )
 
 RULES: dict[str, Rule] = {name: row for row in ROWS for name in row.operations}
+
+
+def described_rows() -> list[str]:
+    """The rows of the table in the documents: operations that the same is said of in one."""
+    by_saying: dict[str, list[str]] = {}
+    for row in ROWS:
+        by_saying.setdefault(row.says, []).extend(name.removeprefix("stablehlo.") for name in row.operations)
+    return [f"| {', '.join(f'`{name}`' for name in sorted(names))} | {says} |" for says, names in by_saying.items()]

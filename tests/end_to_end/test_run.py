@@ -141,7 +141,8 @@ def edited(atoll, tmp_path):
     return edit
 
 
-@pytest.mark.parametrize("phase", [phase.name for phase in PHASES if phase.name != "stablehlo"])
+# From `staged` on: before it stages are found by scopes, which a dump without locations does not have.
+@pytest.mark.parametrize("phase", [phase.name for phase in PHASES if phase.name not in ("stablehlo", "timed")])
 def test_another_constant_in_a_dump_gives_another_answer(phase, atoll, edited):
     path = edited(phase, lambda text: text.replace("dense<2.000000e+00>", "dense<5.000000e+00>"))
     status, out, _ = atoll("run", path)

@@ -693,7 +693,7 @@ RULES: dict[Callable[[Writer], None], int] = {
     made_from_nothing: 3,
     scan: 2,
     repeat: 2,
-    layers: 4,
+    layers: 3,
     normalised: 1,
     branch: 2,
     each_example: 2,
@@ -723,7 +723,7 @@ def random_program(seed: int) -> RandomProgram:
     for name, shape in shapes.items():
         axis = 0 if name in "xyz" else None
         w.values.append(Value(name, shape, "i" if name == "z" else "f", axis))
-    steps = chance.randint(4, 10)
+    steps = chance.randint(4, 9)
     wild = chance.randrange(steps) if chance.random() < 0.35 else None
     for step in range(steps):
         if step == wild:
@@ -769,7 +769,7 @@ def _text(w: Writer, chance: random.Random, arguments: Sequence[str]) -> str:
     lines = [f"def body({names}):", *(f"    {one}" for one in w.lines), f"    return {returned},", ""]
     floats = [index for index, one in enumerate(results) if one.kind == "f"]
     is_differentiable = not any("fori_loop(0, number" in line for line in w.lines)
-    if not floats or not is_differentiable or chance.random() < 0.5:
+    if not floats or not is_differentiable or chance.random() < 0.55:
         return "\n".join([*lines, f"def program({names}):", f"    return body({names})"])
     square = "" if chance.random() < 0.5 else " ** 2"
     total = " + ".join(f"jnp.sum(results[{index}]{square})" for index in floats)

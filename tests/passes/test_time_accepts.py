@@ -16,9 +16,14 @@ import numpy
 import optax
 import pytest
 from atoll.compiler.errors import CompileError
+from atoll.compiler.functions import operations_in
+from atoll.compiler.locations import place
+from atoll.compiler.mlir import stablehlo
 from atoll.examples import decoder
 from jax import lax
-from timed_harness import ContractBrokenError, Program, answers, differences, pair_of
+from timed_harness import ContractBrokenError, Program, answers, differences, lowered, pair_of, take_to
+
+pytestmark = pytest.mark.timeout(1200)  # all are compiled together
 
 B, T, D = 4, 4, 4
 FEW, SINGLE = 2, B
@@ -1228,3 +1233,29 @@ def outcomes(request):
 @pytest.mark.parametrize(("name", "double"), CASES)
 def test_accepted_and_right(name, double, outcomes):
     assert not outcomes[name, double], outcomes[name, double]
+
+
+def places_in(module):
+    """Where in the user's files the products of matrices and the waves stand."""
+    kinds = (stablehlo.DotGeneralOp, stablehlo.TanhOp, stablehlo.WhileOp)
+    return {(kind, place(one.location)) for kind in kinds for one in operations_in(module.operation, kind)}
+
+
+@pytest.mark.parametrize("name", ["mean_square", "layer_scan_with_remat", "decoder_language_model"])
+def test_operations_keep_their_places(name):
+    program = Program(*PROGRAMS[name])
+    modules = {}
+    for phase in ("stablehlo", "timed"):
+        _, modules[phase], _ = lowered(program)
+        take_to(modules[phase], phase, FEW)
+    found = places_in(modules["timed"])
+    assert found == places_in(modules["stablehlo"])
+    assert all(where for _, where in found)
+
+
+def test_one_microbatch_changes_the_phase_alone():
+    _, module, _ = lowered(Program(*PROGRAMS["mean_square"]))
+    take_to(module, "stablehlo", 1)
+    before = str(module)
+    take_to(module, "timed", 1)
+    assert str(module) == before.replace('atoll.phase = "stablehlo"', 'atoll.phase = "timed"')

@@ -1,12 +1,13 @@
 """Each row of the table of rules: what needs it is right with it, and without it refused or still right."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.batch.table import ROWS, RULES
+from atoll.compiler.batch.table import ROWS, RULES, described_rows
 from atoll.compiler.entry import PLAN
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir import ir
@@ -167,6 +168,12 @@ def check(pairs) -> None:
 def test_every_row_has_a_program_that_needs_it():
     for row in ROWS:
         assert len({*NEED, *ELSEWHERE}.intersection(row.operations)) == 1, row
+
+
+def test_the_documents_list_the_rules():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "microbatches.md").read_text(encoding="utf-8")
+    table = text.partition("| operations | what the rule says |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert table.splitlines() == described_rows(), "write what `described_rows()` of atoll.compiler.batch.table returns"
 
 
 def test_no_operation_has_two_rows():

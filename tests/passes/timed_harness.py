@@ -76,17 +76,22 @@ class ContractBrokenError(AssertionError):
 def pair_of(program: Program) -> Pair:
     """A program through the time passes. CompileError: they refuse it; ContractBrokenError: they break their word."""
     job, module, original = lowered(program)
-    with module.context:
-        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get("2 x cpu[1]")
-        module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(microbatches=program.microbatches)))
-    for steps in _steps():
-        run_passes(module, steps)
+    take_to(module, "timed", program.microbatches)
     return judged(program, job, module, original)
 
 
+def take_to(module: ir.Module, phase: str, microbatches: int) -> None:
+    """Run the passes up to a phase."""
+    with module.context:
+        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get("2 x cpu[1]")
+        module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(microbatches=microbatches)))
+    for steps in _steps(phase):
+        run_passes(module, steps)
+
+
 @functools.cache
-def _steps() -> list[list[Step]]:
-    return [steps_of_phase(phase) for phase in PHASES[: PHASES.index(phase_named("timed")) + 1]]
+def _steps(phase: str) -> list[list[Step]]:
+    return [steps_of_phase(one) for one in PHASES[: PHASES.index(phase_named(phase)) + 1]]
 
 
 def lowered(program: Program) -> tuple[Job, ir.Module, Fragment]:
