@@ -942,6 +942,30 @@ def cheap_sums_before_the_model(w, x):
     return (b / (b**4).sum(0)) @ w, (b @ w).sum(0)
 
 
+@accepted(W, X)
+def sums_as_long_as_the_batch(w, x):
+    """What is complete meets the batch along another dimension than the one that was summed."""
+    total = x.sum(0)
+    return x * total[:, None], (x + jnp.outer(total, total)) @ w, jnp.roll(x.max(0), 1)[:, None] * x
+
+
+@accepted(W, X)
+def a_gradient_through_a_branch_with_a_sum(w, x):
+    def sums(w, x):
+        def layer(carry, p):
+            h, total, count = carry
+            total = lax.cond(count > 1, lambda: total + h.sum() * p, lambda: total - p)
+            return (jnp.sin(h) + p, total, count + 1), h.sum(0)
+
+        return lax.scan(layer, (x, jnp.ones(D, x.dtype), 0), jnp.arange(3, dtype=x.dtype))[0][1]
+
+    def loss(w, x):
+        total = sums(w, x)
+        return jnp.sum(total**2), total
+
+    return jax.value_and_grad(loss, (0, 1), has_aux=True)(w, x)
+
+
 @accepted(KEY, X)
 def a_carried_key(key, x):
     def layer(carry, _):
