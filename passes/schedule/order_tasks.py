@@ -16,6 +16,7 @@ from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.plan import AUTO
 from atoll.compiler.plan_marks import KINDS, shape_of, topology_of
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task import BACKWARD
 from atoll.compiler.task_nodes import nodes_of
 from atoll.compiler.task_order import MicrobatchTask, set_order
 from atoll.compiler.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
@@ -44,14 +45,22 @@ class OrderTasks(Pass):
     def run(self, module: ir.Module) -> None:
         functions = dataflow_functions(module)
         names = [island.name for island in topology_of(module).islands]
-        loops = operations_in(entry_function(module), mpmd.ForOp)
+        main = entry_function(module)
+        loops = operations_in(main, mpmd.ForOp)
         if not loops:
+            _check_fits(shape_of(module), {task_name(call) for call in calls_in(main)})
             log.info("nothing to do: there is no loop over microbatches")
             return
         for number, loop in enumerate(loops):
             function = functions[microbatch_name(loop)]
             kinds = text_attribute(loop.operation.attributes, KINDS) if number == len(loops) - 1 else None
             set_order(loop, _rows(loop, function, kinds, shape_of(module), names))
+
+
+def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
+    """Refuse a schedule that does not fit, even where there is but one order: that of the dataflow."""
+    if shape.plan.placement is None and shape.plan.schedule != AUTO:
+        shape.schedule_of("FB" if any(task.startswith(BACKWARD) for task in tasks) else "F", tasks)
 
 
 def _rows(
