@@ -162,7 +162,7 @@ class _Row:
         for parameter, begin in body.sums.items():
             if island_of(parameter.type) == stream.name:
                 stream.numbers[parameter, ALL] = stream.buffer_of((begin, ALL))
-        self._send_unused()
+        self._send_ahead()
         for task in body.order.get(stream.name, ()):
             self._run(body.calls[task.task], task.microbatch, str(task))
         for result, ending in body.results.items():
@@ -195,9 +195,9 @@ class _Row:
                 name = self.body.name(value, microbatch)
                 self.stream.send(name, target, self.tags[transfer.result, microbatch])
 
-    def _send_unused(self) -> None:
-        """Send, ahead of all tasks, what the loop only sends on from here."""
-        for value in self.body.only_sent:
+    def _send_ahead(self) -> None:
+        """Send, ahead of all tasks, what the loop takes and other islands may need before a task here does."""
+        for value in self.body.sent_ahead:
             if island_of(value.type) == self.stream.name:
                 for microbatch in range(self.body.iterations):
                     self._send(value, microbatch)

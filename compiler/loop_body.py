@@ -97,10 +97,33 @@ class LoopBody:
         return found
 
     @cached_property
-    def only_sent(self) -> Sequence[_Value]:
-        """The parameters that are sent from an island on which no task takes them."""
-        used = {operand for call in self.calls.values() for operand in call.operation.operands}
-        return [value for value in self.taken if value in self.transfers_of and value not in used]
+    def sent_ahead(self) -> Sequence[_Value]:
+        """The parameters that are sent ahead of all tasks; others are sent behind the first task that takes them here.
+
+        Of the others, the tasks that get them wait for that task anyway. Else two islands could wait for each other.
+        """
+        return [value for value in self.taken if value in self.transfers_of and not self._is_sent_behind(value)]
+
+    def _is_sent_behind(self, value: _Value) -> bool:
+        takers_here = set(self._takers(value))
+        first = {task for task in takers_here if not takers_here & (self._awaited[task] - {task})}
+        takers = [task for transfer in self.transfers_of[value] for task in self._takers(transfer.result)]
+        return bool(first) and all(first <= self._awaited[task] for task in takers)
+
+    def _takers(self, value: _Value) -> list[str]:
+        return [task for task, call in self.calls.items() if value in list(call.operation.operands)]
+
+    @cached_property
+    def _awaited(self) -> Mapping[str, frozenset[str]]:
+        """For each task those that it waits for, in the same microbatch, and itself."""
+        behind: dict[_Value, frozenset[str]] = {}
+        awaited: dict[str, frozenset[str]] = {}
+        for operation in body_of(self.function).operations:
+            before = frozenset[str]().union(*(behind.get(one, ()) for one in operation.operation.operands))
+            if isinstance(operation, mpmd.FragmentCallOp):
+                before = awaited[task_name(operation)] = before | {task_name(operation)}
+            behind.update((result, before) for result in operation.operation.results)
+        return awaited
 
     @cached_property
     def carries(self) -> Mapping[_Value, _Value]:

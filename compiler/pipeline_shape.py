@@ -5,7 +5,7 @@ comes last, when it is known which tasks there are.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan import AUTO, Plan
@@ -71,13 +71,13 @@ class PipelineShape:
         return KINDS[_AUTO] if chunks == 1 else with_chunks(KINDS[_AUTO_CHUNKED], chunks)
 
     @property
-    def splits_backward(self) -> bool:
-        """Whether the schedule has weight tasks beside backward tasks."""
+    def split_stages(self) -> frozenset[int]:
+        """The stages that have weight tasks beside backward tasks: one that the user wrote may split some alone."""
         if isinstance(self.plan.schedule, Schedule):
-            return bool(self.plan.schedule.split_stages)
-        if self.plan.schedule == AUTO:  # the best one is found later, and may be one of these
-            return self.is_even
-        return self.kind is not None and self.kind.splits_backward
+            return self.plan.schedule.split_stages
+        # The best one is found later, and may be one of these.
+        splits = self.is_even if self.plan.schedule == AUTO else self.kind is not None and self.kind.splits_backward
+        return frozenset(range(self.stages)) if splits else frozenset()
 
     def schedule(self) -> Schedule:
         """The schedule of the microbatches; PlanError if the plan asks for one that does not fit its stages."""
@@ -91,7 +91,10 @@ class PipelineShape:
                 f"schedule {kind.name} has {kind.chunks} stages an island, and the plan has {self.stages} on {islands}"
             )
             raise PlanError(what, caller(), f"cut into {self.used * kind.chunks} stages, or take another schedule")
-        return kind.build(self.used, self.microbatches)
+        try:
+            return kind.build(self.used, self.microbatches)
+        except PlanError as error:
+            raise replace(error, where=caller()) from None
 
     def schedule_of(self, kinds: str, tasks: Collection[str]) -> Schedule:
         """The plan's schedule, for a loop with sweeps of these kinds and with these tasks: `F0`, `B0`."""
@@ -100,7 +103,7 @@ class PipelineShape:
             return schedule.forward_only()
         if not schedule.has_backward:
             what = f"schedule {schedule.name} has no backward tasks, and the function has"
-            raise PlanError(what, remedy="take another schedule")
+            raise PlanError(what, caller(), "take another schedule")
         return schedule.whole_backward([stage for stage in range(schedule.stages) if f"{WEIGHT}{stage}" not in tasks])
 
     def _fitting(self, schedule: Schedule) -> Schedule:

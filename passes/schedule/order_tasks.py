@@ -46,8 +46,10 @@ class OrderTasks(Pass):
     def run(self, module: ir.Module) -> None:
         functions = dataflow_functions(module)
         names = [island.name for island in topology_of(module).islands]
-        loops = operations_in(entry_function(module), mpmd.ForOp)
+        main = entry_function(module)
+        loops = operations_in(main, mpmd.ForOp)
         if not loops:
+            _check_fits(shape_of(module), {task_name(call) for call in calls_in(main)})
             log.info("nothing to do: there is no loop over microbatches")
             return
         for number, loop in enumerate(loops):
@@ -67,6 +69,12 @@ def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: Pipel
     if shape.plan.schedule == AUTO and BACKWARD in kinds and shape.is_even:
         return auto_schedule(module, function, shape)
     return shape.schedule_of(kinds, {task_name(call) for call in calls_in(function)})
+
+
+def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
+    """Refuse a schedule that does not fit, even where there is but one order: that of the dataflow."""
+    if shape.plan.placement is None and shape.plan.schedule != AUTO:
+        shape.schedule_of("FB" if any(task.startswith(BACKWARD) for task in tasks) else "F", tasks)
 
 
 def _unscheduled(

@@ -21,7 +21,8 @@ class SplitBackward(Pass):
 
     What other stages wait for, the gradients of activations, stays in sweep 1; what only this stage needs, the
     gradients of its weights, goes into a sweep of its own. Nothing is computed twice, and nothing else is sent: the
-    second part takes what it needs from the first. A stage that sends no gradients on keeps its backward task whole.
+    second part takes what it needs from the first. A stage that sends no gradients on keeps its backward task whole,
+    and so does one that has no weight tasks in the schedule.
 
     Requires: `order-sweeps` before.
 
@@ -36,7 +37,8 @@ class SplitBackward(Pass):
 
     def run(self, module: ir.Module) -> None:
         graph = Graph.of(module)
-        if not graph.loops or not shape_of(module).splits_backward:
+        split = shape_of(module).split_stages
+        if not graph.loops or not split:
             log.info("nothing to do: the schedule keeps backward tasks whole")
             return
         attributes = graph.loops[-1].operation.operation.attributes
@@ -50,7 +52,7 @@ class SplitBackward(Pass):
             if region == graph.main_loop and sweep == _BACKWARD
         ]
         needed = _needed_elsewhere(graph, backward, stages)
-        sending = {stages[index] for index in needed}
+        sending = {stages[index] for index in needed} & split
         later = [index for index in backward if index not in needed and stages[index] in sending]
         if not later:
             log.info("nothing to do: no stage has a gradient that only it needs")

@@ -13,6 +13,7 @@ import pytest
 import zoo
 from atoll.runtime import controller
 from atoll.runtime.program import Run
+from timed_harness import QUICKLY
 
 import atoll
 
@@ -30,17 +31,31 @@ def compiled_once():
     """Equal fragments of several programs, on the same devices, are compiled once: schedules share them."""
     compile_code = controller.compile_code
     cached = functools.cache(lambda code, inputs, donated, mesh: compile_code(code, inputs, donated, mesh))
+
+    def compile_once(code, inputs, donated, mesh, callbacks):
+        assert not callbacks
+        return cached(code, tuple(inputs), tuple(donated), mesh)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            controller,
-            "compile_code",
-            lambda code, inputs, donated, mesh, callbacks: (
-                cached(code, tuple(inputs), tuple(donated), mesh)
-                if not callbacks
-                else compile_code(code, inputs, donated, mesh, callbacks)
-            ),
-        )
+        patch.setattr(controller, "compile_code", compile_once)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly(request):
+    """XLA takes less trouble, as programs run but twice; with --full it does what it does for users."""
+    options = None if request.config.getoption("full") else QUICKLY
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.stages.Lowered, "compile", functools.partialmethod(jax.stages.Lowered.compile, options))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def double_precision():
+    """For all threads, as islands have their own; and jax's own context manager is for one."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
 
 
 def compiled(case, plan, topology):

@@ -251,6 +251,23 @@ def test_a_donated_batch_becomes_a_result_of_its_kind():
         assert len(set(step.stats().live_bytes.values())) <= 2
 
 
+def test_a_batch_argument_may_live_where_it_is_needed_last():
+    """Its result replaces it there; the stage before needs it too, and first."""
+
+    def fn(memory, weights):
+        with jax.named_scope("one"):
+            h = jnp.tanh(memory @ weights["a"])
+        with jax.named_scope("two"):
+            return memory + h @ weights["a"].T
+
+    expected = memory = X
+    with compiled(fn, jnp.array(X), WEIGHTS, batch=(0,), donate_argnums=(0,)) as step:
+        for _ in range(3):
+            expected, memory = jax.jit(fn)(expected, WEIGHTS), step(jnp.array(memory), WEIGHTS)
+            assert {name for name, _ in step.program.inputs[0].places} == {"island1"}
+            same(zoo.leaves(memory), zoo.leaves(expected))
+
+
 def test_a_batch_that_cannot_be_shared_evenly_is_refused():
     batch = {"x": jnp.zeros((6, 4)), "y": jnp.zeros((6, 3))}
     with pytest.raises(PlanError, match=r"batch\['x'\] has 6 examples, which 4 microbatches cannot share evenly"):

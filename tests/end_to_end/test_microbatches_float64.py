@@ -1,0 +1,31 @@
+"""The zoo cut in time in double precision, where sums in another order differ in the last digits only."""
+
+import jax
+import pytest
+import zoo
+from microbatched import (
+    check_cut_in_time,
+    compiled,
+    compiled_once,  # noqa: F401 (a fixture)
+    compiled_quickly,  # noqa: F401 (a fixture)
+    double_precision,  # noqa: F401 (a fixture)
+    error_of,
+)
+from test_microbatches import FOLDED, OPTIMIZERS
+
+import atoll
+
+KINDS = ("gpipe", "zb-h1", "interleaved-zb(2)", "zb-v", "1f1b", "dualpipe-v", "v-min")
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDED if name not in OPTIMIZERS[1:]])
+def test_same_answer_as_jit(name, request):
+    case = zoo.CASES[name]()
+    expected = list(zoo.leaves(jax.jit(case.fn)(*case.args)))
+    assert any(leaf.dtype == "float64" for leaf in expected)
+    number = FOLDED.index(name)
+    kinds = KINDS if request.config.getoption("full") else [KINDS[number % len(KINDS)]]
+    for kind in kinds:
+        with compiled(case, atoll.Plan(microbatches=(4, 8)[number % 2], schedule=kind), "2 x cpu[1]") as step:
+            assert error_of(zoo.leaves(step(*zoo.arguments_of(case))), expected) < 1e-12
+            check_cut_in_time(step, case, atoll.schedule(kind, islands=2, microbatches=(4, 8)[number % 2]))
