@@ -3,11 +3,11 @@
 sizes        what a model is made of, and how many parameters it has
 model        the model and its loss
 optimizer    Adafactor without factoring, with the paper's schedules
-train        the train step
+train        the train step, and training from any step on
 utilisation  which share of its peak the hardware spends on a model
 data         a text as bytes, and the batch of every step
 spikes       which batches to leave out after the loss has jumped
 checkpoint   a state in a file, and back
-toy          the job of the toy, and its training
+toy          the job of the toy
 large        the jobs of the paper's sizes: shapes, no arrays
 """
