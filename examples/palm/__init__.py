@@ -1,0 +1,13 @@
+"""The models of the PaLM paper (Chowdhery et al., 2022), from a toy that learns on one core to 540 billion parameters.
+
+sizes        what a model is made of, and how many parameters it has
+model        the model and its loss
+optimizer    Adafactor without factoring, with the paper's schedules
+train        the train step, and training from any step on
+utilisation  which share of its peak the hardware spends on a model
+data         a text as bytes, and the batch of every step
+spikes       which batches to leave out after the loss has jumped
+checkpoint   a state in a file, and back
+toy          the job of the toy
+large        the jobs of the paper's sizes: shapes, no arrays
+"""
