@@ -2,9 +2,9 @@
 
 A train step is compiled for four islands, once for each schedule and number of microbatches. Its instruction streams
 are then followed by the real workers over the real transport, on devices that only sleep: a forward, a backward and a
-weight task take 20 ms each for an island's whole share. The time is that of a step as the caller sees it, from the
-call until every result is there; of three steps it is the fastest, as what else the machine does only adds. Ends with
-status 1 if one is more than 5% above its simulation.
+weight task take 20 ms each. The time is that of a step as the caller sees it, from the call until every result is
+there; of three steps it is the fastest, as what else the machine does only adds. Ends with status 1 if one is more than
+5% above its simulation.
 
     python benchmarks/pipeline_step.py --schedules 1f1b zb-h1 --microbatches 8
 """
@@ -28,7 +28,7 @@ from atoll.runtime.sleeping import SleepingDevices
 import atoll
 
 ISLANDS = 4
-SHARE = 0.02  # seconds that a task takes for an island's whole share
+TASK = 0.02  # seconds that a forward, a backward or a weight task takes
 LIMIT = 1.05
 
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 def compare(name: str, microbatches: int) -> float:
     program, schedule, topology = compiled(name, microbatches)
-    seconds = dict.fromkeys("FBW", SHARE / schedule.chunks)
+    seconds = dict.fromkeys("FBW", TASK)
     simulated = simulate(schedule, uniform(schedule, *seconds.values())).makespan
     measured = step_time(program, schedule, meshes_of(topology), seconds)
     print(
