@@ -51,8 +51,8 @@ class PipelineShape:
         kind = self.kind
         if self.plan.placement is None and kind is not None and self.used * kind.chunks == self.stages:
             return kind.stage_island(self.used)
-        if isinstance(self.plan.schedule, Schedule) and self.plan.schedule.stages == self.stages:
-            return self.plan.schedule.stage_island
+        if self.plan.placement is None and isinstance(self.plan.schedule, Schedule):
+            return self._fitting(self.plan.schedule).stage_island
         return tuple(stage % self.islands for stage in range(self.stages))
 
     @property
