@@ -111,10 +111,13 @@ def _show_transfers(step: Compiled) -> None:
     """What was handed to the links in the last step, beside what is sent by hand in any such pipeline."""
     batch, length = decoder.TOKENS.shape[0], decoder.CONFIG.length
     activations = 4 * batch * length * decoder.CONFIG.width
-    by_hand = 2 * activations + 4 * batch * length + 4
+    devices = step.topology.islands[1].size
+    by_hand = 2 * activations + devices * (4 * batch * length + 4)
     sent = sum(step.stats().bytes_per_link.values())
     print(f"sent in each step   {sent:7} bytes, in {step.stats().messages} messages")
-    print(f"needed, by hand     {by_hand:7} bytes: activations, their gradient, the targets, the step's number")
+    print(
+        f"needed, by hand     {by_hand:7} bytes: activations, their gradient; for each device targets and the step's number"
+    )
 
 
 def _show_order(step: Compiled, picture: Path) -> None:

@@ -51,7 +51,7 @@ class PipelineShape:
         kind = self.kind
         if self.plan.placement is None and kind is not None and self.used * kind.chunks == self.stages:
             return kind.stage_island(self.used)
-        if isinstance(self.plan.schedule, Schedule) and self.plan.placement is None:
+        if self.plan.placement is None and isinstance(self.plan.schedule, Schedule):
             return self._fitting(self.plan.schedule).stage_island
         return tuple(stage % self.islands for stage in range(self.stages))
 

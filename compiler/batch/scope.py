@@ -111,6 +111,8 @@ class Scope:
     def _derive(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
         blocks = {index: form for index, form in wanted.items() if isinstance(form, Split)}
         rule = self.batch.rules.get(node.name)
+        if any(one in self.completed for one in node.results):
+            return None  # there is no block of a sum but that which is cut out of it
         if rule is None or len(blocks) < len(wanted) or (node.captured and not rule.takes_batch_in_regions):
             return None
         try:

@@ -330,6 +330,23 @@ def test_1f1b_keeps_fewer_activations_than_gpipe():
     assert all(peaks["1f1b"][name] < peaks["gpipe"][name] for name in peaks["gpipe"])
 
 
+# What grows with the number of microbatches.
+
+
+def test_neither_ir_nor_code_grows_with_the_number_of_microbatches():
+    def step(params, x, y):
+        return jax.value_and_grad(lambda params: zoo.squares(zoo.mlp(params, x), y))(params)
+
+    made = {}
+    for microbatches in (4, 64):
+        batch = (zoo.normal(1, 2 * microbatches, 8), zoo.normal(2, 2 * microbatches, 4))
+        case = zoo.Case(step, (zoo.dense_params(3, 8, 8, 8, 4), *batch), batch=(1, 2))
+        with checked(case, atoll.Plan(microbatches=microbatches, schedule="zb-h1"), "2 x cpu[1]") as program:
+            sizes = {phase: program.ir(phase).count("\n") for phase in program.phases if phase != "program"}
+            made[microbatches] = sizes, len(program.program.codes)
+    assert made[4] == made[64]
+
+
 # Dumps.
 
 TRAIN = """\

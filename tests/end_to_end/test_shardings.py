@@ -180,3 +180,70 @@ def test_put_places_arguments_where_a_step_takes_them():
         assert {leaf.islands for leaf in jax.tree.leaves(state)} == {("island0",), ("island1",)}
         assert (x.islands, y.islands) == (("island0",), ("island1",))
         assert_same(step(state, x, y), step(*case.args))
+
+
+# What links carry.
+
+
+def two_stages(x, w, v):
+    with jax.named_scope("first"):
+        x = jnp.tanh(x @ w)
+    with jax.named_scope("second"):
+        return x, jnp.tanh(x @ v)
+
+
+def run_two_stages(topology, rows, width=256, **shardings):
+    """What the link carries by the report and by the runtime, how the right island gets it, and the results."""
+    args = zoo.normal(1, rows, 16), zoo.normal(2, 16, width), zoo.normal(3, width, 4)
+    plan = atoll.Plan(stages="first | second")
+    with atoll.compile(two_stages, *args, topology=topology, plan=plan, **shardings) as step:
+        found = jax.tree.map(numpy.asarray, step(*args))
+        for ours, theirs in zip(found, two_stages(*args), strict=True):  # sums over a divided dimension are reordered
+            numpy.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+        told = {(one.source, one.target): one.bytes for one in step.report().links}
+        assert step.stats().bytes_per_link == told
+        assert sum(one.bytes for one in step.report().transfers) == sum(told.values())
+        (line,) = (line for line in step.ir("placed").splitlines() if "mpmd.transfer" in line)
+        _, _, division = line.partition("-> ")[2].partition("sharding=<@mesh, ")
+        return told["a", "b"], division.partition(">")[0], found
+
+
+LARGE, SMALL = 1024, 2
+
+
+@pytest.mark.parametrize(
+    ("right", "shardings", "division"),
+    [
+        ("cpu[1]", {}, ""),
+        ("cpu[4]", {}, '[{"devices"}, {}]'),
+        ("cpu[data=2, model=2]", {}, '[{"data", "model"}, {}]'),
+        ("cpu[data=2, model=2]", {"in_shardings": (P("data"), P(), P())}, '[{"data", "model"}, {}]'),
+        ("cpu[data=2, model=2]", {"in_shardings": (P("data"), P(None, "model"), P())}, '[{"data"}, {"model"}]'),
+        ("cpu[model=2]", {"in_shardings": (P(), P(None, "model"), P())}, '[{}, {"model"}]'),
+    ],
+    ids=["one", "replicated", "replicated 2x2", "data", "data and model", "unlike"],
+)
+@pytest.mark.parametrize("left", ["cpu[data=2, model=2]", "cpu[data=2]", "cpu[1]"])
+def test_each_byte_of_a_large_value_crosses_a_link_once(left, right, shardings, division):
+    carried, told, _ = run_two_stages(f"island a : {left}; island b : {right}", LARGE, **shardings)
+    assert carried == LARGE * 256 * 4
+    assert told == division
+
+
+def test_parts_are_put_together_to_the_same_bits():
+    _, division, parts = run_two_stages("island a : cpu[1]; island b : cpu[data=2, model=2]", LARGE)
+    assert division
+    _, division, whole = run_two_stages("island a : cpu[1]; island b : cpu[1]", LARGE)
+    assert not division
+    for one, other in zip(parts, whole, strict=True):
+        numpy.testing.assert_array_equal(one, other)
+
+
+def test_copies_that_cross_a_link_count_each():
+    """Of a small value, which is not worth a gather; and of one that nothing divides."""
+    carried, division, _ = run_two_stages("island a : cpu[1]; island b : cpu[4]", SMALL)
+    assert (carried, division) == (4 * SMALL * 256 * 4, "")
+    carried, division, _ = run_two_stages("island a : cpu[1]; island b : cpu[4]", 1023, 255)
+    assert (carried, division) == (4 * 1023 * 255 * 4, "")
+    carried, division, _ = run_two_stages("island a : cpu[1]; island b : cpu[data=2, model=2]", 1022, 255)
+    assert (carried, division) == (2 * 1022 * 255 * 4, '[{"data"}, {}]')
