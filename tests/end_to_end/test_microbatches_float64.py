@@ -1,5 +1,7 @@
 """The zoo cut in time in double precision, where sums in another order differ in the last digits only."""
 
+from dataclasses import replace
+
 import jax
 import pytest
 import zoo
@@ -18,11 +20,18 @@ import atoll
 KINDS = ("gpipe", "zb-h1", "interleaved-zb(2)", "zb-v", "1f1b", "dualpipe-v", "v-min")
 
 
+def in_double(case):
+    """Flax makes parameters of single precision even so."""
+    return replace(
+        case, args=jax.tree.map(lambda leaf: leaf.astype("float64") if leaf.dtype == "float32" else leaf, case.args)
+    )
+
+
 @pytest.mark.parametrize("name", [name for name in FOLDED if name not in OPTIMIZERS[1:]])
 def test_same_answer_as_jit(name, request):
-    case = zoo.CASES[name]()
+    case = in_double(zoo.CASES[name]())
     expected = list(zoo.leaves(jax.jit(case.fn)(*case.args)))
-    assert any(leaf.dtype == "float64" for leaf in expected)
+    assert {str(leaf.dtype) for leaf in expected} <= {"float64", "int32", "int64"}
     number = FOLDED.index(name)
     kinds = KINDS if request.config.getoption("full") else [KINDS[number % len(KINDS)]]
     for kind in kinds:
