@@ -115,9 +115,7 @@ def _show_transfers(step: Compiled) -> None:
     by_hand = 2 * activations + devices * (4 * batch * length + 4)
     sent = sum(step.stats().bytes_per_link.values())
     print(f"sent in each step   {sent:7} bytes, in {step.stats().messages} messages")
-    print(
-        f"needed, by hand     {by_hand:7} bytes: activations, their gradient; for each device targets and the step's number"
-    )
+    print(f"needed, by hand     {by_hand:7} bytes: activations and their gradient; on each device, targets and a count")
 
 
 def _show_order(step: Compiled, picture: Path) -> None:
