@@ -62,6 +62,11 @@ class Plan:
         self._keep("placement", _placement(self.placement))
         if self.stages != AUTO:
             raise PlanError("stages and placement are both given", remedy="a placement stands instead of stages")
+        if self.schedule != AUTO:
+            what = "a schedule and a placement are both given"
+            raise PlanError(
+                what, remedy="leave the schedule out: placed freely, tasks run in the order of the dataflow"
+            )
 
     def _check_sizes(self, schedule: Schedule) -> None:
         for name, wanted in (("stages", schedule.stages), ("microbatches", schedule.microbatches)):

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy
 import pytest
 import zoo
-from atoll.runtime import controller
+from atoll.runtime.controller import Controller
+from atoll.runtime.devices import Devices
+from atoll.runtime.fragment import compile_code
 from atoll.runtime.program import Run
 from timed_harness import QUICKLY
 
@@ -29,7 +31,6 @@ _ALONE = re.compile(r"([FB])()([0-9.]+)")
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once():
     """Equal fragments of several programs, on the same devices, are compiled once: schedules share them."""
-    compile_code = controller.compile_code
     cached = functools.cache(lambda code, inputs, donated, mesh: compile_code(code, inputs, donated, mesh))
 
     def compile_once(code, inputs, donated, mesh, callbacks):
@@ -37,7 +38,7 @@ def compiled_once():
         return cached(code, tuple(inputs), tuple(donated), mesh)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(controller, "compile_code", compile_once)
+        patch.setitem(Controller.__init__.__kwdefaults__, "devices", Devices(compile=compile_once))
         yield
 
 
