@@ -111,11 +111,10 @@ def _show_transfers(step: Compiled) -> None:
     """What was handed to the links in the last step, beside what is sent by hand in any such pipeline."""
     batch, length = decoder.TOKENS.shape[0], decoder.CONFIG.length
     activations = 4 * batch * length * decoder.CONFIG.width
-    devices = step.topology.islands[1].size
-    by_hand = 2 * activations + devices * (4 * batch * length + 4)
+    by_hand = 2 * activations + 4 * batch * length + 4
     sent = sum(step.stats().bytes_per_link.values())
     print(f"sent in each step   {sent:7} bytes, in {step.stats().messages} messages")
-    print(f"needed, by hand     {by_hand:7} bytes: activations and their gradient; on each device, targets and a count")
+    print(f"needed, by hand     {by_hand:7} bytes: activations, their gradient, the targets, a count")
 
 
 def _show_order(step: Compiled, picture: Path) -> None:

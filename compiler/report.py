@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,14 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in
 from atoll.compiler.graph import bytes_of, iterations_of
 from atoll.compiler.homes import replaced_arguments
-from atoll.compiler.island import Island
 from atoll.compiler.locations import place
 from atoll.compiler.measurement import Measurement
-from atoll.compiler.mesh_types import island_of, local_type, spec_of_type
+from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.plan_marks import NOT_FOLLOWED, TRAFFIC, TRAFFIC_BOUND, integer_attribute, stages_of
 from atoll.compiler.prediction import Prediction, StageCost, calls_of_functions, predict, task_costs
 from atoll.compiler.quantities import MEMORY, amount_text
 from atoll.compiler.repeats import folded
-from atoll.compiler.shardings import copies_on
 from atoll.compiler.tasks import dataflow_functions, loop_of_call, microbatch_name
 from atoll.compiler.topology import Topology
 from atoll.compiler.tracebacks import caller
@@ -54,8 +52,7 @@ class IslandReport:
 class TransferReport:
     """One value that crosses, once for each microbatch if it stands in the loop over them.
 
-    bytes: what the link carries for one crossing; a part that several devices get counts for each.
-    times: how many crossings there are in a step.
+    bytes: of one crossing; times: how many there are in a step.
     where: the user's line that makes it, or the argument it is.
     """
 
@@ -125,9 +122,8 @@ class Report:
         topology = Topology.parse(program.topology)
         islands = tuple(_island(program, island, costs[island.name]) for island in program.islands)
         _check_memory(topology, islands)
-        by_name = {island.name: island for island in topology.islands}
         transfers = tuple(
-            _transfer(transfer, times, by_name)
+            _transfer(transfer, times)
             for function, times in functions
             for transfer in operations_in(function, mpmd.TransferOp)
         )
@@ -262,11 +258,10 @@ def _copies(value: ir.Value[ir.Type], functions: dict[str, func.FuncOp]) -> list
     return found
 
 
-def _transfer(transfer: mpmd.TransferOp, times: int, islands: Mapping[str, Island]) -> TransferReport:
+def _transfer(transfer: mpmd.TransferOp, times: int) -> TransferReport:
     source, target = transfer.operation.operands[0].type, transfer.operation.results[0].type
     where = place(transfer.location) or str(transfer.location).removeprefix("loc(").removesuffix(")").strip('"')
-    size = bytes_of(local_type(target)) * copies_on(spec_of_type(target), islands[island_of(target)])
-    return TransferReport(island_of(source), island_of(target), size, where, times)
+    return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where, times)
 
 
 def bytes_text(count: int) -> str:

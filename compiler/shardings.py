@@ -52,28 +52,6 @@ def on_island(spec: Spec, shape: Sequence[int], island: Island) -> Spec:
     return tuple(kept) if any(kept) else ()
 
 
-def copies_on(spec: Spec, island: Island) -> int:
-    """How many devices of an island hold each element of a value that is divided so."""
-    sizes = {axis.name: axis.size for axis in island.axes}
-    return prod(sizes.values()) // prod(sizes[axis] for axes in spec for axis in axes)
-
-
-def fully_divided(spec: Spec, shape: Sequence[int], island: Island) -> Spec:
-    """The spec with as many of the island's other axes as divide a dimension evenly: the fewest copies.
-
-    They are the minor axes of their dimensions, so that what a device has of the value stays together.
-    """
-    sizes = {axis.name: axis.size for axis in island.axes}
-    divided = [list(axes) for axes in spec] or [[] for _ in shape]
-    used = {axis for axes in spec for axis in axes}
-    for name in (axis.name for axis in island.axes if axis.name not in used):
-        for axes, size in zip(divided, shape, strict=True):
-            if size and size % prod(sizes[axis] for axis in (*axes, name)) == 0:
-                axes.append(name)
-                break
-    return tuple(map(tuple, divided)) if any(divided) else ()
-
-
 def specs_of(graph: "Graph", arguments: Sequence[ir.DictAttr]) -> list[Spec]:
     """The spec of each value, after propagation; empty where nothing is said."""
     specs: list[Spec] = [()] * len(graph.values)

@@ -6,7 +6,6 @@ donation, shardings and placement are then jax's own.
 
 import io
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -149,13 +148,6 @@ def mover(source: jax.sharding.Sharding, target: NamedSharding) -> Callable[[jax
         move: Callable[[jax.Array], jax.Array] = copier(target)
         return move
     return lambda array: jax.device_put(array, target)
-
-
-def bytes_on_all(buffer: Buffer, mesh: jax.sharding.Mesh) -> int:
-    """What all devices of an island hold of a buffer together: each copy counts."""
-    parts: int = math.prod(mesh.shape[axis] for axes in buffer.spec for axis in axes)
-    copies: int = mesh.size // parts
-    return buffer.bytes * copies
 
 
 def abstract(buffer: Buffer) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,4 @@
-"""Moves arrays between the islands of one process, and counts the bytes that each of their devices is sent."""
+"""Moves arrays between the islands of one process, and counts what it is handed."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.runtime.fragment import bytes_on_all, mover, sharding_of
+from atoll.runtime.fragment import mover, sharding_of
 from atoll.runtime.program import Program, Receive, Send
 from atoll.runtime.step import Step
 from atoll.runtime.store import Failure
@@ -64,10 +64,6 @@ class Transport:
             for island in program.islands
         }
         self._counters: dict[tuple[str, int], jax.Array] = {}
-        self._sizes = {
-            island.name: tuple(bytes_on_all(buffer, meshes[island.name]) for buffer in island.buffers)
-            for island in program.islands
-        }
         sent = {
             (island.name, one.to, one.tag): self._shardings[island.name][one.buffer]
             for island in program.islands
@@ -75,7 +71,7 @@ class Transport:
             if isinstance(one, Send)
         }
         self._routes = {
-            link: (move(sent[link], self._shardings[island.name][one.buffer]), self._sizes[island.name][one.buffer])
+            link: (move(sent[link], self._shardings[island.name][one.buffer]), island.buffers[one.buffer].bytes)
             for island in program.islands
             for one in island.instructions
             if isinstance(one, Receive) and (link := (one.source, island.name, one.tag)) in sent
@@ -96,7 +92,7 @@ class Transport:
     def fetch(self, step: Step, source: str, to: str, number: int, value: jax.Array) -> jax.Array:
         """Bring an argument of a step to the island that needs it, or into the sharding that it needs there."""
         if source != to:
-            step.count(to, (source, to), self._sizes[to][number])
+            step.count(to, (source, to), value.nbytes)
         moved: jax.Array = self._move(value.sharding, self._shardings[to][number])(value)
         return moved
 

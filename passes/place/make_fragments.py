@@ -1,6 +1,6 @@
 """Pass `make-fragments`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from atoll.compiler.functions import (
 from atoll.compiler.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.homes import homes_of
 from atoll.compiler.locations import place
-from atoll.compiler.mesh_types import MeshTypes, spec_of_type, topology_attribute
+from atoll.compiler.mesh_types import MeshTypes, topology_attribute
 from atoll.compiler.mlir import func, ir, mpmd, sdy
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import (
@@ -36,21 +36,9 @@ from atoll.compiler.plan_marks import (
     topology_of,
     unsigned,
 )
-from atoll.compiler.shardings import (
-    MESH,
-    SHARDING,
-    Spec,
-    copies_on,
-    fully_divided,
-    on_island,
-    sharding_of,
-    spec_of,
-    specs_of,
-)
+from atoll.compiler.shardings import SHARDING, on_island, sharding_of, spec_of, specs_of
 
 _Value = ir.Value[ir.Type]
-# What is smaller than so many bytes is not worth the gather inside the island that sending it in parts takes.
-_WORTH_PARTS = 4096
 # What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:
 # it goes over the islands as often as it needs to, forward each time.
 _PIPELINE = "FBU"
@@ -69,9 +57,6 @@ class MakeFragments(Pass):
 
     A value is sent at most once to each island, from the holder with the fastest link. Arguments live where they are
     used; one that is used on several islands lives on the one whose result replaces it, or that uses it first.
-
-    What several devices of an island are to have copies of is sent in parts: each byte crosses the link once, and the
-    fragments that take the value gather it.
 
     The body of a loop over microbatches becomes a function, as transfers stand in functions only; what it takes from
     outside is sent before the loop begins, and what it sums up is sent when it has ended.
@@ -125,8 +110,6 @@ class _Placement:
         self.is_pipeline = plan_of(module).placement is None
         self.tensors = [value.type for value in self.graph.values]
         self.specs = specs_of(self.graph, argument_attributes(self.main))
-        # How each of the values that come in parts is to be divided where it is used.
-        self.gathered: dict[tuple[int, int], Spec] = {}
         # What sums begin with goes on as it is.
         self._begins = {one.initial for loop in self.graph.loops for one in loop.carried}
         self._regions = 2 * len(self.graph.loops) + 1
@@ -259,12 +242,8 @@ class _Placement:
         types = [self.tensors[value] for value in fragment.inputs]
         locations = [self.graph.values[value].location for value in fragment.inputs]
         block = ir.Block.create_at_start(built.operation.regions[0], types, locations)
-        known_as = self._known_as(fragment.region)
-        renamed: dict[_Value, _Value] = dict(zip(map(known_as, fragment.inputs), block.arguments, strict=True))
+        renamed = dict(zip(map(self._known_as(fragment.region), fragment.inputs), block.arguments, strict=True))
         with ir.InsertionPoint(block):
-            for value in fragment.inputs:
-                if (value, fragment.island) in self.gathered:
-                    renamed[known_as(value)] = self._gather(value, fragment.island, renamed[known_as(value)])
             leaving = mpmd.ReturnOp([self.graph.values[value] for value in fragment.outputs], loc=location)
         for operation in inside:
             operation.operation.move_before(leaving)
@@ -303,40 +282,9 @@ class _Placement:
             nearest = min(holders, key=lambda holder: self._seconds(holder, island, self.graph.sizes[value]))
             if regions.start % 2:
                 nearest = home
-            wanted = self._type(value, island)
-            parts = self._in_parts(value, island, spec_of_type(wanted))
-            if parts is not None:
-                self.gathered[value, island] = spec_of_type(wanted)
-                wanted = self.types.on(island, self.tensors[value], parts)
-            sent = mpmd.TransferOp(wanted, held[value, nearest], loc=self._location(value))
+            sent = mpmd.TransferOp(self._type(value, island), held[value, nearest], loc=self._location(value))
             held[value, island] = sent.result
             holders.append(island)
-
-    def _in_parts(self, value: int, target: int, spec: Spec) -> Spec | None:
-        """How to divide a value for its way to an island, if fewer bytes cross the link so."""
-        island = self.topology.islands[target]
-        divided = fully_divided(spec, ir.RankedTensorType(self.tensors[value]).shape, island)
-        if self.graph.sizes[value] < _WORTH_PARTS or value in self._begins:
-            return None
-        return divided if copies_on(divided, island) < copies_on(spec, island) else None
-
-    def _gather(self, value: int, island: int, argument: _Value) -> _Value:
-        """Inside a fragment, a value as its operations want it of one that came in parts."""
-        self._declare_mesh()
-        spec = self.gathered[value, island] or ((),) * len(ir.RankedTensorType(argument.type).shape)
-        sharding = sharding_of(spec, self.module.context)
-        constraint = sdy.ShardingConstraintOp(argument, sharding, loc=self._location(value))
-        gathered: _Value = constraint.operation.results[0]
-        return gathered
-
-    def _declare_mesh(self) -> None:
-        """Let shardings speak of the mesh, even if the user had none. Each fragment will have its own island's."""
-        if MESH in ir.SymbolTable(self.module.operation):
-            return
-        sizes = {axis.name: axis.size for island in self.topology.islands for axis in island.axes}
-        axes = ", ".join(f'"{name}"={size}' for name, size in sizes.items())
-        mesh = ir.Module.parse(f"sdy.mesh @{MESH} = <[{axes}]>", self.module.context)
-        mesh.body.operations[0].operation.clone(ip=ir.InsertionPoint.at_block_begin(self.module.body))
 
     def _takers(self, value: int, regions: range) -> list[int]:
         """The islands that take a value in some regions, in the order in which they need it."""
@@ -349,7 +297,7 @@ class _Placement:
         islands = [self._producer_island[one.yielded] for one in loop.carried]
         taken = self._taken_by(loop)
         counting = self._takers(loop.index, range(loop.region, loop.region + 1))
-        function = self._function_of(loop, {pair: held[pair].type for pair in taken}, counting)
+        function = self._function_of(loop, taken, counting)
         location = loop.operation.location
         begin = [
             held[one.initial, island] if not one.is_part else self._placeholder(loop, number, island)
@@ -391,15 +339,12 @@ class _Placement:
                 taken[value, self.homes[value] if self._is_batch(value) else fragment.island] = None
         return list(taken)
 
-    def _function_of(
-        self, loop: Loop, taken: Mapping[tuple[int, int], ir.Type], counting: Sequence[int]
-    ) -> func.FuncOp:
+    def _function_of(self, loop: Loop, taken: Sequence[tuple[int, int]], counting: Sequence[int]) -> func.FuncOp:
         """The function of one microbatch. It takes the sums so far, what stands outside of the loop, and its number."""
         sums = [(one.argument, self._producer_island[one.yielded]) for one in loop.carried if not one.is_part]
         parameters = [*sums, *taken, *((loop.index, island) for island in counting)]
         ends = [(one.yielded, self._producer_island[one.yielded]) for one in loop.carried]
-        inputs = [taken[pair] if pair in taken else self._type(*pair) for pair in parameters]
-        results = [self._type(*pair) for pair in ends]
+        inputs, results = ([self._type(*pair) for pair in pairs] for pairs in (parameters, ends))
         name = MICROBATCH if loop.region == self.graph.main_loop else f"{MICROBATCH}_{loop.region // 2}"
         with ir.InsertionPoint(self.module.body):
             function = new_private_function(name, inputs, results, loop.operation.location)
