@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import jax
-from atoll.runtime.fragment import mover, sharding_of
+from atoll.runtime.fragment import first_of, mover, sharding_of
 from atoll.runtime.program import Program, Receive, Send
 from atoll.runtime.step import Step
 from atoll.runtime.store import Failure
@@ -83,6 +83,7 @@ class Transport:
         """Bring an argument of a step to the island that needs it, or into the sharding that it needs there."""
         if source != to:
             step.count(to, (source, to), value.nbytes)
+            value = jax.device_put(value, first_of(self._shardings[to][number]))
         moved: jax.Array = jax.device_put(value, self._shardings[to][number])
         return moved
 
