@@ -143,11 +143,30 @@ def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
 
 
 def mover(source: jax.sharding.Sharding, target: NamedSharding) -> Callable[[jax.Array], jax.Array]:
-    """What brings an array from one island to another one, and returns before it is there."""
+    """What brings an array to other devices, and returns before it is there.
+
+    Between islands each byte crosses the link once: where several devices get the same part, the others have it from
+    the first.
+    """
     if len(source.device_set) == len(target.device_set) == 1:
         move: Callable[[jax.Array], jax.Array] = copier(target)
         return move
-    return lambda array: jax.device_put(array, target)
+    first = first_of(target)
+    if first.device_set == target.device_set or source.device_set & target.device_set:
+        return lambda array: jax.device_put(array, target)
+    return lambda array: jax.device_put(jax.device_put(array, first), target)
+
+
+def first_of(sharding: NamedSharding) -> jax.sharding.Sharding:
+    """The same parts, each on one device alone: the first in the mesh that has it."""
+    mesh = sharding.mesh
+    used = {axis for axes in sharding.spec for axis in ((axes,) if isinstance(axes, str) else axes or ())}
+    devices = mesh.devices[tuple(slice(None) if name in used else 0 for name in mesh.axis_names)]
+    if not used:
+        return jax.sharding.SingleDeviceSharding(devices)
+    names = tuple(name for name in mesh.axis_names if name in used)
+    types = (jax.sharding.AxisType.Auto,) * len(names)
+    return NamedSharding(jax.sharding.Mesh(devices, names, axis_types=types), sharding.spec)
 
 
 def abstract(buffer: Buffer) -> jax.ShapeDtypeStruct:

@@ -180,3 +180,60 @@ def test_put_places_arguments_where_a_step_takes_them():
         assert {leaf.islands for leaf in jax.tree.leaves(state)} == {("island0",), ("island1",)}
         assert (x.islands, y.islands) == (("island0",), ("island1",))
         assert_same(step(state, x, y), step(*case.args))
+
+
+# What links carry.
+
+
+def two_stages(x, w, v):
+    with jax.named_scope("first"):
+        x = jnp.tanh(x @ w)
+    with jax.named_scope("second"):
+        return x, jnp.tanh(x @ v)
+
+
+@pytest.fixture
+def landed(monkeypatch):
+    """The bytes that each `jax.device_put` brings to devices that had nothing of the array; islands alike in size."""
+    seen = []
+    put = jax.device_put
+
+    def counted(array, target, **more):
+        moved = put(array, target, **more)
+        if isinstance(array, jax.Array) and not array.devices() & moved.devices():
+            seen.append(sum(shard.data.nbytes for shard in moved.addressable_shards))
+        return moved
+
+    monkeypatch.setattr(jax, "device_put", counted)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("right", "shardings"),
+    [
+        ("cpu[1]", {}),
+        ("cpu[4]", {}),
+        ("cpu[data=2, model=2]", {}),
+        ("cpu[data=2, model=2]", {"in_shardings": (P("data"), P(), P())}),
+        ("cpu[data=2, model=2]", {"in_shardings": (P("data"), P(None, "model"), P())}),
+        ("cpu[model=2]", {"in_shardings": (P(), P(None, "model"), P())}),
+    ],
+    ids=["one", "replicated", "replicated 2x2", "data", "data and model", "model"],
+)
+@pytest.mark.parametrize("left", ["cpu[data=2, model=2]", "cpu[data=2]"])
+@pytest.mark.parametrize("rows", [8, 7])
+def test_each_byte_crosses_a_link_once(left, right, shardings, rows, landed):
+    """7 rows cannot be divided."""
+    if rows == 7 and shardings:
+        shardings = {"in_shardings": (P(), *shardings["in_shardings"][1:])}
+    args = zoo.normal(1, rows, 16), zoo.normal(2, 16, 8), zoo.normal(3, 8, 4)
+    topology = f"island a : {left}; island b : {right}"
+    with atoll.compile(
+        two_stages, *args, topology=topology, plan=atoll.Plan(stages="first | second"), **shardings
+    ) as step:
+        placed = step.put(*args)
+        landed.clear()
+        assert_same(step(*placed), two_stages(*args))
+        told = {(one.source, one.target): one.bytes for one in step.report().links}
+        assert told == step.stats().bytes_per_link == {("a", "b"): rows * 8 * 4}
+        assert landed == [rows * 8 * 4]
