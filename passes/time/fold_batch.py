@@ -22,6 +22,7 @@ from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import microbatches_of
 from atoll.compiler.plan_marks import plan_of
+from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +90,8 @@ def _states_of_arguments(module: ir.Module, parts: int) -> list[State]:
             if size % parts:
                 path = text_attribute(marks, PATH) or f"argument {argument.arg_number}"
                 what = f"{path} has {size} examples, which {parts} microbatches cannot share evenly"
-                raise PlanError(what, place(argument.location), "choose microbatches that divide the batch")
+                raise PlanError(what, place(argument.location) or caller(), "choose microbatches that divide the batch")
     if all(state == SAME for state in states):
         what = f"the plan asks for {parts} microbatches, and no argument that is used carries the batch"
-        raise PlanError(what, place(main.location), "name the arguments that do in batch_argnums")
+        raise PlanError(what, caller(), "name the arguments that do in batch_argnums")
     return states

@@ -111,7 +111,8 @@ def test_more_stages_than_cuts():
 def test_more_stages_than_islands_go_round():
     case = zoo.named("mlp_sgd")[0]
     stages = "layer_0 | layer_1 | layer_2 | layer_3"
-    with checked(case, atoll.Plan(stages=stages, microbatches=4), "2 x cpu[1]") as step:
+    plan = atoll.Plan(stages=stages, microbatches=4, schedule="interleaved-1f1b(2)")
+    with checked(case, plan, "2 x cpu[1]") as step:
         check_cut_in_time(step, case, atoll.schedule("interleaved-1f1b(2)", islands=2, microbatches=4))
     with pytest.raises(PlanError, match="schedule 1f1b has 1 stages an island, and the plan has 4 on 2 islands"):
         compiled(case, atoll.Plan(stages=stages, microbatches=4, schedule="1f1b"), "2 x cpu[1]")

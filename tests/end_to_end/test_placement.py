@@ -223,9 +223,9 @@ def test_too_few_devices_for_the_topology():
         (nested, {"stages": "outer | a | b"}, r"outer/a is claimed by stage 0 \(outer\) and stage 1 \(a\)"),
         (chain, {"stages": "b | c | a"}, r"stage 0 \(b\) needs what stage 2 \(a\) computes"),
         (chain, {"placement": {"a": "up"}}, r"placement puts a on island up.*its islands are left, middle, right"),
-        (chain, {"microbatches": 2}, r"only microbatches=1 can be compiled so far"),
+        (chain, {"microbatches": 2}, r"no argument that is used carries the batch"),
         (chain, {"replicas": 2}, r"only replicas=1 can be compiled so far"),
-        (chain, {"schedule": "zb-h1"}, r"nothing to schedule"),
+        (chain, {"schedule": "zb-v", "stages": 3}, r"cut into 6 stages, or take another schedule"),
     ],
 )
 def test_a_plan_that_does_not_fit(fn, plan, sentence):

@@ -1239,10 +1239,15 @@ def prepared(name, double):
             return error
 
 
+def _selected(session):
+    """The tests of programs that run; what else is collected need not be functions."""
+    return [one for one in session.items if getattr(one, "function", None) is test_accepted_and_right]
+
+
 @pytest.fixture(scope="module")
 def outcomes(request):
     """What is wrong with each of the selected programs, which are compiled together."""
-    selected = [one.callspec.params for one in request.session.items if one.function is test_accepted_and_right]
+    selected = [one.callspec.params for one in _selected(request.session)]
     made = {(one["name"], one["double"]): prepared(**one) for one in selected}
     told = {case: f"{type(one).__name__}: {one}" for case, one in made.items() if isinstance(one, Exception)}
     pairs = [(case, one) for case, one in made.items() if not isinstance(one, Exception)]
