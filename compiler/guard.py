@@ -8,13 +8,16 @@ import mmap
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 _NOTE_SIZE = 256
 
 # What asks a program to end, and reaches the parent alone.
 _TO_PASS_ON = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+
+# What the parent leaves to its child. A terminal sends Ctrl-C to both.
+_TO_SURVIVE = (signal.SIGINT, *_TO_PASS_ON)
 
 # The child's line to its parent: what it is doing just now. None outside of a guarded process.
 _note: mmap.mmap | None = None
@@ -37,16 +40,19 @@ def guarded(command: Callable[[], int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     note = mmap.mmap(-1, _NOTE_SIZE)
+    # No signal may come between the fork and the handlers that suit the parent, so it waits until they are there.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_SURVIVE)
     child = os.fork()
     if child == 0:
         _note = note
-        _exit(command)
-    with _passed_on(child):
-        status = _wait(child)
+        _exit(command, unblocked)
+    with _left_to(child):
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        status = os.waitpid(child, 0)[1]
     if os.WIFEXITED(status):
         return os.WEXITSTATUS(status)
     died_by = os.WTERMSIG(status)
-    if died_by in (signal.SIGINT, *_TO_PASS_ON):
+    if died_by in _TO_SURVIVE:
         return 128 + died_by
     doing = note[:].rstrip(b"\0").decode(errors="replace") or "starting"
     print(f"error: {_obituary(died_by, doing)}", file=sys.stderr)
@@ -64,9 +70,18 @@ def _obituary(died_by: int, doing: str) -> str:
 
 
 @contextmanager
-def _passed_on(child: int) -> Iterator[None]:
-    """Let the child have the signals that ask a program to end: it must not go on when its parent is gone."""
-    before = {number: signal.signal(number, lambda number, _: os.kill(child, number)) for number in _TO_PASS_ON}
+def _left_to(child: int) -> Iterator[None]:
+    """Let the child have the signals that ask a program to end: it must not go on when its parent is gone.
+
+    A handler that raised, as Python's own for Ctrl-C does, could lose the status that `waitpid` had just fetched.
+    """
+
+    def pass_on(number: int, _: object) -> None:
+        if number in _TO_PASS_ON:
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(child, number)
+
+    before = {number: signal.signal(number, pass_on) for number in _TO_SURVIVE}
     try:
         yield
     finally:
@@ -74,10 +89,11 @@ def _passed_on(child: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _exit(command: Callable[[], int]) -> None:
+def _exit(command: Callable[[], int], unblocked: Iterable[int]) -> None:
     """Run the command and end this process without returning into the parent's frames."""
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         status = command()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -87,12 +103,3 @@ def _exit(command: Callable[[], int]) -> None:
         status = status or 1
     finally:
         os._exit(status)
-
-
-def _wait(child: int) -> int:
-    """Wait for the child; Ctrl-C reaches it by itself, so the parent only goes on waiting."""
-    while True:
-        try:
-            return os.waitpid(child, 0)[1]
-        except KeyboardInterrupt:
-            continue

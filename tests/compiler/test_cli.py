@@ -488,8 +488,9 @@ sys.exit(cli.main(["opt", "-", "--passes", "cse, sdy-basic-propagate"]))
 
 
 def waiting_command(folder):
+    # Many short sleeps: Python misses a signal that comes just before a sleep until that sleep has ended.
     (folder / "waits.py").write_text(
-        "import sys, time\nsys.stderr.write('up\\n')\nsys.stderr.flush()\ntime.sleep(100)\n"
+        "import sys, time\nsys.stderr.write('up\\n')\nsys.stderr.flush()\nfor _ in range(1000): time.sleep(0.1)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "atoll", "dump", "waits.py:job"],
