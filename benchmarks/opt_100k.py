@@ -115,7 +115,9 @@ def measure_command(file: Path) -> float:
     subprocess.run([*command, "-o", str(file.with_name("out.mlir"))], check=True)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-    print(f"the command as a whole: {seconds:.2f} s of processor time (limit {LIMIT:.0f} s), peak memory {peak:.0f} MiB")
+    print(
+        f"the command as a whole: {seconds:.2f} s of processor time (limit {LIMIT:.0f} s), peak memory {peak:.0f} MiB"
+    )
     return seconds
 
 

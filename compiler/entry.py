@@ -1,5 +1,7 @@
 """The entry function of a module, and the attributes of ours that its arguments and results carry."""
 
+from dataclasses import dataclass
+
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.functions import argument_attributes, functions_in, result_attributes
 from atoll.compiler.mlir import func, ir
@@ -13,12 +15,26 @@ BATCH = "atoll.batch"
 PARTS = "atoll.parts"
 # On a result with parts: the dimension along which they make up the whole; 0 if it is not said.
 PARTS_DIMENSION = "atoll.parts_dimension"
+# On an argument or a result that is a piece of what the caller knows as one array: all pieces have its path.
+PIECE = "atoll.piece"
 # On an argument whose buffers the caller gives away.
 DONATED = "atoll.donated"
 # On the module: the phase that its verifier vouched for, and the texts it was compiled with.
 PHASE = "atoll.phase"
 TOPOLOGY = "atoll.topology"
 PLAN = "atoll.plan"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Which piece of an array an argument or a result is: along a dimension, from where on, and the size of all."""
+
+    dimension: int
+    start: int
+    whole: int
+
+    def attribute(self) -> ir.Attribute:
+        return ir.DenseI64ArrayAttr.get([self.dimension, self.start, self.whole])
 
 
 def entry_function(module: ir.Module) -> func.FuncOp:

@@ -61,6 +61,8 @@ PHASES = (
             "seed-stages",
             # Only where the user names no scopes.
             "cut-automatically",
+            # As soon as the stage of each layer is known, so that from here on no operation is on several.
+            "split-layer-loops",
             # Once the forward part is fixed, the rest goes where it causes the least traffic.
             "spread-stages",
             # Needs every stage, and decides from it which fragment computes what.

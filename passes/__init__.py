@@ -21,6 +21,7 @@ PASSES = {
     "share-fragments": "atoll.passes.schedule.share_fragments:ShareFragments",
     "show-microbatch-index": "atoll.passes.place.show_microbatch_index:ShowMicrobatchIndex",
     "split-backward": "atoll.passes.stage.split_backward:SplitBackward",
+    "split-layer-loops": "atoll.passes.stage.split_layer_loops:SplitLayerLoops",
     "spread-stages": "atoll.passes.stage.spread_stages:SpreadStages",
     "verify-placed": "atoll.passes.place.verify_placed:VerifyPlaced",
     "verify-scheduled": "atoll.passes.schedule.verify_scheduled:VerifyScheduled",

@@ -9,8 +9,6 @@ from atoll.compiler.mlir import ir
 PARTS = "atoll.parts"
 # On a per-example result: the dimension along which its parts are joined.
 PARTS_DIMENSION = "atoll.parts_dimension"
-# On the module: what is computed for the whole batch, though each microbatch needs only its block.
-WHOLE_BATCH = "atoll.whole_batch"
 
 
 def parts_attribute(count: int) -> ir.IntegerAttr:

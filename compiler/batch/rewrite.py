@@ -1,7 +1,5 @@
 """Writes the folded @main: loops over microbatches, and what stands around them."""
 
-from collections.abc import Mapping
-
 from atoll.compiler.batch.levels import Levels, Loop
 from atoll.compiler.batch.local import Local
 from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION, kept_attribute, parts_attribute
@@ -11,6 +9,8 @@ from atoll.compiler.entry import entry_function
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,
+    empty_copy,
+    named_attributes,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
@@ -47,19 +47,13 @@ def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
     local = Local(program, {}, body_of(main))
     inputs: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.arguments]
     results: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.returned]
-    attributes = dict(_named(main.operation))
-    attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, results))
-    copy = ir.Operation.create(
-        "func.func", attributes=attributes, regions=1, loc=main.location, ip=ir.InsertionPoint(main)
-    ).opview
-    assert isinstance(copy, func.FuncOp)
-    copy.regions[0].blocks.append(*inputs, arg_locs=[one.location for one in body_of(main).arguments])
-    arguments = [dict(_items(marks)) for marks in argument_attributes(main)]
+    copy = empty_copy(main, inputs, [one.location for one in body_of(main).arguments], results)
+    arguments = [named_attributes(marks) for marks in argument_attributes(main)]
     for marks, value in zip(arguments, program.body.arguments, strict=True):
         if isinstance(scope.state(value), Split):
             marks[PARTS] = parts_attribute(parts)
     set_argument_attributes(copy, [ir.DictAttr.get(marks) for marks in arguments])
-    kept = [dict(_items(marks)) for marks in result_attributes(main)]
+    kept = [named_attributes(marks) for marks in result_attributes(main)]
     for marks, value in zip(kept, program.body.returned, strict=True):
         state = scope.state(value)
         if isinstance(state, Split):
@@ -67,14 +61,6 @@ def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
             marks[PARTS_DIMENSION] = parts_attribute(state.dimension)
     set_result_attributes(copy, [ir.DictAttr.get(marks) for marks in kept])
     return copy
-
-
-def _named(operation: ir.Operation) -> Mapping[str, ir.Attribute]:
-    return {name: operation.attributes[name] for name in operation.attributes}
-
-
-def _items(attributes: ir.DictAttr) -> Mapping[str, ir.Attribute]:
-    return {attributes[index].name: attributes[index].attr for index in range(len(attributes))}
 
 
 def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:

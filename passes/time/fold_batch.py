@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.compiler.batch.levels import levels_of
-from atoll.compiler.batch.marks import WHOLE_BATCH
 from atoll.compiler.batch.nodes import Program
 from atoll.compiler.batch.rewrite import rewrite
 from atoll.compiler.batch.rule import Mixed, Rule, described
@@ -21,7 +20,7 @@ from atoll.compiler.locations import place
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import microbatches_of
-from atoll.compiler.plan_marks import plan_of
+from atoll.compiler.plan_marks import WHOLE_BATCH, add_texts, plan_of
 from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
@@ -75,8 +74,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     whole = whole_batch_work(program, levels)
     for work in whole:
         log.info("computed for the whole batch, as no rule makes only a block of it: %s", work)
-    if whole:
-        module.operation.attributes[WHOLE_BATCH] = ir.ArrayAttr.get([ir.StringAttr.get(work) for work in whole])
+    add_texts(module, WHOLE_BATCH, whole)
     rewrite(module, scope, levels)
 
 
