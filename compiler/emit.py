@@ -6,7 +6,7 @@ before its uses; a send stands right behind what makes its value and a receive r
 
 from collections.abc import Mapping, Sequence
 
-from atoll.compiler.entry import DONATED, PATH, dimension_of, entry_function, parts_of, text_attribute
+from atoll.compiler.entry import DONATED, dimension_of, entry_function, numbers_by_path, parts_of, piece_of
 from atoll.compiler.functions import (
     argument_attributes,
     arguments_of,
@@ -34,9 +34,12 @@ from atoll.compiler.tasks import (
     microbatch_name,
     task_name,
 )
-from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Place, Program
+from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Places, Program
 
 _Value = ir.Value[ir.Type]
+
+# The places of a value, and the dimension along which its parts are the whole.
+_Where = tuple[Places, int | None]
 
 _SCOPES_SHOWN = 8
 
@@ -50,36 +53,25 @@ def emit(module: ir.Module, signature: Signature) -> Program:
     places = emitter.places_of_arguments(main)
     emitter.follow(main)
     *_, returning = body_of(main).operations
-    marks = result_attributes(main)
-    results = [
-        emitter.places_of(value, parts_of(one)) for value, one in zip(returning.operation.operands, marks, strict=True)
-    ]
-    kept = [place for one in results for place in one]
-    donated = {place for given in signature.inputs if given.donated for place in places.get(given.path, ())}
+    results = emitter.places_of_results(list(returning.operation.operands), main)
+    inputs = tuple(
+        Input(one.path, one.shape, one.dtype, one.weak_type, one.donated, *places.get(one.path, ()))
+        for one in signature.inputs
+    )
+    outputs = tuple(
+        Output(one.path, one.shape, one.dtype, one.weak_type, *results[one.path]) for one in signature.outputs
+    )
+    kept = {place for one in outputs for place in one.every_place}
+    donated = {place for one in inputs if one.donated for place in one.every_place}
     axes = {island.name: tuple((axis.name, axis.size) for axis in island.axes) for island in topology.islands}
-    dimensions = {text_attribute(one, PATH): dimension_of(one) for one in argument_attributes(main)}
     return Program(
         islands=tuple(
             IslandProgram(name, axes[name], tuple(stream.buffers), stream.finished(kept, donated))
             for name, stream in emitter.streams.items()
         ),
         codes=tuple(code_of(function) for function in functions.values()),
-        inputs=tuple(
-            Input(
-                one.path,
-                one.shape,
-                one.dtype,
-                one.weak_type,
-                one.donated,
-                places.get(one.path, ()),
-                dimensions.get(one.path),
-            )
-            for one in signature.inputs
-        ),
-        outputs=tuple(
-            Output(one.path, one.shape, one.dtype, one.weak_type, result, dimension_of(mark))
-            for one, result, mark in zip(signature.outputs, results, marks, strict=True)
-        ),
+        inputs=inputs,
+        outputs=outputs,
         topology=str(topology),
         plan=str(plan_of(module)),
     )
@@ -93,21 +85,31 @@ class _Emitter:
         self._functions = dataflow_functions(module)
         self._codes = codes
 
-    def places_of_arguments(self, main: func.FuncOp) -> dict[str, tuple[Place, ...]]:
-        places: dict[str, tuple[Place, ...]] = {}
+    def places_of_arguments(self, main: func.FuncOp) -> dict[str, _Where]:
+        """Where each argument of @main is, by path."""
         for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
-            stream = self.streams[island_of(argument.type)]
-            path = text_attribute(marks, PATH)
-            assert path is not None
-            places[path] = tuple(
-                (stream.name, stream.define((argument, one))) for one in _microbatches(parts_of(marks))
-            )
-        return places
+            for microbatch in _microbatches(parts_of(marks)):
+                self.streams[island_of(argument.type)].define((argument, microbatch))
+        return self._places_by_path(arguments_of(main), argument_attributes(main))
 
-    def places_of(self, value: _Value, parts: int | None) -> tuple[Place, ...]:
-        """Where a value is, received if it was still on its way."""
+    def places_of_results(self, values: Sequence[_Value], main: func.FuncOp) -> dict[str, _Where]:
+        """Where each result of @main is, by path; received if it was still on its way."""
+        return self._places_by_path(values, result_attributes(main))
+
+    def _places_by_path(self, values: Sequence[_Value], attributes: Sequence[ir.DictAttr]) -> dict[str, _Where]:
+        return {
+            path: (
+                tuple(
+                    part for number in numbers for part in self._places_of(values[number], parts_of(attributes[number]))
+                ),
+                dimension_of(attributes[numbers[0]]),
+            )
+            for path, numbers in numbers_by_path(attributes).items()
+        }
+
+    def _places_of(self, value: _Value, parts: int | None) -> Places:
         stream = self.streams[island_of(value.type)]
-        return tuple((stream.name, stream.buffer_of((value, one))) for one in _microbatches(parts))
+        return tuple(((stream.name, stream.buffer_of((value, one))),) for one in _microbatches(parts))
 
     def follow(self, main: func.FuncOp) -> None:
         """What stands outside of loops runs once."""
@@ -215,26 +217,25 @@ class _Row:
 def signature_of_module(module: ir.Module) -> Signature:
     """What @main itself tells of its arguments and results, for a module that comes without a job."""
     main = entry_function(module)
+    inputs, results = list(type_of(main).inputs), list(type_of(main).results)
+    arguments, returned = argument_attributes(main), result_attributes(main)
     return Signature.of_paths(
         [
-            (text_attribute(marks, PATH) or "", _whole(tensor, marks), DONATED in marks)
-            for marks, tensor in zip(argument_attributes(main), type_of(main).inputs, strict=True)
+            (path, _whole(inputs[first], arguments[first]), DONATED in arguments[first])
+            for path, (first, *_) in numbers_by_path(arguments).items()
         ],
-        [
-            (text_attribute(marks, PATH) or "", _whole(tensor, marks))
-            for marks, tensor in zip(result_attributes(main), type_of(main).results, strict=True)
-        ],
+        [(path, _whole(results[first], returned[first])) for path, (first, *_) in numbers_by_path(returned).items()],
     )
 
 
 def _whole(type_: ir.Type, marks: ir.DictAttr) -> ir.Type:
-    """The type of an argument or result as callers see it: all parts together."""
-    parts, dimension = parts_of(marks), dimension_of(marks)
+    """The type of an argument or result as callers see it: all parts, or all pieces, together."""
+    parts, dimension, piece = parts_of(marks), dimension_of(marks), piece_of(marks)
     tensor = ir.RankedTensorType(local_type(type_))
-    if parts is None or dimension is None:
+    if dimension is None:
         return tensor
     shape = list(tensor.shape)
-    shape[dimension] *= parts
+    shape[dimension] = piece.whole if piece else shape[dimension] * (parts or 1)
     return ir.RankedTensorType.get(shape, tensor.element_type, loc=ir.Location.unknown(tensor.context))
 
 

@@ -67,7 +67,7 @@ class Stream:
     def expect(self, name: Name, source: str, tag: int) -> None:
         self.expected[name] = (source, tag)
 
-    def finished(self, results: Sequence[tuple[str, int]], donated: set[tuple[str, int]]) -> tuple[Instruction, ...]:
+    def finished(self, results: set[tuple[str, int]], donated: set[tuple[str, int]]) -> tuple[Instruction, ...]:
         """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""
         kept = {buffer for name, buffer in results if name == self.name}
         last = {buffer: number for number, one in enumerate(self.instructions) for buffer in _used(one)}

@@ -11,9 +11,10 @@
 // CHECK:      [[PLACE:%.*]] = stablehlo.subtract [[ONE]], %iterArg
 // CHECK:      dynamic_slice %iterArg, [[PLACE]],
 // CHECK:      while({{.*}} = %arg0, {{.*}} = %c, {{.*}} = [[LAST]]#2, {{.*}} {atoll.stage = 0 : i32}
-// CHECK:      [[LATE:%.*]] = stablehlo.constant dense<2> : tensor<i32>
-// CHECK:      [[LAYER:%.*]] = stablehlo.add %iterArg{{.*}}, [[LATE]]
-// CHECK:      convert [[LAYER]]
+// CHECK:      do {
+// CHECK:      [[LATE:%c.*]] = stablehlo.constant dense<2> : tensor<i32>
+// CHECK:      [[LAYER:%.*]] = stablehlo.add %iterArg{{[_0-9]*}}, [[LATE]] : tensor<i32>
+// CHECK:      convert [[LAYER]] :
 // CHECK:      [[ROWS:%.*]] = stablehlo.concatenate {{.*}}#3, [[LAST]]#3, dim = 0
 // CHECK:      return {{.*}}[[ROWS]]
 module attributes {atoll.stages = 2 : i32} {
