@@ -62,6 +62,14 @@ def empty_copy(
     return made
 
 
+def erase_unused(block: ir.Block) -> None:
+    """Erase the operations of a block whose results nobody takes, all of which only compute."""
+    for view in reversed(list(block.operations)[:-1]):
+        operation = view.operation
+        if not any(True for result in operation.results for _ in result.uses):
+            operation.erase()
+
+
 def named_attributes(attributes: ir.OpAttributeMap | ir.DictAttr) -> dict[str, ir.Attribute]:
     """Attributes by name; the bindings' two kinds of maps have no common way to list them."""
     if isinstance(attributes, ir.DictAttr):

@@ -4,16 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from atoll.compiler.batch.control import copy_attributes
 from atoll.compiler.batch.local import Local, resized
 from atoll.compiler.batch.nodes import Body, Node, Program
 from atoll.compiler.batch.rule import Decision, Factor, FactorRule, Values
 from atoll.compiler.batch.states import SAME, Partial, Split, Version
 from atoll.compiler.batch.table import RULES
 from atoll.compiler.entry import PARTS, PIECE, Piece, entry_function
-from atoll.compiler.functions import argument_attributes, body_of, empty_copy, named_attributes, result_attributes
+from atoll.compiler.functions import (
+    argument_attributes,
+    body_of,
+    empty_copy,
+    erase_unused,
+    named_attributes,
+    result_attributes,
+)
 from atoll.compiler.layers.chunks import Layers, make_chunk
 from atoll.compiler.layers.loop import MICROBATCHES, LayerLoop
-from atoll.compiler.layers.stacking import Stacking
+from atoll.compiler.layers.stacking import Stacking, is_choice
 from atoll.compiler.locations import name_stack, place
 from atoll.compiler.mlir import func, ir
 from atoll.compiler.plan_marks import LAYERS, STAGE, integer
@@ -204,6 +212,10 @@ class _Splitter:
                 self._make_chunks(here, self._stacking.loops[node.number])
             elif node.name == MICROBATCHES:
                 self._make_loop(here, node)
+            elif is_choice(node) and any(
+                value in self._stacking.dimensions for value in (*node.results, *node.captured)
+            ):
+                self._make_choices(here, node)
             elif node.number in self._stacking.factors:
                 self._make_pieces(here, node, self._stacking.factors[node.number])
             else:
@@ -326,6 +338,47 @@ class _Splitter:
         self._create(inside, "mpmd.return", [], yielded)
         here.point = behind
         self._enter(here, node.results, list(made.results))
+
+    def _make_choices(self, here: _Here, node: Node) -> None:
+        """A choice for each range of layers, and one for what is not stacked."""
+        dimensions = self._stacking.dimensions
+        wholes = [index for index, value in enumerate(node.results) if value not in dimensions]
+        stacked = [index for index, value in enumerate(node.results) if value in dimensions]
+        for value in (node.results[index] for index in stacked):
+            here.pieces[value, dimensions[value]] = []
+        if wholes:
+            made = self._make_choice(here, node, wholes, None)
+            here.wholes.update(zip((node.results[index] for index in wholes), made.results, strict=True))
+        for number in range(len(self.ranges)) if stacked else ():
+            made = self._make_choice(here, node, stacked, number)
+            for index, result in zip(stacked, made.results, strict=True):
+                value = node.results[index]
+                here.pieces[value, dimensions[value]].append(result)
+
+    def _make_choice(self, here: _Here, node: Node, kept: Sequence[int], number: int | None) -> ir.Operation:
+        """A choice that gives some of the results, or the pieces of them for a range."""
+        types = [self._types(node.results[index])[number or 0] for index in kept]
+        choice = self.whole(here, node.operands[0])
+        made = ir.Operation.create(
+            node.name, types, [choice], regions=len(node.bodies), loc=node.location, ip=here.point
+        )
+        copy_attributes(node.operation, made, list(kept))
+        if node.has(STAGE):
+            stage = ir.IntegerAttr(node.operation.attributes[STAGE]).value if number is None else self._stages[number]
+            made.attributes[STAGE] = integer(stage)
+        behind, here.point = here.point, ir.InsertionPoint(made)
+        beside, self._beside = self._beside, []  # in the branches all that is unused goes at once
+        for region, body in zip(made.regions, node.bodies, strict=True):
+            inside = _Here(ir.InsertionPoint(region.blocks.append()), here)
+            self._make_all(inside, body)
+            self._location = node.location
+            returned = [
+                self._forms_like(inside, body.returned[index], node.results[index])[number or 0] for index in kept
+            ]
+            self._create(inside, "stablehlo.return", [], returned)
+            erase_unused(region.blocks[0])
+        here.point, self._beside = behind, beside
+        return made
 
     def _forms_like(self, here: _Here, value: int, other: int) -> list[_Value]:
         """A value in the form in which another one is."""

@@ -36,7 +36,7 @@ class Stacking:
     factors: dict[int, Factor] = field(default_factory=dict)
     _left: list[int] = field(default_factory=list)
     _uses: dict[int, list[_Use]] = field(default_factory=dict)
-    _carried: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    _tied: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: Program, readable: Mapping[int, LayerLoop], fixed: Collection[int], first: int) -> "Stacking":
@@ -55,6 +55,11 @@ class Stacking:
             if node.name == MICROBATCHES:
                 self._read(node.bodies[0])
                 self._read_carried(node)
+            elif is_choice(node):
+                for branch in node.bodies:
+                    self._read(branch)
+                for ring in zip(node.results, *(branch.returned for branch in node.bodies), strict=True):
+                    self._tie(ring)
 
     def _read_carried(self, node: Node) -> None:
         """What a loop over microbatches carries has one form all the way round."""
@@ -62,8 +67,13 @@ class Stacking:
         columns = (node.operands, body.arguments, body.returned, node.results)
         parts = node.integers(PARTS)
         for number, ring in enumerate(zip(*columns, strict=False)):  # the last argument counts
-            for value in ring if number not in parts else ():
-                self._carried[value] = (*self._carried.get(value, ()), *ring)
+            if number not in parts:
+                self._tie(ring)
+
+    def _tie(self, ring: Sequence[int]) -> None:
+        """Values that are one another at other times have one form, if they can."""
+        for value in ring:
+            self._tied[value] = (*self._tied.get(value, ()), *ring)
 
     def _include(self, loop: LayerLoop) -> None:
         """Split a loop: the stacks that it takes are wanted, and those that it gives are there."""
@@ -88,14 +98,14 @@ class Stacking:
         node = self.program.producers[value]
         if node is None:
             return value not in self.fixed and self._is_argument(value)
-        if node.name == MICROBATCHES:
-            return value in self._carried
+        if _has_bodies(node):
+            return value in self._tied
         return self._loop_that_gives(node, value, dimension) is not None or bool(
             self._factors_to(node, value, dimension)
         )
 
     def _is_argument(self, value: int) -> bool:
-        return value in self.program.body.arguments or value in self._carried
+        return value in self.program.body.arguments or value in self._tied
 
     def _loop_that_gives(self, node: Node, value: int, dimension: int) -> LayerLoop | None:
         return self._loop_with(node, node.results.index(value), dimension)
@@ -120,13 +130,13 @@ class Stacking:
         """Let what makes a stacked value and what takes it go along with it."""
         dimension = self.dimensions[value]
         node = self.program.producers[value]
-        if node is not None and node.name != MICROBATCHES:
+        if node is not None and not _has_bodies(node):
             loop = self._loop_that_gives(node, value, dimension)
             if loop is not None:
                 self._include(loop)
             else:
                 self._decide(node, self._factors_to(node, value, dimension))
-        for other in self._carried.get(value, ()):
+        for other in self._tied.get(value, ()):
             self._want(other, dimension)
         for user, operand in self._uses.get(value, ()):
             loop = self._loop_with(user, operand, dimension)
@@ -157,3 +167,13 @@ class Stacking:
     def _suits(self, node: Node, factor: Factor) -> Iterator[bool]:
         for value, dimension in zip(node.operands, factor.operands, strict=True):
             yield value in self.dimensions and self.dimensions[value] == dimension
+
+
+def is_choice(node: Node) -> bool:
+    """Whether a node chooses between branches that only compute."""
+    return node.name in ("stablehlo.case", "stablehlo.if") and not any(one.has_effect for one in node.inner())
+
+
+def _has_bodies(node: Node) -> bool:
+    """Whether what a node gives is said in its regions."""
+    return node.name == MICROBATCHES or is_choice(node)

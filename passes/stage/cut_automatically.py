@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import inf
 
 from atoll.compiler.contiguous_cut import contiguous_cut
 from atoll.compiler.cost import cost_of
@@ -56,7 +57,7 @@ class CutAutomatically(Pass):
         cuts = contiguous_cut(steps.costs(), steps.crossing(), stages_of(module))
         stages: list[int | None] = [None] * len(graph.operations)
         for index in forward:
-            found = [bisect_right(cuts, step) for step in steps.of(index)]
+            found = [bisect_right(cuts, step) for step in steps.of(index)[:: 2 if index in loops else 1]]
             if found[0] == found[-1]:
                 stages[index] = found[0]
             else:
@@ -66,7 +67,10 @@ class CutAutomatically(Pass):
 
 @dataclass
 class _Steps:
-    """What the forward part does, in order: operations one by one, and loops over layers layer by layer."""
+    """What the forward part does, in order: operations one by one, and loops over layers layer by layer.
+
+    A layer is two steps, between which there is no place to cut.
+    """
 
     graph: Graph
     forward: list[int]
@@ -78,7 +82,7 @@ class _Steps:
         self._first = dict(zip(self.forward, starts, strict=False))
 
     def _count(self, index: int) -> int:
-        return self.loops[index].iterations if index in self.loops else 1
+        return 2 * self.loops[index].iterations if index in self.loops else 1
 
     def of(self, index: int) -> range:
         """The steps of an operation."""
@@ -89,7 +93,7 @@ class _Steps:
             cost_of(self.graph.operations[index]) / self._count(index) for index in self.forward for _ in self.of(index)
         ]
 
-    def crossing(self) -> list[int]:
+    def crossing(self) -> list[float]:
         """For each step, the bytes of values made before it and used from it on."""
         changes = [0] * (sum(map(self._count, self.forward)) + 1)
         for value, producer in enumerate(self.graph.producer):
@@ -103,7 +107,11 @@ class _Steps:
             carried = sum(bytes_of(loop.node.operand_type(slot)) for slot in loop.carried)
             changes[self.of(index).start + 1] += carried
             changes[self.of(index).stop] -= carried
-        return list(accumulate(changes[:-1]))
+        crossing: list[float] = list(accumulate(changes[:-1]))
+        for index in self.loops:
+            for step in self.of(index)[1::2]:
+                crossing[step] = inf
+        return crossing
 
     def _last_use(self, user: int, value: int) -> int:
         """The last step of an operation that takes a value: what a loop carries or goes through, it takes at first."""
