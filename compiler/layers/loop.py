@@ -76,7 +76,7 @@ def read_loop(node: Node) -> LayerLoop | str:
     known = {
         body.arguments[slot]: [one.first + one.step * i for i in range(iterations)] for slot, one in counters.items()
     }
-    scalars = Scalars(node.program, iterations, {**known, **_known_constants(node, body, constants, iterations)})
+    scalars = Scalars(node.program, iterations, known, _same(node, body, constants))
     uses = _uses(body)
     found = {
         slot: stack
@@ -104,7 +104,7 @@ def _most_are_reverse(node: Node, stacks: Mapping[int, Stack]) -> bool:
 def _counters(node: Node) -> dict[int, Counter]:
     """The slots that count: from a constant on, by a constant step."""
     _, body = node.bodies
-    outside = Scalars(node.program, 1, {})
+    outside = Scalars(node.program, 1)
     found = {}
     for slot, value in enumerate(body.returned):
         first = outside.of(node.operands[slot])
@@ -134,19 +134,16 @@ def _ending(node: Node, counters: Mapping[int, Counter], constants: frozenset[in
         return None
     counted, limit = compare.operands
     slots = {value: slot for slot, value in enumerate(condition.arguments)}
-    known = _known_constants(node, condition, constants, 1)
-    bound = Scalars(node.program, 1, known).of(limit)
+    bound = Scalars(node.program, 1, same=_same(node, condition, constants)).of(limit)
     counter = counters.get(slots.get(counted, -1))
     if bound is None or counter is None or counter.step < 1:
         return None
     return slots[counted], (compare, 1), max(0, -(-(bound[0] - counter.first) // counter.step))
 
 
-def _known_constants(node: Node, body: Body, constants: frozenset[int], iterations: int) -> dict[int, list[int]]:
-    """What is known of the integers that are handed on as they are."""
-    outside = Scalars(node.program, iterations, {})
-    known = {body.arguments[slot]: outside.of(node.operands[slot]) for slot in constants}
-    return {argument: numbers for argument, numbers in known.items() if numbers is not None}
+def _same(node: Node, body: Body, constants: frozenset[int]) -> dict[int, int]:
+    """What is handed on as it is, as the loop's operands."""
+    return {body.arguments[slot]: node.operands[slot] for slot in constants}
 
 
 def _uses(body: Body) -> dict[int, list[Access]]:

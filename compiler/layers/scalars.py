@@ -5,6 +5,8 @@ are computed here for all iterations at once rather than recognised.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy
@@ -54,11 +56,19 @@ class Scalars:
     """The integer scalars of a loop, computed as they are asked for.
 
     known: what is known of the body's arguments, for each iteration.
+    same: what arguments of the body are outside of the loop, where the loop hands them on as they are.
     """
 
-    def __init__(self, program: Program, iterations: int, known: Mapping[int, Sequence[int]]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        iterations: int,
+        known: Mapping[int, Sequence[int]] = MappingProxyType({}),
+        same: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self._program = program
         self._iterations = iterations
+        self._same = same
         self._found: dict[int, Any] = {value: numpy.asarray(numbers) for value, numbers in known.items()}
 
     def of(self, value: int) -> list[int] | None:
@@ -72,9 +82,15 @@ class Scalars:
         return self._found[value]
 
     def _compute(self, value: int) -> Any:  # noqa: ANN401 (an array of numpy, or None)
+        if value in self._same:
+            return self._numbers(self._same[value])
         type_ = self._program.tensor(value)
         node = self._program.producers[value]
-        if node is None or type_.shape or not isinstance(type_.element_type, ir.IntegerType):
+        if node is None or not isinstance(type_.element_type, ir.IntegerType):
+            return None
+        if node.name == "stablehlo.dynamic_slice":
+            return self._looked_up(node)
+        if prod(type_.shape) != 1:
             return None
         if node.name == "stablehlo.constant":
             return numpy.asarray(constant_number(node))
@@ -84,6 +100,16 @@ class Scalars:
             return None
         numbers = numpy.asarray(compute(node, *operands)).astype(numpy.int64)
         return numbers if numpy.all(abs(numbers) <= _MOST) else None
+
+    def _looked_up(self, node: Node) -> Any:  # noqa: ANN401 (an array of numpy, or None)
+        """An element of `0, 1, 2, ...`, which loops over layers take their number from."""
+        table = self._program.producers[self._same.get(node.operands[0], node.operands[0])]
+        if table is None or table.name != "stablehlo.iota" or len(table.result_shape()) != 1:
+            return None
+        if node.result_shape() != (1,):
+            return None
+        numbers = self._numbers(node.operands[1])
+        return None if numbers is None else numpy.clip(numbers, 0, table.result_shape()[0] - 1)
 
 
 def constant_number(node: Node) -> int:
