@@ -1,14 +1,9 @@
-"""What phase `timed` writes on @main and its loops."""
+"""What phase `timed` writes beside the marks of `entry`, and how."""
 
 from collections.abc import Sequence
 
 from atoll.compiler.mlir import ir
 
-# On a batch argument, a per-example result of @main: how many parts it stands for. On a loop: which of its results are
-# kept as the parts of a per-example result, rather than carried on.
-PARTS = "atoll.parts"
-# On a per-example result: the dimension along which its parts are joined.
-PARTS_DIMENSION = "atoll.parts_dimension"
 # On the module: what is computed for the whole batch, though each microbatch needs only its block.
 WHOLE_BATCH = "atoll.whole_batch"
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from atoll.compiler.batch.levels import Levels, Loop
 from atoll.compiler.batch.local import Local
-from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION, kept_attribute, parts_attribute
+from atoll.compiler.batch.marks import kept_attribute, parts_attribute
 from atoll.compiler.batch.scope import Scope
 from atoll.compiler.batch.states import SAME, Split
-from atoll.compiler.entry import entry_function
+from atoll.compiler.entry import PARTS, PARTS_DIMENSION, entry_function
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,

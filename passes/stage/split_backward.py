@@ -12,7 +12,7 @@ from atoll.compiler.roles import copied, sent_operands
 
 log = logging.getLogger(__name__)
 
-_FORWARD, _BACKWARD, _WEIGHT = range(3)
+_BACKWARD, _WEIGHT = 1, 2
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     try:
         scope.interpret(states)
     except Mixed as mixed:
-        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", mixed.remedy or _REMEDY) from None
+        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", _REMEDY) from None
     levels = levels_of(scope)
     cross_check(scope, levels)
     whole = whole_batch_work(program, levels)
