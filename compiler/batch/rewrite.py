@@ -2,10 +2,9 @@
 
 from atoll.compiler.batch.levels import Levels, Loop
 from atoll.compiler.batch.local import Local
-from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION, kept_attribute, parts_attribute
 from atoll.compiler.batch.scope import Scope
 from atoll.compiler.batch.states import SAME, Split
-from atoll.compiler.entry import entry_function
+from atoll.compiler.entry import PARTS, PARTS_DIMENSION, entry_function
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,
@@ -16,6 +15,7 @@ from atoll.compiler.functions import (
     set_result_attributes,
 )
 from atoll.compiler.mlir import func, ir
+from atoll.compiler.plan_marks import integer
 
 
 def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
@@ -51,14 +51,14 @@ def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
     arguments = [named_attributes(marks) for marks in argument_attributes(main)]
     for marks, value in zip(arguments, program.body.arguments, strict=True):
         if isinstance(scope.state(value), Split):
-            marks[PARTS] = parts_attribute(parts)
+            marks[PARTS] = integer(parts)
     set_argument_attributes(copy, [ir.DictAttr.get(marks) for marks in arguments])
     kept = [named_attributes(marks) for marks in result_attributes(main)]
     for marks, value in zip(kept, program.body.returned, strict=True):
         state = scope.state(value)
         if isinstance(state, Split):
-            marks[PARTS] = parts_attribute(parts)
-            marks[PARTS_DIMENSION] = parts_attribute(state.dimension)
+            marks[PARTS] = integer(parts)
+            marks[PARTS_DIMENSION] = integer(state.dimension)
     set_result_attributes(copy, [ir.DictAttr.get(marks) for marks in kept])
     return copy
 
@@ -80,7 +80,7 @@ def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
         "iterations": ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), scope.batch.parts)
     }
     if loop.kept:
-        attributes[PARTS] = kept_attribute(range(len(loop.sums), len(types)))
+        attributes[PARTS] = ir.DenseI64ArrayAttr.get(list(range(len(loop.sums), len(types))))
     made = outer.create("mpmd.for", types, initial, location, attributes, regions=1)
     index = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
     block = made.regions[0].blocks.append(*types, index, arg_locs=[location] * (len(types) + 1))

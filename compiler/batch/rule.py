@@ -78,7 +78,6 @@ class Mixed(Exception):  # noqa: N818 (it says what was found, and is always cau
 
     node: Node
     why: str
-    remedy: str = ""
 
 
 class Rule(Protocol):

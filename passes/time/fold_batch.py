@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from atoll.compiler.batch.cross_check import cross_check
 from atoll.compiler.batch.levels import levels_of
 from atoll.compiler.batch.nodes import Program
 from atoll.compiler.batch.rewrite import rewrite
@@ -69,8 +70,9 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     try:
         scope.interpret(states)
     except Mixed as mixed:
-        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", mixed.remedy or _REMEDY) from None
+        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", _REMEDY) from None
     levels = levels_of(scope)
+    cross_check(scope, levels)
     whole = whole_batch_work(program, levels)
     for work in whole:
         log.info("computed for the whole batch, as no rule makes only a block of it: %s", work)
