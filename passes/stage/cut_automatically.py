@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from atoll.compiler.contiguous_cut import contiguous_cut
+from atoll.compiler.copies import copied
 from atoll.compiler.cost import cost_of
 from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, plan_of, stages_of, write_marks
-from atoll.compiler.roles import copied, roles_of
+from atoll.compiler.roles import roles_of
 from atoll.compiler.scopes import Role
 
 log = logging.getLogger(__name__)
