@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from atoll.compiler.contiguous_cut import contiguous_cut
-from atoll.compiler.copies import copied
+from atoll.compiler.copies import copied, may_be_copied
 from atoll.compiler.cost import cost_of
 from atoll.compiler.graph import ARGUMENT, Graph
-from atoll.compiler.mlir import ir
+from atoll.compiler.mlir import ir, stablehlo
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, plan_of, stages_of, write_marks
 from atoll.compiler.roles import roles_of
@@ -22,6 +22,7 @@ class CutAutomatically(Pass):
     """Give a stage to every forward operation, where the plan only says how many stages there are.
 
     The forward operations of the model, in program order, are cut into parts of even cost where few bytes are alive.
+    What only prepares parameters and data, such as casts of all weights ahead of the model, counts where it is used.
 
     Requires: phase `stablehlo`, and `seed-stages` before.
 
@@ -47,6 +48,7 @@ class CutAutomatically(Pass):
             for index, role in enumerate(roles_of(graph))
             if role is Role.FORWARD and not is_copied[index] and graph.region[index] == region
         ]
+        forward.sort(key=_place_in_model(graph, forward).__getitem__)
         costs = [cost_of(graph.operations[index]) for index in forward]
         count = stages_of(module)
         cuts = contiguous_cut(costs, _crossing(graph, forward), count)
@@ -54,6 +56,22 @@ class CutAutomatically(Pass):
         for position, index in enumerate(forward):
             stages[index] = sum(cut <= position for cut in cuts)
         write_marks(graph, STAGE, stages)
+
+
+def _place_in_model(graph: Graph, forward: list[int]) -> dict[int, tuple[int, int]]:
+    """The order of the forward operations: those ahead of the first costly ones stand with what uses them first."""
+    inside, is_ahead = set(forward), dict.fromkeys(forward, False)
+    for index in forward:
+        operation = graph.operations[index]
+        is_cheap = may_be_copied(operation) or isinstance(operation, stablehlo.ReduceOp)
+        producers = (graph.producer[value] for value in graph.operands[index])
+        is_ahead[index] = is_cheap and all(is_ahead.get(one, True) for one in producers)
+    places: dict[int, tuple[int, int]] = {}
+    for index in reversed(forward):
+        users = {user for value in graph.results[index] for user in graph.users[value]} & inside
+        first = min((places[user][0] for user in users), default=index) if is_ahead[index] else index
+        places[index] = first, index
+    return places
 
 
 def _crossing(graph: Graph, forward: list[int]) -> list[int]:

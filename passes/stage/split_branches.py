@@ -128,12 +128,10 @@ class _Splitting:
     def _make_result(self, number: int, mark: ir.Attribute) -> _Value:
         """The piece of a result."""
         values = [branch.returned[number] for branch in self.branches]
-        places = [
-            branch.operations[branch.maker[value]].location
-            for branch, value in zip(self.branches, values, strict=True)
-            if value in branch.maker
-        ]
-        location = places[0] if places else self.choice.location
+        # It stands for the branch that has most to do for it; of others it may be a mere zero.
+        slices = [branch.slice_of([value]) for branch, value in zip(self.branches, values, strict=True)]
+        most = max(slices, key=len)
+        location = self.branches[slices.index(most)].operations[most[-1]].location if most else self.choice.location
         piece = self._create([self.choice.operation.results[number].type], location, mark)
         for which, value in enumerate(values):
             self._fill(piece, which, [value])
