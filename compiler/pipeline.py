@@ -57,7 +57,9 @@ PHASES = (
         name="staged",
         made_by="stage",
         passes=(
-            # What the user says comes first; everything else is arranged around it.
+            # First: a choice over all parameters has no one stage, its pieces have.
+            "split-branches",
+            # What the user says comes before all that is arranged around it.
             "seed-stages",
             # Only where the user names no scopes.
             "cut-automatically",
@@ -69,7 +71,9 @@ PHASES = (
             "order-sweeps",
             # Makes two fragments of one, so before operations are copied to fragments.
             "split-backward",
-            # Last of the rewrites: a copy belongs to one fragment, so these have to be known.
+            # Pieces of a choice are joined where they have come to the same fragment.
+            "join-branches",
+            # A copy belongs to one fragment, so these have to be known.
             "copy-cheap-operations",
             "verify-staged",
         ),
