@@ -1,5 +1,6 @@
 """What replicas exchange, read from phase `scheduled`: the sums that one task completes, and how they cross."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from atoll.compiler.entry import entry_function, text_attribute
@@ -81,14 +82,17 @@ def _units(sums: list[Sum], twins: tuple[str, ...], topology: Topology) -> tuple
 
 
 def seconds_of_exchanges(module: ir.Module) -> dict[str, float]:
-    """For each island of the first replica what its exchanges should take, one after the other."""
+    """For each island of the first replica what its exchanges should take, bundle by bundle."""
     topology = topology_of(module)
     twins = twins_of(topology, replicas_of(module))
     found = dict.fromkeys(twins, 0.0)
     for bundle in (one for bundles in bundles_of(module) for one in bundles):
         names = twins[bundle.island]
         speed = speed_between(names, topology)
-        found[bundle.island] += sum(seconds(unit.form, unit.bytes, len(names), speed) for unit in bundle.units)
+        sizes: Counter[str] = Counter()
+        for unit in bundle.units:  # those of one form follow each other without a pause
+            sizes[unit.form] += unit.bytes
+        found[bundle.island] += sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
     return found
 
 

@@ -264,7 +264,7 @@ def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Itera
                 sum(messages(unit.form, len(islands)) for unit in units),
                 sum(bytes_sent(unit.form, unit.bytes, len(islands)) for unit in units),
                 round(speed.chunk),
-                sum(seconds(unit.form, unit.bytes, len(islands), speed) for unit in units),
+                seconds(form, sum(unit.bytes for unit in units), len(islands), speed),
             )
 
 

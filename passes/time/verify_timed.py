@@ -68,9 +68,15 @@ def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
     plan = plan_of(module)
     planned, replicas = plan.microbatches, replicas_in(plan)
     if parts % replicas or (parts > 1 and isinstance(planned, int) and planned * replicas != parts):
+        if parts == 1:
+            raise refuse(
+                main.location, f"the batch is whole, and the plan asks for {replicas} replicas", "run fold-batch"
+            )
         of_each = f" in each of {replicas} replicas" if replicas > 1 else ""
         what = f"the batch is in {parts} parts, and the plan asks for {planned} microbatches{of_each}"
-        remedy = f"write microbatches={parts // replicas} in the plan" if parts >= replicas else "run fold-batch"
+        remedy = f"write microbatches={parts // replicas} in the plan"
+        if parts % replicas:
+            remedy = f"write replicas that divide {parts}"
         raise refuse(main.location, what, remedy)
 
 

@@ -168,8 +168,7 @@ def test_every_kind_of_sum():
                     one.astype("complex64"), other.astype("complex64"), rtol=0.02 if one.dtype == "bfloat16" else 1e-5
                 )
             check_same_bits(found, replicas)
-            forms = {one.form for one in step.report().exchanges}
-            assert forms == ({"direct"} if replicas == 2 else {"direct", "ring"})
+            assert {one.form for one in step.report().exchanges} == {"direct" if replicas == 2 else "ring"}
 
 
 # Many steps.
@@ -282,7 +281,7 @@ def test_small_sums_are_packed_and_large_ones_are_not():
     with step_of(2, 1, link="144 kB/s, 100 us") as step:
         sends = [one for one in step.program.islands[0].instructions if isinstance(one, Send)]
         shapes = [step.program.islands[0].buffers[one.buffer].shape for one in sends]
-        assert sorted(shapes) == [(), (8, 6), (30,)]
+        assert sorted(shapes) == [(), (6, 8), (30,)]
     with step_of(2, 1, link="144 kB/s, 0 s") as step:
         assert sum(isinstance(one, Send) for one in step.program.islands[0].instructions) == 4
 
@@ -302,11 +301,10 @@ def test_a_sum_is_sent_behind_the_last_task_that_makes_it():
         said = [one.task if isinstance(one, Run) else type(one).__name__ for one in stream]
         last = max(number for number, one in enumerate(said) if one.startswith("B") and one.endswith("@1"))
         sent = next(number for number, one in enumerate(stream) if isinstance(one, Send))
-        behind = said[sent + 1 :]
         assert sent > last
-        assert any(one.startswith("B") for one in behind)  # the first stage is still at work
+        assert any("@0" in one for one in said[sent:])  # the first stage is still at work
         received = next(number for number, one in enumerate(stream) if isinstance(one, Receive))
-        assert all(not one.startswith(("F", "B")) for one in said[received:])
+        assert not any("@" in one for one in said[received:])
 
 
 def test_what_devices_of_an_island_divide_stays_divided():
@@ -318,7 +316,7 @@ def test_what_devices_of_an_island_divide_stays_divided():
         check_same_bits(found, 2)
         buffers = step.program.islands[0].buffers
         sent = [buffers[one.buffer] for one in step.program.islands[0].instructions if isinstance(one, Send)]
-        assert {one.spec for one in sent if one.shape == (8, 6)} == {((), ("model",))}
+        assert {one.spec for one in sent if len(one.shape) == 2} == {(("model",), ())}
 
 
 # What else knows of replicas.
@@ -343,7 +341,7 @@ def test_report_prediction_and_memory():
         assert "replicas  2: island0, island1 | island2, island3" in text
         assert "island0 <-> island2" in text
         assert report.pipeline.islands == ("island0", "island1")
-        assert report.pipeline.exchange[0] == pytest.approx(100e-6 + 216 / 12.5e9)
+        assert report.pipeline.exchange[0] == pytest.approx(100e-6 + 216 / 12.5e9, abs=1e-8)
         assert report.pipeline.microbatches == 2
         assert step.schedule.microbatches == 2
         assert type(report).from_json(report.to_json()) == report
