@@ -14,6 +14,7 @@ from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pipeline_shape import PipelineShape
 from atoll.compiler.plan import Plan
+from atoll.compiler.replicas import replicas_in
 from atoll.compiler.topology import Topology
 
 STAGE = "atoll.stage"
@@ -57,8 +58,7 @@ def topology_of(module: ir.Module) -> Topology:
 def shape_of(module: ir.Module) -> PipelineShape:
     """The pipeline that the plan asks for on the islands of the topology."""
     plan = plan_of(module)
-    replicas = plan.replicas if isinstance(plan.replicas, int) else 1
-    return PipelineShape(plan, max(1, len(topology_of(module).islands) // replicas))
+    return PipelineShape(plan, max(1, len(topology_of(module).islands) // replicas_in(plan)))
 
 
 def stage_islands(module: ir.Module) -> tuple[int, ...]:

@@ -51,7 +51,12 @@ class Buffer:
     @property
     def bytes(self) -> int:
         """The size of the whole array, however many devices hold a copy or a part of it."""
-        return prod(self.shape) * numpy.dtype(self.dtype).itemsize
+        return prod(self.shape) * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return numpy.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
@@ -76,7 +81,7 @@ class Code:
 @dataclass(frozen=True)
 class Run:
     """Run a task: `F3@0` is the forward task of microbatch 3 on stage 0, `B` backward, `W` weight gradient; outside of
-    the loop over microbatches `U0` is the update on stage 0.
+    the loop over microbatches `U0` is the update on stage 0, and `X0.add` a task of exchange 0 between replicas.
 
     donated: the inputs whose memory the outputs may take over; they are gone afterwards.
     """

@@ -14,6 +14,7 @@ from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import written_stages
 from atoll.compiler.plan_marks import LAYERS, STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
+from atoll.compiler.replicas import check_replicas, replicas_in
 from atoll.compiler.roles import roles_of
 from atoll.compiler.scope_patterns import ScopePatterns, path_components
 from atoll.compiler.scopes import Role, read_scope
@@ -37,6 +38,8 @@ class SeedStages(Pass):
 
     def run(self, module: ir.Module) -> None:
         plan = plan_of(module)
+        if replicas_in(plan) > 1:
+            check_replicas(plan, topology_of(module))
         count = written_stages(plan)
         module.operation.attributes[STAGES] = integer(shape_of(module).stages if count is None else count)
         patterns = ScopePatterns.of(plan, topology_of(module) if plan.placement is not None else None)
