@@ -12,6 +12,7 @@ from layered import (
     BATCH,
     FLOAT,
     HEADS,
+    HIDDEN,
     LAYERS,
     LENGTH,
     STREAM,
@@ -160,6 +161,17 @@ def policy_dots_with_no_batch_dims_saveable() -> Model:
 @model
 def policy_save_only_these_names() -> Model:
     return recomputed_by(jax.checkpoint_policies.save_only_these_names("query"))
+
+
+@model
+def policy_offloaded() -> Model:
+    policy = jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=["query"],
+        offload_src="device",
+        offload_dst="pinned_host",
+    )
+    return recomputed_by(policy)
 
 
 # How the loop is written.
@@ -436,6 +448,12 @@ def gradient_of_the_input() -> Model:
         return jax.grad(loss, argnums=1)(params, x)
 
     return Model(zoo.Case(fn, (with_head(stack(1)), examples()), batch=(1,)), traffic=TRAINED)
+
+
+@model
+def transposed_in_two_parts() -> Model:
+    """The backward loop is cut in two: one for what flows on, one for the gradients of parameters."""
+    return plain(lambda p, x: over_layers(feed_forward, p, x, _split_transpose=True))
 
 
 # What the loop carries, takes and gives beside parameters and the stream.
@@ -785,6 +803,80 @@ def prefix_sums() -> Model:
     return plain(lambda p, x: over_layers(mixed, p, x), {**stack(1), "decay": normal(7, LAYERS, WIDTH)})
 
 
+@model
+def layers_in_the_carry() -> Model:
+    """The stacks go round the loop unchanged."""
+
+    def over(layers, x):
+        def body(carry, i):
+            x, layers = carry
+            return (feed_forward(jax.tree.map(lambda one: one[i], layers), x), layers), None
+
+        with jax.named_scope("layers"):
+            return jax.lax.scan(body, (x, layers), jnp.arange(LAYERS))[0][0]
+
+    return plain(over)
+
+
+@model
+def an_ensemble() -> Model:
+    """Several models at once: members before layers in every stack, and a `vmap` around the loop."""
+
+    def loss(p, x):
+        def member(layers):
+            return over_layers(feed_forward, layers, x)
+
+        return head(p["head"], jnp.mean(jax.vmap(member)(p["layers"]), axis=0))
+
+    case = train(loss, with_head(stack(1, 3, LAYERS)), examples())
+    return Model(case, stacks=(Stack(axis=1),), traffic=Traffic(3 * STREAM, 3 * STREAM))
+
+
+@model
+def layers_as_flat_vectors() -> Model:
+    """All parameters of a layer are one vector, which the layer takes apart."""
+
+    def layer(p, x):
+        up, down = jnp.split(p, 2)
+        return feed_forward({"up": up.reshape(WIDTH, HIDDEN), "down": down.reshape(HIDDEN, WIDTH)}, x)
+
+    layers = jnp.concatenate([one.reshape(LAYERS, -1) for one in (stack(1)["up"], stack(1)["down"])], axis=1)
+    return plain(lambda p, x: over_layers(jax.checkpoint(layer), p, x), layers)
+
+
+@model
+def layers_left_out_by_a_table() -> Model:
+    """The stack is longer than the model: a mask says which layers are there."""
+    mask = jnp.array([True, True, False, True, True, False])
+
+    def over(layers, x):
+        def body(x, both):
+            p, is_there = both
+            return jnp.where(is_there, feed_forward(p, x), x), None
+
+        with jax.named_scope("layers"):
+            return jax.lax.scan(body, x, (layers, mask))[0]
+
+    return plain(over, stack(1, 6), Loop(layers=6), size=6)
+
+
+@model
+def quantised_inference() -> Model:
+    """Integers for the matrices, and a scale for every column of every layer."""
+
+    def layer(p, x):
+        return x + jnp.tanh(x @ (p["up"] * p["scale"])) @ (p["down"] * 0.01)
+
+    def fn(params, x):
+        x = over_layers(layer, params["layers"], x)
+        with jax.named_scope("head"):
+            return x @ params["head"]
+
+    layers = jax.tree.map(lambda one: jnp.round(100 * one).astype(jnp.int8), stack(1))
+    layers["scale"] = jnp.full((LAYERS, 1, HIDDEN), 0.01)
+    return Model(zoo.Case(fn, (with_head(layers), examples()), batch=(1,)), traffic=Traffic(STREAM))
+
+
 # Randomness, constants and the number of the layer.
 
 
@@ -839,6 +931,21 @@ def dropout_by_a_key_that_is_carried() -> Model:
 
         with jax.named_scope("layers"):
             return jax.lax.scan(body, (x, key), layers)[0][0]
+
+    return keyed(over)
+
+
+@model
+def layers_left_out_at_random() -> Model:
+    """Whether a layer is computed is drawn in every step, for the whole batch."""
+
+    def over(layers, key, x):
+        def body(x, both):
+            p, is_there = both
+            return jax.lax.cond(is_there, feed_forward, lambda p, x: x, p, x), None
+
+        with jax.named_scope("layers"):
+            return jax.lax.scan(body, x, (layers, jax.random.bernoulli(key, 0.6, (LAYERS,))))[0]
 
     return keyed(over)
 

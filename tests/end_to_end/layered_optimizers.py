@@ -291,3 +291,19 @@ def two_optimizers_by_step() -> Model:
         return {"params": found, "momentum": momentum, "step": state["step"] + 1}, ()
 
     return stepped(update, {"momentum": jax.tree.map(jnp.zeros_like, params()), "step": jnp.int32(0)})
+
+
+@model
+def update_left_out_by_a_branch() -> Model:
+    """Where the gradients are too large nothing is updated: a branch over the whole state."""
+
+    def update(state, grads):
+        norm = optax.tree.norm(grads)
+
+        def change(params):
+            return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+
+        params = jax.lax.cond(norm < 0.5, change, lambda params: params, state["params"])
+        return {"params": params}, norm
+
+    return stepped(update, {})

@@ -242,6 +242,23 @@ def teacher_and_student() -> Model:
     return Model(case, (Loop("teacher"), Loop("student"), "loss"), ())
 
 
+@model
+def looked_at_layer_by_layer() -> Model:
+    """A loop over the stacks alone, for numbers that are watched."""
+
+    def loss(p, x):
+        return head(p["head"], over_layers(feed_forward, p["layers"], x))
+
+    def step(params, x):
+        value, grads = jax.value_and_grad(loss)(params, x)
+        with jax.named_scope("watched"):
+            watched = jax.lax.map(lambda p: jnp.linalg.norm(p["up"] @ p["down"]), params["layers"])
+        return jax.tree.map(lambda p, g: p - 0.05 * g, params, grads), value, grads, watched
+
+    case = zoo.Case(step, (with_head(stack(1)), examples()), donate=(0,), batch=(1,))
+    return Model(case, traffic=TRAINED)
+
+
 # Precisions.
 
 NARROW = 3e-2  # of bfloat16, where sums over microbatches are rounded otherwise
