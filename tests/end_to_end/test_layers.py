@@ -26,17 +26,13 @@ import atoll
 NAMES = [name for name in MODELS if hasattr(layered_loops, name) or hasattr(layered_uses, name)]
 ISLANDS, MICROBATCHES = (2, 4), (1, 4)
 
-# The first of the stages is nothing but a transposition, of a cache whose new value is made in the second.
-RESTLESS = pytest.mark.xfail(strict=True, reason="a donated argument lives where it is used, not where its result is")
-MOVED = {("cache_with_the_batch_first", 4, 4)}
-
 
 def pytest_generate_tests(metafunc):
     """Every pair of model, number of islands and number of microbatches; or all there is."""
     if not {"count", "microbatches"} <= set(metafunc.fixturenames):
         return
     chosen = [
-        pytest.param(name, count, microbatches, marks=RESTLESS if (name, count, microbatches) in MOVED else ())
+        (name, count, microbatches)
         for number, name in enumerate(NAMES)
         for (row, count), (column, microbatches) in itertools.product(enumerate(ISLANDS), enumerate(MICROBATCHES))
         if metafunc.config.getoption("full") or (row + column + number) % 2 == 0
