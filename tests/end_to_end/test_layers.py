@@ -1,6 +1,7 @@
 """Models with stacked layers on islands give what `jax.jit` gives, whatever form their loops have."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import layered_loops
@@ -17,6 +18,7 @@ from layered_checks import (
     expected_links,
     model_named,
     needs_split,
+    plan_of,
     stage_text,
 )
 from microbatched import codes_of_tasks, compiled_once, compiled_quickly  # noqa: F401 (fixtures)
@@ -136,3 +138,14 @@ def test_a_stacked_array_is_one_value_in_parts():
             assert array.islands == ("island1", "island0")  # in the order of the array, whose first rows are used last
             assert array.shape[0] == LAYERS
         assert params["head"].islands == ("island1",)
+
+
+@pytest.mark.parametrize("kind", ["zb-h1", "interleaved-1f1b(2)", "zb-v"])
+@pytest.mark.parametrize("name", ["decoder_recomputed", "dropout_by_the_number_of_the_layer"])
+def test_schedules(name, kind):
+    """Those that split the backward pass of a layer loop, and those that put several stages on an island."""
+    model, reference = model_named(name)
+    stages = 2 if kind == "zb-h1" else 4
+    plan = replace(plan_of(model, stages, 4), schedule=kind)
+    with compiled(model, 2, 4, plan=plan) as step:
+        check_steps(step, model, reference, steps=2)
