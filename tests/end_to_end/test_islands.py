@@ -146,7 +146,6 @@ def divided(argument):
     return jax.tree.map(spec, argument)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "islands", ["2 x cpu[data=2, model=2]", "island a : cpu[data=2, model=2]; island b : cpu[data=2]"]
 )
