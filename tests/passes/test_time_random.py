@@ -1,6 +1,7 @@
 """Random programs: each is refused, or computes what `jax.jit` computes.
 
-A failure shows the program as Python, with its seed. `--full` tries ten times as many, `--first-seed=N` others.
+A failure shows the program as Python, with its seed. `--full` tries ten times as many, `--quick` a fifth,
+`--first-seed=N` others.
 
 Compiling tiny programs takes longer than all else: what the interpreter finds equal is compiled for one in ten alone.
 """
@@ -40,8 +41,8 @@ def prepared(seed):
 
 @pytest.fixture(scope="module")
 def seeds(request):
-    first = request.config.getoption("--first-seed")
-    return range(first, first + COUNT * (10 if request.config.getoption("--full") else 1))
+    first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
+    return range(first, first + (COUNT * 10 if is_full else COUNT // 5 if is_quick else COUNT))
 
 
 def test_refused_or_right(seeds, capsys):
