@@ -213,15 +213,15 @@ def program(islands: int, devices: int, microbatches: int) -> Any:  # noqa: ANN4
 
     made = [island(index) for index in range(islands)]
     weights = [
-        Input(f"w[{index}]", weight.shape, "float32", donated=True, places=((f"island{index}", 0),))
+        Input(f"w[{index}]", weight.shape, "float32", donated=True, places=(((f"island{index}", 0),),))
         for index in range(islands)
     ]
     batch = [
-        Input(f"x[{m}]", activation.shape, "float32", places=(("island0", number),))
+        Input(f"x[{m}]", activation.shape, "float32", places=((("island0", number),),))
         for m, number in enumerate(made[0][1])
     ]
     results = [
-        Output(f"result[{index}]", weight.shape, "float32", False, ((f"island{index}", result),))
+        Output(f"result[{index}]", weight.shape, "float32", False, (((f"island{index}", result),),))
         for index, (_, _, result) in enumerate(made)
     ]
     return Program(tuple(one for one, _, _ in made), codes, (*weights, *batch), tuple(results))

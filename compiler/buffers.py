@@ -34,8 +34,8 @@ class Life:
 
 def lives_of(program: Program, island: IslandProgram) -> list[Life]:
     """The life of every buffer of an island, in their order of birth."""
-    results = {number for one in program.outputs for name, number in one.places if name == island.name}
-    births = {number: "argument" for one in program.inputs for name, number in one.places if name == island.name}
+    results = {number for one in program.outputs for name, number in one.every_place if name == island.name}
+    births = {number: "argument" for one in program.inputs for name, number in one.every_place if name == island.name}
     ends: dict[int, str] = {}
     before: Instruction | None = None
     for one in island.instructions:
@@ -138,7 +138,9 @@ def _changes(island: IslandProgram, arguments: Sequence[int]) -> Iterator[tuple[
 
 
 def _arguments(program: Program, island: IslandProgram) -> list[int]:
-    return list(dict.fromkeys(number for one in program.inputs for name, number in one.places if name == island.name))
+    return list(
+        dict.fromkeys(number for one in program.inputs for name, number in one.every_place if name == island.name)
+    )
 
 
 def _sizes(island: IslandProgram) -> list[int]:

@@ -26,6 +26,7 @@ from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.plan import Plan
 from atoll.compiler.platforms import lowered_for
 from atoll.compiler.program_text import program_text
+from atoll.compiler.replicas import check_replicas
 from atoll.compiler.report import Report
 from atoll.compiler.resume import phases_left, write_texts
 from atoll.compiler.saving import check_saveable, loaded_topology
@@ -66,6 +67,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
         )
     islands = as_topology(topology)
     check_plan(plan)
+    check_replicas(plan, islands)
     meshes_of(islands)  # before tracing starts jax's backend, after which no CPU device can be made
     traced = trace(job, islands)
     module, callbacks = lower(job, traced, lowered_for(islands))
@@ -120,13 +122,10 @@ def _flat(program: Program) -> Flat:
 
 
 def check_plan(plan: object) -> None:
-    """Refuse what this version cannot do, rather than do something else."""
+    """Refuse what is no plan."""
     if not isinstance(plan, Plan):
         remedy = "write atoll.Plan(stages=2), or atoll.Plan.parse of a text"
         raise PlanError(f"the plan is a {type(plan).__name__}", caller(), remedy)
-    if plan.replicas not in ("auto", 1):
-        what = f"the plan asks for replicas={plan.replicas}, and only replicas=1 can be compiled so far"
-        raise PlanError(what, caller(), "leave replicas out")
 
 
 # What `phases` calls the program, behind the phases of the IR.

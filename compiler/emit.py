@@ -6,7 +6,9 @@ before its uses; a send stands right behind what makes its value and a receive r
 
 from collections.abc import Mapping, Sequence
 
-from atoll.compiler.entry import DONATED, PATH, dimension_of, entry_function, parts_of, text_attribute
+from atoll.compiler.bundles import Bundle, bundles_of
+from atoll.compiler.entry import DONATED, dimension_of, entry_function, numbers_by_path, parts_of, piece_of
+from atoll.compiler.exchange_streams import Codes, Exchange
 from atoll.compiler.functions import (
     argument_attributes,
     arguments_of,
@@ -18,15 +20,17 @@ from atoll.compiler.functions import (
 )
 from atoll.compiler.ir_text import to_bytecode
 from atoll.compiler.locations import name_stack, place
-from atoll.compiler.loop_body import Ending, LoopBody
+from atoll.compiler.loop_body import LoopBody
 from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd, sdy
 from atoll.compiler.plan_marks import plan_of, topology_of
+from atoll.compiler.replicas import replicas_of, twins_of
 from atoll.compiler.scopes import read_scope
 from atoll.compiler.shardings import MESH, SHARDING, spec_of
 from atoll.compiler.signature import Signature
 from atoll.compiler.stream import ALL, Name, Stream, buffer_of_type
 from atoll.compiler.tasks import (
+    EXCHANGE,
     code_name,
     dataflow_functions,
     fragment_functions,
@@ -34,9 +38,12 @@ from atoll.compiler.tasks import (
     microbatch_name,
     task_name,
 )
-from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Place, Program
+from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Places, Program
 
 _Value = ir.Value[ir.Type]
+
+# The places of a value, and the dimension along which its parts are the whole.
+_Where = tuple[Places, int | None]
 
 _SCOPES_SHOWN = 8
 
@@ -46,134 +53,209 @@ def emit(module: ir.Module, signature: Signature) -> Program:
     topology = topology_of(module)
     functions = fragment_functions(module)
     main = entry_function(module)
-    emitter = _Emitter(module, {name: number for number, name in enumerate(functions)})
+    codes = Codes(module.context, list(map(code_of, functions.values())))
+    emitter = _Emitter(module, {name: number for number, name in enumerate(functions)}, codes)
     places = emitter.places_of_arguments(main)
     emitter.follow(main)
     *_, returning = body_of(main).operations
-    marks = result_attributes(main)
-    results = [
-        emitter.places_of(value, parts_of(one)) for value, one in zip(returning.operation.operands, marks, strict=True)
-    ]
-    kept = [place for one in results for place in one]
-    donated = {place for given in signature.inputs if given.donated for place in places.get(given.path, ())}
+    results = emitter.places_of_results(list(returning.operation.operands), main)
+    inputs = tuple(
+        Input(one.path, one.shape, one.dtype, one.weak_type, one.donated, *places.get(one.path, ()))
+        for one in signature.inputs
+    )
+    outputs = tuple(
+        Output(one.path, one.shape, one.dtype, one.weak_type, *results[one.path]) for one in signature.outputs
+    )
+    kept = {place for one in outputs for place in one.every_place}
+    donated = {place for one in inputs if one.donated for place in one.every_place}
     axes = {island.name: tuple((axis.name, axis.size) for axis in island.axes) for island in topology.islands}
-    dimensions = {text_attribute(one, PATH): dimension_of(one) for one in argument_attributes(main)}
     return Program(
         islands=tuple(
             IslandProgram(name, axes[name], tuple(stream.buffers), stream.finished(kept, donated))
-            for name, stream in emitter.streams.items()
+            for name, stream in emitter.all_streams.items()
         ),
-        codes=tuple(code_of(function) for function in functions.values()),
-        inputs=tuple(
-            Input(
-                one.path,
-                one.shape,
-                one.dtype,
-                one.weak_type,
-                one.donated,
-                places.get(one.path, ()),
-                dimensions.get(one.path),
-            )
-            for one in signature.inputs
-        ),
-        outputs=tuple(
-            Output(one.path, one.shape, one.dtype, one.weak_type, result, dimension_of(mark))
-            for one, result, mark in zip(signature.outputs, results, marks, strict=True)
-        ),
+        codes=tuple(codes.codes),
+        inputs=inputs,
+        outputs=outputs,
         topology=str(topology),
         plan=str(plan_of(module)),
     )
 
 
+# The streams of one replica, by the names of its islands in the IR: those of the first replica.
+_Replica = Mapping[str, Stream]
+
+
 class _Emitter:
-    """Follows the dataflow of a module, and tells each island what to do for it."""
+    """Follows the dataflow of a module, and tells each island of each replica what to do for it."""
 
-    def __init__(self, module: ir.Module, codes: Mapping[str, int]) -> None:
-        self.streams = {island.name: Stream(island.name) for island in topology_of(module).islands}
+    def __init__(self, module: ir.Module, tasks: Mapping[str, int], codes: Codes) -> None:
+        """tasks: the number of the code of each fragment."""
+        count = replicas_of(module)
+        topology = topology_of(module)
+        twins = twins_of(topology, count)
+        self.replicas: list[_Replica] = [
+            {name: Stream(names[replica]) for name, names in twins.items()} for replica in range(count)
+        ]
+        made = {stream.name: stream for replica in self.replicas for stream in replica.values()}
+        self.all_streams = {island.name: made[island.name] for island in topology.islands}
         self._functions = dataflow_functions(module)
+        self._bundles = iter(bundles_of(module))  # those of one loop after the other
+        self._tasks = tasks
         self._codes = codes
+        self._exchanges = 0
 
-    def places_of_arguments(self, main: func.FuncOp) -> dict[str, tuple[Place, ...]]:
-        places: dict[str, tuple[Place, ...]] = {}
+    def places_of_arguments(self, main: func.FuncOp) -> dict[str, _Where]:
+        """Where each argument of @main is, by path."""
         for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
-            stream = self.streams[island_of(argument.type)]
-            path = text_attribute(marks, PATH)
-            assert path is not None
-            places[path] = tuple(
-                (stream.name, stream.define((argument, one))) for one in _microbatches(parts_of(marks))
-            )
-        return places
+            for number, streams in enumerate(self.replicas):
+                for microbatch in self._microbatches(number, parts_of(marks)):
+                    streams[island_of(argument.type)].define((argument, microbatch))
+        return self._places_by_path(arguments_of(main), argument_attributes(main))
 
-    def places_of(self, value: _Value, parts: int | None) -> tuple[Place, ...]:
-        """Where a value is, received if it was still on its way."""
-        stream = self.streams[island_of(value.type)]
-        return tuple((stream.name, stream.buffer_of((value, one))) for one in _microbatches(parts))
+    def places_of_results(self, values: Sequence[_Value], main: func.FuncOp) -> dict[str, _Where]:
+        """Where each result of @main is, by path; received if it was still on its way."""
+        return self._places_by_path(values, result_attributes(main))
+
+    def _places_by_path(self, values: Sequence[_Value], attributes: Sequence[ir.DictAttr]) -> dict[str, _Where]:
+        return {
+            path: (
+                tuple(
+                    part for number in numbers for part in self._places_of(values[number], parts_of(attributes[number]))
+                ),
+                dimension_of(attributes[numbers[0]]),
+            )
+            for path, numbers in numbers_by_path(attributes).items()
+        }
+
+    def _places_of(self, value: _Value, parts: int | None) -> Places:
+        """A part for each microbatch of each replica; or a copy of the whole on each replica."""
+        found = []
+        for number, streams in enumerate(self.replicas):
+            stream = streams[island_of(value.type)]
+            microbatches = self._microbatches(number, parts)
+            found += [(stream.name, stream.buffer_of((value, microbatch))) for microbatch in microbatches]
+        return (tuple(found),) if parts is None else tuple((place,) for place in found)
+
+    def _microbatches(self, replica: int, parts: int | None) -> Sequence[int]:
+        """The microbatches of a replica, of all that there are; of what is whole, all at once."""
+        if parts is None:
+            return (ALL,)
+        count = parts // len(self.replicas)
+        return range(replica * count, (replica + 1) * count)
 
     def follow(self, main: func.FuncOp) -> None:
-        """What stands outside of loops runs once."""
+        """What stands outside of loops runs once in each replica."""
         for operation in body_of(main).operations:
-            if isinstance(operation, mpmd.FragmentCallOp):
-                stream = self.streams[mesh_name(operation)]
-                inputs = [stream.buffer_of((operand, ALL)) for operand in operation.operation.operands]
-                outputs = [(result, ALL) for result in operation.operation.results]
-                stream.run(task_name(operation), self._codes[code_name(operation)], inputs, outputs)
-            elif isinstance(operation, mpmd.TransferOp):
-                source, target = operation.operation.operands[0], operation.operation.results[0]
-                tag = self._expect(source, target, ALL)
-                self.streams[island_of(source.type)].send((source, ALL), island_of(target.type), tag)
-            elif isinstance(operation, mpmd.ForOp):
+            if isinstance(operation, mpmd.ForOp):
                 self._follow_loop(operation)
-
-    def _expect(self, source: _Value, target: _Value, microbatch: int) -> int:
-        """Let the target's island know that a value will come; returns the tag it comes with."""
-        name = island_of(source.type)
-        tag = self.streams[name].new_tag()
-        self.streams[island_of(target.type)].expect((target, microbatch), name, tag)
-        return tag
+                continue
+            for streams in self.replicas:
+                if isinstance(operation, mpmd.FragmentCallOp):
+                    stream = streams[mesh_name(operation)]
+                    inputs = [stream.buffer_of((operand, ALL)) for operand in operation.operation.operands]
+                    outputs = [(result, ALL) for result in operation.operation.results]
+                    stream.run(task_name(operation), self._tasks[code_name(operation)], inputs, outputs)
+                elif isinstance(operation, mpmd.TransferOp) and EXCHANGE not in operation.operation.attributes:
+                    source, target = operation.operation.operands[0], operation.operation.results[0]
+                    tag = _expect(streams, source, target, ALL)
+                    name = streams[island_of(target.type)].name
+                    streams[island_of(source.type)].send((source, ALL), name, tag)
 
     def _follow_loop(self, loop: mpmd.ForOp) -> None:
         """The tasks of all microbatches, on each island in the order of its row in the table."""
-        body = LoopBody.of(loop, self._functions[microbatch_name(loop)], self._functions["main"])
-        tags: dict[Name, int] = {
-            (transfer.result, one): self._expect(transfer.operation.operands[0], transfer.result, one)
-            for transfer in body.transfers
-            for one in range(body.iterations)
-        }
-        for stream in self.streams.values():
-            _Row(stream, body, tags, self._codes).follow()
+        main = self._functions["main"]
+        body = LoopBody.of(loop, self._functions[microbatch_name(loop)], main, len(self.replicas))
+        exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in next(self._bundles)}
+        for number, streams in enumerate(self.replicas):
+            first = number * body.microbatches
+            tags: dict[Name, int] = {
+                (transfer.result, one): _expect(streams, transfer.operation.operands[0], transfer.result, one)
+                for transfer in body.transfers
+                for one in range(first, first + body.microbatches)
+            }
+            for name in streams:
+                begins = {task: made for (island, task), made in exchanges.items() if island == name}
+                _Row(name, streams, number, body, tags, self._tasks, begins).follow()
+
+    def _exchanges_of(self, bundle: Bundle) -> list[Exchange]:
+        streams = [streams[bundle.island] for streams in self.replicas]
+        first = self._exchanges
+        self._exchanges += len(bundle.units)
+        return [Exchange(number, bundle, unit, streams, self._codes) for number, unit in enumerate(bundle.units, first)]
 
 
-def _microbatches(parts: int | None) -> Sequence[int]:
-    return (ALL,) if parts is None else range(parts)
+def _expect(streams: _Replica, source: _Value, target: _Value, microbatch: int) -> int:
+    """Let the target's island know that a value will come; returns the tag it comes with."""
+    sender = streams[island_of(source.type)]
+    tag = sender.new_tag()
+    streams[island_of(target.type)].expect((target, microbatch), sender.name, tag)
+    return tag
 
 
 class _Row:
-    """What one island does in a loop over microbatches."""
+    """What one island of a replica does in a loop over microbatches.
 
-    def __init__(self, stream: Stream, body: LoopBody, tags: Mapping[Name, int], codes: Mapping[str, int]) -> None:
-        self.stream = stream
+    begins: for each task the exchanges that begin when it has run for the last time.
+    """
+
+    def __init__(
+        self,
+        island: str,
+        streams: _Replica,
+        replica: int,
+        body: LoopBody,
+        tags: Mapping[Name, int],
+        tasks: Mapping[str, int],
+        begins: Mapping[str | None, Sequence[Exchange]],
+    ) -> None:
+        self.island = island
+        self.streams = streams
+        self.stream = streams[island]
+        self.replica = replica
+        self.first = replica * body.microbatches
         self.body = body
         self.tags = tags
-        self.codes = codes
+        self.tasks = tasks
+        self.begins = begins
         self.sent: set[Name] = set()
 
     def follow(self) -> None:
         stream, body = self.stream, self.body
         for parameter, begin in body.sums.items():
-            if island_of(parameter.type) == stream.name:
+            if island_of(parameter.type) == self.island:
                 stream.numbers[parameter, ALL] = stream.buffer_of((begin, ALL))
         self._send_ahead()
-        for task in body.order.get(stream.name, ()):
-            self._run(body.calls[task.task], task.microbatch, str(task))
+        row = body.order.get(self.island, ())
+        last = {task.task: position for position, task in enumerate(row)}
+        for position, task in enumerate(row):
+            self._run(body.calls[task.task], self.first + task.microbatch, str(task))
+            if last[task.task] == position:
+                self._end_sums(task.task)
+        self._end_sums(None)
         for result, ending in body.results.items():
-            if island_of(result.type) == stream.name:
-                self._end(result, ending)
+            if island_of(result.type) == self.island and ending.sum is None:
+                for microbatch in self._microbatches:
+                    stream.numbers[result, microbatch] = stream.numbers[body.name(ending.yielded, microbatch)]
+
+    @property
+    def _microbatches(self) -> range:
+        return range(self.first, self.first + self.body.microbatches)
+
+    def _end_sums(self, task: str | None) -> None:
+        """Give the sums that a task has made for the last time their buffers, and exchange them with other replicas."""
+        stream, body = self.stream, self.body
+        for result, ending in body.results.items():
+            if ending.sum is not None and island_of(result.type) == self.island and body.maker(ending.yielded) == task:
+                stream.numbers[result, ALL] = stream.numbers[ending.sum, ALL]
+        for exchange in self.begins.get(task, ()):
+            exchange.begin(self.replica)
 
     def _run(self, call: mpmd.FragmentCallOp, microbatch: int, task: str) -> None:
         stream, body = self.stream, self.body
         operands, results = list(call.operation.operands), list(call.operation.results)
         inputs = [self._buffer(operand, microbatch) for operand in operands]
-        stream.run(task, self.codes[code_name(call)], inputs, [(result, microbatch) for result in results])
+        stream.run(task, self.tasks[code_name(call)], inputs, [(result, microbatch) for result in results])
         for result in results:
             if result in body.carries:
                 stream.numbers[body.carries[result], ALL] = stream.numbers[result, microbatch]
@@ -191,50 +273,40 @@ class _Row:
         for transfer in self.body.transfers_of.get(value, ()):
             if (transfer.result, microbatch) not in self.sent:
                 self.sent.add((transfer.result, microbatch))
-                target = island_of(transfer.result.type)
+                target = self.streams[island_of(transfer.result.type)].name
                 name = self.body.name(value, microbatch)
                 self.stream.send(name, target, self.tags[transfer.result, microbatch])
 
     def _send_ahead(self) -> None:
         """Send, ahead of all tasks, what the loop takes and other islands may need before a task here does."""
         for value in self.body.sent_ahead:
-            if island_of(value.type) == self.stream.name:
-                for microbatch in range(self.body.iterations):
+            if island_of(value.type) == self.island:
+                for microbatch in self._microbatches:
                     self._send(value, microbatch)
-
-    def _end(self, result: _Value, ending: Ending) -> None:
-        """Give the loop's result its buffers: that of the sum, or one for each part."""
-        numbers = self.stream.numbers
-        if ending.sum is not None:
-            numbers[result, ALL] = numbers[ending.sum, ALL]
-            return
-        for microbatch in range(self.body.iterations):
-            numbers[result, microbatch] = numbers[self.body.name(ending.yielded, microbatch)]
 
 
 def signature_of_module(module: ir.Module) -> Signature:
     """What @main itself tells of its arguments and results, for a module that comes without a job."""
     main = entry_function(module)
+    inputs, results = list(type_of(main).inputs), list(type_of(main).results)
+    arguments, returned = argument_attributes(main), result_attributes(main)
     return Signature.of_paths(
         [
-            (text_attribute(marks, PATH) or "", _whole(tensor, marks), DONATED in marks)
-            for marks, tensor in zip(argument_attributes(main), type_of(main).inputs, strict=True)
+            (path, _whole(inputs[first], arguments[first]), DONATED in arguments[first])
+            for path, (first, *_) in numbers_by_path(arguments).items()
         ],
-        [
-            (text_attribute(marks, PATH) or "", _whole(tensor, marks))
-            for marks, tensor in zip(result_attributes(main), type_of(main).results, strict=True)
-        ],
+        [(path, _whole(results[first], returned[first])) for path, (first, *_) in numbers_by_path(returned).items()],
     )
 
 
 def _whole(type_: ir.Type, marks: ir.DictAttr) -> ir.Type:
-    """The type of an argument or result as callers see it: all parts together."""
-    parts, dimension = parts_of(marks), dimension_of(marks)
+    """The type of an argument or result as callers see it: all parts, or all pieces, together."""
+    parts, dimension, piece = parts_of(marks), dimension_of(marks), piece_of(marks)
     tensor = ir.RankedTensorType(local_type(type_))
-    if parts is None or dimension is None:
+    if dimension is None:
         return tensor
     shape = list(tensor.shape)
-    shape[dimension] *= parts
+    shape[dimension] = piece.whole if piece else shape[dimension] * (parts or 1)
     return ir.RankedTensorType.get(shape, tensor.element_type, loc=ir.Location.unknown(tensor.context))
 
 

@@ -1,7 +1,12 @@
 """The entry function of a module, and the attributes of ours that its arguments and results carry."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import accumulate
+
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.functions import argument_attributes, functions_in, result_attributes
+from atoll.compiler.functions import argument_attributes, functions_in, result_attributes, type_of
+from atoll.compiler.mesh_types import local_type
 from atoll.compiler.mlir import func, ir
 
 # The pytree path, in the user's words: `state['params']['w']`, `result[0]`.
@@ -13,12 +18,28 @@ BATCH = "atoll.batch"
 PARTS = "atoll.parts"
 # On a result with parts: the dimension along which they make up the whole; 0 if it is not said.
 PARTS_DIMENSION = "atoll.parts_dimension"
+# On one of several arguments, or results, with one path, which together are what the user passes or gets: the
+# dimension along which they are the whole, where this one starts, and how long the whole is.
+PIECE = "atoll.piece"
 # On an argument whose buffers the caller gives away.
 DONATED = "atoll.donated"
 # On the module: the phase that its verifier vouched for, and the texts it was compiled with.
 PHASE = "atoll.phase"
 TOPOLOGY = "atoll.topology"
 PLAN = "atoll.plan"
+
+
+@dataclass(frozen=True, order=True)
+class Piece:
+    """Which part of a whole an argument or a result is, such as some layers of a stacked parameter."""
+
+    dimension: int
+    start: int
+    whole: int
+
+    def attribute(self) -> ir.DenseI64ArrayAttr:
+        """As `PIECE` has it."""
+        return ir.DenseI64ArrayAttr.get([self.dimension, self.start, self.whole])
 
 
 def entry_function(module: ir.Module) -> func.FuncOp:
@@ -44,22 +65,84 @@ def parts_of(marks: ir.DictAttr) -> int | None:
     return ir.IntegerAttr(marks[PARTS]).value if PARTS in marks else None
 
 
+def piece_of(marks: ir.DictAttr) -> Piece | None:
+    """Which piece an argument or a result is; None if it is not one of several."""
+    return Piece(*ir.DenseI64ArrayAttr(marks[PIECE])) if PIECE in marks else None
+
+
+def numbers_by_path(attributes: Sequence[ir.DictAttr]) -> dict[str, list[int]]:
+    """The numbers of the arguments, or of the results, with each path: of several pieces in their order."""
+    found: dict[str, list[int]] = {}
+    for number, marks in enumerate(attributes):
+        found.setdefault(text_attribute(marks, PATH) or "", []).append(number)
+    for numbers in found.values():
+        if len(numbers) > 1:
+            numbers.sort(key=lambda number: piece_of(attributes[number]) or Piece(0, 0, 0))
+    return found
+
+
 def dimension_of(marks: ir.DictAttr) -> int | None:
-    """The dimension along which the parts of an argument or a result make up the whole; None if it is whole."""
+    """The dimension along which the parts or pieces of an argument or result are the whole; None if it is whole."""
+    piece = piece_of(marks)
+    if piece is not None:
+        return piece.dimension
     if PARTS not in marks:
         return None
     return ir.IntegerAttr(marks[PARTS_DIMENSION]).value if PARTS_DIMENSION in marks else 0
 
 
 def check_paths(main: func.FuncOp) -> None:
-    """Refuse arguments and results without a pytree path, and two of a kind with the same one."""
-    for kind, attributes in (("argument", argument_attributes(main)), ("result", result_attributes(main))):
-        first: dict[str, int] = {}
-        for index, attribute in enumerate(attributes):
-            path = text_attribute(attribute, PATH)
-            if path is None:
-                raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
-            if path in first:
-                what = f"{kind}s {first[path]} and {index} of @main are both {path}"
-                raise refuse(main.location, what, f"give each its own {PATH}")
-            first[path] = index
+    """Refuse arguments and results without a pytree path, and two of a kind with the same one.
+
+    Pieces of one value have the same path, and together they are the whole.
+    """
+    inputs, results = type_of(main).inputs, type_of(main).results
+    _check_paths(main, "argument", list(inputs), argument_attributes(main))
+    _check_paths(main, "result", list(results), result_attributes(main))
+
+
+def _check_paths(main: func.FuncOp, kind: str, types: Sequence[ir.Type], attributes: Sequence[ir.DictAttr]) -> None:
+    for index, marks in enumerate(attributes):
+        if text_attribute(marks, PATH) is None:
+            raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
+        if PIECE in marks:
+            _check_piece(main, f"{kind} {index} of @main", marks, types[index])
+    for path, numbers in numbers_by_path(attributes).items():
+        pieces = [piece for number in numbers if (piece := piece_of(attributes[number]))]
+        if len(numbers) > 1 and len(pieces) < len(numbers):
+            one, other, *_ = sorted(numbers)
+            what = f"{kind}s {one} and {other} of @main are both {path}"
+            raise refuse(main.location, what, f"give each its own {PATH}")
+        if pieces:
+            sizes = [
+                _tensor(types[number]).shape[piece.dimension] for number, piece in zip(numbers, pieces, strict=True)
+            ]
+            _check_cover(main, f"{kind}s {', '.join(map(str, numbers))} of @main, pieces of {path},", pieces, sizes)
+
+
+def _check_cover(main: func.FuncOp, name: str, pieces: Sequence[Piece], sizes: Sequence[int]) -> None:
+    """Each piece begins where the one before ends, and they end with the whole."""
+    first, *_ = pieces
+    starts = accumulate(sizes, initial=0)
+    wanted = [Piece(first.dimension, start, first.whole) for start in starts]
+    if [*pieces, Piece(first.dimension, first.whole, first.whole)] != wanted:
+        ranges = [f"{one.start}..{one.start + size}" for one, size in zip(pieces, sizes, strict=True)]
+        what = f"{name} are {', '.join(ranges)} of {first.whole} along dimension {first.dimension}"
+        raise refuse(main.location, what, f"let each begin where the one before ends, up to {first.whole}")
+
+
+def _check_piece(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type) -> None:
+    """A piece says what it is, and has the dimension; what has parts, one for each microbatch, has no pieces."""
+    attribute = marks[PIECE]
+    if not isinstance(attribute, ir.DenseI64ArrayAttr) or len(attribute) != len(fields(Piece)):
+        remedy = f"write {PIECE} = array<i64: DIMENSION, START, WHOLE>"
+        raise refuse(main.location, f"{PIECE} of {name} is {attribute}", remedy)
+    if PARTS in marks:
+        raise refuse(main.location, f"{name} has both {PARTS} and {PIECE}", "take one of them away")
+    if not 0 <= Piece(*attribute).dimension < _tensor(type_).rank:
+        what = f"{name} is a piece along dimension {Piece(*attribute).dimension}, and is {_tensor(type_)}"
+        raise refuse(main.location, what, "name a dimension that it has")
+
+
+def _tensor(type_: ir.Type) -> ir.RankedTensorType:
+    return ir.RankedTensorType(local_type(type_))

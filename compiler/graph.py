@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from atoll.compiler.entry import PARTS, entry_function
 from atoll.compiler.functions import argument_attributes, body_of, operations_in
 from atoll.compiler.mlir import ir, mpmd
+from atoll.compiler.replicas import replicas_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,17 +127,23 @@ class Graph:
 
     @cached_property
     def times(self) -> list[int]:
-        """How often each value is there in a step: once for each microbatch, if it depends on that, else once."""
+        """How often each value is there in a step of one replica: once for each microbatch, if it depends on that,
+        else once."""
         times = [self._iterations(self.region[producer]) if producer != ARGUMENT else 1 for producer in self.producer]
         for loop in self.loops:
             for one in loop.carried:
-                times[one.yielded] = loop.iterations if one.is_part else 1
+                times[one.yielded] = loop.iterations // self.replicas if one.is_part else 1
         for number, marks in enumerate(argument_attributes(entry_function(self.module))):
-            times[number] = ir.IntegerAttr(marks[PARTS]).value if PARTS in marks else 1
+            times[number] = ir.IntegerAttr(marks[PARTS]).value // self.replicas if PARTS in marks else 1
         return times
 
+    @cached_property
+    def replicas(self) -> int:
+        """How many replicas share the iterations of a loop."""
+        return replicas_of(self.module)
+
     def _iterations(self, region: int) -> int:
-        return self.loops[region // 2].iterations if region % 2 else 1
+        return self.loops[region // 2].iterations // self.replicas if region % 2 else 1
 
     @cached_property
     def is_yielded(self) -> list[bool]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from atoll.compiler.entry import DONATED, PATH, entry_function, text_attribute
+from atoll.compiler.entry import DONATED, PATH, Piece, entry_function, piece_of, text_attribute
 from atoll.compiler.functions import argument_attributes, result_attributes, type_of
 from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
@@ -11,17 +11,18 @@ from atoll.compiler.scope_patterns import path_components
 
 def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
     """The donated arguments and the results that replace them, by number: the same path behind the first key or two,
-    and the same type. A training loop feeds the one back as the other."""
+    the same type, and of pieces the same place in the whole. A training loop feeds the one back as the other."""
     main = entry_function(module)
     inputs, outputs = list(type_of(main).inputs), list(type_of(main).results)  # once: each access makes them all
-    results: dict[tuple[str, ...], int] = {}
+    results: dict[tuple[tuple[str, ...], Piece | None], int] = {}
     for number, attributes in enumerate(result_attributes(main)):
         path = path_components(text_attribute(attributes, PATH) or "")
         for start in (1, 2):  # `result['w']`, `result[0]['w']`
-            results.setdefault(path[start:], number)
+            results.setdefault((path[start:], piece_of(attributes)), number)
     replaced: dict[int, int] = {}  # result -> argument; a result replaces one
     for number, attributes in enumerate(argument_attributes(main)):
-        result = results.get(path_components(text_attribute(attributes, PATH) or "")[1:])
+        path = path_components(text_attribute(attributes, PATH) or "")
+        result = results.get((path[1:], piece_of(attributes)))
         if DONATED in attributes and result is not None and inputs[number] == outputs[result]:
             replaced.setdefault(result, number)
     return [(number, result) for result, number in replaced.items()]
@@ -30,7 +31,9 @@ def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
 def homes_of(
     module: ir.Module, graph: Graph, users: Mapping[int, Sequence[int]], producers: Mapping[int, int]
 ) -> list[int]:
-    """The island of each argument: the one whose result replaces it, if it is used there, else the first that uses it.
+    """The island of each argument: the one that makes the result which replaces it, else the first that uses it.
+
+    So a training loop that feeds its state back moves nothing between steps.
 
     users: the islands that take a value; producers: the island that makes it.
     """
@@ -39,5 +42,5 @@ def homes_of(
     for argument in range(graph.arguments):
         islands = users.get(argument, (0,))  # only returned: anywhere
         maker = makes.get(argument)
-        homes.append(maker if maker is not None and maker in islands else islands[0])
+        homes.append(islands[0] if maker is None else maker)
     return homes

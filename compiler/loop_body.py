@@ -27,6 +27,7 @@ class Ending(NamedTuple):
 class LoopBody:
     """What a loop's function does for a microbatch, and what its parameters are.
 
+    microbatches: how many a replica runs.
     order: for each island its tasks, in the order in which it runs them.
     sums: the parameters that hold a sum so far, with the value that the loop begins with.
     taken: the parameters that stand for a value outside of the loop, and whether that has a part for each microbatch.
@@ -35,7 +36,7 @@ class LoopBody:
     """
 
     function: func.FuncOp
-    iterations: int
+    microbatches: int
     order: Mapping[str, Sequence[MicrobatchTask]]
     sums: Mapping[_Value, _Value]
     taken: Mapping[_Value, tuple[_Value, bool]]
@@ -43,7 +44,7 @@ class LoopBody:
     results: Mapping[_Value, Ending]
 
     @classmethod
-    def of(cls, loop: mpmd.ForOp, function: func.FuncOp, main: func.FuncOp) -> "LoopBody":
+    def of(cls, loop: mpmd.ForOp, function: func.FuncOp, main: func.FuncOp, replicas: int) -> "LoopBody":
         *carried, _ = loop.operation.regions[0].blocks[0].arguments
         begins = dict(zip(carried, loop.operation.operands, strict=True))
         has_parts = {
@@ -68,7 +69,8 @@ class LoopBody:
             Ending(yielded, None if number in parts else carries[one]) for number, (one, yielded) in enumerate(yields)
         ]
         results: dict[_Value, Ending] = dict(zip(loop.operation.results, endings, strict=True))
-        return cls(function, iterations_of(loop), order_of(loop), sums, taken, frozenset(counters), results)
+        microbatches = iterations_of(loop) // replicas
+        return cls(function, microbatches, order_of(loop), sums, taken, frozenset(counters), results)
 
     def name(self, value: _Value, microbatch: int) -> Name:
         """What a value of the function is for a microbatch."""
@@ -83,6 +85,11 @@ class LoopBody:
     def calls(self) -> Mapping[str, mpmd.FragmentCallOp]:
         """The tasks of the function by name."""
         return {task_name(call): call for call in calls_in(self.function)}
+
+    def maker(self, value: _Value) -> str | None:
+        """The task that makes a value of the function; None if no task does."""
+        owner = value.owner
+        return task_name(owner) if isinstance(owner, mpmd.FragmentCallOp) else None
 
     @cached_property
     def transfers(self) -> Sequence[mpmd.TransferOp]:

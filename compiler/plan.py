@@ -60,6 +60,9 @@ class Plan:
         if self.placement is None:
             return
         self._keep("placement", _placement(self.placement))
+        if self.replicas not in (AUTO, 1):
+            what = f"a placement and replicas={self.replicas} are both given"
+            raise PlanError(what, remedy="leave replicas out: only pipelines are copied")
         if self.stages != AUTO:
             raise PlanError("stages and placement are both given", remedy="a placement stands instead of stages")
         if self.schedule != AUTO:

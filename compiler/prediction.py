@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from atoll.compiler.bundles import seconds_of_exchanges
 from atoll.compiler.cost import cost_of
 from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
@@ -20,6 +21,7 @@ from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pipeline_shape import PIPELINES
 from atoll.compiler.plan import AUTO
 from atoll.compiler.plan_marks import KINDS, SCHEDULE, plan_of, shape_of, topology_of
+from atoll.compiler.replicas import replicas_of
 from atoll.compiler.schedules.kinds import KINDS as KINDS_OF_SCHEDULES
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import Costs, Link, Simulation, simulate
@@ -35,6 +37,7 @@ from atoll.compiler.tasks import (
     mesh_name,
     microbatch_name,
     task_name,
+    transfers_in,
 )
 from atoll.compiler.topology import Topology
 
@@ -72,6 +75,8 @@ class Prediction:
 
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
     around: for each island the operations of its tasks outside of the loop, which are counted after it.
+    exchange: for each island the seconds that it exchanges sums with other replicas, counted after the loop too, as if
+        nothing else ran meanwhile.
     step, span, lower_bound: seconds.
     bubble: the part of the step that an island pauses, on average; and what it would be if links took no time.
     activations: for each island the most that it keeps, in those of one microbatch of its share.
@@ -83,6 +88,7 @@ class Prediction:
     islands: tuple[str, ...]
     stages: tuple[StageCost, ...]
     around: tuple[int, ...]
+    exchange: tuple[float, ...]
     step: float
     span: float
     bubble: float
@@ -93,7 +99,8 @@ class Prediction:
     def simulation(self, topology: Topology, slower: float = 1.0) -> Simulation:
         """The simulation that the numbers are from; with devices so many times as slow as assumed, if asked for."""
         return simulate(
-            Schedule.parse(self.schedule), costs_of(topology, self.islands, self.stages, self.around, slower)
+            Schedule.parse(self.schedule),
+            costs_of(topology, self.islands, self.stages, self.around, slower, self.exchange),
         )
 
 
@@ -112,7 +119,9 @@ def predict(module: ir.Module) -> Prediction | None:
     stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
     around = task_costs(module, calls_of_functions(module)[:-1])
     outside = tuple(around[name] for name in islands)
-    costs = costs_of(topology, islands, stages, outside)
+    seconds = seconds_of_exchanges(module)
+    exchange = tuple(seconds[name] for name in islands)
+    costs = costs_of(topology, islands, stages, outside, exchange=exchange)
     simulation = simulate(schedule, costs)
     return Prediction(
         schedule.name,
@@ -121,6 +130,7 @@ def predict(module: ir.Module) -> Prediction | None:
         islands,
         stages,
         outside,
+        exchange,
         simulation.makespan,
         simulation.span,
         simulation.bubble,
@@ -141,11 +151,11 @@ def task_costs(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) 
 
 
 def calls_of_functions(module: ir.Module) -> list[tuple[func.FuncOp, int]]:
-    """`@main` and the function of each loop, and how often a step goes through them."""
+    """`@main` and the function of each loop, and how often a step goes through them in each replica."""
     functions = dataflow_functions(module)
-    main = entry_function(module)
+    main, replicas = entry_function(module), replicas_of(module)
     loops = operations_in(main, mpmd.ForOp)
-    return [(main, 1), *((functions[microbatch_name(loop)], iterations_of(loop)) for loop in loops)]
+    return [(main, 1), *((functions[microbatch_name(loop)], iterations_of(loop) // replicas) for loop in loops)]
 
 
 def _cost_of_codes(module: ir.Module) -> dict[str, int]:
@@ -208,7 +218,7 @@ def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) 
 def _bytes_to_neighbours(function: func.FuncOp) -> Counter[tuple[str, str]]:
     """The bytes that each task sends to each island."""
     sent: Counter[tuple[str, str]] = Counter()
-    for transfer in operations_in(function, mpmd.TransferOp):
+    for transfer in transfers_in(function):
         maker = transfer.operation.operands[0].owner
         if isinstance(maker, mpmd.FragmentCallOp):
             size = bytes_of(local_type(transfer.operation.operands[0].type))
@@ -222,8 +232,10 @@ def costs_of(
     stages: Sequence[StageCost],
     around: Sequence[int],
     slower: float = 1.0,
+    exchange: Sequence[float] = (),
 ) -> Costs:
     """In seconds; activations in those of one microbatch of an island's share."""
+    seconds = exchange or (0.0,) * len(names)
     speed = {island.name: speed_of(island) / slower for island in topology.islands}
     chunks = len(stages) // len(names)
     numbers = [names.index(stage.island) for stage in stages]
@@ -235,7 +247,7 @@ def costs_of(
         tuple(stage.forward / speed[stage.island] for stage in stages),
         tuple(stage.backward / speed[stage.island] for stage in stages),
         tuple(stage.weight / speed[stage.island] for stage in stages),
-        tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
+        tuple(cost / speed[name] + wait for cost, name, wait in zip(around, names, seconds, strict=True)),
         (1 / chunks,) * len(stages),
         {pair: Link(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
         tuple(stage.forward_bytes for stage in stages[:-1]),

@@ -55,7 +55,8 @@ def _type(one: Input | Output) -> str:
 
 def _places(one: Input | Output) -> str:
     parts = "" if one.dimension is None else f", parts along dimension {one.dimension}"
-    return ", ".join(f"{island} %{number}" for island, number in one.places) + parts
+    copies = (" and ".join(f"{island} %{number}" for island, number in copies) for copies in one.places)
+    return ", ".join(copies) + parts
 
 
 def _island(program: Program, island: IslandProgram) -> Iterator[str]:

@@ -3,28 +3,41 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from atoll.compiler.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
+from atoll.compiler.bundles import bundles_of, speed_between
 from atoll.compiler.entry import PATH, entry_function, text_attribute
 from atoll.compiler.errors import PlanError
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in
+from atoll.compiler.exchange import bytes_sent, messages, seconds
+from atoll.compiler.functions import argument_attributes, arguments_of, body_of
 from atoll.compiler.graph import bytes_of, iterations_of
 from atoll.compiler.homes import replaced_arguments
 from atoll.compiler.locations import place
 from atoll.compiler.measurement import Measurement
 from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.plan_marks import NOT_FOLLOWED, TRAFFIC, TRAFFIC_BOUND, integer_attribute, stages_of
+from atoll.compiler.plan_marks import (
+    JOINED,
+    NOT_FOLLOWED,
+    TRAFFIC,
+    TRAFFIC_BOUND,
+    WHOLE_BATCH,
+    integer_attribute,
+    stages_of,
+    texts_of,
+    topology_of,
+)
 from atoll.compiler.prediction import Prediction, StageCost, calls_of_functions, predict, task_costs
 from atoll.compiler.quantities import MEMORY, amount_text
 from atoll.compiler.repeats import folded
-from atoll.compiler.tasks import dataflow_functions, loop_of_call, microbatch_name
+from atoll.compiler.replicas import replicas_of, twins_of
+from atoll.compiler.tasks import dataflow_functions, loop_of_call, microbatch_name, transfers_in
 from atoll.compiler.topology import Topology
 from atoll.compiler.tracebacks import caller
-from atoll.runtime.program import IslandProgram, Program, Run
+from atoll.runtime.program import IslandProgram, Program, Run, Send
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,28 @@ class SharedArgument:
 
 
 @dataclass(frozen=True)
+class ExchangeReport:
+    """What an island exchanges with its twins in other replicas when a task has run for the last time.
+
+    islands: they, in the order of the replicas. task: `None` if no task of the loop makes it.
+    form: `direct` or `ring`; sums, bytes: how many values, and how large they are together, on each island.
+    messages, sent: what each island sends in all, and the bytes of it.
+    chunk: how many bytes are worth a message; smaller sums are packed.
+    seconds: what it should take.
+    """
+
+    islands: tuple[str, ...]
+    task: str | None
+    form: str
+    sums: int
+    bytes: int
+    messages: int
+    sent: int
+    chunk: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Report:
     """Prints as text for people; `to_json` has the same for programs, and `svg` draws the tasks in time."""
 
@@ -98,6 +133,10 @@ class Report:
     shared: tuple[SharedArgument, ...]
     # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
     not_followed: tuple[str, ...]
+    # What is computed for the whole batch, though a microbatch needs only its block; and the stacks of layers that are
+    # split, and yet needed whole.
+    whole_batch: tuple[str, ...]
+    joined: tuple[str, ...]
     fragments: int
     # What crosses between stages, and that no choice of stages for what the plan leaves open has less than; None for a
     # module that was written by hand from phase `staged` on.
@@ -107,6 +146,9 @@ class Report:
     buffers: tuple[BufferGroup, ...]
     # None for a program without a loop over microbatches, or with one that no schedule is for.
     pipeline: Prediction | None
+    # How many replicas there are. `transfers`, `shared` and `traffic` are of one of them; `links` of all.
+    replicas: int = 1
+    exchanges: tuple[ExchangeReport, ...] = ()
     # The last step that was traced; None if none was.
     measured: Measurement | None = None
 
@@ -118,14 +160,14 @@ class Report:
         """
         functions = calls_of_functions(module)
         costs = task_costs(module, functions)
-        attributes = module.operation.attributes
         topology = Topology.parse(program.topology)
-        islands = tuple(_island(program, island, costs[island.name]) for island in program.islands)
+        replicas = replicas_of(module)
+        twins = twins_of(topology, replicas)
+        cost_of = {name: costs[first] for first, names in twins.items() for name in names}
+        islands = tuple(_island(program, island, cost_of[island.name]) for island in program.islands)
         _check_memory(topology, islands)
         transfers = tuple(
-            _transfer(transfer, times)
-            for function, times in functions
-            for transfer in operations_in(function, mpmd.TransferOp)
+            _transfer(transfer, times) for function, times in functions for transfer in transfers_in(function)
         )
         return cls(
             topology=program.topology,
@@ -133,16 +175,18 @@ class Report:
             stages=stages_of(module),
             islands=islands,
             transfers=transfers,
-            links=tuple(_links(topology, transfers)),
+            links=tuple(_links(topology, program)),
             shared=tuple(_shared(module)),
-            not_followed=tuple(ir.StringAttr(one).value for one in ir.ArrayAttr(attributes[NOT_FOLLOWED]))
-            if NOT_FOLLOWED in attributes
-            else (),
+            not_followed=texts_of(module, NOT_FOLLOWED),
+            whole_batch=texts_of(module, WHOLE_BATCH),
+            joined=texts_of(module, JOINED),
             fragments=len(program.codes),
             traffic=integer_attribute(module.operation, TRAFFIC),
             traffic_at_least=integer_attribute(module.operation, TRAFFIC_BOUND),
             buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
             pipeline=predict(module),
+            replicas=replicas,
+            exchanges=tuple(_exchanges(module, twins)),
         )
 
     def to_json(self) -> str:
@@ -186,6 +230,7 @@ _TABLES = {
     "links": LinkReport,
     "shared": SharedArgument,
     "buffers": BufferGroup,
+    "exchanges": ExchangeReport,
 }
 
 
@@ -216,11 +261,33 @@ def _check_memory(topology: Topology, islands: tuple[IslandReport, ...]) -> None
             raise PlanError(what, caller(), remedy)
 
 
-def _links(topology: Topology, transfers: tuple[TransferReport, ...]) -> Iterator[LinkReport]:
+def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Iterator[ExchangeReport]:
+    topology = topology_of(module)
+    for bundle in (one for bundles in bundles_of(module) for one in bundles):
+        islands = twins[bundle.island]
+        speed = speed_between(islands, topology)
+        for form in dict.fromkeys(unit.form for unit in bundle.units):
+            units = [unit for unit in bundle.units if unit.form == form]
+            yield ExchangeReport(
+                islands,
+                bundle.task,
+                form,
+                sum(len(unit.members) for unit in units),
+                sum(unit.bytes for unit in units),
+                sum(messages(unit.form, len(islands)) for unit in units),
+                sum(bytes_sent(unit.form, unit.bytes, len(islands)) for unit in units),
+                round(speed.chunk),
+                seconds(form, sum(unit.bytes for unit in units), len(islands), speed),
+            )
+
+
+def _links(topology: Topology, program: Program) -> Iterator[LinkReport]:
     """The links that are used, each direction by itself."""
     total: Counter[tuple[str, str]] = Counter()
-    for one in transfers:
-        total[one.source, one.target] += one.times * one.bytes
+    for island in program.islands:
+        for one in island.instructions:
+            if isinstance(one, Send):
+                total[island.name, one.to] += island.buffers[one.buffer].bytes
     for (source, target), size in total.items():
         link = topology.link(source, target)
         text = str(link).partition(" : ")[2]
@@ -233,9 +300,9 @@ def _shared(module: ir.Module) -> Iterator[SharedArgument]:
     *_, terminator = body_of(main).operations
     makers = [island_of(value.type) for value in terminator.operands]
     maker_of = {argument: makers[result] for argument, result in replaced_arguments(module)}
-    functions = dataflow_functions(module)
+    functions, replicas = dataflow_functions(module), replicas_of(module)
     for number, (argument, marks) in enumerate(zip(arguments_of(main), argument_attributes(main), strict=True)):
-        copies = _copies(argument, functions)
+        copies = _copies(argument, functions, replicas)
         islands = list(dict.fromkeys(island_of(value.type) for value, _ in copies))
         if len(islands) > 1:
             why = "where its new value is made" if maker_of.get(number) == islands[0] else "where it is used first"
@@ -243,7 +310,9 @@ def _shared(module: ir.Module) -> Iterator[SharedArgument]:
             yield SharedArgument(text_attribute(marks, PATH) or "", islands[0], tuple(islands), size, why)
 
 
-def _copies(value: ir.Value[ir.Type], functions: dict[str, func.FuncOp]) -> list[tuple[ir.Value[ir.Type], int]]:
+def _copies(
+    value: ir.Value[ir.Type], functions: dict[str, func.FuncOp], replicas: int
+) -> list[tuple[ir.Value[ir.Type], int]]:
     """A value and what transfers make of it, and how often: a batch argument is sent on in the loop, part by part."""
     found = [(value, 1)]
     for one, times in found:  # grows
@@ -254,7 +323,7 @@ def _copies(value: ir.Value[ir.Type], functions: dict[str, func.FuncOp]) -> list
             elif isinstance(owner, mpmd.CallOp):
                 loop = loop_of_call(owner)
                 parameter = arguments_of(functions[microbatch_name(loop)])[use.operand_number]
-                found.append((parameter, iterations_of(loop)))
+                found.append((parameter, iterations_of(loop) // replicas))
     return found
 
 

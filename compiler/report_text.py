@@ -20,7 +20,9 @@ def report_text(report: Report) -> str:
         _pipeline_rows(report),
         _measured_rows(report),
         _sharding_rows(report),
+        _whole_rows(report),
         _shared_rows(report),
+        _exchange_rows(report),
         _transfer_rows(report),
         _buffer_rows(report),
     )
@@ -68,6 +70,25 @@ def _pipeline_rows(report: Report) -> list[str]:
         rows.append(f"{number:<8}{stage.island:<12}{''.join(f'{_count_text(part):>12}' for part in parts)}")
     rows += ["", *_activation_rows(one)]
     return rows
+
+
+def _exchange_rows(report: Report) -> list[str]:
+    if report.replicas == 1:
+        return []
+    count = len(report.islands) // report.replicas
+    names = [one.name for one in report.islands]
+    groups = [", ".join(names[first : first + count]) for first in range(0, len(names), count)]
+    rows = [f"replicas  {report.replicas}: {' | '.join(groups)}"]
+    if not report.exchanges:
+        return [*rows, "          nothing is summed over them"]
+    rows += ["", f"{'exchange':<28}{'bytes':>12}{'sums':>8}   form"]
+    for one in report.exchanges:
+        behind = f"behind the last {one.task}" if one.task else "behind the loop"
+        how = f"{one.messages} message{'s' if one.messages > 1 else ''} of {bytes_text(one.sent)} in all from each"
+        what = f"{one.form} {behind}: {how}, {_seconds_text(one.seconds)}"
+        rows.append(f"{' <-> '.join(one.islands):<28}{bytes_text(one.bytes):>12}{one.sums:>8}   {what}")
+    chunks = dict.fromkeys(bytes_text(one.chunk) for one in report.exchanges)
+    return [*rows, f"sums are packed up to {' or '.join(chunks)}, where the latency of the link is a tenth"]
 
 
 def _activation_rows(one: Prediction) -> list[str]:
@@ -126,6 +147,11 @@ def _sharding_rows(report: Report) -> list[str]:
     ]
 
 
+def _whole_rows(report: Report) -> list[str]:
+    whole = [f"computed for the whole batch, as no rule makes only a block of it: {one}" for one in report.whole_batch]
+    return [*whole, *(f"split by layers, and joined again: {one}" for one in report.joined)]
+
+
 def _shared_rows(report: Report) -> list[str]:
     rows = [
         f"{one.path:<28}{bytes_text(one.bytes):>12}   "
@@ -136,10 +162,11 @@ def _shared_rows(report: Report) -> list[str]:
 
 
 def _transfer_rows(report: Report) -> list[str]:
-    if not report.transfers:
+    if not report.links:
         return ["nothing crosses between islands"]
     often = 7 * any(one.times > 1 for one in report.transfers)  # the width of `x 512`
-    rows = [f"{'transfer':<28}{'bytes':>12}{'':{often}}   made at"]
+    of_each = " (in each replica the same)" if report.replicas > 1 else ""
+    rows = [f"{'transfer':<28}{'bytes':>12}{'':{often}}   made at{of_each}"]
     for one in report.transfers:
         times = f" x {one.times}" if one.times > 1 else ""
         rows.append(_row(one.source, one.target, one.bytes, one.where, f"{times:<{often}}"))
@@ -151,7 +178,10 @@ def _transfer_rows(report: Report) -> list[str]:
         return rows
     gap = report.traffic - report.traffic_at_least
     verdict = "the least possible" if not gap else f"at most {bytes_text(gap)} above the least possible"
-    what = f"{bytes_text(report.traffic)} cross between stages: {verdict} for the operations the plan leaves open"
+    where = " of each replica" if report.replicas > 1 else ""
+    what = (
+        f"{bytes_text(report.traffic)} cross between stages{where}: {verdict} for the operations the plan leaves open"
+    )
     return [*rows, "", what]
 
 

@@ -1,6 +1,6 @@
 """The instruction stream of one island, as it grows while a program is emitted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.mesh_types import local_type, spec_of_type
@@ -31,17 +31,20 @@ class Stream:
     instructions: list[Instruction] = field(default_factory=list)
     numbers: dict[Name, int] = field(default_factory=dict)
     expected: dict[Name, tuple[str, int]] = field(default_factory=dict)  # sent to here, not yet received
+    # What makes values that nobody has asked for yet, so that it is done as late as it can be.
+    pending: dict[Name, Callable[[], None]] = field(default_factory=dict)
     tags: int = 0
 
     def define(self, name: Name) -> int:
         """A buffer for a value that is at hand from here on."""
         value, _ = name
-        self.numbers[name] = len(self.buffers)
-        self.buffers.append(buffer_of_type(local_type(value.type), spec_of_type(value.type)))
+        self.numbers[name] = self._new(buffer_of_type(local_type(value.type), spec_of_type(value.type)))
         return self.numbers[name]
 
     def buffer_of(self, name: Name) -> int:
-        """The buffer of a value, which is received first if it is still on its way."""
+        """The buffer of a value, which is received or made first if it has not been yet."""
+        if name in self.pending:
+            self.pending[name]()
         if name in self.expected:
             source, tag = self.expected.pop(name)
             self.instructions.append(Receive(self.define(name), source, tag))
@@ -56,18 +59,37 @@ class Stream:
     def run(self, task: str, code: int, inputs: Sequence[int], outputs: Sequence[Name]) -> None:
         self.instructions.append(Run(task, code, tuple(inputs), tuple(map(self.define, outputs))))
 
+    def run_on(self, task: str, code: int, inputs: Sequence[int], outputs: Sequence[Buffer]) -> list[int]:
+        """Run a task whose results are no values of the IR; returns the numbers of their buffers."""
+        made = [self._new(one) for one in outputs]
+        self.instructions.append(Run(task, code, tuple(inputs), tuple(made)))
+        return made
+
+    def receive(self, buffer: Buffer, source: str, tag: int) -> int:
+        """Receive what is no value of the IR."""
+        number = self._new(buffer)
+        self.instructions.append(Receive(number, source, tag))
+        return number
+
+    def _new(self, buffer: Buffer) -> int:
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
     def new_tag(self) -> int:
         """A tag that no other send from here has."""
         self.tags += 1
         return self.tags - 1
 
     def send(self, name: Name, target: str, tag: int) -> None:
-        self.instructions.append(Send(self.buffer_of(name), target, tag))
+        self.send_buffer(self.buffer_of(name), target, tag)
+
+    def send_buffer(self, number: int, target: str, tag: int) -> None:
+        self.instructions.append(Send(number, target, tag))
 
     def expect(self, name: Name, source: str, tag: int) -> None:
         self.expected[name] = (source, tag)
 
-    def finished(self, results: Sequence[tuple[str, int]], donated: set[tuple[str, int]]) -> tuple[Instruction, ...]:
+    def finished(self, results: set[tuple[str, int]], donated: set[tuple[str, int]]) -> tuple[Instruction, ...]:
         """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""
         kept = {buffer for name, buffer in results if name == self.name}
         last = {buffer: number for number, one in enumerate(self.instructions) for buffer in _used(one)}

@@ -4,6 +4,8 @@ from atoll.compiler.diagnostics import refuse
 from atoll.compiler.functions import body_of, functions_in, operations_in
 from atoll.compiler.mlir import func, ir, mpmd, stablehlo
 
+# On a transfer that stands for an exchange between replicas: how they combine what each has.
+EXCHANGE = "atoll.exchange"
 # What a function has whose values live on islands.
 _TOPOLOGY = "topology"
 
@@ -39,6 +41,16 @@ def code_name(call: mpmd.FragmentCallOp) -> str:
 def calls_in(function: func.FuncOp) -> list[mpmd.FragmentCallOp]:
     """The tasks of a function in phase `scheduled`."""
     return operations_in(function, mpmd.FragmentCallOp)
+
+
+def transfers_in(function: func.FuncOp) -> list[mpmd.TransferOp]:
+    """What a function sends between islands of a replica; exchanges between replicas are none of it."""
+    return [one for one in operations_in(function, mpmd.TransferOp) if EXCHANGE not in one.operation.attributes]
+
+
+def exchanges_in(function: func.FuncOp) -> list[mpmd.TransferOp]:
+    """What a function exchanges between replicas: transfers to where a value is already."""
+    return [one for one in operations_in(function, mpmd.TransferOp) if EXCHANGE in one.operation.attributes]
 
 
 def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> None:

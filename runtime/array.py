@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, NoReturn
 
 import jax
 import numpy
 from atoll.compiler.errors import AtollError, UsageError
-from atoll.runtime.program import Input, Output
+from atoll.runtime.program import Division, Input, Output
 from atoll.runtime.step import reason
 from atoll.runtime.store import Failure, Held, wait_ready
 
@@ -18,15 +19,19 @@ _UNARY = ("neg", "pos", "abs", "invert")
 
 
 class Array:
-    """A value on one island or several, each of which has all of it; or in parts, each of which is on an island.
+    """A value, or the parts of one, each on one island or on several, which then have a copy each.
 
     It is a promise: reading it waits for it, and raises the error of the task that failed, if one did. Given to a
     step it stays where it is. Arithmetic on it gives `jax.Array`s on jax's default device.
     """
 
-    def __init__(self, output: Output | Input, held: Sequence[Held], patience: float) -> None:
+    def __init__(
+        self, output: Output | Input, held: Sequence[Sequence[Held]], division: Division, patience: float
+    ) -> None:
+        """held: for each part, or for the whole, its copies."""
         self._output = output
-        self._held = tuple(held)
+        self._held = tuple(map(tuple, held))
+        self._division = division
         self._patience = patience
 
     @property
@@ -58,7 +63,7 @@ class Array:
     @property
     def islands(self) -> tuple[str, ...]:
         """The names of the islands that hold it, or parts of it; none once it was donated."""
-        return tuple(dict.fromkeys(held.origin.island for held in self._held))
+        return tuple(dict.fromkeys(held.origin.island for copies in self._held for held in copies))
 
     def is_deleted(self) -> bool:
         """Whether it was donated to a step."""
@@ -66,7 +71,7 @@ class Array:
 
     def block_until_ready(self) -> "Array":
         """Wait until the value is computed on every island that holds it."""
-        for held in self._alive():
+        for held in chain.from_iterable(self._alive()):
             self._computed(held)
         return self
 
@@ -85,15 +90,14 @@ class Array:
             raise TypeError(f"{self._output.path} is a typed random key, which numpy does not know; {remedy}")
         return numpy.array(self._read(), dtype=dtype, copy=copy)
 
-    def is_divided_like(self, other: Output | Input) -> bool:
+    def is_divided_like(self, division: Division) -> bool:
         """Whether it has the parts that another value has, or like that is whole."""
-        own = self._output
-        return own.dimension == other.dimension and (own.dimension is None or len(self._alive()) == len(other.places))
+        return self._division == division
 
     def _read(self) -> "numpy.ndarray[Any, Any]":
-        if self._output.dimension is None:
-            return numpy.asarray(self._computed(self._alive()[0]))
-        return numpy.concatenate([self._computed(held) for held in self._alive()], self._output.dimension)
+        parts = [self._computed(copies[0]) for copies in self._alive()]
+        dimension = self._division.dimension
+        return numpy.asarray(parts[0]) if dimension is None else numpy.concatenate(parts, dimension)
 
     def _computed(self, held: Held) -> jax.Array:
         """The value on one island, once it is there; the error of the task that failed otherwise."""
@@ -118,7 +122,7 @@ class Array:
             return AtollError(f"{self._output.path} could not be brought to island {island}: {reason(error)}")
         return step.explain(island, held.origin.buffer, error, self._patience)
 
-    def _alive(self) -> tuple[Held, ...]:
+    def _alive(self) -> tuple[tuple[Held, ...], ...]:
         held = self._held
         if not held:
             what = f"{self._output.path} was donated to a step and is gone"

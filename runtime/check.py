@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from atoll.runtime.program import (
     Buffer,
@@ -37,7 +38,7 @@ def check(program: Program) -> None:
         if not output.places:
             raise ValueError(f"{output.path} is nowhere")
         _check_places(program, output)
-    kept = {place for output in program.outputs for place in output.places}
+    kept = {place for output in program.outputs for place in output.every_place}
     for island in program.islands:
         _Stream(island, program, {number for name, number in kept if name == island.name}).check()
     _check_links(program)
@@ -46,33 +47,39 @@ def check(program: Program) -> None:
 
 def _check_places(program: Program, value: Input | Output) -> None:
     islands = {island.name: island for island in program.islands}
-    for name, number in value.places:
+    for name, number in value.every_place:
         if name not in islands:
             raise ValueError(f"{value.path} is on unknown island {name!r}")
         if not 0 <= number < len(islands[name].buffers):
             raise ValueError(f"{value.path} is in buffer {number}, which island {name} lacks")
-    buffers = [program.buffer(place) for place in value.places]
+    for copies in value.places:
+        if not copies:
+            raise ValueError(f"a part of {value.path} is nowhere")
+        if len({name for name, _ in copies}) != len(copies):
+            raise ValueError(f"{value.path} has two copies on one island")
+    parts = [[program.buffer(place) for place in copies] for copies in value.places]
     if value.dimension is not None:
-        _check_parts(value, buffers)
+        _check_parts(value, parts)
         return
-    for buffer in buffers:
+    if len(parts) > 1:
+        raise ValueError(f"{value.path} has {len(parts)} parts and no dimension along which they are the whole")
+    for buffer in chain.from_iterable(parts):
         if not _fits(value, value.shape, buffer):
             raise ValueError(f"{value.path} is {value.dtype}{list(value.shape)}, its buffer is {buffer}")
-    if len({name for name, _ in value.places}) != len(value.places):
-        raise ValueError(f"{value.path} has two places on one island")
 
 
-def _check_parts(value: Input | Output, buffers: Sequence[Buffer]) -> None:
-    """The parts of a value make up the whole."""
+def _check_parts(value: Input | Output, parts: Sequence[Sequence[Buffer]]) -> None:
+    """The parts of a value make up the whole, and the copies of a part are alike."""
     dimension, shape = value.dimension or 0, value.shape
     if not 0 <= dimension < len(shape):
         raise ValueError(
             f"{value.path} is {value.dtype}{list(shape)} and has no dimension {dimension} to be parted along"
         )
-    lengths = [buffer.shape[dimension] if dimension < len(buffer.shape) else 0 for buffer in buffers]
-    parts = [(*shape[:dimension], length, *shape[dimension + 1 :]) for length in lengths]
-    is_whole = not buffers or sum(lengths) == shape[dimension]
-    if not is_whole or not all(_fits(value, part, buffer) for part, buffer in zip(parts, buffers, strict=True)):
+    lengths = [copies[0].shape[dimension] if dimension < len(copies[0].shape) else 0 for copies in parts]
+    shapes = [(*shape[:dimension], length, *shape[dimension + 1 :]) for length in lengths]
+    is_whole = not parts or sum(lengths) == shape[dimension]
+    fit = [_fits(value, part, one) for part, copies in zip(shapes, parts, strict=True) for one in copies]
+    if not is_whole or not all(fit):
         raise ValueError(f"the parts of {value.path} do not make up {value.dtype}{list(shape)}")
 
 
@@ -96,14 +103,14 @@ class _Stream:
 
     def check(self) -> None:
         for one in self.program.inputs:
-            for number in self._here(one.places):
+            for number in self._here(one.every_place):
                 self._define(number, one.path)
                 if not one.donated:
                     self.borrowed.add(number)
         for index, instruction in enumerate(self.island.instructions):
             self._follow(instruction, f"instruction {index} ({_said(instruction)})")
         for output in self.program.outputs:
-            for number in self._here(output.places):
+            for number in self._here(output.every_place):
                 self._use(number, output.path)
 
     def _here(self, places: Sequence[Place]) -> Iterator[int]:

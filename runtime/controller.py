@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +21,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import Callback, Executable
 from atoll.runtime.island import Island, Order, Task
 from atoll.runtime.island_thread import IslandThread
-from atoll.runtime.program import Input, IslandProgram, Program, Run
+from atoll.runtime.program import Division, Input, IslandProgram, Place, Program, Run
 from atoll.runtime.step import Stats, Step, reason
 from atoll.runtime.store import Feed, Held, Origin, Store, Use
 from atoll.runtime.trace import Trace
@@ -74,7 +75,9 @@ class Controller:
         self._next_step = 0
         self._closed = False
         # How many results rest on each place.
-        self._served = Counter(place for output in program.outputs for place in output.places)
+        self._served = Counter(place for output in program.outputs for place in output.every_place)
+        self._inputs = [(one, program.division(one)) for one in program.inputs]
+        self._outputs = [(one, program.division(one)) for one in program.outputs]
 
     def __enter__(self) -> "Controller":
         return self
@@ -190,23 +193,31 @@ class Controller:
         with self._callers:
             self._check_open()
             self._check(arguments)
-            return [self._put_array(one, value) for one, value in zip(self.program.inputs, arguments, strict=True)]
+            return [
+                self._put_array(one, division, value)
+                for (one, division), value in zip(self._inputs, arguments, strict=True)
+            ]
 
-    def _put_array(self, one: Input, value: Any) -> Array:  # noqa: ANN401 (an array)
+    def _put_array(self, one: Input, division: Division, value: Any) -> Array:  # noqa: ANN401 (an array)
         if isinstance(value, Array):
             return value
         plain = self._plain(one, value)
-        helds = []
-        for (name, number), piece in zip(one.places, self._pieces(one, plain), strict=True):
-            held = Held(self._stores[name], Origin(None, name, number))
-            held.bring(self._put(piece, name, number), self._stores[name].sizes[number])
-            helds.append(held)
+        helds = [
+            [self._put_held(part, place) for place in copies]
+            for copies, part in zip(one.places, _parts(one, division, plain), strict=True)
+        ]
         if not helds:  # no island needs it, but it has to be somewhere
             name = self.program.islands[0].name
             held = Held(self._stores[name], Origin(None, name, 0))
             held.bring(jax.device_put(plain, self._meshes[name].devices.flat[0]), plain.nbytes)
-            helds.append(held)
-        return Array(one, helds, self._patience)
+            helds.append([held])
+        return Array(one, helds, division, self._patience)
+
+    def _put_held(self, part: Any, place: Place) -> Held:  # noqa: ANN401 (as `_plain` returns it)
+        name, number = place
+        held = Held(self._stores[name], Origin(None, name, number))
+        held.bring(self._put(part, name, number), self._stores[name].sizes[number])
+        return held
 
     def _check_open(self) -> None:
         if self._closed:
@@ -256,14 +267,18 @@ class Controller:
     def _prepare(self, step: Step, arguments: Sequence[Any]) -> tuple[dict[str, Order], list[Array]]:
         """What each island is asked for, and the results; nothing has happened yet."""
         feeds: dict[str, dict[int, Any]] = {island.name: {} for island in self.program.islands}
-        for one, value in zip(self.program.inputs, arguments, strict=True):
-            if isinstance(value, Array) and value.is_divided_like(one):
-                for (name, number), given in zip(one.places, _feeds(one, value._alive()), strict=True):
-                    feeds[name][number] = given
-            elif one.places:
+        for (one, division), value in zip(self._inputs, arguments, strict=True):
+            if not one.places:
+                continue
+            if isinstance(value, Array) and value.is_divided_like(division):
+                for copies, helds in zip(one.places, value._alive(), strict=True):
+                    for (name, number), given in zip(copies, _feeds(copies, helds, one.donated), strict=True):
+                        feeds[name][number] = given
+            else:
                 plain = value._read() if isinstance(value, Array) else self._plain(one, value)
-                for (name, number), piece in zip(one.places, self._pieces(one, plain), strict=True):
-                    feeds[name][number] = self._put(piece, name, number)
+                for copies, part in zip(one.places, _parts(one, division, plain), strict=True):
+                    for name, number in copies:
+                        feeds[name][number] = self._put(part, name, number)
         outputs: dict[str, dict[int, Held]] = {island.name: {} for island in self.program.islands}
         for (name, number), count in self._served.items():
             held = outputs[name][number] = Held(self._stores[name], Origin(step, name, number))
@@ -273,8 +288,13 @@ class Controller:
             elif count > 1:
                 held.shared = True
         results = [
-            Array(output, [outputs[name][number] for name, number in output.places], self._patience)
-            for output in self.program.outputs
+            Array(
+                output,
+                [[outputs[name][number] for name, number in copies] for copies in output.places],
+                division,
+                self._patience,
+            )
+            for output, division in self._outputs
         ]
         return {name: Order(step, feeds[name], outputs[name]) for name in feeds}, results
 
@@ -283,17 +303,6 @@ class Controller:
         if one.dtype.startswith("key<"):
             return jax.random.key_data(value)
         return value if isinstance(value, jax.Array) else numpy.array(value, numpy.dtype(one.dtype))
-
-    def _pieces(self, one: Input, plain: Any) -> list[Any]:  # noqa: ANN401 (as `_plain` returns it)
-        """What each place of an input gets of its value: all of it, or a part."""
-        if one.dimension is None:
-            return [plain] * len(one.places)
-        pieces, start = [], 0
-        for place in one.places:
-            stop = start + self.program.buffer(place).shape[one.dimension]
-            pieces.append(plain[(*[slice(None)] * one.dimension, slice(start, stop))])
-            start = stop
-        return pieces
 
     def _put(self, value: Any, name: str, number: int) -> jax.Array:  # noqa: ANN401 (as `_plain` returns it)
         """Place an argument from outside; never as an alias, which would go with the caller's array."""
@@ -399,13 +408,22 @@ def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> 
     return jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=(jax.sharding.AxisType.Auto,) * len(axes))
 
 
-def _feeds(one: Input, helds: Sequence[Held]) -> list[Feed]:
-    """For each place of an input, which of the values of an `Array` it gets and what it may do with it."""
-    if len(one.places) == len(helds) == 1:
-        return [Feed(helds[0], Use.TAKE if one.donated else Use.BORROW)]
+def _parts(one: Input, division: Division, plain: Any) -> list[Any]:  # noqa: ANN401 (as `_plain` returns it)
+    """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
+    if division.dimension is None:
+        return [plain] * len(one.places)
+    stops = list(accumulate(division.sizes))
+    before = [slice(None)] * division.dimension
+    return [plain[(*before, slice(stop - size, stop))] for stop, size in zip(stops, division.sizes, strict=True)]
+
+
+def _feeds(places: Sequence[Place], helds: Sequence[Held], donated: bool) -> list[Feed]:
+    """For each copy of a part, which of the copies of an `Array` it gets and what it may do with it."""
+    if len(places) == len(helds) == 1:
+        return [Feed(helds[0], Use.TAKE if donated else Use.BORROW)]
     at = {held.origin.island: held for held in helds}
-    chosen = [at.get(name, helds[0]) for name, _ in one.places] if one.dimension is None else helds
-    if not one.donated:
+    chosen = [at.get(name, helds[0]) for name, _ in places]
+    if not donated:
         return [Feed(held, Use.BORROW) for held in chosen]
     return [Feed(held, Use.TAKE if chosen.count(held) == 1 else Use.COPY) for held in chosen]
 

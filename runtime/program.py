@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ import numpy
 from atoll.compiler.errors import UsageError
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 2
+VERSION = 3
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")
 
 Place = tuple[str, int]  # an island, and a buffer on it
+# Where a value is: for each of its parts, or for all of it if it is whole, the places that have a copy each.
+Places = tuple[tuple[Place, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,12 @@ class Buffer:
     @property
     def bytes(self) -> int:
         """The size of the whole array, however many devices hold a copy or a part of it."""
-        return prod(self.shape) * numpy.dtype(self.dtype).itemsize
+        return prod(self.shape) * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return numpy.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
@@ -73,7 +81,7 @@ class Code:
 @dataclass(frozen=True)
 class Run:
     """Run a task: `F3@0` is the forward task of microbatch 3 on stage 0, `B` backward, `W` weight gradient; outside of
-    the loop over microbatches `U0` is the update on stage 0.
+    the loop over microbatches `U0` is the update on stage 0, and `X0.add` a task of exchange 0 between replicas.
 
     donated: the inputs whose memory the outputs may take over; they are gone afterwards.
     """
@@ -144,8 +152,9 @@ class Input:
 
     path: what the user calls it: `state['params']['w']`.
     dtype: a buffer's, or that of a typed random key: `key<fry>`.
-    places: where a step finds it, several if several islands need it; empty if the program never reads it.
-    dimension: if it is there, the places hold parts of the value, which together, along this dimension, are the whole.
+    places: where a step finds it, for each of its parts; empty if the program never reads it.
+    dimension: along which the parts, in their order and each as long as its buffers, are the whole; None if the value
+        is not divided.
     """
 
     path: str
@@ -153,7 +162,7 @@ class Input:
     dtype: str
     weak_type: bool = False
     donated: bool = False
-    places: tuple[Place, ...] = ()
+    places: Places = ()
     dimension: int | None = None
 
     @cached_property
@@ -161,22 +170,40 @@ class Input:
         """What a value must be to be taken for it."""
         return self.shape, self.dtype, self.weak_type
 
+    @property
+    def every_place(self) -> tuple[Place, ...]:
+        """The places of all parts."""
+        return tuple(chain.from_iterable(self.places))
+
 
 @dataclass(frozen=True)
 class Output:
-    """A result of the step, as for `Input`; with several places each has a copy, or a part."""
+    """A result of the step, as for `Input`."""
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     weak_type: bool
-    places: tuple[Place, ...]
+    places: Places
     dimension: int | None = None
 
     @cached_property
     def kind(self) -> tuple[tuple[int, ...], str, bool]:
         """As that of an input."""
         return self.shape, self.dtype, self.weak_type
+
+    @property
+    def every_place(self) -> tuple[Place, ...]:
+        """As of an input."""
+        return tuple(chain.from_iterable(self.places))
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a value is divided: the dimension, and the size of each part along it; None and nothing if it is whole."""
+
+    dimension: int | None = None
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,6 +227,13 @@ class Program:
         """The buffer at a place."""
         name, number = place
         return next(island for island in self.islands if island.name == name).buffers[number]
+
+    def division(self, value: Input | Output) -> Division:
+        """How an argument or a result is divided into its parts."""
+        if value.dimension is None:
+            return Division()
+        sizes = [self.buffer(copies[0]).shape[value.dimension] for copies in value.places]
+        return Division(value.dimension, tuple(sizes))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program as one file. A file that stood there is replaced at once, never half."""

@@ -184,7 +184,9 @@ class _Values:
 
     def __init__(self, program: Program, island: IslandProgram) -> None:
         self._buffers = island.buffers
-        self._names = {number: one.path for one in program.inputs for name, number in one.places if name == island.name}
+        self._names = {
+            number: one.path for one in program.inputs for name, number in one.every_place if name == island.name
+        }
         self.sent: dict[tuple[str, int], int] = {}  # by destination and tag
         for one in island.instructions:
             if isinstance(one, Run):

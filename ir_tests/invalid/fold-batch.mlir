@@ -188,3 +188,13 @@ module attributes {atoll.plan = "microbatches=2"} {
     return %0 : tensor<2x2xf32>
   }
 }
+
+// -----
+
+module attributes {atoll.plan = "replicas=2"} {
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2xf32> {atoll.path = "w"}) -> (tensor<2xf32> {atoll.path = "y"}) {
+    // expected-error @below {{custom_call has an effect outside of the program, which would happen in every replica; take it out, or set replicas=1}}
+    stablehlo.custom_call @tell(%w) {has_side_effect = true} : (tensor<2xf32>) -> ()
+    return %x : tensor<2xf32>
+  }
+}

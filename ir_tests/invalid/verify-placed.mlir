@@ -140,3 +140,102 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
     return
   }
 }
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{result 0 of a loop is a sum of one replica, and func.return takes it; let one mpmd.transfer with atoll.exchange take it, and all else take what that makes}}
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<f32>) {
+      mpmd.return %a : tensor<f32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    // expected-error @below {{an exchange takes what is no sum of a loop; take the exchange out of @main}}
+    %2 = mpmd.transfer {atoll.exchange = "add"} %x : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %2 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<f32>) {
+      mpmd.return %a : tensor<f32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=1, microbatches=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    // expected-error @below {{there is but one replica; take the exchange out of @main}}
+    %2 = mpmd.transfer {atoll.exchange = "add"} %0 : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %2 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<f32>) {
+      mpmd.return %a : tensor<f32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    // expected-error @below {{atoll.exchange is "mean"; write one of add, max, min, and, or}}
+    %2 = mpmd.transfer {atoll.exchange = "mean"} %0 : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %2 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<f32>) {
+      mpmd.return %a : tensor<f32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island1", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    // expected-error @below {{an exchange makes !mpmd.mesh_tensor<"island1", tensor<f32>> of !mpmd.mesh_tensor<"island0", tensor<f32>>; let it stay where it is, as it is}}
+    %2 = mpmd.transfer {atoll.exchange = "add"} %0 : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island1", tensor<f32>>
+    return %2 : !mpmd.mesh_tensor<"island1", tensor<f32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<f32>) {
+      mpmd.return %a : tensor<f32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+}

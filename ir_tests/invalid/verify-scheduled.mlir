@@ -276,3 +276,43 @@ module attributes {atoll.plan = "microbatches=2", atoll.topology = "3 x cpu[1]"}
     return %1 : tensor<4xf32>
   }
 }
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{result 0 of a loop is a sum of one replica, and func.return takes it; let one mpmd.transfer with atoll.exchange take it, and all else take what that makes}}
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @f(%a: tensor<f32>) -> tensor<f32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<f32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{F1@0, in the row of island island0, is no task of the loop; correct atoll.order, or run order-tasks}}
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
+  }
+  func.func private @f(%a: tensor<f32>) -> tensor<f32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<f32>
+  }
+}

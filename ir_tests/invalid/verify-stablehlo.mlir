@@ -109,3 +109,47 @@ func.func @main() -> (tensor<4xf32> {atoll.path = "result"}) {
   %0:2 = "stablehlo.infeed"(%token) {infeed_config = ""} : (!stablehlo.token) -> (tensor<4xf32>, !stablehlo.token)
   return %0#0 : tensor<4xf32>
 }
+
+// -----
+
+// expected-error @below {{atoll.piece of argument 0 of @main is 1 : i32; write atoll.piece = array<i64: DIMENSION, START, WHOLE>}}
+func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.piece = 1 : i32})
+    -> (tensor<4xf32> {atoll.path = "x"}) {
+  return %x : tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{argument 0 of @main is a piece along dimension 1, and is tensor<4xf32>; name a dimension that it has}}
+func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.piece = array<i64: 1, 0, 4>})
+    -> (tensor<4xf32> {atoll.path = "x"}) {
+  return %x : tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{argument 0 of @main has both atoll.parts and atoll.piece; take one of them away}}
+func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.parts = 2 : i32, atoll.piece = array<i64: 0, 0, 8>})
+    -> (tensor<4xf32> {atoll.path = "x"}) {
+  return %x : tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{arguments 1, 0 of @main, pieces of x, are 0..4, 5..7 of 7 along dimension 0; let each begin where the one before ends, up to 7}}
+func.func @main(
+    %x: tensor<2xf32> {atoll.path = "x", atoll.piece = array<i64: 0, 5, 7>},
+    %y: tensor<4xf32> {atoll.path = "x", atoll.piece = array<i64: 0, 0, 7>})
+    -> (tensor<2xf32> {atoll.path = "x"}, tensor<4xf32> {atoll.path = "y"}) {
+  return %x, %y : tensor<2xf32>, tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{arguments 0 and 1 of @main are both x; give each its own atoll.path}}
+func.func @main(
+    %x: tensor<2xf32> {atoll.path = "x", atoll.piece = array<i64: 0, 0, 4>},
+    %y: tensor<2xf32> {atoll.path = "x"})
+    -> (tensor<2xf32> {atoll.path = "x"}, tensor<2xf32> {atoll.path = "y"}) {
+  return %x, %y : tensor<2xf32>, tensor<2xf32>
+}

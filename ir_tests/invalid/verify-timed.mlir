@@ -197,3 +197,32 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
   // expected-error @below {{result 0 of @main has 2 parts along dimension 1; it has 2, along one of its 1 dimensions}}
   return %x : tensor<2xf32>
 }
+
+// -----
+
+module attributes {atoll.plan = "replicas=2, microbatches=2"} {
+  // expected-error @below {{the batch is in 2 parts, and the plan asks for 2 microbatches in each of 2 replicas; write microbatches=1 in the plan}}
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32})
+      -> (tensor<2xf32> {atoll.path = "y", atoll.parts = 2 : i32, atoll.parts_dimension = 0 : i32}) {
+    return %x : tensor<2xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2"} {
+  // expected-error @below {{the batch is whole, and the plan asks for 2 replicas; run fold-batch}}
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x"}) -> (tensor<2xf32> {atoll.path = "y"}) {
+    return %x : tensor<2xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2"} {
+  // expected-error @below {{the batch is in 3 parts, and the plan asks for auto microbatches in each of 2 replicas; write replicas that divide 3}}
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 3 : i32})
+      -> (tensor<2xf32> {atoll.path = "y", atoll.parts = 3 : i32, atoll.parts_dimension = 0 : i32}) {
+    return %x : tensor<2xf32>
+  }
+}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from atoll.compiler.batch.states import KIND_OF
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import PARTS, entry_function, text_attribute
 from atoll.compiler.functions import (
@@ -36,7 +37,9 @@ from atoll.compiler.plan_marks import (
     topology_of,
     unsigned,
 )
+from atoll.compiler.replicas import replicas_of
 from atoll.compiler.shardings import SHARDING, on_island, sharding_of, spec_of, specs_of
+from atoll.compiler.tasks import EXCHANGE
 
 _Value = ir.Value[ir.Type]
 # What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:
@@ -57,6 +60,9 @@ class MakeFragments(Pass):
 
     A value is sent at most once to each island, from the holder with the fastest link. Arguments live where they are
     used; one that is used on several islands lives on the one whose result replaces it, or that uses it first.
+
+    With replicas, what a loop sums up is the sum of one of them; an exchange, a transfer to where the sum is already,
+    makes it that of all.
 
     The body of a loop over microbatches becomes a function, as transfers stand in functions only; what it takes from
     outside is sent before the loop begins, and what it sums up is sent when it has ended.
@@ -113,6 +119,7 @@ class _Placement:
         # What sums begin with goes on as it is.
         self._begins = {one.initial for loop in self.graph.loops for one in loop.carried}
         self._regions = 2 * len(self.graph.loops) + 1
+        self._is_replicated = replicas_of(module) > 1
         self._has_parts = [PARTS in marks for marks in argument_attributes(self.main)]
         users = {value: [island for _, island in taking] for value, taking in self._users.items()}
         self.homes = homes_of(self.module, self.graph, users, self._producer_island)
@@ -324,7 +331,24 @@ class _Placement:
         for one, island, result in zip(loop.carried, islands, built.operation.results, strict=True):
             held[one.yielded, island] = result
             if not one.is_part:
+                if self._is_replicated and self._is_used_behind(loop, one.yielded):
+                    held[one.yielded, island] = self._exchanged(one.yielded, result)
                 self._send(one.yielded, island, held, range(loop.region + 1, self._regions))
+
+    def _is_used_behind(self, loop: Loop, value: int) -> bool:
+        users = self.graph.users[value]
+        return value in self.graph.returned or any(self.graph.region[user] > loop.region for user in users)
+
+    def _exchanged(self, value: int, total: _Value) -> _Value:
+        """A sum of one replica, made that of all."""
+        maker = self.graph.operations[self.graph.producer[value]]
+        kind = KIND_OF.get(maker.operation.name)
+        if kind is None:
+            what = f"a loop carries on what {maker.operation.name} makes, which replicas cannot combine"
+            raise refuse(maker.location, what, f"make it by one of {', '.join(KIND_OF)}")
+        made = mpmd.TransferOp(total.type, total, loc=self._location(value))
+        made.operation.attributes[EXCHANGE] = ir.StringAttr.get(kind)
+        return made.result
 
     def _taken_by(self, loop: Loop) -> list[tuple[int, int]]:
         """What a loop takes from outside, and on which islands: parts of the batch where they live, all else everywhere

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import PHASE, entry_function
+from atoll.compiler.exchanged import check_exchanges
 from atoll.compiler.functions import operations_in
 from atoll.compiler.mesh_types import island_of, topology_attribute
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, topology_of
-from atoll.compiler.tasks import check_dataflow, dataflow_functions
+from atoll.compiler.replicas import replicas_of
+from atoll.compiler.tasks import check_dataflow, dataflow_functions, transfers_in
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class VerifyPlaced(Pass):
 
     `@main` and the functions of microbatches hold nothing but fragments, transfers and loops on the islands of the
     topology; every fragment has its stage, its
-    sweep and a name of its own; no value is sent to an island twice, or to where it is. That values are on one island
-    each, and used there, is what the MPMD dialect itself verifies.
+    sweep and a name of its own; no value is sent to an island twice, or to where it is. With replicas, each sum that is
+    used is exchanged between them, once. That values are on one island each, and used there, is what the MPMD dialect
+    itself verifies.
 
     Requires: phase `staged`.
 
@@ -45,6 +48,7 @@ class VerifyPlaced(Pass):
         _check_names(fragments, set(functions))
         for function in functions.values():
             _check_transfers(function)
+        check_exchanges(functions, replicas_of(module))
         module.operation.attributes[PHASE] = ir.StringAttr.get("placed")
 
 
@@ -65,7 +69,7 @@ def _check_transfers(function: func.FuncOp) -> None:
     """A value may be sent on; seen from its maker it still reaches each island once."""
     origin: dict[ir.Value[ir.Type], ir.Value[ir.Type]] = {}
     reached: set[tuple[ir.Value[ir.Type], str]] = set()
-    for transfer in operations_in(function, mpmd.TransferOp):
+    for transfer in transfers_in(function):
         source, target = transfer.operation.operands[0], transfer.operation.results[0]
         made = origin.setdefault(target, origin.get(source, source))
         island = island_of(target.type)

@@ -16,6 +16,7 @@ from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.plan import AUTO
 from atoll.compiler.plan_marks import KINDS, SCHEDULE, shape_of, topology_of
+from atoll.compiler.replicas import replicas_in
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import BACKWARD, WEIGHT
 from atoll.compiler.task_nodes import nodes_of
@@ -35,7 +36,8 @@ class OrderTasks(Pass):
 
     The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
     tasks alone grows with the number of microbatches. The order is that of the plan's schedule, or of the best one that
-    is found; of a loop that no schedule is for, such as one with a free placement, it follows the dataflow.
+    is found; of a loop that no schedule is for, such as one with a free placement, it follows the dataflow. It is that
+    of one replica: the others run their microbatches in the same order.
 
     Requires: phase `placed`.
 
@@ -90,17 +92,21 @@ def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
 
 
 def _unscheduled(
-    loop: mpmd.ForOp, function: func.FuncOp, kinds: str | None, shape: PipelineShape, names: Sequence[str]
+    loop: mpmd.ForOp,
+    function: func.FuncOp,
+    kinds: str | None,
+    shape: PipelineShape,
+    names: Sequence[str],
 ) -> dict[str, list[MicrobatchTask]]:
     """The order of a loop that no schedule is for."""
-    calls = calls_in(function)
+    calls, replicas = calls_in(function), replicas_in(shape.plan)
     is_pipeline = shape.plan.placement is None
     if is_pipeline and kinds is not None and shape.plan.schedule not in (AUTO, _SWEEP_BY_SWEEP):
         schedule = shape.plan.schedule
         name = schedule.name if isinstance(schedule, Schedule) else schedule
         what = f"schedule {name} goes over the stages forward and backward, and the function does so {len(kinds)} times"
         raise PlanError(what, place(loop.location), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
-    microbatches = iterations_of(loop)
+    microbatches = iterations_of(loop) // replicas
     if is_pipeline and shape.plan.schedule == _SWEEP_BY_SWEEP:
         rows: dict[str, list[MicrobatchTask]] = {}
         for call in calls:

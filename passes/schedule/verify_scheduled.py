@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from atoll.compiler.dataflow_order import waiting_for_ever
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import PHASE, check_paths, entry_function
+from atoll.compiler.exchanged import check_exchanges
 from atoll.compiler.functions import operations_in
 from atoll.compiler.graph import iterations_of
 from atoll.compiler.mesh_types import island_of
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import topology_of
+from atoll.compiler.replicas import replicas_of
 from atoll.compiler.task_nodes import nodes_of
 from atoll.compiler.task_order import ORDER, MicrobatchTask, order_of
 from atoll.compiler.tasks import calls_in, check_dataflow, dataflow_functions, microbatch_name, task_name
@@ -25,7 +27,7 @@ class VerifyScheduled(Pass):
 
     `@main` and the functions of microbatches hold nothing but fragment calls, transfers and loops, and every argument
     and result of `@main` names its pytree path, each path once. The order of a loop's tasks has each task of each
-    microbatch once, on its island, and no island waits for ever.
+    microbatch of a replica once, on its island, and no island waits for ever. Replicas exchange each sum that is used.
 
     Requires: phase `placed`.
 
@@ -38,10 +40,12 @@ class VerifyScheduled(Pass):
         main = entry_function(module)
         check_dataflow(module, mpmd.FragmentCallOp, "run outline-fragments")
         functions = dataflow_functions(module)
+        replicas = replicas_of(module)
         for loop in operations_in(main, mpmd.ForOp):
             islands = [island.name for island in topology_of(module).islands]
             _check_senders(functions[microbatch_name(loop)])
-            _check_order(loop, functions[microbatch_name(loop)], islands)
+            _check_order(loop, functions[microbatch_name(loop)], islands, iterations_of(loop) // replicas)
+        check_exchanges(functions, replicas)
         check_paths(main)
         module.operation.attributes[PHASE] = ir.StringAttr.get("scheduled")
 
@@ -56,15 +60,15 @@ def _check_senders(function: func.FuncOp) -> None:
             raise refuse(transfer.location, what, "send it from where it is made")
 
 
-def _check_order(loop: mpmd.ForOp, function: func.FuncOp, islands: Sequence[str]) -> None:
+def _check_order(loop: mpmd.ForOp, function: func.FuncOp, islands: Sequence[str], microbatches: int) -> None:
     calls = {task_name(call): number for number, call in enumerate(calls_in(function))}
     nodes = nodes_of(function, islands)
-    wanted = {MicrobatchTask(name, one) for name in calls for one in range(iterations_of(loop))}
+    wanted = {MicrobatchTask(name, one) for name in calls for one in range(microbatches)}
     rows = order_of(loop)
     for island, row in rows.items():
         for task in row:
             if task not in wanted:
-                is_known = task.task in calls and task.microbatch < iterations_of(loop)
+                is_known = task.task in calls and task.microbatch < microbatches
                 what = "is there twice" if is_known else "is no task of the loop"
                 raise refuse(loop.location, f"{task}, in the row of island {island}, {what}", _AGAIN)
             wanted.discard(task)

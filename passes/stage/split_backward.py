@@ -3,12 +3,12 @@
 import logging
 from dataclasses import dataclass
 
+from atoll.compiler.copies import copied, sent_operands
 from atoll.compiler.entry import text_attribute
 from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, read_marks, shape_of, write_marks
-from atoll.compiler.roles import copied, sent_operands
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from atoll.compiler.batch.cross_check import cross_check
 from atoll.compiler.batch.levels import levels_of
-from atoll.compiler.batch.marks import WHOLE_BATCH
 from atoll.compiler.batch.nodes import Program
 from atoll.compiler.batch.rewrite import rewrite
 from atoll.compiler.batch.rule import Mixed, Rule, described
@@ -22,7 +21,9 @@ from atoll.compiler.locations import place
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import microbatches_of
-from atoll.compiler.plan_marks import plan_of
+from atoll.compiler.plan import Plan
+from atoll.compiler.plan_marks import WHOLE_BATCH, add_texts, plan_of
+from atoll.compiler.replicas import replicas_in
 from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ _REMEDY = "keep the examples apart up to a sum or mean over them, or set microba
 
 @dataclass(frozen=True)
 class FoldBatch(Pass):
-    """Run the step on one microbatch after another, where the plan asks for microbatches.
+    """Run the step on one microbatch after another, where the plan asks for microbatches or for replicas.
+
+    Replicas divide the batch as microbatches do: a loop has as many iterations as all replicas have microbatches.
 
     A loop computes what is per example, with shapes of one microbatch; sums over the batch are added up from one to the
     next. What does not depend on the batch stands before the loop, and what needs the whole batch behind it.
@@ -61,12 +64,14 @@ class FoldBatch(Pass):
 def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     """Fold by a table of rules; raises CompileError for what the table does not prove."""
     plan = plan_of(module)
-    parts = microbatches_of(plan)
+    parts = microbatches_of(plan) * replicas_in(plan)
     if parts == 1:
         log.info("nothing to do: the plan asks for one microbatch")
         return
-    states = _states_of_arguments(module, parts)
+    states = _states_of_arguments(module, plan)
     program = Program.of(module, parts)
+    if replicas_in(plan) > 1:
+        _check_effects(program)
     scope = Scope(Batch(program, rules, plan.accumulator == "float32"), program.body)
     try:
         scope.interpret(states)
@@ -77,13 +82,21 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     whole = whole_batch_work(program, levels)
     for work in whole:
         log.info("computed for the whole batch, as no rule makes only a block of it: %s", work)
-    if whole:
-        module.operation.attributes[WHOLE_BATCH] = ir.ArrayAttr.get([ir.StringAttr.get(work) for work in whole])
+    add_texts(module, WHOLE_BATCH, whole)
     rewrite(module, scope, levels)
 
 
-def _states_of_arguments(module: ir.Module, parts: int) -> list[State]:
+def _check_effects(program: Program) -> None:
+    """What acts on the world outside would do so in every replica."""
+    for node in (inner for one in program.body.nodes for inner in (one, *one.inner())):
+        if node.has_effect:
+            what = f"{described(node)} has an effect outside of the program, which would happen in every replica"
+            raise refuse(node.location, what, "take it out, or set replicas=1")
+
+
+def _states_of_arguments(module: ir.Module, plan: Plan) -> list[State]:
     main = entry_function(module)
+    parts, asked = microbatches_of(plan) * replicas_in(plan), _asked(plan)
     states: list[State] = []
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         states.append(Split(0) if BATCH in marks else SAME)
@@ -91,9 +104,24 @@ def _states_of_arguments(module: ir.Module, parts: int) -> list[State]:
             size = ir.RankedTensorType(argument.type).get_dim_size(0)
             if size % parts:
                 path = text_attribute(marks, PATH) or f"argument {argument.arg_number}"
-                what = f"{path} has {size} examples, which {parts} microbatches cannot share evenly"
-                raise PlanError(what, place(argument.location) or caller(), "choose microbatches that divide the batch")
+                what = f"{path} has {size} examples, which {asked} cannot share evenly"
+                remedy = f"choose {_names(plan)} that divide the batch"
+                raise PlanError(what, place(argument.location) or caller(), remedy)
     if all(state == SAME for state in states):
-        what = f"the plan asks for {parts} microbatches, and no argument that is used carries the batch"
+        what = f"the plan asks for {asked}, and no argument that is used carries the batch"
         raise PlanError(what, caller(), "name the arguments that do in batch_argnums")
     return states
+
+
+def _asked(plan: Plan) -> str:
+    """In how many parts the plan cuts the batch."""
+    replicas, microbatches = replicas_in(plan), microbatches_of(plan)
+    if replicas == 1:
+        return f"{microbatches} microbatches"
+    return f"{replicas} replicas" if microbatches == 1 else f"{replicas} replicas of {microbatches} microbatches"
+
+
+def _names(plan: Plan) -> str:
+    """The fields of the plan that do so."""
+    fields = {"replicas": replicas_in(plan), "microbatches": microbatches_of(plan)}
+    return " and ".join(name for name, count in fields.items() if count > 1)

@@ -10,6 +10,7 @@ from atoll.compiler.functions import argument_attributes, arguments_of, body_of,
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import integer_in, plan_of
+from atoll.compiler.replicas import replicas_in
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,19 @@ def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int:
 
 
 def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
-    planned = plan_of(module).microbatches
-    if parts > 1 and isinstance(planned, int) and planned != parts:
-        what = f"the batch is in {parts} parts, and the plan asks for {planned} microbatches"
-        raise refuse(main.location, what, f"write microbatches={parts} in the plan")
+    plan = plan_of(module)
+    planned, replicas = plan.microbatches, replicas_in(plan)
+    if parts % replicas or (parts > 1 and isinstance(planned, int) and planned * replicas != parts):
+        if parts == 1:
+            raise refuse(
+                main.location, f"the batch is whole, and the plan asks for {replicas} replicas", "run fold-batch"
+            )
+        of_each = f" in each of {replicas} replicas" if replicas > 1 else ""
+        what = f"the batch is in {parts} parts, and the plan asks for {planned} microbatches{of_each}"
+        remedy = f"write microbatches={parts // replicas} in the plan"
+        if parts % replicas:
+            remedy = f"write replicas that divide {parts}"
+        raise refuse(main.location, what, remedy)
 
 
 def _check_loop(loop: mpmd.ForOp, parts: int) -> None:

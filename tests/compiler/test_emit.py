@@ -58,15 +58,15 @@ def test_streams_of_a_train_step():
     assert kinds(right) == [Receive, Run, Run, Send, Run]
     assert [one.task for one in left.instructions if isinstance(one, Run)] == ["F0", "B0", "U0"]
     assert [one.path for one in program.inputs] == ["state['a']", "state['b']", "x"]
-    assert [one.places[0][0] for one in program.outputs] == ["island0", "island1", "island1"]
+    assert [one.every_place[0][0] for one in program.outputs] == ["island0", "island1", "island1"]
     assert len(program.codes) == 5  # both updates are one
 
 
 @pytest.mark.parametrize("donate", [(), (0,)])
 def test_every_buffer_ends_once_but_for_results_and_what_is_the_callers(donate):
     program = program_of(Job(step, STATE, X, donate_argnums=donate), "a | b")
-    kept = {place for one in program.outputs for place in one.places}
-    lent = {place for one in program.inputs if not one.donated for place in one.places}
+    kept = {place for one in program.outputs for place in one.every_place}
+    lent = {place for one in program.inputs if not one.donated for place in one.every_place}
     for island in program.islands:
         ended = []
         for one in island.instructions:
@@ -80,7 +80,7 @@ def test_a_donated_parameter_is_updated_in_place():
     program = program_of(Job(step, STATE, X, donate_argnums=0), "a | b")
     for island, path in zip(program.islands, ("state['a']", "state['b']"), strict=True):
         update = next(one for one in island.instructions if isinstance(one, Run) and one.task.startswith("U"))
-        place = next(one.places[0] for one in program.inputs if one.path == path)
+        place = next(one.every_place[0] for one in program.inputs if one.path == path)
         assert place in {(island.name, buffer) for buffer in update.donated}
 
 

@@ -36,6 +36,15 @@ def test_two_arguments_do_not_share_a_replacement():
     assert len({result for _, result in replaced}) == len(replaced)
 
 
+def test_a_piece_is_replaced_by_the_same_piece():
+    text = STEP.replace("['m']", "['w']")
+    for path, *starts in (("state['w']", 4, 0), ("result[0]['w']", 0, 4)):
+        for start in starts:
+            mark = f'atoll.piece = array<i64: 0, {start}, 8>, atoll.path = "{path}"'
+            text = text.replace(f'{{atoll.path = "{path}"', f"{{{mark}", 1)
+    assert sorted(replaced_arguments(parse_text(text))) == [(0, 1), (1, 0)]
+
+
 def test_homes():
     module = parse_text(STEP)
     graph = Graph.of(module)

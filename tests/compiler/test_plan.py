@@ -141,6 +141,10 @@ def test_a_fault_of_a_stage_text_shows_the_stage_text(text):
         ({"placement": {3: "a"}}, "stage text must be a string, not int"),
         ({"stages": "a", "placement": {"a": "b"}}, "stages and placement are both given; a placement stands"),
         (
+            {"replicas": 2, "placement": {"a": "b"}},
+            "a placement and replicas=2 are both given; leave replicas out: only pipelines are copied",
+        ),
+        (
             {"schedule": "1f1b", "placement": {"a": "b"}},
             "a schedule and a placement are both given; leave the schedule",
         ),
@@ -172,7 +176,7 @@ schedules = st.just("auto") | st.sampled_from(
 texts = st.sampled_from(["a", "embed, layer_[0..5] | head", '"x \\"y\\"" | b/c'])
 placements = st.dictionaries(texts.filter(lambda text: "|" not in text), st.text(min_size=1), min_size=1)
 plans = st.builds(Plan, counts | texts, counts, schedules, counts) | st.builds(
-    Plan, st.just("auto"), counts, st.just("auto"), counts, placements
+    Plan, st.just("auto"), counts, st.just("auto"), st.sampled_from(["auto", 1]), placements
 )
 
 

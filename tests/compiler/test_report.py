@@ -78,7 +78,7 @@ def test_shared_arguments_say_where_they_live_and_why(step):
     assert embedding.bytes == 32 * 8 * 4
     assert embedding.why == "where its new value is made"
     assert embedding.islands[0] == embedding.home
-    [place] = next(one.places for one in step.program.inputs if one.path == embedding.path)
+    [place] = next(one.every_place for one in step.program.inputs if one.path == embedding.path)
     assert place[0] == embedding.home
 
 

@@ -130,7 +130,7 @@ def check_parts(step, case, microbatches):
             assert one.dimension is None
             continue
         assert (one.dimension, len(one.places)) == (0, microbatches)
-        for number, place in enumerate(one.places):
+        for number, place in enumerate(one.every_place):
             assert step.program.buffer(place).shape == (one.shape[0] // microbatches, *one.shape[1:])
             parts[place] = number
     assert parts

@@ -121,7 +121,7 @@ def test_same_answer_as_jit_in_the_planned_places(name, count, shape):
         working = [island for island in report.islands if island.tasks]
         assert len(working) >= min(count, case.parts)
 
-        places = [place for output in step.program.outputs for place in output.places]
+        places = [place for output in step.program.outputs for place in output.every_place]
         assert [island for leaf in jax.tree.leaves(results) for island in leaf.islands] == [name for name, _ in places]
         if case.donate:
             check_state_stays(step, case, results)

@@ -269,7 +269,7 @@ def test_a_batch_argument_may_live_where_it_is_needed_last():
     with compiled(fn, jnp.array(X), WEIGHTS, batch=(0,), donate_argnums=(0,)) as step:
         for _ in range(3):
             expected, memory = jax.jit(fn)(expected, WEIGHTS), step(jnp.array(memory), WEIGHTS)
-            assert {name for name, _ in step.program.inputs[0].places} == {"island1"}
+            assert {name for name, _ in step.program.inputs[0].every_place} == {"island1"}
             same(zoo.leaves(memory), zoo.leaves(expected))
 
 

@@ -54,7 +54,7 @@ def test_a_free_placement():
         microbatches = Counter(task_named(task, 4).microbatch for task in counted)
         assert len(microbatches) == 4
         assert len(set(microbatches.values())) == 1
-        weights = {one.path: one.places[0][0] for one in step.program.inputs if one.path.startswith("state[0][")}
+        weights = {one.path: one.every_place[0][0] for one in step.program.inputs if one.path.startswith("state[0][")}
         assert weights["state[0][0]['w']"] == weights["state[0][2]['w']"] == "island1"
         assert weights["state[0][1]['w']"] == "island0"
 
@@ -76,7 +76,7 @@ def test_a_free_placement_of_what_is_no_pipeline():
     placement = {"left": "island0", "right": "island1", "join": "island2"}
     with checked(case, atoll.Plan(microbatches=4, placement=placement), "3 x cpu[1]") as step:
         assert all(orders(step, "FB").values())
-        places = {one.path: {name for name, _ in one.places} for one in step.program.inputs}
+        places = {one.path: {name for name, _ in one.every_place} for one in step.program.inputs}
         assert (places["x"], places["y"]) == ({"island0"}, {"island1"})
 
 
@@ -159,10 +159,10 @@ def test_a_batch_that_is_divided_within_islands(name, topology, microbatches, ki
         assert error_of(zoo.leaves(results), expected) < 1e-5
         islands = len(step.program.islands)
         check_cut_in_time(step, case, atoll.schedule(kind, islands=islands, microbatches=microbatches))
-        specs = {step.program.buffer(place).spec for one in step.program.inputs for place in one.places}
+        specs = {step.program.buffer(place).spec for one in step.program.inputs for place in one.every_place}
         assert any("model" in axes for spec in specs for axes in spec)
         parts = [one for one in step.program.inputs if one.dimension is not None]
-        first = {axes for one in parts for place in one.places for axes in step.program.buffer(place).spec[:1]}
+        first = {axes for one in parts for place in one.every_place for axes in step.program.buffer(place).spec[:1]}
         assert first == (set() if microbatches == 8 else {("data",)}) or "island c" in topology
         assert bits_of(step(*zoo.arguments_of(case))) == bits_of(results)
 

@@ -40,15 +40,17 @@ def outcome(seed):
     """None if a seed's program is refused; else what is wrong with its answers, which should be nothing."""
     made = random_program(seed)
     kind, islands = SCHEDULES[seed % len(SCHEDULES)], 1 + seed % 3
-    text = f"# seed {seed}: {made.microbatches} microbatches of {made.batch}, {kind} on {islands} islands\n{made.text}"
+    replicas = 2 if made.microbatches % 2 == 0 and seed % 4 < 2 else 1
+    where = f"{kind} on {replicas} x {islands} islands"
+    text = f"# seed {seed}: {made.microbatches} microbatches of {made.batch}, {where}\n{made.text}"
     names = {"jax": jax, "jnp": jnp, "lax": lax}
     exec(compile(made.text, f"program_{seed}.py", "exec"), names)
-    plan = atoll.Plan(microbatches=made.microbatches, schedule=kind)
+    plan = atoll.Plan(microbatches=made.microbatches // replicas, schedule=kind, replicas=replicas)
     try:
         step = atoll.compile(
             names["program"],
             *made.arguments,
-            topology=f"{islands} x cpu[1]",
+            topology=f"{islands * replicas} x cpu[1]",
             batch_argnums=made.batch_argnums,
             plan=plan,
         )

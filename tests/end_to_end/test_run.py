@@ -234,7 +234,7 @@ def test_progress_is_told_where_it_is_asked_for(atoll):
         (["train.txt"], "'train.txt' is no target; write FILE.py:NAME"),
         (["train.py:jb", TOPOLOGY], "train.py: there is no 'jb'; did you mean 'job'?"),
         (["train.py:wrong", TOPOLOGY], "x is a str, which jax does not take for an array"),
-        (["train.py:job", TOPOLOGY, "--plan=replicas=2"], "the plan asks for replicas=2"),
+        (["train.py:job", TOPOLOGY, "--plan=replicas=3"], "the plan asks for 3 replicas, and 2 islands cannot"),
         (["train.py:job", TOPOLOGY, "--steps=0"], "--steps is 0; it must be at least 1"),
         (["train.py:job", TOPOLOGY, "--seed=-1"], "--seed is -1; it must be at least 0"),
         (["train.py:job", "--topology=99 x cpu[1]"], "the topology needs 99 cpu devices, and there are 8"),

@@ -74,7 +74,7 @@ def test_results_are_divided_as_asked():
     x = zoo.normal(1, 8, 8)
     with atoll.compile(jnp.sin, x, topology="1 x cpu[data=2, model=2]", out_shardings=P("model", "data")) as step:
         (island,) = step.program.islands
-        (place,) = step.program.outputs[0].places
+        (place,) = step.program.outputs[0].every_place
         assert island.buffers[place[1]].spec == (("model",), ("data",))
         assert_same(step(x), jnp.sin(x))
 
@@ -86,7 +86,7 @@ def test_what_has_no_sharding_is_replicated():
     x, y = zoo.normal(1, 8, 8), zoo.normal(2, 8, 8)
     with atoll.compile(fn, x, y, topology="1 x cpu[data=2, model=2]") as step:
         (island,) = step.program.islands
-        assert [island.buffers[number].spec for one in step.program.inputs for _, number in one.places] == [(), ()]
+        assert [island.buffers[number].spec for one in step.program.inputs for _, number in one.every_place] == [(), ()]
         assert (("data",), ("model",)) in specs(step)["island0"]
         assert_same(step(x, y), x @ y)
 

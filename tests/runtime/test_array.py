@@ -23,7 +23,7 @@ def put(make_meshes):
         physical = jax.random.key_data(value) if key else value
         buffer = Buffer(physical.shape, str(physical.dtype))
         island = IslandProgram("left", (("devices", 1),), (buffer,), ())
-        place = (("left", 0),)
+        place = ((("left", 0),),)
         given = Input("x", value.shape, str(value.dtype), places=place)
         result = Output("result['y']", value.shape, str(value.dtype), False, place)
         controllers.append(Controller(Program((island,), (), (given,), (result,)), make_meshes(names=("left",))))
@@ -123,7 +123,7 @@ def test_keys_of_another_kind_are_refused(put, make_meshes):
     array = put(jax.random.key(0), key=True)
     buffer = Buffer((4,), "uint32")
     island = IslandProgram("left", (("devices", 1),), (buffer,), ())
-    program = Program((island,), (), (Input("k", (), "key<rbg>", places=(("left", 0),)),), ())
+    program = Program((island,), (), (Input("k", (), "key<rbg>", places=((("left", 0),),)),), ())
     with Controller(program, make_meshes(names=("left",))) as controller:
         for key in (array, jax.random.key(0)):
             with pytest.raises(UsageError, match=r"^k is key<fry>\[\], but the step was compiled for key<rbg>\[\]"):
@@ -135,7 +135,7 @@ def test_weak_types_are_told_apart(make_meshes):
     scalar = Buffer((), "float32")
     island = IslandProgram("left", (("devices", 1),), (scalar,), ())
     for weak, good, bad in ((True, 2.0, numpy.float32(2)), (False, numpy.float32(2), 2.0)):
-        given = Input("rate", (), "float32", weak_type=weak, places=(("left", 0),))
+        given = Input("rate", (), "float32", weak_type=weak, places=((("left", 0),),))
         result = Output("result", (), "float32", weak, given.places)
         with Controller(Program((island,), (), (given,), (result,)), make_meshes(names=("left",))) as controller:
             (found,) = controller.start([good])

@@ -91,11 +91,11 @@ def test_donated_memory_is_used_again(make_train_program, make_meshes, values):
     with Controller(make_train_program(), make_meshes()) as controller:
         *state, x = values
         *state, _ = controller.start([*state, x])
-        place = state[0]._held[0].get(1).unsafe_buffer_pointer()
+        place = state[0]._held[0][0].get(1).unsafe_buffer_pointer()
         for _ in range(3):
             *state, _ = controller.start([*state, x])
         state[0].block_until_ready()
-        assert state[0]._held[0].get(1).unsafe_buffer_pointer() == place
+        assert state[0]._held[0][0].get(1).unsafe_buffer_pointer() == place
 
 
 def test_a_donated_array_is_gone_and_says_so(train, values):
@@ -227,8 +227,8 @@ def chain(make_code, codes):
         "right", (("devices", 1),), (VECTOR,) * 2, (Receive(0, "left", 3), Run("F9", last, (0,), (1,)), Free((0,)))
     )
     results = (("left", last), ("right", 1), ("left", last + 1))
-    outputs = [Output(f"result[{index}]", (4,), "float32", False, (place,)) for index, place in enumerate(results)]
-    inputs = (Input("x", (4,), "float32", places=(("left", 0),)),)
+    outputs = [Output(f"result[{index}]", (4,), "float32", False, ((place,),)) for index, place in enumerate(results)]
+    inputs = (Input("x", (4,), "float32", places=((("left", 0),),)),)
     return Program((left, right), codes, inputs, tuple(outputs))
 
 
@@ -276,8 +276,8 @@ def test_a_failure_while_the_devices_run_ahead_is_traced_back_to_its_task(make_c
     runs = (Run("F0", 0, (0,), (1,)), Run("F1", 1, (1,), (2,)), Send(2, "right", 0))
     left = IslandProgram("left", (("devices", 1),), (big,) * 3, runs)
     right = IslandProgram("right", (("devices", 1),), (big,) * 2, (Receive(0, "left", 0), Run("F2", 1, (0,), (1,))))
-    inputs = (Input("x", (1 << 18,), "float32", places=(("left", 0),)),)
-    outputs = (Output("result", (1 << 18,), "float32", False, (("right", 1),)),)
+    inputs = (Input("x", (1 << 18,), "float32", places=((("left", 0),),)),)
+    outputs = (Output("result", (1 << 18,), "float32", False, ((("right", 1),),)),)
     program = Program((left, right), codes, inputs, outputs)
     with Controller(program, make_meshes(), timeout=120, callbacks=callbacks) as controller:
         (y,) = controller.start([numpy.ones(1 << 18, "float32")])
@@ -450,7 +450,7 @@ def test_ctrl_c_at_any_point_of_a_call_leaves_all_usable(step, make_train_progra
 
 # Arguments and results that do not pass through a task.
 
-IDENTITY = Input("x", (4,), "float32", places=(("left", 0),))
+IDENTITY = Input("x", (4,), "float32", places=((("left", 0),),))
 
 
 def passing(inputs, outputs, left=(VECTOR,)):
@@ -463,7 +463,7 @@ def passing(inputs, outputs, left=(VECTOR,)):
 
 
 def test_an_argument_is_passed_through_and_one_result_returned_twice(make_meshes):
-    outputs = [Output(f"result[{index}]", (4,), "float32", False, (("left", 0),)) for index in range(2)]
+    outputs = [Output(f"result[{index}]", (4,), "float32", False, ((("left", 0),),)) for index in range(2)]
     x = numpy.arange(4, dtype="float32")
     donated = dataclasses.replace(IDENTITY, donated=True)
     with (
@@ -480,10 +480,10 @@ def test_an_argument_is_passed_through_and_one_result_returned_twice(make_meshes
 
 
 def test_an_array_goes_to_the_island_that_needs_it(make_meshes):
-    left = Output("result", (4,), "float32", False, (("left", 0),))
-    there = dataclasses.replace(IDENTITY, places=(("right", 0),))
-    both = dataclasses.replace(IDENTITY, places=(("left", 0), ("right", 0)), donated=True)
-    on_both = dataclasses.replace(left, places=(("left", 0), ("right", 0)))
+    left = Output("result", (4,), "float32", False, ((("left", 0),),))
+    there = dataclasses.replace(IDENTITY, places=((("right", 0),),))
+    both = dataclasses.replace(IDENTITY, places=((("left", 0), ("right", 0)),), donated=True)
+    on_both = dataclasses.replace(left, places=((("left", 0), ("right", 0)),))
     x = numpy.arange(4, dtype="float32")
     with (
         Controller(passing([IDENTITY], [left]), make_meshes()) as stays,
@@ -515,7 +515,7 @@ def held_back(make_code, make_meshes):
 
     x is on the island right, y on the island left.
     """
-    x = dataclasses.replace(IDENTITY, places=(("right", 0),))
+    x = dataclasses.replace(IDENTITY, places=((("right", 0),),))
     y = dataclasses.replace(IDENTITY, path="y", donated=True)
     program = Program(
         tuple(
@@ -524,7 +524,7 @@ def held_back(make_code, make_meshes):
         ),
         (make_code("negate", NEGATE, [VECTOR]),),
         (x, y),
-        tuple(Output(f"result[{name}]", (4,), "float32", False, ((name, 1),)) for name in ("left", "right")),
+        tuple(Output(f"result[{name}]", (4,), "float32", False, (((name, 1),),)) for name in ("left", "right")),
     )
     with Controller(program, make_meshes((2,)), timeout=120) as controller:
         controller.compile()
@@ -554,8 +554,8 @@ def test_an_island_that_is_ahead_does_not_take_what_another_still_reads(held_bac
 def test_a_program_that_is_ahead_does_not_take_what_another_still_reads(held_back, make_meshes):
     reads, lock = held_back
     x = numpy.arange(4, dtype="float32")
-    given = dataclasses.replace(IDENTITY, places=(("right", 0),), donated=True)
-    output = Output("result", (4,), "float32", False, (("right", 0),))
+    given = dataclasses.replace(IDENTITY, places=((("right", 0),),), donated=True)
+    output = Output("result", (4,), "float32", False, ((("right", 0),),))
     with Controller(passing([given], [output]), make_meshes(), timeout=120) as takes:
         (array,) = takes.start([x])
         with lock:
@@ -576,8 +576,8 @@ def test_values_of_every_kind_pass(dtype, shape, make_code, make_meshes):
     same = make_code("same", f"func.func @main(%x: {tensor}) -> {tensor} {{ return %x : {tensor} }}", [buffer])
     left = IslandProgram("left", (("devices", 1),), (buffer,) * 2, (Run("F0", 0, (0,), (1,)), Send(1, "right", 0)))
     right = IslandProgram("right", (("devices", 1),), (buffer,), (Receive(0, "left", 0),))
-    inputs = (Input("x", shape, dtype, places=(("left", 0),)),)
-    program = Program((left, right), (same,), inputs, (Output("y", shape, dtype, False, (("right", 0),)),))
+    inputs = (Input("x", shape, dtype, places=((("left", 0),),)),)
+    program = Program((left, right), (same,), inputs, (Output("y", shape, dtype, False, ((("right", 0),),)),))
     x = numpy.ones(shape, numpy.dtype(dtype))
     with Controller(program, make_meshes()) as controller:
         (y,) = controller.start([x])
@@ -618,8 +618,8 @@ def test_tasks_that_take_time_run_side_by_side(make_code, make_meshes):
     islands = [
         IslandProgram(name, (("devices", 1),), (VECTOR,) * 2, (Run("F0", 0, (0,), (1,)),)) for name in ("left", "right")
     ]
-    inputs = [Input(name, (4,), "float32", places=((name, 0),)) for name in ("left", "right")]
-    outputs = [Output(name, (4,), "float32", False, ((name, 1),)) for name in ("left", "right")]
+    inputs = [Input(name, (4,), "float32", places=(((name, 0),),)) for name in ("left", "right")]
+    outputs = [Output(name, (4,), "float32", False, (((name, 1),),)) for name in ("left", "right")]
     program = Program(tuple(islands), (code,), tuple(inputs), tuple(outputs))
     with Controller(program, make_meshes(), timeout=120, callbacks=callbacks) as controller:
         for result in controller.start([numpy.ones(4, "float32")] * 2):
@@ -640,8 +640,8 @@ def there_and_back(make_code, times):
     islands = [
         IslandProgram(name, (("devices", 1),), (VECTOR,) * (2 * times), tuple(streams[name])) for name in streams
     ]
-    output = Output("y", (4,), "float32", False, (("right", 2 * times - 1),))
-    inputs = (Input("x", (4,), "float32", places=(("left", 0),)),)
+    output = Output("y", (4,), "float32", False, ((("right", 2 * times - 1),),))
+    inputs = (Input("x", (4,), "float32", places=((("left", 0),),)),)
     return Program(tuple(islands), (make_code("negate", NEGATE, [VECTOR]),), inputs, (output,))
 
 
@@ -691,8 +691,8 @@ def waiting(held_back, make_code, make_meshes):
             for name in ("left", "right")
         ),
         (make_code("negate", NEGATE, [VECTOR]),),
-        tuple(dataclasses.replace(IDENTITY, path=name, places=((name, 0),)) for name in ("left", "right")),
-        tuple(Output(f"result[{name}]", (4,), "float32", False, ((name, 1),)) for name in ("left", "right")),
+        tuple(dataclasses.replace(IDENTITY, path=name, places=(((name, 0),),)) for name in ("left", "right")),
+        tuple(Output(f"result[{name}]", (4,), "float32", False, (((name, 1),),)) for name in ("left", "right")),
     )
 
     def start(timeout):
@@ -711,7 +711,7 @@ def test_an_island_that_waits_lets_others_on_its_thread_go_on(waiting):
     with lock:
         controller, (left, right) = start(120)
         numpy.testing.assert_array_equal(right, -x)
-        assert left._held[0].value is None
+        assert left._held[0][0].value is None
     numpy.testing.assert_array_equal(left, x)
     controller.close()
 
@@ -755,7 +755,7 @@ def test_a_task_without_results_is_waited_for(make_meshes):
     lowered = jax.jit(lambda x: jax.debug.callback(note, x)).lower(jax.ShapeDtypeStruct((4,), "float32"))
     code = Code("notes", lowered.as_text().encode(), ())
     left = IslandProgram("left", (("devices", 1),), (VECTOR,), (Run("F0", 0, (0,), ()),))
-    inputs = (Input("x", (4,), "float32", places=(("left", 0),)),)
+    inputs = (Input("x", (4,), "float32", places=((("left", 0),),)),)
     program = Program((left,), (code,), inputs, ())
     callbacks = lowered._lowering.compile_args["host_callbacks"]
     with Controller(program, make_meshes(), timeout=120, callbacks=callbacks) as controller:

@@ -33,7 +33,7 @@ buffers = st.builds(
     st.sampled_from(["float32", "bfloat16", "bool", "complex64", "int4"]),
     st.lists(st.lists(names, max_size=2).map(tuple), max_size=3).map(tuple),
 )
-places = st.lists(st.tuples(names, numbers), max_size=3).map(tuple)
+places = st.lists(st.lists(st.tuples(names, numbers), max_size=3).map(tuple), max_size=3).map(tuple)
 instructions = st.one_of(
     st.builds(Run, names, few, tuples, tuples, tuples),
     st.builds(Send, few, names, numbers),
@@ -100,10 +100,10 @@ def test_a_truncated_file_is_refused(keep, make_train_program):
         (MAGIC, "step.atoll is cut off; save it again"),
         (
             MAGIC + (9).to_bytes(4) + bytes(32),
-            "step.atoll has version 9 of the program file, this atoll reads version 2; "
+            "step.atoll has version 9 of the program file, this atoll reads version 3; "
             "compile the program again, or use the atoll that saved it",
         ),
-        (MAGIC + (2).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
+        (MAGIC + (3).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(content, sentence, tmp_path, monkeypatch):
@@ -134,8 +134,8 @@ def test_a_program_that_cannot_run_is_not_loaded(make_train_program, tmp_path):
 
 F32 = Buffer((2,), "float32")
 CODE = Code("f", b"", (F32,))
-IN = Input("x", (2,), "float32", places=(("a", 0),))
-OUT = Output("y", (2,), "float32", False, (("a", 1),))
+IN = Input("x", (2,), "float32", places=((("a", 0),),))
+OUT = Output("y", (2,), "float32", False, ((("a", 1),),))
 RUN = Run("F0", 0, (0,), (1,))
 
 
@@ -156,11 +156,11 @@ def with_output(**changes):
 def test_good_programs():
     check(program_of(RUN))
     check(program_of(Run("U0", 0, (0,), (1,), (0,)), inputs=with_input(donated=True)))
-    check(program_of(outputs=with_output(places=(("a", 0),))))
+    check(program_of(outputs=with_output(places=((("a", 0),),))))
     check(program_of(RUN, Send(1, "b", 7), Receive(2, "b", 7), other=(Receive(0, "a", 7), Send(0, "a", 7))))
     key = Buffer((3, 2), "uint32")
     island = IslandProgram("a", (), (key,), ())
-    check(Program((island,), (), (Input("k", (3,), "key<fry>", places=(("a", 0),)),), ()))
+    check(Program((island,), (), (Input("k", (3,), "key<fry>", places=((("a", 0),),)),), ()))
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,14 @@ def test_good_programs():
             "the islands wait for each other: a waits for tag 0 of b; b waits for tag 0 of a",
         ),
         (program_of(RUN, outputs=with_output(places=())), "y is nowhere"),
-        (program_of(RUN, outputs=with_output(places=(("c", 0),))), "y is on unknown island 'c'"),
-        (program_of(RUN, outputs=with_output(places=(("a", 9),))), "y is in buffer 9, which island a lacks"),
+        (program_of(RUN, outputs=with_output(places=((),))), "a part of y is nowhere"),
+        (program_of(RUN, outputs=with_output(places=((("c", 0),),))), "y is on unknown island 'c'"),
+        (program_of(RUN, outputs=with_output(places=((("a", 9),),))), "y is in buffer 9, which island a lacks"),
         (program_of(RUN, outputs=with_output(dtype="int32")), r"y is int32\[2\], its buffer is float32\[2\]"),
         (program_of(RUN, inputs=with_input(shape=(3,))), r"x is float32\[3\], its buffer is float32\[2\]"),
         (
-            program_of(RUN, inputs=with_input(places=(("a", 0), ("a", 2)))),
-            "x has two places on one island",
+            program_of(RUN, inputs=with_input(places=((("a", 0), ("a", 2)),))),
+            "x has two copies on one island",
         ),
         (Program((IslandProgram("a", (), (), ()),) * 2, (), (), ()), "two islands have one name"),
     ],

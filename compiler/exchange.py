@@ -1,0 +1,163 @@
+"""How replicas exchange what they sum up: in which form, and what crosses together. Decided on numbers alone.
+
+Every replica ends with the same bits, so each element is added up in one order, whoever does it.
+
+`direct`: each replica sends all it has to every other, and all add in the order of the replicas.
+`ring`: what is exchanged is cut into as many slices as there are replicas. Each slice goes round once to be added up,
+every replica adding its own, and once more so that all get it.
+
+An island sends one thing after the other. So with R replicas, S bytes, bandwidth B and latency L, `direct` takes
+L + (R - 1) S / B and `ring` takes 2 (R - 1) (L + S / (R B)): one is for little data, the other for much. Two replicas
+are never faster with a ring. A tree, of 2 log2(R) (L + S / B), is faster than both from 16 replicas on, and then for
+sizes of a narrow range; there is none.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import prod
+
+DIRECT = "direct"
+RING = "ring"
+
+# A message should take so many times as long as the latency of its link: then latency is a small part of it.
+_LATENCIES = 10
+
+
+@dataclass(frozen=True)
+class Summand:
+    """A sum that each replica has a part of.
+
+    kind: how the parts combine: `add`, `max`, `min`, `and` or `or`.
+    divided: for each dimension whether the island's devices divide it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    itemsize: int
+    kind: str = "add"
+    divided: tuple[bool, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return prod(self.shape) * self.itemsize
+
+    @property
+    def is_divided(self) -> bool:
+        return any(self.divided)
+
+    def slicing(self, count: int) -> int | None:
+        """The dimension along which to cut it into so many slices: the longest that is not divided, if it suffices."""
+        free = [one for one in range(len(self.shape)) if not (self.divided and self.divided[one])]
+        longest = max(free, key=lambda one: self.shape[one], default=None)
+        return longest if longest is not None and self.shape[longest] >= count else None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of the slowest link that takes part. bandwidth: bytes a second; latency: seconds."""
+
+    bandwidth: float
+    latency: float
+
+    @property
+    def chunk(self) -> float:
+        """The bytes that are worth a message of their own."""
+        return _LATENCIES * self.latency * self.bandwidth
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Sums that cross together.
+
+    members: their numbers; several are packed into one vector.
+    bytes: of all of them.
+    dimension: of the one that is cut into slices, along which; 0 for a vector, None if nothing is cut.
+    """
+
+    form: str
+    members: tuple[int, ...]
+    bytes: int
+    dimension: int | None = None
+
+    @property
+    def is_packed(self) -> bool:
+        return len(self.members) > 1
+
+
+def units_of(sums: Sequence[Summand], replicas: int, speed: Speed) -> list[Unit]:
+    """The units in which sums cross that are there at the same time; every sum is in one of them.
+
+    Small sums are packed until they are worth a message, or in a ring a message a slice; large ones cross by
+    themselves. What an island's devices divide is not packed: its parts would have to be gathered first.
+    """
+    enough = speed.chunk * (replicas if replicas > 2 else 1)
+    packs: list[list[int]] = []
+    open_: dict[tuple[str, str], list[int]] = {}
+    for number, one in enumerate(sums):
+        if one.is_divided or one.size >= enough:
+            packs.append([number])
+            continue
+        pack = open_.get((one.dtype, one.kind))
+        if pack is None:
+            packs.append(pack := [])
+            open_[one.dtype, one.kind] = pack
+        pack.append(number)
+        if sum(sums[member].size for member in pack) >= enough:
+            del open_[one.dtype, one.kind]
+    return [_unit(pack, sums, replicas, speed) for pack in packs]
+
+
+def _unit(members: Sequence[int], sums: Sequence[Summand], replicas: int, speed: Speed) -> Unit:
+    size = sum(sums[one].size for one in members)
+    first = sums[members[0]]
+    dimension = 0 if len(members) > 1 else first.slicing(replicas)
+    length = sum(prod(sums[one].shape) for one in members)
+    is_ring = dimension is not None and length >= replicas
+    if is_ring and seconds(RING, size, replicas, speed) < seconds(DIRECT, size, replicas, speed):
+        return Unit(RING, tuple(members), size, dimension)
+    return Unit(DIRECT, tuple(members), size)
+
+
+def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
+    """What an exchange takes."""
+    steps = replicas - 1
+    if form == DIRECT:
+        return speed.latency + steps * size / speed.bandwidth
+    return 2 * steps * (speed.latency + size / replicas / speed.bandwidth)
+
+
+def messages(form: str, replicas: int) -> int:
+    """How many each replica sends."""
+    return replicas - 1 if form == DIRECT else 2 * (replicas - 1)
+
+
+def bytes_sent(form: str, size: int, replicas: int) -> int:
+    """How many bytes each replica sends; in a ring on average, as slices may differ by one element."""
+    steps = replicas - 1
+    return steps * size if form == DIRECT else 2 * steps * size // replicas
+
+
+def slice_bounds(length: int, count: int) -> list[tuple[int, int]]:
+    """So many slices of a length, as equal as they can be."""
+    return list(pairwise(accumulate((length // count + (one < length % count) for one in range(count)), initial=0)))
+
+
+def added_in_ring(replica: int, step: int, replicas: int) -> tuple[int, int]:
+    """On its first way round: the slices that a replica sends on and then gets in a step, to which it adds its own.
+
+    The last that it gets, which it has the sum of then, is its own number.
+    """
+    return (replica - 1 - step) % replicas, (replica - 2 - step) % replicas
+
+
+def shared_in_ring(replica: int, step: int, replicas: int) -> tuple[int, int]:
+    """On its second way round: the slices that a replica sends on and then gets in a step."""
+    return (replica - step) % replicas, (replica - 1 - step) % replicas
+
+
+def slowest(links: Iterable[tuple[float, float]]) -> Speed:
+    """Of links with bandwidths in bytes a second and latencies in seconds."""
+    bandwidths, latencies = zip(*links, strict=True)
+    return Speed(min(bandwidths), max(latencies))

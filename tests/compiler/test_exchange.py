@@ -1,0 +1,128 @@
+"""Exchanges between replicas: which form, what crosses together, and that a ring adds up everything once."""
+
+import itertools
+
+import numpy
+import pytest
+from atoll.compiler.exchange import (
+    DIRECT,
+    RING,
+    Speed,
+    Summand,
+    added_in_ring,
+    bytes_sent,
+    seconds,
+    shared_in_ring,
+    slice_bounds,
+    slowest,
+    units_of,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+# 10 kB are worth a message: that takes ten times the latency.
+SPEED = Speed(bandwidth=1e6, latency=1e-3)
+
+
+def floats(*shape, **more):
+    return Summand(shape, "float32", 4, **more)
+
+
+def test_two_replicas_never_take_a_ring():
+    for size in (0, 1, 10**3, 10**6, 10**12):
+        assert seconds(DIRECT, size, 2, SPEED) <= seconds(RING, size, 2, SPEED)
+
+
+@pytest.mark.parametrize("replicas", [3, 4, 8])
+def test_little_data_goes_directly_and_much_goes_round(replicas):
+    small, large = (units_of([floats(size)], replicas, SPEED)[0] for size in (100, 10**6))
+    assert (small.form, large.form) == (DIRECT, RING)
+    best = min(seconds(form, large.bytes, replicas, SPEED) for form in (DIRECT, RING))
+    assert seconds(large.form, large.bytes, replicas, SPEED) == best
+    # What bandwidth alone would take is 2 (R - 1) / R of the data.
+    assert bytes_sent(RING, 4 * 10**6, replicas) == pytest.approx(4 * 10**6 * 2 * (replicas - 1) / replicas, abs=1)
+
+
+def test_small_sums_are_packed_until_they_are_worth_a_message():
+    sums = [floats(10), floats(3000), floats(1000), floats(1500), floats(2, 5), floats()]
+    units = units_of(sums, 2, SPEED)
+    assert [one.members for one in units] == [(0, 2, 3), (1,), (4, 5)]
+    assert [one.bytes for one in units] == [10040, 12000, 44]
+
+
+def test_packs_of_a_ring_are_worth_a_message_a_slice():
+    units = units_of([floats(2500)] * 8, 4, SPEED)
+    assert [len(one.members) for one in units] == [4, 4]
+    assert {one.form for one in units} == {RING}
+
+
+def test_what_differs_in_kind_or_dtype_is_not_packed_together():
+    sums = [floats(2), floats(2, kind="max"), Summand((2,), "int32", 4), floats(2), floats(2, kind="max")]
+    assert [one.members for one in units_of(sums, 2, SPEED)] == [(0, 3), (1, 4), (2,)]
+
+
+def test_what_devices_divide_is_sliced_where_they_do_not():
+    divided = floats(4096, 512, divided=(True, False))
+    (unit,) = units_of([divided], 4, SPEED)
+    assert (unit.form, unit.dimension) == (RING, 1)
+    (unit,) = units_of([floats(4096, 512, divided=(True, True))], 4, SPEED)
+    assert unit.form == DIRECT
+    (unit,) = units_of([floats(10**6, 2, divided=(True, False))], 4, SPEED)
+    assert unit.form == DIRECT  # two columns cannot be four slices
+
+
+@given(
+    st.lists(
+        st.builds(
+            Summand,
+            st.lists(st.integers(0, 300), max_size=3).map(tuple),
+            st.sampled_from(["float32", "int8"]),
+            st.just(4),
+            st.sampled_from(["add", "max"]),
+        )
+    ),
+    st.integers(2, 9),
+)
+def test_every_sum_is_in_one_unit(sums, replicas):
+    units = units_of(sums, replicas, SPEED)
+    assert sorted(itertools.chain(*(one.members for one in units))) == list(range(len(sums)))
+    for one in units:
+        assert one.bytes == sum(sums[member].size for member in one.members)
+        assert len({(sums[member].dtype, sums[member].kind) for member in one.members}) == 1
+        if one.form == RING and not one.is_packed:
+            assert sums[one.members[0]].shape[one.dimension] >= replicas
+
+
+@given(st.integers(0, 100), st.integers(1, 9))
+def test_slices_are_nearly_equal(length, count):
+    bounds = slice_bounds(length, count)
+    assert [start for start, _ in bounds[1:]] == [stop for _, stop in bounds[:-1]]
+    assert (len(bounds), bounds[0][0], bounds[-1][1]) == (count, 0, length)
+    assert max(stop - start for start, stop in bounds) - min(stop - start for start, stop in bounds) <= 1
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 4, 7])
+def test_a_ring_adds_everything_once_and_all_get_it(replicas):
+    held = numpy.arange(replicas * replicas).reshape(replicas, replicas)  # by replica and slice
+    expected = held.sum(0)
+    for step in range(replicas - 1):
+        before = held.copy()
+        for replica in range(replicas):
+            sent, _ = added_in_ring((replica - 1) % replicas, step, replicas)
+            _, got = added_in_ring(replica, step, replicas)
+            assert sent == got
+            held[replica, got] += before[(replica - 1) % replicas, got]
+    assert [held[replica, replica] for replica in range(replicas)] == expected.tolist()
+    for step in range(replicas - 1):
+        before = held.copy()
+        for replica in range(replicas):
+            sent, _ = shared_in_ring((replica - 1) % replicas, step, replicas)
+            _, got = shared_in_ring(replica, step, replicas)
+            assert sent == got
+            held[replica, got] = before[(replica - 1) % replicas, got]
+    assert (held == expected).all()
+
+
+def test_the_slowest_link_counts():
+    assert slowest([(1e9, 1e-6), (1e6, 1e-3)]) == Speed(1e6, 1e-3)
+    assert SPEED.chunk == pytest.approx(10**4)
