@@ -48,6 +48,35 @@ def new_private_function(
     return made
 
 
+def empty_copy(
+    function: func.FuncOp, inputs: Sequence[ir.Type], locations: Sequence[ir.Location], results: Sequence[ir.Type]
+) -> func.FuncOp:
+    """A function with an empty block in front of another one, whose attributes it has, but not its type."""
+    attributes = named_attributes(function.operation.attributes)
+    attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(list(inputs), list(results)))
+    made = ir.Operation.create(
+        "func.func", attributes=attributes, regions=1, loc=function.location, ip=ir.InsertionPoint(function)
+    ).opview
+    assert isinstance(made, func.FuncOp)
+    made.regions[0].blocks.append(*inputs, arg_locs=list(locations))
+    return made
+
+
+def erase_unused(block: ir.Block) -> None:
+    """Erase the operations of a block whose results nobody takes, all of which only compute."""
+    for view in reversed(list(block.operations)[:-1]):
+        operation = view.operation
+        if not any(True for result in operation.results for _ in result.uses):
+            operation.erase()
+
+
+def named_attributes(attributes: ir.OpAttributeMap | ir.DictAttr) -> dict[str, ir.Attribute]:
+    """Attributes by name; the bindings' two kinds of maps have no common way to list them."""
+    if isinstance(attributes, ir.DictAttr):
+        return {attributes[index].name: attributes[index].attr for index in range(len(attributes))}
+    return {name: attributes[name] for name in attributes}
+
+
 def symbol_name(function: func.FuncOp) -> str:
     name = ir.StringAttr(function.attributes["sym_name"]).value_bytes
     try:

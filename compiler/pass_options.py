@@ -1,4 +1,4 @@
-"""A pass's options: the fields of its dataclass, read from a pipeline's text and written back.
+"""A pass's options: the fields of its dataclass, read from a pipeline's text.
 
 The field `max_iterations` is the option `max-iterations`. A field may be an int, a float, a bool, a str, a Literal, a
 tuple of any number of these, or one of them `| None`, where None is said by leaving the option out.
@@ -53,17 +53,6 @@ def describe_options(pass_class: type) -> str:
     return ", ".join(
         f"{name}={_type_text(field.type)}{_default_text(field)}" for name, field in _fields(pass_class).items()
     )
-
-
-def write_options(name: str, pass_instance: object) -> str:
-    """The text that makes an equal pass; options that are equal to their default are left out."""
-    options = []
-    for option, field in _fields(type(pass_instance)).items():
-        value = getattr(pass_instance, field.name)
-        if not _is_required(field) and value == _default(field):
-            continue
-        options.append(Option(option, _write(value)))
-    return str(PassText(name, tuple(options)))
 
 
 @dataclasses.dataclass(frozen=True)

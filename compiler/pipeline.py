@@ -57,17 +57,23 @@ PHASES = (
         name="staged",
         made_by="stage",
         passes=(
-            # What the user says comes first; everything else is arranged around it.
+            # First: a choice over all parameters has no one stage, its pieces have.
+            "split-branches",
+            # What the user says comes before all that is arranged around it.
             "seed-stages",
             # Only where the user names no scopes.
             "cut-automatically",
+            # As soon as the stage of each layer is known, so that from here on no operation is on several.
+            "split-layer-loops",
             # Once the forward part is fixed, the rest goes where it causes the least traffic.
             "spread-stages",
             # Needs every stage, and decides from it which fragment computes what.
             "order-sweeps",
             # Makes two fragments of one, so before operations are copied to fragments.
             "split-backward",
-            # Last of the rewrites: a copy belongs to one fragment, so these have to be known.
+            # Pieces of a choice are joined where they have come to the same fragment.
+            "join-branches",
+            # A copy belongs to one fragment, so these have to be known.
             "copy-cheap-operations",
             "verify-staged",
         ),

@@ -19,6 +19,8 @@ from atoll.compiler.topology import Topology
 
 STAGE = "atoll.stage"
 SWEEP = "atoll.sweep"
+# On a loop over layers: the stage of each of them.
+LAYERS = "atoll.layers"
 # On a constant that stands for the number of the microbatch.
 INDEX = "atoll.index"
 # On a loop over microbatches: the kind of task that each sweep is, one letter each.
@@ -32,6 +34,11 @@ STAGES = "atoll.stages"
 # On the module: the bytes that cross between stages, and how few any other choice could have had.
 TRAFFIC = "atoll.traffic"
 TRAFFIC_BOUND = "atoll.traffic_at_least"
+
+# On the module: what is computed for the whole batch, though each microbatch needs only its block.
+WHOLE_BATCH = "atoll.whole_batch"
+# On the module: the stacks of layers that are split, and yet needed whole, with what needs them.
+JOINED = "atoll.joined"
 
 
 def plan_of(module: ir.Module) -> Plan:
@@ -105,6 +112,19 @@ def integer(value: int, bits: int = 32) -> ir.IntegerAttr:
 def unsigned(value: int) -> ir.IntegerAttr:
     """How a loop says the number of its iterations."""
     return ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), value)
+
+
+def texts_of(module: ir.Module, name: str) -> tuple[str, ...]:
+    """The texts that passes have noted on the module."""
+    attributes = module.operation.attributes
+    return tuple(ir.StringAttr(one).value for one in ir.ArrayAttr(attributes[name])) if name in attributes else ()
+
+
+def add_texts(module: ir.Module, name: str, texts: Sequence[str]) -> None:
+    """Note texts on the module, behind those that are there."""
+    if texts:
+        found = [*texts_of(module, name), *texts]
+        module.operation.attributes[name] = ir.ArrayAttr.get([ir.StringAttr.get(one) for one in found])
 
 
 def slot(stage: int, sweep: int, stages: int) -> int:

@@ -19,7 +19,17 @@ from atoll.compiler.locations import place
 from atoll.compiler.measurement import Measurement
 from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.plan_marks import NOT_FOLLOWED, TRAFFIC, TRAFFIC_BOUND, integer_attribute, stages_of, topology_of
+from atoll.compiler.plan_marks import (
+    JOINED,
+    NOT_FOLLOWED,
+    TRAFFIC,
+    TRAFFIC_BOUND,
+    WHOLE_BATCH,
+    integer_attribute,
+    stages_of,
+    texts_of,
+    topology_of,
+)
 from atoll.compiler.prediction import Prediction, StageCost, calls_of_functions, predict, task_costs
 from atoll.compiler.quantities import MEMORY, amount_text
 from atoll.compiler.repeats import folded
@@ -123,6 +133,10 @@ class Report:
     shared: tuple[SharedArgument, ...]
     # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
     not_followed: tuple[str, ...]
+    # What is computed for the whole batch, though a microbatch needs only its block; and the stacks of layers that are
+    # split, and yet needed whole.
+    whole_batch: tuple[str, ...]
+    joined: tuple[str, ...]
     fragments: int
     # What crosses between stages, and that no choice of stages for what the plan leaves open has less than; None for a
     # module that was written by hand from phase `staged` on.
@@ -146,7 +160,6 @@ class Report:
         """
         functions = calls_of_functions(module)
         costs = task_costs(module, functions)
-        attributes = module.operation.attributes
         topology = Topology.parse(program.topology)
         replicas = replicas_of(module)
         twins = twins_of(topology, replicas)
@@ -164,9 +177,9 @@ class Report:
             transfers=transfers,
             links=tuple(_links(topology, program)),
             shared=tuple(_shared(module)),
-            not_followed=tuple(ir.StringAttr(one).value for one in ir.ArrayAttr(attributes[NOT_FOLLOWED]))
-            if NOT_FOLLOWED in attributes
-            else (),
+            not_followed=texts_of(module, NOT_FOLLOWED),
+            whole_batch=texts_of(module, WHOLE_BATCH),
+            joined=texts_of(module, JOINED),
             fragments=len(program.codes),
             traffic=integer_attribute(module.operation, TRAFFIC),
             traffic_at_least=integer_attribute(module.operation, TRAFFIC_BOUND),

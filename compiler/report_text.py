@@ -20,6 +20,7 @@ def report_text(report: Report) -> str:
         _pipeline_rows(report),
         _measured_rows(report),
         _sharding_rows(report),
+        _whole_rows(report),
         _shared_rows(report),
         _exchange_rows(report),
         _transfer_rows(report),
@@ -144,6 +145,11 @@ def _sharding_rows(report: Report) -> list[str]:
         f"replicated on {island}, which cannot divide some value over axis {axis}"
         for island, _, axis in (one.partition(": ") for one in report.not_followed)
     ]
+
+
+def _whole_rows(report: Report) -> list[str]:
+    whole = [f"computed for the whole batch, as no rule makes only a block of it: {one}" for one in report.whole_batch]
+    return [*whole, *(f"split by layers, and joined again: {one}" for one in report.joined)]
 
 
 def _shared_rows(report: Report) -> list[str]:

@@ -57,7 +57,7 @@ def specs_of(graph: "Graph", arguments: Sequence[ir.DictAttr]) -> list[Spec]:
     specs: list[Spec] = [()] * len(graph.values)
     specs[: len(arguments)] = (spec_of(marks[SHARDING]) if SHARDING in marks else () for marks in arguments)
     for operation, results in zip(graph.operations, graph.results, strict=True):
-        for result, spec in zip(results, _result_specs(operation), strict=False):  # a call without results has one too
+        for result, spec in zip(results, result_specs(operation), strict=False):  # a call without results has one too
             specs[result] = spec
     # What a loop hands on is divided alike when it begins, when it goes on and when it ends.
     for one in (one for loop in graph.loops for one in loop.carried):
@@ -71,7 +71,8 @@ def mesh_name(sharding: ir.Attribute) -> str:
     return ir.FlatSymbolRefAttr(reference).value if isinstance(reference, ir.FlatSymbolRefAttr) else ""
 
 
-def _result_specs(operation: ir.OpView) -> list[Spec]:
+def result_specs(operation: ir.OpView) -> list[Spec]:
+    """The spec of each result of an operation, after propagation."""
     attributes = operation.operation.attributes
     if isinstance(operation, sdy.ShardingConstraintOp):
         return [spec_of(attributes["sharding"])]

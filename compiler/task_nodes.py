@@ -9,7 +9,11 @@ from atoll.compiler.tasks import mesh_name
 
 
 def nodes_of(function: func.FuncOp, islands: Sequence[str]) -> list[Node]:
-    """The tasks of a function, in its order, and what each needs of the others."""
+    """The tasks of a function, in its order, and what each needs of the others.
+
+    Arguments that are sent to other islands add nothing: they are sent ahead of all tasks, or behind one that those
+    who get them need anyway (`LoopBody.sent_ahead`).
+    """
     makers: dict[ir.Value[ir.Type], int] = {}
     nodes: list[Node] = []
     for operation in body_of(function).operations:

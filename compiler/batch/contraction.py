@@ -54,7 +54,7 @@ def _make_convolution(local: Local, node: Node, decision: Decision, operands: Va
     for name in ("feature_group_count", "batch_group_count"):
         count = node.integer(name)
         if is_grouped and count > 1:
-            copy.attributes[name] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), count // local.program.parts)
+            copy.attributes[name] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), local.share(count))
     return list(copy.results)
 
 

@@ -94,7 +94,7 @@ class WhileRule:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         loop = local.create(node.name, types, operands, node.location, regions=2)
-        _copy_attributes(node.operation, loop, kept)
+        copy_attributes(node.operation, loop, kept)
         for region, scope in zip(loop.regions, decision.scopes, strict=True):
             block = region.blocks.append(*types, arg_locs=[node.location] * len(types))
             inner = local.inside(block)
@@ -119,7 +119,7 @@ def _cut_from_arguments(scope: Scope) -> dict[int, Split]:
     return found
 
 
-def _copy_attributes(source: ir.Operation, target: ir.Operation, kept: list[int]) -> None:
+def copy_attributes(source: ir.Operation, target: ir.Operation, kept: list[int]) -> None:
     """The attributes of an operation for one with some of its results."""
     for name in source.attributes:
         target.attributes[name] = source.attributes[name]
@@ -161,7 +161,7 @@ class CaseRule:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         choice = local.create(node.name, types, operands, node.location, regions=len(node.bodies))
-        _copy_attributes(node.operation, choice, kept)
+        copy_attributes(node.operation, choice, kept)
         for region, scope in zip(choice.regions, decision.scopes, strict=True):
             inner = local.inside(region.blocks.append())
             inner.make_all(scope.entries)

@@ -34,10 +34,24 @@ def _division(node: Node) -> Linear | None:
     return None if is_whole else Linear(alone=(0,))
 
 
+# The floats that hold every value of another one.
+_WIDER: dict[type[ir.Type], tuple[type[ir.Type], ...]] = {
+    ir.BF16Type: (ir.F32Type, ir.F64Type),
+    ir.F16Type: (ir.F32Type, ir.F64Type),
+    ir.F32Type: (ir.F64Type,),
+}
+
+
 def _conversion(node: Node) -> Linear | None:
-    """Rounding the parts rounds their sum no worse; but integers wrap around, which no sum of others does."""
-    types = (node.operand_type(0).element_type, node.result_type().element_type)
-    return None if any(isinstance(one, ir.IntegerType) for one in types) else Linear(alone=(0,))
+    """Rounding the parts rounds their sum no worse; but integers wrap around, which no sum of others does.
+
+    A float that only becomes wider stays what it is, so the greatest stays the greatest.
+    """
+    before, after = node.operand_type(0).element_type, node.result_type().element_type
+    if isinstance(before, ir.IntegerType) or isinstance(after, ir.IntegerType):
+        return None
+    is_exact = isinstance(after, _WIDER.get(type(before), ()))
+    return Linear(alone=(0,), kinds=frozenset(("add", "max", "min") if is_exact else ("add",)))
 
 
 def _combining(kind: str) -> FactorRule:

@@ -26,7 +26,7 @@ def _make_with_sizes(local: Local, node: Node, decision: Decision, operands: Val
     if isinstance(form, Split):
         sizes = node.integers("slice_sizes")
         if sizes[form.dimension] == node.operand_shape()[form.dimension]:
-            sizes[form.dimension] //= local.program.parts
+            sizes[form.dimension] = local.share(sizes[form.dimension])
             copy.attributes["slice_sizes"] = ir.DenseI64ArrayAttr.get(sizes)
     return list(copy.results)
 
@@ -74,7 +74,7 @@ def _with_own_rows(
     form = decision.operands[0]
     if not isinstance(form, Split) or form.dimension not in mapped or decision.operands[1] == SAME:
         return operands
-    size = node.operand_shape(0)[form.dimension] // local.program.parts
+    size = local.share(node.operand_shape(0)[form.dimension])
     indices = _renumbered(local, node, operands[1], size, vector, mapped.index(form.dimension))
     return [operands[0], indices, *operands[2:]]
 

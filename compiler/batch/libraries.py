@@ -30,7 +30,7 @@ def _make(local: Local, node: Node, decision: Decision, operands: Values) -> Val
     form = decision.results[0]
     if _SHARDING_RULE in copy.attributes and isinstance(form, Split):
         size = node.result_shape()[form.dimension]
-        rule = _resized(str(copy.attributes[_SHARDING_RULE]), form.dimension, size, size // local.program.parts)
+        rule = _resized(str(copy.attributes[_SHARDING_RULE]), form.dimension, size, local.share(size))
         copy.attributes[_SHARDING_RULE] = ir.Attribute.parse(rule)
     return list(copy.results)
 

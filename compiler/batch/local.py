@@ -51,7 +51,11 @@ class Local:
         whole = self.program.tensor(value)
         if not isinstance(form, Split):
             return whole
-        return resized(whole, form.dimension, whole.get_dim_size(form.dimension) // self.program.parts)
+        return resized(whole, form.dimension, self.share(whole.get_dim_size(form.dimension)))
+
+    def share(self, size: int) -> int:
+        """How much of a dimension, or of a number of groups, is in the block that is being made."""
+        return size // self.program.parts
 
     def make_all(self, entries: "Iterable[Entry]") -> None:
         for entry in entries:
@@ -152,7 +156,7 @@ class Local:
         return self.one("stablehlo.broadcast_in_dim", type_, [scalar], location, attributes)
 
     def offset(self, size: int, location: ir.Location) -> "ir.Value[ir.Type]":
-        """Where the block of the microbatch begins, in a dimension of which it has so many."""
+        """Where the block begins, in a dimension of which it has so many; an unsigned scalar."""
         if size not in self._offsets:
             assert self.index is not None
             factor = self.number(size, ir.RankedTensorType(self.index.type), location)

@@ -1,21 +1,21 @@
 """Writes the folded @main: loops over microbatches, and what stands around them."""
 
-from collections.abc import Mapping
-
 from atoll.compiler.batch.levels import Levels, Loop
 from atoll.compiler.batch.local import Local
-from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION, kept_attribute, parts_attribute
 from atoll.compiler.batch.scope import Scope
 from atoll.compiler.batch.states import SAME, Split
-from atoll.compiler.entry import entry_function
+from atoll.compiler.entry import PARTS, PARTS_DIMENSION, entry_function
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,
+    empty_copy,
+    named_attributes,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
 )
 from atoll.compiler.mlir import func, ir
+from atoll.compiler.plan_marks import integer
 
 
 def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
@@ -47,34 +47,20 @@ def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
     local = Local(program, {}, body_of(main))
     inputs: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.arguments]
     results: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.returned]
-    attributes = dict(_named(main.operation))
-    attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, results))
-    copy = ir.Operation.create(
-        "func.func", attributes=attributes, regions=1, loc=main.location, ip=ir.InsertionPoint(main)
-    ).opview
-    assert isinstance(copy, func.FuncOp)
-    copy.regions[0].blocks.append(*inputs, arg_locs=[one.location for one in body_of(main).arguments])
-    arguments = [dict(_items(marks)) for marks in argument_attributes(main)]
+    copy = empty_copy(main, inputs, [one.location for one in body_of(main).arguments], results)
+    arguments = [named_attributes(marks) for marks in argument_attributes(main)]
     for marks, value in zip(arguments, program.body.arguments, strict=True):
         if isinstance(scope.state(value), Split):
-            marks[PARTS] = parts_attribute(parts)
+            marks[PARTS] = integer(parts)
     set_argument_attributes(copy, [ir.DictAttr.get(marks) for marks in arguments])
-    kept = [dict(_items(marks)) for marks in result_attributes(main)]
+    kept = [named_attributes(marks) for marks in result_attributes(main)]
     for marks, value in zip(kept, program.body.returned, strict=True):
         state = scope.state(value)
         if isinstance(state, Split):
-            marks[PARTS] = parts_attribute(parts)
-            marks[PARTS_DIMENSION] = parts_attribute(state.dimension)
+            marks[PARTS] = integer(parts)
+            marks[PARTS_DIMENSION] = integer(state.dimension)
     set_result_attributes(copy, [ir.DictAttr.get(marks) for marks in kept])
     return copy
-
-
-def _named(operation: ir.Operation) -> Mapping[str, ir.Attribute]:
-    return {name: operation.attributes[name] for name in operation.attributes}
-
-
-def _items(attributes: ir.DictAttr) -> Mapping[str, ir.Attribute]:
-    return {attributes[index].name: attributes[index].attr for index in range(len(attributes))}
 
 
 def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
@@ -94,7 +80,7 @@ def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
         "iterations": ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), scope.batch.parts)
     }
     if loop.kept:
-        attributes[PARTS] = kept_attribute(range(len(loop.sums), len(types)))
+        attributes[PARTS] = ir.DenseI64ArrayAttr.get(list(range(len(loop.sums), len(types))))
     made = outer.create("mpmd.for", types, initial, location, attributes, regions=1)
     index = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
     block = made.regions[0].blocks.append(*types, index, arg_locs=[location] * (len(types) + 1))

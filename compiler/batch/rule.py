@@ -78,7 +78,6 @@ class Mixed(Exception):  # noqa: N818 (it says what was found, and is always cau
 
     node: Node
     why: str
-    remedy: str = ""
 
 
 class Rule(Protocol):
@@ -137,7 +136,7 @@ class FactorRule:
         split = [(index, state.dimension) for index, state in enumerate(states) if isinstance(state, Split)]
         for factor in factors:
             if all(factor.operands[index] == dimension for index, dimension in split):
-                return self._decide(node, factor)
+                return self.decide(node, factor)
         if all(any(one.operands[index] == dimension for one in factors) for index, dimension in split):
             raise Mixed(node, "brings every example of the batch together with every other")
         raise Mixed(node, "combines the examples of the batch with each other")
@@ -145,7 +144,7 @@ class FactorRule:
     def backward(self, _scope: "Scope", node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         for factor in self.factors(node):
             if all(factor.results[index] == form.dimension for index, form in wanted.items()):
-                return self._decide(node, factor)
+                return self.decide(node, factor)
         return None
 
     def build(self, local: "Local", node: Node, decision: Decision, operands: Values) -> Values:
@@ -154,7 +153,8 @@ class FactorRule:
     def without_batch(self, _scope: "Scope", node: Node, _decision: Decision) -> Decision:
         raise AssertionError(f"all results of {node.name} carry the batch, or none")
 
-    def _decide(self, node: Node, factor: Factor) -> Decision:
+    def decide(self, node: Node, factor: Factor) -> Decision:
+        """The forms that a factor asks for."""
         operands: list[State] = [SAME if one is None else Split(one) for one in factor.operands]
         results: tuple[State, ...] = tuple(
             Partial(factor.kind) if one is None else Split(one) for one in factor.results

@@ -55,7 +55,7 @@ def _make_slice(local: Local, node: Node, decision: Decision, operands: Values) 
     form = decision.results[0]
     if isinstance(form, Split):
         limits = node.integers("limit_indices")
-        limits[form.dimension] //= local.program.parts
+        limits[form.dimension] = local.share(limits[form.dimension])
         copy.attributes["limit_indices"] = ir.DenseI64ArrayAttr.get(limits)
     return list(copy.results)
 

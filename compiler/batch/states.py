@@ -58,9 +58,6 @@ KIND_OF = {operation: kind for kind, operation in COMBINE.items()}
 # A splat of it, as MLIR prints it.
 COMPLEX_ZERO = "dense<(0.000000e+00,0.000000e+00)>"
 
-# Combining a value with itself leaves it as it is, so one that all microbatches have may join in each of them.
-IDEMPOTENT = frozenset(("max", "min", "and", "or"))
-
 
 def identity(kind: str, type_: ir.RankedTensorType) -> ir.DenseElementsAttr | None:
     """The splat that changes nothing when combined; None if there is none that the bindings can write."""

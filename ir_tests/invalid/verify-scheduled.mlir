@@ -247,6 +247,38 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 
 // -----
 
+// island1 would send the value on to island2 behind F1, which waits for what comes back from there.
+module attributes {atoll.plan = "microbatches=2", atoll.topology = "3 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.batch, atoll.parts = 2 : i32, atoll.path = "x"}, %z: !mpmd.mesh_tensor<"island1", tensor<4xf32>> {atoll.path = "z"}) -> (!mpmd.mesh_tensor<"island1", tensor<4xf32>> {atoll.path = "result"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>, <"island2" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%z) {atoll.order = {island0 = "F0@0 F1@0", island1 = "F0@1 F1@1", island2 = "F0@2 F1@2"}, iterations = 2 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+  }
+  func.func private @microbatch(%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>, <"island2" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    %1 = mpmd.transfer %0 : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    // expected-error @below {{in a loop, island1 sends on what was sent to it; send it from where it is made}}
+    %2 = mpmd.transfer %1 : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island2", tensor<4xf32>>
+    %3 = mpmd.fragment_call<mesh="island2", origin=["F2"]> @f(%2) : (!mpmd.mesh_tensor<"island2", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island2", tensor<4xf32>>
+    %4 = mpmd.transfer %3 : (!mpmd.mesh_tensor<"island2", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    %5 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @h(%1, %4, %a) : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+    return %5 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    %0 = stablehlo.negate %a : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+  func.func private @h(%a: tensor<4xf32>, %b: tensor<4xf32>, %c: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    %0 = stablehlo.add %b, %a : tensor<4xf32>
+    %1 = stablehlo.add %0, %c : tensor<4xf32>
+    return %1 : tensor<4xf32>
+  }
+}
+
+// -----
+
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     // expected-error @below {{result 0 of a loop is a sum of one replica, and func.return takes it; let one mpmd.transfer with atoll.exchange take it, and all else take what that makes}}

@@ -18,10 +18,11 @@ from atoll.compiler.plan import AUTO
 from atoll.compiler.plan_marks import KINDS, SCHEDULE, shape_of, topology_of
 from atoll.compiler.replicas import replicas_in
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.task import BACKWARD
+from atoll.compiler.schedules.task import BACKWARD, WEIGHT
 from atoll.compiler.task_nodes import nodes_of
 from atoll.compiler.task_order import MicrobatchTask, set_order
 from atoll.compiler.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
+from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,20 @@ def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: Pipel
 
 
 def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
-    """Refuse a schedule that does not fit, even where there is but one order: that of the dataflow."""
-    if shape.plan.placement is None and shape.plan.schedule != AUTO:
-        shape.schedule_of("FB" if any(task.startswith(BACKWARD) for task in tasks) else "F", tasks)
+    """Refuse a schedule that does not fit, even where there is but one order: that of the dataflow.
+
+    It is that of forward tasks, and of backward tasks in one piece. Where these are not split a kind has no weight
+    tasks, here as in a loop; but a table that somebody wrote is followed as it is, or not at all.
+    """
+    if shape.plan.placement is not None or shape.plan.schedule == AUTO:
+        return
+    has_backward = any(task.startswith(BACKWARD) for task in tasks)
+    shape.schedule_of("FB" if has_backward else "F", tasks)
+    written = shape.plan.schedule
+    if has_backward and isinstance(written, Schedule) and written.split_stages:
+        first = next(str(task) for row in written.rows for task in row if task.kind == WEIGHT)
+        what = f"schedule {written.name} runs {first} by itself, and with one microbatch no backward task is split"
+        raise PlanError(what, caller(), "write backward tasks without weight tasks, or ask for more microbatches")
 
 
 def _unscheduled(

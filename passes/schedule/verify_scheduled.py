@@ -9,6 +9,7 @@ from atoll.compiler.entry import PHASE, check_paths, entry_function
 from atoll.compiler.exchanged import check_exchanges
 from atoll.compiler.functions import operations_in
 from atoll.compiler.graph import iterations_of
+from atoll.compiler.mesh_types import island_of
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import topology_of
@@ -42,10 +43,21 @@ class VerifyScheduled(Pass):
         replicas = replicas_of(module)
         for loop in operations_in(main, mpmd.ForOp):
             islands = [island.name for island in topology_of(module).islands]
+            _check_senders(functions[microbatch_name(loop)])
             _check_order(loop, functions[microbatch_name(loop)], islands, iterations_of(loop) // replicas)
         check_exchanges(functions, replicas)
         check_paths(main)
         module.operation.attributes[PHASE] = ir.StringAttr.get("scheduled")
+
+
+def _check_senders(function: func.FuncOp) -> None:
+    transfers = operations_in(function, mpmd.TransferOp)
+    received = {transfer.result for transfer in transfers}
+    for transfer in transfers:
+        source = transfer.operation.operands[0]
+        if source in received:
+            what = f"in a loop, {island_of(source.type)} sends on what was sent to it"
+            raise refuse(transfer.location, what, "send it from where it is made")
 
 
 def _check_order(loop: mpmd.ForOp, function: func.FuncOp, islands: Sequence[str], microbatches: int) -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.copies import sent_operands
 from atoll.compiler.entry import entry_function
 from atoll.compiler.functions import body_of, operations_in
 from atoll.compiler.graph import ARGUMENT, Carried, Graph, Loop
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, integer, read_marks, slot, stages_of
-from atoll.compiler.roles import sent_operands
 
 _Fragment = tuple[int, int, int]  # region, stage and sweep
 _Value = ir.Value[ir.Type]

@@ -1,16 +1,19 @@
 """Pass `cut-automatically`."""
 
 import logging
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from atoll.compiler.contiguous_cut import contiguous_cut
-from atoll.compiler.cost import cost_of
-from atoll.compiler.graph import ARGUMENT, Graph
-from atoll.compiler.mlir import ir
+from atoll.compiler.copies import copied, may_be_copied
+from atoll.compiler.graph import Graph
+from atoll.compiler.layers.choice import layer_loops
+from atoll.compiler.layers.steps import Steps
+from atoll.compiler.mlir import ir, stablehlo
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, plan_of, stages_of, write_marks
-from atoll.compiler.roles import copied, roles_of
+from atoll.compiler.plan_marks import LAYERS, STAGE, plan_of, stages_of, write_marks
+from atoll.compiler.roles import roles_of
 from atoll.compiler.scopes import Role
 
 log = logging.getLogger(__name__)
@@ -20,7 +23,9 @@ log = logging.getLogger(__name__)
 class CutAutomatically(Pass):
     """Give a stage to every forward operation, where the plan only says how many stages there are.
 
-    The forward operations of the model, in program order, are cut into parts of even cost where few bytes are alive.
+    The forward operations of the model, in program order, are cut into parts of even cost where few bytes are alive. A
+    loop over layers may be cut between any two of them: then it notes the stage of each layer. What only prepares
+    parameters and data, such as casts of all weights ahead of the model, counts where it is used.
 
     Requires: phase `stablehlo`, and `seed-stages` before.
 
@@ -46,24 +51,35 @@ class CutAutomatically(Pass):
             for index, role in enumerate(roles_of(graph))
             if role is Role.FORWARD and not is_copied[index] and graph.region[index] == region
         ]
-        costs = [cost_of(graph.operations[index]) for index in forward]
-        count = stages_of(module)
-        cuts = contiguous_cut(costs, _crossing(graph, forward), count)
+        forward.sort(key=_place_in_model(graph, forward).__getitem__)
+        loops = {index: loop for index, loop in layer_loops(module, graph).items() if index in set(forward)}
+        steps = Steps(graph, forward, loops)
+        cuts = contiguous_cut(steps.costs(), steps.crossing(), stages_of(module))
         stages: list[int | None] = [None] * len(graph.operations)
-        for position, index in enumerate(forward):
-            stages[index] = sum(cut <= position for cut in cuts)
+        for index in forward:
+            found = [bisect_right(cuts, step) for step in steps.of(index)[:: 2 if index in loops else 1]]
+            if found[0] == found[-1]:
+                stages[index] = found[0]
+            else:
+                _write_layers(graph.operations[index], found[::-1] if loops[index].is_reverse else found)
         write_marks(graph, STAGE, stages)
 
 
-def _crossing(graph: Graph, forward: list[int]) -> list[int]:
-    """For each position in the forward operations, the bytes of values made before it and used from it on."""
-    position = {index: number for number, index in enumerate(forward)}
-    changes = [0] * (len(forward) + 1)
-    for value, producer in enumerate(graph.producer):
-        if producer == ARGUMENT or producer not in position:
-            continue
-        last = max((position[user] for user in graph.users[value] if user in position), default=0)
-        if last > position[producer]:
-            changes[position[producer] + 1] += graph.sizes[value]
-            changes[last + 1] -= graph.sizes[value]
-    return list(accumulate(changes[:-1]))
+def _write_layers(operation: ir.OpView, stages: Sequence[int]) -> None:
+    operation.operation.attributes[LAYERS] = ir.DenseI64ArrayAttr.get(list(stages))
+
+
+def _place_in_model(graph: Graph, forward: list[int]) -> dict[int, tuple[int, int]]:
+    """The order of the forward operations: those ahead of the first costly ones stand with what uses them first."""
+    inside, is_ahead = set(forward), dict.fromkeys(forward, False)
+    for index in forward:
+        operation = graph.operations[index]
+        is_cheap = may_be_copied(operation) or isinstance(operation, stablehlo.ReduceOp)
+        producers = (graph.producer[value] for value in graph.operands[index])
+        is_ahead[index] = is_cheap and all(is_ahead.get(one, True) for one in producers)
+    places: dict[int, tuple[int, int]] = {}
+    for index in reversed(forward):
+        users = {user for value in graph.results[index] for user in graph.users[value]} & inside
+        first = min((places[user][0] for user in users), default=index) if is_ahead[index] else index
+        places[index] = first, index
+    return places

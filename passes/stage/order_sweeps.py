@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from atoll.compiler.copies import copied, sent_operands
 from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, plan_of, read_marks, slot, stages_of, sweep_from, write_marks
-from atoll.compiler.roles import copied, roles_of, sent_operands
+from atoll.compiler.roles import roles_of
 from atoll.compiler.scopes import Role
 
 # A role's operations begin in this sweep, and come later only if what they need comes later.

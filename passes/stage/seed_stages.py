@@ -7,11 +7,13 @@ from atoll.compiler.entry import PATH, entry_function, text_attribute
 from atoll.compiler.errors import PlanError
 from atoll.compiler.functions import argument_attributes
 from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.layers.choice import read_loops
+from atoll.compiler.layers.loop import LayerLoop
 from atoll.compiler.locations import name_stack, place
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import written_stages
-from atoll.compiler.plan_marks import STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
+from atoll.compiler.plan_marks import LAYERS, STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
 from atoll.compiler.replicas import check_replicas, replicas_in
 from atoll.compiler.roles import roles_of
 from atoll.compiler.scope_patterns import ScopePatterns, path_components
@@ -46,6 +48,7 @@ class SeedStages(Pass):
             return
         graph = Graph.of(module)
         stages, scopes = _stages_by_scope(graph, patterns)
+        _write_layers(module, graph, patterns, stages)
         paths = [text_attribute(one, PATH) or "" for one in argument_attributes(entry_function(module))]
         by_argument = [patterns.stage_of(path_components(path), f"argument {path}") for path in paths]
         for index, taken in enumerate(graph.operands):
@@ -70,6 +73,38 @@ def _stages_by_scope(graph: Graph, patterns: ScopePatterns) -> tuple[list[int | 
             scopes.update(dict.fromkeys("/".join(path[:depth]) for depth in (1, 2) if depth <= len(path)))
         stages.append(stage_of[path])
     return stages, list(scopes)
+
+
+def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stages: list[int | None]) -> None:
+    """Note the stages of the layers on loops whose iterations the patterns name: `layers[0..5]`.
+
+    The path of iteration 3 of the loop in scope `layers` is `layers/3`. Backward loops follow the layers later.
+    """
+    is_pipeline = plan_of(module).placement is None
+    roles = roles_of(graph)
+    for index, loop in read_loops(module, graph).items():
+        operation = graph.operations[index]
+        path, where = read_scope(name_stack(operation.location)).path, place(operation.location)
+        if stages[index] is not None or not path or roles[index] is not Role.FORWARD:
+            continue
+        count = loop.iterations if isinstance(loop, LayerLoop) else 1
+        found = [patterns.stage_of((*path, str(iteration)), where) for iteration in range(count)]
+        if all(stage is None for stage in found):
+            continue
+        scope = "/".join(path)
+        if isinstance(loop, str):
+            raise PlanError(
+                f"the loop in scope {scope} cannot be cut into layers: {loop}", where, f"name {scope} whole"
+            )
+        known = [stage for stage in found if stage is not None]
+        if len(known) < count:
+            what = f"iteration {found.index(None)} of the {count} in scope {scope} has no stage"
+            raise PlanError(what, where, "name a stage for every iteration")
+        if is_pipeline and sorted(known) != known:
+            what = f"the loop in scope {scope} comes to the iterations of stage {max(known)} before those of another"
+            raise PlanError(what, where, "order the stages as the model runs them")
+        layers = known[::-1] if loop.is_reverse else known
+        operation.operation.attributes[LAYERS] = ir.DenseI64ArrayAttr.get(layers)
 
 
 def _check_order(graph: Graph, stages: list[int | None]) -> None:

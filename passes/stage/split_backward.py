@@ -3,16 +3,16 @@
 import logging
 from dataclasses import dataclass
 
+from atoll.compiler.copies import copied, sent_operands
 from atoll.compiler.entry import text_attribute
 from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, read_marks, shape_of, write_marks
-from atoll.compiler.roles import copied, sent_operands
 
 log = logging.getLogger(__name__)
 
-_FORWARD, _BACKWARD, _WEIGHT = range(3)
+_BACKWARD, _WEIGHT = 1, 2
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SplitBackward(Pass):
     What other stages wait for, the gradients of activations, stays in sweep 1; what only this stage needs, the
     gradients of its weights, goes into a sweep of its own. Nothing is computed twice, and nothing else is sent: the
     second part takes what it needs from the first. A stage that sends no gradients on keeps its backward task whole,
-    and so does one that has no weight tasks in the schedule.
+    and so does one that has no weight tasks in the schedule; without a loop all do.
 
     Requires: `order-sweeps` before.
 
@@ -38,8 +38,11 @@ class SplitBackward(Pass):
     def run(self, module: ir.Module) -> None:
         graph = Graph.of(module)
         split = shape_of(module).split_stages
-        if not graph.loops or not split:
+        if not split:
             log.info("nothing to do: the schedule keeps backward tasks whole")
+            return
+        if not graph.loops:
+            log.info("nothing to do: with one microbatch backward tasks stay whole, and weight tasks fall away")
             return
         attributes = graph.loops[-1].operation.operation.attributes
         if text_attribute(attributes, KINDS) != "FB":

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from atoll.compiler.copies import copied, sent_operands
 from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.homes import replaced_arguments
 from atoll.compiler.least_traffic import Value, least_traffic
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, TRAFFIC, TRAFFIC_BOUND, integer, read_marks, write_marks
-from atoll.compiler.roles import copied, sent_operands
 
 log = logging.getLogger(__name__)
 

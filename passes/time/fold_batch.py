@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from atoll.compiler.batch.cross_check import cross_check
 from atoll.compiler.batch.levels import levels_of
-from atoll.compiler.batch.marks import WHOLE_BATCH
 from atoll.compiler.batch.nodes import Program
 from atoll.compiler.batch.rewrite import rewrite
 from atoll.compiler.batch.rule import Mixed, Rule, described
@@ -22,7 +22,7 @@ from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import microbatches_of
 from atoll.compiler.plan import Plan
-from atoll.compiler.plan_marks import plan_of
+from atoll.compiler.plan_marks import WHOLE_BATCH, add_texts, plan_of
 from atoll.compiler.replicas import replicas_in
 from atoll.compiler.tracebacks import caller
 
@@ -76,13 +76,13 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     try:
         scope.interpret(states)
     except Mixed as mixed:
-        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", mixed.remedy or _REMEDY) from None
+        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", _REMEDY) from None
     levels = levels_of(scope)
+    cross_check(scope, levels)
     whole = whole_batch_work(program, levels)
     for work in whole:
         log.info("computed for the whole batch, as no rule makes only a block of it: %s", work)
-    if whole:
-        module.operation.attributes[WHOLE_BATCH] = ir.ArrayAttr.get([ir.StringAttr.get(work) for work in whole])
+    add_texts(module, WHOLE_BATCH, whole)
     rewrite(module, scope, levels)
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.batch.marks import PARTS, PARTS_DIMENSION
 from atoll.compiler.batch.states import KIND_OF, identity
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import BATCH, PHASE, check_paths, entry_function
+from atoll.compiler.entry import BATCH, PARTS, PARTS_DIMENSION, PHASE, check_paths, entry_function
 from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass

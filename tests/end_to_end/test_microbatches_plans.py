@@ -252,6 +252,12 @@ def test_reading_a_schedule_refuses_what_cannot_be_run():
             {},
             "schedule mine has no backward tasks, and the function has",
         ),
+        (
+            "schedule mine: 2 islands, 1 microbatch; island 0: F0 B0; island 1: F0 B0 W0",
+            {},
+            "schedule mine runs W0@1 by itself, and with one microbatch no backward task is split; write backward "
+            "tasks without weight tasks, or ask for more microbatches",
+        ),
     ],
 )
 def test_a_schedule_that_does_not_fit_is_refused(text, plan, sentence):
@@ -259,6 +265,15 @@ def test_a_schedule_that_does_not_fit_is_refused(text, plan, sentence):
     with pytest.raises(PlanError) as raised:
         compiled(case, atoll.Plan(schedule=user_schedule(text), **plan), "2 x cpu[1]")
     assert sentence in str(raised.value)
+
+
+def test_a_schedule_of_one_microbatch_is_followed():
+    text = "schedule mine: 2 islands, 1 microbatch; island 0: F0 B0; island 1: F0 B0"
+    with checked(zoo.named("mlp_sgd")[0], atoll.Plan(schedule=user_schedule(text)), "2 x cpu[1]") as step:
+        assert [[task[:2] for task in order if task[0] in "FB"] for order in orders(step).values()] == [
+            ["F0", "B0"],
+            ["F1", "B1"],
+        ]
 
 
 @pytest.mark.parametrize("kind", ["dualpipe-v", "forward-only"])

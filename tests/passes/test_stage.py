@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from atoll.compiler.contiguous_cut import SLACK
+from atoll.compiler.copies import copied
 from atoll.compiler.cost import cost_of
 from atoll.compiler.errors import PlanError
 from atoll.compiler.graph import Graph
@@ -18,7 +19,7 @@ from atoll.compiler.pass_manager import run_passes
 from atoll.compiler.plan import Plan
 from atoll.compiler.plan_marks import STAGE, SWEEP, TRAFFIC, TRAFFIC_BOUND, read_marks
 from atoll.compiler.registry import steps_of_text
-from atoll.compiler.roles import copied, roles_of
+from atoll.compiler.roles import roles_of
 from atoll.compiler.scopes import Role, read_scope
 from atoll.examples import decoder
 

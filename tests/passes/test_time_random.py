@@ -1,6 +1,6 @@
 """Random programs: each is refused, or computes what `jax.jit` computes.
 
-A failure shows the program as Python, with its seed. `--full` tries ten times as many.
+A failure shows the program as Python, with its seed. `--full` tries ten times as many, `--first-seed=N` others.
 
 Compiling tiny programs takes longer than all else: what the interpreter finds equal is compiled for one in ten alone.
 """
@@ -39,12 +39,13 @@ def prepared(seed):
 
 
 @pytest.fixture(scope="module")
-def count(request):
-    return COUNT * (10 if request.config.getoption("--full") else 1)
+def seeds(request):
+    first = request.config.getoption("--first-seed")
+    return range(first, first + COUNT * (10 if request.config.getoption("--full") else 1))
 
 
-def test_refused_or_right(count, capsys):
-    made = [prepared(seed) for seed in range(count)]
+def test_refused_or_right(seeds, capsys):
+    count, made = len(seeds), [prepared(seed) for seed in seeds]
     pairs = [one for one in made if isinstance(one[1], Pair)]
     compiled = [one for one in pairs if one[0].seed % COMPILED == 0 or told_by_the_interpreter(*one)]
     wrong = []

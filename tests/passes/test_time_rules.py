@@ -39,6 +39,11 @@ def total(fn):
     return lambda *args: fn(*args).sum()
 
 
+def greatest(n, x, narrow, wide):
+    """The greatest of the batch, found in a loop and converted in it."""
+    return lax.fori_loop(0, n, lambda _, y: jnp.maximum(y, x.astype(narrow).max(0).astype(wide)), jnp.zeros(6, wide))
+
+
 # Programs that need a row, by an operation that the row names: a function, what does not depend on the batch,
 # and what has it on axis 0.
 NEED = {
@@ -52,7 +57,11 @@ NEED = {
     "stablehlo.negate": [(lambda x: -x, (), (X,)), (lambda x: jnp.real(x), (), (X * 1j,))],
     "stablehlo.multiply": [(lambda w, x: x * w[0], (WEIGHTS,), (X,))],
     "stablehlo.divide": [(lambda w, x: x / w[0], (WEIGHTS,), (X,))],
-    "stablehlo.convert": [(lambda x: x.astype("bfloat16"), (), (X,))],
+    "stablehlo.convert": [
+        (lambda x: x.astype("bfloat16"), (), (X,)),
+        (lambda n, x: greatest(n, x, "bfloat16", "float32"), (numpy.int32(3),), (X,)),
+        (lambda n, x: -greatest(n, -x, "float16", "float32"), (numpy.int32(3),), (X,)),
+    ],
     "stablehlo.select": [(lambda x, flags: jnp.where(flags, x, 0), (), (X, FLAGS))],
     "stablehlo.bitcast_convert": [(lambda x: lax.bitcast_convert_type(x, "uint32"), (), (X,))],
     "stablehlo.broadcast_in_dim": [(lambda x: jnp.broadcast_to(x[:, None], (B, 3, 6)), (), (X,))],
@@ -186,6 +195,12 @@ def test_a_row_folds_what_needs_it(name):
     pairs = [pair_without(program, "") for program in programs(name)]
     assert None not in pairs
     check(pairs)
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "bfloat16"), ("int32", "float32"), ("float16", "bfloat16")])
+def test_a_maximum_is_converted_in_a_loop_only_if_all_values_stay_what_they_are(before, after):
+    program = Program(lambda n, x: greatest(n, x, before, after), (numpy.int32(3), X), (1,))
+    assert pair_without(program, "") is None
 
 
 @pytest.mark.parametrize("name", NEED)

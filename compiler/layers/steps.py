@@ -1,0 +1,70 @@
+"""What the forward part of a model does, step by step, for choosing where to cut it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import inf
+
+from atoll.compiler.cost import cost_of
+from atoll.compiler.graph import Graph, bytes_of
+from atoll.compiler.layers.loop import LayerLoop
+
+
+@dataclass
+class Steps:
+    """What the forward part does, in order: operations one by one, and loops over layers layer by layer.
+
+    A layer is two steps, between which there is no place to cut.
+    """
+
+    graph: Graph
+    forward: list[int]
+    loops: Mapping[int, LayerLoop]
+    _first: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        starts = accumulate((self._count(index) for index in self.forward), initial=0)
+        self._first = dict(zip(self.forward, starts, strict=False))
+
+    def _count(self, index: int) -> int:
+        return 2 * self.loops[index].iterations if index in self.loops else 1
+
+    def of(self, index: int) -> range:
+        """The steps of an operation."""
+        return range(self._first[index], self._first[index] + self._count(index))
+
+    def costs(self) -> list[float]:
+        return [
+            cost_of(self.graph.operations[index]) / self._count(index) for index in self.forward for _ in self.of(index)
+        ]
+
+    def crossing(self) -> list[float]:
+        """For each step, the bytes of values made before it and used from it on."""
+        changes = [0] * (sum(map(self._count, self.forward)) + 1)
+        for value, producer in enumerate(self.graph.producer):
+            if producer in self._first:
+                last = max((self._last_use(user, value) for user in self.graph.users[value]), default=0)
+                made = self.of(producer).stop
+                if last >= made:
+                    changes[made] += self.graph.sizes[value]
+                    changes[last + 1] -= self.graph.sizes[value]
+        for index, loop in self.loops.items():
+            carried = sum(bytes_of(loop.node.operand_type(slot)) for slot in loop.carried)
+            changes[self.of(index).start + 1] += carried
+            changes[self.of(index).stop] -= carried
+        crossing: list[float] = list(accumulate(changes[:-1]))
+        for index in self.loops:
+            for step in self.of(index)[1::2]:
+                crossing[step] = inf
+        return crossing
+
+    def _last_use(self, user: int, value: int) -> int:
+        """The last step of an operation that takes a value: what a loop carries or goes through, it takes at first."""
+        if user not in self._first:
+            return 0
+        loop = self.loops.get(user)
+        is_for_all = loop is not None and any(self._is(loop, slot, value) for slot in loop.constants)
+        return self.of(user)[-1] if is_for_all else self.of(user)[0]
+
+    def _is(self, loop: LayerLoop, slot: int, value: int) -> bool:
+        return bool(loop.node.operation.operands[slot] == self.graph.values[value])

@@ -1,0 +1,152 @@
+"""Pass `join-branches`."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atoll.compiler.branches import BRANCHES, is_choice
+from atoll.compiler.copies import may_be_copied
+from atoll.compiler.entry import entry_function
+from atoll.compiler.functions import body_of, operations_in
+from atoll.compiler.mlir import ir, mpmd, sdy, stablehlo
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import STAGE, SWEEP, integer_attribute, slot, stages_of
+from atoll.compiler.shardings import SHARDING
+
+log = logging.getLogger(__name__)
+
+_Value = ir.Value[ir.Type]
+
+
+@dataclass(frozen=True)
+class JoinBranches(Pass):
+    """Make one `case` of the pieces of one that came to the same fragment.
+
+    What several of them computed, each for itself, is computed once, and what they only handed to each other is no
+    result any more.
+
+    Requires: `order-sweeps` before.
+
+          %0 = case(%i) ({ return %x }, { %1 = tanh %x; return %1 })
+            {atoll.branches = 0 : i32, atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+          %1 = case(%i) ({ return %y }, { %2 = negate %0; return %2 })
+            {atoll.branches = 0 : i32, atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        ~~>
+          %0 = case(%i) ({ return %y }, { %1 = tanh %x; %2 = negate %1; return %2 })
+            {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        main = body_of(entry_function(module))
+        loops = [operation for operation in main.operations if isinstance(operation, mpmd.ForOp)]
+        blocks = [main, *(loop.operation.regions[0].blocks[0] for loop in loops)]
+        stages = stages_of(module)
+        if not sum(_join_all(block, stages) for block in blocks):
+            log.info("nothing to do: no branches were split")
+
+
+def _join_all(block: ir.Block, stages: int) -> int:
+    """Join the pieces in a block, and those in the branches of what comes of it; returns how many there were."""
+    groups: dict[int, list[ir.Operation]] = {}
+    for operation in block.operations:
+        number = integer_attribute(operation.operation, BRANCHES) if is_choice(operation) else None
+        if number is not None:
+            groups.setdefault(number, []).append(operation.operation)
+    for pieces in groups.values():
+        _join(pieces, stages)
+    return sum(map(len, groups.values()))
+
+
+def _join(pieces: Sequence[ir.Operation], stages: int) -> None:
+    """Join the pieces of one choice that are of the same fragment. They move to the last of them, in the order of their
+    fragments: behind what each of them takes, and in front of all else that takes them."""
+    fragments: dict[int, list[ir.Operation]] = {}
+    for piece in pieces:
+        stage, sweep = integer_attribute(piece, STAGE), integer_attribute(piece, SWEEP)
+        # In the branches of another choice there are no fragments: all is in one.
+        number = 0 if stage is None or sweep is None else slot(stage, sweep, stages)
+        fragments.setdefault(number, []).append(piece)
+    with pieces[-1].context, ir.InsertionPoint(pieces[-1]):
+        joined = [_joined(fragments[number]) for number in sorted(fragments)]
+    for piece in reversed(pieces):
+        piece.erase()
+    for region in (region for choice in joined for region in choice.regions):
+        _compute_once(region.blocks[0])
+        _join_all(region.blocks[0], stages)
+        _drop_unused(region.blocks[0])
+
+
+def _joined(pieces: Sequence[ir.Operation]) -> ir.Operation:
+    """The choice that does what some pieces do, which are left empty."""
+    first, branches = pieces[0], range(len(pieces[0].regions))
+    given = [_hand_on(pieces, branch) for branch in branches]
+    # All that is left takes what the choice gives from outside of it.
+    kept = [result for piece in pieces for result in piece.results if next(iter(result.uses), None) is not None]
+    attributes = {name: first.attributes[name] for name in first.attributes if name not in (BRANCHES, SHARDING)}
+    attributes |= _shardings(pieces, kept)
+    choice = ir.Operation.create(
+        first.name,
+        [result.type for result in kept],
+        list(first.operands),
+        attributes,
+        regions=len(branches),
+        loc=first.location,
+    )
+    for branch in branches:
+        with ir.InsertionPoint(choice.regions[branch].blocks.append()):
+            values = [given[branch][result] for result in kept]
+            returning = ir.Operation.create("stablehlo.return", [], values, loc=first.location)
+        for piece in pieces:
+            *body, _ = list(piece.regions[branch].blocks[0].operations)
+            for operation in body:
+                operation.operation.move_before(returning)
+    for result, value in zip(kept, choice.results, strict=True):
+        result.replace_all_uses_with(value)
+    return choice
+
+
+def _hand_on(pieces: Sequence[ir.Operation], branch: int) -> Mapping[_Value, _Value]:
+    """Let one branch of each piece take what the same branch of those before it gives; returns what they give."""
+    given: dict[_Value, _Value] = {}
+    for piece in pieces:
+        operations = list(piece.regions[branch].blocks[0].operations)
+        for inner in (inner for operation in operations for inner in operations_in(operation, ir.OpView)):
+            for number, operand in enumerate(list(inner.operation.operands)):
+                if operand in given:
+                    inner.operation.operands[number] = given[operand]
+        given.update(zip(piece.results, operations[-1].operation.operands, strict=True))
+    return given
+
+
+def _shardings(pieces: Sequence[ir.Operation], kept: Sequence[_Value]) -> Mapping[str, ir.Attribute]:
+    """What is said about how the results are divided, if it is said of all."""
+    found: dict[_Value, sdy.TensorShardingAttr] = {}
+    for piece in pieces:
+        if SHARDING in piece.attributes:
+            shardings = sdy.TensorShardingPerValueAttr(piece.attributes[SHARDING]).shardings
+            found.update(zip(piece.results, map(sdy.TensorShardingAttr, shardings), strict=True))
+    is_said = bool(kept) and all(result in found for result in kept)
+    return {SHARDING: sdy.TensorShardingPerValueAttr.get([found[result] for result in kept])} if is_said else {}
+
+
+def _compute_once(block: ir.Block) -> None:
+    """Keep one of operations that are the same: each piece has its own copies of what is cheap."""
+    known: dict[object, ir.Operation] = {}
+    for operation in list(block.operations):
+        # Barriers keep apart what the user computes twice on purpose.
+        if not may_be_copied(operation) or isinstance(operation, stablehlo.OptimizationBarrierOp):
+            continue
+        one = operation.operation
+        attributes = tuple((name, one.attributes[name]) for name in one.attributes)
+        other = known.setdefault((one.name, tuple(one.operands), tuple(one.results.types), attributes), one)
+        if other is not one:
+            for result, same in zip(one.results, other.results, strict=True):
+                result.replace_all_uses_with(same)
+            one.erase()
+
+
+def _drop_unused(block: ir.Block) -> None:
+    for operation in reversed(list(block.operations)):
+        results = operation.operation.results
+        if may_be_copied(operation) and all(next(iter(result.uses), None) is None for result in results):
+            operation.operation.erase()

@@ -1,0 +1,98 @@
+"""Pass `split-layer-loops`."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from atoll.compiler.batch.nodes import Node, Program
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.entry import BATCH, entry_function
+from atoll.compiler.functions import argument_attributes
+from atoll.compiler.layers.chunks import Layers
+from atoll.compiler.layers.loop import LayerLoop, loops_of
+from atoll.compiler.layers.split import split
+from atoll.compiler.layers.stacking import Stacking
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan_marks import JOINED, LAYERS, add_texts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SplitLayerLoops(Pass):
+    """Split a loop over layers by ranges of layers of one stage, with all that is stacked like its layers.
+
+    Stacked are the parameters that it takes rows of, what its reverse twin in the backward pass takes and gives, and
+    what is computed from those elementwise, such as the state of the optimizer. What needs a stack whole gets it joined
+    from its pieces.
+
+    Requires: `seed-stages` and `cut-automatically` before, which say the stage of each layer.
+
+        func.func @main(%w: tensor<4x8x8xf32> {atoll.path = "w"}, %x: tensor<8xf32>) {
+          %0 = while(%w, %i = 0, %x) {i < 4} {...} {atoll.layers = array<i64: 0, 0, 0, 1>}
+        ~~>
+        func.func @main(%a: tensor<3x8x8xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 0, 4>},
+                        %b: tensor<1x8x8xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 3, 4>}, %x: ...) {
+          %0 = while(%a, %i = 0, %x) {i < 3} {...} {atoll.stage = 0 : i32}
+          %1 = while(%b, %i = 0, %0) {i < 1} {...} {atoll.stage = 1 : i32}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        count = 0
+        while _split_next(module):
+            count += 1
+        if not count:
+            log.info("nothing to do: no loop over layers is on several stages")
+
+
+def _split_next(module: ir.Module) -> bool:
+    """Split the first loop that is marked, and what belongs to it; False if none is left."""
+    program = Program.of(module, 1)
+    found = list(loops_of(program))
+    for node, loop in found:
+        _check(node, loop)
+    loops = {node.number: loop for node, loop in found if isinstance(loop, LayerLoop)}
+    first = next((loop for loop in loops.values() if loop.node.has(LAYERS)), None)
+    if first is None:
+        return False
+    program.parts = first.iterations
+    alike = {number: loop for number, loop in loops.items() if loop.iterations == first.iterations}
+    marks = argument_attributes(entry_function(module))
+    fixed = [value for value, one in zip(program.body.arguments, marks, strict=True) if BATCH in one]
+    stacking = Stacking.of(program, alike, fixed, first.node.number)
+    marked = [_stages(loop) for loop in stacking.loops.values() if loop.node.has(LAYERS)]
+    ranges = list(_ranges(marked))
+    stages = _stages(first)
+    joined = split(module, stacking, ranges, [stages[one.start] for one in ranges])
+    log.info("split %d loops over %d layers into %d ranges", len(stacking.loops), first.iterations, len(ranges))
+    for one in joined:
+        log.info("joined from its pieces: %s", one)
+    add_texts(module, JOINED, joined)
+    return True
+
+
+def _check(node: Node, loop: LayerLoop | str) -> None:
+    """Refuse stages of layers where there are no layers, or not as many."""
+    if not node.has(LAYERS):
+        return
+    if isinstance(loop, str):
+        raise refuse(node.location, f"the loop cannot be split by layers: {loop}", f"remove {LAYERS}")
+    if len(_stages(loop)) != loop.iterations:
+        what = f"the loop has {loop.iterations} layers, and {LAYERS} says the stages of {len(_stages(loop))}"
+        raise refuse(node.location, what, "give the stage of each layer")
+
+
+def _stages(loop: LayerLoop) -> list[int]:
+    """The stage of each layer of a loop."""
+    return list(ir.DenseI64ArrayAttr(loop.node.operation.attributes[LAYERS]))
+
+
+def _ranges(marked: Sequence[Sequence[int]]) -> Iterator[Layers]:
+    """The ranges of layers that are on one stage, in each of the loops."""
+    start = 0
+    for _, run in groupby(zip(*marked, strict=True)):
+        stop = start + len(list(run))
+        yield Layers(start, stop)
+        start = stop
