@@ -10,7 +10,7 @@ import optax
 import pytest
 import zoo
 from atoll.compiler.compiled import compile_module
-from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.errors import AtollError, CompileError, PlanError
 from atoll.compiler.ir_text import parse_text
 from atoll.compiler.topology import Topology
 from atoll.runtime.program import Receive, Run, Send
@@ -469,3 +469,11 @@ def test_effects_would_happen_in_every_replica():
 
     with pytest.raises(CompileError, match=r"test_replicas.py:\d+: .*would happen in every replica; take it out, or"):
         atoll.compile(step, X, 0.1, topology="2 x cpu[1]", plan=atoll.Plan(replicas=2), batch_argnums=0)
+
+
+@pytest.mark.parametrize("phase", ["staged", "placed", "scheduled"])
+def test_a_dump_with_other_replicas_is_refused(phase):
+    with step_of(2, 2, 1) as step:
+        text = step.ir(phase).replace("replicas=2", "replicas=3")
+    with pytest.raises(AtollError, match="3 replicas|is no task of the loop"):
+        compile_module(parse_text(text), Topology.parse("4 x cpu[1]"))
