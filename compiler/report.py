@@ -134,8 +134,8 @@ class Report:
     shared: tuple[SharedArgument, ...]
     # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
     not_followed: tuple[str, ...]
-    # What is computed for the whole batch, though a microbatch needs only its block; the loops that no cut goes through,
-    # and why; and the stacks of layers that are split, and yet needed whole.
+    # What is computed for the whole batch, though a microbatch needs only its block; the loops that
+    # no cut goes through, and why; and the stacks of layers that are split, and yet needed whole.
     whole_batch: tuple[str, ...]
     whole_loops: tuple[str, ...]
     joined: tuple[str, ...]

@@ -80,9 +80,9 @@ class IslandThread:
         """For how long to wait if nothing comes, after so many such pauses; None if there is nothing to look after."""
         waiting = [island.left for island in self._islands if not island.is_idle]
         if any(island.is_full for island in self._islands):
-            waiting.append(min(2.0**pauses * 1e-5, 1e-3))
+            waiting.append(_longer(1e-5, pauses, 1e-3))
         elif any(len(island.window) for island in self._islands):
-            waiting.append(min(2.0**pauses * 1e-3, 0.05))
+            waiting.append(_longer(1e-3, pauses, 0.05))
         return max(0.0, min(waiting)) if waiting else None
 
     def _order(self, orders: Mapping[str, Order]) -> None:
@@ -91,6 +91,11 @@ class IslandThread:
 
     def _stop(self, _: None) -> None:
         self._stopped = True
+
+
+def _longer(first: float, pauses: int, longest: float) -> float:
+    """A pause that is twice the one before it, up to the longest; there may be thousands."""
+    return min(first * 2.0 ** min(pauses, 16), longest)
 
 
 def _give_up(island: Island) -> None:

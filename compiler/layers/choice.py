@@ -18,7 +18,7 @@ def read_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
 
 
 def layer_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
-    """Each `while` among the operations of a graph: its layers, or why it has none or should not be cut between them."""
+    """Each `while` among the operations of a graph: its layers, or why it has none that should be on several stages."""
     found = read_loops(module, graph)
     programs = [loop.node.program for loop in found.values() if isinstance(loop, LayerLoop)]
     parameters = _parameters(module, programs[0]) if programs else set()
