@@ -63,11 +63,20 @@ def empty_copy(
 
 
 def erase_unused(block: ir.Block) -> None:
-    """Erase the operations of a block whose results nobody takes, all of which only compute."""
+    """Erase the operations of a block whose results nobody takes, and which do nothing else."""
     for view in reversed(list(block.operations)[:-1]):
         operation = view.operation
-        if not any(True for result in operation.results for _ in result.uses):
+        if not has_effect(operation) and not any(True for result in operation.results for _ in result.uses):
             operation.erase()
+
+
+def has_effect(operation: ir.Operation) -> bool:
+    """Whether an operation, or one in its regions, does something beside computing its results."""
+    inner = operations_in(operation, ir.OpView) if len(operation.regions) else [operation.opview]
+    flag = "has_side_effect"
+    return any(
+        flag in one.operation.attributes and ir.BoolAttr(one.operation.attributes[flag]).value for one in inner
+    ) or not len(operation.results)
 
 
 def named_attributes(attributes: ir.OpAttributeMap | ir.DictAttr) -> dict[str, ir.Attribute]:

@@ -50,6 +50,8 @@ PHASES = (
         passes=(
             # Before stages are chosen: a stage is a part of what is done with one microbatch.
             "fold-batch",
+            # It makes a loop twice where some of it is the same for all microbatches, and either needs but a part.
+            "drop-dead-carries",
             "verify-timed",
         ),
     ),

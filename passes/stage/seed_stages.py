@@ -85,7 +85,8 @@ def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stag
     for index, loop in read_loops(module, graph).items():
         operation = graph.operations[index]
         path, where = read_scope(name_stack(operation.location)).path, place(operation.location)
-        if stages[index] is not None or not path or roles[index] is not Role.FORWARD:
+        is_in_model = roles[index] is Role.FORWARD and graph.region[index] == (graph.main_loop or 0)
+        if stages[index] is not None or not path or not is_in_model:
             continue
         count = loop.iterations if isinstance(loop, LayerLoop) else 1
         found = [patterns.stage_of((*path, str(iteration)), where) for iteration in range(count)]
