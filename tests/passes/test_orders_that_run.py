@@ -135,7 +135,7 @@ def test_arguments_are_sent_ahead_of_tasks_and_behind_them(programs):
     ways = {True: 0, False: 0}
     for module, _ in programs:
         (loop,) = operations_in(entry_function(module), mpmd.ForOp)
-        body = LoopBody.of(loop, dataflow_functions(module)["microbatch"], entry_function(module))
+        body = LoopBody.of(loop, dataflow_functions(module)["microbatch"], entry_function(module), 1)
         for value in body.taken:
             if value in body.transfers_of:
                 ways[value in body.sent_ahead] += 1
