@@ -475,5 +475,5 @@ def test_effects_would_happen_in_every_replica():
 def test_a_dump_with_other_replicas_is_refused(phase):
     with step_of(2, 2, 1) as step:
         text = step.ir(phase).replace("replicas=2", "replicas=3")
-    with pytest.raises(AtollError, match="3 replicas|is no task of the loop"):
+    with pytest.raises(AtollError, match=r"3 replicas|is no task of the loop"):
         compile_module(parse_text(text), Topology.parse("4 x cpu[1]"))
