@@ -17,7 +17,7 @@ from atoll.compiler.topology import topology
 from atoll.examples.palm import toy
 from atoll.examples.palm.checkpoint import hashes
 from atoll.examples.palm.data import batch
-from atoll.examples.palm.sizes import TOY, layer_products, parameter_count
+from atoll.examples.palm.sizes import TOY, Size, layer_products, parameter_count
 from atoll.examples.palm.train import init_state
 
 import atoll
@@ -135,21 +135,21 @@ def _show_replicas(state: _State) -> bool:
     return is_agreed
 
 
-def by_hand() -> Mapping[tuple[str, str], Mapping[str, int]]:
+def by_hand(size: Size) -> Mapping[tuple[str, str], Mapping[str, int]]:
     """What any such pipeline has to send in a step, over each link in bytes, but for scalars."""
-    rows = TOY.batch // _REPLICAS
-    stream = 4 * rows * TOY.length * TOY.width
-    embedding = 4 * TOY.vocabulary * TOY.width
-    layers = 4 * (sum(layer_products(TOY).values()) + TOY.width) * TOY.layers // _STAGES
+    rows = size.batch // _REPLICAS
+    stream = 4 * rows * size.length * size.width
+    embedding = 4 * size.vocabulary * size.width
+    layers = 4 * (sum(layer_products(size).values()) + size.width) * size.layers // _STAGES
     first = {"layers' gradients": layers, "embedding's gradient": embedding}
-    last = {**first, "norm's gradient": 4 * TOY.width}
+    last = {**first, "norm's gradient": 4 * size.width}
     sent: dict[tuple[str, str], Mapping[str, int]] = {}
     for replica in range(_REPLICAS):
         one, other = (f"island{_STAGES * replica + stage}" for stage in range(_STAGES))
         sent[one, other] = {
             "activations": stream,
             "embedding's gradient": embedding,
-            "tokens": 4 * rows * (TOY.length + 1),
+            "tokens": 4 * rows * (size.length + 1),
         }
         sent[other, one] = {"cotangents": stream, "embedding": embedding}
     sent |= {(f"island{one}", f"island{(one + _STAGES) % 4}"): last if one % 2 else first for one in range(4)}
@@ -158,7 +158,7 @@ def by_hand() -> Mapping[tuple[str, str], Mapping[str, int]]:
 
 def _show_transfers(step: Compiled) -> None:
     """What was handed to each link in the last step, beside what has to be sent."""
-    counted = by_hand()
+    counted = by_hand(TOY)
     print(f"{'sent in a step':<20}{'bytes':>11}{'by hand':>11}")
     for (source, target), sent in step.stats().bytes_per_link.items():
         kinds = counted.get((source, target), {})

@@ -131,7 +131,7 @@ def atoll(capsys):
 
 def in_process_of_its_own(*arguments, **options):
     command = [sys.executable, "-m", "atoll", *arguments]
-    return subprocess.run(command, **{"capture_output": True, "text": True, "timeout": 120, "check": False, **options})
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
 LONG = "x" * 300
@@ -432,21 +432,6 @@ def test_what_argparse_refuses_is_told_with_the_usage(arguments, capsys):
     told = capsys.readouterr().err
     assert told.startswith("usage: atoll")
     assert "Traceback" not in told
-
-
-def test_the_demo_runs_anywhere(tmp_path):
-    done = in_process_of_its_own("demo", cwd=tmp_path, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "leaves are as jax.jit gives them" in done.stdout
-    assert "the replicas hold the same bits" in done.stdout
-    losses = [float(found) for found in re.findall(r"loss (\d+\.\d+)   [\d,]+ tokens/s\n", done.stdout)]
-    assert len(losses) == 6
-    assert losses[0] < 5
-    assert losses[-1] < 3
-    assert "MORE THAN" not in done.stdout
-    assert "predicted" in (tmp_path / "atoll-demo/pipeline.svg").read_text()
-    assert "measured: " in (tmp_path / "atoll-demo/pipeline.svg").read_text()
-    assert (tmp_path / "atoll-demo/0-stablehlo.mlir").exists()
 
 
 # Ends that are not an error of the input
