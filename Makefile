@@ -7,6 +7,8 @@ PYTHON ?= python3
 
 # New releases of jax need Python 3.12. If $(PYTHON) is older, the tests run a second time on the newest that is here.
 # Each is tried, since version managers leave commands on PATH that do not run. Looked for once, and only when needed.
+# That run asks what another jax makes of every model and of every test: --quick leaves out the repetitions of a model
+# with other islands, schedules and seeds, of which our own code decides, and which the first run has gone through.
 NEWEST ?= $(eval NEWEST := $(shell $(find_newest)))$(NEWEST)
 find_newest = \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' && for minor in 13 12; do \
@@ -49,7 +51,7 @@ test-main: .venv/installed-test
 .SECONDEXPANSION: # NEWEST is looked for when this target is considered, not when the file is read
 test-newest: $$(if $$(NEWEST),.venv-newest/installed-test)
 	@$(if $(NEWEST),$(call name_versions,.venv-newest),echo "tests: no second run; the first had Python 3.12 or later, or there is none here")
-	@$(if $(NEWEST),.venv-newest/$(PYTEST))
+	@$(if $(NEWEST),.venv-newest/$(PYTEST) --quick)
 
 name_versions = $(1)/bin/python -c 'import platform; from importlib.metadata import version; \
 	print("tests: Python", platform.python_version(), "with jax", version("jax"))'

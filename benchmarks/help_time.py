@@ -1,5 +1,9 @@
-"""How long `atoll --help` takes, beside a Python that does nothing: what a user waits for before anything starts."""
+"""How long `atoll --help` takes, beside a Python that does nothing: what a user waits for before anything starts.
 
+The limit is one of processor time, which hardly depends on what else the machine does.
+"""
+
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,16 +26,26 @@ def times(command: Sequence[str]) -> list[float]:
     return sorted(once() for _ in range(RUNS))
 
 
+def processor_seconds() -> float:
+    """Those of all commands so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> int:
+    before = processor_seconds()
+    ours = times([str(Path(sys.executable).with_name("atoll")), "--help"])
+    used = (processor_seconds() - before) / RUNS
     rows = {
-        "atoll --help": times([str(Path(sys.executable).with_name("atoll")), "--help"]),
+        "atoll --help": ours,
         "python -c pass": times([sys.executable, "-c", "pass"]),
     }
     for name, seconds in rows.items():
         print(f"{name:<16} min {seconds[0]:.3f} s, median {statistics.median(seconds):.3f} s")
-    ours, nothing = (statistics.median(seconds) for seconds in rows.values())
-    print(f"ratio of the medians: {ours / nothing:.1f}")
-    return 0 if ours < LIMIT else 1
+    slow, fast = (statistics.median(seconds) for seconds in rows.values())
+    print(f"ratio of the medians: {slow / fast:.1f}")
+    print(f"processor time of atoll --help: {used:.3f} s (limit {LIMIT} s)")
+    return 0 if used < LIMIT else 1
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pipeline_shape import PipelineShape
 from atoll.compiler.plan_marks import topology_of
 from atoll.compiler.prediction import costs_of, stage_costs
+from atoll.compiler.replicas import replicas_of
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
@@ -63,9 +64,11 @@ def _limits(module: ir.Module, names: Sequence[str]) -> list[float] | None:
     if all(islands[name].memory is None for name in names):
         return None
     taken: Counter[str] = Counter()
+    replicas = replicas_of(module)
     main = entry_function(module)
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
-        taken[island_of(argument.type)] += bytes_of(local_type(argument.type)) * (parts_of(marks) or 1)
+        parts = (parts_of(marks) or replicas) // replicas
+        taken[island_of(argument.type)] += bytes_of(local_type(argument.type)) * parts
     *_, loop = operations_in(main, mpmd.ForOp)
     for begin in loop.operation.operands:
         if not isinstance(begin.owner, mpmd.AssignOp):  # a placeholder

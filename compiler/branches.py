@@ -40,13 +40,14 @@ class Branch:
     is_needed: list[bool] = field(default_factory=list)
 
     @classmethod
-    def of(cls, block: ir.Block) -> "Branch":
+    def of(cls, block: ir.Block, used: Sequence[int]) -> "Branch":
+        """used: the numbers of the results that anything uses."""
         branch = cls()
         *body, terminator = list(block.operations)
         for operation in body:
             branch._add(operation)
         branch.returned = list(terminator.operation.operands)
-        branch._count_copies()
+        branch._count_copies(used)
         return branch
 
     def _add(self, operation: ir.OpView) -> None:
@@ -69,12 +70,12 @@ class Branch:
         """Whether scalars are made of more than one scalar: then they are what is to be handed on."""
         return all(map(is_scalar, results)) and (len(sources) > 1 or not all(map(is_scalar, sources)))
 
-    def _count_copies(self) -> None:
+    def _count_copies(self, used: Sequence[int]) -> None:
         """Find what is needed at all, and by how many pieces."""
         users: list[set[int]] = [set() for _ in self.operations]  # by number; a result has a negative one
-        for number, value in enumerate(self.returned):
-            if value in self.maker:
-                users[self.maker[value]].add(-1 - number)
+        for number in used:
+            if self.returned[number] in self.maker:
+                users[self.maker[self.returned[number]]].add(-1 - number)
         for index in reversed(range(len(self.operations))):
             makes_array = not all(map(is_scalar, self.operations[index].operation.results))
             if makes_array and len(users[index]) > _MOST_COPIES:
@@ -121,7 +122,7 @@ def has_effect(operation: ir.OpView) -> bool:
 
 
 def _does_more(operation: ir.OpView) -> bool:
-    if isinstance(operation, stablehlo.ReturnOp):
+    if operation.operation.name.endswith(".return"):
         return False
     results = operation.operation.results
     if not len(results) or not all(isinstance(result.type, ir.RankedTensorType) for result in results):

@@ -8,14 +8,24 @@ from atoll.compiler.entry import text_attribute
 from atoll.compiler.functions import operations_in
 from atoll.compiler.graph import parts_of_loop
 from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.tasks import EXCHANGE, exchanges_in
+from atoll.compiler.plan_marks import plan_of, topology_of
+from atoll.compiler.replicas import check_replicas, replicas_of
+from atoll.compiler.tasks import EXCHANGE, dataflow_functions, exchanges_in
 
 
-def check_exchanges(functions: Mapping[str, func.FuncOp], replicas: int) -> None:
+def check_exchanges(module: ir.Module) -> None:
     """Refuse a sum of one replica that is used as if it were that of all, and an exchange of anything else.
 
-    functions: `@main` and those of microbatches.
+    And, as people edit dumps, a plan with replicas that the islands are not for.
     """
+    replicas, functions = replicas_of(module), dataflow_functions(module)
+    if replicas > 1:
+        check_replicas(plan_of(module), topology_of(module))
+    _check_exchanges(functions, replicas)
+
+
+def _check_exchanges(functions: Mapping[str, func.FuncOp], replicas: int) -> None:
+    """functions: `@main` and those of microbatches."""
     sums = _sums(functions["main"]) if replicas > 1 else {}
     for name, function in functions.items():
         for exchange in exchanges_in(function):

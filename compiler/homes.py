@@ -31,7 +31,9 @@ def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
 def homes_of(
     module: ir.Module, graph: Graph, users: Mapping[int, Sequence[int]], producers: Mapping[int, int]
 ) -> list[int]:
-    """The island of each argument: the one whose result replaces it, if it is used there, else the first that uses it.
+    """The island of each argument: the one that makes the result which replaces it, else the first that uses it.
+
+    So a training loop that feeds its state back moves nothing between steps.
 
     users: the islands that take a value; producers: the island that makes it.
     """
@@ -40,5 +42,5 @@ def homes_of(
     for argument in range(graph.arguments):
         islands = users.get(argument, (0,))  # only returned: anywhere
         maker = makes.get(argument)
-        homes.append(maker if maker is not None and maker in islands else islands[0])
+        homes.append(islands[0] if maker is None else maker)
     return homes

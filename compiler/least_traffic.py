@@ -32,8 +32,14 @@ class Labelling:
     lower_bound: int  # no labelling has less traffic
 
 
-def least_traffic(fixed: Sequence[int | None], values: Sequence[Value]) -> Labelling:
-    """The labels of all nodes; those in `fixed` keep theirs. A label that none is fixed to would part nodes in vain."""
+def least_traffic(
+    fixed: Sequence[int | None], values: Sequence[Value], kept: Sequence[int | None] | None = None
+) -> Labelling:
+    """The labels of all nodes; those in `fixed` keep theirs. A label that none is fixed to would part nodes in vain.
+
+    kept: `fixed` with more nodes that keep a label, for another reason than traffic. The bound knows nothing of them.
+    """
+    demanded, fixed = fixed, fixed if kept is None else kept
     values = [value for value in values if value.weight and len(value.nodes) > 1]
     labels = _first_labels(fixed, values)
     best = traffic(labels, values)
@@ -45,7 +51,7 @@ def least_traffic(fixed: Sequence[int | None], values: Sequence[Value]) -> Label
             moved = _expand(labels, fixed, values, label)
             if (cost := traffic(moved, values)) < best:
                 labels, best, is_better = moved, cost, True
-    return Labelling(tuple(labels), best, _lower_bound(fixed, values, used))
+    return Labelling(tuple(labels), best, _lower_bound(demanded, values, used))
 
 
 def traffic(labels: Sequence[int], values: Iterable[Value]) -> int:

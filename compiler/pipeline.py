@@ -57,7 +57,9 @@ PHASES = (
         name="staged",
         made_by="stage",
         passes=(
-            # First: a choice over all parameters has no one stage, its pieces have.
+            # First, as a stack of what all stages have belongs to none of them; in branches it is easier to see whole.
+            "chain-scalars",
+            # A choice over all parameters has no one stage, its pieces have.
             "split-branches",
             # What the user says comes before all that is arranged around it.
             "seed-stages",

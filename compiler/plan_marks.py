@@ -37,6 +37,8 @@ TRAFFIC_BOUND = "atoll.traffic_at_least"
 
 # On the module: what is computed for the whole batch, though each microbatch needs only its block.
 WHOLE_BATCH = "atoll.whole_batch"
+# On the module: the loops of the model that the cut leaves whole, and why.
+WHOLE_LOOPS = "atoll.whole_loops"
 # On the module: the stacks of layers that are split, and yet needed whole, with what needs them.
 JOINED = "atoll.joined"
 

@@ -25,6 +25,7 @@ from atoll.compiler.plan_marks import (
     TRAFFIC,
     TRAFFIC_BOUND,
     WHOLE_BATCH,
+    WHOLE_LOOPS,
     integer_attribute,
     stages_of,
     texts_of,
@@ -133,9 +134,10 @@ class Report:
     shared: tuple[SharedArgument, ...]
     # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
     not_followed: tuple[str, ...]
-    # What is computed for the whole batch, though a microbatch needs only its block; and the stacks of layers that are
-    # split, and yet needed whole.
+    # What is computed for the whole batch, though a microbatch needs only its block; the loops that
+    # no cut goes through, and why; and the stacks of layers that are split, and yet needed whole.
     whole_batch: tuple[str, ...]
+    whole_loops: tuple[str, ...]
     joined: tuple[str, ...]
     fragments: int
     # What crosses between stages, and that no choice of stages for what the plan leaves open has less than; None for a
@@ -179,6 +181,7 @@ class Report:
             shared=tuple(_shared(module)),
             not_followed=texts_of(module, NOT_FOLLOWED),
             whole_batch=texts_of(module, WHOLE_BATCH),
+            whole_loops=texts_of(module, WHOLE_LOOPS),
             joined=texts_of(module, JOINED),
             fragments=len(program.codes),
             traffic=integer_attribute(module.operation, TRAFFIC),

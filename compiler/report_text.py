@@ -149,7 +149,8 @@ def _sharding_rows(report: Report) -> list[str]:
 
 def _whole_rows(report: Report) -> list[str]:
     whole = [f"computed for the whole batch, as no rule makes only a block of it: {one}" for one in report.whole_batch]
-    return [*whole, *(f"split by layers, and joined again: {one}" for one in report.joined)]
+    loops = [f"not cut, and on one stage: {one}" for one in report.whole_loops]
+    return [*whole, *loops, *(f"split by layers, and joined again: {one}" for one in report.joined)]
 
 
 def _shared_rows(report: Report) -> list[str]:

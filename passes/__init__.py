@@ -6,6 +6,7 @@ the tree together.
 
 # Name -> "module:class", loaded when it is used.
 PASSES = {
+    "chain-scalars": "atoll.passes.stage.chain_scalars:ChainScalars",
     "copy-cheap-operations": "atoll.passes.stage.copy_cheap_operations:CopyCheapOperations",
     "cut-automatically": "atoll.passes.stage.cut_automatically:CutAutomatically",
     "drop-dead-arguments": "atoll.passes.normalize.drop_dead_arguments:DropDeadArguments",

@@ -1,15 +1,19 @@
 """The thread that carries an island, or several: brings them what comes from other threads."""
 
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import Island, Order
 
 _Call = tuple[Callable[[Any], None], Any]  # of an island, and with what
+
+
+# The pauses grow no more after so many; a power of two of more than a thousand would be no number.
+_LONGEST = 10
 
 
 class IslandThread:
@@ -21,7 +25,7 @@ class IslandThread:
 
     def __init__(self, islands: Sequence[Island]) -> None:
         self._islands = tuple(islands)
-        self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._inbox: Inbox[_Call] = Inbox()
         self._here: deque[_Call] = deque()
         self._stopped = False
         first, *others = (island.name for island in islands)
@@ -63,10 +67,9 @@ class IslandThread:
         while True:
             for island in self._islands:
                 island.window.retire_ready()
-            try:
-                return self._inbox.get(timeout=self._pause(pauses))
-            except queue.Empty:
-                pauses += 1
+            if (call := self._inbox.get(self._pause(pauses))) is not None:
+                return call
+            pauses = min(pauses + 1, _LONGEST)
             for island in self._islands:
                 if island.is_full and island.window.has_room():
                     return island.go_on, None
@@ -77,9 +80,9 @@ class IslandThread:
         """For how long to wait if nothing comes, after so many such pauses; None if there is nothing to look after."""
         waiting = [island.left for island in self._islands if not island.is_idle]
         if any(island.is_full for island in self._islands):
-            waiting.append(min(2.0**pauses * 1e-5, 1e-3))
+            waiting.append(_longer(1e-5, pauses, 1e-3))
         elif any(len(island.window) for island in self._islands):
-            waiting.append(min(2.0**pauses * 1e-3, 0.05))
+            waiting.append(_longer(1e-3, pauses, 0.05))
         return max(0.0, min(waiting)) if waiting else None
 
     def _order(self, orders: Mapping[str, Order]) -> None:
@@ -88,6 +91,11 @@ class IslandThread:
 
     def _stop(self, _: None) -> None:
         self._stopped = True
+
+
+def _longer(first: float, pauses: int, longest: float) -> float:
+    """A pause that is twice the one before it, up to the longest; there may be thousands."""
+    return min(first * 2.0 ** min(pauses, 16), longest)
 
 
 def _give_up(island: Island) -> None:

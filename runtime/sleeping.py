@@ -50,17 +50,32 @@ class LateValue:
         return numpy.zeros(self.buffer.shape, dtype or self.buffer.dtype)
 
 
+class Throttle(NamedTuple):
+    """What a link is held to. bandwidth: bytes a second; latency: seconds."""
+
+    bandwidth: float
+    latency: float
+
+
 class SleepingDevices:
     """For each island of a program one device, which runs its tasks one after the other, in the order in which they
-    are enqueued, each as soon as all that it takes is there. Values cross between them at once.
+    are enqueued, each as soon as all that it takes is there. Values cross between them at once, or over links that send
+    one after the other.
 
     seconds: what a task takes, by its name.
+    throttles: what links are held to, by source and destination.
     """
 
     def __init__(
-        self, program: Program, meshes: Mapping[str, jax.sharding.Mesh], seconds: Callable[[str], float]
+        self,
+        program: Program,
+        meshes: Mapping[str, jax.sharding.Mesh],
+        seconds: Callable[[str], float],
+        throttles: Mapping[tuple[str, str], Throttle] | None = None,
     ) -> None:
         self.slept: list[Slept] = []
+        self._names = {frozenset(meshes[island.name].devices.flat): island.name for island in program.islands}
+        self._links = {ends: _Link(ends, throttle) for ends, throttle in (throttles or {}).items()}
         self._devices = {
             tuple(meshes[island.name].devices.flat): _Device(
                 island.name,
@@ -73,7 +88,7 @@ class SleepingDevices:
 
     @property
     def devices(self) -> Devices:
-        return Devices(self._compile, lambda _, target: partial(self._put, sharding=target))
+        return Devices(self._compile, self._mover)
 
     def __enter__(self) -> "SleepingDevices":
         return self
@@ -81,6 +96,8 @@ class SleepingDevices:
     def __exit__(self, *_: object) -> None:
         for device in self._devices.values():
             device.stop()
+        for link in self._links.values():
+            link.stop()
 
     def _compile(
         self,
@@ -99,10 +116,15 @@ class SleepingDevices:
 
         return Executable(run, is_short=False)
 
+    def _mover(self, source: jax.sharding.Sharding, target: jax.sharding.NamedSharding) -> Callable[[Any], Any]:
+        names = [self._names.get(frozenset(one.device_set), "") for one in (source, target)]
+        return partial(self._put, sharding=target, link=self._links.get((names[0], names[1])))
+
     @staticmethod
-    def _put(value: Any, sharding: jax.sharding.NamedSharding) -> Any:  # noqa: ANN401 (of either kind)
+    def _put(value: Any, sharding: jax.sharding.NamedSharding, link: "_Link | None") -> Any:  # noqa: ANN401 (of either kind)
         if isinstance(value, LateValue):
-            return LateValue(value.buffer, sharding, value.ended)
+            arrived = value.ended if link is None else link.send(value)
+            return LateValue(value.buffer, sharding, arrived)
         return jax.device_put(value, sharding)
 
 
@@ -142,3 +164,50 @@ class _Device:
                 time.sleep(seconds)
             self.slept.append(Slept(task, self.island, start, time.perf_counter()))
             ended.set()
+
+
+class _Link:
+    """Sends one value after the other, each once it is there; a value that has left arrives a latency later."""
+
+    def __init__(self, ends: tuple[str, str], throttle: Throttle) -> None:
+        self._throttle = throttle
+        self._leaving: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._arriving: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=work, name=f"link {ends[0]} -> {ends[1]}", daemon=True)
+            for work in (self._leave, self._arrive)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, value: LateValue) -> threading.Event:
+        arrived = threading.Event()
+        self._leaving.put((value, arrived))
+        return arrived
+
+    def stop(self) -> None:
+        self._leaving.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _leave(self) -> None:
+        free = 0.0
+        while (left := self._leaving.get()) is not None:
+            value, arrived = left
+            value.ended.wait()
+            # By the clock, not by adding up sleeps, each of which is a little too long.
+            free = max(free, time.perf_counter()) + value.buffer.bytes / self._throttle.bandwidth
+            _sleep_until(free)
+            self._arriving.put((free + self._throttle.latency, arrived))
+        self._arriving.put(None)
+
+    def _arrive(self) -> None:
+        while (left := self._arriving.get()) is not None:
+            moment, arrived = left
+            _sleep_until(moment)
+            arrived.set()
+
+
+def _sleep_until(moment: float) -> None:
+    if (left := moment - time.perf_counter()) > 0:
+        time.sleep(left)

@@ -1,6 +1,5 @@
 """The buffers of an island: values by number for each step, and how many bytes are live."""
 
-import queue
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from atoll.compiler.errors import AtollError, UsageError
+from atoll.runtime.inbox import Inbox
 from atoll.runtime.program import Buffer
 
 if TYPE_CHECKING:
@@ -126,15 +126,13 @@ class Held:
     def get(self, patience: float) -> Value:
         """The value; waits until it is filled, which is long before it is computed."""
         if self.value is None:
-            filled: queue.SimpleQueue[None] = queue.SimpleQueue()
+            filled: Inbox[bool] = Inbox()
             end = time.monotonic() + patience
-            self.watch(partial(filled.put, None))
+            self.watch(partial(filled.put, True))
             while self.value is None:
-                try:
-                    filled.get(timeout=max(0, end - time.monotonic()))
-                except queue.Empty:
-                    raise overdue(f"island {self.origin.island} has not started to compute a value", patience) from None
-                self.watch(partial(filled.put, None))  # it may have been told of something else
+                if filled.get(max(0, end - time.monotonic())) is None:
+                    raise overdue(f"island {self.origin.island} has not started to compute a value", patience)
+                self.watch(partial(filled.put, True))  # it may have been told of something else
         return self.value
 
     def watch(self, watcher: Callable[[], None]) -> None:

@@ -94,13 +94,17 @@ class Local:
         for index, form in enumerate(decision.results):
             if isinstance(form, Split):
                 copy.results[index].set_type(self.type_of(node.results[index], form))
+        self.recapture(node, copy)
+        return copy
+
+    def recapture(self, node: Node, copy: ir.Operation) -> None:
+        """Let what a copy's regions take from outside be what it is here."""
         if node.captured:
             replaced = {self.program.values[value]: self.get((value, SAME)) for value in node.captured}
             for inner in operations_in(copy, ir.OpView):
                 for index, operand in enumerate(list(inner.operation.operands)):
                     if operand in replaced:
                         inner.operation.operands[index] = replaced[operand]
-        return copy
 
     def create(
         self,

@@ -17,13 +17,15 @@ def read_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
     return {index[node.operation.results[0]]: loop for node, loop in found if node.operation.results[0] in index}
 
 
-def layer_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop]:
-    """The loops among the operations of a graph that have more parameters stacked than they share among iterations."""
-    found = {index: loop for index, loop in read_loops(module, graph).items() if isinstance(loop, LayerLoop)}
-    if not found:
-        return {}
-    parameters = _parameters(module, next(iter(found.values())).node.program)
-    return {index: loop for index, loop in found.items() if _has_stacked_parameters(loop, parameters)}
+def layer_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
+    """Each `while` among the operations of a graph: its layers, or why it has none that should be on several stages."""
+    found = read_loops(module, graph)
+    programs = [loop.node.program for loop in found.values() if isinstance(loop, LayerLoop)]
+    parameters = _parameters(module, programs[0]) if programs else set()
+    for index, loop in found.items():
+        if isinstance(loop, LayerLoop) and not _has_stacked_parameters(loop, parameters):
+            found[index] = "its iterations share more parameters than they have of their own"
+    return found
 
 
 def _has_stacked_parameters(loop: LayerLoop, parameters: set[int]) -> bool:

@@ -206,16 +206,19 @@ class _Splitter:
     # Operations.
 
     def _make_all(self, here: _Here, body: Body) -> None:
+        dimensions = self._stacking.dimensions
         for node in body.nodes:
             self._location = node.location
+            if node.name == MICROBATCHES:
+                self._make_loop(here, node)
+                continue
+            if is_choice(node) and any(value in dimensions for value in (*node.results, *node.captured)):
+                self._make_choices(here, node)
+                continue
+            for value in node.captured:
+                self.whole(here, value)  # in front of the operation whose regions take it
             if node.number in self._stacking.loops:
                 self._make_chunks(here, self._stacking.loops[node.number])
-            elif node.name == MICROBATCHES:
-                self._make_loop(here, node)
-            elif is_choice(node) and any(
-                value in self._stacking.dimensions for value in (*node.results, *node.captured)
-            ):
-                self._make_choices(here, node)
             elif node.number in self._stacking.factors:
                 self._make_pieces(here, node, self._stacking.factors[node.number])
             else:
@@ -285,6 +288,7 @@ class _Splitter:
                 for slot in range(len(node.operands))
             ]
             chunk = make_chunk(loop, self.ranges[number], operands, [one.type for one in operands], here.point)
+            _Range(self, here, number).recapture(node, chunk)
             chunk.attributes[STAGE] = integer(self._stages[number])
             if LAYERS in chunk.attributes:
                 del chunk.attributes[LAYERS]

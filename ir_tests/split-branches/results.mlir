@@ -7,12 +7,12 @@
 // CHECK:         sine
 // CHECK:       }) {atoll.branches = 0 : i32, mark = "user", sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}]>]>}
 // CHECK-SAME:  loc(#[[ONE:.*]])
-// CHECK-NOT:   abs
+// CHECK-NOT:   @abs
 // CHECK:       "stablehlo.if"(%arg0)
 // CHECK:         cosine
 // CHECK:       }) {atoll.branches = 0 : i32, mark = "user", sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{}]>]>}
 // CHECK-SAME:  loc(#[[TWO:.*]])
-// CHECK-NOT:   abs
+// CHECK-NOT:   @abs
 // CHECK:       add %{{.*}}, %arg1
 // CHECK-DAG: #[[ONE]] = loc("jit(f)/one/sin"
 // CHECK-DAG: #[[TWO]] = loc("jit(f)/two/cos"
@@ -25,7 +25,8 @@ module {
         stablehlo.return %x, %x, %x, %x : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
       }, {
         %1 = stablehlo.sine %x : tensor<4xf32> loc("jit(f)/one/sin")
-        %2 = stablehlo.abs %x : tensor<4xf32>
+        %7 = stablehlo.reduce_precision %x, format = e5m10 : tensor<4xf32>
+        %2 = stablehlo.custom_call @abs(%7) : (tensor<4xf32>) -> tensor<4xf32>
         %3 = stablehlo.cosine %x : tensor<4xf32> loc("jit(f)/two/cos")
         stablehlo.return %1, %2, %3, %x : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
       }) {mark = "user", sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}]>, <@mesh, [{}]>, <@mesh, [{}]>, <@mesh, [{}]>]>}

@@ -11,7 +11,6 @@ from atoll.compiler.mesh_types import island_of, topology_attribute
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, topology_of
-from atoll.compiler.replicas import replicas_of
 from atoll.compiler.tasks import check_dataflow, dataflow_functions, transfers_in
 
 
@@ -48,7 +47,7 @@ class VerifyPlaced(Pass):
         _check_names(fragments, set(functions))
         for function in functions.values():
             _check_transfers(function)
-        check_exchanges(functions, replicas_of(module))
+        check_exchanges(module)
         module.operation.attributes[PHASE] = ir.StringAttr.get("placed")
 
 

@@ -45,7 +45,7 @@ class VerifyScheduled(Pass):
             islands = [island.name for island in topology_of(module).islands]
             _check_senders(functions[microbatch_name(loop)])
             _check_order(loop, functions[microbatch_name(loop)], islands, iterations_of(loop) // replicas)
-        check_exchanges(functions, replicas)
+        check_exchanges(module)
         check_paths(main)
         module.operation.attributes[PHASE] = ir.StringAttr.get("scheduled")
 

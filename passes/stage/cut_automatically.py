@@ -9,12 +9,14 @@ from atoll.compiler.contiguous_cut import contiguous_cut
 from atoll.compiler.copies import copied, may_be_copied
 from atoll.compiler.graph import Graph
 from atoll.compiler.layers.choice import layer_loops
+from atoll.compiler.layers.loop import LayerLoop
 from atoll.compiler.layers.steps import Steps
+from atoll.compiler.locations import name_stack, place
 from atoll.compiler.mlir import ir, stablehlo
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import LAYERS, STAGE, plan_of, stages_of, write_marks
+from atoll.compiler.plan_marks import LAYERS, STAGE, WHOLE_LOOPS, add_texts, plan_of, stages_of, write_marks
 from atoll.compiler.roles import roles_of
-from atoll.compiler.scopes import Role
+from atoll.compiler.scopes import Role, read_scope
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +54,28 @@ class CutAutomatically(Pass):
             if role is Role.FORWARD and not is_copied[index] and graph.region[index] == region
         ]
         forward.sort(key=_place_in_model(graph, forward).__getitem__)
-        loops = {index: loop for index, loop in layer_loops(module, graph).items() if index in set(forward)}
+        found = {index: loop for index, loop in layer_loops(module, graph).items() if index in set(forward)}
+        add_texts(
+            module, WHOLE_LOOPS, [_described(graph, index, why) for index, why in found.items() if isinstance(why, str)]
+        )
+        loops = {index: loop for index, loop in found.items() if isinstance(loop, LayerLoop)}
         steps = Steps(graph, forward, loops)
         cuts = contiguous_cut(steps.costs(), steps.crossing(), stages_of(module))
         stages: list[int | None] = [None] * len(graph.operations)
         for index in forward:
-            found = [bisect_right(cuts, step) for step in steps.of(index)[:: 2 if index in loops else 1]]
-            if found[0] == found[-1]:
-                stages[index] = found[0]
+            stages_of_layers = [bisect_right(cuts, step) for step in steps.of(index)[:: 2 if index in loops else 1]]
+            if stages_of_layers[0] == stages_of_layers[-1]:
+                stages[index] = stages_of_layers[0]
             else:
-                _write_layers(graph.operations[index], found[::-1] if loops[index].is_reverse else found)
+                in_order = stages_of_layers[::-1] if loops[index].is_reverse else stages_of_layers
+                _write_layers(graph.operations[index], in_order)
         write_marks(graph, STAGE, stages)
+
+
+def _described(graph: Graph, index: int, why: str) -> str:
+    location = graph.operations[index].location
+    scope = "/".join(read_scope(name_stack(location)).path)
+    return f"the loop{f' in scope {scope}' if scope else ''} at {place(location)}: {why}"
 
 
 def _write_layers(operation: ir.OpView, stages: Sequence[int]) -> None:

@@ -76,18 +76,19 @@ def _stages_by_scope(graph: Graph, patterns: ScopePatterns) -> tuple[list[int | 
 
 
 def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stages: list[int | None]) -> None:
-    """Note the stages of the layers on loops whose layers the patterns name: `layers[0..5]`.
+    """Note the stages of the layers on loops whose iterations the patterns name: `layers[0..5]`.
 
-    The path of layer 3 of the loop in scope `layers` is `layers/3`.
+    The path of iteration 3 of the loop in scope `layers` is `layers/3`. Backward loops follow the layers later.
     """
+    is_pipeline = plan_of(module).placement is None
     roles = roles_of(graph)
     for index, loop in read_loops(module, graph).items():
         operation = graph.operations[index]
         path, where = read_scope(name_stack(operation.location)).path, place(operation.location)
-        if stages[index] is not None or not path:
+        if stages[index] is not None or not path or roles[index] is not Role.FORWARD:
             continue
         count = loop.iterations if isinstance(loop, LayerLoop) else 1
-        found = [patterns.stage_of((*path, str(layer)), where) for layer in range(count)]
+        found = [patterns.stage_of((*path, str(iteration)), where) for iteration in range(count)]
         if all(stage is None for stage in found):
             continue
         scope = "/".join(path)
@@ -95,15 +96,15 @@ def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stag
             raise PlanError(
                 f"the loop in scope {scope} cannot be cut into layers: {loop}", where, f"name {scope} whole"
             )
-        if None in found:
-            what = f"layer {found.index(None)} of the {count} in scope {scope} has no stage"
-            raise PlanError(what, where, "name a stage for every layer")
         known = [stage for stage in found if stage is not None]
-        in_order = known[::-1] if loop.is_reverse else known
-        if roles[index] is Role.FORWARD and plan_of(module).placement is None and sorted(in_order) != in_order:
-            what = f"the loop in scope {scope} comes to the layers of stage {max(known)} before those of another one"
+        if len(known) < count:
+            what = f"iteration {found.index(None)} of the {count} in scope {scope} has no stage"
+            raise PlanError(what, where, "name a stage for every iteration")
+        if is_pipeline and sorted(known) != known:
+            what = f"the loop in scope {scope} comes to the iterations of stage {max(known)} before those of another"
             raise PlanError(what, where, "order the stages as the model runs them")
-        operation.operation.attributes[LAYERS] = ir.DenseI64ArrayAttr.get(known)
+        layers = known[::-1] if loop.is_reverse else known
+        operation.operation.attributes[LAYERS] = ir.DenseI64ArrayAttr.get(layers)
 
 
 def _check_order(graph: Graph, stages: list[int | None]) -> None:

@@ -54,7 +54,10 @@ def _split(choice: ir.OpView, numbers: Iterator[int]) -> None:
         for inner in list(block.operations):
             if is_choice(inner):
                 _split(inner, numbers)
-    splitting = _Splitting(choice, [Branch.of(block) for block in blocks])
+    used = [
+        number for number, result in enumerate(choice.operation.results) if next(iter(result.uses), None) is not None
+    ]
+    splitting = _Splitting(choice, [Branch.of(block, used) for block in blocks], used)
     if splitting.count() > 1:
         splitting.rewrite(next(numbers))
 
@@ -65,11 +68,12 @@ class _Splitting:
 
     choice: ir.OpView
     branches: list[Branch]
+    used: list[int]  # the numbers of the results that anything uses
     made: dict[_Value, _Value] = field(default_factory=dict)  # what a branch computes: the piece's result
 
     def count(self) -> int:
         pieces = sum(len(list(branch.pieces())) for branch in self.branches)
-        return pieces + sum(1 for number, _ in self._results() if self._shared(number) is None)
+        return pieces + sum(1 for number in self.used if self._shared(number) is None)
 
     def rewrite(self, number: int) -> None:
         mark = integer(number)
@@ -78,15 +82,10 @@ class _Splitting:
             for where, branch in enumerate(self.branches):
                 for index in branch.pieces():
                     self._make_piece(where, index, given, mark)
-            for index, result in self._results():
-                shared = self._shared(index) or self._made_for(index, given)
-                result.replace_all_uses_with(shared or self._make_result(index, mark))
+            for index in self.used:
+                known = self._shared(index) or self._made_for(index, given)
+                self.choice.operation.results[index].replace_all_uses_with(known or self._make_result(index, mark))
         self.choice.operation.erase()
-
-    def _results(self) -> Iterator[tuple[int, _Value]]:
-        """The results that anything uses, with their numbers."""
-        results = enumerate(self.choice.operation.results)
-        return ((number, result) for number, result in results if next(iter(result.uses), None) is not None)
 
     def _shared(self, number: int) -> _Value | None:
         """The value from outside that all branches return as this result, if so."""
@@ -100,7 +99,7 @@ class _Splitting:
         Such a piece gives the result itself in the other branches, in place of zeros.
         """
         given: dict[_Value, int] = {}
-        for number, _ in self._results():
+        for number in self.used:
             costly = [branch for branch in self.branches if branch.needs_pieces(branch.returned[number])]
             if len(costly) == 1:
                 value = costly[0].returned[number]

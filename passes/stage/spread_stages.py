@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from atoll.compiler.companions import with_companions
 from atoll.compiler.copies import copied, sent_operands
 from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.homes import replaced_arguments
@@ -19,8 +20,9 @@ log = logging.getLogger(__name__)
 class SpreadStages(Pass):
     """Give a stage to every operation that has none, so that the fewest bytes cross.
 
-    What is copied to its users (constants, broadcasts of scalars) gets none. A donated argument and the result that
-    replaces it are pulled to one stage. The traffic that is left, and a lower bound for it, are written on the module.
+    Backward contractions go where the forward ones are that they belong to. What is copied to its users (constants,
+    broadcasts of scalars) gets no stage. A donated argument and the result that replaces it are pulled to one stage.
+    The traffic that is left, and a lower bound for it, are written on the module.
 
     Requires: `seed-stages` or `cut-automatically` before.
 
@@ -38,7 +40,8 @@ class SpreadStages(Pass):
         fixed = [None if is_copied[index] else seeds[index] for index in range(len(seeds))]
         homes = replaced_arguments(module)
         values = list(_values(graph, is_copied, homes))
-        found = least_traffic([*fixed, *[None] * len(homes)], values)
+        free = [None] * len(homes)
+        found = least_traffic([*fixed, *free], values, kept=[*with_companions(graph, fixed), *free])
         stages = [None if is_copied[index] else found.labels[index] for index in range(len(fixed))]
         write_marks(graph, STAGE, stages)
         for index, is_copy in enumerate(is_copied):

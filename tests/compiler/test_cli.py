@@ -131,7 +131,7 @@ def atoll(capsys):
 
 def in_process_of_its_own(*arguments, **options):
     command = [sys.executable, "-m", "atoll", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, **options)
 
 
 LONG = "x" * 300
@@ -485,8 +485,12 @@ def waiting_command(folder):
     (folder / "waits.py").write_text(
         "import sys, time\nsys.stderr.write('up\\n')\nsys.stderr.flush()\nfor _ in range(1000): time.sleep(0.1)\n"
     )
+    # The tests may run where Ctrl-C is ignored, as it is in the background of a shell; and what is ignored stays so.
+    heeding = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "atoll", "dump", "waits.py:job"],
+        [sys.executable, "-c", heeding, sys.executable, "-m", "atoll", "dump", "waits.py:job"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -499,14 +503,14 @@ def waiting_command(folder):
 def test_ctrl_c_ends_the_command_without_a_word(folder):
     with waiting_command(folder) as process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        assert process.wait(20) == 130
+        assert process.wait(120) == 130
         assert process.stderr.read() == ""
 
 
 def test_a_command_that_is_told_to_end_leaves_nothing_behind(folder):
     with waiting_command(folder) as process:
         process.terminate()
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(120) == 128 + signal.SIGTERM
         assert process.stderr.read() == ""  # at the end of which the child is gone as well
 
 

@@ -344,7 +344,7 @@ def run_alone(program):
     """A program in a process of its own, without the devices that tests have."""
     text = "import jax, jax.numpy as jnp, numpy\nx = numpy.ones((8, 8), 'float32')\n" + inspect.cleandoc(program)
     environment = {"PATH": "", "JAX_PLATFORMS": "cpu"}
-    return subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=250)
 
 
 def test_devices_are_created_as_long_as_they_can_be():

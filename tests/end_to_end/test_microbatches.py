@@ -35,19 +35,22 @@ OPTIMIZERS = ("mlp_adamw_clipped", "mlp_adafactor", "mlp_lion", "mlp_lamb")
 FOLDED = [name for name in zoo.CASES if name not in (*REFUSED, *WITHOUT_BATCH, *MORE_SWEEPS)]
 
 
-def cover():
-    """Every schedule with every model, number of islands and number of microbatches, and most pairs of these."""
+def cover(is_quick):
+    """Every schedule with every model, number of islands and number of microbatches, and most pairs of these.
+
+    Quickly: every schedule, number and model, each model once.
+    """
     families = list(FAMILIES)
     for number, name in enumerate(FOLDED):
-        for row in range(1 if name in OPTIMIZERS else 3):
+        for row in range(1 if is_quick or name in OPTIMIZERS else 3):
             yield name, families[(number + row) % 3], COUNTS[(number + row) % 4], MICROBATCHES[(number // 3 + row) % 3]
     yield from (("mlp_sgd", family, count, 1) for family, count in zip(FAMILIES, (4, 2, 2), strict=True))
 
 
 def pytest_generate_tests(metafunc):
     if "family" in metafunc.fixturenames:
-        is_full = metafunc.config.getoption("full")
-        chosen = itertools.product(FOLDED, FAMILIES, COUNTS, (1, *MICROBATCHES)) if is_full else cover()
+        is_full, is_quick = map(metafunc.config.getoption, ("full", "quick"))
+        chosen = itertools.product(FOLDED, FAMILIES, COUNTS, (1, *MICROBATCHES)) if is_full else cover(is_quick)
         metafunc.parametrize(("name", "family", "count", "microbatches"), list(chosen))
 
 

@@ -29,10 +29,12 @@ def in_double(case):
 
 @pytest.mark.parametrize("name", [name for name in FOLDED if name not in OPTIMIZERS[1:]])
 def test_same_answer_as_jit(name, request):
-    case = in_double(zoo.CASES[name]())
-    expected = list(zoo.leaves(jax.jit(case.fn)(*case.args)))
-    assert {str(leaf.dtype) for leaf in expected} <= {"float64", "int32", "int64"}
     number = FOLDED.index(name)
+    if request.config.getoption("quick") and number % 4:
+        pytest.skip("one model in four")
+    case = in_double(zoo.CASES[name]())
+    expected = list(zoo.leaves(zoo.by_jit(case)))
+    assert {str(leaf.dtype) for leaf in expected} <= {"float64", "int32", "int64"}
     kinds = KINDS if request.config.getoption("full") else [KINDS[number % len(KINDS)]]
     for kind in kinds:
         with compiled(case, atoll.Plan(microbatches=(4, 8)[number % 2], schedule=kind), "2 x cpu[1]") as step:

@@ -447,7 +447,7 @@ def test_an_order_that_was_edited_in_a_dump_is_followed(command, tmp_path):
     ],
 )
 def test_models_that_mix_examples_are_refused_at_their_line(name, line):
-    case = zoo.named(name)[0]
+    case = zoo.CASES[name]()
     with pytest.raises(CompileError) as raised:
         compiled(case, atoll.Plan(microbatches=4), "2 x cpu[1]")
     file, number = re.match(r"(.*zoo\.py):(\d+): ", str(raised.value)).groups()

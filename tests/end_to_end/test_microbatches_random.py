@@ -19,7 +19,7 @@ SCHEDULES = ("gpipe", "1f1b", "interleaved-1f1b(2)", "zb-v", "forward-only")
 
 def test_refused_or_right(request, capsys):
     """As many as are accepted of so many; the seed of each that is wrong is printed."""
-    count, right, wrong = COUNT * (10 if request.config.getoption("full") else 1), [], []
+    count, right, wrong = counted(request.config), [], []
     seed = FIRST
     while len(right) + len(wrong) < count:
         told = outcome(seed)
@@ -30,6 +30,10 @@ def test_refused_or_right(request, capsys):
     with capsys.disabled():
         print(f" [seeds {FIRST} to {seed - 1}: {len(right) + len(wrong)} accepted]", end="")
     assert not wrong, f"{len(wrong)} WRONG ANSWERS, the first:\n{min(wrong, key=len)}"
+
+
+def counted(config):
+    return COUNT * 10 if config.getoption("full") else COUNT // 5 if config.getoption("quick") else COUNT
 
 
 def outcome(seed):
@@ -56,6 +60,6 @@ def outcome(seed):
         return None
     with step:
         found = list(zoo.leaves(step(*made.arguments)))
-    expected = list(zoo.leaves(jax.jit(names["program"])(*made.arguments)))
+    expected = list(zoo.leaves(jax.jit(names["program"]).lower(*made.arguments).compile()(*made.arguments)))
     told = [difference(one, other, None, MAGNITUDE * made.smooth) for one, other in zip(expected, found, strict=True)]
     return "\n".join([*filter(None, told), text]) if any(told) else ""

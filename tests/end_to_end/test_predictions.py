@@ -11,8 +11,6 @@ from atoll.runtime.program import Run
 
 import atoll
 
-pytestmark = pytest.mark.timeout(120)
-
 RANDOM = numpy.random.default_rng(0)
 
 

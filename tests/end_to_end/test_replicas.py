@@ -10,7 +10,7 @@ import optax
 import pytest
 import zoo
 from atoll.compiler.compiled import compile_module
-from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.errors import AtollError, CompileError, PlanError
 from atoll.compiler.ir_text import parse_text
 from atoll.compiler.topology import Topology
 from atoll.runtime.program import Receive, Run, Send
@@ -36,28 +36,26 @@ def topology(islands, link="", island="cpu[1]"):
 NARROW = "1 kB/s, 0 s"
 
 
-def copies_of(array):
-    """The bits of each copy of a value, by its island."""
-    (copies,) = array._held
-    return {held.origin.island: numpy.asarray(held.get(60)).tobytes() for held in copies}
+def parts_of(tree):
+    """For each part of each value the bits of its copies, by their islands."""
+    for copies in itertools.chain.from_iterable(array._held for array in jax.tree.leaves(tree)):
+        yield {held.origin.island: numpy.asarray(held.get(60)).tobytes() for held in copies}
 
 
 def hashes_of(tree):
     """For each island a hash of all that it holds a copy of."""
     found = {}
-    for array in jax.tree.leaves(tree):
-        for island, content in copies_of(array).items():
+    for copies in parts_of(tree):
+        for island, content in copies.items():
             found.setdefault(island, hashlib.sha256()).update(content)
     return {island: one.hexdigest() for island, one in found.items()}
 
 
 def check_same_bits(tree, replicas):
-    """Each value is on as many islands as there are replicas, with the same bits."""
-    for array in jax.tree.leaves(tree):
-        if array._division.dimension is None:
-            copies = copies_of(array)
-            assert len(copies) == replicas
-            assert len(set(copies.values())) == 1
+    """What has copies has one in each replica, with the same bits; a part of one microbatch is in one of them."""
+    for copies in parts_of(tree):
+        assert len(copies) in (1, replicas)
+        assert len(set(copies.values())) == 1
 
 
 # Models.
@@ -141,7 +139,8 @@ def test_masked_mean_and_dropout(replicas, stages, microbatches):
     ) as step:
         found = step(*arguments)
         assert error_of(zoo.leaves(found), expected) < 1e-5  # and of integers and booleans the bits
-        check_same_bits(found[:2], replicas)
+        check_same_bits(found, replicas)
+        assert len(found[0].islands) == len(found[1]["first"].islands) == replicas
         # The mask is in parts, one a microbatch, on the first island of each replica.
         assert found[2].islands == tuple(f"island{one * stages}" for one in range(replicas))
         # What the loop before the main one adds up is exchanged as well.
@@ -177,6 +176,35 @@ def test_every_kind_of_sum():
                 )
             check_same_bits(found, replicas)
             assert {one.form for one in step.report().exchanges} == {"direct" if replicas == 2 else "ring"}
+
+
+def test_stacked_layers():
+    """Two pieces of a stacked parameter, each with a copy in each replica; what crosses is exchanged sums."""
+
+    def step(params, x, y):
+        def loss_fn(params):
+            with jax.named_scope("layers"):
+                h, _ = jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, params["layers"])
+            with jax.named_scope("head"):
+                return jnp.mean((h @ params["head"] - y) ** 2)
+
+        loss, gradients = jax.value_and_grad(loss_fn)(params)
+        return jax.tree.map(lambda p, g: p - g, params, gradients), loss, gradients
+
+    params = {"layers": numpy.asarray(zoo.normal(1, 6, 8, 8)), "head": numpy.asarray(zoo.normal(2, 8, 8))}
+    x, y = numpy.asarray(zoo.normal(3, 12, 8)), numpy.asarray(zoo.normal(4, 12, 8))
+    expected = list(zoo.leaves(jax.jit(step)(params, x, y)))
+    plan = atoll.Plan(stages="layers[0..3] | layers[4..5], head", microbatches=2, replicas=2)
+    with atoll.compile(
+        step, params, x, y, topology="4 x cpu[1]", plan=plan, batch_argnums=(1, 2), donate_argnums=0
+    ) as compiled:
+        found = compiled(params, x, y)
+        assert error_of(zoo.leaves(found), expected) < 1e-5
+        check_same_bits(found, 2)
+        assert set(found[0]["layers"].islands) == {"island0", "island1", "island2", "island3"}
+        compiled(found[0], x, y)  # stays where it is
+        sent = compiled.stats().bytes_per_link
+        assert (sent["island0", "island2"], sent["island1", "island3"]) == (4 * 4 * 64, 4 * 3 * 64 + 4)
 
 
 # Many steps.
@@ -441,3 +469,11 @@ def test_effects_would_happen_in_every_replica():
 
     with pytest.raises(CompileError, match=r"test_replicas.py:\d+: .*would happen in every replica; take it out, or"):
         atoll.compile(step, X, 0.1, topology="2 x cpu[1]", plan=atoll.Plan(replicas=2), batch_argnums=0)
+
+
+@pytest.mark.parametrize("phase", ["staged", "placed", "scheduled"])
+def test_a_dump_with_other_replicas_is_refused(phase):
+    with step_of(2, 2, 1) as step:
+        text = step.ir(phase).replace("replicas=2", "replicas=3")
+    with pytest.raises(AtollError, match=r"3 replicas|is no task of the loop"):
+        compile_module(parse_text(text), Topology.parse("4 x cpu[1]"))

@@ -14,8 +14,6 @@ from atoll.runtime.sleeping import SleepingDevices
 
 import atoll
 
-pytestmark = pytest.mark.timeout(120)
-
 ISLANDS, MICROBATCHES = 2, 4
 
 
@@ -63,7 +61,7 @@ def test_a_program_follows_the_plans_schedule(name, tmp_path):
     arguments = [numpy.zeros(one.shape, one.dtype) for one in program.inputs]
     with (
         SleepingDevices(program, meshes, lambda task: 0.001 if "@" in task else 0.0) as sleeping,
-        Controller(program, meshes, devices=sleeping.devices, timeout=60) as controller,
+        Controller(program, meshes, devices=sleeping.devices, timeout=120) as controller,
     ):
         for _ in range(2):
             controller.start(controller.put(arguments))

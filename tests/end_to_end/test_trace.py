@@ -17,8 +17,6 @@ from atoll.runtime.sleeping import SleepingDevices
 
 import atoll
 
-pytestmark = pytest.mark.timeout(120)
-
 STAGES, MICROBATCHES = 2, 4
 
 
@@ -191,7 +189,7 @@ def test_recorded_times_are_those_of_the_devices(step):
     arguments = [numpy.zeros(one.shape, one.dtype) for one in program.inputs]
     with (
         SleepingDevices(program, meshes, lambda task: 0.01 if "@" in task else 0.0) as sleeping,
-        Controller(program, meshes, devices=sleeping.devices, timeout=60) as controller,
+        Controller(program, meshes, devices=sleeping.devices, timeout=120) as controller,
     ):
         with controller.traced() as trace:
             controller.start(controller.put(arguments))

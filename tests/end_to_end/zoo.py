@@ -460,8 +460,13 @@ def leaves(tree: Any) -> Iterator[numpy.ndarray]:
 def named(name: str) -> tuple[Case, list[numpy.ndarray], Any]:
     """A case, the leaves that `jax.jit` gives, and the structure they are in."""
     case = CASES[name]()
-    expected = jax.jit(case.fn)(*case.args)
+    expected = by_jit(case)
     return case, list(leaves(expected)), jax.tree.structure(expected)
+
+
+def by_jit(case: Case) -> Any:
+    """What `jax.jit` gives, compiled as a test module has all compiled that it lowers."""
+    return jax.jit(case.fn).lower(*case.args).compile()(*case.args)
 
 
 def arguments_of(case: Case) -> list[Any]:

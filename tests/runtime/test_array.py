@@ -12,8 +12,6 @@ from atoll.compiler.errors import UsageError
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def put(make_meshes):

@@ -11,11 +11,9 @@ import numpy
 import pytest
 from atoll.compiler.errors import AtollError, CompileError, TopologyError, UsageError
 from atoll.runtime.array import Array
-from atoll.runtime.controller import Controller
+from atoll.runtime.controller import AHEAD, Controller
 from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
-
-# XLA ends the process if something hangs in a collective: know early, and which test it was.
-pytestmark = pytest.mark.timeout(60)
+from atoll.runtime.sleeping import SleepingDevices
 
 ONE = ((1,), ("devices",), ())
 SQUARE = ((2, 2), ("x", "y"), (("x",), ("y",)))
@@ -31,7 +29,7 @@ def train(layout, make_train_program, make_meshes):
     """A train step, running."""
     shape, axes, spec = layout
     program = make_train_program(spec, tuple(zip(axes, shape, strict=True)))
-    with Controller(program, make_meshes(shape, axes), timeout=20) as controller:
+    with Controller(program, make_meshes(shape, axes), timeout=120) as controller:
         yield controller
 
 
@@ -159,12 +157,12 @@ def test_start_does_not_wait_but_for_the_oldest_of_too_many_steps(make_code, mak
     gate = threading.Event()
 
     def wait(x):
-        assert gate.wait(20)
+        assert gate.wait(120)
         return x
 
     code, callbacks = callback_code(make_code, wait)
     program = chain(make_code, [code])
-    with Controller(program, make_meshes(), steps_ahead=2, timeout=20, callbacks=callbacks) as controller:
+    with Controller(program, make_meshes(), steps_ahead=2, timeout=120, callbacks=callbacks) as controller:
         controller.compile()
         x = numpy.ones(4, "float32")
         results = [controller.start([x]) for _ in range(2)]
@@ -181,7 +179,7 @@ def test_a_wait_that_takes_too_long_says_what_it_waited_for(make_code, make_mesh
     gate = threading.Event()
 
     def wait(x):
-        assert gate.wait(20)
+        assert gate.wait(120)
         return x
 
     code, callbacks = callback_code(make_code, wait)
@@ -189,11 +187,16 @@ def test_a_wait_that_takes_too_long_says_what_it_waited_for(make_code, make_mesh
     controller = Controller(program, make_meshes(), timeout=0.5, callbacks=callbacks)
     controller.compile()
     y, *_ = controller.start([numpy.ones(4, "float32")])
-    with pytest.raises(AtollError, match=r"left.* after 0.5 seconds; .* raise `timeout`"):
-        numpy.asarray(y)
+    for _ in range(2):  # however often it is asked for
+        with pytest.raises(AtollError, match=r"left.* after 0.5 seconds; .* raise `timeout`"):
+            numpy.asarray(y)
     gate.set()
-    time.sleep(0.2)
-    assert numpy.asarray(y).tolist() == [1.0] * 4
+    for _ in range(100):  # half a second may be too short for a machine that has other things to do
+        with contextlib.suppress(AtollError):
+            assert numpy.asarray(y).tolist() == [1.0] * 4
+            break
+    else:
+        pytest.fail("it never came")
     controller.close()
 
 
@@ -241,7 +244,7 @@ def test_a_task_that_fails_is_named_wherever_its_result_would_be_read(make_code,
         r"^train.py:7: task F0, fragment calls_back \(decoder/attention\), failed on island left: "
         r".*ValueError: negative example$"
     )
-    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+    with Controller(program, make_meshes(), timeout=120, callbacks=callbacks) as controller:
         bad, good = (numpy.full(4, value, "float32") for value in (-1, 1))
         x = controller.put([bad])[0]
         left, right, other = controller.start([x])
@@ -263,7 +266,7 @@ def test_a_failure_while_the_devices_run_ahead_is_traced_back_to_its_task(make_c
     gate = threading.Event()
 
     def fail(_):
-        assert gate.wait(20)
+        assert gate.wait(120)
         raise ValueError("negative example")
 
     slow, callbacks = callback_code(make_code, fail, (1 << 18,))
@@ -276,7 +279,7 @@ def test_a_failure_while_the_devices_run_ahead_is_traced_back_to_its_task(make_c
     inputs = (Input("x", (1 << 18,), "float32", places=((("left", 0),),)),)
     outputs = (Output("result", (1 << 18,), "float32", False, ((("right", 1),),)),)
     program = Program((left, right), codes, inputs, outputs)
-    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+    with Controller(program, make_meshes(), timeout=120, callbacks=callbacks) as controller:
         (y,) = controller.start([numpy.ones(1 << 18, "float32")])
         time.sleep(0.2)
         gate.set()
@@ -423,7 +426,7 @@ def test_a_controller_that_is_forgotten_ends_its_threads(make_train_program, mak
 @pytest.mark.parametrize("step", range(8))
 def test_ctrl_c_at_any_point_of_a_call_leaves_all_usable(step, make_train_program, make_meshes, values, reference_step):
     """The `step`-th call that `start` makes of another function of the controller is interrupted."""
-    with Controller(make_train_program(donated=False), make_meshes(), timeout=20) as controller:
+    with Controller(make_train_program(donated=False), make_meshes(), timeout=120) as controller:
         controller.compile()
         controller.start(values)
         calls = iter(range(100))
@@ -523,7 +526,7 @@ def held_back(make_code, make_meshes):
         (x, y),
         tuple(Output(f"result[{name}]", (4,), "float32", False, (((name, 1),),)) for name in ("left", "right")),
     )
-    with Controller(program, make_meshes((2,)), timeout=10) as controller:
+    with Controller(program, make_meshes((2,)), timeout=120) as controller:
         controller.compile()
         yield controller, hold(controller, "right")
 
@@ -553,7 +556,7 @@ def test_a_program_that_is_ahead_does_not_take_what_another_still_reads(held_bac
     x = numpy.arange(4, dtype="float32")
     given = dataclasses.replace(IDENTITY, places=((("right", 0),),), donated=True)
     output = Output("result", (4,), "float32", False, ((("right", 0),),))
-    with Controller(passing([given], [output]), make_meshes(), timeout=10) as takes:
+    with Controller(passing([given], [output]), make_meshes(), timeout=120) as takes:
         (array,) = takes.start([x])
         with lock:
             (_, negated) = reads.start([array, x])
@@ -605,7 +608,7 @@ def test_islands_share_a_thread_if_all_tasks_are_short(make_train_program, make_
 
 def test_tasks_that_take_time_run_side_by_side(make_code, make_meshes):
     """Each waits for the other."""
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=120)
 
     def meet(x):
         meeting.wait()
@@ -618,7 +621,7 @@ def test_tasks_that_take_time_run_side_by_side(make_code, make_meshes):
     inputs = [Input(name, (4,), "float32", places=(((name, 0),),)) for name in ("left", "right")]
     outputs = [Output(name, (4,), "float32", False, (((name, 1),),)) for name in ("left", "right")]
     program = Program(tuple(islands), (code,), tuple(inputs), tuple(outputs))
-    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+    with Controller(program, make_meshes(), timeout=120, callbacks=callbacks) as controller:
         for result in controller.start([numpy.ones(4, "float32")] * 2):
             numpy.testing.assert_array_equal(result, [1.0] * 4)
 
@@ -645,7 +648,7 @@ def there_and_back(make_code, times):
 def test_islands_that_answer_each_other_at_once_do_not_nest(make_code, make_meshes):
     """Python allows a thousand calls inside each other; a step here has more messages than that."""
     x = numpy.arange(4, dtype="float32")
-    with Controller(there_and_back(make_code, 700), make_meshes(), timeout=20) as controller:
+    with Controller(there_and_back(make_code, 700), make_meshes(), timeout=120) as controller:
         assert names_of(controller) == []
         for _ in range(2):
             (y,) = controller.start([x])
@@ -659,7 +662,7 @@ def test_islands_that_answer_each_other_at_once_do_not_nest(make_code, make_mesh
 def test_a_task_that_fails_on_a_shared_thread_harms_no_other(make_code, make_meshes):
     x = numpy.ones(4, "float32")
     program = chain(make_code, [make_code("negate", NEGATE, [VECTOR], where="train.py:7", scopes="first")])
-    with Controller(program, make_meshes(), timeout=20) as controller:
+    with Controller(program, make_meshes(), timeout=120) as controller:
         controller.compile()
         assert names_of(controller) == [["left", "right"]]
         left = controller._threads[0]._islands[0]
@@ -706,7 +709,7 @@ def test_an_island_that_waits_lets_others_on_its_thread_go_on(waiting):
     start, lock = waiting
     x = numpy.arange(4, dtype="float32")
     with lock:
-        controller, (left, right) = start(10)
+        controller, (left, right) = start(120)
         numpy.testing.assert_array_equal(right, -x)
         assert left._held[0][0].value is None
     numpy.testing.assert_array_equal(left, x)
@@ -716,12 +719,30 @@ def test_an_island_that_waits_lets_others_on_its_thread_go_on(waiting):
 def test_an_island_on_a_shared_thread_does_not_wait_for_ever(waiting):
     start, lock = waiting
     with lock:
-        controller, (left, right) = start(0.5)
-        right.block_until_ready()
-        sentence = r"^an argument could not be brought to island left: island right has not started to compute a value"
-        with pytest.raises(AtollError, match=sentence + r" after 0.5 seconds"):
-            left.block_until_ready()
+        controller, (left, _) = start(0.5)
+        for _ in range(100):  # whoever reads is as patient as the island, and may give up before it
+            with pytest.raises(AtollError, match=r" after 0.5 seconds") as caught:
+                left.block_until_ready()
+            if str(caught.value).startswith("an argument could not be brought to island left: island right has not "):
+                break
+        else:
+            pytest.fail("the island has not given up")
     controller.close()
+
+
+def test_an_island_may_be_ahead_of_its_devices_for_long(make_code, make_meshes):
+    """Looking whether there is room for another task, again and again, goes on for as long as a task takes."""
+    program = chain(make_code, [make_code("negate", NEGATE, [VECTOR])] * (AHEAD + 4))
+    meshes = make_meshes()
+    with (
+        SleepingDevices(program, meshes, lambda task: 2.0 if task == "F0" else 0.0) as sleeping,
+        Controller(program, meshes, timeout=120, devices=sleeping.devices) as controller,
+    ):
+        controller.start([numpy.ones(4, "float32")])
+        assert controller.stats().tasks == {"F": AHEAD + 5, "D": 1}
+        assert [one.task for one in sleeping.slept if one.island == "left"][: AHEAD + 1] == [
+            f"F{index}" for index in range(AHEAD + 1)
+        ]
 
 
 def test_a_task_without_results_is_waited_for(make_meshes):
@@ -737,7 +758,7 @@ def test_a_task_without_results_is_waited_for(make_meshes):
     inputs = (Input("x", (4,), "float32", places=((("left", 0),),)),)
     program = Program((left,), (code,), inputs, ())
     callbacks = lowered._lowering.compile_args["host_callbacks"]
-    with Controller(program, make_meshes(), timeout=20, callbacks=callbacks) as controller:
+    with Controller(program, make_meshes(), timeout=120, callbacks=callbacks) as controller:
         controller.start([numpy.ones(4, "float32")])
         assert controller.stats().tasks == {"F": 1}
         assert done == [[1.0] * 4]

@@ -9,8 +9,6 @@ from atoll.compiler.mlir import ir, new_context, stablehlo
 from atoll.runtime.fragment import Fragment, compile_code, sharding_of
 from atoll.runtime.program import Buffer, Code
 
-pytestmark = pytest.mark.timeout(60)
-
 # Two functions, two meshes. The axes are those of the island in the tests below.
 MODULE = """
 sdy.mesh @mesh = <["x"=2, "y"=2]>

@@ -1,0 +1,109 @@
+"""The step of two replicas over a slow link, beside the same step over one that takes no time.
+
+A train step is compiled for two islands, each a replica with all stages, and run by the real workers over the real
+transport, on devices that only sleep and links that are held to the bandwidth and latency of the topology. Stages are
+run breadth first: all microbatches go through the backward task of the last stage before any goes through that of the
+stage before it. So the gradient of a stage is final early, and crosses while the stages before it are still at work.
+The exchange takes a part of the backward pass that is given, half of it at most. Ends with status 1 if the step is more
+than 3% longer than without an exchange.
+
+    python benchmarks/replica_overlap.py --parts 0.5
+"""
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy
+from atoll.compiler.devices import meshes_of
+from atoll.runtime.controller import Controller
+from atoll.runtime.sleeping import SleepingDevices, Throttle
+
+import atoll
+
+STAGES, MICROBATCHES, WIDTH = 16, 4, 64
+FORWARD, BACKWARD = 0.005, 0.010  # seconds of a task
+LATENCY = 0.001
+LIMIT = 1.03
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", type=float, nargs="*", default=[0.1, 0.25, 0.5])
+    options = parser.parse_args()
+    ratios = list(map(ratio, options.parts))
+    print(f"the worst ratio is {max(ratios):.3f}, the limit {LIMIT}")
+    return int(max(ratios) > LIMIT)
+
+
+def ratio(part: float) -> float:
+    """How much longer a step is whose exchange takes a part of its backward pass."""
+    exchange = part * BACKWARD * STAGES * MICROBATCHES
+    step = compiled(int(4 * STAGES * WIDTH**2 / exchange))
+    sent = sum(one.bytes for one in step.report().links if one.source == "island0")
+    alone, together = step_time(step, None), step_time(step, Throttle(sent / exchange, LATENCY))
+    found = together / alone
+    print(
+        f"exchange {exchange:.3f} s, {part:.0%} of the backward pass: step {together:.3f} s, "
+        f"without exchange {alone:.3f} s, ratio {found:.3f}",
+        flush=True,
+    )
+    step.close()
+    return found
+
+
+def step_time(step: Any, throttle: Throttle | None) -> float:  # noqa: ANN401 (a compiled step)
+    """The fastest of five steps."""
+    meshes = meshes_of(step.topology)
+    links = {} if throttle is None else dict.fromkeys([("island0", "island1"), ("island1", "island0")], throttle)
+    arguments = [numpy.zeros(one.shape, one.dtype) for one in step.program.inputs]
+    with (
+        SleepingDevices(step.program, meshes, seconds, links) as sleeping,
+        Controller(step.program, meshes, devices=sleeping.devices) as controller,
+    ):
+        placed, times = controller.put(arguments), []
+        for _ in range(5):
+            began = time.perf_counter()
+            for result in controller.start(placed):
+                result.block_until_ready()
+            times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def seconds(task: str) -> float:
+    if "@" not in task:
+        return 0.0
+    return FORWARD if task.startswith("F") else BACKWARD
+
+
+def compiled(bandwidth: int) -> Any:  # noqa: ANN401 (a compiled step)
+    params = [numpy.eye(WIDTH, dtype=numpy.float32)] * STAGES
+    x = numpy.ones((2 * MICROBATCHES, WIDTH), numpy.float32)
+    plan = atoll.Plan(stages=STAGES, microbatches=MICROBATCHES, replicas=2, schedule=f"looped-bfs({STAGES})")
+    topology = "\n".join(
+        [
+            "island island0 : cpu[1]",
+            "island island1 : cpu[1]",
+            f"link island0 <-> island1 : {bandwidth} B/s, {1000 * LATENCY:g} ms",
+        ]
+    )
+    return atoll.compile(train_step, params, x, topology=topology, plan=plan, batch_argnums=1)
+
+
+def train_step(params: Any, x: Any) -> Any:  # noqa: ANN401
+    def loss_fn(params: Any) -> Any:  # noqa: ANN401
+        h = x
+        for index, layer in enumerate(params):
+            with jax.named_scope(f"layer_{index}"):
+                h = jnp.tanh(h @ layer)
+        return jnp.mean(h**2)
+
+    loss, gradients = jax.value_and_grad(loss_fn)(params)
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), loss
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What comes to a thread from others, in order.
+
+`queue.SimpleQueue` would do, but for its time limit: in Python 3.11 and 3.12 a `get` whose time runs out while another
+thread holds the interpreter may wait for ever (it goes on with the time that is left, and takes less than none for no
+limit). `queue.Queue` takes locks, which a destructor that puts something in must not wait for.
+"""
+
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+_Item = TypeVar("_Item")
+
+
+class Inbox(Generic[_Item]):
+    """Any thread may put, also from a destructor and in the midst of anything; one thread gets."""
+
+    __slots__ = ("_bell", "_items")
+
+    def __init__(self) -> None:
+        self._items: deque[_Item] = deque()
+        self._bell = threading.Lock()  # held as long as nothing has come since the receiver looked
+
+    def put(self, item: _Item) -> None:
+        self._items.append(item)
+        with suppress(RuntimeError):  # it has been rung already
+            self._bell.release()
+
+    def get(self, timeout: float | None = None) -> _Item | None:
+        """What came first; None if nothing comes in so many seconds."""
+        while not self._items:
+            if not self._bell.acquire(timeout=-1 if timeout is None else timeout):
+                break
+        return self._items.popleft() if self._items else None
+
+    def __len__(self) -> int:
+        return len(self._items)

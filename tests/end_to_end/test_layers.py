@@ -1,0 +1,151 @@
+"""Models with stacked layers on islands give what `jax.jit` gives, whatever form their loops have."""
+
+import itertools
+from dataclasses import replace
+
+import jax
+import layered_loops
+import layered_uses
+import pytest
+import zoo
+from layered import LAYERS, MODELS
+from layered_checks import (
+    check,
+    check_shares,
+    check_steps,
+    check_traffic,
+    compiled,
+    expected_links,
+    model_named,
+    needs_split,
+    plan_of,
+    stage_text,
+)
+from microbatched import codes_of_tasks, compiled_once, compiled_quickly  # noqa: F401 (fixtures)
+
+import atoll
+
+NAMES = [name for name in MODELS if hasattr(layered_loops, name) or hasattr(layered_uses, name)]
+ISLANDS, MICROBATCHES = (2, 4), (1, 4)
+
+
+def pytest_generate_tests(metafunc):
+    """Every pair of model, number of islands and number of microbatches; or all there is."""
+    if not {"count", "microbatches"} <= set(metafunc.fixturenames):
+        return
+    chosen = [
+        (name, count, microbatches)
+        for number, name in enumerate(NAMES)
+        for (row, count), (column, microbatches) in itertools.product(enumerate(ISLANDS), enumerate(MICROBATCHES))
+        if metafunc.config.getoption("full") or (row + column + number) % 2 == 0
+    ]
+    metafunc.parametrize(("name", "count", "microbatches"), chosen)
+
+
+def test_same_answer_as_jit(name, count, microbatches):
+    check(name, count, microbatches)
+
+
+# What crosses, in bytes worked out by hand: 8 examples of 5 tokens, 12 wide, in float32; 17 tokens in the vocabulary.
+BYTES = {
+    ("inference", 2): {"0>1": 1920},
+    ("inference", 4): {"0>1": 1920, "1>2": 1920, "2>3": 1920},
+    ("scanned", 2): {"0>1": 1920, "1>0": 1920},
+    ("six_layers", 4): {"0>1": 1920, "1>2": 1920, "2>3": 1920, "3>2": 1920, "2>1": 1920, "1>0": 1920},
+    ("two_streams", 2): {"0>1": 3840, "1>0": 3840},
+    ("forward_derivative", 2): {"0>1": 3840},
+    ("narrow_outside_of_the_loop", 2): {"0>1": 960, "1>0": 960},
+    ("cache_of_keys_and_values", 4): {"0>1": 384, "1>2": 384, "2>3": 384},  # one token
+    ("encoder_and_decoder", 2): {"0>1": 2688, "1>0": 2688},  # 7 tokens that the encoder has read
+    ("the_first_stream_in_every_layer", 2): {"0>1": 3840, "1>0": 1920},  # the first is an argument
+    ("decoder_untied", 2): {"0>1": 1920 + 160, "1>0": 1920},  # 5 tokens that are to be predicted
+    ("decoder_recomputed", 2): {"0>1": 1920 + 160 + 816, "1>0": 1920 + 816},  # the embedding, and its gradient
+    ("decoder_recomputed", 4): {
+        "0>1": 1920,
+        "1>2": 1920,
+        "2>3": 1920,
+        "3>2": 1920,
+        "2>1": 1920,
+        "1>0": 1920,
+        "0>3": 160 + 816,
+        "3>0": 816,
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "count"), BYTES)
+def test_the_models_data_give_the_bytes_worked_out_by_hand(name, count):
+    links = expected_links(MODELS[name]().traffic, [str(island) for island in range(count)])
+    assert {f"{one}>{other}": size for (one, other), size in links.items() if size} == BYTES[name, count]
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "text"),
+    [
+        ("scanned", 2, "layers[0..1] | layers[2..3], head"),
+        ("six_layers", 4, "layers[0..1] | layers[2..2] | layers[3..3] | layers[4..5], head"),
+        ("decoder_untied", 2, "embed, layers[0..1] | layers[2..3], head"),
+        ("dense_then_experts", 2, "dense[0..1], experts[0..0] | experts[1..3], head"),
+        ("weighted_mean_of_all_layers", 4, "layers[0..0] | layers[1..1] | layers[2..2] | layers[3..3], mean, head"),
+        ("two_layers_an_iteration", 4, ""),
+        ("one_layer_for_all", 2, ""),
+        ("decoder_unrolled", 2, ""),
+    ],
+)
+def test_the_models_data_give_stage_texts(name, count, text):
+    assert stage_text(MODELS[name](), count) == text
+
+
+@needs_split
+@pytest.mark.parametrize(
+    ("name", "iterations"), [("scanned", (2, 2)), ("six_layers", (3, 3)), ("decoder_untied", (2, 2))]
+)
+def test_the_automatic_cut_divides_the_layers_evenly(name, iterations):
+    model, reference = model_named(name)
+    with compiled(model, 2, 4, plan=atoll.Plan(stages=2, microbatches=4)) as step:
+        check_steps(step, model, reference, steps=2)
+        check_shares(step, model, {"layers": iterations})
+        check_traffic(step, model, 2, 4)
+
+
+@needs_split
+@pytest.mark.parametrize("microbatches", MICROBATCHES)
+def test_uneven_stages(microbatches):
+    model, reference = model_named("decoder_recomputed")
+    plan = atoll.Plan(stages="embed, layers[0..0] | layers[1..3], head", microbatches=microbatches)
+    with compiled(model, 2, microbatches, plan=plan) as step:
+        check_steps(step, model, reference, steps=2)
+        check_shares(step, model, {"layers": (1, 3)})
+        check_traffic(step, model, 2, microbatches)
+
+
+@needs_split
+def test_equal_stages_are_compiled_once():
+    """Of four stages the two in the middle have no head and no embedding."""
+    model, _ = model_named("decoder_recomputed")
+    with compiled(model, 4, 4) as step:
+        codes = codes_of_tasks(step)
+        assert all(codes[kind, "1"] == codes[kind, "2"] for kind in "FB")
+
+
+@needs_split
+def test_a_stacked_array_is_one_value_in_parts():
+    model, _ = model_named("last_layer_first")
+    case = model.case
+    with compiled(model, 2, 1) as step:
+        (params, _), _, grads = step(*zoo.arguments_of(case))
+        for array in (*jax.tree.leaves(params["layers"]), *jax.tree.leaves(grads["layers"])):
+            assert array.islands == ("island1", "island0")  # in the order of the array, whose first rows are used last
+            assert array.shape[0] == LAYERS
+        assert params["head"].islands == ("island1",)
+
+
+@pytest.mark.parametrize("kind", ["zb-h1", "interleaved-1f1b(2)", "zb-v"])
+@pytest.mark.parametrize("name", ["decoder_recomputed", "dropout_by_the_number_of_the_layer"])
+def test_schedules(name, kind):
+    """Those that split the backward pass of a layer loop, and those that put several stages on an island."""
+    model, reference = model_named(name)
+    stages = 2 if kind == "zb-h1" else 4
+    plan = replace(plan_of(model, stages, 4), schedule=kind)
+    with compiled(model, 2, 4, plan=plan) as step:
+        check_steps(step, model, reference, steps=2)
