@@ -70,13 +70,16 @@ def _check(step: Compiled) -> tuple[_State, bool]:
     """The first steps, each of which must give what `jax.jit` gives for the same state."""
     jitted, is_same, state = jax.jit(toy.train_step), True, _initial()
     print("largest difference of a leaf from that of jax.jit, relative to the largest number in it")
-    print(f"step     loss{''.join(f'{name:>12}' for name in _TOLERANCE)}")
+    print(f"step     loss   of:{''.join(f'{name:>12}' for name in _TOLERANCE)}")
     for number in range(_CHECKED):
         expected = jitted(jax.tree.map(numpy.asarray, state), batch(number, TOY))
         state, loss = step(state, batch(number, TOY))
         worst = _differences((state, loss), expected)
         is_same &= all(worst[name] <= _TOLERANCE[name] for name in _TOLERANCE)
-        print(f"{number + 1:4}   {float(loss):.4f}{''.join(f'{worst[name]:12.1e}' for name in _TOLERANCE)}", flush=True)
+        print(
+            f"{number + 1:4}   {float(loss):.4f}      {''.join(f'{worst[name]:12.1e}' for name in _TOLERANCE)}",
+            flush=True,
+        )
     print(f"{len(jax.tree.leaves((state, loss)))} leaves are {'as' if is_same else 'NOT AS'} jax.jit gives them\n")
     return state, is_same
 
