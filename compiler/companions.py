@@ -1,4 +1,5 @@
-"""Backward contractions follow the forward ones that they belong to: a stage's gradients are its own work.
+"""Backward contractions follow the forward ones that they belong to, and so do those of lookups in a table: a stage's
+gradients are its own work.
 
 Left to the least traffic alone, a small model's gradients may be computed on another island, for a few bytes less.
 """
@@ -11,36 +12,47 @@ from atoll.compiler.roles import roles_of
 from atoll.compiler.scopes import Role
 
 _CONTRACTIONS = (stablehlo.DotGeneralOp, stablehlo.ConvolutionOp)
+# The gradient of a table is scattered by the numbers by which its rows were gathered.
+_LOOKUPS = (stablehlo.GatherOp, stablehlo.ScatterOp)
 # A contraction of what these make is one of what they take.
 _SEEN_THROUGH = (stablehlo.ConvertOp, stablehlo.ReshapeOp, stablehlo.ReverseOp, stablehlo.TransposeOp)
 
 
 def with_companions(graph: Graph, stages: Sequence[int | None]) -> list[int | None]:
-    """The stages, and those of backward contractions that have none: each takes a parameter or an activation that
-    forward contractions of a single stage take."""
+    """The stages, and those of backward contractions and lookups that have none: each takes a parameter, an activation
+    or numbers of rows that forward ones of a single stage take."""
     roles = roles_of(graph)
     found = list(stages)
     if _goes_back_and_forth(graph, roles):
         return found
-    contractions = [index for index, one in enumerate(graph.operations) if isinstance(one, _CONTRACTIONS)]
+    followers = [index for index, one in enumerate(graph.operations) if isinstance(one, (*_CONTRACTIONS, *_LOOKUPS))]
     taken_on: dict[int, set[int]] = {}
-    for index in contractions:
+    for index in followers:
         stage = stages[index]
         if roles[index] is Role.FORWARD and stage is not None:
-            for value in graph.operands[index]:
-                taken_on.setdefault(_source(graph, value), set()).add(stage)
-    for index in contractions:
+            for source in _telling(graph, index):
+                taken_on.setdefault(source, set()).add(stage)
+    for index in followers:
         if found[index] is None and roles[index] in (Role.BACKWARD, Role.REMATERIALISED):
             found[index] = _common_stage(graph, index, taken_on)
     return found
 
 
 def _common_stage(graph: Graph, index: int, taken_on: Mapping[int, set[int]]) -> int | None:
-    """The only stage on which all that is known of a contraction's operands is contracted."""
-    sources = [_source(graph, value) for value in graph.operands[index]]
-    known = [taken_on[source] for source in sources if source in taken_on]
+    """The only stage on which all that is known of what it takes is taken."""
+    known = [taken_on[source] for source in _telling(graph, index) if source in taken_on]
     common = set.intersection(*known) if known else set()
     return common.pop() if len(common) == 1 else None
+
+
+def _telling(graph: Graph, index: int) -> list[int]:
+    """What tells where an operation belongs: all that is contracted, and the numbers of the rows that are looked up,
+    since a table may be used elsewhere too."""
+    operation, values = graph.operations[index], graph.operands[index]
+    if isinstance(operation, _LOOKUPS):
+        is_simple = len(values) == len(operation.operation.operands)  # one table, and nothing captured
+        values = values[1:2] if is_simple else []
+    return [_source(graph, value) for value in values]
 
 
 def _source(graph: Graph, value: int) -> int:

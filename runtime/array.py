@@ -1,7 +1,8 @@
 """What a step returns: an array that may still be on its way."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -16,6 +17,22 @@ from atoll.runtime.store import Failure, Held, wait_ready
 _BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
 _COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 _UNARY = ("neg", "pos", "abs", "invert")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a value, or all of one that is whole, with a copy on each of its islands.
+
+    index: where it is in the whole, as numpy indexes.
+    """
+
+    index: tuple[slice, ...]
+    islands: tuple[str, ...]
+    _copies: "tuple[Callable[[], jax.Array], ...]"
+
+    def read(self, island: str | None = None) -> "numpy.ndarray[Any, Any]":
+        """The numbers of the copy on an island, else of the first; waits for them, and for no other part."""
+        return numpy.asarray(self._copies[0 if island is None else self.islands.index(island)]())
 
 
 class Array:
@@ -65,6 +82,15 @@ class Array:
         """The names of the islands that hold it, or parts of it; none once it was donated."""
         return tuple(dict.fromkeys(held.origin.island for copies in self._held for held in copies))
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its parts in their order, one if it is not divided: a large value can be read without ever being whole."""
+        parts = []
+        for index, copies in zip(self._indices(), self._alive(), strict=True):
+            islands = tuple(held.origin.island for held in copies)
+            parts.append(Part(index, islands, tuple(partial(self._computed, held) for held in copies)))
+        return tuple(parts)
+
     def is_deleted(self) -> bool:
         """Whether it was donated to a step."""
         return not self._held
@@ -93,6 +119,18 @@ class Array:
     def is_divided_like(self, division: Division) -> bool:
         """Whether it has the parts that another value has, or like that is whole."""
         return self._division == division
+
+    def _indices(self) -> Iterator[tuple[slice, ...]]:
+        """Where each part is in the whole."""
+        dimension = self._division.dimension
+        everything = (slice(None),) * self.ndim
+        if dimension is None:
+            yield everything
+            return
+        stop = 0
+        for size in self._division.sizes:
+            start, stop = stop, stop + size
+            yield (*everything[:dimension], slice(start, stop), *everything[dimension + 1 :])
 
     def _read(self) -> "numpy.ndarray[Any, Any]":
         parts = [self._computed(copies[0]) for copies in self._alive()]

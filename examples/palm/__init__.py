@@ -6,8 +6,10 @@ optimizer    Adafactor without factoring, with the paper's schedules
 train        the train step, and training from any step on
 utilisation  which share of its peak the hardware spends on a model
 data         a text as bytes, and the batch of every step
+sharding     how a model is divided within an island
 spikes       which batches to leave out after the loss has jumped
 checkpoint   a state in a file, and back
+run          training with checkpoints: going on after a stop, going back before a spike
 toy          the job of the toy
 large        the jobs of the paper's sizes: shapes, no arrays
 """

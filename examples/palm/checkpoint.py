@@ -1,28 +1,69 @@
 """A state in a file, and back: numpy's .npz, with every leaf under its path."""
 
 import os
+import zipfile
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy
 
+import atoll
+
 Tree = Any  # a pytree of arrays
 Leaves = dict[str, Any]
 
 
 def save(file: Path, state: Tree) -> None:
-    """Write a state, of which arrays may still be on an island or on their way.
+    """Write a state, of which arrays may still be on islands or on their way.
 
-    It is written under another name first, so that whoever is killed meanwhile still has the file before.
+    What lives in parts on several islands is written part by part, so it need not fit into this machine's memory; in
+    the file it is whole, for a step that is cut otherwise. It is written under another name first, so that whoever is
+    killed meanwhile still has the file before.
     """
     unfinished = file.with_name(f"{file.name}.unfinished")
     with unfinished.open("wb") as stream:
-        arrays: Leaves = {path: _plain(numpy.asarray(leaf)) for path, leaf in _leaves(state).items()}
-        numpy.savez(stream, **arrays)
+        with zipfile.ZipFile(stream, "w") as archive:
+            for path, leaf in _leaves(state).items():
+                with archive.open(f"{path}.npy", "w", force_zip64=True) as entry:
+                    _write(entry, leaf)
         stream.flush()
         os.fsync(stream.fileno())
     unfinished.replace(file)
+
+
+def _write(entry: Any, leaf: Any) -> None:  # noqa: ANN401 (a stream of bytes, and an array)
+    """A leaf as numpy writes it: shape and dtype, and then all elements, with those of the first parts first."""
+    stretches = iter(_stretches(leaf))
+    first = _plain(next(stretches))
+    header = {"descr": numpy.lib.format.dtype_to_descr(first.dtype), "fortran_order": False, "shape": leaf.shape}
+    numpy.lib.format.write_array_header_1_0(entry, header)
+    entry.write(first.tobytes())
+    for stretch in stretches:
+        entry.write(_plain(stretch).tobytes())
+
+
+def _stretches(leaf: Any) -> Iterator[Any]:  # noqa: ANN401 (arrays)
+    """The parts of an array that is divided along its first dimension, one after the other; else the whole."""
+    if isinstance(leaf, atoll.Array) and all(index == slice(None) for part in leaf.parts for index in part.index[1:]):
+        for part in leaf.parts:
+            yield part.read()
+    else:
+        yield numpy.asarray(leaf)
+
+
+def hashes(state: Tree) -> dict[str, str]:
+    """For each island a hash of all that it holds of a state: twins in two replicas have the same."""
+    found: dict[str, Any] = {}
+    for path, leaf in _leaves(state).items():
+        for part in leaf.parts:
+            for island in part.islands:
+                content = found.setdefault(island, sha256())
+                content.update(f"{path}{part.index}".encode())
+                content.update(part.read(island).tobytes())
+    return {island: found[island].hexdigest() for island in sorted(found)}
 
 
 def load(file: Path, like: Tree) -> Tree:

@@ -6,6 +6,7 @@ rotations, the embedding is the output matrix too, and nothing has a bias. The l
 that the traced program is as long for 118 layers as for 4; each is computed again in the backward pass.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from atoll.examples.palm.sizes import Size
 
 Params = Any  # a pytree of arrays
+Stream = Callable[[jax.Array], jax.Array]  # what is done with the activations between layers
 
 _STACKED = "layers"  # the parameters of all layers, with the layer as their first dimension
 _Z_LOSS = 1e-4
@@ -95,17 +97,25 @@ def feed_forward(layer: Params, x: jax.Array) -> jax.Array:
     return (jax.nn.silu(x @ layer["gate"]) * (x @ layer["up"])) @ layer["down"]
 
 
-def logits(params: Params, tokens: jax.Array, size: Size) -> jax.Array:
-    """Next-token logits for every position, in float32."""
+def as_it_is(x: jax.Array) -> jax.Array:
+    """On one device, or wherever the compiler likes."""
+    return x
+
+
+def logits(params: Params, tokens: jax.Array, size: Size, stream: Stream = as_it_is) -> jax.Array:
+    """Next-token logits for every position, in float32.
+
+    stream: says how the activations are divided over devices, for a model that is.
+    """
     angles = rotations(tokens.shape[1], size.head_width)
 
     def apply(x: jax.Array, layer: Params) -> tuple[jax.Array, None]:
         normal = normalise(x, layer["norm"])
         layer = jax.tree.map(lambda weight: weight.astype(x.dtype), layer)
-        return x + attention(layer, normal, angles) + feed_forward(layer, normal), None
+        return stream(x + attention(layer, normal, angles) + feed_forward(layer, normal)), None
 
     with jax.named_scope("embed"):
-        x = params["embedding"].astype(size.dtype)[tokens]
+        x = stream(params["embedding"].astype(size.dtype)[tokens])
     with jax.named_scope("layers"):
         # The loop keeps XLA from merging the second computation of a layer with the first; no barrier is needed.
         x, _ = jax.lax.scan(jax.checkpoint(apply, prevent_cse=False), x, params[_STACKED])
@@ -115,12 +125,12 @@ def logits(params: Params, tokens: jax.Array, size: Size) -> jax.Array:
         return scores.astype(jnp.float32) * size.width**-0.5
 
 
-def loss_fn(params: Params, tokens: jax.Array, size: Size) -> jax.Array:
+def loss_fn(params: Params, tokens: jax.Array, size: Size, stream: Stream = as_it_is) -> jax.Array:
     """Mean cross-entropy of predicting each token from those before it, plus the z-loss.
 
     The z-loss draws the logarithm of softmax's normaliser to 0, where the logits have the most precision.
     """
-    scores = logits(params, tokens[:, :-1], size)
+    scores = logits(params, tokens[:, :-1], size, stream)
     normaliser = jax.nn.logsumexp(scores, axis=-1)
     chosen = jnp.take_along_axis(scores, tokens[:, 1:, None], axis=-1)[..., 0]
     return jnp.mean(normaliser - chosen) + _Z_LOSS * jnp.mean(normaliser * normaliser)

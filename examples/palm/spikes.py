@@ -31,11 +31,18 @@ def batch_number(step: int, skipped: Iterable[range] = ()) -> int:
     return number
 
 
+def has_jumped(losses: Sequence[float], jump: float = 0.5, window: int = 20) -> bool:
+    """Whether the last loss stands further above the median of those before it than noise does, or is no number."""
+    before = losses[-window - 1 : -1]
+    if not before:
+        return False
+    return not losses[-1] <= statistics.median(before) + jump  # so written, this holds for NaN as well
+
+
 def find_spike(losses: Sequence[float], jump: float = 0.5, window: int = 20) -> int | None:
-    """The first step whose loss stands further above the median of those before it than noise does, or is no number."""
-    for step in range(1, len(losses)):
-        usual = statistics.median(losses[max(0, step - window) : step])
-        if not losses[step] <= usual + jump:  # so written, this holds for NaN as well
+    """The first step whose loss has jumped."""
+    for step in range(len(losses)):
+        if has_jumped(losses[max(0, step - window) : step + 1], jump, window):
             return step
     return None
 

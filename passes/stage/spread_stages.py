@@ -66,9 +66,11 @@ def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -
         if not is_copied[index]:
             for value in sources:
                 nodes[value][index] = None
-    # A sum over microbatches begins and goes on where it is made.
+    # A sum over microbatches begins and goes on where it is made; who takes it behind the loop has no say in that.
     for one in (one for loop in graph.loops for one in loop.carried if not one.is_part):
-        for value in (one.initial, one.argument):
-            nodes[value].update(nodes[one.yielded])
+        producer = graph.producer[one.yielded]
+        if producer != ARGUMENT and not is_copied[producer]:
+            for value in (one.initial, one.argument):
+                nodes[value][producer] = None
     for value, taking in enumerate(nodes):
         yield Value(graph.sizes[value] * graph.times[value], tuple(taking))

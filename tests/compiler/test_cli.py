@@ -434,13 +434,6 @@ def test_what_argparse_refuses_is_told_with_the_usage(arguments, capsys):
     assert "Traceback" not in told
 
 
-def test_the_demo_runs_anywhere(tmp_path):
-    done = in_process_of_its_own("demo", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "atoll-demo/00-export.mlir" in done.stdout
-    assert len(list(tmp_path.glob("atoll-demo/*.mlir"))) > 3
-
-
 # Ends that are not an error of the input
 
 

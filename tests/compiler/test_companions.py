@@ -53,6 +53,18 @@ def test_what_two_stages_share_tells_nothing():
     assert sorted(followed[2:], key=str) == [0, 1, None]
 
 
+def test_the_gradient_of_a_table_follows_the_lookup():
+    def tied(table, tokens):
+        return jnp.sum(jnp.sin(table[tokens]) @ table.T)
+
+    graph = Graph.of(export(Job(jax.grad(tied), jnp.ones((5, 3)), jnp.ones(2, "int32"))))
+    stages = [1 if isinstance(one, stablehlo.DotGeneralOp) else None for one in graph.operations]
+    [lookup] = [index for index, one in enumerate(graph.operations) if isinstance(one, stablehlo.GatherOp)]
+    [scatter] = [index for index, one in enumerate(graph.operations) if isinstance(one, stablehlo.ScatterOp)]
+    stages[lookup] = 0
+    assert with_companions(graph, stages)[scatter] == 0
+
+
 def test_a_model_that_needs_gradients_is_left_alone():
     graph, _, stages = contractions(force)
     assert with_companions(graph, stages) == stages

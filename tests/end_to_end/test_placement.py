@@ -224,7 +224,7 @@ def test_too_few_devices_for_the_topology():
         (chain, {"stages": "b | c | a"}, r"stage 0 \(b\) needs what stage 2 \(a\) computes"),
         (chain, {"placement": {"a": "up"}}, r"placement puts a on island up.*its islands are left, middle, right"),
         (chain, {"microbatches": 2}, r"no argument that is used carries the batch"),
-        (chain, {"replicas": 2}, r"only replicas=1 can be compiled so far"),
+        (chain, {"replicas": 2}, r"2 replicas, and 3 islands cannot be divided into so many"),
         (chain, {"schedule": "zb-v", "stages": 3}, r"cut into 6 stages, or take another schedule"),
     ],
 )

@@ -5,9 +5,9 @@ import functools
 import jax
 import numpy
 import pytest
-from atoll.examples.palm import checkpoint, toy
-from atoll.examples.palm.sizes import TOY
-from atoll.examples.palm.train import init_state, train
+from atoll.examples.palm import checkpoint, sharding, toy
+from atoll.examples.palm.sizes import TOY, Size
+from atoll.examples.palm.train import init_state, shapes_of, train, train_step_of
 
 import atoll
 
@@ -65,6 +65,32 @@ def test_gradients_of_microbatches_are_those_of_jit(where, request):
     expected, expected_loss = train(jitted(), initial(), range(1), TOY)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert worst_error(clipped_gradients(found), clipped_gradients(expected)) < 1e-5
+
+
+def test_a_model_divided_within_islands_gives_the_same():
+    size = Size(layers=4, heads=2, width=16, batch=8, head_width=16, vocabulary=256, length=80, dtype="float32")
+    shapes = shapes_of(size)
+    job = atoll.Job(
+        train_step_of(size, sharding.stream),
+        *shapes,
+        batch_argnums=1,
+        donate_argnums=0,
+        in_shardings=(sharding.STATE, sharding.TOKENS),
+        out_shardings=(sharding.STATE, None),
+    )
+    key = jax.random.key(0, impl="rbg")
+    state = jax.tree.map(numpy.asarray, jax.jit(init_state, static_argnums=1)(key, size))
+    expected, expected_loss = train(jax.jit(train_step_of(size)), state, range(1), size)
+    plan = atoll.Plan(stages=2, microbatches=2, schedule="zb-h1")
+    with atoll.compile(job, topology="2 x cpu[data=2, model=2]", plan=plan) as step:
+        assert step.report().not_followed == ()
+        found, loss = train(step, state, range(1), size)
+        assert loss == pytest.approx(expected_loss, rel=1e-5)
+        assert worst_error(clipped_gradients(found), clipped_gradients(expected)) < 1e-5
+        weights = next(one for one in step.program.inputs if one.path == "state['params']['layers']['up']")
+        for place in weights.every_place:  # the layers of an island, divided over both of its axes
+            assert step.program.buffer(place).shape == (2, 16, 64)
+            assert step.program.buffer(place).spec == ((), ("data",), ("model",))
 
 
 def test_training_on_islands_is_that_of_jit(on_two_islands):

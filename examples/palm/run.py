@@ -1,0 +1,90 @@
+"""Training with checkpoints: a run goes on where it stopped, and goes back when the loss has jumped."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+from atoll.examples.palm import checkpoint
+from atoll.examples.palm.data import batch
+from atoll.examples.palm.sizes import Size
+from atoll.examples.palm.spikes import batch_number, has_jumped, restart
+
+State = Any  # a pytree of arrays
+
+
+@dataclass(frozen=True)
+class Care:
+    """How a run is looked after, in steps.
+
+    every: between two checkpoints.
+    before, after: how many steps before a jump of the loss to go back at least, and how many batches behind it to
+        leave out.
+    """
+
+    every: int = 100
+    before: int = 100
+    after: int = 200
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What a run knows beside its state. losses: of every step so far; skipped: the batches that are left out."""
+
+    losses: tuple[float, ...] = ()
+    skipped: tuple[range, ...] = ()
+
+    def write(self, file: Path) -> None:
+        """Never half: whoever is killed meanwhile still has the one before."""
+        unfinished = file.with_name(f"{file.name}.unfinished")
+        gaps = [[gap.start, gap.stop] for gap in self.skipped]
+        unfinished.write_text(json.dumps({"losses": self.losses, "skipped": gaps}))
+        unfinished.replace(file)
+
+    @classmethod
+    def read(cls, file: Path) -> "Journal":
+        """An empty one if there is none yet."""
+        if not file.exists():
+            return cls()
+        found = json.loads(file.read_text())
+        return cls(tuple(found["losses"]), tuple(range(*gap) for gap in found["skipped"]))
+
+
+def run(
+    step: Callable[[State, Any], tuple[State, Any]],
+    initial: Callable[[], State],
+    size: Size,
+    steps: int,
+    folder: Path,
+    care: Care = Care(),
+) -> tuple[State, Journal]:
+    """Train up to a number of steps in all, with the checkpoints and the journal in a folder.
+
+    A folder in which a run has stopped is gone on with: numbers and bits are those of a run that did not stop.
+    step: the train step, compiled by whatever; initial: makes the state before the first step.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal.read(folder / "journal.json")
+
+    def state_after(count: int) -> State:
+        return checkpoint.load(_file(folder, count), jax.eval_shape(initial)) if count else initial()
+
+    state = state_after(len(journal.losses))
+    while (done := len(journal.losses)) < steps:
+        state, loss = step(state, batch(batch_number(done, journal.skipped), size))
+        journal = replace(journal, losses=(*journal.losses, float(loss)))
+        if has_jumped(journal.losses):
+            back = restart(done, journal.skipped, care.every, care.before, care.after)
+            journal = Journal(journal.losses[: back.step], back.skipped)
+            state = state_after(back.step)
+            journal.write(folder / "journal.json")
+        elif (done + 1) % care.every == 0:
+            checkpoint.save(_file(folder, done + 1), state)
+            journal.write(folder / "journal.json")  # behind its state, which it says is there
+    return state, journal
+
+
+def _file(folder: Path, count: int) -> Path:
+    return folder / f"after-{count:06}.npz"
