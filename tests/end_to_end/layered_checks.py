@@ -15,11 +15,6 @@ from microbatched import error_of
 
 import atoll
 
-# Whether layer loops are split by their iterations. While they are whole, each on one island, only answers are checked.
-SPLIT = True
-
-needs_split = pytest.mark.skipif(not SPLIT, reason="layer loops are whole, each on one island")
-
 # What may cross beside what is worked out: losses, norms, flags and keys, for every microbatch and link.
 SCALARS = 64
 
@@ -42,9 +37,8 @@ def check(name, count, microbatches, *, steps=3, **options):
         return
     with compiled(model, count, microbatches, **options) as step:
         check_steps(step, model, reference, steps)
-        if SPLIT:
-            check_balanced(step, model, count)
-            check_traffic(step, model, count, microbatches)
+        check_balanced(step, model, count)
+        check_traffic(step, model, count, microbatches)
 
 
 def compiled(model, count, microbatches, *, topology=None, plan=None, **options):
@@ -61,8 +55,7 @@ def compiled(model, count, microbatches, *, topology=None, plan=None, **options)
 
 
 def plan_of(model, count, microbatches):
-    text = stage_text(model, count) if SPLIT else ""
-    return atoll.Plan(stages=text or count, microbatches=microbatches)
+    return atoll.Plan(stages=stage_text(model, count) or count, microbatches=microbatches)
 
 
 def check_steps(step, model, reference, steps):

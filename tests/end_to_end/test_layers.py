@@ -17,7 +17,6 @@ from layered_checks import (
     compiled,
     expected_links,
     model_named,
-    needs_split,
     plan_of,
     stage_text,
 )
@@ -96,7 +95,6 @@ def test_the_models_data_give_stage_texts(name, count, text):
     assert stage_text(MODELS[name](), count) == text
 
 
-@needs_split
 @pytest.mark.parametrize(
     ("name", "iterations"), [("scanned", (2, 2)), ("six_layers", (3, 3)), ("decoder_untied", (2, 2))]
 )
@@ -108,7 +106,6 @@ def test_the_automatic_cut_divides_the_layers_evenly(name, iterations):
         check_traffic(step, model, 2, 4)
 
 
-@needs_split
 @pytest.mark.parametrize("microbatches", MICROBATCHES)
 def test_uneven_stages(microbatches):
     model, reference = model_named("decoder_recomputed")
@@ -119,7 +116,6 @@ def test_uneven_stages(microbatches):
         check_traffic(step, model, 2, microbatches)
 
 
-@needs_split
 def test_equal_stages_are_compiled_once():
     """Of four stages the two in the middle have no head and no embedding."""
     model, _ = model_named("decoder_recomputed")
@@ -128,7 +124,6 @@ def test_equal_stages_are_compiled_once():
         assert all(codes[kind, "1"] == codes[kind, "2"] for kind in "FB")
 
 
-@needs_split
 def test_a_stacked_array_is_one_value_in_parts():
     model, _ = model_named("last_layer_first")
     case = model.case
