@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,13 @@ from atoll.compiler.mlir import ir
 from atoll.compiler.pipeline import PHASES
 from atoll.compiler.plan import Plan
 from atoll.compiler.plan_marks import plan_of, topology_of
+from atoll.compiler.report import bytes_text
 from atoll.compiler.resume import phase_of, write_texts
 from atoll.compiler.saving import difference_of_islands
 from atoll.compiler.seeded import seeded
 from atoll.compiler.target import load_target
 from atoll.compiler.topology import Topology, topology
-from atoll.runtime.array import Array
+from atoll.runtime.array import Array, dtype_of
 from atoll.runtime.fragment import Fragment
 from atoll.runtime.program import Input, Output, Program
 
@@ -160,6 +163,7 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
             return seeded(one, seed)
         return value.copy() if one.donated and isinstance(value, jax.Array) else value
 
+    _check_memory(opened)
     values = [first(number) for number in range(len(program.inputs))]
     differences: list[Difference] = []
     for step in range(steps):
@@ -186,6 +190,21 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
     if is_checked:
         _judge(differences)
     return 0
+
+
+def _check_memory(opened: _Opened) -> None:
+    """Refuse to draw what this machine cannot hold, rather than be killed on the way."""
+    given = opened.given or [None] * len(opened.compiled.program.inputs)
+    drawn = [
+        one
+        for one, value in zip(opened.compiled.program.inputs, given, strict=True)
+        if value is None or isinstance(value, jax.ShapeDtypeStruct)
+    ]
+    needed = sum(prod(one.shape) * dtype_of(one.dtype).itemsize for one in drawn)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        what = f"its arguments take {bytes_text(needed)}, and this machine has {bytes_text(there)}"
+        raise UsageError(what, remedy="run a smaller job; `atoll dump` needs no arrays")
 
 
 def _as_input(one: Input, result: Array) -> Any:  # noqa: ANN401 (an array or a Python number)

@@ -273,3 +273,13 @@ def test_the_devices_are_made_though_the_users_file_uses_jax(folder):
     ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "bit-equal on" in ran.stdout
+
+
+def test_arguments_that_no_machine_holds_are_not_drawn(atoll):
+    Path("huge.py").write_text(
+        "import jax, atoll\njob = atoll.Job(lambda x: x[0], jax.ShapeDtypeStruct((1 << 50,), 'float32'))\n"
+    )
+    status, _, errors = atoll("run", "huge.py:job", TOPOLOGY)
+    assert status == 1
+    assert "its arguments take 4194304.0 GiB, and this machine has" in errors
+    assert "run a smaller job" in errors
