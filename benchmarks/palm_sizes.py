@@ -12,10 +12,11 @@ FILE = Path(__file__).resolve().parent.parent / "examples" / "palm" / "large.py"
 SECONDS, MEMORY = 120.0, 4.0  # limits, of processor time and in GiB
 
 ISLANDS = {"62b": "v4[8x8x8](data=64, model=8)", "540b": "v4[16x16x12](data=256, model=12)"}
+# A microbatch of each replica has an example for every row of an island's data axis.
 PLANS = [
     (2, "stages=2, microbatches=8, schedule=zb-h1"),
-    (2, "stages=1, microbatches=8, replicas=2"),
-    (4, "stages=2, microbatches=8, schedule=zb-h1, replicas=2"),
+    (2, "stages=1, microbatches=4, replicas=2"),
+    (4, "stages=2, microbatches=4, schedule=zb-h1, replicas=2"),
 ]
 
 
