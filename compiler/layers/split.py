@@ -29,8 +29,20 @@ from atoll.compiler.plan_marks import LAYERS, STAGE, integer
 _Value = ir.Value[ir.Type]
 
 
-def split(module: ir.Module, stacking: Stacking, ranges: Sequence[Layers], stages: Sequence[int]) -> list[str]:
-    """Split what is stacked into ranges of layers, each of which has a stage; returns what had to be joined again."""
+@dataclass(frozen=True)
+class Stages:
+    """The stage of each range of layers.
+
+    by_loop: in the loops that say it, by the number of their node.
+    otherwise: in all else; None to leave it open, where the loops differ.
+    """
+
+    by_loop: Mapping[int, Sequence[int]]
+    otherwise: Sequence[int] | None
+
+
+def split(module: ir.Module, stacking: Stacking, ranges: Sequence[Layers], stages: Stages) -> list[str]:
+    """Split what is stacked into ranges of layers; returns what had to be joined again."""
     splitter = _Splitter(stacking, ranges, stages)
     splitter.rewrite(entry_function(module))
     return list(splitter.joined)
@@ -76,7 +88,7 @@ class _Splitter:
     joined: for what stacks were joined, one clause each.
     """
 
-    def __init__(self, stacking: Stacking, ranges: Sequence[Layers], stages: Sequence[int]) -> None:
+    def __init__(self, stacking: Stacking, ranges: Sequence[Layers], stages: Stages) -> None:
         self.program: Program = stacking.program
         self.ranges = ranges
         self.joined: dict[str, None] = {}
@@ -163,8 +175,10 @@ class _Splitter:
                 return at.pieces[value, dimension]
             if value in at.wholes or (value, self._stacking.dimensions.get(value, -1)) in at.pieces:
                 whole = self.whole(at, value)
-                found = [self._cut(at, whole, dimension, layers) for layers in self.ranges]
-                at.pieces[value, dimension] = found
+                # Of the batch a loop over microbatches has a part each time, which nothing outside of it has.
+                cut_at = here if value in self._stacking.fixed else at
+                found = [self._cut(cut_at, whole, dimension, layers) for layers in self.ranges]
+                cut_at.pieces[value, dimension] = found
                 return found
             at = at.parent
         raise AssertionError(f"nothing made value {value}")
@@ -259,14 +273,17 @@ class _Splitter:
         made = rule.build(local, node, decision, operands)
         if STAGE in node.operation.attributes:
             for one in made:
-                self._set_stage(one, number)
+                maker = one.owner
+                assert isinstance(maker, ir.OpView)
+                self._set_stage(maker.operation, self._stages.otherwise, number)
         return made
 
-    def _set_stage(self, made: _Value, number: int) -> None:
-        """The piece of an operation that has a stage goes where the piece's layers are."""
-        maker = made.owner
-        assert isinstance(maker, ir.OpView)
-        maker.operation.attributes[STAGE] = integer(self._stages[number])
+    def _set_stage(self, made: ir.Operation, stages: Sequence[int] | None, number: int) -> None:
+        """The piece of an operation goes where the piece's layers are."""
+        if stages is not None:
+            made.attributes[STAGE] = integer(stages[number])
+        elif STAGE in made.attributes:
+            del made.attributes[STAGE]
 
     def _combined(self, here: _Here, kind: str, parts: Sequence[_Value]) -> _Value:
         local = _Range(self, here, 0)
@@ -289,7 +306,7 @@ class _Splitter:
             ]
             chunk = make_chunk(loop, self.ranges[number], operands, [one.type for one in operands], here.point)
             _Range(self, here, number).recapture(node, chunk)
-            chunk.attributes[STAGE] = integer(self._stages[number])
+            self._set_stage(chunk, self._stages.by_loop.get(node.number, self._stages.otherwise), number)
             if LAYERS in chunk.attributes:
                 del chunk.attributes[LAYERS]
             for slot, result in enumerate(chunk.results):
@@ -367,9 +384,8 @@ class _Splitter:
             node.name, types, [choice], regions=len(node.bodies), loc=node.location, ip=here.point
         )
         copy_attributes(node.operation, made, list(kept))
-        if node.has(STAGE):
-            stage = ir.IntegerAttr(node.operation.attributes[STAGE]).value if number is None else self._stages[number]
-            made.attributes[STAGE] = integer(stage)
+        if node.has(STAGE) and number is not None:
+            self._set_stage(made, self._stages.otherwise, number)
         behind, here.point = here.point, ir.InsertionPoint(made)
         beside, self._beside = self._beside, []  # in the branches all that is unused goes at once
         for region, body in zip(made.regions, node.bodies, strict=True):

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from itertools import takewhile
 
 from atoll.compiler.entry import PATH, entry_function, text_attribute
 from atoll.compiler.errors import PlanError
@@ -10,7 +11,7 @@ from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.layers.choice import read_loops
 from atoll.compiler.layers.loop import LayerLoop
 from atoll.compiler.locations import name_stack, place
-from atoll.compiler.mlir import ir
+from atoll.compiler.mlir import ir, stablehlo
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import written_stages
 from atoll.compiler.plan_marks import LAYERS, STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
@@ -67,12 +68,26 @@ def _stages_by_scope(graph: Graph, patterns: ScopePatterns) -> tuple[list[int | 
     scopes: dict[str, None] = {}
     stages: list[int | None] = []
     for operation in graph.operations:
-        path = read_scope(name_stack(operation.location)).path
+        path = _path(operation)
         if path not in stage_of:
             stage_of[path] = patterns.stage_of(path, place(operation.location)) if path else None
             scopes.update(dict.fromkeys("/".join(path[:depth]) for depth in (1, 2) if depth <= len(path)))
         stages.append(stage_of[path])
     return stages, list(scopes)
+
+
+def _path(operation: ir.OpView) -> tuple[str, ...]:
+    """The scope of an operation; that of a loop goes on with what all of its body is in, as Flax opens scopes there."""
+    path = read_scope(name_stack(operation.location)).path
+    if not isinstance(operation, stablehlo.WhileOp):
+        return path
+    inside = (
+        read_scope(name_stack(inner.location)).path for inner in operation.operation.regions[1].blocks[0].operations
+    )
+    body = (*path, "while", "body")
+    rests = [one[len(body) :] for one in inside if one[: len(body)] == body and len(one) > len(body)]
+    shared = takewhile(lambda names: len(set(names)) == 1, zip(*rests, strict=False))
+    return (*path, *(names[0] for names in shared))
 
 
 def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stages: list[int | None]) -> None:
@@ -82,21 +97,22 @@ def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stag
     """
     is_pipeline = plan_of(module).placement is None
     roles = roles_of(graph)
+    refused: dict[str, PlanError] = {}
+    cut: set[str] = set()
     for index, loop in read_loops(module, graph).items():
         operation = graph.operations[index]
-        path, where = read_scope(name_stack(operation.location)).path, place(operation.location)
+        path, where = _path(operation), place(operation.location)
         is_in_model = roles[index] is Role.FORWARD and graph.region[index] == (graph.main_loop or 0)
         if stages[index] is not None or not path or not is_in_model:
             continue
         count = loop.iterations if isinstance(loop, LayerLoop) else 1
-        found = [patterns.stage_of((*path, str(iteration)), where) for iteration in range(count)]
-        if all(stage is None for stage in found):
+        scope, found = _stages_of_iterations(patterns, path, count, where)
+        if not found:
             continue
-        scope = "/".join(path)
         if isinstance(loop, str):
-            raise PlanError(
-                f"the loop in scope {scope} cannot be cut into layers: {loop}", where, f"name {scope} whole"
-            )
+            what = f"the loop in scope {scope} cannot be cut into layers: {loop}"
+            refused.setdefault(scope, PlanError(what, where, f"name {scope} whole"))
+            continue
         known = [stage for stage in found if stage is not None]
         if len(known) < count:
             what = f"iteration {found.index(None)} of the {count} in scope {scope} has no stage"
@@ -106,6 +122,21 @@ def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stag
             raise PlanError(what, where, "order the stages as the model runs them")
         layers = known[::-1] if loop.is_reverse else known
         operation.operation.attributes[LAYERS] = ir.DenseI64ArrayAttr.get(layers)
+        cut.add(scope)
+    for scope, error in refused.items():
+        if scope not in cut:  # else it is one beside the layers, such as that of a random generator
+            raise error
+
+
+def _stages_of_iterations(
+    patterns: ScopePatterns, path: tuple[str, ...], count: int, where: str
+) -> tuple[str, list[int | None]]:
+    """The innermost scope whose iterations the patterns name, and the stage of each; an empty list if there is none."""
+    for depth in reversed(range(1, len(path) + 1)):
+        found = [patterns.stage_of((*path[:depth], str(iteration)), where) for iteration in range(count)]
+        if any(stage is not None for stage in found):
+            return "/".join(path[:depth]), found
+    return "", []
 
 
 def _check_order(graph: Graph, stages: list[int | None]) -> None:

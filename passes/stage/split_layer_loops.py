@@ -11,7 +11,7 @@ from atoll.compiler.entry import BATCH, entry_function
 from atoll.compiler.functions import argument_attributes
 from atoll.compiler.layers.chunks import Layers
 from atoll.compiler.layers.loop import LayerLoop, loops_of
-from atoll.compiler.layers.split import split
+from atoll.compiler.layers.split import Stages, split
 from atoll.compiler.layers.stacking import Stacking
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
@@ -62,10 +62,12 @@ def _split_next(module: ir.Module) -> bool:
     marks = argument_attributes(entry_function(module))
     fixed = [value for value, one in zip(program.body.arguments, marks, strict=True) if BATCH in one]
     stacking = Stacking.of(program, alike, fixed, first.node.number)
-    marked = [_stages(loop) for loop in stacking.loops.values() if loop.node.has(LAYERS)]
-    ranges = list(_ranges(marked))
-    stages = _stages(first)
-    joined = split(module, stacking, ranges, [stages[one.start] for one in ranges])
+    marked = {number: _stages(loop) for number, loop in stacking.loops.items() if loop.node.has(LAYERS)}
+    ranges = list(_ranges(list(marked.values())))
+    by_loop = {number: [stages[one.start] for one in ranges] for number, stages in marked.items()}
+    stages = by_loop[first.node.number]
+    is_one = all(other == stages for other in by_loop.values())
+    joined = split(module, stacking, ranges, Stages(by_loop, stages if is_one else None))
     log.info("split %d loops over %d layers into %d ranges", len(stacking.loops), first.iterations, len(ranges))
     for one in joined:
         log.info("joined from its pieces: %s", one)

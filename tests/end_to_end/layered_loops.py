@@ -184,6 +184,11 @@ def plain(over, layers=None, loop=None, traffic=TRAINED, **stored):
     return Model(case, (loop or Loop(), "head"), (Stack(**stored),), traffic)
 
 
+def handed_on(made: Model) -> Model:
+    """A model whose gradient is added up row by row in what the loop carries, and so goes whole from range to range."""
+    return replace(made, stacks=(), traffic=None)
+
+
 @model
 def scanned() -> Model:
     return plain(lambda p, x: over_layers(feed_forward, p, x))
@@ -255,12 +260,14 @@ def every_other_layer_unlike() -> Model:
 
 @model
 def unrolled_by_two() -> Model:
-    return plain(lambda p, x: over_layers(feed_forward, p, x, unroll=2))
+    """Every iteration of the loop does two layers."""
+    return plain(lambda p, x: over_layers(feed_forward, p, x, unroll=2), loop=Loop(layers=LAYERS // 2))
 
 
 @model
 def unrolled_by_two_with_a_rest() -> Model:
-    return plain(lambda p, x: over_layers(feed_forward, p, x, unroll=2), stack(1, 5), Loop(layers=5), size=5)
+    loop = Loop(layers=2, whole="the last layer stands apart, and the loop takes but a part of each stack")
+    return plain(lambda p, x: over_layers(feed_forward, p, x, unroll=2), stack(1, 5), loop, size=5, traffic=None)
 
 
 @model
@@ -299,7 +306,7 @@ def counted_loop() -> Model:
                 0, LAYERS, lambda i, x: feed_forward(jax.tree.map(lambda one: one[i], layers), x), x
             )
 
-    return plain(over)
+    return handed_on(plain(over))
 
 
 @model
@@ -312,7 +319,7 @@ def counted_loop_backward_through_the_stack() -> Model:
         with jax.named_scope("layers"):
             return jax.lax.fori_loop(0, LAYERS, body, x)
 
-    return plain(over, backward=True)
+    return handed_on(plain(over, backward=True))
 
 
 @model
@@ -345,7 +352,7 @@ def counted_loop_over_some_layers() -> Model:
             return x @ params["head"]
 
     case = zoo.Case(fn, (with_head(stack(1)), examples()), batch=(1,))
-    return Model(case, (Loop(layers=LAYERS - 2), "head"), ())
+    return Model(case, (Loop(layers=LAYERS - 2, whole="it takes but some of the rows of each stack"), "head"), ())
 
 
 @model
@@ -359,7 +366,7 @@ def scan_over_the_index() -> Model:
         with jax.named_scope("layers"):
             return jax.lax.scan(body, x, jnp.arange(LAYERS))[0]
 
-    return plain(over)
+    return handed_on(plain(over))
 
 
 @model
@@ -506,7 +513,9 @@ def streams_of_all_layers() -> Model:
         with jax.named_scope("head"):
             return x @ params["head"], every
 
-    return Model(zoo.Case(fn, (with_head(stack(1)), examples()), batch=(1,)), traffic=Traffic(STREAM))
+    return Model(
+        zoo.Case(fn, (with_head(stack(1)), examples()), batch=(1,)), traffic=None
+    )  # of a microbatch they are one value
 
 
 @model
@@ -815,7 +824,7 @@ def layers_in_the_carry() -> Model:
         with jax.named_scope("layers"):
             return jax.lax.scan(body, (x, layers), jnp.arange(LAYERS))[0][0]
 
-    return plain(over)
+    return handed_on(plain(over))
 
 
 @model
@@ -1073,4 +1082,5 @@ def cache_of_keys_and_values() -> Model:
 
 @model
 def cache_with_the_batch_first() -> Model:
-    return cached_step(batch_first=True)
+    # What has parts by microbatch has none by layer: each cache is whole on one island, and its rows cross.
+    return replace(cached_step(batch_first=True), stacks=(), traffic=None)

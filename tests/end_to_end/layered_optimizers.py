@@ -96,8 +96,9 @@ def muon_dimensions(tree):
 
 DIVIDED = 1e-4  # where gradients are divided by their size
 
-# Those that combine layers of a stack with each other: what each island has of them is not worked out here.
-ACROSS_LAYERS = ("adafactor_over_layers", "muon")
+# Those that combine layers of a stack with each other, or draw numbers for all of them at once: what each island has of
+# them is not worked out here.
+ACROSS_LAYERS = ("adafactor_over_layers", "clipped_by_unit", "muon", "with_noise")
 
 
 def optimized_by(name: str) -> Model:
@@ -272,7 +273,7 @@ def projected_gradients() -> Model:
 
         return {**state, "params": jax.tree.map(change, state["params"], grads)}, ()
 
-    return stepped(update, {"basis": normal(60, WIDTH, 3)})
+    return replace(stepped(update, {"basis": normal(60, WIDTH, 3)}), traffic=None)  # the basis crosses as well
 
 
 @model

@@ -41,8 +41,8 @@ def each(change):
 
 @model
 def reversed_stack() -> Model:
-    """The last stored layer comes first: stages hold the stored layers in the opposite order."""
-    return used(each(lambda one: one[::-1]), stacks=(Stack(backward=True),), traffic=TRAINED)
+    """The last stored layer comes first."""
+    return used(each(lambda one: one[::-1]))
 
 
 @model
@@ -170,7 +170,7 @@ def layers_stacked_in_the_step() -> Model:
 
     layers = [jax.tree.map(lambda one, at=number: one[at], stack(1)) for number in range(LAYERS)]
     case = train(loss, {"list": layers, "head": output_matrix()}, examples())
-    return Model(case, stacks=(), traffic=TRAINED)
+    return Model(case, stacks=())  # their stack is made on one island
 
 
 @model
