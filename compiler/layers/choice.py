@@ -7,11 +7,13 @@ from atoll.compiler.entry import BATCH, entry_function
 from atoll.compiler.functions import argument_attributes
 from atoll.compiler.graph import Graph, bytes_of
 from atoll.compiler.layers.loop import MICROBATCHES, LayerLoop, loops_of
-from atoll.compiler.mlir import ir
+from atoll.compiler.mlir import ir, stablehlo
 
 
 def read_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
     """Each `while` among the operations of a graph: its layers, or why it has none."""
+    if not any(isinstance(operation, stablehlo.WhileOp) for operation in graph.operations):
+        return {}
     index = {graph.values[results[0]]: number for number, results in enumerate(graph.results) if results}
     found = loops_of(Program.of(module, 1))
     return {index[node.operation.results[0]]: loop for node, loop in found if node.operation.results[0] in index}

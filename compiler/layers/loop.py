@@ -77,6 +77,9 @@ def read_loop(node: Node) -> LayerLoop | str:
         body.arguments[slot]: [one.first + one.step * i for i in range(iterations)] for slot, one in counters.items()
     }
     scalars = Scalars(node.program, iterations, known, _same(node, body, constants))
+    for slot, one in counters.items():
+        if scalars.of(body.returned[slot]) != [one.first + one.step * (i + 1) for i in range(iterations)]:
+            return "it counts in another way than by equal steps"
     uses = _uses(body)
     found = {
         slot: stack

@@ -37,3 +37,24 @@ func.func @main(%x: tensor<8xf32>, %w: tensor<3xf32>) -> tensor<8xf32> {
   }
   return %0#1 : tensor<8xf32>
 }
+
+// -----
+
+func.func @main(%x: tensor<8xf32>, %p: tensor<i32>) -> tensor<8xf32> {
+  %0 = "stablehlo.case"(%p) ({
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    // expected-error @below {{a loop within another operation cannot be split by layers; remove atoll.layers}}
+    %1:2 = stablehlo.while(%i = %zero, %h = %x) : tensor<i32>, tensor<8xf32> attributes {atoll.layers = array<i64: 0, 1>}
+    cond {
+      %n = stablehlo.constant dense<2> : tensor<i32>
+      %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %j = stablehlo.add %i, %one : tensor<i32>
+      stablehlo.return %j, %h : tensor<i32>, tensor<8xf32>
+    }
+    "stablehlo.return"(%1#1) : (tensor<8xf32>) -> ()
+  }) : (tensor<i32>) -> tensor<8xf32>
+  return %0 : tensor<8xf32>
+}

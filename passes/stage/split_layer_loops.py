@@ -8,12 +8,12 @@ from itertools import groupby
 from atoll.compiler.batch.nodes import Node, Program
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import BATCH, entry_function
-from atoll.compiler.functions import argument_attributes
+from atoll.compiler.functions import argument_attributes, operations_in
 from atoll.compiler.layers.chunks import Layers
 from atoll.compiler.layers.loop import LayerLoop, loops_of
 from atoll.compiler.layers.split import Stages, split
 from atoll.compiler.layers.stacking import Stacking
-from atoll.compiler.mlir import ir
+from atoll.compiler.mlir import ir, stablehlo
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import JOINED, LAYERS, add_texts
 
@@ -49,6 +49,9 @@ class SplitLayerLoops(Pass):
 
 def _split_next(module: ir.Module) -> bool:
     """Split the first loop that is marked, and what belongs to it; False if none is left."""
+    marked = [loop for loop in operations_in(module.operation, stablehlo.WhileOp) if LAYERS in loop.attributes]
+    if not marked:
+        return False
     program = Program.of(module, 1)
     found = list(loops_of(program))
     for node, loop in found:
@@ -56,15 +59,16 @@ def _split_next(module: ir.Module) -> bool:
     loops = {node.number: loop for node, loop in found if isinstance(loop, LayerLoop)}
     first = next((loop for loop in loops.values() if loop.node.has(LAYERS)), None)
     if first is None:
-        return False
+        what = "a loop within another operation cannot be split by layers"
+        raise refuse(marked[0].location, what, f"remove {LAYERS}")
     program.parts = first.iterations
     alike = {number: loop for number, loop in loops.items() if loop.iterations == first.iterations}
     marks = argument_attributes(entry_function(module))
     fixed = [value for value, one in zip(program.body.arguments, marks, strict=True) if BATCH in one]
     stacking = Stacking.of(program, alike, fixed, first.node.number)
-    marked = {number: _stages(loop) for number, loop in stacking.loops.items() if loop.node.has(LAYERS)}
-    ranges = list(_ranges(list(marked.values())))
-    by_loop = {number: [stages[one.start] for one in ranges] for number, stages in marked.items()}
+    by_layer = {number: _stages(loop) for number, loop in stacking.loops.items() if loop.node.has(LAYERS)}
+    ranges = list(_ranges(list(by_layer.values())))
+    by_loop = {number: [stages[one.start] for one in ranges] for number, stages in by_layer.items()}
     stages = by_loop[first.node.number]
     is_one = all(other == stages for other in by_loop.values())
     joined = split(module, stacking, ranges, Stages(by_loop, stages if is_one else None))
