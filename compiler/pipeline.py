@@ -50,8 +50,6 @@ PHASES = (
         passes=(
             # Before stages are chosen: a stage is a part of what is done with one microbatch.
             "fold-batch",
-            # It makes a loop twice where some of it is the same for all microbatches, and either needs but a part.
-            "drop-dead-carries",
             "verify-timed",
         ),
     ),
@@ -61,6 +59,8 @@ PHASES = (
         passes=(
             # First, as a stack of what all stages have belongs to none of them; in branches it is easier to see whole.
             "chain-scalars",
+            # What a loop carries and nobody needs would be sent to its stage.
+            "drop-dead-carries",
             # A choice over all parameters has no one stage, its pieces have.
             "split-branches",
             # What the user says comes before all that is arranged around it.

@@ -10,7 +10,7 @@ PASSES = {
     "copy-cheap-operations": "atoll.passes.stage.copy_cheap_operations:CopyCheapOperations",
     "cut-automatically": "atoll.passes.stage.cut_automatically:CutAutomatically",
     "drop-dead-arguments": "atoll.passes.normalize.drop_dead_arguments:DropDeadArguments",
-    "drop-dead-carries": "atoll.passes.time.drop_dead_carries:DropDeadCarries",
+    "drop-dead-carries": "atoll.passes.stage.drop_dead_carries:DropDeadCarries",
     "drop-empty-shardings": "atoll.passes.normalize.drop_empty_shardings:DropEmptyShardings",
     "fold-batch": "atoll.passes.time.fold_batch:FoldBatch",
     "hide-microbatch-index": "atoll.passes.place.hide_microbatch_index:HideMicrobatchIndex",

@@ -49,5 +49,5 @@ def test_homes():
     module = parse_text(STEP)
     graph = Graph.of(module)
     first, second, _ = graph.returned
-    # The maker of the replacement, where the argument is used; else the first user; else the first island.
-    assert homes_of(module, graph, {0: [2, 1], 1: [2, 0], 2: [3, 0]}, {first: 1, second: 1}) == [1, 2, 3, 0]
+    # The maker of the replacement, also where nothing there uses the old one; else the first user; else any island.
+    assert homes_of(module, graph, {0: [2, 1], 1: [2, 0], 2: [3, 0]}, {first: 1, second: 1}) == [1, 1, 3, 0]

@@ -20,7 +20,7 @@ from layered_checks import (
     plan_of,
     stage_text,
 )
-from microbatched import codes_of_tasks, compiled_once, compiled_quickly  # noqa: F401 (fixtures)
+from microbatched import codes_of_tasks, compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

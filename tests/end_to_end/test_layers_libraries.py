@@ -11,7 +11,7 @@ import zoo
 from jax.sharding import PartitionSpec
 from layered import LAYERS, MODELS
 from layered_checks import check, check_results, check_steps, compiled, model_named, readable
-from microbatched import compiled_once, compiled_quickly  # noqa: F401 (fixtures)
+from microbatched import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

@@ -6,9 +6,18 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.emit import code_of
-from atoll.compiler.entry import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
+from atoll.compiler.entry import (
+    PATH,
+    PLAN,
+    TOPOLOGY,
+    dimension_of,
+    entry_function,
+    numbers_by_path,
+    piece_of,
+    text_attribute,
+)
 from atoll.compiler.frontend import export, leaves_of
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, functions_in
+from atoll.compiler.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
 from atoll.compiler.job import Job
 from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import ir, mpmd
@@ -39,6 +48,10 @@ def _run_by_hand(module: ir.Module, job: Job) -> list[jax.Array]:
     values: dict[ir.Value, jax.Array] = {}
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         value = given[text_attribute(marks, PATH)]
+        piece = piece_of(marks)
+        if piece is not None:
+            size = ir.RankedTensorType(local_type(argument.type)).get_dim_size(piece.dimension)
+            value = jax.lax.slice_in_dim(value, piece.start, piece.start + size, axis=piece.dimension)
         is_key = hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
         values[argument] = jax.random.key_data(value) if is_key else jax.numpy.asarray(value)
     codes = {name: code_of(function) for name, function in functions_in(module).items() if name != "main"}
@@ -57,7 +70,13 @@ def _run_by_hand(module: ir.Module, job: Job) -> list[jax.Array]:
             values[operation.operation.results[0]] = operands[0]
         else:
             returned = operands
-    return returned
+    marks = result_attributes(main)
+    return [
+        jax.numpy.concatenate([returned[one] for one in numbers], dimension_of(marks[numbers[0]]))
+        if len(numbers) > 1
+        else returned[numbers[0]]
+        for numbers in numbers_by_path(marks).values()
+    ]
 
 
 def _transfers(module: ir.Module) -> list[tuple[str, str, ir.Type]]:

@@ -22,7 +22,7 @@ class DropDeadCarries(Pass):
     What is the same for all microbatches is made by a loop of its own, which has no use for much of what the loop that
     it comes from carries. Carried on, such an array would be sent to wherever the loop is.
 
-    Requires: `fold-batch` before.
+    Requires: phase `timed`.
 
           %0:2 = while(%a = %x, %b = %w) {...} {return %next, %b}
           return %0#0
@@ -33,7 +33,9 @@ class DropDeadCarries(Pass):
 
     def run(self, module: ir.Module) -> None:
         dropped = 0
-        for loop in operations_in(module.operation, stablehlo.WhileOp):
+        loops = operations_in(module.operation, stablehlo.WhileOp)
+        while loops:
+            loop = loops.pop()  # inner loops before the outer ones, with which they may go
             count = len(loop.operation.results)
             live = _live(loop)
             if len(live) < count:
