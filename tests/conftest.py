@@ -1,5 +1,35 @@
 """What all tests share."""
 
+import functools
+import gc
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+# Linux lets a process map 65,530 regions of memory. Compiled code takes several each, and where there is no room for
+# more, XLA ends the process.
+_MOST_MAPPED = 15_000
+_MAPPED = Path("/proc/self/maps")
+_TESTS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def room_for_code():
+    """Forget compiled code, now and then, where a process has run many tests."""
+    yield
+    if next(_TESTS) % 8 == 0 and _MAPPED.exists() and _MAPPED.read_bytes().count(b"\n") > _MOST_MAPPED:
+        import jax
+
+        for module in list(sys.modules.values()):
+            if (getattr(module, "__file__", None) or "").startswith(str(Path(__file__).parent)):
+                for value in list(vars(module).values()):
+                    if isinstance(value, functools._lru_cache_wrapper):
+                        value.cache_clear()
+        jax.clear_caches()
+        gc.collect()
+
 
 def pytest_addoption(parser):
     parser.addoption(
