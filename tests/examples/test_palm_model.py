@@ -48,7 +48,8 @@ def test_a_padded_vocabulary_is_shared_by_twelve():
 
 @pytest.mark.parametrize("name", JOBS)
 def test_a_train_step_keeps_the_shapes_of_its_state(name):
-    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((2, 2), ("data", "model"))):  # as on an island
+    automatic = (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Auto)  # as on an island
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((2, 2), ("data", "model"), automatic)):
         state, loss = jax.eval_shape(JOBS[name].fn, *JOBS[name].args)
     assert state == JOBS[name].args[0]
     assert (loss.shape, loss.dtype) == ((), "float32")

@@ -81,11 +81,11 @@ def test_a_difference_has_a_line_and_what_follows_from_it_has_none(told):
 def test_only_so_many_differences_have_lines(told, monkeypatch):
     def often(w, x):
         y = x @ w
-        return [jnp.sum(one(y)) for one in (jnp.square, jax.lax.erf, jax.lax.lgamma, jax.lax.digamma)]
+        return [jnp.sum(one(y)) for one in (jnp.square, jax.lax.erf, jax.lax.digamma, jax.lax.asinh)]
 
     monkeypatch.setattr(cross_check, "_LINES", 3)
     _, lines = told(often)
-    assert [line.partition(" at ")[0] for line in lines[:-1]] == ["square", "erf", "lgamma"]
+    assert [line.partition(" at ")[0] for line in lines[:-1]] == ["square", "erf", "digamma"]
     assert lines[-1].startswith("Shardy's propagation has 4 of ")
 
 
