@@ -39,14 +39,6 @@ def has_jumped(losses: Sequence[float], jump: float = 0.5, window: int = 20) -> 
     return not losses[-1] <= statistics.median(before) + jump  # so written, this holds for NaN as well
 
 
-def find_spike(losses: Sequence[float], jump: float = 0.5, window: int = 20) -> int | None:
-    """The first step whose loss has jumped."""
-    for step in range(len(losses)):
-        if has_jumped(losses[max(0, step - window) : step + 1], jump, window):
-            return step
-    return None
-
-
 def restart(
     spike: int, skipped: Sequence[range] = (), every: int = 100, before: int = 100, after: int = 200
 ) -> Restart:
