@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.functions import erase_unused
 from atoll.compiler.layers.loop import LayerLoop, Stack
-from atoll.compiler.layers.scalars import is_plain
 from atoll.compiler.mlir import ir
 
 _Value = ir.Value[ir.Type]
@@ -44,8 +44,8 @@ def make_chunk(
     for slot in loop.counters:
         _rebase(loop, slot, late, body, terminator)
     _Rows(loop, layers.count, body).place(inside, types)
-    _erase_dead(body)
-    _erase_dead(condition)
+    for block in (body, condition):
+        erase_unused(block)  # places that nobody asks for any more would tell equal chunks apart
     return chunk
 
 
@@ -123,11 +123,3 @@ def _number(value: int, type_: ir.Type) -> _Value:
 def _computed(name: str, one: _Value, other: _Value) -> _Value:
     made: _Value = ir.Operation.create(name, [one.type], [one, other]).results[0]
     return made
-
-
-def _erase_dead(block: ir.Block) -> None:
-    """Erase computed places that nobody asks for any more: they would tell equal chunks apart."""
-    for view in reversed(list(block.operations)[:-1]):
-        operation = view.operation
-        if is_plain(operation.name) and not any(True for result in operation.results for _ in result.uses):
-            operation.erase()

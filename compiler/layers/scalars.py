@@ -116,8 +116,3 @@ def constant_number(node: Node) -> int:
     """The number in a constant that is an integer scalar."""
     value = ir.DenseElementsAttr(node.operation.attributes["value"]).get_splat_value()
     return int(ir.BoolAttr(value).value if isinstance(value, ir.BoolAttr) else ir.IntegerAttr(value).value)
-
-
-def is_plain(name: str) -> bool:
-    """Whether operations of that name do nothing but compute a number."""
-    return name in _COMPUTED or name == "stablehlo.constant"

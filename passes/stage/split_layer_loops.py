@@ -83,6 +83,11 @@ def _check(node: Node, loop: LayerLoop | str) -> None:
     """Refuse stages of layers where there are no layers, or not as many."""
     if not node.has(LAYERS):
         return
+    mark = node.operation.attributes[LAYERS]
+    if not isinstance(mark, ir.DenseI64ArrayAttr):
+        raise refuse(
+            node.location, f"{LAYERS} is {mark}, which is no list of stages", f"write {LAYERS} = array<i64: 0, 1>"
+        )
     if isinstance(loop, str):
         raise refuse(node.location, f"the loop cannot be split by layers: {loop}", f"remove {LAYERS}")
     if len(_stages(loop)) != loop.iterations:
