@@ -36,6 +36,11 @@ class Problem:
     def stages(self) -> int:
         return len(self.stage_island)
 
+    @property
+    def split(self) -> frozenset[int]:
+        """The stages that have weight tasks."""
+        return frozenset(range(self.stages)) - self.whole
+
     def stages_of(self, island: int) -> list[int]:
         return [stage for stage, home in enumerate(self.stage_island) if home == island]
 

@@ -99,8 +99,12 @@ def search(
     maps = [tuple(stage_island)] if stage_island else list(dict.fromkeys(kind.stage_island(islands) for kind in kinds))
     problems = _that_fit([Problem(microbatches, homes, costs, limits, frozenset(whole)) for homes in maps])
     named = sorted((_named(kind, problems[0]) for kind in kinds), key=lambda one: one.simulation.makespan)
-    fitting = [one for one in named if one.fits(limits)]
+    # Only these have all weight tasks that the problem has: they would run them, and those without them would not.
+    complete = [one for one in named if one.schedule.split_stages == problems[0].split]
+    fitting = [one for one in complete if one.fits(limits)]
     found = [one for problem in problems for one in _found(problem, kinds, len(problems)) if one.fits(limits)]
+    parted = [_parted(one, problems[0]) for one in named if one not in complete]
+    found += [one for one in parted if one.fits(limits)]
     best = min(found, key=lambda one: one.order)
     # A named one if there is nothing to gain: people know it.
     if fitting and fitting[0].simulation.makespan <= best.simulation.makespan * (1 + 1e-9):
@@ -171,6 +175,18 @@ def _that_fit(problems: list[Problem]) -> list[Problem]:
 
 def _named(kind: Kind, problem: Problem) -> _Candidate:
     schedule = kind.build(problem.islands, problem.microbatches).whole_backward(problem.whole)
+    return _Candidate(schedule, simulate(schedule, problem.costs))
+
+
+def _parted(known: _Candidate, problem: Problem) -> _Candidate:
+    """The order of a named schedule without weight tasks, with those that the problem has behind the backward ones."""
+    rows: Rows = [[] for _ in range(problem.islands)]
+    for tasks, row in zip(rows, known.schedule.rows, strict=True):
+        for task in row:
+            tasks.append(task)
+            if task.kind == BACKWARD and task.stage in problem.split:
+                tasks.append(task._replace(kind=WEIGHT))
+    schedule = replace(_schedule(problem, rows), stage_island=known.schedule.stage_island)
     return _Candidate(schedule, simulate(schedule, problem.costs))
 
 
