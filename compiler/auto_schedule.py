@@ -13,10 +13,11 @@ from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pipeline_shape import PipelineShape
 from atoll.compiler.plan_marks import topology_of
-from atoll.compiler.prediction import costs_of, stage_costs
+from atoll.compiler.prediction import StageCost, costs_of, stage_costs
 from atoll.compiler.replicas import replicas_of
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
+from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.tasks import calls_in, task_name
 
@@ -27,19 +28,38 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
     """The best schedule that is found for the function of a microbatch; PlanError if no order fits the memory."""
     topology = topology_of(module)
     names = [island.name for island in topology.islands][: shape.used]
-    stages = stage_costs(module, function, [names[home] for home in shape.stage_island])
-    costs = replace(costs_of(topology, names, stages, [0] * len(names)), activations=_activations(function, shape))
+    costs = stage_costs(module, function, [names[home] for home in shape.stage_island])
+    activations = _activations(function, shape)
     tasks = set(map(task_name, calls_in(function)))
+    whole = {stage for stage in range(shape.stages) if f"{WEIGHT}{stage}" not in tasks}
+    # What is searched is an order of stages; where these run in segments, they do so under every schedule.
+    segments = [range(first, first + shape.segments) for first in range(0, shape.stages, shape.segments)]
+    stages = [_together([costs[one] for one in stage]) for stage in segments]
     found = search(
         shape.used,
         shape.microbatches,
-        costs,
+        replace(
+            costs_of(topology, names, stages, [0] * len(names)),
+            activations=tuple(sum(activations[one] for one in stage) for stage in segments),
+        ),
         _limits(module, names),
-        stage_island=shape.stage_island,
-        whole=[stage for stage in range(shape.stages) if f"{WEIGHT}{stage}" not in tasks],
+        stage_island=shape.in_one_segment.stage_island,
+        whole=[number for number, stage in enumerate(segments) if whole.issuperset(stage)],
     )
     log.info("%s", found)
-    return found.schedule
+    return in_segments(found.schedule, shape.segments).whole_backward(whole)
+
+
+def _together(segments: Sequence[StageCost]) -> StageCost:
+    """What a stage costs that runs in segments; what it sends leaves from its ends."""
+    return StageCost(
+        segments[0].island,
+        sum(one.forward for one in segments),
+        sum(one.backward for one in segments),
+        sum(one.weight for one in segments),
+        segments[-1].forward_bytes,
+        segments[0].backward_bytes,
+    )
 
 
 def _activations(function: func.FuncOp, shape: PipelineShape) -> tuple[float, ...]:

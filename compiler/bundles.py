@@ -81,19 +81,32 @@ def _units(sums: list[Sum], twins: tuple[str, ...], topology: Topology) -> tuple
     return tuple(units_of([one.summand for one in sums], len(twins), speed_between(twins, topology)))
 
 
-def seconds_of_exchanges(module: ir.Module) -> dict[str, float]:
-    """For each island of the first replica what its exchanges should take, bundle by bundle."""
+@dataclass(frozen=True)
+class Exchange:
+    """What an island exchanges behind a task.
+
+    task: None if it is there from the start; seconds: how long the exchange takes.
+    """
+
+    island: str
+    task: str | None
+    seconds: float
+
+
+def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
+    """What the islands of the first replica exchange, bundle by bundle."""
     topology = topology_of(module)
     twins = twins_of(topology, replicas_of(module))
-    found = dict.fromkeys(twins, 0.0)
+    found = []
     for bundle in (one for bundles in bundles_of(module) for one in bundles):
         names = twins[bundle.island]
         speed = speed_between(names, topology)
         sizes: Counter[str] = Counter()
         for unit in bundle.units:  # those of one form follow each other without a pause
             sizes[unit.form] += unit.bytes
-        found[bundle.island] += sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
-    return found
+        takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
+        found.append(Exchange(bundle.island, bundle.task, takes))
+    return tuple(found)
 
 
 def speed_between(twins: tuple[str, ...], topology: Topology) -> Speed:

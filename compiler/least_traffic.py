@@ -39,11 +39,17 @@ def least_traffic(
 
     kept: `fixed` with more nodes that keep a label, for another reason than traffic. The bound knows nothing of them.
     """
-    demanded, fixed = fixed, fixed if kept is None else kept
-    values = [value for value in values if value.weight and len(value.nodes) > 1]
+    values = _that_can_cross(values)
+    labels = cheap_labels(fixed if kept is None else kept, values)
+    return Labelling(tuple(labels), traffic(labels, values), _lower_bound(fixed, values))
+
+
+def cheap_labels(fixed: Sequence[int | None], values: Sequence[Value]) -> list[int]:
+    """The labels alone, without a bound for how good they are."""
+    values = _that_can_cross(values)
     labels = _first_labels(fixed, values)
     best = traffic(labels, values)
-    used = sorted({label for label in fixed if label is not None})
+    used = _used(fixed)
     is_better = len(used) > 1
     while is_better:
         is_better = False
@@ -51,7 +57,15 @@ def least_traffic(
             moved = _expand(labels, fixed, values, label)
             if (cost := traffic(moved, values)) < best:
                 labels, best, is_better = moved, cost, True
-    return Labelling(tuple(labels), best, _lower_bound(demanded, values, used))
+    return labels
+
+
+def _that_can_cross(values: Iterable[Value]) -> list[Value]:
+    return [value for value in values if value.weight and len(value.nodes) > 1]
+
+
+def _used(fixed: Iterable[int | None]) -> list[int]:
+    return sorted({label for label in fixed if label is not None})
 
 
 def traffic(labels: Sequence[int], values: Iterable[Value]) -> int:
@@ -104,10 +118,10 @@ def _expand(labels: list[int], fixed: Sequence[int | None], values: Sequence[Val
     return network.cheapest()
 
 
-def _lower_bound(fixed: Sequence[int | None], values: Sequence[Value], used: Sequence[int]) -> int:
+def _lower_bound(fixed: Sequence[int | None], values: Sequence[Value]) -> int:
     """Half of what it takes to part each label from all others: a value with k labels is in k of these cuts, and
     costs k - 1, which is at least k / 2."""
-    isolating = 0
+    isolating, used = 0, _used(fixed)
     for label in used if len(used) > 1 else ():
         sides = [None if one is None else int(one == label) for one in fixed]
         network = _Network([side or 0 for side in sides], sides, 1)

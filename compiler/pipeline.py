@@ -67,6 +67,8 @@ PHASES = (
             "seed-stages",
             # Only where the user names no scopes.
             "cut-automatically",
+            # Once every stage is known, and before loops are split, as they may have to be at more places.
+            "cut-segments",
             # As soon as the stage of each layer is known, so that from here on no operation is on several.
             "split-layer-loops",
             # Once the forward part is fixed, the rest goes where it causes the least traffic.

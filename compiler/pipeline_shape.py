@@ -11,6 +11,7 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.plan import AUTO, Plan
 from atoll.compiler.schedules.kinds import KINDS, Kind, kind_named, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.schedules.task import BACKWARD, WEIGHT
 from atoll.compiler.stage_text import StageText
 from atoll.compiler.tracebacks import caller
@@ -23,7 +24,11 @@ PIPELINES = ("F", "FB", "FBW")
 
 @dataclass(frozen=True)
 class PipelineShape:
-    """islands: how many the topology has for one replica; those that the stages do not suffice for stay empty."""
+    """islands: how many the topology has for one replica; those that the stages do not suffice for stay empty.
+
+    The plan speaks of stages as a schedule has them. Where they run in segments, each of these is a stage of the
+    program: `stages`, `stage_island`, `split_stages` and `schedule` are about those.
+    """
 
     plan: Plan
     islands: int
@@ -33,7 +38,18 @@ class PipelineShape:
         return microbatches_of(self.plan)
 
     @property
-    def stages(self) -> int:
+    def segments(self) -> int:
+        """In how many segments a stage runs; pass `cut-segments` writes into the plan what `auto` stands for."""
+        return self.plan.segments if isinstance(self.plan.segments, int) else 1
+
+    @property
+    def in_one_segment(self) -> "PipelineShape":
+        """The same with stages that run in one piece."""
+        return replace(self, plan=replace(self.plan, segments=1))
+
+    @property
+    def planned_stages(self) -> int:
+        """How many stages there are, however many segments they have."""
         written = written_stages(self.plan)
         if written is not None:
             return written
@@ -41,24 +57,32 @@ class PipelineShape:
         return self.islands * (1 if is_one_each else kind_named(str(self.plan.schedule)).chunks)
 
     @property
+    def stages(self) -> int:
+        return self.planned_stages * self.segments
+
+    @property
     def used(self) -> int:
         """How many islands have a stage."""
-        return min(self.islands, self.stages)
+        return min(self.islands, self.planned_stages)
 
     @property
     def stage_island(self) -> tuple[int, ...]:
         """The island of each stage: as the schedule has them; else they go round, so that several may share one."""
+        return tuple(island for island in self._planned_islands for _ in range(self.segments))
+
+    @property
+    def _planned_islands(self) -> tuple[int, ...]:
         kind = self.kind
-        if self.plan.placement is None and kind is not None and self.used * kind.chunks == self.stages:
+        if self.plan.placement is None and kind is not None and self.used * kind.chunks == self.planned_stages:
             return kind.stage_island(self.used)
         if self.plan.placement is None and isinstance(self.plan.schedule, Schedule):
             return self._fitting(self.plan.schedule).stage_island
-        return tuple(stage % self.islands for stage in range(self.stages))
+        return tuple(stage % self.islands for stage in range(self.planned_stages))
 
     @property
     def is_even(self) -> bool:
         """Whether every island that has a stage has as many."""
-        return self.stages % self.used == 0
+        return self.planned_stages % self.used == 0
 
     @property
     def kind(self) -> Kind | None:
@@ -67,14 +91,14 @@ class PipelineShape:
             return None
         if self.plan.schedule != AUTO:
             return kind_named(self.plan.schedule)
-        chunks = -(-self.stages // self.used)
+        chunks = -(-self.planned_stages // self.used)
         return KINDS[_AUTO] if chunks == 1 else with_chunks(KINDS[_AUTO_CHUNKED], chunks)
 
     @property
     def split_stages(self) -> frozenset[int]:
         """The stages that have weight tasks beside backward tasks: one that the user wrote may split some alone."""
         if isinstance(self.plan.schedule, Schedule):
-            return self.plan.schedule.split_stages
+            return in_segments(self.plan.schedule, self.segments).split_stages
         # The best one is found later, and may be one of these.
         splits = self.is_even if self.plan.schedule == AUTO else self.kind is not None and self.kind.splits_backward
         return frozenset(range(self.stages)) if splits else frozenset()
@@ -82,17 +106,16 @@ class PipelineShape:
     def schedule(self) -> Schedule:
         """The schedule of the microbatches; PlanError if the plan asks for one that does not fit its stages."""
         if isinstance(self.plan.schedule, Schedule):
-            return self._fitting(self.plan.schedule)
+            return in_segments(self._fitting(self.plan.schedule), self.segments)
         kind = self.kind
         assert kind is not None
-        if self.used * kind.chunks != self.stages:
+        if self.used * kind.chunks != self.planned_stages:
             islands = f"{self.used} island{'s' if self.used > 1 else ''}"
-            what = (
-                f"schedule {kind.name} has {kind.chunks} stages an island, and the plan has {self.stages} on {islands}"
-            )
+            what = f"schedule {kind.name} has {kind.chunks} stages an island, and the plan has "
+            what += f"{self.planned_stages} on {islands}"
             raise PlanError(what, caller(), f"cut into {self.used * kind.chunks} stages, or take another schedule")
         try:
-            return kind.build(self.used, self.microbatches)
+            return in_segments(kind.build(self.used, self.microbatches), self.segments)
         except PlanError as error:
             raise replace(error, where=caller()) from None
 
@@ -109,7 +132,7 @@ class PipelineShape:
     def _fitting(self, schedule: Schedule) -> Schedule:
         sizes = (
             ("islands", schedule.islands, self.used),
-            ("stages", schedule.stages, self.stages),
+            ("stages", schedule.stages, self.planned_stages),
             ("microbatches", schedule.microbatches, self.microbatches),
         )
         for name, wanted, given in sizes:

@@ -38,6 +38,7 @@ class Plan:
     replicas: how many copies of the pipeline there are.
     placement: scope patterns and the islands that they go to, instead of stages.
     accumulator: how narrow floats are summed over microbatches: in `float32`, or in the `same` type as each part.
+    segments: in how many an island runs each stage, so that replicas exchange the sums of one while others still run.
     """
 
     stages: int | str = AUTO
@@ -46,6 +47,7 @@ class Plan:
     replicas: int | str = AUTO
     placement: Mapping[str, str] | None = field(default=None, hash=False)  # a dict; equal plans still hash alike
     accumulator: str = ACCUMULATORS[0]
+    segments: int | str = AUTO
 
     def __post_init__(self) -> None:
         # Each field is kept in its one spelling, so that plans which mean the same are equal.
@@ -53,6 +55,7 @@ class Plan:
         self._keep("microbatches", _count("microbatches", self.microbatches))
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
+        self._keep("segments", _count("segments", self.segments))
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
         if isinstance(self.schedule, Schedule):
@@ -63,6 +66,9 @@ class Plan:
         if self.replicas not in (AUTO, 1):
             what = f"a placement and replicas={self.replicas} are both given"
             raise PlanError(what, remedy="leave replicas out: only pipelines are copied")
+        if self.segments not in (AUTO, 1):
+            what = f"a placement and segments={self.segments} are both given"
+            raise PlanError(what, remedy="leave segments out: only stages run in segments")
         if self.stages != AUTO:
             raise PlanError("stages and placement are both given", remedy="a placement stands instead of stages")
         if self.schedule != AUTO:
@@ -100,6 +106,8 @@ class Plan:
             fields.append(f"placement={json.dumps(dict(self.placement))}")
         if self.accumulator != ACCUMULATORS[0]:
             fields.append(f"accumulator={self.accumulator}")
+        if self.segments != AUTO:
+            fields.append(f"segments={self.segments}")
         return ", ".join(fields)
 
 

@@ -18,6 +18,8 @@ from atoll.compiler.replicas import replicas_in
 from atoll.compiler.topology import Topology
 
 STAGE = "atoll.stage"
+# The stage of the plan, where it runs in segments and which of them is open yet.
+PLANNED_STAGE = "atoll.planned_stage"
 SWEEP = "atoll.sweep"
 # On a loop over layers: the stage of each of them.
 LAYERS = "atoll.layers"
@@ -61,6 +63,12 @@ def shape_of(module: ir.Module) -> PipelineShape:
     """The pipeline that the plan asks for on the islands of the topology."""
     plan = plan_of(module)
     return PipelineShape(plan, max(1, len(topology_of(module).islands) // replicas_in(plan)))
+
+
+def segments_of(module: ir.Module) -> int:
+    """In how many segments each stage of the plan runs."""
+    segments = plan_of(module).segments
+    return segments if isinstance(segments, int) else 1
 
 
 def stage_islands(module: ir.Module) -> tuple[int, ...]:

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import itemgetter
 
-from atoll.compiler.bundles import seconds_of_exchanges
+from atoll.compiler.bundles import Exchange, exchanges_of
 from atoll.compiler.cost import cost_of
 from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
@@ -75,8 +76,7 @@ class Prediction:
 
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
     around: for each island the operations of its tasks outside of the loop, which are counted after it.
-    exchange: for each island the seconds that it exchanges sums with other replicas, counted after the loop too, as if
-        nothing else ran meanwhile.
+    exchanges: what islands exchange with other replicas, and behind which tasks.
     step, span, lower_bound: seconds.
     bubble: the part of the step that an island pauses, on average; and what it would be if links took no time.
     activations: for each island the most that it keeps, in those of one microbatch of its share.
@@ -88,7 +88,7 @@ class Prediction:
     islands: tuple[str, ...]
     stages: tuple[StageCost, ...]
     around: tuple[int, ...]
-    exchange: tuple[float, ...]
+    exchanges: tuple[Exchange, ...]
     step: float
     span: float
     bubble: float
@@ -98,10 +98,8 @@ class Prediction:
 
     def simulation(self, topology: Topology, slower: float = 1.0) -> Simulation:
         """The simulation that the numbers are from; with devices so many times as slow as assumed, if asked for."""
-        return simulate(
-            Schedule.parse(self.schedule),
-            costs_of(topology, self.islands, self.stages, self.around, slower, self.exchange),
-        )
+        costs = costs_of(topology, self.islands, self.stages, self.around, slower)
+        return _simulated(Schedule.parse(self.schedule), costs, self.islands, self.exchanges)
 
 
 def predict(module: ir.Module) -> Prediction | None:
@@ -119,10 +117,9 @@ def predict(module: ir.Module) -> Prediction | None:
     stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
     around = task_costs(module, calls_of_functions(module)[:-1])
     outside = tuple(around[name] for name in islands)
-    seconds = seconds_of_exchanges(module)
-    exchange = tuple(seconds[name] for name in islands)
-    costs = costs_of(topology, islands, stages, outside, exchange=exchange)
-    simulation = simulate(schedule, costs)
+    exchanges = exchanges_of(module)
+    costs = costs_of(topology, islands, stages, outside)
+    simulation = _simulated(schedule, costs, islands, exchanges)
     return Prediction(
         schedule.name,
         schedule.microbatches,
@@ -130,13 +127,42 @@ def predict(module: ir.Module) -> Prediction | None:
         islands,
         stages,
         outside,
-        exchange,
+        exchanges,
         simulation.makespan,
         simulation.span,
         simulation.bubble,
-        simulate(schedule, replace(costs, links={})).bubble,
+        _simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
         simulation.lower_bound,
         tuple(simulation.peak),
+    )
+
+
+def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchanges: Sequence[Exchange]) -> Simulation:
+    """The schedule, and behind each island's last task the time by which its exchanges outlast it.
+
+    An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
+    other, as they share a link.
+    """
+    found = simulate(schedule, costs)
+    starts: dict[int, float] = {}
+    ready: dict[str, float] = {}
+    for task, island, start, end in found.tasks:
+        starts.setdefault(island, start)
+        ready[f"{task.kind}{task.stage}"] = end  # tasks of a row are in order
+    done = [0.0] * len(islands)
+    for begin, one in sorted(((ready.get(one.task or "", 0.0), one) for one in exchanges), key=itemgetter(0)):
+        island = islands.index(one.island)
+        done[island] = max(done[island], begin) + one.seconds
+    waits = (max(0.0, late - begin) for late, (begin, _) in zip(done, found.updates, strict=True))
+    updates = tuple((begin + wait, end + wait) for wait, (begin, end) in zip(waits, found.updates, strict=True))
+    makespan = max(end for _, end in updates)
+    work = (1 - found.bubble) * found.makespan
+    return replace(
+        found,
+        makespan=makespan,
+        span=max(end - starts.get(island, 0.0) for island, (_, end) in enumerate(updates)),
+        bubble=(makespan - work) / makespan if makespan else 0.0,
+        updates=updates,
     )
 
 
@@ -232,10 +258,8 @@ def costs_of(
     stages: Sequence[StageCost],
     around: Sequence[int],
     slower: float = 1.0,
-    exchange: Sequence[float] = (),
 ) -> Costs:
     """In seconds; activations in those of one microbatch of an island's share."""
-    seconds = exchange or (0.0,) * len(names)
     speed = {island.name: speed_of(island) / slower for island in topology.islands}
     chunks = len(stages) // len(names)
     numbers = [names.index(stage.island) for stage in stages]
@@ -247,7 +271,7 @@ def costs_of(
         tuple(stage.forward / speed[stage.island] for stage in stages),
         tuple(stage.backward / speed[stage.island] for stage in stages),
         tuple(stage.weight / speed[stage.island] for stage in stages),
-        tuple(cost / speed[name] + wait for cost, name, wait in zip(around, names, seconds, strict=True)),
+        tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
         (1 / chunks,) * len(stages),
         {pair: Link(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
         tuple(stage.forward_bytes for stage in stages[:-1]),

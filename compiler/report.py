@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.compiler.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
-from atoll.compiler.bundles import bundles_of, speed_between
+from atoll.compiler.bundles import Exchange, bundles_of, speed_between
 from atoll.compiler.entry import PATH, entry_function, text_attribute
 from atoll.compiler.errors import PlanError
 from atoll.compiler.exchange import bytes_sent, messages, seconds
@@ -203,7 +203,8 @@ class Report:
         pipeline, measured = content.pop("pipeline"), content.pop("measured")
         if pipeline is not None:
             stages = tuple(_made(StageCost, one) for one in pipeline.pop("stages"))
-            pipeline = _made(Prediction, {**pipeline, "stages": stages})
+            exchanges = tuple(_made(Exchange, one) for one in pipeline.pop("exchanges"))
+            pipeline = _made(Prediction, {**pipeline, "stages": stages, "exchanges": exchanges})
         return cls(
             not_followed=tuple(content.pop("not_followed")),
             pipeline=pipeline,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from atoll.compiler.buffers import BufferGroup
 from atoll.compiler.measurement import Measurement
+from atoll.compiler.plan import Plan
 from atoll.compiler.prediction import ASSUMED_SPEED, Prediction
 from atoll.compiler.report import Report, bytes_text
 from atoll.compiler.topology import Topology
@@ -32,7 +33,9 @@ def report_text(report: Report) -> str:
 def _head(report: Report) -> list[str]:
     first, *rest = report.topology.splitlines()
     lines = [f"topology  {first}", *(f"          {line}" for line in rest)]
-    return [*lines, f"plan      {report.plan}", f"stages    {report.stages}, {report.fragments} different fragments"]
+    segments = Plan.parse(report.plan).segments
+    stages = f"{report.stages // segments} of {segments} segments each" if isinstance(segments, int) else report.stages
+    return [*lines, f"plan      {report.plan}", f"stages    {stages}, {report.fragments} different fragments"]
 
 
 def _island_rows(report: Report) -> list[str]:

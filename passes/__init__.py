@@ -9,6 +9,7 @@ PASSES = {
     "chain-scalars": "atoll.passes.stage.chain_scalars:ChainScalars",
     "copy-cheap-operations": "atoll.passes.stage.copy_cheap_operations:CopyCheapOperations",
     "cut-automatically": "atoll.passes.stage.cut_automatically:CutAutomatically",
+    "cut-segments": "atoll.passes.stage.cut_segments:CutSegments",
     "drop-dead-arguments": "atoll.passes.normalize.drop_dead_arguments:DropDeadArguments",
     "drop-dead-carries": "atoll.passes.stage.drop_dead_carries:DropDeadCarries",
     "drop-empty-shardings": "atoll.passes.normalize.drop_empty_shardings:DropEmptyShardings",

@@ -1,13 +1,17 @@
 """What the forward part of a model does, step by step, for choosing where to cut it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
+from typing import Any
 
 from atoll.compiler.cost import cost_of
 from atoll.compiler.graph import Graph, bytes_of
 from atoll.compiler.layers.loop import LayerLoop
+from atoll.compiler.layers.marks import stages_of_layers
+from atoll.compiler.mlir import ir
+from atoll.compiler.plan_marks import LAYERS, STAGE, integer, integer_attribute
 
 
 @dataclass
@@ -57,6 +61,35 @@ class Steps:
             for step in self.of(index)[1::2]:
                 crossing[step] = inf
         return crossing
+
+    def read_stages(self) -> list[int | None]:
+        """The stage of each step, None where none is marked."""
+        return [stage for index in self.forward for stage in self._read(index)]
+
+    def _read(self, index: int) -> list[int | None]:
+        operation = self.graph.operations[index].operation
+        if index not in self.loops or LAYERS not in operation.attributes:
+            return [integer_attribute(operation, STAGE)] * self._count(index)
+        return [stage for stage in self._in_order(index, stages_of_layers(self.loops[index])) for _ in range(2)]
+
+    def write_stages(self, stages: Sequence[int | None]) -> None:
+        """Mark each operation with the stage of its steps, or a loop with those of its layers, if there are several."""
+        for index in self.forward:
+            attributes = self.graph.operations[index].operation.attributes
+            found = [stages[step] for step in self.of(index)]
+            if found[0] is None:
+                continue
+            for name in (STAGE, LAYERS):
+                if name in attributes:
+                    del attributes[name]
+            if found[0] == found[-1]:
+                attributes[STAGE] = integer(found[0])
+            else:
+                attributes[LAYERS] = ir.DenseI64ArrayAttr.get(self._in_order(index, found[::2]))
+
+    def _in_order(self, index: int, layers: list[Any]) -> list[Any]:
+        """What is there for each step of a loop, for each of its layers; and the other way round."""
+        return layers[::-1] if self.loops[index].is_reverse else layers
 
     def _last_use(self, user: int, value: int) -> int:
         """The last step of an operation that takes a value: what a loop carries or goes through, it takes at first."""

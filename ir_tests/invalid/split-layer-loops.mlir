@@ -61,17 +61,22 @@ func.func @main(%x: tensor<8xf32>, %p: tensor<i32>) -> tensor<8xf32> {
 
 // -----
 
-func.func @main(%x: tensor<8xf32>, %n: tensor<i32>) -> tensor<8xf32> {
+func.func @main(%x: tensor<8xf32>, %w: tensor<3xf32>) -> tensor<8xf32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
   // expected-error @below {{atoll.layers is 2 : i32, which is no list of stages; write atoll.layers = array<i64: 0, 1>}}
-  %0:2 = stablehlo.while(%i = %zero, %h = %x) : tensor<i32>, tensor<8xf32> attributes {atoll.layers = 2 : i32}
+  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3xf32> attributes {atoll.layers = 2 : i32}
   cond {
+    %n = stablehlo.constant dense<3> : tensor<i32>
     %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
     stablehlo.return %more : tensor<i1>
   } do {
+    %row = stablehlo.dynamic_slice %a, %i, sizes = [1] : (tensor<3xf32>, tensor<i32>) -> tensor<1xf32>
+    %r = stablehlo.reshape %row : (tensor<1xf32>) -> tensor<f32>
+    %s = stablehlo.broadcast_in_dim %r, dims = [] : (tensor<f32>) -> tensor<8xf32>
+    %t = stablehlo.add %h, %s : tensor<8xf32>
     %one = stablehlo.constant dense<1> : tensor<i32>
     %j = stablehlo.add %i, %one : tensor<i32>
-    stablehlo.return %j, %h : tensor<i32>, tensor<8xf32>
+    stablehlo.return %j, %t, %a : tensor<i32>, tensor<8xf32>, tensor<3xf32>
   }
   return %0#1 : tensor<8xf32>
 }

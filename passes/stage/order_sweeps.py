@@ -1,22 +1,12 @@
 """Pass `order-sweeps`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.copies import copied, sent_operands
-from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, plan_of, read_marks, slot, stages_of, sweep_from, write_marks
-from atoll.compiler.roles import roles_of
-from atoll.compiler.scopes import Role
-
-# A role's operations begin in this sweep, and come later only if what they need comes later.
-_FIRST_SWEEP = {Role.FORWARD: 0, Role.BACKWARD: 1, Role.REMATERIALISED: 1, Role.UPDATE: 2}
-# A loop over microbatches holds the forward and the backward part. What is neither, such as the count of right
-# answers, comes as early as it can, so that it takes no sweep of its own; and so does all that stands around the loop.
-_FIRST_SWEEP_IN_LOOP = {**_FIRST_SWEEP, Role.UPDATE: 0}
-_FIRST_SWEEP_AROUND_LOOP = dict.fromkeys(Role, 0)
+from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, plan_of, read_marks, stages_of, write_marks
+from atoll.compiler.sweeps import Sweeps
 
 
 @dataclass(frozen=True)
@@ -38,31 +28,10 @@ class OrderSweeps(Pass):
     def run(self, module: ir.Module) -> None:
         graph = Graph.of(module)
         count = stages_of(module)
-        stages, roles, is_copied = read_marks(graph, STAGE), roles_of(graph), copied(graph)
-        first_sweeps = _first_sweeps(graph)
-        slots = [0] * len(stages)
-        sweeps: list[int | None] = [None] * len(stages)
-        for index, sources in enumerate(sent_operands(graph, is_copied)):
-            stage = stages[index]
-            if stage is None:
-                continue
-            least = slot(stage, first_sweeps[graph.region[index]][roles[index]], count)
-            for producer in (graph.producer[value] for value in sources):
-                if producer != ARGUMENT and graph.region[producer] == graph.region[index]:
-                    least = max(least, slots[producer] + (stages[producer] != stage))
-            sweep = sweep_from(stage, least, count)
-            sweeps[index], slots[index] = sweep, slot(stage, sweep, count)
+        sweeps = Sweeps.of(graph).run(read_marks(graph, STAGE), count)
         write_marks(graph, SWEEP, sweeps)
         is_pipeline = plan_of(module).placement is None
         for loop in graph.loops:
             last = max((sweeps[index] or 0 for index, one in enumerate(graph.region) if one == loop.region), default=0)
             kinds = "".join("FB"[sweep % 2] if is_pipeline else "F" for sweep in range(last + 1))
             loop.operation.operation.attributes[KINDS] = ir.StringAttr.get(kinds)
-
-
-def _first_sweeps(graph: Graph) -> list[Mapping[Role, int]]:
-    """For each region the first sweep of each role."""
-    if not graph.loops:
-        return [_FIRST_SWEEP]
-    around, inside = _FIRST_SWEEP_AROUND_LOOP, _FIRST_SWEEP_IN_LOOP
-    return [around, *(one for _ in graph.loops for one in (inside, around))]

@@ -42,7 +42,7 @@ class SeedStages(Pass):
         if replicas_in(plan) > 1:
             check_replicas(plan, topology_of(module))
         count = written_stages(plan)
-        module.operation.attributes[STAGES] = integer(shape_of(module).stages if count is None else count)
+        module.operation.attributes[STAGES] = integer(shape_of(module).planned_stages if count is None else count)
         patterns = ScopePatterns.of(plan, topology_of(module) if plan.placement is not None else None)
         if patterns is None:
             log.info("nothing to do: the plan names no scopes")

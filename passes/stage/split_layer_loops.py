@@ -11,6 +11,7 @@ from atoll.compiler.entry import BATCH, entry_function
 from atoll.compiler.functions import argument_attributes, operations_in
 from atoll.compiler.layers.chunks import Layers
 from atoll.compiler.layers.loop import LayerLoop, loops_of
+from atoll.compiler.layers.marks import stages_of_layers
 from atoll.compiler.layers.split import Stages, split
 from atoll.compiler.layers.stacking import Stacking
 from atoll.compiler.mlir import ir, stablehlo
@@ -66,7 +67,7 @@ def _split_next(module: ir.Module) -> bool:
     marks = argument_attributes(entry_function(module))
     fixed = [value for value, one in zip(program.body.arguments, marks, strict=True) if BATCH in one]
     stacking = Stacking.of(program, alike, fixed, first.node.number)
-    by_layer = {number: _stages(loop) for number, loop in stacking.loops.items() if loop.node.has(LAYERS)}
+    by_layer = {number: stages_of_layers(loop) for number, loop in stacking.loops.items() if loop.node.has(LAYERS)}
     ranges = list(_ranges(list(by_layer.values())))
     by_loop = {number: [stages[one.start] for one in ranges] for number, stages in by_layer.items()}
     stages = by_loop[first.node.number]
@@ -83,21 +84,9 @@ def _check(node: Node, loop: LayerLoop | str) -> None:
     """Refuse stages of layers where there are no layers, or not as many."""
     if not node.has(LAYERS):
         return
-    mark = node.operation.attributes[LAYERS]
-    if not isinstance(mark, ir.DenseI64ArrayAttr):
-        raise refuse(
-            node.location, f"{LAYERS} is {mark}, which is no list of stages", f"write {LAYERS} = array<i64: 0, 1>"
-        )
     if isinstance(loop, str):
         raise refuse(node.location, f"the loop cannot be split by layers: {loop}", f"remove {LAYERS}")
-    if len(_stages(loop)) != loop.iterations:
-        what = f"the loop has {loop.iterations} layers, and {LAYERS} says the stages of {len(_stages(loop))}"
-        raise refuse(node.location, what, "give the stage of each layer")
-
-
-def _stages(loop: LayerLoop) -> list[int]:
-    """The stage of each layer of a loop."""
-    return list(ir.DenseI64ArrayAttr(loop.node.operation.attributes[LAYERS]))
+    stages_of_layers(loop)
 
 
 def _ranges(marked: Sequence[Sequence[int]]) -> Iterator[Layers]:

@@ -1,17 +1,28 @@
 """Pass `spread-stages`."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from atoll.compiler.companions import with_companions
 from atoll.compiler.copies import copied, sent_operands
 from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.homes import replaced_arguments
-from atoll.compiler.least_traffic import Value, least_traffic
+from atoll.compiler.least_traffic import Labelling, Value, cheap_labels, least_traffic, traffic
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, TRAFFIC, TRAFFIC_BOUND, integer, read_marks, write_marks
+from atoll.compiler.plan_marks import (
+    PLANNED_STAGE,
+    STAGE,
+    TRAFFIC,
+    TRAFFIC_BOUND,
+    integer,
+    read_marks,
+    segments_of,
+    stages_of,
+    write_marks,
+)
+from atoll.compiler.sweeps import Sweeps
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +47,108 @@ class SpreadStages(Pass):
     def run(self, module: ir.Module) -> None:
         graph = Graph.of(module)
         is_copied = copied(graph)
-        seeds = read_marks(graph, STAGE)
-        fixed = [None if is_copied[index] else seeds[index] for index in range(len(seeds))]
+        seeds = [None if is_copied[index] else stage for index, stage in enumerate(read_marks(graph, STAGE))]
+        planned = [None if is_copied[index] else stage for index, stage in enumerate(read_marks(graph, PLANNED_STAGE))]
         homes = replaced_arguments(module)
-        values = list(_values(graph, is_copied, homes))
         free = [None] * len(homes)
-        found = least_traffic([*fixed, *free], values, kept=[*with_companions(graph, fixed), *free])
-        stages = [None if is_copied[index] else found.labels[index] for index in range(len(fixed))]
-        write_marks(graph, STAGE, stages)
-        for index, is_copy in enumerate(is_copied):
-            if is_copy and STAGE in graph.operations[index].operation.attributes:
-                del graph.operations[index].operation.attributes[STAGE]
+        kept = with_companions(graph, seeds)
+        known = _Known([*seeds, *free], [*kept, *free], [*planned, *free], segments_of(module))
+        values = list(_values(graph, is_copied, homes))
+        found = known.spread(values)
+        stages = [None if is_copied[index] else found.labels[index] for index in range(len(seeds))]
+        if graph.loops:
+            may_move = [stage is plan is None for stage, plan in zip(kept, planned, strict=True)]
+            stages = _without_third_sweep(graph, stages, may_move, stages_of(module))
+        labels = (0 if stage is None else stage for stage in (*stages, *found.labels[len(stages) :]))
+        crossing = traffic([label // known.segments for label in labels], values)
+        _write(graph, stages)
         attributes = module.operation.attributes
-        attributes[TRAFFIC] = integer(found.traffic, bits=64)
+        attributes[TRAFFIC] = integer(crossing, bits=64)
         attributes[TRAFFIC_BOUND] = integer(found.lower_bound, bits=64)
-        log.info("%d bytes cross between stages; no choice has less than %d", found.traffic, found.lower_bound)
+        log.info("%d bytes cross between stages; no choice has less than %d", crossing, found.lower_bound)
+
+
+def _without_third_sweep(
+    graph: Graph, stages: list[int | None], may_move: Sequence[bool], count: int
+) -> list[int | None]:
+    """The stages, or others with which the main loop goes forward and backward once, if that is what keeps it from it.
+
+    For the least traffic an operation of the backward part may stand on a later stage than what it takes. A sweep more
+    would have every microbatch go over all stages again, and most schedules have none.
+    """
+    sweeps = Sweeps.of(graph)
+
+    def last(stages: Sequence[int | None]) -> int:
+        found = zip(sweeps.run(stages, count), graph.region, strict=True)
+        return max((sweep for sweep, region in found if sweep is not None and region == graph.main_loop), default=0)
+
+    if last(stages) <= 1:
+        return stages
+    may_move = [may and region == graph.main_loop for may, region in zip(may_move, graph.region, strict=True)]
+    moved = sweeps.pulled_back(stages, may_move, count)
+    return moved if last(moved) <= 1 else stages
+
+
+def _write(graph: Graph, stages: Sequence[int | None]) -> None:
+    """Each operation has the stage that is found for it, and no mark that was to lead to one."""
+    for operation in graph.operations:
+        for name in (STAGE, PLANNED_STAGE):
+            if name in operation.operation.attributes:
+                del operation.operation.attributes[name]
+    write_marks(graph, STAGE, stages)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of each node: its stage; the same with those that keep one for another reason than traffic; and
+    the stage of the plan, where that is all that is known."""
+
+    fixed: list[int | None]
+    kept: list[int | None]
+    planned: list[int | None]
+    segments: int
+
+    def spread(self, values: Sequence[Value]) -> Labelling:
+        """The stage of each node. What crosses between segments stays on their island, so stages of the plan come
+        first, and then, within each of these, segments."""
+        if self.segments == 1:
+            return least_traffic(self.fixed, values, self.kept)
+        found = least_traffic(self._of_plan(self.fixed), values, self._of_plan(self.kept))
+        labels = list(found.labels)
+        for stage in sorted(set(found.labels)):
+            nodes = [node for node, label in enumerate(found.labels) if label == stage]
+            first = stage * self.segments
+            for node, segment in self._halved(nodes, values, range(first, first + self.segments)):
+                labels[node] = segment
+        return replace(found, labels=tuple(labels))
+
+    def _of_plan(self, stages: Sequence[int | None]) -> list[int | None]:
+        """The stages of the plan to which stages belong."""
+        return [
+            planned if planned is not None or stage is None else stage // self.segments
+            for stage, planned in zip(stages, self.planned, strict=True)
+        ]
+
+    def _halved(self, nodes: Sequence[int], values: Sequence[Value], segments: range) -> Iterator[tuple[int, int]]:
+        """The segment of each node of a stretch of segments.
+
+        A stretch is cut in two where the least goes from one half to the other, and then each half again. Which
+        segments are neighbours tells so much about what they share that all of them at once would hardly do better.
+        """
+        if len(segments) == 1:
+            yield from ((node, segments.start) for node in nodes)
+            return
+        middle = segments[len(segments) // 2]
+        number = {node: at for at, node in enumerate(nodes)}
+        inside = ((value.weight, tuple(node for node in value.nodes if node in number)) for value in values)
+        values = [Value(weight, nodes) for weight, nodes in inside if len(nodes) > 1]
+        known = (self.kept[node] for node in nodes)
+        sides = cheap_labels(
+            [None if one is None or one not in segments else int(one >= middle) for one in known],
+            [Value(value.weight, tuple(number[node] for node in value.nodes)) for value in values],
+        )
+        for side, half in enumerate((range(segments.start, middle), range(middle, segments.stop))):
+            yield from self._halved([node for node in nodes if sides[number[node]] == side], values, half)
 
 
 def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -> Iterator[Value]:

@@ -57,7 +57,7 @@ def test_the_canonical_text(plan, text):
     assert str(plan) == text
 
 
-FIELDS = "known are stages, microbatches, schedule, replicas, placement, accumulator"
+FIELDS = "known are stages, microbatches, schedule, replicas, placement, accumulator, segments"
 SCHEDULE_NAMES = "known are " + ", ".join(KINDS)
 LEAST = "it must be at least 1"
 

@@ -1,0 +1,83 @@
+"""In which sweep each operation runs, for the stages that operations have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atoll.compiler.copies import copied, sent_operands
+from atoll.compiler.graph import ARGUMENT, Graph
+from atoll.compiler.plan_marks import slot, sweep_from
+from atoll.compiler.roles import roles_of
+from atoll.compiler.scopes import Role
+
+# A role's operations begin in this sweep, and come later only if what they need comes later.
+_FIRST_SWEEP = {Role.FORWARD: 0, Role.BACKWARD: 1, Role.REMATERIALISED: 1, Role.UPDATE: 2}
+# A loop over microbatches holds the forward and the backward part. What is neither, such as the count of right
+# answers, comes as early as it can, so that it takes no sweep of its own; and so does all that stands around the loop.
+_FIRST_SWEEP_IN_LOOP = {**_FIRST_SWEEP, Role.UPDATE: 0}
+_FIRST_SWEEP_AROUND_LOOP = dict.fromkeys(Role, 0)
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """What decides the sweep of each operation beside its stage.
+
+    first: the sweep in which it begins at the earliest.
+    producers: for each operation those of its region whose values it takes.
+    """
+
+    first: tuple[int, ...]
+    producers: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, graph: Graph) -> "Sweeps":
+        by_region = _first_sweeps(graph)
+        first = (by_region[region][role] for region, role in zip(graph.region, roles_of(graph), strict=True))
+        producers = (
+            tuple(
+                producer
+                for producer in (graph.producer[value] for value in sources)
+                if producer != ARGUMENT and graph.region[producer] == graph.region[index]
+            )
+            for index, sources in enumerate(sent_operands(graph, copied(graph)))
+        )
+        return cls(tuple(first), tuple(producers))
+
+    def least(self, index: int, stage: int, slots: Sequence[int], stages: Sequence[int | None], count: int) -> int:
+        """The first sweep in which an operation can run on a stage, if those before it run in those slots."""
+        least = slot(stage, self.first[index], count)
+        for producer in self.producers[index]:
+            least = max(least, slots[producer] + (stages[producer] != stage))
+        return sweep_from(stage, least, count)
+
+    def run(self, stages: Sequence[int | None], count: int) -> list[int | None]:
+        """The sweep of each operation; None for one without a stage."""
+        slots = [0] * len(stages)
+        sweeps: list[int | None] = [None] * len(stages)
+        for index, stage in enumerate(stages):
+            if stage is not None:
+                sweeps[index] = sweep = self.least(index, stage, slots, stages, count)
+                slots[index] = slot(stage, sweep, count)
+        return sweeps
+
+    def pulled_back(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
+        """The stages, but of operations that may move those that would need a third sweep go on where the backward
+        sweep has come to: to the earliest stage of what they take of it."""
+        moved, slots = list(stages), [0] * len(stages)
+        for index, stage in enumerate(stages):
+            if stage is None:
+                continue
+            sweep = self.least(index, stage, slots, moved, count)
+            if sweep > 1 and may_move[index]:
+                behind = [one for one in self.producers[index] if slots[one] >= count]
+                moved[index] = stage = min((moved[one] or 0 for one in behind), default=stage)
+                sweep = self.least(index, stage, slots, moved, count)
+            slots[index] = slot(stage, sweep, count)
+        return moved
+
+
+def _first_sweeps(graph: Graph) -> list[Mapping[Role, int]]:
+    """For each region the first sweep of each role."""
+    if not graph.loops:
+        return [_FIRST_SWEEP]
+    around, inside = _FIRST_SWEEP_AROUND_LOOP, _FIRST_SWEEP_IN_LOOP
+    return [around, *(one for _ in graph.loops for one in (inside, around))]

@@ -1,0 +1,111 @@
+"""Pass `cut-segments`."""
+
+import logging
+from bisect import bisect_right
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from atoll.compiler.bundles import speed_between
+from atoll.compiler.contiguous_cut import contiguous_cut
+from atoll.compiler.entry import PLAN
+from atoll.compiler.forward_part import forward_part
+from atoll.compiler.graph import Graph
+from atoll.compiler.layers.choice import layer_loops, read_loops
+from atoll.compiler.layers.loop import LayerLoop
+from atoll.compiler.layers.steps import Steps
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.pipeline_shape import PipelineShape
+from atoll.compiler.plan import AUTO
+from atoll.compiler.plan_marks import (
+    LAYERS,
+    PLANNED_STAGE,
+    STAGE,
+    STAGES,
+    integer,
+    shape_of,
+    stages_of,
+    topology_of,
+)
+from atoll.compiler.replicas import replicas_in, twins_of
+
+log = logging.getLogger(__name__)
+
+# What outlasts the loop is the exchange of one segment, so more of them gain little; each is a task of its own.
+_MOST = 32
+
+
+@dataclass(frozen=True)
+class CutSegments(Pass):
+    """Cut each stage into segments, if the plan asks for them or replicas gain by them.
+
+    The forward operations of a stage, in program order, are cut into parts of even cost where few bytes are alive. A
+    segment is a stage of its own from here on, beside the others on their island. What is not forward keeps the stage
+    of the plan, and gets its segment when stages are spread.
+
+    `auto` is as many segments as the sums that replicas exchange are worth messages, and 1 without replicas.
+
+    Requires: `seed-stages` and `cut-automatically` before.
+
+        module attributes {atoll.plan = "stages=2, segments=2", atoll.stages = 2 : i32} {
+          %0 = dot_general %x, %a {atoll.stage = 1 : i32}
+          %1 = dot_general %0, %b {atoll.stage = 1 : i32}
+        ~~>
+        module attributes {atoll.plan = "stages=2, segments=2", atoll.stages = 4 : i32} {
+          %0 = dot_general %x, %a {atoll.stage = 2 : i32}
+          %1 = dot_general %0, %b {atoll.stage = 3 : i32}
+    """
+
+    def run(self, module: ir.Module) -> None:
+        graph = Graph.of(module)
+        count = _segments(module, graph, shape_of(module))
+        if count == 1:
+            log.info("nothing to do: stages run in one segment")
+            return
+        forward = forward_part(graph)
+        _cut(Steps(graph, forward, _loops(module, graph, set(forward))), count)
+        for index in {*range(len(graph.operations))}.difference(forward):
+            attributes = graph.operations[index].operation.attributes
+            if STAGE in attributes:
+                attributes[PLANNED_STAGE] = attributes[STAGE]
+                del attributes[STAGE]
+        module.operation.attributes[STAGES] = integer(stages_of(module) * count)
+
+
+def _segments(module: ir.Module, graph: Graph, shape: PipelineShape) -> int:
+    """How many segments a stage has. What `auto` stands for is written into the plan."""
+    if shape.plan.segments != AUTO:
+        return shape.segments
+    replicas = replicas_in(shape.plan)
+    if replicas == 1:
+        return 1
+    sums = (
+        sum(graph.sizes[one.yielded] for loop in graph.loops for one in loop.carried if not one.is_part)
+        // shape.planned_stages
+    )
+    topology = topology_of(module)
+    chunk = max(speed_between(twins, topology).chunk for twins in twins_of(topology, replicas).values())
+    count = int(max(1, min(_MOST, sums / max(1, chunk))))
+    if count > 1:
+        module.operation.attributes[PLAN] = ir.StringAttr.get(str(replace(shape.plan, segments=count)))
+    log.info("%d segments a stage, for sums of %d bytes and messages of %d", count, sums, chunk)
+    return count
+
+
+def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[int, LayerLoop]:
+    """The loops between whose layers a cut may go: those that have been cut, and those that may be."""
+    is_cut = {index for index in forward if LAYERS in graph.operations[index].operation.attributes}
+    found = layer_loops(module, graph)
+    found |= {index: loop for index, loop in read_loops(module, graph).items() if index in is_cut}
+    return {index: loop for index, loop in found.items() if index in forward and isinstance(loop, LayerLoop)}
+
+
+def _cut(steps: Steps, count: int) -> None:
+    costs, crossing, planned = steps.costs(), steps.crossing(), steps.read_stages()
+    stages: list[int | None] = [None] * len(planned)
+    for stage in {one for one in planned if one is not None}:
+        inside = [step for step, one in enumerate(planned) if one == stage]
+        cuts = contiguous_cut([costs[step] for step in inside], [crossing[step] for step in inside], count)
+        for number, step in enumerate(inside):
+            stages[step] = stage * count + bisect_right(cuts, number)
+    steps.write_stages(stages)
