@@ -58,8 +58,11 @@ def plan_of(model, count, microbatches):
     return atoll.Plan(stages=stage_text(model, count) or count, microbatches=microbatches)
 
 
-def check_steps(step, model, reference, steps):
-    """Every step from the same state; that of the next is what the step gave, still on its islands."""
+def check_steps(step, model, reference, steps, also=lambda results: None):
+    """Every step from the same state; that of the next is what the step gave, still on its islands.
+
+    also: a check of what a step gave.
+    """
     case = model.case
     fed, arguments = len(case.donate), zoo.arguments_of(case)
     for _ in range(steps if fed else 1):
@@ -67,6 +70,7 @@ def check_steps(step, model, reference, steps):
         results, expected = step(*arguments), reference(*given)
         assert jax.tree.structure(results) == jax.tree.structure(expected)
         check_results(results, expected, model.state_tolerance if fed else model.tolerance)
+        also(results)
         check_results(results[fed:], expected[fed:], model.tolerance)
         assert step.stats().bytes_per_link == reported(step)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(arguments[:fed]))
@@ -86,10 +90,7 @@ def readable(leaf):
 
 def reported(step):
     """The bytes on each link by the report, which are those of every step: a state that is fed back moves no byte."""
-    total = Counter()
-    for one in step.report().transfers:
-        total[one.source, one.target] += one.bytes * one.times
-    return dict(total)
+    return {(one.source, one.target): one.bytes for one in step.report().links}
 
 
 # Where layers are to be.

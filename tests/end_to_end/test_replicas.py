@@ -1,6 +1,5 @@
 """Replicas: the answer of `jax.jit`, the same bits on all of them, and no more bytes than are counted by hand."""
 
-import hashlib
 import itertools
 
 import jax
@@ -21,6 +20,7 @@ from microbatched import (
     compiled_quickly,  # noqa: F401 (a fixture)
     error_of,
 )
+from replicated import check_same_bits, hashes_of
 
 import atoll
 
@@ -34,28 +34,6 @@ def topology(islands, link="", island="cpu[1]"):
 
 # Bandwidth is what counts: the ring is faster from a few bytes on.
 NARROW = "1 kB/s, 0 s"
-
-
-def parts_of(tree):
-    """For each part of each value the bits of its copies, by their islands."""
-    for copies in itertools.chain.from_iterable(array._held for array in jax.tree.leaves(tree)):
-        yield {held.origin.island: numpy.asarray(held.get(60)).tobytes() for held in copies}
-
-
-def hashes_of(tree):
-    """For each island a hash of all that it holds a copy of."""
-    found = {}
-    for copies in parts_of(tree):
-        for island, content in copies.items():
-            found.setdefault(island, hashlib.sha256()).update(content)
-    return {island: one.hexdigest() for island, one in found.items()}
-
-
-def check_same_bits(tree, replicas):
-    """What has copies has one in each replica, with the same bits; a part of one microbatch is in one of them."""
-    for copies in parts_of(tree):
-        assert len(copies) in (1, replicas)
-        assert len(set(copies.values())) == 1
 
 
 # Models.
