@@ -5,11 +5,13 @@ Every replica ends with the same bits, so each element is added up in one order,
 `direct`: each replica sends all it has to every other, and all add in the order of the replicas.
 `ring`: what is exchanged is cut into as many slices as there are replicas. Each slice goes round once to be added up,
 every replica adding its own, and once more so that all get it.
+`tree`: half of the replicas send all they have to the other half, which add it to theirs; half of these go on like
+that, until the first replica has the sum, which goes back to all on the same ways.
 
 An island sends one thing after the other. So with R replicas, S bytes, bandwidth B and latency L, `direct` takes
-L + (R - 1) S / B and `ring` takes 2 (R - 1) (L + S / (R B)): one is for little data, the other for much. Two replicas
-are never faster with a ring. A tree, of 2 log2(R) (L + S / B), is faster than both from 16 replicas on, and then for
-sizes of a narrow range; there is none.
+L + (R - 1) S / B, `ring` takes 2 (R - 1) (L + S / (R B)) and `tree` 2 log2(R) (L + S / B). The first is for little
+data, the second for much; the third is, from 8 replicas on, for much that cannot be cut into slices, and from 13 on for
+some sizes between the other two. Two replicas always exchange directly.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,6 +21,7 @@ from math import prod
 
 DIRECT = "direct"
 RING = "ring"
+TREE = "tree"
 
 # A message should take so many times as long as the latency of its link: then latency is a small part of it.
 _LATENCIES = 10
@@ -114,10 +117,9 @@ def _unit(members: Sequence[int], sums: Sequence[Summand], replicas: int, speed:
     first = sums[members[0]]
     dimension = 0 if len(members) > 1 else first.slicing(replicas)
     length = sum(prod(sums[one].shape) for one in members)
-    is_ring = dimension is not None and length >= replicas
-    if is_ring and seconds(RING, size, replicas, speed) < seconds(DIRECT, size, replicas, speed):
-        return Unit(RING, tuple(members), size, dimension)
-    return Unit(DIRECT, tuple(members), size)
+    forms = (DIRECT, RING, TREE) if dimension is not None and length >= replicas else (DIRECT, TREE)
+    form = min(forms, key=lambda form: seconds(form, size, replicas, speed))
+    return Unit(form, tuple(members), size, dimension if form == RING else None)
 
 
 def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
@@ -125,18 +127,20 @@ def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
     steps = replicas - 1
     if form == DIRECT:
         return speed.latency + steps * size / speed.bandwidth
+    if form == TREE:
+        return 2 * levels(replicas) * (speed.latency + size / speed.bandwidth)
     return 2 * steps * (speed.latency + size / replicas / speed.bandwidth)
 
 
 def messages(form: str, replicas: int) -> int:
-    """How many each replica sends."""
-    return replicas - 1 if form == DIRECT else 2 * (replicas - 1)
+    """How many each replica sends; in a tree at the most."""
+    return {DIRECT: replicas - 1, RING: 2 * (replicas - 1), TREE: levels(replicas)}[form]
 
 
 def bytes_sent(form: str, size: int, replicas: int) -> int:
-    """How many bytes each replica sends; in a ring on average, as slices may differ by one element."""
-    steps = replicas - 1
-    return steps * size if form == DIRECT else 2 * steps * size // replicas
+    """How many bytes each replica sends; in a ring on average, as slices may differ by one element, in a tree at the
+    most."""
+    return messages(form, replicas) * size // (replicas if form == RING else 1)
 
 
 def slice_bounds(length: int, count: int) -> list[tuple[int, int]]:
@@ -155,6 +159,26 @@ def added_in_ring(replica: int, step: int, replicas: int) -> tuple[int, int]:
 def shared_in_ring(replica: int, step: int, replicas: int) -> tuple[int, int]:
     """On its second way round: the slices that a replica sends on and then gets in a step."""
     return (replica - step) % replicas, (replica - 1 - step) % replicas
+
+
+def levels(replicas: int) -> int:
+    """How often the replicas of a tree are halved until one is left."""
+    return (replicas - 1).bit_length()
+
+
+def children_in_tree(replica: int, replicas: int) -> list[int]:
+    """The replicas that send to one on the way to the first, and get the sum from it: in the order of their numbers.
+
+    That in which they are halved is the order of the bits: 1, 3, 5, 7 send to 0, 2, 4, 6; then 2 and 6 to 0 and 4.
+    """
+    last = replica & -replica if replica else replicas  # the bit in which it sends on itself
+    ahead = (1 << level for level in range(levels(replicas)))
+    return [replica + one for one in ahead if one < last and replica + one < replicas]
+
+
+def parent_in_tree(replica: int) -> int | None:
+    """The replica that one sends to, and gets the sum from; None for the first."""
+    return replica & (replica - 1) if replica else None
 
 
 def slowest(links: Iterable[tuple[float, float]]) -> Speed:

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.bundles import Bundle
-from atoll.compiler.exchange import DIRECT, Unit, added_in_ring, shared_in_ring, slice_bounds
+from atoll.compiler.exchange import (
+    DIRECT,
+    RING,
+    TREE,
+    Unit,
+    added_in_ring,
+    children_in_tree,
+    parent_in_tree,
+    shared_in_ring,
+    slice_bounds,
+)
 from atoll.compiler.exchange_code import (
     Array,
     add_code,
@@ -58,10 +68,8 @@ class Exchange:
         """Send what a replica has; what comes of it is made when it is asked for."""
         stream = self._streams[replica]
         own = [stream.numbers[one.result, ALL] for one in self._sums]
-        if self._unit.form == DIRECT:
-            self._begin_direct(replica, own)
-        else:
-            self._begin_ring(replica, own)
+        begin = {DIRECT: self._begin_direct, RING: self._begin_ring, TREE: self._begin_tree}[self._unit.form]
+        begin(replica, own)
         for name in self._totals:
             stream.pending[name] = lambda: self._end(replica)
 
@@ -77,17 +85,20 @@ class Exchange:
         stream = self._streams[replica]
         for name in self._totals:
             del stream.pending[name]
-        task, code, inputs = self._end_direct(replica) if self._unit.form == DIRECT else self._end_ring(replica)
+        end = {DIRECT: self._end_direct, RING: self._end_ring, TREE: self._end_tree}[self._unit.form]
+        task, code, inputs = end(replica)
         stream.run(task, code, inputs, self._totals)
+
+    def _pack(self, replica: int, own: Sequence[int]) -> Sequence[int]:
+        if not self._unit.is_packed:
+            return own
+        code = self._codes.number(pack_code, self._arrays)
+        return self._streams[replica].run_on(f"{self._name}.pack", code, own, [self._vector.buffer])
 
     # Direct.
 
     def _begin_direct(self, replica: int, own: Sequence[int]) -> None:
-        stream = self._streams[replica]
-        if self._unit.is_packed:
-            code = self._codes.number(pack_code, self._arrays)
-            own = stream.run_on(f"{self._name}.pack", code, own, [self._vector.buffer])
-        self._own[replica] = own
+        self._own[replica] = own = self._pack(replica, own)
         for ahead in range(1, self._replicas):  # to the next one first, so that not all send to one
             self._send(own[0], replica, (replica + ahead) % self._replicas, 0)
 
@@ -97,6 +108,29 @@ class Exchange:
             for other in range(self._replicas)
         ]
         return f"{self._name}.add", self._codes.number(combine_code, self._arrays, self._kind, self._replicas), parts
+
+    # Trees.
+
+    def _begin_tree(self, replica: int, own: Sequence[int]) -> None:
+        self._own[replica] = own = self._pack(replica, own)
+        parent = parent_in_tree(replica)
+        if parent is not None and not children_in_tree(replica, self._replicas):
+            self._send(own[0], replica, parent, 0)
+
+    def _end_tree(self, replica: int) -> tuple[str, int, list[int]]:
+        stream, (total,) = self._streams[replica], self._own[replica]
+        parent, children = parent_in_tree(replica), children_in_tree(replica, self._replicas)
+        code = self._codes.number(add_code, self._vector, self._kind)
+        for number, child in enumerate(children):
+            part = self._receive(self._vector, child, replica, 0)
+            (total,) = stream.run_on(f"{self._name}.add{number}", code, [total, part], [self._vector.buffer])
+        if parent is not None:
+            if children:
+                self._send(total, replica, parent, 0)
+            total = self._receive(self._vector, parent, replica, 1)
+        for child in reversed(children):  # the one with the longest way below it first
+            self._send(total, replica, child, 1)
+        return f"{self._name}.end", self._codes.number(combine_code, self._arrays, self._kind, 1), [total]
 
     # Rings.
 

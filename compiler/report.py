@@ -104,8 +104,8 @@ class ExchangeReport:
     """What an island exchanges with its twins in other replicas when a task has run for the last time.
 
     islands: they, in the order of the replicas. task: `None` if no task of the loop makes it.
-    form: `direct` or `ring`; sums, bytes: how many values, and how large they are together, on each island.
-    messages, sent: what each island sends in all, and the bytes of it.
+    form: `direct`, `ring` or `tree`; sums, bytes: how many values, and how large they are together, on each island.
+    messages, sent: what each island sends in all, and the bytes of it; in a tree at the most.
     chunk: how many bytes are worth a message; smaller sums are packed.
     seconds: what it should take.
     """

@@ -7,10 +7,15 @@ import pytest
 from atoll.compiler.exchange import (
     DIRECT,
     RING,
+    TREE,
     Speed,
     Summand,
     added_in_ring,
     bytes_sent,
+    children_in_tree,
+    levels,
+    messages,
+    parent_in_tree,
     seconds,
     shared_in_ring,
     slice_bounds,
@@ -28,9 +33,9 @@ def floats(*shape, **more):
     return Summand(shape, "float32", 4, **more)
 
 
-def test_two_replicas_never_take_a_ring():
+def test_two_replicas_always_exchange_directly():
     for size in (0, 1, 10**3, 10**6, 10**12):
-        assert seconds(DIRECT, size, 2, SPEED) <= seconds(RING, size, 2, SPEED)
+        assert seconds(DIRECT, size, 2, SPEED) <= min(seconds(form, size, 2, SPEED) for form in (RING, TREE))
 
 
 @pytest.mark.parametrize("replicas", [3, 4, 8])
@@ -97,6 +102,30 @@ def test_slices_are_nearly_equal(length, count):
     assert [start for start, _ in bounds[1:]] == [stop for _, stop in bounds[:-1]]
     assert (len(bounds), bounds[0][0], bounds[-1][1]) == (count, 0, length)
     assert max(stop - start for start, stop in bounds) - min(stop - start for start, stop in bounds) <= 1
+
+
+def test_a_tree_is_for_what_cannot_be_sliced_and_for_sizes_between_the_others():
+    def form(one, replicas):
+        return units_of([one], replicas, SPEED)[0].form
+
+    uncut = floats(4096, 512, divided=(True, True))
+    assert [form(uncut, replicas) for replicas in (2, 4, 7, 8, 16)] == [DIRECT, DIRECT, DIRECT, TREE, TREE]
+    sizes = range(1, 10**5, 77)
+    assert {form(floats(size), replicas) for replicas in range(2, 13) for size in sizes} == {DIRECT, RING}
+    assert [form(floats(size), 16) for size in (200, 500, 2000)] == [DIRECT, TREE, RING]
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 5, 8, 13, 16])
+def test_a_tree_adds_everything_once_and_reaches_all(replicas):
+    def sum_at(replica):
+        return "(" + "".join([str(replica), *map(sum_at, children_in_tree(replica, replicas))]) + ")"
+
+    assert all(replica in children_in_tree(parent_in_tree(replica), replicas) for replica in range(1, replicas))
+    assert sum(len(children_in_tree(replica, replicas)) for replica in range(replicas)) == replicas - 1
+    assert parent_in_tree(0) is None
+    assert replicas != 8 or sum_at(0) == "(0(1)(2(3))(4(5)(6(7))))"
+    most = max(len(children_in_tree(one, replicas)) + (one > 0) for one in range(replicas))
+    assert most == messages(TREE, replicas) == levels(replicas)
 
 
 @pytest.mark.parametrize("replicas", [2, 3, 4, 7])

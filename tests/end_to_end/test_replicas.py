@@ -290,6 +290,22 @@ def test_bytes_of_a_ring():
         assert {one.form: one.sums for one in step.report().exchanges} == {"direct": 1, "ring": 3}
 
 
+def test_bytes_of_a_tree():
+    """Of eight replicas each but the first sends its sums once, and gets the totals on the same way. What has no
+    dimension of eight cannot be cut into as many slices."""
+    params = {"first": zoo.normal(1, 6, 5), "bias": zoo.normal(2, 5), "second": zoo.normal(3, 5, 7)}
+    x = zoo.normal(4, 16, 6)
+    plan = atoll.Plan(stages=1, microbatches=1, replicas=8, segments=1)
+    with atoll.compile(gradients, params, x, topology=topology(8, NARROW), plan=plan, batch_argnums=1) as step:
+        found = step(params, x)
+        assert error_of(zoo.leaves(found), list(zoo.leaves(jax.jit(gradients)(params, x)))) < 1e-5
+        check_same_bits(found, 8)
+        assert {one.form for one in step.report().exchanges} == {"tree"}
+        ways = [(1, 0), (3, 2), (5, 4), (7, 6), (2, 0), (6, 4), (4, 0)]
+        links = [(f"island{one}", f"island{other}") for way in ways for one, other in (way, way[::-1])]
+        assert step.stats().bytes_per_link == dict.fromkeys(links, 4 * (6 * 5 + 5 + 5 * 7 + 1))
+
+
 def test_small_sums_are_packed_and_large_ones_are_not():
     """A message should take ten times the latency: 144 bytes at this speed."""
     with step_of(2, 1, link="144 kB/s, 100 us") as step:
