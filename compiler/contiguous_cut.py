@@ -14,11 +14,11 @@ _HALVINGS = 5
 def contiguous_cut(costs: Sequence[float], crossing: Sequence[float], parts: int) -> list[int]:
     """The positions at which to cut: a part begins at each of them; fewer if there are fewer places to cut.
 
-    crossing[i] is what crosses a cut before element i. Cuts are made where it has a local minimum. First the smallest
-    bottleneck T is found, then the smallest crossing with every part at most SLACK * T: both in one objective would
-    rather cut inside a block than leave the parts a little uneven.
+    crossing[i] is what crosses a cut before element i. First the smallest bottleneck T is found, then the smallest
+    crossing with every part at most SLACK * T: both in one objective would rather cut inside a block than leave the
+    parts a little uneven.
     """
-    places = _valleys(crossing)
+    places = _places(crossing)
     parts = min(parts, len(places) + 1)
     sums = [0, *accumulate(costs)]
     totals = [sums[end] for end in (0, *places, len(costs))]
@@ -27,14 +27,21 @@ def contiguous_cut(costs: Sequence[float], crossing: Sequence[float], parts: int
     return [places[end - 1] for end in _most_even(totals, weights, parts, even, SLACK * even)]
 
 
-def _valleys(crossing: Sequence[float]) -> list[int]:
-    """The places of every valley, all of a flat one; a cut before element 0 is none."""
+def _places(crossing: Sequence[float]) -> list[int]:
+    """Where a cut may be: in every valley, and wherever less crosses than anywhere before, or than anywhere behind.
+
+    Between two valleys is the inside of a block; but a model that narrows from layer to layer, or widens, has none. Of
+    a flat stretch all places are; a cut before element 0 is none.
+    """
     runs = [list(run) for _, run in groupby(range(1, len(crossing)), key=lambda place: crossing[place])]
-    heights = [inf, *(crossing[run[0]] for run in runs), inf]
+    heights = [crossing[run[0]] for run in runs]
+    before = [inf, *accumulate(heights, min)]
+    behind = [*reversed([*accumulate(reversed(heights), min)]), inf]
+    around = zip([inf, *heights], heights, [*heights[1:], inf], strict=False)
     return [
         place
-        for run, before, here, after in zip(runs, heights, heights[1:], heights[2:], strict=False)
-        if before > here < after
+        for number, (run, (left, here, right)) in enumerate(zip(runs, around, strict=True))
+        if left > here < right or here < before[number] or here < behind[number + 1]
         for place in run
     ]
 

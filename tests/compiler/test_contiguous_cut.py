@@ -14,8 +14,8 @@ def bottleneck(costs, cuts):
     return max(sum(costs[start:end]) for start, end in pairwise([0, *cuts, len(costs)]))
 
 
-def valleys(crossing):
-    """The places of each run that both neighbours exceed."""
+def places_in(crossing):
+    """The places of each run that both neighbours exceed, or all runs before it, or all behind it."""
     places, place = [], 1
     while place < len(crossing):
         end = place
@@ -23,7 +23,8 @@ def valleys(crossing):
             end += 1
         left = place == 1 or crossing[place - 1] > crossing[place]
         right = end == len(crossing) or crossing[end] > crossing[place]
-        if left and right:
+        is_least = any(all(one > crossing[place] for one in side) for side in (crossing[1:place], crossing[end:]))
+        if (left and right) or is_least:
             places += range(place, end)
         place = end
     return places
@@ -36,7 +37,7 @@ def test_the_least_crosses_among_even_cuts(data, parts):
     costs = data.draw(st.lists(SMALL, min_size=length, max_size=length))
     crossing = data.draw(st.lists(SMALL, min_size=length, max_size=length))
     cuts = contiguous_cut(costs, crossing, parts)
-    places = valleys(crossing)
+    places = places_in(crossing)
     assert len(cuts) == min(parts, len(places) + 1) - 1
     assert cuts == sorted(set(cuts))
     assert set(cuts) <= set(places) <= set(range(1, max(1, length)))
@@ -54,7 +55,7 @@ def test_what_cannot_be_cut_stays_whole(parts):
 
 
 def test_more_parts_than_places():
-    assert contiguous_cut([1, 1, 1, 1, 1], [0, 9, 1, 9, 2], 9) == [2, 4]
+    assert contiguous_cut([1] * 6, [0, 1, 9, 1, 9, 1], 9) == [1, 3, 5]
 
 
 def test_where_the_same_crosses_everywhere_the_parts_are_even():
@@ -95,3 +96,9 @@ def test_long_sequences_are_cut_in_a_moment():
     ends = [0, *cuts, length]
     assert max(end - start for start, end in pairwise(ends)) <= SLACK * length / 64 + 3
     assert len(cuts) == 63
+
+
+def test_a_model_that_narrows_is_cut_where_a_layer_ends():
+    """And one that widens likewise; that less crosses elsewhere does not outweigh a part that costs twice as much."""
+    assert contiguous_cut([6, 4, 1], [0, 9, 5], 2) == [1]
+    assert contiguous_cut([1, 4, 6], [0, 5, 9], 2) == [2]
