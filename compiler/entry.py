@@ -96,28 +96,35 @@ def check_paths(main: func.FuncOp) -> None:
 
     Pieces of one value have the same path, and together they are the whole.
     """
+    check_pieces(main)
+    for kind, attributes in (("argument", argument_attributes(main)), ("result", result_attributes(main))):
+        for index, marks in enumerate(attributes):
+            if text_attribute(marks, PATH) is None:
+                raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
+        for path, numbers in numbers_by_path(attributes).items():
+            if len(numbers) > 1 and any(PIECE not in attributes[number] for number in numbers):
+                one, other, *_ = sorted(numbers)
+                what = f"{kind}s {one} and {other} of @main are both {path}"
+                raise refuse(main.location, what, f"give each its own {PATH}")
+
+
+def check_pieces(main: func.FuncOp) -> None:
+    """Refuse pieces that say not what they are, and those that are not the whole together."""
     inputs, results = type_of(main).inputs, type_of(main).results
-    _check_paths(main, "argument", list(inputs), argument_attributes(main))
-    _check_paths(main, "result", list(results), result_attributes(main))
+    _check_pieces(main, "argument", list(inputs), argument_attributes(main))
+    _check_pieces(main, "result", list(results), result_attributes(main))
 
 
-def _check_paths(main: func.FuncOp, kind: str, types: Sequence[ir.Type], attributes: Sequence[ir.DictAttr]) -> None:
+def _check_pieces(main: func.FuncOp, kind: str, types: Sequence[ir.Type], attributes: Sequence[ir.DictAttr]) -> None:
     for index, marks in enumerate(attributes):
-        if text_attribute(marks, PATH) is None:
-            raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
         if PIECE in marks:
             _check_piece(main, f"{kind} {index} of @main", marks, types[index])
     for path, numbers in numbers_by_path(attributes).items():
-        pieces = [piece for number in numbers if (piece := piece_of(attributes[number]))]
-        if len(numbers) > 1 and len(pieces) < len(numbers):
-            one, other, *_ = sorted(numbers)
-            what = f"{kind}s {one} and {other} of @main are both {path}"
-            raise refuse(main.location, what, f"give each its own {PATH}")
-        if pieces:
-            sizes = [
-                _tensor(types[number]).shape[piece.dimension] for number, piece in zip(numbers, pieces, strict=True)
-            ]
-            _check_cover(main, f"{kind}s {', '.join(map(str, numbers))} of @main, pieces of {path},", pieces, sizes)
+        pieces = [(number, piece) for number in numbers if (piece := piece_of(attributes[number]))]
+        if len(pieces) == len(numbers):
+            sizes = [_tensor(types[number]).shape[piece.dimension] for number, piece in pieces]
+            names = ", ".join(str(number) for number, _ in pieces)
+            _check_cover(main, f"{kind}s {names} of @main, pieces of {path},", [piece for _, piece in pieces], sizes)
 
 
 def _check_cover(main: func.FuncOp, name: str, pieces: Sequence[Piece], sizes: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def refilled(problem: Problem, rows: Sequence[Sequence[Task]], patience: float) 
     return _follow(problem, islands, patience)
 
 
-class _Island:
+class _Island(ABC):
     """One island: what it keeps, and the weight tasks that it has put off. Subclasses choose the other tasks."""
 
     def __init__(self, problem: Problem, island: int) -> None:
@@ -111,13 +112,13 @@ class _Island:
         self._share = sum(self._activations[stage] for stage in problem.stages_of(island))
         self._begun: dict[int, float] = {}
 
+    @abstractmethod
     def arrive(self, task: Task) -> None:
         """Notes that all values of a task are there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def next_task(self) -> Task | None:
         """The forward or backward task to run now, if there is any."""
-        raise NotImplementedError
 
     def weight(self) -> Task | None:
         """The weight task that was put off longest."""

@@ -92,3 +92,13 @@ module attributes {atoll.stages = 2 : i32} {
     return %1 : tensor<4xf32>
   }
 }
+
+// -----
+
+// The pieces of an argument say what they are.
+// expected-error @+2 {{atoll.piece of argument 0 of @main is 3 : i32; write atoll.piece = array<i64: DIMENSION, START, WHOLE>}}
+module attributes {atoll.stages = 1 : i32} {
+  func.func @main(%w: tensor<4xf32> {atoll.path = "w", atoll.piece = 3 : i32}) -> tensor<4xf32> {
+    return %w : tensor<4xf32>
+  }
+}

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PHASE, entry_function
+from atoll.compiler.entry import PHASE, check_pieces, entry_function
 from atoll.compiler.exchanged import check_exchanges
 from atoll.compiler.functions import operations_in
 from atoll.compiler.mesh_types import island_of, topology_attribute
@@ -33,6 +33,7 @@ class VerifyPlaced(Pass):
 
     def run(self, module: ir.Module) -> None:
         topology = topology_of(module)
+        check_pieces(entry_function(module))
         functions = {"main": entry_function(module), **dataflow_functions(module)}
         for name, function in functions.items():
             attributes = function.attributes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PHASE
+from atoll.compiler.entry import PHASE, check_pieces, entry_function
 from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
@@ -14,7 +14,8 @@ from atoll.compiler.plan_marks import STAGE, SWEEP, read_marks, slot, stages_of
 class VerifyStaged(Pass):
     """Check that the module is in phase `staged`, and record it.
 
-    Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones.
+    Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones. The
+    pieces of an argument or a result are the whole together.
 
     Requires: phase `stablehlo`.
 
@@ -24,6 +25,7 @@ class VerifyStaged(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
+        check_pieces(entry_function(module))
         count = stages_of(module)
         graph = Graph.of(module)
         slots: list[int] = []
