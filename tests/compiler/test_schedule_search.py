@@ -126,6 +126,13 @@ def test_a_backward_that_cannot_be_split_stays_whole():
 amounts = st.floats(0.2, 2)
 
 
+@pytest.mark.parametrize("islands", [1, 2])
+def test_weight_tasks_that_take_no_time_are_not_left_out(islands):
+    """Schedules without them are as fast then, and the program has those tasks."""
+    found = search(islands, 4, replace(equal_costs(islands), weight=(0.0,) * islands))
+    assert found.schedule.split_stages == set(range(islands))
+
+
 @st.composite
 def questions(draw):
     islands, chunks = draw(st.integers(1, 4)), draw(st.sampled_from([1, 1, 2, 3]))

@@ -13,7 +13,7 @@ import atoll
 COUNT = 16
 LAYERS, WIDTH, BATCH = 3, 4, 8
 ARRAYS = LAYERS * 2  # the parameters and the gradients
-PLANS = ((2, 1, "gpipe"), (2, 4, "gpipe"), (3, 2, "gpipe"), (2, 1, "interleaved-1f1b(2)"))
+PLANS = ((2, 1, "gpipe", 2), (2, 4, "gpipe", 1), (3, 2, "gpipe", 2), (2, 1, "interleaved-1f1b(2)", 1))
 
 
 def steps_of(chosen, depth):
@@ -118,13 +118,13 @@ def test_same_answer_as_jit(seed):
     step = step_of(seed)
     params = [zoo.normal(one, WIDTH, WIDTH) for one in range(LAYERS)]
     args = (params, jnp.int32(seed % 3), zoo.normal(90, BATCH, WIDTH), zoo.normal(91, BATCH, WIDTH))
-    islands, microbatches, schedule = PLANS[seed % len(PLANS)]
+    islands, microbatches, schedule, segments = PLANS[seed % len(PLANS)]
     with atoll.compile(
         step,
         *args,
         topology=f"{islands} x cpu[1]",
         batch_argnums=(2, 3),
-        plan=atoll.Plan(microbatches=microbatches, schedule=schedule),
+        plan=atoll.Plan(microbatches=microbatches, schedule=schedule, segments=segments),
     ) as compiled:
         for flag in range(3):
             args = (params, jnp.int32(flag), *args[2:])

@@ -19,7 +19,7 @@ import atoll
 
 COUNT = 16
 WIDTH, BATCH = 3, 4
-PLANS = ((2, 1), (2, 2), (3, 1), (3, 2))
+PLANS = ((2, 1, 2), (2, 2, 1), (3, 1, 1), (3, 2, 2), (1, 2, 3))
 
 # What becomes of a stack before a loop goes over it.
 PREPARED = (
@@ -114,14 +114,14 @@ def test_random_layers(seed):
     drawn = numpy.random.default_rng(seed)
     stacks = [jnp.asarray(0.5 * drawn.standard_normal((count, WIDTH, WIDTH))) for _ in range(2)]
     x = jnp.asarray(drawn.standard_normal((BATCH, WIDTH)))
-    islands, microbatches = PLANS[seed % len(PLANS)]
+    islands, microbatches, segments = PLANS[seed % len(PLANS)]
     expected = jax.jit(step)(stacks, x)
     try:
-        compiled = compile_for(step, stacks, x, islands, microbatches)
+        compiled = compile_for(step, stacks, x, islands, microbatches, segments)
     except CompileError as error:
         if "pass fold-batch" not in str(error):
             raise
-        compiled = compile_for(step, stacks, x, islands, 1)
+        compiled = compile_for(step, stacks, x, islands, 1, segments)
     with compiled:
         assert not is_cut or len(loops_in(compiled)) > 2
         results = compiled(stacks, x)
@@ -135,6 +135,6 @@ def loops_in(compiled):
     return re.findall(r"stablehlo\.while\(", compiled.ir("staged"))
 
 
-def compile_for(step, stacks, x, islands, microbatches):
-    plan = atoll.Plan(stages=islands, microbatches=microbatches)
+def compile_for(step, stacks, x, islands, microbatches, segments):
+    plan = atoll.Plan(stages=islands, microbatches=microbatches, segments=segments)
     return atoll.compile(step, stacks, x, topology=f"{islands} x cpu[1]", batch_argnums=1, plan=plan)

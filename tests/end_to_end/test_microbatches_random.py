@@ -41,11 +41,12 @@ def outcome(seed):
     made = random_program(seed)
     kind, islands = SCHEDULES[seed % len(SCHEDULES)], 1 + seed % 3
     replicas = 2 if made.microbatches % 2 == 0 and seed % 4 < 2 else 1
-    where = f"{kind} on {replicas} x {islands} islands"
+    segments = 1 + seed % 7 % 3
+    where = f"{kind} on {replicas} x {islands} islands, in {segments} segments"
     text = f"# seed {seed}: {made.microbatches} microbatches of {made.batch}, {where}\n{made.text}"
     names = {"jax": jax, "jnp": jnp, "lax": lax}
     exec(compile(made.text, f"program_{seed}.py", "exec"), names)
-    plan = atoll.Plan(microbatches=made.microbatches // replicas, schedule=kind, replicas=replicas)
+    plan = atoll.Plan(microbatches=made.microbatches // replicas, schedule=kind, replicas=replicas, segments=segments)
     try:
         step = atoll.compile(
             names["program"],
