@@ -31,12 +31,25 @@ def room_for_code():
         gc.collect()
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("quick"):
+        left_out = [item for item in items if item.get_closest_marker("own")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("own")]
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--full", action="store_true", help="run every model of the zoo on every topology, not a pairwise cover"
     )
     parser.addoption(
-        "--quick", action="store_true", help="every model of the zoo less often: for a second run, with another jax"
+        "--quick",
+        action="store_true",
+        help="every model of the zoo less often, and no test of our own code alone: for a second run, with another jax",
     )
     parser.addoption(
         "--first-seed", type=int, default=0, help="where random programs begin; others are tried by default"

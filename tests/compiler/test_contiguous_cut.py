@@ -7,6 +7,8 @@ from atoll.compiler.contiguous_cut import SLACK, contiguous_cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 SMALL = st.integers(0, 6)
 
 

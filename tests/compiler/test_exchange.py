@@ -25,6 +25,8 @@ from atoll.compiler.exchange import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 # 10 kB are worth a message: that takes ten times the latency.
 SPEED = Speed(bandwidth=1e6, latency=1e-3)
 

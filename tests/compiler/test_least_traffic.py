@@ -7,6 +7,8 @@ from atoll.compiler.least_traffic import Labelling, Value, least_traffic, traffi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 
 def optimum(fixed, values, count):
     choices = [range(count) if label is None else (label,) for label in fixed]

@@ -9,6 +9,8 @@ from atoll.compiler.schedules.walk import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 ONCE = "write each task once"
 ALL = "each task of a stage is there for every microbatch"
 

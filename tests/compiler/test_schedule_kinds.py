@@ -7,6 +7,8 @@ from atoll.compiler.schedules.walk import check
 
 from atoll import schedule as front_door
 
+pytestmark = pytest.mark.own
+
 # For 4 islands by 8 microbatches and for 8 by 32: makespan, span, bubble, peak of the worst island.
 TABLE = {
     "gpipe": ((33, 33, 0.2727, 8), (117, 117, 0.1795, 32)),

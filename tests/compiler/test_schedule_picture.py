@@ -8,6 +8,8 @@ from atoll.compiler.schedules.picture import Bar, Panel, gantt_svg, schedule_pan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

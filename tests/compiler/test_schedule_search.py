@@ -19,6 +19,8 @@ from atoll.compiler.schedules.walk import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 
 def equal_costs(islands, chunks=1, latency=0.0, activations=1.0):
     stages = islands * chunks

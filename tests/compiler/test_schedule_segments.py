@@ -6,6 +6,8 @@ from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.schedules.walk import check
 
+pytestmark = pytest.mark.own
+
 
 def test_the_rows():
     found = in_segments(schedule("1f1b", islands=2, microbatches=2), 2)

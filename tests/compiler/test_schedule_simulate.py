@@ -13,6 +13,8 @@ from atoll.compiler.schedules.walk import check, needs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 
 def times_of(made, costs):
     return {timed.task: (timed.start, timed.end) for timed in simulate(made, costs).tasks}

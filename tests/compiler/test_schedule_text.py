@@ -8,6 +8,8 @@ from atoll.compiler.schedules.task import Task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 named = st.builds(
     lambda kind, islands, more: kind.build(islands, kind.least_microbatches(islands) + more),
     st.sampled_from([*KINDS.values(), kind_named("interleaved-1f1b(3)")]),

@@ -7,6 +7,8 @@ from atoll.examples import decoder
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 
 def compiled(topology, schedule):
     plan = atoll.Plan(microbatches=8, schedule=schedule)

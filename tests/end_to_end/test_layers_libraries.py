@@ -25,9 +25,13 @@ def pytest_generate_tests(metafunc):
     if not {"count", "microbatches"} <= set(metafunc.fixturenames):
         return
     shapes = list(itertools.product(ISLANDS, MICROBATCHES))
-    is_full = metafunc.config.getoption("full")
+    is_full, is_quick = map(metafunc.config.getoption, ("full", "quick"))
     chosen = [
-        *((name, *shape) for name in LIBRARIES for shape in (shapes if is_full else shapes[1:3])),
+        *(
+            (name, *shape)
+            for number, name in enumerate(LIBRARIES)
+            for shape in (shapes if is_full else shapes[1 + number % 2 :][:1] if is_quick else shapes[1:3])
+        ),
         *(
             (name, *shape)
             for number, name in enumerate(OPTIMIZERS)

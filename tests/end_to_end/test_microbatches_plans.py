@@ -368,6 +368,8 @@ def test_neither_ir_nor_code_grows_with_the_number_of_microbatches():
 TRAIN = """\
 import atoll, jax, jax.numpy as jnp
 
+pytestmark = pytest.mark.own
+
 def step(state, x, key):
     def loss(w):
         with jax.named_scope("one"):

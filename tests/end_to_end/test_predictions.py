@@ -11,6 +11,8 @@ from atoll.runtime.program import Run
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 RANDOM = numpy.random.default_rng(0)
 
 

@@ -24,6 +24,8 @@ from replicated import check_same_bits, hashes_of
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 
 def topology(islands, link="", island="cpu[1]"):
     """Islands that are all linked alike."""

@@ -14,6 +14,8 @@ from atoll.runtime.sleeping import SleepingDevices
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 ISLANDS, MICROBATCHES = 2, 4
 
 

@@ -25,6 +25,8 @@ from microbatched import (
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 MODELS = [
     ("mlp_adamw_clipped", 2, 3, "1f1b"),
     ("transformer", 2, 2, "zb-h1"),
