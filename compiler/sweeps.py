@@ -74,6 +74,28 @@ class Sweeps:
             slots[index] = slot(stage, sweep, count)
         return moved
 
+    def in_segments(
+        self, stages: Sequence[int | None], planned: Sequence[int | None], segments: int
+    ) -> list[int | None]:
+        """A segment of its planned stage for each operation, with which all take no more sweeps than planned stages do.
+
+        The stages say the segments that are wished for. In a sweep, what takes a value of the same planned stage goes
+        on in the segment where that is made, or in one that runs behind it.
+        """
+        count = 1 + max((plan for plan in planned if plan is not None), default=0)
+        sweeps, found = self.run(planned, count), list(stages)
+        for index, (stage, plan, sweep) in enumerate(zip(stages, planned, sweeps, strict=True)):
+            if stage is None or plan is None or sweep is None:
+                continue
+            later = max if sweep % 2 == 0 else min
+            first, last = plan * segments, (plan + 1) * segments - 1
+            segment = min(max(stage, first), last)
+            for one in self.producers[index]:
+                if (planned[one], sweeps[one]) == (plan, sweep):
+                    segment = later(segment, found[one] or 0)
+            found[index] = segment
+        return found
+
 
 def _first_sweeps(graph: Graph) -> list[Mapping[Role, int]]:
     """For each region the first sweep of each role."""
