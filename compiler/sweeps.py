@@ -74,6 +74,20 @@ class Sweeps:
             slots[index] = slot(stage, sweep, count)
         return moved
 
+    def pushed_on(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
+        """The stages, but forward operations that may move, and for which another one has to wait for a third sweep,
+        go on to the last stage of what they take, so that they need not wait for the backward sweep."""
+        sweeps, late = self.run(stages, count), [False] * len(stages)
+        for index in reversed(range(len(stages))):
+            if late[index] or (sweeps[index] or 0) > 1:
+                for one in self.producers[index]:
+                    late[one] |= self.first[one] == 0 and (sweeps[one] or 0) > 0
+        moved = list(stages)
+        for index, stage in enumerate(stages):
+            if stage is not None and late[index] and may_move[index]:
+                moved[index] = max([stage, *(moved[one] or 0 for one in self.producers[index])])
+        return moved
+
     def in_segments(
         self, stages: Sequence[int | None], planned: Sequence[int | None], segments: int
     ) -> list[int | None]:

@@ -79,7 +79,8 @@ def _without_third_sweep(
 ) -> list[int | None]:
     """The stages, or others with which the main loop goes forward and backward once, if that is what keeps it from it.
 
-    For the least traffic an operation of the backward part may stand on a later stage than what it takes. A sweep more
+    For the least traffic an operation of the backward part may stand on a later stage than what it takes, and one of
+    the forward part, such as a sum over what all layers have, on an earlier one. A sweep more
     would have every microbatch go over all stages again, and most schedules have none. Of segments there are many more
     than of stages, and so of such operations; whoever does without segments shall not need fewer sweeps.
     """
@@ -92,14 +93,19 @@ def _without_third_sweep(
     if last(stages, count) <= 1:
         return stages
     may_move = [may and region == graph.main_loop for may, region in zip(may_move, graph.region, strict=True)]
-    moved = sweeps.pulled_back(stages, may_move, count)
-    if last(moved, count) <= 1:
-        return moved
-    if segments == 1:
-        return stages
+
+    def moved(stages: Sequence[int | None], count: int) -> list[int | None] | None:
+        for found in (stages, sweeps.pushed_on(stages, may_move, count)):
+            back = sweeps.pulled_back(found, may_move, count)
+            if last(back, count) <= 1:
+                return back
+        return None
+
+    found = moved(stages, count)
+    if found is not None or segments == 1:
+        return found or stages
     planned = [None if stage is None else stage // segments for stage in stages]
-    moved = sweeps.pulled_back(planned, may_move, count // segments)
-    return sweeps.in_segments(stages, moved if last(moved, count // segments) <= 1 else planned, segments)
+    return sweeps.in_segments(stages, moved(planned, count // segments) or planned, segments)
 
 
 def _write(graph: Graph, stages: Sequence[int | None]) -> None:

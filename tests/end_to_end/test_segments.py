@@ -107,7 +107,12 @@ def gradient_penalty(params, x):
 
 @pytest.mark.parametrize(
     ("fn", "stages", "segments"),
-    [(penalised_and_returned, 2, 2), (penalised_and_returned, 1, 4), (gradient_penalty, 1, 4)],
+    [
+        (penalised_and_returned, 2, 2),
+        (penalised_and_returned, 4, 1),
+        (penalised_and_returned, 1, 4),
+        (gradient_penalty, 1, 4),
+    ],
 )
 def test_segments_need_no_more_sweeps_than_stages_in_one_piece(fn, stages, segments):
     args = zoo.normal(0, 4, 16, 16, scale=0.3), X
