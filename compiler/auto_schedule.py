@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atoll.compiler.entry import entry_function, parts_of
+from atoll.compiler.errors import PlanError
 from atoll.compiler.functions import argument_attributes, arguments_of, operations_in
 from atoll.compiler.graph import bytes_of
 from atoll.compiler.mesh_types import island_of, local_type
@@ -20,6 +21,7 @@ from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.tasks import calls_in, task_name
+from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +37,21 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
     # What is searched is an order of stages; where these run in segments, they do so under every schedule.
     segments = [range(first, first + shape.segments) for first in range(0, shape.stages, shape.segments)]
     stages = [_together([costs[one] for one in stage]) for stage in segments]
-    found = search(
-        shape.used,
-        shape.microbatches,
-        replace(
-            costs_of(topology, names, stages, [0] * len(names)),
-            activations=tuple(sum(activations[one] for one in stage) for stage in segments),
-        ),
-        _limits(module, names),
-        stage_island=shape.in_one_segment.stage_island,
-        whole=[number for number, stage in enumerate(segments) if whole.issuperset(stage)],
+    planned_costs = replace(
+        costs_of(topology, names, stages, [0] * len(names)),
+        activations=tuple(sum(activations[one] for one in stage) for stage in segments),
     )
+    try:
+        found = search(
+            shape.used,
+            shape.microbatches,
+            planned_costs,
+            _limits(module, names),
+            stage_island=shape.in_one_segment.stage_island,
+            whole=[number for number, stage in enumerate(segments) if whole.issuperset(stage)],
+        )
+    except PlanError as error:
+        raise replace(error, where=caller()) from None
     log.info("%s", found)
     return in_segments(found.schedule, shape.segments).whole_backward(whole)
 

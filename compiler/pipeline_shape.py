@@ -111,6 +111,10 @@ class PipelineShape:
         assert kind is not None
         if self.used * kind.chunks != self.planned_stages:
             islands = f"{self.used} island{'s' if self.used > 1 else ''}"
+            if self.plan.schedule == AUTO:
+                what = f"{self.planned_stages} stages go unevenly round {islands}, and there is no schedule for that"
+                fewer, more = (self.used * chunks for chunks in (kind.chunks - 1, kind.chunks))
+                raise PlanError(what, caller(), f"cut into {fewer} or {more} stages")
             what = f"schedule {kind.name} has {kind.chunks} stages an island, and the plan has "
             what += f"{self.planned_stages} on {islands}"
             raise PlanError(what, caller(), f"cut into {self.used * kind.chunks} stages, or take another schedule")

@@ -74,6 +74,42 @@ class Sweeps:
             slots[index] = slot(stage, sweep, count)
         return moved
 
+    def pushed_on(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
+        """The stages, but forward operations that may move, and for which another one has to wait for a third sweep,
+        go on to the last stage of what they take, so that they need not wait for the backward sweep."""
+        sweeps, late = self.run(stages, count), [False] * len(stages)
+        for index in reversed(range(len(stages))):
+            if late[index] or (sweeps[index] or 0) > 1:
+                for one in self.producers[index]:
+                    late[one] |= self.first[one] == 0 and (sweeps[one] or 0) > 0
+        moved = list(stages)
+        for index, stage in enumerate(stages):
+            if stage is not None and late[index] and may_move[index]:
+                moved[index] = max([stage, *(moved[one] or 0 for one in self.producers[index])])
+        return moved
+
+    def in_segments(
+        self, stages: Sequence[int | None], planned: Sequence[int | None], segments: int
+    ) -> list[int | None]:
+        """A segment of its planned stage for each operation, with which all take no more sweeps than planned stages do.
+
+        The stages say the segments that are wished for. In a sweep, what takes a value of the same planned stage goes
+        on in the segment where that is made, or in one that runs behind it.
+        """
+        count = 1 + max((plan for plan in planned if plan is not None), default=0)
+        sweeps, found = self.run(planned, count), list(stages)
+        for index, (stage, plan, sweep) in enumerate(zip(stages, planned, sweeps, strict=True)):
+            if stage is None or plan is None or sweep is None:
+                continue
+            later = max if sweep % 2 == 0 else min
+            first, last = plan * segments, (plan + 1) * segments - 1
+            segment = min(max(stage, first), last)
+            for one in self.producers[index]:
+                if (planned[one], sweeps[one]) == (plan, sweep):
+                    segment = later(segment, found[one] or 0)
+            found[index] = segment
+        return found
+
 
 def _first_sweeps(graph: Graph) -> list[Mapping[Role, int]]:
     """For each region the first sweep of each role."""

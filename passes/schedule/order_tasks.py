@@ -10,7 +10,6 @@ from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
 from atoll.compiler.functions import operations_in
 from atoll.compiler.graph import iterations_of
-from atoll.compiler.locations import place
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
@@ -105,7 +104,7 @@ def _unscheduled(
         schedule = shape.plan.schedule
         name = schedule.name if isinstance(schedule, Schedule) else schedule
         what = f"schedule {name} goes over the stages forward and backward, and the function does so {len(kinds)} times"
-        raise PlanError(what, place(loop.location), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
+        raise PlanError(what, caller(), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
     microbatches = iterations_of(loop) // replicas
     if is_pipeline and shape.plan.schedule == _SWEEP_BY_SWEEP:
         rows: dict[str, list[MicrobatchTask]] = {}

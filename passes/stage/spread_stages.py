@@ -48,19 +48,25 @@ class SpreadStages(Pass):
         graph = Graph.of(module)
         is_copied = copied(graph)
         seeds = [None if is_copied[index] else stage for index, stage in enumerate(read_marks(graph, STAGE))]
-        planned = [None if is_copied[index] else stage for index, stage in enumerate(read_marks(graph, PLANNED_STAGE))]
+        open_yet = [None if is_copied[index] else stage for index, stage in enumerate(read_marks(graph, PLANNED_STAGE))]
         homes = replaced_arguments(module)
         free = [None] * len(homes)
-        kept = with_companions(graph, seeds)
-        known = _Known([*seeds, *free], [*kept, *free], [*planned, *free], segments_of(module))
+        segments = segments_of(module)
+        planned = [
+            stage if stage is not None or seed is None else seed // segments
+            for stage, seed in zip(open_yet, seeds, strict=True)
+        ]
+        kept = with_companions(graph, planned)
+        of_segments = with_companions(graph, seeds)
+        known = _Known([*planned, *free], [*kept, *free], [*of_segments, *free], segments)
         values = list(_values(graph, is_copied, homes))
         found = known.spread(values)
         stages = [None if is_copied[index] else found.labels[index] for index in range(len(seeds))]
         if graph.loops:
-            may_move = [stage is plan is None for stage, plan in zip(kept, planned, strict=True)]
-            stages = _without_third_sweep(graph, stages, may_move, stages_of(module))
+            may_move = [stage is None for stage in kept]
+            stages = _without_third_sweep(graph, stages, may_move, stages_of(module), segments)
         labels = (0 if stage is None else stage for stage in (*stages, *found.labels[len(stages) :]))
-        crossing = traffic([label // known.segments for label in labels], values)
+        crossing = traffic([label // segments for label in labels], values)
         _write(graph, stages)
         attributes = module.operation.attributes
         attributes[TRAFFIC] = integer(crossing, bits=64)
@@ -69,24 +75,37 @@ class SpreadStages(Pass):
 
 
 def _without_third_sweep(
-    graph: Graph, stages: list[int | None], may_move: Sequence[bool], count: int
+    graph: Graph, stages: list[int | None], may_move: Sequence[bool], count: int, segments: int
 ) -> list[int | None]:
     """The stages, or others with which the main loop goes forward and backward once, if that is what keeps it from it.
 
-    For the least traffic an operation of the backward part may stand on a later stage than what it takes. A sweep more
-    would have every microbatch go over all stages again, and most schedules have none.
+    For the least traffic an operation of the backward part may stand on a later stage than what it takes, and one of
+    the forward part, such as a sum over what all layers have, on an earlier one. A sweep more
+    would have every microbatch go over all stages again, and most schedules have none. Of segments there are many more
+    than of stages, and so of such operations; whoever does without segments shall not need fewer sweeps.
     """
     sweeps = Sweeps.of(graph)
 
-    def last(stages: Sequence[int | None]) -> int:
+    def last(stages: Sequence[int | None], count: int) -> int:
         found = zip(sweeps.run(stages, count), graph.region, strict=True)
         return max((sweep for sweep, region in found if sweep is not None and region == graph.main_loop), default=0)
 
-    if last(stages) <= 1:
+    if last(stages, count) <= 1:
         return stages
     may_move = [may and region == graph.main_loop for may, region in zip(may_move, graph.region, strict=True)]
-    moved = sweeps.pulled_back(stages, may_move, count)
-    return moved if last(moved) <= 1 else stages
+
+    def moved(stages: Sequence[int | None], count: int) -> list[int | None] | None:
+        for found in (stages, sweeps.pushed_on(stages, may_move, count)):
+            back = sweeps.pulled_back(found, may_move, count)
+            if last(back, count) <= 1:
+                return back
+        return None
+
+    found = moved(stages, count)
+    if found is not None or segments == 1:
+        return found or stages
+    planned = [None if stage is None else stage // segments for stage in stages]
+    return sweeps.in_segments(stages, moved(planned, count // segments) or planned, segments)
 
 
 def _write(graph: Graph, stages: Sequence[int | None]) -> None:
@@ -100,20 +119,20 @@ def _write(graph: Graph, stages: Sequence[int | None]) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of each node: its stage; the same with those that keep one for another reason than traffic; and
-    the stage of the plan, where that is all that is known."""
+    """What is known of each node: its stage of the plan; the same with those that keep one for another reason than
+    traffic; and its segment, where one is known."""
 
     fixed: list[int | None]
     kept: list[int | None]
-    planned: list[int | None]
+    of_segments: list[int | None]
     segments: int
 
     def spread(self, values: Sequence[Value]) -> Labelling:
         """The stage of each node. What crosses between segments stays on their island, so stages of the plan come
-        first, and then, within each of these, segments."""
+        first, as they are without segments, and then, within each of these, segments."""
+        found = least_traffic(self.fixed, values, self.kept)
         if self.segments == 1:
-            return least_traffic(self.fixed, values, self.kept)
-        found = least_traffic(self._of_plan(self.fixed), values, self._of_plan(self.kept))
+            return found
         labels = list(found.labels)
         for stage in sorted(set(found.labels)):
             nodes = [node for node, label in enumerate(found.labels) if label == stage]
@@ -121,13 +140,6 @@ class _Known:
             for node, segment in self._halved(nodes, values, range(first, first + self.segments)):
                 labels[node] = segment
         return replace(found, labels=tuple(labels))
-
-    def _of_plan(self, stages: Sequence[int | None]) -> list[int | None]:
-        """The stages of the plan to which stages belong."""
-        return [
-            planned if planned is not None or stage is None else stage // self.segments
-            for stage, planned in zip(stages, self.planned, strict=True)
-        ]
 
     def _halved(self, nodes: Sequence[int], values: Sequence[Value], segments: range) -> Iterator[tuple[int, int]]:
         """The segment of each node of a stretch of segments.
@@ -142,7 +154,7 @@ class _Known:
         number = {node: at for at, node in enumerate(nodes)}
         inside = ((value.weight, tuple(node for node in value.nodes if node in number)) for value in values)
         values = [Value(weight, nodes) for weight, nodes in inside if len(nodes) > 1]
-        known = (self.kept[node] for node in nodes)
+        known = (self.of_segments[node] for node in nodes)
         sides = cheap_labels(
             [None if one is None or one not in segments else int(one >= middle) for one in known],
             [Value(value.weight, tuple(number[node] for node in value.nodes)) for value in values],

@@ -61,6 +61,11 @@ def test_auto_takes_chunks_if_islands_have_several_stages():
         (2, {"stages": 4, "schedule": "1f1b"}, "schedule 1f1b has 1 stages an island, and the plan has 4 on 2 islands"),
         (4, {"stages": 4, "schedule": "zb-v"}, "schedule zb-v has 2 stages an island, and the plan has 4 on 4 islands"),
         (3, {"stages": 3, "schedule": "interleaved-1f1b(2)"}, "cut into 6 stages, or take another schedule"),
+        (
+            2,
+            {"stages": 5},
+            "5 stages go unevenly round 2 islands, and there is no schedule for that; cut into 4 or 6 stages",
+        ),
         (1, {"schedule": MINE}, "schedule 1f1b is for 2 islands, and here are 1"),
     ],
 )

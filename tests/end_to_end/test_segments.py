@@ -79,6 +79,58 @@ def test_layer_loops_are_cut_into_segments(name):
         assert tasks == ["1", "0", "1", "0"]
 
 
+# A sweep more over the segments than over stages in one piece would leave no schedule for the plan.
+
+
+def penalised_and_returned(params, x):
+    """The activations of every layer are penalised and returned, so that all layers meet in the backward pass."""
+
+    def loss_fn(params):
+        last, all_of = jax.lax.scan(jax.checkpoint(lambda h, w: (h + jnp.tanh(h @ w), h)), x, params)
+        return jnp.mean(last**2) + 1e-2 * jnp.mean(all_of**2), all_of
+
+    (loss, activations), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    return params - 0.1 * gradients, loss, jnp.swapaxes(activations, 0, 1)
+
+
+def gradient_penalty(params, x):
+    """The gradient of a gradient, which on one island is one backward task."""
+
+    def net(params, x):
+        return jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, params)[0]
+
+    def loss_fn(params):
+        by_x = jax.grad(lambda x: jnp.sum(net(params, x) ** 2))(x)
+        return jnp.mean(net(params, x) ** 2) + 0.1 * jnp.mean(by_x**2)
+
+    loss, gradient = jax.value_and_grad(loss_fn)(params)
+    return params - 0.1 * gradient, loss
+
+
+@pytest.mark.parametrize(
+    ("fn", "stages", "segments"),
+    [
+        (penalised_and_returned, 2, 2),
+        (penalised_and_returned, 4, 1),
+        (penalised_and_returned, 1, 4),
+        (gradient_penalty, 1, 4),
+    ],
+)
+def test_segments_need_no_more_sweeps_than_stages_in_one_piece(fn, stages, segments):
+    args = zoo.normal(0, 4, 16, 16, scale=0.3), X
+    plan = atoll.Plan(stages=stages, segments=segments, microbatches=2, schedule="1f1b")
+    with atoll.compile(fn, *args, topology=f"{stages} x cpu[1]", plan=plan, batch_argnums=1) as step:
+        assert error_of(zoo.leaves(step(*args)), list(zoo.leaves(jax.jit(fn)(*args)))) < 1e-5
+        assert step.schedule.stages == stages * segments
+
+
+def test_sweeps_that_a_schedule_has_not_are_refused_at_the_call():
+    args = zoo.normal(0, 4, 16, 16, scale=0.3), X
+    plan = atoll.Plan(stages=2, microbatches=2, schedule="1f1b")
+    with pytest.raises(atoll.PlanError, match=r"test_segments\.py:\d+: .* the function does so 4 times; leave"):
+        atoll.compile(gradient_penalty, *args, topology="2 x cpu[1]", plan=plan, batch_argnums=1)
+
+
 # Replicas.
 
 
