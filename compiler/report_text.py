@@ -60,8 +60,12 @@ def _pipeline_rows(report: Report) -> list[str]:
     microbatches = f"{one.microbatches} microbatch{'es' if one.microbatches > 1 else ''}"
     step, span, bound = map(_seconds_text, (one.step, one.span, one.lower_bound))
     bubbles = f"bubble {_percent(one.bubble)} ({_percent(one.bubble_without_links)} if links took no time)"
+    stages, islands = (
+        f"{count} {noun}{'s' if count > 1 else ''}"
+        for count, noun in ((len(one.stages), "stage"), (len(one.islands), "island"))
+    )
     rows = [
-        f"pipeline  {one.name}, {microbatches}, {len(one.stages)} stages on {len(one.islands)} islands",
+        f"pipeline  {one.name}, {microbatches}, {stages} on {islands}",
         f"          predicted step {step}, {bubbles}",
         f"          longest span of an island {span}; no order of these tasks takes less than {bound}",
         f"          assumed: {_assumed(report.topology)}",

@@ -9,7 +9,7 @@ from atoll.compiler.bundles import speed_between
 from atoll.compiler.contiguous_cut import contiguous_cut
 from atoll.compiler.entry import PLAN
 from atoll.compiler.forward_part import forward_part
-from atoll.compiler.graph import Graph
+from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.layers.choice import layer_loops, read_loops
 from atoll.compiler.layers.loop import LayerLoop
 from atoll.compiler.layers.steps import Steps
@@ -23,6 +23,7 @@ from atoll.compiler.plan_marks import (
     STAGE,
     STAGES,
     integer,
+    integer_attribute,
     shape_of,
     stages_of,
     topology_of,
@@ -93,11 +94,38 @@ def _segments(module: ir.Module, graph: Graph, shape: PipelineShape) -> int:
 
 
 def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[int, LayerLoop]:
-    """The loops between whose layers a cut may go: those that have been cut, and those that may be."""
+    """The loops between whose layers a cut may go: those that have been cut, and those that may be.
+
+    Loops over the same stack are split together, each range on one stage. So a loop within a stage stays whole if one
+    within another stage goes over the same parameters.
+    """
     is_cut = {index for index in forward if LAYERS in graph.operations[index].operation.attributes}
     found = layer_loops(module, graph)
     found |= {index: loop for index, loop in read_loops(module, graph).items() if index in is_cut}
-    return {index: loop for index, loop in found.items() if index in forward and isinstance(loop, LayerLoop)}
+    loops = {index: loop for index, loop in found.items() if index in forward and isinstance(loop, LayerLoop)}
+    stages_of: dict[int, set[int | None]] = {}
+    sources = {index: _stacked_arguments(graph, index, loop) for index, loop in loops.items()}
+    for index, arguments in sources.items():
+        for argument in arguments:
+            stages_of.setdefault(argument, set()).add(integer_attribute(graph.operations[index].operation, STAGE))
+    return {
+        index: loop
+        for index, loop in loops.items()
+        if index in is_cut or all(len(stages_of[argument]) == 1 for argument in sources[index])
+    }
+
+
+def _stacked_arguments(graph: Graph, index: int, loop: LayerLoop) -> set[int]:
+    """The arguments of @main that the stacks of a loop are made of."""
+    stacks = {loop.node.operation.operands[slot] for slot in loop.stacks}
+    open_values = [value for value in graph.operands[index] if graph.values[value] in stacks]
+    found: set[int] = set()
+    while open_values:
+        value = open_values.pop()
+        if value not in found and graph.producer[value] != ARGUMENT:
+            open_values += graph.operands[graph.producer[value]]
+        found.add(value)
+    return {value for value in found if value < graph.arguments}
 
 
 def _cut(steps: Steps, count: int) -> None:

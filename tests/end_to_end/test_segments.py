@@ -223,3 +223,23 @@ def test_a_schedule_of_the_users_runs_in_segments():
     with atoll.compile(train_step, PARAMS, X, topology="2 x cpu[1]", plan=plan, batch_argnums=1) as step:
         step(PARAMS, X)
         assert step.schedule.rows == in_segments(mine, 2).rows
+
+
+def test_loops_over_one_stack_on_several_stages_are_not_cut():
+    """As in a step of two players, one of which judges what is real and what the other makes."""
+
+    def net(p, x):
+        with jax.named_scope("net"):
+            return jax.lax.scan(lambda h, w: (h + jnp.tanh(h @ w), None), x, p)[0]
+
+    def step(maker, judge, x, y):
+        made = lambda maker: jnp.mean(net(judge, net(maker, x)) ** 2)  # noqa: E731
+        judged = lambda judge: jnp.mean((net(judge, y) - 1) ** 2) + jnp.mean(net(judge, net(maker, x)) ** 2)  # noqa: E731
+        return jax.value_and_grad(made)(maker), jax.value_and_grad(judged)(judge)
+
+    stacks = [zoo.normal(number, 4, 8, 8, scale=0.3) for number in (1, 2)]
+    batch = [zoo.normal(number, 8, 8) for number in (3, 4)]
+    plan = atoll.Plan(stages=2, microbatches=2, schedule="1f1b", segments=2)
+    with atoll.compile(step, *stacks, *batch, topology="2 x cpu[1]", plan=plan, batch_argnums=(2, 3)) as compiled:
+        expected = list(zoo.leaves(jax.jit(step)(*stacks, *batch)))
+        assert error_of(zoo.leaves(compiled(*stacks, *batch)), expected) < 1e-5
