@@ -33,7 +33,9 @@ class SpreadStages(Pass):
 
     Backward contractions go where the forward ones are that they belong to. What is copied to its users (constants,
     broadcasts of scalars) gets no stage. A donated argument and the result that replaces it are pulled to one stage.
-    The traffic that is left, and a lower bound for it, are written on the module.
+    Where fewer bytes would have a microbatch go over the stages a third time, more bytes cross. Stages that run in
+    segments are found as if they did not, and then their segments. The traffic that is left, and a lower bound for it,
+    are written on the module.
 
     Requires: `seed-stages` or `cut-automatically` before.
 
@@ -45,25 +47,14 @@ class SpreadStages(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        graph = Graph.of(module)
-        is_copied = copied(graph)
-        seeds = [None if is_copied[index] else stage for index, stage in enumerate(read_marks(graph, STAGE))]
-        open_yet = [None if is_copied[index] else stage for index, stage in enumerate(read_marks(graph, PLANNED_STAGE))]
-        homes = replaced_arguments(module)
-        free = [None] * len(homes)
-        segments = segments_of(module)
-        planned = [
-            stage if stage is not None or seed is None else seed // segments
-            for stage, seed in zip(open_yet, seeds, strict=True)
-        ]
-        kept = with_companions(graph, planned)
-        of_segments = with_companions(graph, seeds)
-        known = _Known([*planned, *free], [*kept, *free], [*of_segments, *free], segments)
+        graph, segments = Graph.of(module), segments_of(module)
+        is_copied, homes = copied(graph), replaced_arguments(module)
+        known = _Known.of(graph, is_copied, segments)
         values = list(_values(graph, is_copied, homes))
-        found = known.spread(values)
-        stages = [None if is_copied[index] else found.labels[index] for index in range(len(seeds))]
+        found = known.with_free(len(homes)).spread(values)
+        stages = [None if is_copy else label for is_copy, label in zip(is_copied, found.labels, strict=False)]
         if graph.loops:
-            may_move = [stage is None for stage in kept]
+            may_move = [stage is None for stage in known.kept]
             stages = _without_third_sweep(graph, stages, may_move, stages_of(module), segments)
         labels = (0 if stage is None else stage for stage in (*stages, *found.labels[len(stages) :]))
         crossing = traffic([label // segments for label in labels], values)
@@ -80,9 +71,9 @@ def _without_third_sweep(
     """The stages, or others with which the main loop goes forward and backward once, if that is what keeps it from it.
 
     For the least traffic an operation of the backward part may stand on a later stage than what it takes, and one of
-    the forward part, such as a sum over what all layers have, on an earlier one. A sweep more
-    would have every microbatch go over all stages again, and most schedules have none. Of segments there are many more
-    than of stages, and so of such operations; whoever does without segments shall not need fewer sweeps.
+    the forward part, such as a sum over what all layers have, on an earlier one. A sweep more would have every
+    microbatch go over all stages again, and most schedules have none. Of segments there are many more than of stages,
+    and so of such operations; whoever does without segments shall not need fewer sweeps.
     """
     sweeps = Sweeps.of(graph)
 
@@ -126,6 +117,24 @@ class _Known:
     kept: list[int | None]
     of_segments: list[int | None]
     segments: int
+
+    @classmethod
+    def of(cls, graph: Graph, is_copied: Sequence[bool], segments: int) -> "_Known":
+        """What the marks say of the operations, and their companions."""
+        seeds, planned = (
+            [None if is_copy else stage for is_copy, stage in zip(is_copied, read_marks(graph, name), strict=True)]
+            for name in (STAGE, PLANNED_STAGE)
+        )
+        fixed = [
+            stage if stage is not None or seed is None else seed // segments
+            for stage, seed in zip(planned, seeds, strict=True)
+        ]
+        return cls(fixed, with_companions(graph, fixed), with_companions(graph, seeds), segments)
+
+    def with_free(self, count: int) -> "_Known":
+        """The same with so many nodes more, of which nothing is known."""
+        free = [None] * count
+        return _Known([*self.fixed, *free], [*self.kept, *free], [*self.of_segments, *free], self.segments)
 
     def spread(self, values: Sequence[Value]) -> Labelling:
         """The stage of each node. What crosses between segments stays on their island, so stages of the plan come
