@@ -178,7 +178,8 @@ def _transfer_rows(report: Report) -> list[str]:
     for one in report.transfers:
         times = f" x {one.times}" if one.times > 1 else ""
         rows.append(_row(one.source, one.target, one.bytes, one.where, f"{times:<{often}}"))
-    rows += ["", f"{'link':<28}{'bytes':>12}{'':{often}}   each step, over"]
+    rows = [*rows, ""] if report.transfers else []  # replicas of one stage exchange sums, and that alone
+    rows += [f"{'link':<28}{'bytes':>12}{'':{often}}   each step, over"]
     for link in report.links:
         default = " (assumed: the topology does not say)" if link.is_default else ""
         rows.append(_row(link.source, link.target, link.bytes, link.text + default, " " * often))
