@@ -26,6 +26,8 @@ from microbatched import (
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 TWO = "layer_[0..1] | layer_[2..3]"
 
 
@@ -367,8 +369,6 @@ def test_neither_ir_nor_code_grows_with_the_number_of_microbatches():
 
 TRAIN = """\
 import atoll, jax, jax.numpy as jnp
-
-pytestmark = pytest.mark.own
 
 def step(state, x, key):
     def loss(w):

@@ -142,8 +142,8 @@ def test_more_stages_than_islands_go_round():
 
 
 def test_more_stages_than_cuts_leave_islands_empty():
-    with atoll.compile(lambda x: jnp.sin(x) @ x.T, X, topology="4 x cpu[1]") as step:
-        assert numpy.asarray(step(X)).shape == (3, 3)
+    with atoll.compile(lambda x: jnp.sin(x) + 1, X, topology="4 x cpu[1]") as step:
+        assert numpy.asarray(step(X)).shape == X.shape
         empty = [name for name, names in tasks(step).items() if not names]
         assert len(empty) >= 2
         assert str(step.report()).count("(empty: no stage)") == len(empty)
