@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.language import Language, Place, Reader, known_names, shown
-from atoll.compiler.quantities import whole_number
+from atoll.compiler.quantities import LARGEST, whole_number
 from atoll.compiler.schedules.kinds import kind_named
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.walk import check
@@ -19,6 +19,7 @@ from lark.tree import Meta
 
 AUTO = "auto"
 ACCUMULATORS = ("float32", "same")
+MOST_SEGMENTS = 1000  # each is a stage, and a task of every microbatch, whether or not the model has so many cuts
 
 _LANGUAGE = Language(
     name="plan text",
@@ -55,7 +56,7 @@ class Plan:
         self._keep("microbatches", _count("microbatches", self.microbatches))
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
-        self._keep("segments", _count("segments", self.segments))
+        self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
         if isinstance(self.schedule, Schedule):
@@ -111,12 +112,12 @@ class Plan:
         return ", ".join(fields)
 
 
-def _count(name: str, value: object) -> int | str:
+def _count(name: str, value: object, most: int = LARGEST) -> int | str:
     if isinstance(value, str):
         if value != AUTO:
             _wrong_type(name, value, "a whole number or auto")
         return AUTO
-    return whole_number(name, value, PlanError)
+    return whole_number(name, value, PlanError, most=most)
 
 
 def _stages(value: object) -> int | str:

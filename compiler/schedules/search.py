@@ -99,7 +99,7 @@ def search(
     maps = [tuple(stage_island)] if stage_island else list(dict.fromkeys(kind.stage_island(islands) for kind in kinds))
     problems = _that_fit([Problem(microbatches, homes, costs, limits, frozenset(whole)) for homes in maps])
     named = sorted((_named(kind, problems[0]) for kind in kinds), key=lambda one: one.simulation.makespan)
-    # Only these have all weight tasks that the problem has: they would run them, and those without them would not.
+    # Of the named ones only those with a task for every weight task that the problem has may be the answer.
     complete = [one for one in named if one.schedule.split_stages == problems[0].split]
     fitting = [one for one in complete if one.fits(limits)]
     found = [one for problem in problems for one in _found(problem, kinds, len(problems)) if one.fits(limits)]

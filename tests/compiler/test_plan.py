@@ -134,6 +134,11 @@ def test_a_fault_of_a_stage_text_shows_the_stage_text(text):
         ({"stages": numpy.ones(2, int)}, "stages must be a whole number, not ndarray"),
         ({"stages": None}, "stages must be a whole number, not NoneType"),
         ({"microbatches": 10**5000}, "microbatches is too large; it must be at most 9223372036854775807"),
+        ({"segments": 10**9}, "segments is too large; it must be at most 1000"),
+        (
+            {"placement": {"a": "left"}, "segments": 2},
+            "a placement and segments=2 are both given; leave segments out: ",
+        ),
         ({"replicas": "two"}, "replicas takes a whole number or auto, not 'two'"),
         ({"schedule": None}, "schedule takes the name of a schedule or auto, not NoneType"),
         ({"placement": [("a", "b")]}, "placement takes a dict from scope patterns to islands, not list"),

@@ -23,7 +23,7 @@ PROGRAMS = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def own_lines():
-    """jax keeps how it has traced the body of a scan, with the lines of whoever was first to have one of that form."""
+    """jax keeps what it has traced: a scan may get the lines of one of its form in another file of this process."""
     jax.clear_caches()
 
 
