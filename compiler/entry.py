@@ -21,6 +21,9 @@ PARTS_DIMENSION = "atoll.parts_dimension"
 # On one of several arguments, or results, with one path, which together are what the user passes or gets: the
 # dimension along which they are the whole, where this one starts, and how long the whole is.
 PIECE = "atoll.piece"
+# On an argument or a result of which each replica has one share, in the order of the replicas: the dimension that is
+# shared. On an exchange the dimension of which it takes or makes shares.
+SHARE = "atoll.share"
 # On an argument whose buffers the caller gives away.
 DONATED = "atoll.donated"
 # On the module: the phase that its verifier vouched for, and the texts it was compiled with.

@@ -12,6 +12,7 @@ from atoll.compiler.entry import PARTS, entry_function
 from atoll.compiler.functions import argument_attributes, body_of, operations_in
 from atoll.compiler.mlir import ir, mpmd
 from atoll.compiler.replicas import replicas_of
+from atoll.compiler.tasks import EXCHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -144,6 +145,11 @@ class Graph:
 
     def _iterations(self, region: int) -> int:
         return self.loops[region // 2].iterations // self.replicas if region % 2 else 1
+
+    @cached_property
+    def is_exchange(self) -> list[bool]:
+        """Which operations stand for exchanges between replicas; the first of them are behind the last loop."""
+        return [EXCHANGE in operation.operation.attributes for operation in self.operations]
 
     @cached_property
     def is_yielded(self) -> list[bool]:

@@ -10,8 +10,22 @@ from atoll.compiler.scope_patterns import path_components
 
 
 def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
-    """The donated arguments and the results that replace them, by number: the same path behind the first key or two,
-    the same type, and of pieces the same place in the whole. A training loop feeds the one back as the other."""
+    """The donated arguments and the results that replace them, by number: a training loop feeds the one back as the
+    other."""
+    marks = argument_attributes(entry_function(module))
+    return _paired(module, [number for number, one in enumerate(marks) if DONATED in one])
+
+
+def fed_back(module: ir.Module) -> list[tuple[int, int]]:
+    """The same of all arguments that are part of a pytree, donated or not: their keys say which result is meant."""
+    marks = argument_attributes(entry_function(module))
+    paths = (path_components(text_attribute(one, PATH) or "") for one in marks)
+    return _paired(module, [number for number, path in enumerate(paths) if path[1:]])
+
+
+def _paired(module: ir.Module, arguments: Sequence[int]) -> list[tuple[int, int]]:
+    """Arguments and the results that take their places: of the same path behind the first key or two, the same type,
+    and of pieces the same place in the whole."""
     main = entry_function(module)
     inputs, outputs = list(type_of(main).inputs), list(type_of(main).results)  # once: each access makes them all
     results: dict[tuple[tuple[str, ...], Piece | None], int] = {}
@@ -19,13 +33,14 @@ def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
         path = path_components(text_attribute(attributes, PATH) or "")
         for start in (1, 2):  # `result['w']`, `result[0]['w']`
             results.setdefault((path[start:], piece_of(attributes)), number)
-    replaced: dict[int, int] = {}  # result -> argument; a result replaces one
-    for number, attributes in enumerate(argument_attributes(main)):
-        path = path_components(text_attribute(attributes, PATH) or "")
-        result = results.get((path[1:], piece_of(attributes)))
-        if DONATED in attributes and result is not None and inputs[number] == outputs[result]:
-            replaced.setdefault(result, number)
-    return [(number, result) for result, number in replaced.items()]
+    marks = argument_attributes(main)
+    taken: dict[int, int] = {}  # result -> argument; a result takes the place of one
+    for number in arguments:
+        path = path_components(text_attribute(marks[number], PATH) or "")
+        result = results.get((path[1:], piece_of(marks[number])))
+        if result is not None and inputs[number] == outputs[result]:
+            taken.setdefault(result, number)
+    return [(number, result) for result, number in taken.items()]
 
 
 def homes_of(

@@ -71,6 +71,8 @@ PHASES = (
             "cut-segments",
             # As soon as the stage of each layer is known, so that from here on no operation is on several.
             "split-layer-loops",
+            # Behind layers, so that a share is of what one stage has; before the rest is spread, as it adds to it.
+            "share-update",
             # Once the forward part is fixed, the rest goes where it causes the least traffic.
             "spread-stages",
             # Needs every stage, and decides from it which fragment computes what.

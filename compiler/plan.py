@@ -19,6 +19,7 @@ from lark.tree import Meta
 
 AUTO = "auto"
 ACCUMULATORS = ("float32", "same")
+WHOLE, SHARDED = UPDATES = ("whole", "sharded")
 MOST_SEGMENTS = 1000  # each is a stage, and a task of every microbatch, whether or not the model has so many cuts
 
 _LANGUAGE = Language(
@@ -40,6 +41,7 @@ class Plan:
     placement: scope patterns and the islands that they go to, instead of stages.
     accumulator: how narrow floats are summed over microbatches: in `float32`, or in the `same` type as each part.
     segments: in how many an island runs each stage, so that replicas exchange the sums of one while others still run.
+    update: whether each replica makes the `whole` update, or the update is `sharded` over them with its state.
     """
 
     stages: int | str = AUTO
@@ -49,6 +51,7 @@ class Plan:
     placement: Mapping[str, str] | None = field(default=None, hash=False)  # a dict; equal plans still hash alike
     accumulator: str = ACCUMULATORS[0]
     segments: int | str = AUTO
+    update: str = WHOLE
 
     def __post_init__(self) -> None:
         # Each field is kept in its one spelling, so that plans which mean the same are equal.
@@ -59,6 +62,8 @@ class Plan:
         self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
+        if self.update not in UPDATES:
+            _wrong_type("update", self.update, " or ".join(UPDATES))
         if isinstance(self.schedule, Schedule):
             self._check_sizes(self.schedule)
         if self.placement is None:
@@ -109,6 +114,8 @@ class Plan:
             fields.append(f"accumulator={self.accumulator}")
         if self.segments != AUTO:
             fields.append(f"segments={self.segments}")
+        if self.update != WHOLE:
+            fields.append(f"update={self.update}")
         return ", ".join(fields)
 
 

@@ -43,6 +43,8 @@ WHOLE_BATCH = "atoll.whole_batch"
 WHOLE_LOOPS = "atoll.whole_loops"
 # On the module: the stacks of layers that are split, and yet needed whole, with what needs them.
 JOINED = "atoll.joined"
+# On the module: what the replicas do not share of the state that only the update reads, and why; and what they gather.
+NOT_SHARED = "atoll.not_shared"
 
 
 def plan_of(module: ir.Module) -> Plan:

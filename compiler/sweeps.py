@@ -23,10 +23,13 @@ class Sweeps:
 
     first: the sweep in which it begins at the earliest.
     producers: for each operation those of its region whose values it takes.
+    is_behind: whether an operation is an exchange of what a fragment makes: it is no part of that fragment, and what
+        takes its result runs in a later one.
     """
 
     first: tuple[int, ...]
     producers: tuple[tuple[int, ...], ...]
+    is_behind: tuple[bool, ...]
 
     @classmethod
     def of(cls, graph: Graph) -> "Sweeps":
@@ -40,13 +43,13 @@ class Sweeps:
             )
             for index, sources in enumerate(sent_operands(graph, copied(graph)))
         )
-        return cls(tuple(first), tuple(producers))
+        return cls(tuple(first), tuple(producers), tuple(exchanges_behind(graph)))
 
     def least(self, index: int, stage: int, slots: Sequence[int], stages: Sequence[int | None], count: int) -> int:
         """The first sweep in which an operation can run on a stage, if those before it run in those slots."""
         least = slot(stage, self.first[index], count)
         for producer in self.producers[index]:
-            least = max(least, slots[producer] + (stages[producer] != stage))
+            least = max(least, slots[producer] + (stages[producer] != stage or self.is_behind[producer]))
         return sweep_from(stage, least, count)
 
     def run(self, stages: Sequence[int | None], count: int) -> list[int | None]:
@@ -109,6 +112,19 @@ class Sweeps:
                     segment = later(segment, found[one] or 0)
             found[index] = segment
         return found
+
+
+def exchanges_behind(graph: Graph) -> list[bool]:
+    """Which operations are exchanges of what is made in their own region."""
+    return [
+        is_exchange and any(_is_beside(graph, value, index) for value in graph.operands[index])
+        for index, is_exchange in enumerate(graph.is_exchange)
+    ]
+
+
+def _is_beside(graph: Graph, value: int, index: int) -> bool:
+    producer = graph.producer[value]
+    return producer != ARGUMENT and graph.region[producer] == graph.region[index]
 
 
 def _first_sweeps(graph: Graph) -> list[Mapping[Role, int]]:

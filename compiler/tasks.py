@@ -4,8 +4,11 @@ from atoll.compiler.diagnostics import refuse
 from atoll.compiler.functions import body_of, functions_in, operations_in
 from atoll.compiler.mlir import func, ir, mpmd, stablehlo
 
-# On a transfer that stands for an exchange between replicas: how they combine what each has.
+# On what stands for an exchange between replicas: how they combine what each has, or what they do with shares.
 EXCHANGE = "atoll.exchange"
+# What exchanges do beside combining: a replica keeps its own share of what all have, or gets the shares of all.
+OWN_SHARE = "share"
+GATHER = "gather"
 # What a function has whose values live on islands.
 _TOPOLOGY = "topology"
 

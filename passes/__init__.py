@@ -23,6 +23,7 @@ PASSES = {
     "outline-fragments": "atoll.passes.schedule.outline_fragments:OutlineFragments",
     "seed-stages": "atoll.passes.stage.seed_stages:SeedStages",
     "share-fragments": "atoll.passes.schedule.share_fragments:ShareFragments",
+    "share-update": "atoll.passes.stage.share_update:ShareUpdate",
     "show-microbatch-index": "atoll.passes.place.show_microbatch_index:ShowMicrobatchIndex",
     "split-backward": "atoll.passes.stage.split_backward:SplitBackward",
     "split-branches": "atoll.passes.stage.split_branches:SplitBranches",

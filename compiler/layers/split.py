@@ -8,6 +8,7 @@ from atoll.compiler.batch.control import copy_attributes
 from atoll.compiler.batch.local import Local, resized
 from atoll.compiler.batch.nodes import Body, Node, Program
 from atoll.compiler.batch.rule import Decision, Factor, FactorRule, Values
+from atoll.compiler.batch.running import is_choice
 from atoll.compiler.batch.states import SAME, Partial, Split, Version
 from atoll.compiler.batch.table import RULES
 from atoll.compiler.entry import PARTS, PIECE, Piece, entry_function
@@ -21,7 +22,7 @@ from atoll.compiler.functions import (
 )
 from atoll.compiler.layers.chunks import Layers, make_chunk
 from atoll.compiler.layers.loop import MICROBATCHES, LayerLoop
-from atoll.compiler.layers.stacking import Stacking, is_choice
+from atoll.compiler.layers.stacking import Stacking
 from atoll.compiler.locations import name_stack, place
 from atoll.compiler.mlir import func, ir
 from atoll.compiler.plan_marks import LAYERS, STAGE, integer

@@ -102,3 +102,16 @@ module attributes {atoll.stages = 1 : i32} {
     return %w : tensor<4xf32>
   }
 }
+
+// -----
+
+// What is made of an exchange is in a later fragment than what is exchanged.
+module attributes {atoll.stages = 1 : i32} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    %0 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+    %1 = stablehlo.custom_call @atoll.exchange(%0) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
+    // expected-error @below {{stage 0 in sweep 0 needs a value of stage 0 in sweep 0, which comes no sooner; move it to a later sweep}}
+    %2 = stablehlo.negate %1 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+    return %2 : tensor<4xf32>
+  }
+}

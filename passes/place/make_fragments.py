@@ -6,7 +6,7 @@ from functools import cached_property
 
 from atoll.compiler.batch.states import KIND_OF
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PARTS, entry_function, text_attribute
+from atoll.compiler.entry import PARTS, SHARE, entry_function, text_attribute
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,
@@ -39,7 +39,7 @@ from atoll.compiler.plan_marks import (
 )
 from atoll.compiler.replicas import replicas_of
 from atoll.compiler.shardings import SHARDING, on_island, sharding_of, spec_of, specs_of
-from atoll.compiler.tasks import EXCHANGE
+from atoll.compiler.tasks import EXCHANGE, OWN_SHARE
 
 _Value = ir.Value[ir.Type]
 # What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:
@@ -62,7 +62,8 @@ class MakeFragments(Pass):
     used; one that is used on several islands lives on the one whose result replaces it, or that uses it first.
 
     With replicas, what a loop sums up is the sum of one of them; an exchange, a transfer to where the sum is already,
-    makes it that of all.
+    makes it that of all. One of which a replica needs its own share alone gives that share. What replicas exchange of
+    the update stands behind the fragment that makes it.
 
     The body of a loop over microbatches becomes a function, as transfers stand in functions only; what it takes from
     outside is sent before the loop begins, and what it sums up is sent when it has ended.
@@ -98,6 +99,21 @@ class _Fragment:
     outputs: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Exchange:
+    """An operation that stands for an exchange between replicas, on the island where it is made."""
+
+    operation: ir.OpView
+    region: int
+    island: int
+    operand: int
+    result: int
+
+    @property
+    def is_own_share(self) -> bool:
+        return text_attribute(self.operation.operation.attributes, EXCHANGE) == OWN_SHARE
+
+
 # What a value is called on an island, within one function.
 _Scope = dict[tuple[int, int], _Value]
 
@@ -122,6 +138,7 @@ class _Placement:
         self._is_replicated = replicas_of(module) > 1
         self._has_parts = [PARTS in marks for marks in argument_attributes(self.main)]
         users = {value: [island for _, island in taking] for value, taking in self._users.items()}
+        self._unmade = list(self.exchanges)
         self.homes = homes_of(self.module, self.graph, users, self._producer_island)
 
     def rewrite(self) -> None:
@@ -138,8 +155,10 @@ class _Placement:
                 if region % 2:
                     self._build_loop(self.graph.loops[region // 2], held)
                 else:
-                    self._build_all(self._fragments_in(region), held, range(region, self._regions))
+                    self._build_around(region, held)
         self._return(terminator, held)
+        for exchange in reversed(self.exchanges):
+            exchange.operation.operation.erase()
         for loop in self.graph.loops:
             loop.operation.operation.erase()
         if self.types.not_followed:
@@ -153,25 +172,42 @@ class _Placement:
         """The fragments of all regions in the order of their slots."""
         graph = self.graph
         found: dict[tuple[int, int], _Fragment] = {}
-        fragment_of: list[_Fragment] = []
+        fragment_of: list[_Fragment | None] = []  # what replicas exchange is in none
         marks = zip(graph.region, read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
         for index, (region, stage, sweep) in enumerate(marks):
             assert stage is not None
             assert sweep is not None
+            if graph.is_exchange[index]:
+                fragment_of.append(None)
+                continue
             made = _Fragment(region, stage, sweep, self.stage_island[stage])
             fragment = found.setdefault((region, slot(stage, sweep, self.stages)), made)
             fragment.operations.append(index)
             fragment_of.append(fragment)
         is_returned = set(graph.returned) | {one for one, is_yielded in enumerate(graph.is_yielded) if is_yielded}
-        for index, fragment in enumerate(fragment_of):
+        for index, own in enumerate(fragment_of):
+            if own is None:
+                continue
             for value in graph.operands[index]:
-                if graph.producer[value] == ARGUMENT or fragment_of[graph.producer[value]] is not fragment:
-                    fragment.inputs[value] = None
+                if graph.producer[value] == ARGUMENT or fragment_of[graph.producer[value]] is not own:
+                    own.inputs[value] = None
             for value in graph.results[index]:
                 is_kept = value in is_returned or value in self._begins
-                if is_kept or any(fragment_of[user] is not fragment for user in graph.users[value]):
-                    fragment.outputs.append(value)
+                if is_kept or any(fragment_of[user] is not own for user in graph.users[value]):
+                    own.outputs.append(value)
         return [found[number] for number in sorted(found)]
+
+    @cached_property
+    def exchanges(self) -> list[_Exchange]:
+        """What replicas exchange beside the sums of loops, in order."""
+        graph = self.graph
+        found = []
+        for index, stage in enumerate(read_marks(graph, STAGE)):
+            if graph.is_exchange[index]:
+                (operand,), (result,) = graph.operands[index], graph.results[index]
+                island = self.stage_island[stage or 0]
+                found.append(_Exchange(graph.operations[index], graph.region[index], island, operand, result))
+        return found
 
     def _fragments_in(self, region: int) -> list[_Fragment]:
         return [fragment for fragment in self.fragments if fragment.region == region]
@@ -212,6 +248,8 @@ class _Placement:
         for fragment in self.fragments:
             for value in fragment.inputs:
                 users.setdefault(value, {})[fragment.region, fragment.island] = None
+        for exchange in self.exchanges:
+            users.setdefault(exchange.operand, {})[exchange.region, exchange.island] = None
         for loop in self.graph.loops:
             for one in loop.carried:
                 if not one.is_part:
@@ -220,12 +258,44 @@ class _Placement:
 
     @cached_property
     def _producer_island(self) -> dict[int, int]:
-        return {value: fragment.island for fragment in self.fragments for value in fragment.outputs}
+        made = {value: fragment.island for fragment in self.fragments for value in fragment.outputs}
+        return made | {exchange.result: exchange.island for exchange in self.exchanges}
 
     def _type(self, value: int, island: int) -> ir.Type:
         return self.types.on(island, self.tensors[value], self.specs[value])
 
     # Building.
+
+    def _build_around(self, region: int, held: _Scope) -> None:
+        """Build the fragments of a region outside of loops, and each exchange as soon as its operand is there."""
+        regions = range(region, self._regions)
+        self._build_exchanges(held, regions)
+        for fragment in self._fragments_in(region):
+            self._build_all([fragment], held, regions)
+            self._build_exchanges(held, regions)
+
+    def _build_exchanges(self, held: _Scope, regions: range) -> None:
+        for exchange in list(self._unmade):
+            if exchange.region == regions.start and (exchange.operand, exchange.island) in held:
+                self._build_exchange(exchange, held[exchange.operand, exchange.island], held, regions)
+
+    def _build_exchange(
+        self, exchange: _Exchange, operand: _Value, held: _Scope, regions: range, kind: str | None = None
+    ) -> None:
+        """Build an exchange, or one of another kind in its place, and send what it gives to where it is taken.
+
+        One with shares changes the shape of a value, which no transfer does.
+        """
+        self._unmade.remove(exchange)
+        type_ = self._type(exchange.result, exchange.island)
+        marks = exchange.operation.operation.attributes
+        attributes = {mark: marks[mark] for mark in (EXCHANGE, SHARE) if mark in marks}
+        if kind is not None:
+            attributes[EXCHANGE] = ir.StringAttr.get(kind)
+        name = "builtin.unrealized_conversion_cast" if SHARE in marks else mpmd.TransferOp.OPERATION_NAME
+        made = ir.Operation.create(name, [type_], [operand], attributes, loc=exchange.operation.location)
+        held[exchange.result, exchange.island] = made.results[0]
+        self._send(exchange.result, exchange.island, held, regions)
 
     def _build_all(self, fragments: Iterable[_Fragment], held: _Scope, regions: range) -> None:
         """Build fragments, and send what they make to where it is taken in some regions."""
@@ -330,25 +400,43 @@ class _Placement:
             mpmd.ReturnOp(list(called.operation.results), loc=location)
         for one, island, result in zip(loop.carried, islands, built.operation.results, strict=True):
             held[one.yielded, island] = result
-            if not one.is_part:
-                if self._is_replicated and self._is_used_behind(loop, one.yielded):
-                    held[one.yielded, island] = self._exchanged(one.yielded, result)
-                self._send(one.yielded, island, held, range(loop.region + 1, self._regions))
+            if one.is_part:
+                continue
+            behind = range(loop.region + 1, self._regions)
+            shares = self._shares_of(loop, one.yielded, island)
+            if shares is not None:
+                self._build_exchange(shares, result, held, behind, self._kind_of(one.yielded))
+                continue
+            if self._is_replicated and self._is_used_behind(loop, one.yielded):
+                held[one.yielded, island] = self._exchanged(one.yielded, result)
+            self._send(one.yielded, island, held, behind)
 
     def _is_used_behind(self, loop: Loop, value: int) -> bool:
         users = self.graph.users[value]
         return value in self.graph.returned or any(self.graph.region[user] > loop.region for user in users)
 
+    def _shares_of(self, loop: Loop, value: int, island: int) -> _Exchange | None:
+        """The own share of a sum, if nothing behind the loop takes more of it, so that no replica needs the total."""
+        if value in self.graph.returned:
+            return None
+        users = [user for user in self.graph.users[value] if self.graph.region[user] > loop.region]
+        found = [one for one in self.exchanges if one.operand == value and one.is_own_share and one.island == island]
+        return found[0] if len(users) == len(found) == 1 else None
+
     def _exchanged(self, value: int, total: _Value) -> _Value:
         """A sum of one replica, made that of all."""
+        made = mpmd.TransferOp(total.type, total, loc=self._location(value))
+        made.operation.attributes[EXCHANGE] = ir.StringAttr.get(self._kind_of(value))
+        return made.result
+
+    def _kind_of(self, value: int) -> str:
+        """How what replicas have of a sum combines."""
         maker = self.graph.operations[self.graph.producer[value]]
         kind = KIND_OF.get(maker.operation.name)
         if kind is None:
             what = f"a loop carries on what {maker.operation.name} makes, which replicas cannot combine"
             raise refuse(maker.location, what, f"make it by one of {', '.join(KIND_OF)}")
-        made = mpmd.TransferOp(total.type, total, loc=self._location(value))
-        made.operation.attributes[EXCHANGE] = ir.StringAttr.get(kind)
-        return made.result
+        return kind
 
     def _taken_by(self, loop: Loop) -> list[tuple[int, int]]:
         """What a loop takes from outside, and on which islands: parts of the batch where they live, all else everywhere

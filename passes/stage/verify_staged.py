@@ -8,14 +8,15 @@ from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, read_marks, slot, stages_of
+from atoll.compiler.sweeps import exchanges_behind
 
 
 @dataclass(frozen=True)
 class VerifyStaged(Pass):
     """Check that the module is in phase `staged`, and record it.
 
-    Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones. The
-    pieces of an argument or a result are the whole together.
+    Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones; what
+    replicas exchange flows to later ones. The pieces of an argument or a result are the whole together.
 
     Requires: phase `stablehlo`.
 
@@ -29,7 +30,7 @@ class VerifyStaged(Pass):
         count = stages_of(module)
         graph = Graph.of(module)
         slots: list[int] = []
-        stages, sweeps = read_marks(graph, STAGE), read_marks(graph, SWEEP)
+        stages, sweeps, is_behind = read_marks(graph, STAGE), read_marks(graph, SWEEP), exchanges_behind(graph)
         for index, (stage, sweep) in enumerate(zip(stages, sweeps, strict=True)):
             location = graph.operations[index].location
             if stage is None or sweep is None:
@@ -39,10 +40,10 @@ class VerifyStaged(Pass):
             slots.append(slot(stage, sweep, count))
             for producer in (graph.producer[value] for value in graph.operands[index]):
                 is_beside = producer != ARGUMENT and graph.region[producer] == graph.region[index]
-                if is_beside and slots[producer] > slots[index]:
+                if is_beside and slots[producer] + is_behind[producer] > slots[index]:
                     what = (
                         f"stage {stage} in sweep {sweep} needs a value of stage {stages[producer]} in sweep "
-                        f"{sweeps[producer]}, which comes later"
+                        f"{sweeps[producer]}, which comes {'no sooner' if is_behind[producer] else 'later'}"
                     )
                     raise refuse(location, what, "move it to a later sweep")
         module.operation.attributes[PHASE] = ir.StringAttr.get("staged")

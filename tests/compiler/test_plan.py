@@ -23,6 +23,8 @@ OWN = "schedule own: 2 islands, 1 microbatch; island 0: F0 B0; island 1: F0 B0"
         ('schedule="looped-bfs"', Plan(schedule="looped-bfs")),
         (f'stages=2, schedule="{OWN}"', Plan(stages=2, schedule=Schedule.parse(OWN))),
         ("schedule=zb-h2", Plan(schedule="ZB-H2")),
+        ("update=sharded", Plan(update="sharded")),
+        ("update=whole", Plan()),
         ('placement={"a": "left", "b": "right"}', Plan(placement={"a": "left", "b": "right"})),
     ],
 )
@@ -51,13 +53,17 @@ def test_a_text_has_a_value(text, plan):
             Plan(placement={"a/ b": "left"}),
             'stages=auto, microbatches=auto, schedule=auto, replicas=auto, placement={"a/b": "left"}',
         ),
+        (
+            Plan(replicas=2, update="sharded"),
+            "stages=auto, microbatches=auto, schedule=auto, replicas=2, update=sharded",
+        ),
     ],
 )
 def test_the_canonical_text(plan, text):
     assert str(plan) == text
 
 
-FIELDS = "known are stages, microbatches, schedule, replicas, placement, accumulator, segments"
+FIELDS = "known are stages, microbatches, schedule, replicas, placement, accumulator, segments, update"
 SCHEDULE_NAMES = "known are " + ", ".join(KINDS)
 LEAST = "it must be at least 1"
 
@@ -140,6 +146,7 @@ def test_a_fault_of_a_stage_text_shows_the_stage_text(text):
             "a placement and segments=2 are both given; leave segments out: ",
         ),
         ({"replicas": "two"}, "replicas takes a whole number or auto, not 'two'"),
+        ({"update": True}, "update takes whole or sharded, not bool"),
         ({"schedule": None}, "schedule takes the name of a schedule or auto, not NoneType"),
         ({"placement": [("a", "b")]}, "placement takes a dict from scope patterns to islands, not list"),
         ({"placement": {"a": 3}}, "'a' is placed on '3'; write the name of an island"),

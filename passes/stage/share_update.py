@@ -1,0 +1,117 @@
+"""Pass `share-update`."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from atoll.compiler.batch.nodes import Node, Program
+from atoll.compiler.batch.rule import described
+from atoll.compiler.entry import PARTS, PATH, entry_function, text_attribute
+from atoll.compiler.functions import argument_attributes
+from atoll.compiler.homes import fed_back
+from atoll.compiler.layers.loop import MICROBATCHES
+from atoll.compiler.locations import place
+from atoll.compiler.mlir import ir
+from atoll.compiler.pass_base import Pass
+from atoll.compiler.plan import SHARDED
+from atoll.compiler.plan_marks import NOT_SHARED, add_texts, plan_of
+from atoll.compiler.replicas import replicas_of
+from atoll.compiler.shardings import SHARDING, spec_of
+from atoll.compiler.share_code import write_shares
+from atoll.compiler.shares import Shares, shared_dimension
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShareUpdate(Pass):
+    """Let each replica make its share of the update, and keep its share of the state that only the update reads.
+
+    Of what all replicas have, such as parameters and gradients, an operation takes the own share; the new parameters
+    are gathered from all. What is summed up over shared values, such as a norm, is added up over replicas. These
+    exchanges are calls of `@atoll.exchange` until values live on islands.
+
+    Requires: `split-layer-loops` before, so that what is shared is on one stage.
+
+        func.func @main(%w: tensor<4xf32>, %m: tensor<4xf32>, %g: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+          %0 = add %m, %g : tensor<4xf32>
+          %1 = subtract %w, %0 : tensor<4xf32>
+          return %1, %0
+        ~~>
+        func.func @main(%w: tensor<4xf32>, %m: tensor<2xf32> {atoll.share = 0 : i32}, %g: tensor<4xf32>) -> ... {
+          %0 = custom_call @atoll.exchange(%g) {atoll.exchange = "share", atoll.share = 0 : i32}
+          %1 = add %m, %0 : tensor<2xf32>
+          %2 = custom_call @atoll.exchange(%w) {atoll.exchange = "share", atoll.share = 0 : i32}
+          %3 = subtract %2, %1 : tensor<2xf32>
+          %4 = custom_call @atoll.exchange(%3) {atoll.exchange = "gather", atoll.share = 0 : i32}
+          return %4, %1
+    """
+
+    def run(self, module: ir.Module) -> None:
+        replicas = replicas_of(module)
+        if plan_of(module).update != SHARDED or replicas == 1:
+            log.info("nothing to do: the plan does not share the update over replicas")
+            return
+        program = Program.of(module, replicas)
+        update = _Update.of(module, program)
+        state = {argument: along for argument, along in update.dimensions(replicas).items() if along is not None}
+        shares = Shares.of(program, update.nodes, state)
+        kept = {argument: result for argument, result in update.state.items() if argument in shares.kept}
+        gathered = write_shares(module, shares, kept)
+        for one in gathered:
+            log.info("gathered from its shares: %s", one)
+        add_texts(module, NOT_SHARED, [*update.left_whole(shares, state), *gathered])
+        log.info("shared %d of %d arrays of state over %d replicas", len(kept), len(update.state), replicas)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What stands behind the last loop over microbatches.
+
+    state: the arguments that nothing else reads, and the results that take their places.
+    """
+
+    program: Program
+    nodes: Sequence[Node]
+    state: Mapping[int, int]
+    marks: Sequence[ir.DictAttr]
+
+    @classmethod
+    def of(cls, module: ir.Module, program: Program) -> "_Update":
+        nodes = program.body.nodes
+        last = max((number for number, node in enumerate(nodes) if node.name == MICROBATCHES), default=-1)
+        before = {value for node in nodes[: last + 1] for value in (*node.operands, *node.captured)}
+        marks = argument_attributes(entry_function(module))
+        state = {
+            argument: result
+            for argument, result in fed_back(module)
+            if argument not in before and PARTS not in marks[argument]
+        }
+        return cls(program, nodes[last + 1 :], state, marks)
+
+    def dimensions(self, replicas: int) -> dict[int, int | None]:
+        """For each array of the state the dimension to share it along."""
+        return {
+            argument: shared_dimension(self.program.shape(argument), self._divided(argument), replicas)
+            for argument in self.state
+        }
+
+    def _divided(self, argument: int) -> Sequence[bool]:
+        """Whether the user asks for the devices of an island to divide each dimension."""
+        marks, rank = self.marks[argument], len(self.program.shape(argument))
+        return [bool(axes) for axes in spec_of(marks[SHARDING])] if SHARDING in marks else [False] * rank
+
+    def left_whole(self, shares: Shares, wanted: Mapping[int, int]) -> Iterator[str]:
+        """What every replica keeps whole of the state, and why; scalars need no words."""
+        for argument in self.state:
+            shape = self.program.shape(argument)
+            if argument in shares.kept or prod(shape) == 1:
+                continue
+            path = text_attribute(self.marks[argument], PATH) or ""
+            if argument in wanted:
+                user = shares.users_of_whole[argument]
+                yield f"{path} is needed whole by {described(user)} at {place(user.location)}"
+            else:
+                sizes = " x ".join(map(str, shape))
+                yield f"{path}, {sizes}, has no dimension that replicas could share evenly"
