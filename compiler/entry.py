@@ -8,6 +8,7 @@ from atoll.compiler.diagnostics import refuse
 from atoll.compiler.functions import argument_attributes, functions_in, result_attributes, type_of
 from atoll.compiler.mesh_types import local_type
 from atoll.compiler.mlir import func, ir
+from atoll.compiler.tasks import SHARE
 
 # The pytree path, in the user's words: `state['params']['w']`, `result[0]`.
 PATH = "atoll.path"
@@ -21,9 +22,6 @@ PARTS_DIMENSION = "atoll.parts_dimension"
 # On one of several arguments, or results, with one path, which together are what the user passes or gets: the
 # dimension along which they are the whole, where this one starts, and how long the whole is.
 PIECE = "atoll.piece"
-# On an argument or a result of which each replica has one share, in the order of the replicas: the dimension that is
-# shared. On an exchange the dimension of which it takes or makes shares.
-SHARE = "atoll.share"
 # On an argument whose buffers the caller gives away.
 DONATED = "atoll.donated"
 # On the module: the phase that its verifier vouched for, and the texts it was compiled with.
@@ -71,6 +69,12 @@ def parts_of(marks: ir.DictAttr) -> int | None:
 def piece_of(marks: ir.DictAttr) -> Piece | None:
     """Which piece an argument or a result is; None if it is not one of several."""
     return Piece(*ir.DenseI64ArrayAttr(marks[PIECE])) if PIECE in marks else None
+
+
+def share_of(marks: ir.DictAttr) -> int | None:
+    """The dimension along which an argument or result is one share of several, one for each replica; None if every
+    replica has all of it."""
+    return ir.IntegerAttr(marks[SHARE]).value if SHARE in marks else None
 
 
 def numbers_by_path(attributes: Sequence[ir.DictAttr]) -> dict[str, list[int]]:

@@ -8,7 +8,7 @@ from atoll.compiler.batch.nodes import Node, Program
 from atoll.compiler.batch.rule import FactorRule, described
 from atoll.compiler.batch.states import Partial, Split, Version
 from atoll.compiler.batch.table import RULES
-from atoll.compiler.entry import SHARE, entry_function
+from atoll.compiler.entry import entry_function
 from atoll.compiler.functions import (
     argument_attributes,
     arguments_of,
@@ -23,7 +23,7 @@ from atoll.compiler.locations import place
 from atoll.compiler.mlir import ir
 from atoll.compiler.plan_marks import integer
 from atoll.compiler.shares import Shares
-from atoll.compiler.tasks import EXCHANGE, GATHER, OWN_SHARE
+from atoll.compiler.tasks import EXCHANGE, GATHER, OWN_SHARE, SHARE
 
 _Value = ir.Value[ir.Type]
 

@@ -4,9 +4,13 @@ from atoll.compiler.diagnostics import refuse
 from atoll.compiler.functions import body_of, functions_in, operations_in
 from atoll.compiler.mlir import func, ir, mpmd, stablehlo
 
-# On what stands for an exchange between replicas: how they combine what each has, or what they do with shares.
+# On a transfer that stands for an exchange between replicas: how they combine what each has.
 EXCHANGE = "atoll.exchange"
-# What exchanges do beside combining: a replica keeps its own share of what all have, or gets the shares of all.
+# On an exchange of which every replica gives or gets its share alone: the dimension along which shares are the whole.
+# Also on an argument or a result of `@main` of which every replica has its share.
+SHARE = "atoll.share"
+# Two exchanges combine nothing. One takes of what all replicas have this one's share, and nothing crosses; the other
+# puts the shares of all replicas together.
 OWN_SHARE = "share"
 GATHER = "gather"
 # What a function has whose values live on islands.

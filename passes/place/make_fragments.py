@@ -6,7 +6,7 @@ from functools import cached_property
 
 from atoll.compiler.batch.states import KIND_OF
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PARTS, SHARE, entry_function, text_attribute
+from atoll.compiler.entry import PARTS, entry_function, text_attribute
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,
@@ -39,7 +39,7 @@ from atoll.compiler.plan_marks import (
 )
 from atoll.compiler.replicas import replicas_of
 from atoll.compiler.shardings import SHARDING, on_island, sharding_of, spec_of, specs_of
-from atoll.compiler.tasks import EXCHANGE, OWN_SHARE
+from atoll.compiler.tasks import EXCHANGE, OWN_SHARE, SHARE
 
 _Value = ir.Value[ir.Type]
 # What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:

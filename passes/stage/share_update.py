@@ -58,10 +58,11 @@ class ShareUpdate(Pass):
         state = {argument: along for argument, along in update.dimensions(replicas).items() if along is not None}
         shares = Shares.of(program, update.nodes, state)
         kept = {argument: result for argument, result in update.state.items() if argument in shares.kept}
+        left = list(update.left_whole(shares, state))  # while the operations that it names are there
         gathered = write_shares(module, shares, kept)
         for one in gathered:
             log.info("gathered from its shares: %s", one)
-        add_texts(module, NOT_SHARED, [*update.left_whole(shares, state), *gathered])
+        add_texts(module, NOT_SHARED, [*left, *gathered])
         log.info("shared %d of %d arrays of state over %d replicas", len(kept), len(update.state), replicas)
 
 
