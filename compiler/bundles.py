@@ -1,84 +1,153 @@
-"""What replicas exchange, read from phase `scheduled`: the sums that one task completes, and how they cross."""
+"""What replicas exchange, read from phase `scheduled`: what one task completes, and how it crosses."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.entry import entry_function, text_attribute
+from atoll.compiler.entry import entry_function
 from atoll.compiler.exchange import Speed, Summand, Unit, seconds, slowest, units_of
 from atoll.compiler.exchange_code import Array
 from atoll.compiler.functions import body_of, operations_in
 from atoll.compiler.mesh_types import island_of, local_type, spec_of_type
-from atoll.compiler.mlir import ir, mpmd
+from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.plan_marks import topology_of
 from atoll.compiler.replicas import replicas_of, twins_of
 from atoll.compiler.stream import buffer_of_type
-from atoll.compiler.tasks import EXCHANGE, dataflow_functions, exchanges_in, microbatch_name, task_name
+from atoll.compiler.tasks import (
+    GATHER,
+    OWN_SHARE,
+    dataflow_functions,
+    exchange_kind,
+    exchange_share,
+    exchanges_in,
+    microbatch_call,
+    microbatch_name,
+    task_name,
+)
 from atoll.compiler.topology import Topology
 
 _Value = ir.Value[ir.Type]
 
 
 @dataclass(frozen=True)
-class Sum:
-    """result: of the loop, for one replica; total: what it is when all have exchanged it."""
+class Member:
+    """A value that is exchanged.
 
-    result: _Value
-    total: _Value
+    given: what each replica has; made: what each has then; kind: how the one becomes the other.
+    share: the dimension along which one of the two is a share of the other; None if both are whole.
+    """
+
+    given: _Value
+    made: _Value
     kind: str
+    share: int | None
 
     @property
     def array(self) -> Array:
-        tensor = ir.RankedTensorType(local_type(self.total.type))
-        return Array(buffer_of_type(tensor, spec_of_type(self.total.type)), str(tensor.element_type))
+        """The whole."""
+        whole = self.made if self.kind == GATHER else self.given
+        tensor = ir.RankedTensorType(local_type(whole.type))
+        return Array(buffer_of_type(tensor, spec_of_type(whole.type)), str(tensor.element_type))
 
     @property
     def summand(self) -> Summand:
         buffer = self.array.buffer
-        return Summand(buffer.shape, buffer.dtype, buffer.itemsize, self.kind, tuple(map(bool, buffer.spec)))
+        return Summand(
+            buffer.shape, buffer.dtype, buffer.itemsize, self.kind, tuple(map(bool, buffer.spec)), self.share
+        )
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """The sums of an island that are complete when a task of a loop has run for the last time.
+    """What an island exchanges from one point on: all that a task has made, when it has run for the last time.
 
-    island: that of the first replica, as the IR has it. task: None if no task of the loop makes them.
+    island: that of the first replica, as the IR has it.
+    task: None if no task makes it: an argument, a sum to which no task adds, or what another exchange makes.
+    in_loop: whether it is what a loop over microbatches has summed up.
+    begin: the exchange begins behind the operation of `@main` that makes this value.
     """
 
     island: str
     task: str | None
-    sums: tuple[Sum, ...]
+    in_loop: bool
+    begin: _Value
+    members: tuple[Member, ...]
     units: tuple[Unit, ...]
 
 
-def bundles_of(module: ir.Module) -> list[list[Bundle]]:
-    """For each loop over microbatches what replicas exchange of it."""
+# What is exchanged together: the island, and what makes it.
+_Key = tuple[object, ...]
+
+
+def bundles_of(module: ir.Module) -> list[Bundle]:
+    """What replicas exchange; not what nobody asks for."""
     replicas, topology = replicas_of(module), topology_of(module)
     main, functions = entry_function(module), dataflow_functions(module)
-    totals = {one.operation.operands[0]: one for one in exchanges_in(main)}
+    sums = _makers_of_sums(main, functions)
+    takers = _first_takers(main)
+    keys: dict[_Value, _Key] = {}
+    groups: dict[_Key, list[Member]] = {}
+    for number, exchange in enumerate(exchanges_in(main)):
+        given, made = exchange.operation.operands[0], exchange.operation.results[0]
+        if made not in takers:
+            continue
+        member = Member(given, made, exchange_kind(exchange), exchange_share(exchange))
+        island, maker = island_of(given.type), given.owner
+        if member.kind == OWN_SHARE:  # nothing crosses, so what one task needs is cut as late as that task runs
+            key: _Key = (island, OWN_SHARE, takers[made])
+        elif given in sums:
+            key = (island, *sums[given])
+        elif isinstance(maker, mpmd.FragmentCallOp):
+            key = (island, task_name(maker))
+        elif given in keys:
+            key = (island, keys[given])
+        else:
+            key = (island, None if isinstance(given, ir.BlockArgument) else number)
+        keys[made] = key
+        groups.setdefault(key, []).append(member)
     twins = twins_of(topology, replicas)
-    found: list[list[Bundle]] = []
-    for loop in operations_in(main, mpmd.ForOp):
+    return [_bundle(members, sums, twins, topology) for members in groups.values()]
+
+
+def _bundle(
+    members: Sequence[Member],
+    sums: Mapping[_Value, tuple[int, str | None]],
+    twins: Mapping[str, tuple[str, ...]],
+    topology: Topology,
+) -> Bundle:
+    first = members[0]
+    island, maker = island_of(first.given.type), first.given.owner
+    names = twins[island]
+    units = units_of([one.summand for one in members], len(names), speed_between(names, topology))
+    is_sum, is_made = first.given in sums, isinstance(maker, mpmd.FragmentCallOp)
+    task = sums[first.given][1] if is_sum else None
+    if isinstance(maker, mpmd.FragmentCallOp) and first.kind != OWN_SHARE:
+        task = task_name(maker)
+    begin = first.given if (is_sum or is_made) and first.kind != OWN_SHARE else first.made
+    return Bundle(island, task, is_sum, begin, tuple(members), tuple(units))
+
+
+def _makers_of_sums(main: func.FuncOp, functions: Mapping[str, func.FuncOp]) -> dict[_Value, tuple[int, str | None]]:
+    """For each result of a loop the number of the loop, and the task of it that makes the result."""
+    found: dict[_Value, tuple[int, str | None]] = {}
+    for number, loop in enumerate(operations_in(main, mpmd.ForOp)):
         *_, returning = body_of(functions[microbatch_name(loop)]).operations
-        groups: dict[tuple[str, str | None], list[Sum]] = {}
         for result, yielded in zip(loop.operation.results, returning.operation.operands, strict=True):
-            if result not in totals:
-                continue
-            exchange = totals[result]
-            kind = text_attribute(exchange.operation.attributes, EXCHANGE) or ""
             maker = yielded.owner
-            task = task_name(maker) if isinstance(maker, mpmd.FragmentCallOp) else None
-            groups.setdefault((island_of(result.type), task), []).append(Sum(result, exchange.result, kind))
-        found.append(
-            [
-                Bundle(island, task, tuple(sums), _units(sums, twins[island], topology))
-                for (island, task), sums in groups.items()
-            ]
-        )
+            found[result] = number, task_name(maker) if isinstance(maker, mpmd.FragmentCallOp) else None
     return found
 
 
-def _units(sums: list[Sum], twins: tuple[str, ...], topology: Topology) -> tuple[Unit, ...]:
-    return tuple(units_of([one.summand for one in sums], len(twins), speed_between(twins, topology)))
+def _first_takers(main: func.FuncOp) -> dict[_Value, int]:
+    """For each value that anything in `@main` takes, the number of the operation that does so first."""
+    found: dict[_Value, int] = {}
+    for number, operation in enumerate(body_of(main).operations):
+        taken = list(operation.operation.operands)
+        if isinstance(operation, mpmd.ForOp):
+            taken += list(microbatch_call(operation).operation.operands)
+        for value in taken:
+            found.setdefault(value, number)
+    return found
 
 
 @dataclass(frozen=True)
@@ -86,11 +155,13 @@ class Exchange:
     """What an island exchanges behind a task.
 
     task: None if it is there from the start; seconds: how long the exchange takes.
+    in_loop: whether a loop sums it up; else it is exchanged between tasks that stand around loops, or behind them.
     """
 
     island: str
     task: str | None
     seconds: float
+    in_loop: bool = True
 
 
 def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
@@ -98,14 +169,15 @@ def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
     topology = topology_of(module)
     twins = twins_of(topology, replicas_of(module))
     found = []
-    for bundle in (one for bundles in bundles_of(module) for one in bundles):
+    for bundle in bundles_of(module):
         names = twins[bundle.island]
         speed = speed_between(names, topology)
         sizes: Counter[str] = Counter()
         for unit in bundle.units:  # those of one form follow each other without a pause
             sizes[unit.form] += unit.bytes
         takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
-        found.append(Exchange(bundle.island, bundle.task, takes))
+        if sizes.keys() != {OWN_SHARE}:
+            found.append(Exchange(bundle.island, bundle.task, takes, bundle.in_loop))
     return tuple(found)
 
 

@@ -7,7 +7,16 @@ before its uses; a send stands right behind what makes its value and a receive r
 from collections.abc import Mapping, Sequence
 
 from atoll.compiler.bundles import Bundle, bundles_of
-from atoll.compiler.entry import DONATED, dimension_of, entry_function, numbers_by_path, parts_of, piece_of
+from atoll.compiler.entry import (
+    DONATED,
+    PARTS,
+    entry_function,
+    numbers_by_path,
+    parts_of,
+    share_of,
+    start_in_whole,
+    whole_shape,
+)
 from atoll.compiler.exchange_streams import Codes, Exchange
 from atoll.compiler.functions import (
     argument_attributes,
@@ -38,12 +47,12 @@ from atoll.compiler.tasks import (
     microbatch_name,
     task_name,
 )
-from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Places, Program
+from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Place, Places, Program, Start
 
 _Value = ir.Value[ir.Type]
 
-# The places of a value, and the dimension along which its parts are the whole.
-_Where = tuple[Places, int | None]
+# Where each part of a value begins in the whole, and the places that have a copy of it.
+_Parts = Sequence[tuple[Start, tuple[Place, ...]]]
 
 _SCOPES_SHOWN = 8
 
@@ -60,11 +69,14 @@ def emit(module: ir.Module, signature: Signature) -> Program:
     *_, returning = body_of(main).operations
     results = emitter.places_of_results(list(returning.operation.operands), main)
     inputs = tuple(
-        Input(one.path, one.shape, one.dtype, one.weak_type, one.donated, *places.get(one.path, ()))
+        Input(
+            one.path, one.shape, one.dtype, one.weak_type, one.donated, *_divided(places.get(one.path, ()), one.shape)
+        )
         for one in signature.inputs
     )
     outputs = tuple(
-        Output(one.path, one.shape, one.dtype, one.weak_type, *results[one.path]) for one in signature.outputs
+        Output(one.path, one.shape, one.dtype, one.weak_type, *_divided(results[one.path], one.shape))
+        for one in signature.outputs
     )
     kept = {place for one in outputs for place in one.every_place}
     donated = {place for one in inputs if one.donated for place in one.every_place}
@@ -80,6 +92,15 @@ def emit(module: ir.Module, signature: Signature) -> Program:
         topology=str(topology),
         plan=str(plan_of(module)),
     )
+
+
+def _divided(parts: _Parts, shape: tuple[int, ...]) -> tuple[Places, tuple[Start, ...]]:
+    """The places of the parts, and where they begin in the whole; of a random key, without the dimension of its words.
+
+    One part is the whole.
+    """
+    starts = tuple(start[: len(shape)] for start, _ in parts)
+    return tuple(copies for _, copies in parts), starts if len(starts) > 1 else ()
 
 
 # The streams of one replica, by the names of its islands in the IR: those of the first replica.
@@ -100,12 +121,12 @@ class _Emitter:
         made = {stream.name: stream for replica in self.replicas for stream in replica.values()}
         self.all_streams = {island.name: made[island.name] for island in topology.islands}
         self._functions = dataflow_functions(module)
-        self._bundles = iter(bundles_of(module))  # those of one loop after the other
+        self._bundles = {bundle.begin: bundle for bundle in bundles_of(module)}
         self._tasks = tasks
         self._codes = codes
         self._exchanges = 0
 
-    def places_of_arguments(self, main: func.FuncOp) -> dict[str, _Where]:
+    def places_of_arguments(self, main: func.FuncOp) -> dict[str, _Parts]:
         """Where each argument of @main is, by path."""
         for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
             for number, streams in enumerate(self.replicas):
@@ -113,29 +134,27 @@ class _Emitter:
                     streams[island_of(argument.type)].define((argument, microbatch))
         return self._places_by_path(arguments_of(main), argument_attributes(main))
 
-    def places_of_results(self, values: Sequence[_Value], main: func.FuncOp) -> dict[str, _Where]:
+    def places_of_results(self, values: Sequence[_Value], main: func.FuncOp) -> dict[str, _Parts]:
         """Where each result of @main is, by path; received if it was still on its way."""
         return self._places_by_path(values, result_attributes(main))
 
-    def _places_by_path(self, values: Sequence[_Value], attributes: Sequence[ir.DictAttr]) -> dict[str, _Where]:
+    def _places_by_path(self, values: Sequence[_Value], attributes: Sequence[ir.DictAttr]) -> dict[str, _Parts]:
         return {
-            path: (
-                tuple(
-                    part for number in numbers for part in self._places_of(values[number], parts_of(attributes[number]))
-                ),
-                dimension_of(attributes[numbers[0]]),
-            )
+            path: [part for number in numbers for part in self._parts_of(values[number], attributes[number])]
             for path, numbers in numbers_by_path(attributes).items()
         }
 
-    def _places_of(self, value: _Value, parts: int | None) -> Places:
-        """A part for each microbatch of each replica; or a copy of the whole on each replica."""
-        found = []
+    def _parts_of(self, value: _Value, marks: ir.DictAttr) -> _Parts:
+        """A part for each microbatch of each replica, or for each replica; or a copy of the whole on each replica."""
+        places: list[Place] = []
         for number, streams in enumerate(self.replicas):
             stream = streams[island_of(value.type)]
-            microbatches = self._microbatches(number, parts)
-            found += [(stream.name, stream.buffer_of((value, microbatch))) for microbatch in microbatches]
-        return (tuple(found),) if parts is None else tuple((place,) for place in found)
+            microbatches = self._microbatches(number, parts_of(marks))
+            places += [(stream.name, stream.buffer_of((value, microbatch))) for microbatch in microbatches]
+        shape = ir.RankedTensorType(local_type(value.type)).shape
+        if PARTS not in marks and share_of(marks) is None:
+            return [(start_in_whole(shape, marks, 0), tuple(places))]
+        return [(start_in_whole(shape, marks, part), (place,)) for part, place in enumerate(places)]
 
     def _microbatches(self, replica: int, parts: int | None) -> Sequence[int]:
         """The microbatches of a replica, of all that there are; of what is whole, all at once."""
@@ -161,12 +180,20 @@ class _Emitter:
                     tag = _expect(streams, source, target, ALL)
                     name = streams[island_of(target.type)].name
                     streams[island_of(source.type)].send((source, ALL), name, tag)
+            for bundle in self._bundles_behind(operation):
+                for exchange in self._exchanges_of(bundle):
+                    for replica in range(len(self.replicas)):
+                        exchange.begin(replica)
+
+    def _bundles_behind(self, operation: ir.OpView) -> list[Bundle]:
+        """What is exchanged of what an operation of @main makes."""
+        return [self._bundles[result] for result in operation.operation.results if result in self._bundles]
 
     def _follow_loop(self, loop: mpmd.ForOp) -> None:
         """The tasks of all microbatches, on each island in the order of its row in the table."""
         main = self._functions["main"]
         body = LoopBody.of(loop, self._functions[microbatch_name(loop)], main, len(self.replicas))
-        exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in next(self._bundles)}
+        exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in self._bundles_behind(loop)}
         for number, streams in enumerate(self.replicas):
             first = number * body.microbatches
             tags: dict[Name, int] = {
@@ -287,26 +314,25 @@ class _Row:
 
 def signature_of_module(module: ir.Module) -> Signature:
     """What @main itself tells of its arguments and results, for a module that comes without a job."""
-    main = entry_function(module)
+    main, replicas = entry_function(module), replicas_of(module)
     inputs, results = list(type_of(main).inputs), list(type_of(main).results)
     arguments, returned = argument_attributes(main), result_attributes(main)
     return Signature.of_paths(
         [
-            (path, _whole(inputs[first], arguments[first]), DONATED in arguments[first])
+            (path, _whole(inputs[first], arguments[first], replicas), DONATED in arguments[first])
             for path, (first, *_) in numbers_by_path(arguments).items()
         ],
-        [(path, _whole(results[first], returned[first])) for path, (first, *_) in numbers_by_path(returned).items()],
+        [
+            (path, _whole(results[first], returned[first], replicas))
+            for path, (first, *_) in numbers_by_path(returned).items()
+        ],
     )
 
 
-def _whole(type_: ir.Type, marks: ir.DictAttr) -> ir.Type:
-    """The type of an argument or result as callers see it: all parts, or all pieces, together."""
-    parts, dimension, piece = parts_of(marks), dimension_of(marks), piece_of(marks)
+def _whole(type_: ir.Type, marks: ir.DictAttr, replicas: int) -> ir.Type:
+    """The type of an argument or result as callers see it: all parts, pieces or shares together."""
     tensor = ir.RankedTensorType(local_type(type_))
-    if dimension is None:
-        return tensor
-    shape = list(tensor.shape)
-    shape[dimension] = piece.whole if piece else shape[dimension] * (parts or 1)
+    shape = whole_shape(tensor.shape, marks, replicas)
     return ir.RankedTensorType.get(shape, tensor.element_type, loc=ir.Location.unknown(tensor.context))
 
 

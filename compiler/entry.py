@@ -88,22 +88,44 @@ def numbers_by_path(attributes: Sequence[ir.DictAttr]) -> dict[str, list[int]]:
     return found
 
 
-def dimension_of(marks: ir.DictAttr) -> int | None:
-    """The dimension along which the parts or pieces of an argument or result are the whole; None if it is whole."""
-    piece = piece_of(marks)
-    if piece is not None:
-        return piece.dimension
-    if PARTS not in marks:
-        return None
+def parts_dimension(marks: ir.DictAttr) -> int:
+    """The dimension along which the parts of an argument or result are the whole."""
     return ir.IntegerAttr(marks[PARTS_DIMENSION]).value if PARTS_DIMENSION in marks else 0
 
 
-def check_paths(main: func.FuncOp) -> None:
+def whole_shape(shape: Sequence[int], marks: ir.DictAttr, replicas: int) -> list[int]:
+    """The shape of an argument or result as callers see it: all parts, or all pieces, or all shares together."""
+    piece, share, parts = piece_of(marks), share_of(marks), parts_of(marks)
+    whole = list(shape)
+    if share is not None:
+        whole[share] *= replicas
+    if parts is not None:
+        whole[parts_dimension(marks)] *= parts
+    if piece is not None:
+        whole[piece.dimension] = piece.whole
+    return whole
+
+
+def start_in_whole(shape: Sequence[int], marks: ir.DictAttr, part: int) -> tuple[int, ...]:
+    """Where one part of an argument or result begins in what callers see, of those that there are along a dimension:
+    the part of a microbatch, or the share of a replica."""
+    piece, share = piece_of(marks), share_of(marks)
+    start = [0] * len(shape)
+    if piece is not None:
+        start[piece.dimension] = piece.start
+    if share is not None:
+        start[share] += part * shape[share]
+    elif PARTS in marks:
+        start[parts_dimension(marks)] += part * shape[parts_dimension(marks)]
+    return tuple(start)
+
+
+def check_paths(main: func.FuncOp, replicas: int = 1) -> None:
     """Refuse arguments and results without a pytree path, and two of a kind with the same one.
 
     Pieces of one value have the same path, and together they are the whole.
     """
-    check_pieces(main)
+    check_pieces(main, replicas)
     for kind, attributes in (("argument", argument_attributes(main)), ("result", result_attributes(main))):
         for index, marks in enumerate(attributes):
             if text_attribute(marks, PATH) is None:
@@ -115,21 +137,29 @@ def check_paths(main: func.FuncOp) -> None:
                 raise refuse(main.location, what, f"give each its own {PATH}")
 
 
-def check_pieces(main: func.FuncOp) -> None:
-    """Refuse pieces that say not what they are, and those that are not the whole together."""
+def check_pieces(main: func.FuncOp, replicas: int = 1) -> None:
+    """Refuse pieces and shares that say not what they are, and pieces that are not the whole together."""
     inputs, results = type_of(main).inputs, type_of(main).results
-    _check_pieces(main, "argument", list(inputs), argument_attributes(main))
-    _check_pieces(main, "result", list(results), result_attributes(main))
+    _check_pieces(main, "argument", list(inputs), argument_attributes(main), replicas)
+    _check_pieces(main, "result", list(results), result_attributes(main), replicas)
 
 
-def _check_pieces(main: func.FuncOp, kind: str, types: Sequence[ir.Type], attributes: Sequence[ir.DictAttr]) -> None:
+def _check_pieces(
+    main: func.FuncOp, kind: str, types: Sequence[ir.Type], attributes: Sequence[ir.DictAttr], replicas: int
+) -> None:
     for index, marks in enumerate(attributes):
+        if SHARE in marks:
+            _check_share(main, f"{kind} {index} of @main", marks, types[index], replicas)
         if PIECE in marks:
             _check_piece(main, f"{kind} {index} of @main", marks, types[index])
     for path, numbers in numbers_by_path(attributes).items():
         pieces = [(number, piece) for number in numbers if (piece := piece_of(attributes[number]))]
         if len(pieces) == len(numbers):
-            sizes = [_tensor(types[number]).shape[piece.dimension] for number, piece in pieces]
+            sizes = [
+                _tensor(types[number]).shape[piece.dimension]
+                * (replicas if share_of(attributes[number]) == piece.dimension else 1)
+                for number, piece in pieces
+            ]
             names = ", ".join(str(number) for number, _ in pieces)
             _check_cover(main, f"{kind}s {names} of @main, pieces of {path},", [piece for _, piece in pieces], sizes)
 
@@ -156,6 +186,18 @@ def _check_piece(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Typ
     if not 0 <= Piece(*attribute).dimension < _tensor(type_).rank:
         what = f"{name} is a piece along dimension {Piece(*attribute).dimension}, and is {_tensor(type_)}"
         raise refuse(main.location, what, "name a dimension that it has")
+
+
+def _check_share(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type, replicas: int) -> None:
+    """A share is one of several, and along a dimension that it has; it has no parts, one for each microbatch."""
+    attribute, rank = marks[SHARE], _tensor(type_).rank
+    if not isinstance(attribute, ir.IntegerAttr) or not 0 <= attribute.value < rank:
+        what = f"{SHARE} of {name}, which is {_tensor(type_)}, is {attribute}"
+        raise refuse(main.location, what, f"write {SHARE} = DIMENSION : i32, a dimension that it has")
+    if PARTS in marks:
+        raise refuse(main.location, f"{name} has both {PARTS} and {SHARE}", "take one of them away")
+    if replicas == 1:
+        raise refuse(main.location, f"{name} is a share, and there is but one replica", f"take {SHARE} away")
 
 
 def _tensor(type_: ir.Type) -> ir.RankedTensorType:

@@ -8,20 +8,29 @@ every replica adding its own, and once more so that all get it.
 `tree`: half of the replicas send all they have to the other half, which add it to theirs; half of these go on like
 that, until the first replica has the sum, which goes back to all on the same ways.
 
+Where each replica needs its share of a sum alone, the bits of the share are those that `direct` gives.
+
+`scatter`: each replica sends every other that one's share, and adds its own in the order of the replicas.
+`gather`: each replica sends its share to every other, and all join them in the order of the replicas.
+
 An island sends one thing after the other. So with R replicas, S bytes, bandwidth B and latency L, `direct` takes
 L + (R - 1) S / B, `ring` takes 2 (R - 1) (L + S / (R B)) and `tree` 2 log2(R) (L + S / B). The first is for little
 data, the second for much; the third is, from 8 replicas on, for much that cannot be cut into slices, and from 13 on for
-some sizes between the other two. Two replicas always exchange directly.
+some sizes between the other two. Two replicas always exchange directly. `scatter` and `gather` take
+L + (R - 1) S / (R B) each, S being the whole: no way round sends fewer bytes, or has fewer latencies.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import prod
+from math import inf, prod
+
+from atoll.compiler.tasks import GATHER, OWN_SHARE
 
 DIRECT = "direct"
 RING = "ring"
 TREE = "tree"
+SCATTER = "scatter"
 
 # A message should take so many times as long as the latency of its link: then latency is a small part of it.
 _LATENCIES = 10
@@ -29,10 +38,12 @@ _LATENCIES = 10
 
 @dataclass(frozen=True)
 class Summand:
-    """A sum that each replica has a part of.
+    """A sum that each replica has a part of, or a whole of which each gives or gets its share.
 
-    kind: how the parts combine: `add`, `max`, `min`, `and` or `or`.
+    kind: how the parts combine: `add`, `max`, `min`, `and` or `or`; `gather` if shares are joined, `share` if each
+        replica takes its own of what it has.
     divided: for each dimension whether the island's devices divide it.
+    share: the dimension along which shares are the whole; None if each gives and gets all.
     """
 
     shape: tuple[int, ...]
@@ -40,6 +51,14 @@ class Summand:
     itemsize: int
     kind: str = "add"
     divided: tuple[bool, ...] = ()
+    share: int | None = None
+
+    @property
+    def form(self) -> str | None:
+        """How shares cross; None for what crosses whole, for which it depends on the size."""
+        if self.share is None:
+            return None
+        return self.kind if self.kind in (GATHER, OWN_SHARE) else SCATTER
 
     @property
     def size(self) -> int:
@@ -74,7 +93,7 @@ class Speed:
 class Unit:
     """Sums that cross together.
 
-    members: their numbers; several are packed into one vector.
+    members: their numbers; several are packed into one vector, or into one for each share.
     bytes: of all of them.
     dimension: of the one that is cut into slices, along which; 0 for a vector, None if nothing is cut.
     """
@@ -92,29 +111,40 @@ class Unit:
 def units_of(sums: Sequence[Summand], replicas: int, speed: Speed) -> list[Unit]:
     """The units in which sums cross that are there at the same time; every sum is in one of them.
 
-    Small sums are packed until they are worth a message, or in a ring a message a slice; large ones cross by
-    themselves. What an island's devices divide is not packed: its parts would have to be gathered first.
+    Small sums are packed until they are worth a message, or in a ring a message a slice, or a message a share; large
+    ones cross by themselves. What an island's devices divide is not packed: its parts would have to be gathered first.
+    What does not cross is one unit.
     """
-    enough = speed.chunk * (replicas if replicas > 2 else 1)
     packs: list[list[int]] = []
-    open_: dict[tuple[str, str], list[int]] = {}
+    open_: dict[tuple[str, str, str | None], list[int]] = {}
     for number, one in enumerate(sums):
-        if one.is_divided or one.size >= enough:
+        enough = _worth_a_message(one, replicas, speed)
+        if one.form != OWN_SHARE and (one.is_divided or one.size >= enough):
             packs.append([number])
             continue
-        pack = open_.get((one.dtype, one.kind))
+        key = (one.dtype, one.kind, one.form) if one.form != OWN_SHARE else ("", "", OWN_SHARE)
+        pack = open_.get(key)
         if pack is None:
             packs.append(pack := [])
-            open_[one.dtype, one.kind] = pack
+            open_[key] = pack
         pack.append(number)
         if sum(sums[member].size for member in pack) >= enough:
-            del open_[one.dtype, one.kind]
+            del open_[key]
     return [_unit(pack, sums, replicas, speed) for pack in packs]
+
+
+def _worth_a_message(one: Summand, replicas: int, speed: Speed) -> float:
+    """The bytes from which on packing gains nothing."""
+    if one.form is None:
+        return speed.chunk * (replicas if replicas > 2 else 1)
+    return inf if one.form == OWN_SHARE else speed.chunk * replicas
 
 
 def _unit(members: Sequence[int], sums: Sequence[Summand], replicas: int, speed: Speed) -> Unit:
     size = sum(sums[one].size for one in members)
     first = sums[members[0]]
+    if first.form is not None:
+        return Unit(first.form, tuple(members), size)
     dimension = 0 if len(members) > 1 else first.slicing(replicas)
     length = sum(prod(sums[one].shape) for one in members)
     forms = (DIRECT, RING, TREE) if dimension is not None and length >= replicas else (DIRECT, TREE)
@@ -125,6 +155,10 @@ def _unit(members: Sequence[int], sums: Sequence[Summand], replicas: int, speed:
 def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
     """What an exchange takes."""
     steps = replicas - 1
+    if form == OWN_SHARE:
+        return 0.0
+    if form in (SCATTER, GATHER):
+        return speed.latency + steps * size / replicas / speed.bandwidth
     if form == DIRECT:
         return speed.latency + steps * size / speed.bandwidth
     if form == TREE:
@@ -134,13 +168,15 @@ def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
 
 def messages(form: str, replicas: int) -> int:
     """How many each replica sends; in a tree at the most."""
-    return {DIRECT: replicas - 1, RING: 2 * (replicas - 1), TREE: levels(replicas)}[form]
+    others = replicas - 1
+    counts = {DIRECT: others, SCATTER: others, GATHER: others, RING: 2 * others, TREE: levels(replicas), OWN_SHARE: 0}
+    return counts[form]
 
 
 def bytes_sent(form: str, size: int, replicas: int) -> int:
     """How many bytes each replica sends; in a ring on average, as slices may differ by one element, in a tree at the
     most."""
-    return messages(form, replicas) * size // (replicas if form == RING else 1)
+    return messages(form, replicas) * size // (replicas if form in (RING, SCATTER, GATHER) else 1)
 
 
 def slice_bounds(length: int, count: int) -> list[tuple[int, int]]:

@@ -37,6 +37,28 @@ class Array:
         """A slice of it."""
         return self.reshaped((*self.shape[:dimension], stop - start, *self.shape[dimension + 1 :]))
 
+    def share(self, dimension: int, replicas: int) -> "Array":
+        """One of so many equal ones."""
+        return self.cut(dimension, 0, self.shape[dimension] // replicas)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """An array of which each replica has a share, or takes one. dimension: along which shares are the whole."""
+
+    whole: Array
+    dimension: int
+    replicas: int
+
+    @property
+    def share(self) -> Array:
+        return self.whole.share(self.dimension, self.replicas)
+
+    def bounds(self, replica: int) -> tuple[int, int]:
+        """Where a replica's share is in the whole."""
+        size = self.share.shape[self.dimension]
+        return replica * size, (replica + 1) * size
+
 
 class _Function:
     """`@main` of a fragment as text, as it grows."""
@@ -96,13 +118,15 @@ def vector_of(members: Sequence[Array]) -> Array:
 def pack_code(members: Sequence[Array], context: ir.Context) -> Code:
     """Arrays -> their vector."""
     function = _Function(members)
-    return function.code("exchange_pack", [_packed(function, members)], [vector_of(members)], context)
+    return function.code(
+        "exchange_pack", [_packed(function, members, function.arguments)], [vector_of(members)], context
+    )
 
 
 def cut_code(members: Sequence[Array], dimension: int, bounds: Sequence[tuple[int, int]], context: ir.Context) -> Code:
     """Arrays -> the slices of their vector."""
     function, vector = _Function(members), vector_of(members)
-    packed = _packed(function, members)
+    packed = _packed(function, members, function.arguments)
     slices = [function.cut(packed, vector, dimension, *one) for one in bounds]
     return function.code("exchange_cut", slices, [vector.cut(dimension, *one) for one in bounds], context)
 
@@ -128,13 +152,45 @@ def join_code(members: Sequence[Array], dimension: int, slices: Sequence[Array],
     return function.code("exchange_join", _unpacked(function, joined, members), members, context)
 
 
-def _packed(function: _Function, members: Sequence[Array]) -> str:
-    if len(members) == 1:
-        return function.arguments[0]
-    flat = [one.flat() for one in members]
-    values = [
-        function.reshape(value, one, other) for value, one, other in zip(function.arguments, members, flat, strict=True)
+def share_out_code(members: Sequence[Shared], replicas: int, context: ir.Context) -> Code:
+    """Arrays -> for each replica the vector of its shares."""
+    function = _Function([one.whole for one in members])
+    shares = [one.share for one in members]
+    vectors = [_packed(function, shares, _shares(function, members, replica)) for replica in range(replicas)]
+    return function.code("exchange_share_out", vectors, [vector_of(shares)] * replicas, context)
+
+
+def own_share_code(members: Sequence[Shared], replica: int, context: ir.Context) -> Code:
+    """Arrays -> a replica's share of each."""
+    function = _Function([one.whole for one in members])
+    shares = [one.share for one in members]
+    return function.code("exchange_own_share", _shares(function, members, replica), shares, context)
+
+
+def gather_code(members: Sequence[Shared], replicas: int, context: ir.Context) -> Code:
+    """The vectors of the shares of all replicas -> the arrays."""
+    shares = [one.share for one in members]
+    function = _Function([vector_of(shares)] * replicas)
+    parts = zip(*(_unpacked(function, vector, shares) for vector in list(function.arguments)), strict=True)
+    wholes = [
+        function.concatenate(values, [one.share] * replicas, one.dimension, one.whole)
+        for one, values in zip(members, parts, strict=True)
     ]
+    return function.code("exchange_gather", wholes, [one.whole for one in members], context)
+
+
+def _shares(function: _Function, members: Sequence[Shared], replica: int) -> list[str]:
+    return [
+        function.cut(value, one.whole, one.dimension, *one.bounds(replica))
+        for value, one in zip(function.arguments, members, strict=True)
+    ]
+
+
+def _packed(function: _Function, members: Sequence[Array], values: Sequence[str]) -> str:
+    if len(members) == 1:
+        return values[0]
+    flat = [one.flat() for one in members]
+    values = [function.reshape(value, one, other) for value, one, other in zip(values, members, flat, strict=True)]
     return function.concatenate(values, flat, 0, vector_of(members))
 
 

@@ -1,7 +1,11 @@
 """Writes exchanges between replicas into the streams of their islands, as tasks, sends and receives like any other.
 
-What an island has to send goes as soon as it is complete; what it gets is added when somebody first asks for the sum.
-All replicas do the same in the same order, so none waits for what another does later.
+What an island has to send goes as soon as it is complete; what it gets is added, or joined, when somebody first asks
+for the result. Both points follow from the module alone, so they stand between the same tasks in all replicas: the one
+behind the last task of a loop that makes a sum, behind the task of `@main` that makes another value, or else where the
+exchange stands in `@main`; the other before what takes the result. So none waits for what another does later: put the
+points and tasks of one replica into an order in which it could do them one by one if exchanges took no time. Whatever
+is received at a point is sent at that point of another replica or at an earlier one, so they all get beyond it.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +15,7 @@ from atoll.compiler.bundles import Bundle
 from atoll.compiler.exchange import (
     DIRECT,
     RING,
+    SCATTER,
     TREE,
     Unit,
     added_in_ring,
@@ -21,15 +26,20 @@ from atoll.compiler.exchange import (
 )
 from atoll.compiler.exchange_code import (
     Array,
+    Shared,
     add_code,
     combine_code,
     cut_code,
+    gather_code,
     join_code,
+    own_share_code,
     pack_code,
+    share_out_code,
     vector_of,
 )
 from atoll.compiler.mlir import ir
 from atoll.compiler.stream import ALL, Name, Stream
+from atoll.compiler.tasks import GATHER, OWN_SHARE
 from atoll.runtime.program import Code
 
 
@@ -55,9 +65,9 @@ class Exchange:
     def __init__(self, number: int, bundle: Bundle, unit: Unit, streams: Sequence[Stream], codes: Codes) -> None:
         """streams: those of the island in each replica."""
         self._name = f"X{number}"
-        self._sums = [bundle.sums[member] for member in unit.members]
-        self._arrays = tuple(one.array for one in self._sums)
-        self._kind = self._sums[0].kind
+        self._members = [bundle.members[member] for member in unit.members]
+        self._arrays = tuple(one.array for one in self._members)
+        self._kind = self._members[0].kind
         self._unit = unit
         self._streams = streams
         self._codes = codes
@@ -66,16 +76,24 @@ class Exchange:
 
     def begin(self, replica: int) -> None:
         """Send what a replica has; what comes of it is made when it is asked for."""
-        stream = self._streams[replica]
-        own = [stream.numbers[one.result, ALL] for one in self._sums]
-        begin = {DIRECT: self._begin_direct, RING: self._begin_ring, TREE: self._begin_tree}[self._unit.form]
-        begin(replica, own)
-        for name in self._totals:
-            stream.pending[name] = lambda: self._end(replica)
+        begin = {
+            DIRECT: self._begin_direct,
+            RING: self._begin_ring,
+            TREE: self._begin_tree,
+            SCATTER: self._begin_scatter,
+            GATHER: self._begin_direct,
+        }
+        if self._unit.form in begin:
+            begin[self._unit.form](replica, self._given(replica))
+        for name in self._results:
+            self._streams[replica].pending[name] = lambda: self._end(replica)
+
+    def _given(self, replica: int) -> list[int]:
+        return [self._streams[replica].buffer_of((one.given, ALL)) for one in self._members]
 
     @property
-    def _totals(self) -> list[Name]:
-        return [(one.total, ALL) for one in self._sums]
+    def _results(self) -> list[Name]:
+        return [(one.made, ALL) for one in self._members]
 
     @property
     def _replicas(self) -> int:
@@ -83,31 +101,67 @@ class Exchange:
 
     def _end(self, replica: int) -> None:
         stream = self._streams[replica]
-        for name in self._totals:
+        for name in self._results:
             del stream.pending[name]
-        end = {DIRECT: self._end_direct, RING: self._end_ring, TREE: self._end_tree}[self._unit.form]
-        task, code, inputs = end(replica)
-        stream.run(task, code, inputs, self._totals)
+        end = {
+            DIRECT: self._end_direct,
+            RING: self._end_ring,
+            TREE: self._end_tree,
+            SCATTER: self._end_scatter,
+            GATHER: self._end_gather,
+            OWN_SHARE: self._end_own_share,
+        }
+        task, code, inputs = end[self._unit.form](replica)
+        stream.run(task, code, inputs, self._results)
 
     def _pack(self, replica: int, own: Sequence[int]) -> Sequence[int]:
         if not self._unit.is_packed:
             return own
-        code = self._codes.number(pack_code, self._arrays)
+        code = self._codes.number(pack_code, self._sent)
         return self._streams[replica].run_on(f"{self._name}.pack", code, own, [self._vector.buffer])
 
-    # Direct.
+    # Direct, and shares.
 
     def _begin_direct(self, replica: int, own: Sequence[int]) -> None:
         self._own[replica] = own = self._pack(replica, own)
-        for ahead in range(1, self._replicas):  # to the next one first, so that not all send to one
-            self._send(own[0], replica, (replica + ahead) % self._replicas, 0)
+        self._send_to_all(replica, [own[0]] * self._replicas)
 
-    def _end_direct(self, replica: int) -> tuple[str, int, list[int]]:
-        parts = [
-            self._own[replica][0] if other == replica else self._receive(self._vector, other, replica, 0)
+    def _begin_scatter(self, replica: int, own: Sequence[int]) -> None:
+        code = self._codes.number(share_out_code, self._shared, self._replicas)
+        vectors = [self._vector.buffer] * self._replicas
+        shares = self._streams[replica].run_on(f"{self._name}.cut", code, own, vectors)
+        self._own[replica] = [shares[replica]]
+        self._send_to_all(replica, shares)
+
+    def _send_to_all(self, replica: int, buffers: Sequence[int]) -> None:
+        """To each other replica the buffer of its number."""
+        for ahead in range(1, self._replicas):  # to the next one first, so that not all send to one
+            other = (replica + ahead) % self._replicas
+            self._send(buffers[other], replica, other, 0)
+
+    def _of_all(self, replica: int) -> list[int]:
+        """What the replicas have sent to one, and what it has itself, in their order."""
+        (own,) = self._own[replica]
+        return [
+            own if other == replica else self._receive(self._vector, other, replica, 0)
             for other in range(self._replicas)
         ]
-        return f"{self._name}.add", self._codes.number(combine_code, self._arrays, self._kind, self._replicas), parts
+
+    def _end_direct(self, replica: int) -> tuple[str, int, list[int]]:
+        code = self._codes.number(combine_code, self._sent, self._kind, self._replicas)
+        return f"{self._name}.add", code, self._of_all(replica)
+
+    # What each has added up is a share of what `direct` gives.
+    _end_scatter = _end_direct
+
+    def _end_gather(self, replica: int) -> tuple[str, int, list[int]]:
+        code = self._codes.number(gather_code, self._shared, self._replicas)
+        return f"{self._name}.join", code, self._of_all(replica)
+
+    def _end_own_share(self, replica: int) -> tuple[str, int, list[int]]:
+        """Nothing has crossed, and what is cut may itself be asked for as late as this."""
+        code = self._codes.number(own_share_code, self._shared, replica)
+        return f"{self._name}.share", code, self._given(replica)
 
     # Trees.
 
@@ -166,8 +220,22 @@ class Exchange:
         return (replica - 1) % self._replicas
 
     @property
+    def _shared(self) -> tuple[Shared, ...]:
+        return tuple(
+            Shared(array, one.share or 0, self._replicas)
+            for one, array in zip(self._members, self._arrays, strict=True)
+        )
+
+    @property
+    def _sent(self) -> tuple[Array, ...]:
+        """What a replica sends to another, before it is packed: all that it has, or the shares."""
+        if self._unit.form in (SCATTER, GATHER):
+            return tuple(one.share for one in self._shared)
+        return self._arrays
+
+    @property
     def _vector(self) -> Array:
-        return vector_of(self._arrays)
+        return vector_of(self._sent)
 
     @property
     def _dimension(self) -> int:

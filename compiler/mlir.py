@@ -18,12 +18,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 from jaxlib.mlir import ir
 from jaxlib.mlir._mlir_libs import _jax_mlir_ext
-from jaxlib.mlir.dialects import chlo, func, mpmd, sdy, stablehlo
+from jaxlib.mlir.dialects import builtin, chlo, func, mpmd, sdy, stablehlo
 from jaxlib.mlir.passmanager import ExternalPass, PassManager
 
 __all__ = [
     "ExternalPass",
     "PassManager",
+    "builtin",
     "chlo",
     "copier",
     "func",

@@ -141,7 +141,8 @@ def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchang
     """The schedule, and behind each island's last task the time by which its exchanges outlast it.
 
     An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
-    other, as they share a link.
+    other, as they share a link. What is exchanged around the loop, such as new parameters of which each replica has
+    made a share, is added to what the island does there.
     """
     found = simulate(schedule, costs)
     starts: dict[int, float] = {}
@@ -150,11 +151,15 @@ def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchang
         starts.setdefault(island, start)
         ready[f"{task.kind}{task.stage}"] = end  # tasks of a row are in order
     done = [0.0] * len(islands)
-    for begin, one in sorted(((ready.get(one.task or "", 0.0), one) for one in exchanges), key=itemgetter(0)):
+    summed = [one for one in exchanges if one.in_loop]
+    for begin, one in sorted(((ready.get(one.task or "", 0.0), one) for one in summed), key=itemgetter(0)):
         island = islands.index(one.island)
         done[island] = max(done[island], begin) + one.seconds
     waits = (max(0.0, late - begin) for late, (begin, _) in zip(done, found.updates, strict=True))
-    updates = tuple((begin + wait, end + wait) for wait, (begin, end) in zip(waits, found.updates, strict=True))
+    around = [sum(one.seconds for one in exchanges if one.island == name and not one.in_loop) for name in islands]
+    updates = tuple(
+        (begin + wait, end + wait + more) for wait, more, (begin, end) in zip(waits, around, found.updates, strict=True)
+    )
     makespan = max(end for _, end in updates)
     work = (1 - found.bubble) * found.makespan
     return replace(

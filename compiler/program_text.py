@@ -26,8 +26,8 @@ def _lines(program: Program, debug_info: bool) -> Iterator[str]:
     yield from (f"topology {line}" for line in program.topology.splitlines())
     yield f"plan {program.plan}"
     yield ""
-    yield from map(_input, program.inputs)
-    yield from map(_output, program.outputs)
+    yield from (_input(program, one) for one in program.inputs)
+    yield from (_output(program, one) for one in program.outputs)
     for island in program.islands:
         yield ""
         yield from _island(program, island)
@@ -40,21 +40,22 @@ def _lines(program: Program, debug_info: bool) -> Iterator[str]:
         yield from (f"  {line}" for line in text.splitlines())
 
 
-def _input(one: Input) -> str:
+def _input(program: Program, one: Input) -> str:
     donated = ", donated" if one.donated else ""
-    return f"input {one.path} : {_type(one)}{donated} -> {_places(one) or 'not used'}"
+    return f"input {one.path} : {_type(one)}{donated} -> {_places(program, one) or 'not used'}"
 
 
-def _output(one: Output) -> str:
-    return f"output {one.path} : {_type(one)} <- {_places(one)}"
+def _output(program: Program, one: Output) -> str:
+    return f"output {one.path} : {_type(one)} <- {_places(program, one)}"
 
 
 def _type(one: Input | Output) -> str:
     return f"{one.dtype}{list(one.shape)}{' weak' if one.weak_type else ''}"
 
 
-def _places(one: Input | Output) -> str:
-    parts = "" if one.dimension is None else f", parts along dimension {one.dimension}"
+def _places(program: Program, one: Input | Output) -> str:
+    dimensions = program.division(one).dimensions
+    parts = f", parts along dimension {' and '.join(map(str, dimensions))}" if dimensions else ""
     copies = (" and ".join(f"{island} %{number}" for island, number in copies) for copies in one.places)
     return ", ".join(copies) + parts
 

@@ -35,7 +35,7 @@ from atoll.compiler.prediction import Prediction, StageCost, calls_of_functions,
 from atoll.compiler.quantities import MEMORY, amount_text
 from atoll.compiler.repeats import folded
 from atoll.compiler.replicas import replicas_of, twins_of
-from atoll.compiler.tasks import dataflow_functions, loop_of_call, microbatch_name, transfers_in
+from atoll.compiler.tasks import OWN_SHARE, dataflow_functions, is_exchange, loop_of_call, microbatch_name, transfers_in
 from atoll.compiler.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.program import IslandProgram, Program, Run, Send
@@ -103,11 +103,13 @@ class SharedArgument:
 class ExchangeReport:
     """What an island exchanges with its twins in other replicas when a task has run for the last time.
 
-    islands: they, in the order of the replicas. task: `None` if no task of the loop makes it.
-    form: `direct`, `ring` or `tree`; sums, bytes: how many values, and how large they are together, on each island.
+    islands: they, in the order of the replicas. task: `None` if no task makes it.
+    form: `direct`, `ring` or `tree`; `scatter` if each gets its share of the sums, `gather` if shares are joined.
+    sums, bytes: how many values, and how large they are together: on each island, or of shares in all.
     messages, sent: what each island sends in all, and the bytes of it; in a tree at the most.
     chunk: how many bytes are worth a message; smaller sums are packed.
     seconds: what it should take.
+    in_loop: whether a loop over microbatches sums it up; else a task makes it that stands outside of loops.
     """
 
     islands: tuple[str, ...]
@@ -119,6 +121,7 @@ class ExchangeReport:
     sent: int
     chunk: int
     seconds: float
+    in_loop: bool = True
 
 
 @dataclass(frozen=True)
@@ -267,10 +270,12 @@ def _check_memory(topology: Topology, islands: tuple[IslandReport, ...]) -> None
 
 def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Iterator[ExchangeReport]:
     topology = topology_of(module)
-    for bundle in (one for bundles in bundles_of(module) for one in bundles):
+    for bundle in bundles_of(module):
         islands = twins[bundle.island]
         speed = speed_between(islands, topology)
-        for form in dict.fromkeys(unit.form for unit in bundle.units):
+        for form in dict.fromkeys(
+            unit.form for unit in bundle.units if unit.form != OWN_SHARE
+        ):  # which crosses nothing
             units = [unit for unit in bundle.units if unit.form == form]
             yield ExchangeReport(
                 islands,
@@ -282,6 +287,7 @@ def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Itera
                 sum(bytes_sent(unit.form, unit.bytes, len(islands)) for unit in units),
                 round(speed.chunk),
                 seconds(form, sum(unit.bytes for unit in units), len(islands), speed),
+                bundle.in_loop,
             )
 
 
@@ -322,7 +328,7 @@ def _copies(
     for one, times in found:  # grows
         for use in one.uses:
             owner = use.owner
-            if isinstance(owner, mpmd.TransferOp):
+            if isinstance(owner, mpmd.TransferOp) and not is_exchange(owner):
                 found.append((owner.result, times))
             elif isinstance(owner, mpmd.CallOp):
                 loop = loop_of_call(owner)

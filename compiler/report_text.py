@@ -6,7 +6,7 @@ from atoll.compiler.buffers import BufferGroup
 from atoll.compiler.measurement import Measurement
 from atoll.compiler.plan import Plan
 from atoll.compiler.prediction import ASSUMED_SPEED, Prediction
-from atoll.compiler.report import Report, bytes_text
+from atoll.compiler.report import ExchangeReport, Report, bytes_text
 from atoll.compiler.topology import Topology
 
 # Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
@@ -90,12 +90,18 @@ def _exchange_rows(report: Report) -> list[str]:
         return [*rows, "          nothing is summed over them"]
     rows += ["", f"{'exchange':<28}{'bytes':>12}{'sums':>8}   form"]
     for one in report.exchanges:
-        behind = f"behind the last {one.task}" if one.task else "behind the loop"
+        behind = _behind_text(one)
         how = f"{one.messages} message{'s' if one.messages > 1 else ''} of {bytes_text(one.sent)} in all from each"
         what = f"{one.form} {behind}: {how}, {_seconds_text(one.seconds)}"
         rows.append(f"{' <-> '.join(one.islands):<28}{bytes_text(one.bytes):>12}{one.sums:>8}   {what}")
     chunks = dict.fromkeys(bytes_text(one.chunk) for one in report.exchanges)
     return [*rows, f"sums are packed up to {' or '.join(chunks)}, where the latency of the link is a tenth"]
+
+
+def _behind_text(one: ExchangeReport) -> str:
+    if one.in_loop:
+        return f"behind the last {one.task}" if one.task else "behind the loop"
+    return f"behind {one.task}" if one.task else "as soon as it is there"
 
 
 def _activation_rows(one: Prediction) -> list[str]:

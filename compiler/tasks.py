@@ -1,8 +1,10 @@
 """Reads the operations of the MPMD dialect that stand for tasks, and the functions that hold them."""
 
+from typing import TypeGuard
+
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.functions import body_of, functions_in, operations_in
-from atoll.compiler.mlir import func, ir, mpmd, stablehlo
+from atoll.compiler.mlir import builtin, func, ir, mpmd, stablehlo
 
 # On a transfer that stands for an exchange between replicas: how they combine what each has.
 EXCHANGE = "atoll.exchange"
@@ -15,6 +17,10 @@ OWN_SHARE = "share"
 GATHER = "gather"
 # What a function has whose values live on islands.
 _TOPOLOGY = "topology"
+
+
+# What stands for an exchange, if it is marked as one.
+ExchangeOp = mpmd.TransferOp | builtin.UnrealizedConversionCastOp
 
 
 def dataflow_functions(module: ir.Module) -> dict[str, func.FuncOp]:
@@ -55,9 +61,26 @@ def transfers_in(function: func.FuncOp) -> list[mpmd.TransferOp]:
     return [one for one in operations_in(function, mpmd.TransferOp) if EXCHANGE not in one.operation.attributes]
 
 
-def exchanges_in(function: func.FuncOp) -> list[mpmd.TransferOp]:
-    """What a function exchanges between replicas: transfers to where a value is already."""
-    return [one for one in operations_in(function, mpmd.TransferOp) if EXCHANGE in one.operation.attributes]
+def exchanges_in(function: func.FuncOp) -> list[ExchangeOp]:
+    """What a function exchanges between replicas: transfers to where a value is already; where shares are given or
+    got, casts, as a transfer keeps the shape."""
+    return [one for one in body_of(function).operations if is_exchange(one)]
+
+
+def is_exchange(operation: ir.OpView) -> TypeGuard[ExchangeOp]:
+    """Whether an operation stands for an exchange between replicas."""
+    return isinstance(operation, ExchangeOp) and EXCHANGE in operation.operation.attributes
+
+
+def exchange_kind(exchange: ExchangeOp) -> str:
+    """How replicas combine what they have, or one of `OWN_SHARE` and `GATHER`."""
+    return ir.StringAttr(exchange.operation.attributes[EXCHANGE]).value
+
+
+def exchange_share(exchange: ExchangeOp) -> int | None:
+    """The dimension along which shares are the whole; None if none are given or got."""
+    attributes = exchange.operation.attributes
+    return ir.IntegerAttr(attributes[SHARE]).value if SHARE in attributes else None
 
 
 def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> None:
@@ -69,7 +92,11 @@ def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> Non
         for operation in body_of(function).operations:
             if isinstance(operation, mpmd.ForOp):
                 _check_loop(module, operation, remedy)
-            elif not isinstance(operation, (task, mpmd.TransferOp, func.ReturnOp)) and not _is_placeholder(operation):
+            elif not (
+                isinstance(operation, (task, mpmd.TransferOp, func.ReturnOp))
+                or is_exchange(operation)
+                or _is_placeholder(operation)
+            ):
                 what = f"{operation.operation.name} stands in @{name}, outside of every fragment"
                 raise refuse(operation.location, what, remedy)
 

@@ -86,7 +86,7 @@ class Array:
     def parts(self) -> tuple[Part, ...]:
         """Its parts in their order, one if it is not divided: a large value can be read without ever being whole."""
         parts = []
-        for index, copies in zip(self._indices(), self._alive(), strict=True):
+        for index, copies in zip(self._indices, self._alive(), strict=True):
             islands = tuple(held.origin.island for held in copies)
             parts.append(Part(index, islands, tuple(partial(self._computed, held) for held in copies)))
         return tuple(parts)
@@ -120,22 +120,21 @@ class Array:
         """Whether it has the parts that another value has, or like that is whole."""
         return self._division == division
 
-    def _indices(self) -> Iterator[tuple[slice, ...]]:
+    @property
+    def _indices(self) -> tuple[tuple[slice, ...], ...]:
         """Where each part is in the whole."""
-        dimension = self._division.dimension
-        everything = (slice(None),) * self.ndim
-        if dimension is None:
-            yield everything
-            return
-        stop = 0
-        for size in self._division.sizes:
-            start, stop = stop, stop + size
-            yield (*everything[:dimension], slice(start, stop), *everything[dimension + 1 :])
+        return self._division.indices or ((slice(None),) * self.ndim,)
 
     def _read(self) -> "numpy.ndarray[Any, Any]":
         parts = [self._computed(copies[0]) for copies in self._alive()]
-        dimension = self._division.dimension
-        return numpy.asarray(parts[0]) if dimension is None else numpy.concatenate(parts, dimension)
+        first, *others = map(numpy.asarray, parts)
+        if not others:
+            return first
+        words = first.shape[self.ndim :]  # of a random key
+        whole = numpy.empty((*self.shape, *words), first.dtype)
+        for index, part in zip(self._indices, (first, *others), strict=True):
+            whole[index] = part
+        return whole
 
     def _computed(self, held: Held) -> jax.Array:
         """The value on one island, once it is there; the error of the task that failed otherwise."""

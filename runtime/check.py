@@ -1,11 +1,13 @@
 """Whether a program can run: each rule that the workers rely on, so that they need not defend themselves."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from atoll.runtime.program import (
+    Box,
     Buffer,
     Code,
     Count,
@@ -19,6 +21,7 @@ from atoll.runtime.program import (
     Receive,
     Run,
     Send,
+    box_of,
 )
 
 
@@ -58,29 +61,57 @@ def _check_places(program: Program, value: Input | Output) -> None:
         if len({name for name, _ in copies}) != len(copies):
             raise ValueError(f"{value.path} has two copies on one island")
     parts = [[program.buffer(place) for place in copies] for copies in value.places]
-    if value.dimension is not None:
+    if value.starts:
         _check_parts(value, parts)
         return
     if len(parts) > 1:
-        raise ValueError(f"{value.path} has {len(parts)} parts and no dimension along which they are the whole")
+        raise ValueError(f"{value.path} has {len(parts)} parts and does not say where they begin in the whole")
     for buffer in chain.from_iterable(parts):
         if not _fits(value, value.shape, buffer):
             raise ValueError(f"{value.path} is {value.dtype}{list(value.shape)}, its buffer is {buffer}")
 
 
 def _check_parts(value: Input | Output, parts: Sequence[Sequence[Buffer]]) -> None:
-    """The parts of a value make up the whole, and the copies of a part are alike."""
-    dimension, shape = value.dimension or 0, value.shape
-    if not 0 <= dimension < len(shape):
-        raise ValueError(
-            f"{value.path} is {value.dtype}{list(shape)} and has no dimension {dimension} to be parted along"
-        )
-    lengths = [copies[0].shape[dimension] if dimension < len(copies[0].shape) else 0 for copies in parts]
-    shapes = [(*shape[:dimension], length, *shape[dimension + 1 :]) for length in lengths]
-    is_whole = not parts or sum(lengths) == shape[dimension]
-    fit = [_fits(value, part, one) for part, copies in zip(shapes, parts, strict=True) for one in copies]
-    if not is_whole or not all(fit):
-        raise ValueError(f"the parts of {value.path} do not make up {value.dtype}{list(shape)}")
+    """Every element of a value is in one of its parts, and the copies of a part are alike."""
+    whole = f"{value.dtype}{list(value.shape)}"
+    if len(value.starts) != len(parts) or any(len(start) != len(value.shape) for start in value.starts):
+        raise ValueError(f"{value.path} is {whole} in {len(parts)} parts, which begin at {list(value.starts)}")
+    boxes = [box_of(start, copies[0].shape) for start, copies in zip(value.starts, parts, strict=True)]
+    for box, copies in zip(boxes, parts, strict=True):
+        shape = tuple(stop - start for start, stop in box)
+        is_inside = all(0 <= start <= stop <= size for (start, stop), size in zip(box, value.shape, strict=False))
+        if not is_inside or not all(_fits(value, shape, one) and len(shape) == len(value.shape) for one in copies):
+            raise ValueError(f"a part of {value.path}, which is {whole}, is {copies[0]} and begins at {_starts(box)}")
+    fault = uncovered(boxes, value.shape)
+    if fault is not None:
+        count, where = fault
+        parts_there = f"{count} parts have" if count else "no part has"
+        raise ValueError(f"of {value.path}, which is {whole}, {parts_there} the element {list(where)}")
+
+
+def _starts(box: Box) -> list[int]:
+    return [start for start, _ in box]
+
+
+def uncovered(boxes: Sequence[Box], shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
+    """An element that is not in exactly one box, and in how many it is; None if there is none.
+
+    Between two places where boxes begin or end along the first dimension the same boxes go on, so it is enough to look
+    at the rest of these once. What is cut along few dimensions takes little more time than there are boxes.
+    """
+    if not shape:
+        return None if len(boxes) == 1 else (len(boxes), ())
+    first, *rest = shape
+    cuts = sorted({0, first, *chain.from_iterable(box[0] for box in boxes)})
+    slabs: dict[int, list[Box]] = {cut: [] for cut in cuts[:-1]}
+    for (start, stop), *others in boxes:
+        for cut in cuts[bisect_left(cuts, start) : bisect_left(cuts, stop)]:
+            slabs[cut].append(tuple(others))
+    for cut, crossing in slabs.items():
+        fault = uncovered(crossing, tuple(rest))
+        if fault is not None:
+            return fault[0], (cut, *fault[1])
+    return None
 
 
 def _fits(value: Input | Output, shape: tuple[int, ...], buffer: Buffer) -> bool:

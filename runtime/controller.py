@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate
 from types import TracebackType
 from typing import Any
 
@@ -410,11 +409,7 @@ def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> 
 
 def _parts(one: Input, division: Division, plain: Any) -> list[Any]:  # noqa: ANN401 (as `_plain` returns it)
     """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
-    if division.dimension is None:
-        return [plain] * len(one.places)
-    stops = list(accumulate(division.sizes))
-    before = [slice(None)] * division.dimension
-    return [plain[(*before, slice(stop - size, stop))] for stop, size in zip(stops, division.sizes, strict=True)]
+    return [plain[index] for index in division.indices] or [plain] * len(one.places)
 
 
 def _feeds(places: Sequence[Place], helds: Sequence[Held], donated: bool) -> list[Feed]:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, starmap
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import numpy
 from atoll.compiler.errors import UsageError
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 3
+VERSION = 4
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")
@@ -33,6 +33,10 @@ _LENGTH = struct.Struct(">Q")
 Place = tuple[str, int]  # an island, and a buffer on it
 # Where a value is: for each of its parts, or for all of it if it is whole, the places that have a copy each.
 Places = tuple[tuple[Place, ...], ...]
+# Where a part begins in the whole, for each dimension.
+Start = tuple[int, ...]
+# Which elements of the whole a part has: for each dimension from where to where.
+Box = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,7 @@ class Input:
     path: what the user calls it: `state['params']['w']`.
     dtype: a buffer's, or that of a typed random key: `key<fry>`.
     places: where a step finds it, for each of its parts; empty if the program never reads it.
-    dimension: along which the parts, in their order and each as long as its buffers, are the whole; None if the value
-        is not divided.
+    starts: where each part, which is as large as its buffers, begins in the whole; empty if the value is not divided.
     """
 
     path: str
@@ -163,7 +166,7 @@ class Input:
     weak_type: bool = False
     donated: bool = False
     places: Places = ()
-    dimension: int | None = None
+    starts: tuple[Start, ...] = ()
 
     @cached_property
     def kind(self) -> tuple[tuple[int, ...], str, bool]:
@@ -185,7 +188,7 @@ class Output:
     dtype: str
     weak_type: bool
     places: Places
-    dimension: int | None = None
+    starts: tuple[Start, ...] = ()
 
     @cached_property
     def kind(self) -> tuple[tuple[int, ...], str, bool]:
@@ -200,10 +203,24 @@ class Output:
 
 @dataclass(frozen=True)
 class Division:
-    """How a value is divided: the dimension, and the size of each part along it; None and nothing if it is whole."""
+    """How a value is divided: which elements each part has; nothing if it is whole."""
 
-    dimension: int | None = None
-    sizes: tuple[int, ...] = ()
+    boxes: tuple[Box, ...] = ()
+
+    @property
+    def indices(self) -> tuple[tuple[slice, ...], ...]:
+        """Where each part is in the whole, as numpy indexes."""
+        return tuple(tuple(slice(*bounds) for bounds in box) for box in self.boxes)
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Along which dimensions it is divided."""
+        return tuple(number for number, bounds in enumerate(zip(*self.boxes, strict=True)) if len(set(bounds)) > 1)
+
+
+def box_of(start: Start, shape: tuple[int, ...]) -> Box:
+    """Where a part is that begins there; of a random key, whose buffer has its words beside, the key alone."""
+    return tuple((one, one + size) for one, size in zip(start, shape, strict=False))
 
 
 @dataclass(frozen=True)
@@ -230,10 +247,10 @@ class Program:
 
     def division(self, value: Input | Output) -> Division:
         """How an argument or a result is divided into its parts."""
-        if value.dimension is None:
+        if len(value.starts) < 2:  # one part is the whole
             return Division()
-        sizes = [self.buffer(copies[0]).shape[value.dimension] for copies in value.places]
-        return Division(value.dimension, tuple(sizes))
+        shapes = (self.buffer(copies[0]).shape for copies in value.places)
+        return Division(tuple(starmap(box_of, zip(value.starts, shapes, strict=True))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program as one file. A file that stood there is replaced at once, never half."""

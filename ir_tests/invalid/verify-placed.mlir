@@ -168,7 +168,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
     } : !mpmd.mesh_tensor<"island0", tensor<f32>>
-    // expected-error @below {{an exchange takes what is no sum of a loop; take the exchange out of @main}}
+    // expected-error @below {{an exchange takes what is no sum of a loop, nor made by a task; take the exchange out of @main}}
     %2 = mpmd.transfer {atoll.exchange = "add"} %x : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
     return %2 : !mpmd.mesh_tensor<"island0", tensor<f32>>
   }
@@ -208,7 +208,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
     } : !mpmd.mesh_tensor<"island0", tensor<f32>>
-    // expected-error @below {{atoll.exchange is "mean"; write one of add, max, min, and, or}}
+    // expected-error @below {{atoll.exchange is "mean"; write one of add, max, min, and, or, share, gather}}
     %2 = mpmd.transfer {atoll.exchange = "mean"} %0 : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
     return %2 : !mpmd.mesh_tensor<"island0", tensor<f32>>
   }

@@ -11,6 +11,7 @@ from atoll.compiler.mesh_types import island_of, topology_attribute
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, topology_of
+from atoll.compiler.replicas import replicas_of
 from atoll.compiler.tasks import check_dataflow, dataflow_functions, transfers_in
 
 
@@ -21,8 +22,8 @@ class VerifyPlaced(Pass):
     `@main` and the functions of microbatches hold nothing but fragments, transfers and loops on the islands of the
     topology; every fragment has its stage, its
     sweep and a name of its own; no value is sent to an island twice, or to where it is. With replicas, each sum that is
-    used is exchanged between them, once. That values are on one island each, and used there, is what the MPMD dialect
-    itself verifies.
+    used is exchanged between them, once, and shares fit what they are of. That values are on one island each, and used
+    there, is what the MPMD dialect itself verifies.
 
     Requires: phase `staged`.
 
@@ -33,7 +34,7 @@ class VerifyPlaced(Pass):
 
     def run(self, module: ir.Module) -> None:
         topology = topology_of(module)
-        check_pieces(entry_function(module))
+        check_pieces(entry_function(module), replicas_of(module))
         functions = {"main": entry_function(module), **dataflow_functions(module)}
         for name, function in functions.items():
             attributes = function.attributes

@@ -46,7 +46,7 @@ class VerifyScheduled(Pass):
             _check_senders(functions[microbatch_name(loop)])
             _check_order(loop, functions[microbatch_name(loop)], islands, iterations_of(loop) // replicas)
         check_exchanges(module)
-        check_paths(main)
+        check_paths(main, replicas)
         module.operation.attributes[PHASE] = ir.StringAttr.get("scheduled")
 
 

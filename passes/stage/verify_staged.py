@@ -8,6 +8,7 @@ from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import STAGE, SWEEP, read_marks, slot, stages_of
+from atoll.compiler.replicas import replicas_of
 from atoll.compiler.sweeps import exchanges_behind
 
 
@@ -26,7 +27,7 @@ class VerifyStaged(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        check_pieces(entry_function(module))
+        check_pieces(entry_function(module), replicas_of(module))
         count = stages_of(module)
         graph = Graph.of(module)
         slots: list[int] = []

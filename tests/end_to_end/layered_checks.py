@@ -161,7 +161,7 @@ def stacked(step, stack):
             for place in (copies[0] for copies in one.places):
                 sizes.setdefault(place[0], []).append(program.buffer(place).shape[stack.axis])
             # Parts along another dimension are those of microbatches, each of which has all layers of its island.
-            add = sum if one.dimension == stack.axis else max
+            add = sum if program.division(one).dimensions == (stack.axis,) else max
             yield one.path, [(island, add(own)) for island, own in sizes.items()]
 
 

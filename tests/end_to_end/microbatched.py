@@ -121,15 +121,15 @@ def check_cut_in_time(step, case, schedule):
 def check_parts(step, case, microbatches):
     """Batch arguments have a part for each microbatch; returns of which microbatch each place has the part."""
     if microbatches == 1:
-        assert all(one.dimension is None for one in step.program.inputs)
+        assert not any(one.starts for one in step.program.inputs)
         return {}
     batches = [[number in case.batch] * len(jax.tree.leaves(argument)) for number, argument in enumerate(case.args)]
     parts = {}
     for one, is_batch in zip(step.program.inputs, itertools.chain(*batches), strict=True):
         if not is_batch or not one.places:  # nobody needs it
-            assert one.dimension is None
+            assert not one.starts
             continue
-        assert (one.dimension, len(one.places)) == (0, microbatches)
+        assert (step.program.division(one).dimensions, len(one.places)) == ((0,), microbatches)
         for number, place in enumerate(one.every_place):
             assert step.program.buffer(place).shape == (one.shape[0] // microbatches, *one.shape[1:])
             parts[place] = number

@@ -63,9 +63,9 @@ def check_steps(step):
 
 def test_pieces_of_one_array_on_two_islands(tmp_path):
     with compiled() as step:
-        assert [(one.path, one.shape, one.donated, one.dimension) for one in step.program.inputs] == [
-            ("w", (4, 2), True, 0),
-            ("x", (2,), False, None),
+        assert [(one.path, one.shape, one.donated, one.starts) for one in step.program.inputs] == [
+            ("w", (4, 2), True, ((0, 0), (3, 0))),
+            ("x", (2,), False, ()),
         ]
         (placed, _) = step.put(W, X)
         assert placed.islands == ("island0", "island1")

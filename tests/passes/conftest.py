@@ -10,7 +10,6 @@ from atoll.compiler.entry import (
     PATH,
     PLAN,
     TOPOLOGY,
-    dimension_of,
     entry_function,
     numbers_by_path,
     piece_of,
@@ -72,7 +71,7 @@ def _run_by_hand(module: ir.Module, job: Job) -> list[jax.Array]:
             returned = operands
     marks = result_attributes(main)
     return [
-        jax.numpy.concatenate([returned[one] for one in numbers], dimension_of(marks[numbers[0]]))
+        jax.numpy.concatenate([returned[one] for one in numbers], piece_of(marks[numbers[0]]).dimension)
         if len(numbers) > 1
         else returned[numbers[0]]
         for numbers in numbers_by_path(marks).values()

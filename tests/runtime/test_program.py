@@ -52,8 +52,8 @@ programs = st.builds(
         st.builds(IslandProgram, names, lists_of(st.tuples(names, few)), lists_of(buffers), lists_of(instructions))
     ),
     lists_of(st.builds(Code, names, st.binary(max_size=20), lists_of(buffers), names, names)),
-    lists_of(st.builds(Input, names, tuples, names, st.booleans(), st.booleans(), places)),
-    lists_of(st.builds(Output, names, tuples, names, st.booleans(), places)),
+    lists_of(st.builds(Input, names, tuples, names, st.booleans(), st.booleans(), places, lists_of(tuples))),
+    lists_of(st.builds(Output, names, tuples, names, st.booleans(), places, lists_of(tuples))),
     names,
     names,
     names,
@@ -100,10 +100,10 @@ def test_a_truncated_file_is_refused(keep, make_train_program):
         (MAGIC, "step.atoll is cut off; save it again"),
         (
             MAGIC + (9).to_bytes(4) + bytes(32),
-            "step.atoll has version 9 of the program file, this atoll reads version 3; "
+            "step.atoll has version 9 of the program file, this atoll reads version 4; "
             "compile the program again, or use the atoll that saved it",
         ),
-        (MAGIC + (3).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
+        (MAGIC + (4).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(content, sentence, tmp_path, monkeypatch):
