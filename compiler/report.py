@@ -22,6 +22,7 @@ from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.plan_marks import (
     JOINED,
     NOT_FOLLOWED,
+    NOT_SHARED,
     TRAFFIC,
     TRAFFIC_BOUND,
     WHOLE_BATCH,
@@ -142,6 +143,7 @@ class Report:
     whole_batch: tuple[str, ...]
     whole_loops: tuple[str, ...]
     joined: tuple[str, ...]
+    not_shared: tuple[str, ...]
     fragments: int
     # What crosses between stages, and that no choice of stages for what the plan leaves open has less than; None for a
     # module that was written by hand from phase `staged` on.
@@ -186,6 +188,7 @@ class Report:
             whole_batch=texts_of(module, WHOLE_BATCH),
             whole_loops=texts_of(module, WHOLE_LOOPS),
             joined=texts_of(module, JOINED),
+            not_shared=texts_of(module, NOT_SHARED),
             fragments=len(program.codes),
             traffic=integer_attribute(module.operation, TRAFFIC),
             traffic_at_least=integer_attribute(module.operation, TRAFFIC_BOUND),

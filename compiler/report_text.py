@@ -163,7 +163,8 @@ def _sharding_rows(report: Report) -> list[str]:
 def _whole_rows(report: Report) -> list[str]:
     whole = [f"computed for the whole batch, as no rule makes only a block of it: {one}" for one in report.whole_batch]
     loops = [f"not cut, and on one stage: {one}" for one in report.whole_loops]
-    return [*whole, *loops, *(f"split by layers, and joined again: {one}" for one in report.joined)]
+    joined = [f"split by layers, and joined again: {one}" for one in report.joined]
+    return [*whole, *loops, *joined, *(f"not shared by replicas: {one}" for one in report.not_shared)]
 
 
 def _shared_rows(report: Report) -> list[str]:

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from atoll.compiler.batch.states import COMBINE
 from atoll.compiler.companions import with_companions
 from atoll.compiler.copies import copied, sent_operands
+from atoll.compiler.entry import text_attribute
 from atoll.compiler.graph import ARGUMENT, Graph
 from atoll.compiler.homes import replaced_arguments
 from atoll.compiler.least_traffic import Labelling, Value, cheap_labels, least_traffic, traffic
@@ -22,7 +24,8 @@ from atoll.compiler.plan_marks import (
     stages_of,
     write_marks,
 )
-from atoll.compiler.sweeps import Sweeps
+from atoll.compiler.sweeps import Sweeps, exchanges_behind
+from atoll.compiler.tasks import EXCHANGE
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class SpreadStages(Pass):
         known = _Known.of(graph, is_copied, segments)
         values = list(_values(graph, is_copied, homes))
         found = known.with_free(len(homes)).spread(values)
+        found = replace(found, labels=tuple(_combined_where_made(graph, found.labels)))
         stages = [None if is_copy else label for is_copy, label in zip(is_copied, found.labels, strict=False)]
         if graph.loops:
             may_move = [stage is None for stage in known.kept]
@@ -63,6 +67,19 @@ class SpreadStages(Pass):
         attributes[TRAFFIC] = integer(crossing, bits=64)
         attributes[TRAFFIC_BOUND] = integer(found.lower_bound, bits=64)
         log.info("%d bytes cross between stages; no choice has less than %d", crossing, found.lower_bound)
+
+
+def _combined_where_made(graph: Graph, labels: Sequence[int]) -> list[int]:
+    """The labels, with what replicas combine on the stage that makes it: it crosses to others when it is the total.
+
+    It is as large before as behind, so that no more crosses.
+    """
+    moved = list(labels)
+    for index, is_behind in enumerate(exchanges_behind(graph)):
+        if is_behind and text_attribute(graph.operations[index].operation.attributes, EXCHANGE) in COMBINE:
+            (operand,) = graph.operands[index]
+            moved[index] = moved[graph.producer[operand]]
+    return moved
 
 
 def _without_third_sweep(

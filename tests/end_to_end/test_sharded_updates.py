@@ -1,0 +1,299 @@
+"""The update sharded over replicas: the answer of `jax.jit`, a share of the state on each, and the bytes of two halves
+of an exchange."""
+
+import itertools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import layered_loops  # noqa: F401 (its models)
+import layered_optimizers  # noqa: F401 (its models)
+import numpy
+import optax
+import pytest
+import zoo
+from atoll.compiler.compiled import compile_module
+from atoll.compiler.ir_text import parse_text
+from atoll.compiler.topology import Topology
+from layered import LAYERS, WIDTH
+from layered_checks import check_steps, model_named, plan_of
+from layered_checks import compiled as layered_compiled
+from microbatched import compiled_quickly, error_of  # noqa: F401 (one is a fixture)
+from optimized import ROWS, batches_of, check_same, expected_of, mlp, transformer
+from replicated import check_same_bits, hashes_of
+
+import atoll
+
+pytestmark = pytest.mark.own
+
+ADAM = optax.adam(1e-2)
+
+
+def plan(stages=1, microbatches=1, replicas=2, **options):
+    return atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas, update="sharded", **options)
+
+
+def shared_paths(step):
+    """The arguments of which each replica has a share alone."""
+    found = (one for one in step.program.inputs if "state" in one.path and one.places)
+    return {one.path for one in found if all(len(copies) == 1 for copies in one.places)}
+
+
+# Models and optimizers.
+
+
+OPTIMIZED = [
+    *((mlp, name, 2, stages, 2) for stages, name in enumerate(("sgd", "momentum"), 1)),
+    *((mlp, name, 2, 2, 1) for name in ("adam", "clipped", "if_finite", "loss_scale_cond", "loss_scale_where")),
+    (mlp, "adamw", 4, 1, 1),
+    (mlp, "factored", 2, 1, 1),
+    (mlp, "unfactored", 2, 2, 1),
+    (mlp, "lion", 2, 2, 2),
+    (mlp, "lamb", 2, 2, 1),
+    (mlp, "multi_steps", 2, 1, 1),
+    (mlp, "multi_steps_clipped", 2, 2, 1),
+    (mlp, "master_half", 2, 1, 1),
+    (transformer, "adamw", 2, 2, 2),
+]
+# Those whose sums, one over each replica, are rounded to half a precision.
+HALF = ("master_half",)
+
+
+@pytest.mark.parametrize(("build", "name", "replicas", "stages", "microbatches"), OPTIMIZED)
+def test_optimizers(build, name, replicas, stages, microbatches):
+    model, row = build(), ROWS[name]
+    function, state = row.build(model)
+    batch = model.batches[0]
+    if stages == 2:
+        stages = model.stages
+    with atoll.compile(
+        function,
+        state,
+        *batch,
+        topology=f"{replicas * (1 if stages == 1 else 2)} x cpu[1]",
+        batch_argnums=tuple(range(1, 1 + len(batch))),
+        donate_argnums=(0,),
+        plan=plan(stages, microbatches, replicas),
+    ) as step:
+        found = jax.tree.map(jnp.copy, state)
+        for batch, expected in zip(batches_of(model, row), expected_of(model, name), strict=True):
+            found, *rest = step(found, *batch)
+            if name in HALF:
+                for ours, theirs in zip(zoo.leaves(found[0]), zoo.leaves(expected[0][0]), strict=True):
+                    numpy.testing.assert_allclose(ours.astype("f4"), theirs.astype("f4"), atol=2e-2)
+            else:
+                check_same((found, *rest), expected)
+            check_same_bits_of_wholes(found, replicas)
+        moments = {path for path in paths_of(state) if any(key in path for key in (".mu", ".nu", ".trace"))}
+        assert moments & shared_paths(step) or not moments, step.report().not_shared
+
+
+def paths_of(state):
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {f"state{jax.tree_util.keystr(path)}" for path, leaf in leaves if leaf.size > 1}
+
+
+def check_same_bits_of_wholes(state, replicas):
+    """What is whole is in each replica, with the same bits."""
+    check_same_bits(state, replicas)
+    for leaf in jax.tree.leaves(state[0]):
+        assert len(leaf.islands) >= replicas
+
+
+# What is shared, and what crosses.
+
+
+def adam(state, x, y):
+    params, opt_state = state
+
+    def loss_fn(params):
+        with jax.named_scope("first"):
+            h = jnp.tanh(x @ params["first"] + params["bias"])
+        with jax.named_scope("second"):
+            return jnp.mean((h @ params["second"] - y) ** 2)
+
+    loss, gradients = jax.value_and_grad(loss_fn)(params)
+    updates, opt_state = ADAM.update(gradients, opt_state, params)
+    return (optax.apply_updates(params, updates), opt_state), loss
+
+
+PARAMS = {"first": zoo.normal(1, 8, 12), "bias": zoo.normal(2, 12), "second": zoo.normal(3, 12, 4)}
+START = jax.tree.map(numpy.asarray, (PARAMS, ADAM.init(PARAMS)))
+SIZES = {"first": 4 * 8 * 12, "bias": 4 * 12, "second": 4 * 12 * 4}
+
+
+def batch_of(number):
+    random = numpy.random.default_rng(number)
+    return random.normal(size=(24, 8)).astype("float32"), random.normal(size=(24, 4)).astype("float32")
+
+
+def adam_on(islands, chosen, **options):
+    return atoll.compile(
+        adam, START, *batch_of(0), topology=islands, plan=chosen, batch_argnums=(1, 2), donate_argnums=0, **options
+    )
+
+
+@pytest.mark.parametrize(("replicas", "stages"), [(2, 1), (2, 2), (3, 1), (4, 1)])
+def test_each_replica_keeps_its_share(replicas, stages):
+    """The moments are on an island each part, and their parts are the whole; what crosses are gradients and parameters,
+    each replica's shares of the others to them and its own from it."""
+    chosen = plan("first | second" if stages == 2 else 1, 1, replicas, segments=1)
+    with adam_on(f"{replicas * stages} x cpu[1]", chosen) as step:
+        state, _ = step(START, *batch_of(0))
+        expected, _ = jax.jit(adam)(START, *batch_of(0))
+        assert error_of(zoo.leaves(state), list(zoo.leaves(expected))) < 1e-5
+        for moments in (state[1][0].mu, state[1][0].nu):
+            for moment in moments.values():
+                assert [len(part.islands) for part in moment.parts] == [1] * replicas
+                assert len(moment.islands) == replicas
+                whole = numpy.empty(moment.shape, moment.dtype)
+                for part in moment.parts:
+                    whole[part.index] = part.read()
+                assert numpy.array_equal(whole, moment)
+        for parameter in state[0].values():
+            assert [len(part.islands) for part in parameter.parts] == [replicas]
+        sent = step.stats().bytes_per_link
+        homes = {name: 0 if stages == 1 or name != "second" else 1 for name in SIZES}
+        for stage in range(stages):
+            size = sum(SIZES[name] for name, home in homes.items() if home == stage)
+            twins = [f"island{stage + stages * one}" for one in range(replicas)]
+            loss_bytes = 4 * (stage == stages - 1)
+            for link in itertools.permutations(twins, 2):
+                assert sent[link] == 2 * size // replicas + loss_bytes
+        forms = {(one.form, one.sums) for one in step.report().exchanges}
+        assert {form for form, _ in forms} == {"direct", "scatter", "gather"}
+        assert not step.report().not_shared
+
+
+def test_memory_of_the_state():
+    """Of the moments each island has half, of the parameters all."""
+    found = {}
+    for update in ("whole", "sharded"):
+        with adam_on("2 x cpu[1]", replace(plan(), update=update)) as step:
+            found[update] = [island.input_bytes for island in step.report().islands]
+    moments = 2 * sum(SIZES.values())
+    assert found["sharded"] == [whole - moments // 2 for whole in found["whole"]]
+
+
+def test_two_replicas_have_the_bits_of_a_whole_update():
+    """Both add the same two numbers, and what Adam does to one it does to each by itself."""
+    found = []
+    for update in ("whole", "sharded"):
+        with adam_on("2 x cpu[1]", replace(plan(), update=update)) as step:
+            state = START
+            for number in range(5):
+                state, _ = step(state, *batch_of(number))
+            found.append([leaf.tobytes() for leaf in zoo.leaves(state)])
+    assert found[0] == found[1]
+
+
+def test_bits_after_many_steps_and_a_restart(tmp_path):
+    with adam_on("4 x cpu[1]", plan(2, 2)) as step:
+        state, middle = START, None
+        for number in range(50):
+            state, loss = step(state, *batch_of(number))
+            if number == 24:
+                middle = jax.tree.map(numpy.array, state)
+        hashes = hashes_of(state)
+        check_same_bits((state, loss), 2)
+        assert step.stats().bytes_per_link == {(one.source, one.target): one.bytes for one in step.report().links}
+        step.save(tmp_path / "step.atoll")
+    with atoll.load(tmp_path / "step.atoll") as step:
+        for number in range(25, 50):
+            middle, _ = step(middle, *batch_of(number))
+        assert hashes_of(middle) == hashes
+
+
+def test_a_state_of_another_plan_is_taken():
+    """What a step with a whole update returned, and the other way round: the parts are put where they are needed."""
+    with adam_on("2 x cpu[1]", plan()) as sharded, adam_on("2 x cpu[1]", replace(plan(), update="whole")) as whole:
+        expected = START
+        found = START
+        for number, step in enumerate((sharded, whole, sharded)):
+            expected, _ = jax.jit(adam)(expected, *batch_of(number))
+            found, _ = step(found, *batch_of(number))
+        assert error_of(zoo.leaves(found[0]), list(zoo.leaves(expected[0]))) < 1e-4
+
+
+def test_one_replica_has_the_whole_update():
+    with adam_on("1 x cpu[1]", plan(replicas=1)) as step:
+        step(START, *batch_of(0))
+        assert "atoll.share" not in step.ir("staged")
+
+
+def test_what_is_divided_within_islands_stays_divided():
+    """Shares are along a dimension that the devices of an island do not divide."""
+    by_model = {"first": (None, "model"), "bias": ("model",), "second": ("model", None)}
+    specs = {name: jax.sharding.PartitionSpec(*axes) for name, axes in by_model.items()}
+    moments = optax.ScaleByAdamState(jax.sharding.PartitionSpec(), specs, specs)
+    shardings = ((specs, (moments, optax.EmptyState())), None, None)
+    with adam_on("2 x cpu[data=2, model=2]", plan(microbatches=2), in_shardings=shardings) as step:
+        state, _ = step(START, *batch_of(0))
+        expected, _ = jax.jit(adam)(START, *batch_of(0))
+        assert error_of(zoo.leaves(state), list(zoo.leaves(expected))) < 1e-5
+        along = {one.path: one.starts for one in step.program.inputs if ".mu" in one.path}
+        assert along["state[1][0].mu['first']"] == ((0, 0), (4, 0))
+        assert along["state[1][0].mu['second']"] == ((0, 0), (0, 2))
+        # The bias has one dimension, which the devices divide.
+        assert [one.partition(",")[0] for one in step.report().not_shared] == [
+            "state[1][0].mu['bias']",
+            "state[1][0].nu['bias']",
+        ]
+
+
+def test_a_dump_of_each_phase_is_resumed():
+    with adam_on("2 x cpu[1]", plan(microbatches=2)) as step:
+        expected = [leaf.tobytes() for leaf in zoo.leaves(step(START, *batch_of(0)))]
+        dumps = {phase: step.ir(phase, debug_info=True) for phase in step.phases[:-1]}
+    for phase, text in dumps.items():
+        with compile_module(parse_text(text), Topology.parse("2 x cpu[1]")) as again:
+            found = again.call_flat([*map(numpy.copy, jax.tree.leaves(START)), *batch_of(0)])
+            assert [numpy.asarray(leaf).tobytes() for leaf in found] == expected, phase
+
+
+# Stacked layers.
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "microbatches", "replicas", "segments"),
+    [
+        ("optimizer_adamw_clipped", 1, 1, 2, 2),
+        ("optimizer_adamw_clipped", 2, 2, 2, 1),
+        ("optimizer_adafactor", 2, 1, 2, 1),
+        ("optimizer_lamb", 1, 2, 2, 4),
+        ("optimizer_skips_if_not_finite", 2, 1, 2, 1),
+        ("decoder_recomputed", 2, 2, 2, 2),
+        ("decoder_recomputed", 1, 1, 4, 1),
+    ],
+)
+def test_stacked_layers(name, stages, microbatches, replicas, segments):
+    """Of each stage's layers a replica has a share, along whichever dimension is shared evenly."""
+    model, reference = model_named(name)
+    chosen = replace(plan_of(model, stages, microbatches), replicas=replicas, segments=segments, update="sharded")
+    topology = f"{replicas * stages} x cpu[1]"
+    with layered_compiled(model, stages, microbatches, topology=topology, plan=chosen) as step:
+        check_steps(step, model, reference, steps=3, also=lambda results: check_same_bits(results, replicas))
+        assert shared_paths(step)
+        stacked = [one for one in step.program.inputs if one.shape[:1] == (LAYERS,) and one.path in shared_paths(step)]
+        assert stacked
+        for one in stacked:
+            assert len(one.places) == stages * segments * replicas or one.shape[1:] != (WIDTH, WIDTH)
+
+
+def test_what_is_not_shared_is_told():
+    def step_fn(state, x):
+        def loss_fn(w):
+            return jnp.mean((x @ w) ** 2)
+
+        gradient = jax.grad(loss_fn)(state["w"])
+        sorted_ = jnp.sort(state["history"] + gradient, axis=0)
+        return {"w": state["w"] - 0.1 * gradient, "history": sorted_, "odd": state["odd"] * 2}
+
+    state = {"w": zoo.normal(1, 8, 4), "history": jnp.zeros((8, 4)), "odd": jnp.zeros((3, 5))}
+    x = zoo.normal(2, 12, 8)
+    with atoll.compile(step_fn, state, x, topology="2 x cpu[1]", plan=plan(), batch_argnums=1) as step:
+        found, expected = step(state, x), jax.jit(step_fn)(state, x)
+        assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
+        odd, *_ = step.report().not_shared
+        assert odd == "state['odd'], 3 x 5, has no dimension that replicas could share evenly"
+        assert "state['odd']" in str(step.report())
