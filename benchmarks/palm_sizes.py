@@ -16,6 +16,7 @@ ISLANDS = {"62b": "v4[8x8x8](data=64, model=8)", "540b": "v4[16x16x12](data=256,
 PLANS = [
     (2, "stages=2, microbatches=8, schedule=zb-h1"),
     (2, "stages=1, microbatches=4, replicas=2"),
+    (2, "stages=1, microbatches=4, replicas=2, update=sharded"),
     (4, "stages=2, microbatches=4, schedule=zb-h1, replicas=2"),
 ]
 

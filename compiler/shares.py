@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from atoll.compiler.batch.nodes import Body, Node, Program
 from atoll.compiler.batch.rule import Factor
 from atoll.compiler.batch.running import Running, is_choice
+from atoll.compiler.layers.loop import MICROBATCHES
 
 # Operations whose rules ask for the number of the share; along which dimension, the rule says.
 _NUMBERED = frozenset(("stablehlo.gather", "stablehlo.iota", "stablehlo.scatter"))
@@ -77,6 +78,14 @@ class Shares(Running):
 
     def _says_in_bodies(self, node: Node) -> bool:
         return self._is_open(node)
+
+    def _want(self, value: int, dimension: int) -> None:
+        """Of a sum over the batch a replica gets its share, if nothing needs more of it: so all that takes it should
+        take a share."""
+        super()._want(value, dimension)
+        node = self.program.producers[value]
+        if node is not None and node.name == MICROBATCHES:
+            self._set(value, dimension)
 
     def _all_factors(self, node: Node) -> Sequence[Factor]:
         if node.number not in self._read_nodes:

@@ -105,6 +105,7 @@ class _Update:
 
     def left_whole(self, shares: Shares, wanted: Mapping[int, int]) -> Iterator[str]:
         """What every replica keeps whole of the state, and why; scalars need no words."""
+        replicas = self.program.parts
         for argument in self.state:
             shape = self.program.shape(argument)
             if argument in shares.kept or prod(shape) == 1:
@@ -115,4 +116,5 @@ class _Update:
                 yield f"{path} is needed whole by {described(user)} at {place(user.location)}"
             else:
                 sizes = " x ".join(map(str, shape))
-                yield f"{path}, {sizes}, has no dimension that replicas could share evenly"
+                why = f"has no dimension that {replicas} replicas share evenly and that no axis divides"
+                yield f"{path}, {sizes}, {why}"

@@ -295,5 +295,5 @@ def test_what_is_not_shared_is_told():
         found, expected = step(state, x), jax.jit(step_fn)(state, x)
         assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
         odd, *_ = step.report().not_shared
-        assert odd == "state['odd'], 3 x 5, has no dimension that replicas could share evenly"
+        assert odd == "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly and that no axis divides"
         assert "state['odd']" in str(step.report())
