@@ -23,6 +23,8 @@ from atoll.compiler.shares import Shares, shared_dimension
 
 log = logging.getLogger(__name__)
 
+_WORD = 32  # bits of a word of a random key
+
 
 @dataclass(frozen=True)
 class ShareUpdate(Pass):
@@ -87,7 +89,7 @@ class _Update:
         state = {
             argument: result
             for argument, result in fed_back(module)
-            if argument not in before and PARTS not in marks[argument]
+            if argument not in before and PARTS not in marks[argument] and not _are_keys(program.tensor(argument))
         }
         return cls(program, nodes[last + 1 :], state, marks)
 
@@ -118,3 +120,9 @@ class _Update:
                 sizes = " x ".join(map(str, shape))
                 why = f"has no dimension that {replicas} replicas share evenly and that no axis divides"
                 yield f"{path}, {sizes}, {why}"
+
+
+def _are_keys(type_: ir.RankedTensorType) -> bool:
+    """Random keys are the words that they consist of, and a share of a key is none."""
+    element = type_.element_type
+    return isinstance(element, ir.IntegerType) and element.is_unsigned and element.width == _WORD

@@ -262,6 +262,7 @@ def test_a_dump_of_each_phase_is_resumed():
         ("optimizer_adafactor", 2, 1, 2, 1),
         ("optimizer_lamb", 1, 2, 2, 4),
         ("optimizer_skips_if_not_finite", 2, 1, 2, 1),
+        ("optimizer_average_of_updates", 1, 1, 2, 1),
         ("decoder_recomputed", 2, 2, 2, 2),
         ("decoder_recomputed", 1, 1, 4, 1),
     ],
@@ -278,6 +279,23 @@ def test_stacked_layers(name, stages, microbatches, replicas, segments):
         assert stacked
         for one in stacked:
             assert len(one.places) == stages * segments * replicas or one.shape[1:] != (WIDTH, WIDTH)
+
+
+@pytest.mark.parametrize("key", [jax.random.key(3), jax.random.PRNGKey(3)], ids=["typed", "words"])
+def test_keys_stay_whole(key):
+    def step_fn(state, x):
+        gradient = jax.grad(lambda w: jnp.mean((x @ w) ** 2))(state["w"])
+        key, own = jax.random.split(state["key"])
+        mean = 0.9 * state["mean"] + gradient + jax.random.normal(own, gradient.shape)
+        return {"w": state["w"] - mean, "mean": mean, "key": key, "other": state["other"]}
+
+    state = {"w": zoo.normal(1, 8, 4), "mean": jnp.zeros((8, 4)), "key": key, "other": key}
+    with atoll.compile(
+        step_fn, state, zoo.normal(2, 12, 8), topology="2 x cpu[1]", plan=plan(), batch_argnums=1
+    ) as step:
+        found, expected = step(state, zoo.normal(2, 12, 8)), jax.jit(step_fn)(state, zoo.normal(2, 12, 8))
+        assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
+        assert shared_paths(step) == {"state['mean']"}
 
 
 def test_what_is_not_shared_is_told():
