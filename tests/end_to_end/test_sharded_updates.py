@@ -20,6 +20,7 @@ from layered_checks import check_steps, model_named, plan_of
 from layered_checks import compiled as layered_compiled
 from microbatched import compiled_quickly, error_of  # noqa: F401 (one is a fixture)
 from optimized import ROWS, batches_of, check_same, expected_of, mlp, transformer
+from random_updates import random_update
 from replicated import check_same_bits, hashes_of
 
 import atoll
@@ -315,3 +316,39 @@ def test_what_is_not_shared_is_told():
         odd, *_ = step.report().not_shared
         assert odd == "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly and that no axis divides"
         assert "state['odd']" in str(step.report())
+
+
+# Random updates.
+
+RANDOM = 8
+
+
+def test_random_updates(request):
+    """With sums over the batch in the place of what they are given; small whole numbers, so that every sum is exact."""
+    first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
+    for seed in range(first, first + (25 * RANDOM if is_full else RANDOM // 2 if is_quick else RANDOM)):
+        check_random(seed)
+
+
+def check_random(seed):
+    made = random_update(seed)
+    text = made.text.replace("float64", "float32")
+    names = {"jnp": jnp, "lax": jax.lax}
+    exec(compile(text, f"update_{seed}.py", "exec"), names)
+    replicas, microbatches = 2 + seed % 2, 1 + seed % 3
+
+    def step_fn(state, batch):
+        return names["update"](state, *(jnp.sum(one, 0) for one in batch))
+
+    state = {name: one.astype("float32") for name, one in made.state.items()}
+    parts = numpy.random.default_rng(seed)
+    batch = []
+    for one in made.given:  # examples of which it is the sum
+        rest = parts.integers(-4, 5, (35, *one.shape))
+        batch.append(numpy.concatenate([rest, [one - rest.sum(0)]]).astype("float32"))
+    chosen = plan(1 + seed % 2, microbatches, replicas)
+    islands = f"{replicas * (1 + seed % 2)} x cpu[1]"
+    with atoll.compile(step_fn, state, batch, topology=islands, plan=chosen, batch_argnums=1) as step:
+        expected = jax.tree.leaves(jax.jit(step_fn)(state, batch))
+        for ours, theirs in zip(zoo.leaves(step(state, batch)), expected, strict=True):
+            assert numpy.array_equal(ours, theirs), f"seed {seed}, {chosen}\n{text}"
