@@ -207,15 +207,19 @@ class Division:
 
     boxes: tuple[Box, ...] = ()
 
-    @property
+    @cached_property
+    def dimensions(self) -> tuple[int, ...]:
+        """Along which dimensions it is divided; along the others each part is as long as the whole."""
+        return tuple(number for number, bounds in enumerate(zip(*self.boxes, strict=True)) if len(set(bounds)) > 1)
+
+    @cached_property
     def indices(self) -> tuple[tuple[slice, ...], ...]:
         """Where each part is in the whole, as numpy indexes."""
-        return tuple(tuple(slice(*bounds) for bounds in box) for box in self.boxes)
-
-    @property
-    def dimensions(self) -> tuple[int, ...]:
-        """Along which dimensions it is divided."""
-        return tuple(number for number, bounds in enumerate(zip(*self.boxes, strict=True)) if len(set(bounds)) > 1)
+        divided = self.dimensions
+        return tuple(
+            tuple(slice(*bounds) if number in divided else slice(None) for number, bounds in enumerate(box))
+            for box in self.boxes
+        )
 
 
 def box_of(start: Start, shape: tuple[int, ...]) -> Box:

@@ -239,3 +239,212 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
     return %0 : !mpmd.mesh_tensor<"island0", tensor<f32>>
   }
 }
+
+// -----
+
+// A cast is an exchange if it is marked as one.
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{builtin.unrealized_conversion_cast stands in @main, outside of every fragment; run make-fragments}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{atoll.exchange is "share" without atoll.share; write atoll.share = DIMENSION : i32}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "share"}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{atoll.share is "rows"; write atoll.share = DIMENSION : i32}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "share", atoll.share = "rows"}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{an exchange takes what is no sum of a loop, nor made by a task; take the exchange out of @main}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "add", atoll.share = 0 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{an exchange has 1 operands and 2 results; write one of each}}
+    %y:2 = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>>, !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "share", atoll.share = 0 : i32}
+    return %y#0 : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x", atoll.share = 0 : i32}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a share is taken of what is a share already; take it of what all replicas have}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "share", atoll.share = 0 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4x2xf32>> {atoll.path = "x", atoll.share = 0 : i32}) -> (!mpmd.mesh_tensor<"island0", tensor<4x4xf32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{shares along dimension 0 are joined along dimension 1; write atoll.share = 0 : i32}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4x2xf32>> to !mpmd.mesh_tensor<"island0", tensor<4x4xf32>> {atoll.exchange = "gather", atoll.share = 1 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<4x4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{shares along dimension 1 are tensor<2xf32>; name a dimension that they have}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "share", atoll.share = 1 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<3xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{2 shares along dimension 0, each tensor<3xf32>, are not tensor<4xf32>; let a share be 1/2 of the whole}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<3xf32>> {atoll.exchange = "share", atoll.share = 0 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<3xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island1", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{an exchange makes !mpmd.mesh_tensor<"island1", tensor<2xf32>> of !mpmd.mesh_tensor<"island0", tensor<4xf32>>; let it stay where it is, divided as it is}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island1", tensor<2xf32>> {atoll.exchange = "share", atoll.share = 0 : i32}
+    return %y : !mpmd.mesh_tensor<"island1", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[2]"} {
+  sdy.mesh @mesh = <["devices"=2]>
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>, sharding=<@mesh, [{"devices"}]>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>, sharding=<@mesh, [{"devices"}]>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=2]>>, <"island1" : <["devices"=2]>>>} {
+    // expected-error @below {{shares along dimension 0 are of what the devices of island0 divide there; take shares along another dimension, or divide another one}}
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>, sharding=<@mesh, [{"devices"}]>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>, sharding=<@mesh, [{"devices"}]>> {atoll.exchange = "share", atoll.share = 0 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>, sharding=<@mesh, [{"devices"}]>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  // expected-error @below {{result 0 of @main is a share along dimension 0, and is not marked as one; add atoll.share = 0 : i32 to it, or return the whole}}
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %y = builtin.unrealized_conversion_cast %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "share", atoll.share = 0 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    // expected-error @below {{a share is taken of what is a sum of one replica; take it of what all replicas have}}
+    %y = builtin.unrealized_conversion_cast %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>> to !mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.exchange = "share", atoll.share = 0 : i32}
+    return %y : !mpmd.mesh_tensor<"island0", tensor<2xf32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    %2 = mpmd.transfer {atoll.exchange = "add"} %0 : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %2 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    // expected-error @below {{replicas exchange in a loop; take the exchange out of @microbatch}}
+    %1 = mpmd.transfer {atoll.exchange = "add"} %0 : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  // expected-error @below {{atoll.share of argument 0 of @main, which is tensor<4xf32>, is 1 : i32; write atoll.share = DIMENSION : i32, a dimension that it has}}
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x", atoll.share = 1 : i32}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y", atoll.share = 1 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  // expected-error @below {{atoll.share of argument 0 of @main, which is tensor<4xf32>, is "rows"; write atoll.share = DIMENSION : i32, a dimension that it has}}
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x", atoll.share = "rows"}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y", atoll.share = "rows"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  // expected-error @below {{argument 0 of @main has both atoll.parts and atoll.share; take one of them away}}
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x", atoll.parts = 2 : i32, atoll.share = 0 : i32}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y", atoll.parts = 2 : i32, atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=1", atoll.topology = "2 x cpu[1]"} {
+  // expected-error @below {{argument 0 of @main is a share, and there is but one replica; take atoll.share away}}
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x", atoll.share = 0 : i32}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+// Both shares of a piece are the piece.
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  // expected-error @below {{arguments 0 of @main, pieces of x, are 0..8 of 4 along dimension 0; let each begin where the one before ends, up to 4}}
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x", atoll.piece = array<i64: 0, 0, 4>, atoll.share = 0 : i32}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y", atoll.piece = array<i64: 0, 0, 4>, atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}

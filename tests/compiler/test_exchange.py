@@ -7,6 +7,7 @@ import pytest
 from atoll.compiler.exchange import (
     DIRECT,
     RING,
+    SCATTER,
     TREE,
     Speed,
     Summand,
@@ -22,6 +23,7 @@ from atoll.compiler.exchange import (
     slowest,
     units_of,
 )
+from atoll.compiler.tasks import GATHER, OWN_SHARE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,10 +80,57 @@ def test_what_devices_divide_is_sliced_where_they_do_not():
     assert unit.form == DIRECT  # two columns cannot be four slices
 
 
+@pytest.mark.parametrize("replicas", [2, 3, 4, 8])
+def test_shares_cross_directly(replicas):
+    """Each replica sends every other a share; for a sum of which all get all they would send twice as much."""
+    size = 24 * 10**5
+    for kind, form in (("add", SCATTER), ("max", SCATTER), (GATHER, GATHER)):
+        (unit,) = units_of([floats(size // 4, kind=kind, share=0)], replicas, SPEED)
+        assert (unit.form, unit.dimension, unit.bytes) == (form, None, size)
+        assert messages(form, replicas) == replicas - 1
+        assert bytes_sent(form, size, replicas) == (replicas - 1) * size // replicas
+        assert seconds(form, size, replicas, SPEED) == pytest.approx(1e-3 + (replicas - 1) * size / replicas / 1e6)
+    best = min(seconds(form, size, replicas, SPEED) for form in (DIRECT, RING, TREE))
+    assert seconds(SCATTER, size, replicas, SPEED) + seconds(GATHER, size, replicas, SPEED) <= best + 1e-3
+
+
+def test_shares_are_packed_until_each_is_worth_a_message():
+    shared = [floats(2000, share=0), floats(2, 1500, share=1), floats(2500, share=0), floats(2, share=0)]
+    assert [one.members for one in units_of(shared, 2, SPEED)] == [(0, 1), (2, 3)]
+    assert [one.members for one in units_of(shared, 4, SPEED)] == [(0, 1, 2, 3)]
+    assert [one.members for one in units_of([floats(5000, share=0), *shared], 2, SPEED)] == [(0,), (1, 2), (3, 4)]
+
+
+def test_what_each_replica_gets_all_of_is_not_packed_with_shares():
+    sums = [floats(2), floats(2, share=0), floats(2, kind=GATHER, share=0), floats(2), floats(4, 2, share=1)]
+    assert [(one.form, one.members) for one in units_of(sums, 2, SPEED)] == [
+        (DIRECT, (0, 3)),
+        (SCATTER, (1, 4)),
+        (GATHER, (2,)),
+    ]
+
+
+def test_divided_shares_cross_alone():
+    divided = floats(8, 2, divided=(False, True), share=0)
+    assert [one.members for one in units_of([divided, floats(2, share=0), divided], 2, SPEED)] == [(0,), (1,), (2,)]
+
+
+def test_what_does_not_cross_is_cut_together():
+    shapes = [floats(10**6, share=0, kind=OWN_SHARE), Summand((4,), "int32", 4, OWN_SHARE, (True,), 0)]
+    (unit,) = units_of(shapes, 4, SPEED)
+    assert (unit.form, unit.members) == (OWN_SHARE, (0, 1))
+    assert messages(OWN_SHARE, 4) == bytes_sent(OWN_SHARE, unit.bytes, 4) == seconds(OWN_SHARE, 9, 4, SPEED) == 0
+
+
 SUMS = [
     Summand(shape, dtype, 4, kind)
     for shape in ((), (0, 3), (7,), (300, 2), (2, 9000))
     for dtype, kind in (("float32", "add"), ("float32", "max"), ("int32", "add"))
+]
+SUMS += [
+    Summand(shape, "float32", 4, kind, share=0)
+    for shape in ((0, 3), (2520,), (2520, 20))
+    for kind in ("add", "max", GATHER, OWN_SHARE)
 ]
 
 
@@ -92,7 +141,9 @@ def test_every_sum_is_in_one_unit(sums, replicas):
     assert sorted(itertools.chain(*(one.members for one in units))) == list(range(len(sums)))
     for one in units:
         assert one.bytes == sum(sums[member].size for member in one.members)
-        assert len({(sums[member].dtype, sums[member].kind) for member in one.members}) == 1
+        if one.form != OWN_SHARE:
+            assert len({(sums[member].dtype, sums[member].kind) for member in one.members}) == 1
+        assert {sums[member].form or one.form for member in one.members} == {one.form}
         if one.form == RING and not one.is_packed:
             assert sums[one.members[0]].shape[one.dimension] >= replicas
 

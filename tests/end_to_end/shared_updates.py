@@ -1,7 +1,8 @@
 """Modules in phase `placed`, in which every replica makes a share of the update: what tests of shares run.
 
 The gradient of a parameter is the sum of a batch argument over its examples. It is scattered, a share of the parameter
-is taken, momentum is kept in shares, and the new shares are gathered.
+is taken, momentum is kept in shares, and the new shares are gathered. If clipped, the squares of all shares are summed
+up, and gradients are halved if they are more than a bound.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from atoll.compiler.ir_text import parse_text
 from atoll.compiler.shardings import sharding_text
 from atoll.compiler.topology import Topology
 
-RATE, MOMENTUM = 0.25, 0.5  # exact in binary
+RATE, MOMENTUM, HALVED = 0.25, 0.5, 0.5  # exact in binary
+BOUND = 1000.0
 ELEMENTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "complex64": "complex<f32>"}
 
 
@@ -236,9 +238,11 @@ module attributes {{{head}, atoll.topology = "{text}"}} {{
             if stage:
                 lines.append(f"%there{stage} = mpmd.transfer %all{stage} : ({kind}) -> {self.scalar()}")
                 totals[-1] = f"%there{stage}"
-        body = [f"%b0 = stablehlo.add %a0, {'%a1' if self.stages > 1 else '%a0'} : tensor<f32>"]
+        body = ["%b0 = stablehlo.constant dense<0.0> : tensor<f32>"]
+        body += [f"%b{n + 1} = stablehlo.add %b{n}, %a{n} : tensor<f32>" for n in range(self.stages)]
         operands = [(name, self.scalar(), "tensor<f32>") for name in totals]
-        lines += self.fragment("%norm0", "N", 0, operands, body, [("%b0", "tensor<f32>", self.scalar())])
+        made = [(f"%b{self.stages}", "tensor<f32>", self.scalar())]
+        lines += self.fragment("%norm0", "N", 0, operands, body, made)
         lines += [
             f"%norm{stage} = mpmd.transfer %norm0 : ({self.scalar()}) -> {self.scalar(stage)}"
             for stage in range(1, self.stages)
@@ -247,8 +251,24 @@ module attributes {{{head}, atoll.topology = "{text}"}} {{
 
     def update(self, stage):
         operands, body, made, names = [], [], [], []
+        if self.clipped:
+            operands = [(f"%norm{stage}", self.scalar(stage), "tensor<f32>")]
+            body = [
+                f"%bound = stablehlo.constant dense<{BOUND}> : tensor<f32>",
+                f"%half = stablehlo.constant dense<{HALVED}> : tensor<f32>",
+                "%whole = stablehlo.constant dense<1.0> : tensor<f32>",
+                "%is_large = stablehlo.compare GT, %a0, %bound : (tensor<f32>, tensor<f32>) -> tensor<i1>",
+                "%factor = stablehlo.select %is_large, %half, %whole : tensor<i1>, tensor<f32>",
+            ]
         for number, one in self.on(stage):
             first, inner, outer = len(operands), self.tensor(one, self.share(one)), self.mesh(one, self.share(one))
+            gradient = f"%a{first}"
+            if self.clipped:
+                body += [
+                    f"%factors{number} = stablehlo.broadcast_in_dim %factor, dims = [] : (tensor<f32>) -> {inner}",
+                    f"%clipped{number} = stablehlo.multiply {gradient}, %factors{number} : {inner}",
+                ]
+                gradient = f"%clipped{number}"
             operands += [(f"%{kind}{number}", outer, inner) for kind in "tmq"]
             body += [
                 f"%{name}{number} = stablehlo.constant "
@@ -257,7 +277,7 @@ module attributes {{{head}, atoll.topology = "{text}"}} {{
             ]
             body += [
                 f"%kept{number} = stablehlo.multiply %a{first + 1}, %keep{number} : {inner}",
-                f"%new{number} = stablehlo.add %kept{number}, %a{first} : {inner}",
+                f"%new{number} = stablehlo.add %kept{number}, {gradient} : {inner}",
                 f"%step{number} = stablehlo.multiply %new{number}, %rate{number} : {inner}",
                 f"%to{number} = stablehlo.subtract %a{first + 2}, %step{number} : {inner}",
             ]
@@ -287,19 +307,21 @@ def numbers(parameters, replicas, microbatches=2, seed=0):
     return given
 
 
-def expected_of(parameters, given):
-    """What the step should make of its arguments, by path; and of gradients the sum of squares, twice if on one
-    island, as the module has it."""
-    found, squares = {}, 0.0
-    for number, one in enumerate(parameters):
-        gradient = given[f"g{number}"].sum(0, dtype=one.dtype)
+def expected_of(parameters, given, clipped=False):
+    """What the step should make of its arguments, by path."""
+    gradients = [given[f"g{number}"].sum(0, dtype=one.dtype) for number, one in enumerate(parameters)]
+    found = {}
+    if clipped:
+        found["norm"] = numpy.float32(sum((one**2).sum() for one in gradients))
+        factor = numpy.float32(HALVED if found["norm"] > BOUND else 1)
+        gradients = [one * factor for one in gradients]
+    for number, (one, gradient) in enumerate(zip(parameters, gradients, strict=True)):
         path, index = (f"p{number}", ...) if not one.piece else ("w", _index(one))
         momentum = given[f"m.{path}"][index] * numpy.asarray(MOMENTUM, one.dtype) + gradient
         new = given[path][index] - momentum * numpy.asarray(RATE, one.dtype)
         for name, value in ((path, new), (f"m.{path}", momentum)):
             found.setdefault(name, numpy.array(given[name]))[index] = value
-        squares += float((numpy.abs(gradient).astype("float64") ** 2).sum())
-    return found, squares
+    return found
 
 
 def _index(one):

@@ -1,14 +1,17 @@
 """Programs: their file, and what `check` refuses."""
 
 import dataclasses
+import time
 
+import numpy
 import pytest
 from atoll.compiler.errors import AtollError, UsageError
-from atoll.runtime.check import check
+from atoll.runtime.check import check, uncovered
 from atoll.runtime.program import (
     MAGIC,
     Buffer,
     Code,
+    Division,
     Free,
     Input,
     IslandProgram,
@@ -153,6 +156,75 @@ def with_output(**changes):
     return (dataclasses.replace(OUT, **changes),)
 
 
+def parted(shape, kinds, *starts):
+    """A program with an argument in parts, which are of some kinds."""
+    buffers = tuple((F32, Buffer((2,), "int32"), Buffer((2, 2), "float32"))[kind] for kind in kinds)
+    places = tuple((("a", number),) for number in range(len(kinds)))
+    return Program(
+        (IslandProgram("a", (), buffers, ()),), (), (Input("x", shape, "float32", places=places, starts=starts),), ()
+    )
+
+
+def test_parts_may_be_boxes_of_any_kind():
+    check(parted((4,), [0, 0], (2,), (0,)))
+    check(parted((2,), [0], (0,)))
+    check(parted((4, 4), [2, 2, 2, 2], (0, 0), (2, 0), (0, 2), (2, 2)))
+    assert parted((2,), [0], (0,)).division(parted((2,), [0], (0,)).inputs[0]) == Division()
+    program = parted((4, 2), [2, 2], (0, 0), (2, 0))
+    division = program.division(program.inputs[0])
+    assert (division.dimensions, division.indices[1]) == ((0,), (slice(2, 4), slice(None)))
+
+
+@st.composite
+def boxes_of(draw):
+    """A whole that is cut in two at random places, again and again."""
+    shape = tuple(draw(st.lists(st.integers(0, 5), min_size=1, max_size=3)))
+    boxes = [tuple((0, size) for size in shape)]
+    for _ in range(draw(st.integers(0, 6))):
+        box = boxes.pop(draw(st.integers(0, len(boxes) - 1)))
+        dimension = draw(st.integers(0, len(shape) - 1))
+        start, stop = box[dimension]
+        cut = draw(st.integers(start, stop))
+        boxes += [(*box[:dimension], part, *box[dimension + 1 :]) for part in ((start, cut), (cut, stop))]
+    return shape, draw(st.permutations(boxes))
+
+
+@settings(deadline=None)
+@given(boxes_of(), st.data())
+def test_boxes_cover_a_whole_exactly_once(cut, data):
+    shape, boxes = cut
+    assert uncovered(boxes, shape) is None
+    moved = data.draw(st.integers(0, len(boxes) - 1))
+    found = [*boxes[:moved], *boxes[moved + 1 :], *data.draw(st.sampled_from([[], [boxes[moved]] * 2]))]
+    counts = numpy.zeros(shape, int)
+    for box in found:
+        counts[tuple(slice(*bounds) for bounds in box)] += 1
+    fault = uncovered(found, shape)
+    if fault is None:
+        assert (counts == 1).all()
+    else:
+        count, where = fault
+        assert count == counts[where] != 1
+
+
+@pytest.mark.parametrize("along", [0, 1, 2])
+def test_very_many_parts_are_checked_in_no_time(along):
+    """A hundred pieces along one dimension, each in a hundred shares along another."""
+    other, count = (along + 1) % 3, 100
+    shape = [8, 8, 8]
+    shape[along] = shape[other] = count
+    boxes = []
+    for one in range(count):
+        for two in range(count):
+            box = [(0, 8)] * 3
+            box[along], box[other] = (one, one + 1), (two, two + 1)
+            boxes.append(tuple(box))
+    began = time.perf_counter()
+    assert uncovered(boxes, tuple(shape)) is None
+    assert uncovered(boxes[:-1], tuple(shape))[0] == 0
+    assert time.perf_counter() - began < 5
+
+
 def test_good_programs():
     check(program_of(RUN))
     check(program_of(Run("U0", 0, (0,), (1,), (0,)), inputs=with_input(donated=True)))
@@ -205,6 +277,17 @@ def test_good_programs():
             "x has two copies on one island",
         ),
         (Program((IslandProgram("a", (), (), ()),) * 2, (), (), ()), "two islands have one name"),
+        (parted((4,), [0, 0]), "x has 2 parts and does not say where they begin in the whole"),
+        (parted((4,), [0], (0,), (2,)), r"x is float32\[4\] in 1 parts, which begin at \[\(0,\), \(2,\)\]"),
+        (parted((4,), [0, 0], (0, 0), (2, 0)), r"in 2 parts, which begin at \[\(0, 0\), \(2, 0\)\]"),
+        (parted((4,), [0, 0], (0,), (3,)), r"a part of x, which is float32\[4\], is float32\[2\] and begins at \[3\]"),
+        (parted((4,), [0, 0], (0,), (-1,)), r"is float32\[2\] and begins at \[-1\]"),
+        (parted((4,), [0, 1], (0,), (2,)), r"is int32\[2\] and begins at \[2\]"),
+        (parted((4,), [0, 2], (0,), (2,)), r"is float32\[2, 2\] and begins at \[2\]"),
+        (parted((5,), [0, 0], (0,), (3,)), r"of x, which is float32\[5\], no part has the element \[2\]"),
+        (parted((3,), [0, 0], (0,), (1,)), r"of x, which is float32\[3\], 2 parts have the element \[1\]"),
+        (parted((4, 4), [2, 2, 2, 2], (0, 0), (0, 2), (2, 0), (2, 1)), r"2 parts have the element \[2, 1\]"),
+        (parted((4, 4), [2, 2, 2], (0, 0), (0, 2), (2, 0)), r"no part has the element \[2, 2\]"),
     ],
 )
 def test_what_a_program_must_not_do(program, sentence):
