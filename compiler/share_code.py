@@ -29,7 +29,7 @@ _Value = ir.Value[ir.Type]
 
 # What stands for an exchange between replicas as long as values live on no islands.
 CALLED = "atoll.exchange"
-# The names of dimensions in Shardy's rules, of which there are more than tensors have dimensions.
+# The first names of dimensions in Shardy's rules.
 _NAMES = "ijklmnopqrstuvwxyz"
 
 
@@ -111,17 +111,21 @@ class _Own(Local):
 
 def _rule(taken: Sequence[int], made: Sequence[int], along: int | None) -> ir.Attribute:
     """How Shardy sees an exchange: a sharding passes through every dimension but that which is shared."""
-    names, sizes = list(_NAMES[: len(taken)]), list(taken)
-    results, blocked = list(names), ""
+    names, sizes, blocked = [_name(number) for number in range(len(taken))], list(taken), ""
+    results = list(names)
     if along is not None:
-        results[along] = _NAMES[len(taken)]
-        names_of_both, sizes = [*names, results[along]], [*taken, made[along]]
+        results[along] = _name(len(taken))
+        sizes.append(made[along])
         blocked = f" blocked_propagation={{{names[along]}, {results[along]}}}"
-    else:
-        names_of_both = names
-    factors = ", ".join(f"{name}={size}" for name, size in zip(names_of_both, sizes, strict=True))
+    factors = ", ".join(f"{_name(number)}={size}" for number, size in enumerate(sizes))
     text = f"([{', '.join(names)}])->([{', '.join(results)}]) {{{factors}}}{blocked}, custom"
     return ir.Attribute.parse(f"#sdy.op_sharding_rule<{text}>")
+
+
+def _name(number: int) -> str:
+    """What Shardy calls a dimension in a rule: `i`, ..., `z`, `z_1`, `z_2`."""
+    last = len(_NAMES) - 1
+    return _NAMES[number] if number <= last else f"{_NAMES[last]}_{number - last}"
 
 
 @dataclass
