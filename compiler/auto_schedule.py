@@ -16,7 +16,7 @@ from atoll.compiler.pipeline_shape import PipelineShape
 from atoll.compiler.plan_marks import topology_of
 from atoll.compiler.prediction import StageCost, costs_of, stage_costs
 from atoll.compiler.replicas import replicas_of
-from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.schedule import Schedule, check_size
 from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape) -> Schedule:
     """The best schedule that is found for the function of a microbatch; PlanError if no order fits the memory."""
+    try:
+        check_size("auto", shape.stages, shape.microbatches)
+    except PlanError as error:
+        raise replace(error, where=caller()) from None
     topology = topology_of(module)
     names = [island.name for island in topology.islands][: shape.used]
     costs = stage_costs(module, function, [names[home] for home in shape.stage_island])

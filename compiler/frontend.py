@@ -20,7 +20,7 @@ from atoll.compiler.functions import (
 )
 from atoll.compiler.ir_text import copy_module
 from atoll.compiler.job import Job
-from atoll.compiler.mlir import func, hide_own_frames, host_callbacks, ir, requires_devices
+from atoll.compiler.mlir import func, hide_own_frames, host_callbacks, ir, own_traces, requires_devices
 from atoll.compiler.platforms import lowered_for
 from atoll.compiler.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.signature import Parameter, Signature
@@ -78,7 +78,7 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
 
     def traced_on(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> jax.stages.Traced:
         # A mesh that the user has set is none of the islands'.
-        with _blaming_the_user(job), jax.set_mesh(None), _use(mesh):
+        with _blaming_the_user(job), own_traces(), jax.set_mesh(None), _use(mesh):
             jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings)
             return jitted.trace(*_abstract_arguments(job))
 
@@ -120,7 +120,7 @@ def _abstract_arguments(job: Job) -> Iterator[Any]:
 
 def lower(job: Job, traced: jax.stages.Traced, platform: str) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
     """What was traced, as a module that is marked; and the Python functions that it calls while it runs."""
-    with _blaming_the_user(job), jax.set_mesh(None):
+    with _blaming_the_user(job), own_traces(), jax.set_mesh(None):
         lowered = traced.lower(lowering_platforms=(platform,))
         module = copy_module(lowered.compiler_ir("stablehlo"))
     leaves = list(leaves_of(job))

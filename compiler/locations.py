@@ -77,6 +77,13 @@ def within_call(inner: ir.Location, call: ir.Location) -> ir.Location:
     return ir.Location.name(stack, joined) if stack else joined
 
 
+def unframed(location: ir.Location) -> ir.Location:
+    """The name stack alone."""
+    unknown = ir.Location.unknown()
+    stack = name_stack(location)
+    return ir.Location.name(stack, unknown) if stack else unknown
+
+
 def _without_name(location: ir.Location) -> ir.Location:
     return location.child_loc if isinstance(location, ir.NameLoc) else location
 

@@ -92,6 +92,32 @@ def hide_own_frames() -> None:
         source_info_util.register_exclusion(f"{package}/{own}")
 
 
+@contextmanager
+def own_traces() -> Iterator[None]:
+    """Have jax trace anew what it would else take from an earlier trace, with the lines of another function in it.
+
+    Rules of jax's own (the lowering of a scan, derivatives) call jitted functions of jax on behalf of a line of the
+    user's. How these were traced is kept, by function and shapes, and with it the line that was the first to need it.
+
+    A cache for jitted calls is a part of the key by which all traces are kept, and changes nothing else: within a new
+    one nothing is found. In the end the new traces are forgotten, as nothing will find them either. So are other traces
+    of the same functions, but none of what was compiled: a call as any before it runs as before.
+    """
+    from jax._src import config, pjit
+    from jax._src.interpreters import partial_eval
+    from jaxlib import _jax
+
+    key = _jax.PjitFunctionCache()
+    try:
+        with config.jax_jit_cpp_cache_obj(key):
+            yield
+    finally:
+        for cache in (partial_eval.trace_to_jaxpr, pjit._infer_params_cached):
+            for function, context, *_ in cache.cache_keys():
+                if any(one is key for one in context):
+                    cache.evict_weakref(function())
+
+
 def host_callbacks(lowered: Any) -> tuple[Callable[..., Any], ...]:  # noqa: ANN401 (a `jax.stages.Lowered`)
     """The Python functions that a lowered function calls while it runs, by the numbers that its calls have."""
     return tuple(lowered._lowering.compile_args["host_callbacks"])

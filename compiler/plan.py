@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from atoll.compiler.errors import PlanError
 from atoll.compiler.language import Language, Place, Reader, known_names, shown
 from atoll.compiler.quantities import LARGEST, whole_number
-from atoll.compiler.schedules.kinds import kind_named
-from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.kinds import MOST_CHUNKS, kind_named
+from atoll.compiler.schedules.schedule import MOST_CELLS, Schedule
 from atoll.compiler.schedules.walk import check
 from atoll.compiler.stage_text import Pattern, StageText
 from lark import Token, v_args
@@ -20,7 +20,8 @@ from lark.tree import Meta
 AUTO = "auto"
 ACCUMULATORS = ("float32", "same")
 WHOLE, SHARDED = UPDATES = ("whole", "sharded")
-MOST_SEGMENTS = 1000  # each is a stage, and a task of every microbatch, whether or not the model has so many cuts
+# A stage and a segment are tasks of every microbatch, whether or not the model has so many cuts.
+MOST_STAGES, MOST_SEGMENTS, MOST_MICROBATCHES = MOST_CHUNKS, 1000, MOST_CELLS
 
 _LANGUAGE = Language(
     name="plan text",
@@ -56,7 +57,7 @@ class Plan:
     def __post_init__(self) -> None:
         # Each field is kept in its one spelling, so that plans which mean the same are equal.
         self._keep("stages", _stages(self.stages))
-        self._keep("microbatches", _count("microbatches", self.microbatches))
+        self._keep("microbatches", _count("microbatches", self.microbatches, MOST_MICROBATCHES))
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
         self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
@@ -129,7 +130,7 @@ def _count(name: str, value: object, most: int = LARGEST) -> int | str:
 
 def _stages(value: object) -> int | str:
     if not isinstance(value, str):
-        return whole_number("stages", value, PlanError)
+        return whole_number("stages", value, PlanError, most=MOST_STAGES)
     return AUTO if value == AUTO else str(StageText.parse(value))
 
 

@@ -1,6 +1,6 @@
 """Which loops go over layers: one over the steps of a sequence looks the same, but its parameters are not stacked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from atoll.compiler.batch.nodes import Body, Program
 from atoll.compiler.entry import BATCH, entry_function
@@ -21,13 +21,20 @@ def read_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
 
 def layer_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
     """Each `while` among the operations of a graph: its layers, or why it has none that should be on several stages."""
-    found = read_loops(module, graph)
-    programs = [loop.node.program for loop in found.values() if isinstance(loop, LayerLoop)]
+    return that_hold_parameters(module, read_loops(module, graph))
+
+
+def that_hold_parameters(module: ir.Module, loops: Mapping[int, LayerLoop | str]) -> dict[int, LayerLoop | str]:
+    """The same, with a reason in place of the layers where most parameters are those of all iterations."""
+    programs = [loop.node.program for loop in loops.values() if isinstance(loop, LayerLoop)]
     parameters = _parameters(module, programs[0]) if programs else set()
-    for index, loop in found.items():
-        if isinstance(loop, LayerLoop) and not _has_stacked_parameters(loop, parameters):
-            found[index] = "its iterations share more parameters than they have of their own"
-    return found
+
+    def judged(loop: LayerLoop | str) -> LayerLoop | str:
+        if isinstance(loop, str) or _has_stacked_parameters(loop, parameters):
+            return loop
+        return "its iterations share more parameters than they have of their own"
+
+    return {index: judged(loop) for index, loop in loops.items()}
 
 
 def _has_stacked_parameters(loop: LayerLoop, parameters: set[int]) -> bool:

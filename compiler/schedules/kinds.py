@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.language import known_names, shown
+from atoll.compiler.language import MOST_DIGITS, known_names, shown
 from atoll.compiler.quantities import whole_number
 from atoll.compiler.schedules import dualpipe_v, interleaved, straight, v_shape
 from atoll.compiler.schedules.order import Order, round_robin, zigzag
-from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.schedule import Schedule, check_size
 
-_TEXT = re.compile(r"\s*([^\s()]+)\s*(?:\(\s*([0-9]{1,9})\s*\)\s*)?")
+_TEXT = re.compile(rf"\s*([^\s()]+)\s*(?:\(\s*([0-9]{{1,{MOST_DIGITS}}})\s*\)\s*)?")
+MOST_CHUNKS = 4096  # as many as a plan may have stages, which may all be on one island
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Kind:
         if microbatches < least:
             what = f"schedule {self.name} needs at least {least} microbatches on {islands} islands, not {microbatches}"
             raise PlanError(what, remedy="ask for more microbatches, or for another schedule")
+        check_size(self.name, islands * self.chunks, microbatches)
         rows, joined = self.order(islands, microbatches, self.chunks)
         return Schedule(self.name, microbatches, self.stage_island(islands), tuple(map(tuple, rows)), joined)
 
@@ -101,7 +103,7 @@ def kind_named(text: str) -> Kind:
 
 def with_chunks(kind: Kind, chunks: int) -> Kind:
     """The kind with another number of chunks."""
-    chunks = whole_number("the number of chunks", chunks, PlanError)
+    chunks = whole_number("the number of chunks", chunks, PlanError, most=MOST_CHUNKS)
     if kind.free_chunks:
         return dataclasses.replace(kind, chunks=chunks)
     takers = ", ".join(known.base for known in KINDS.values() if known.free_chunks)

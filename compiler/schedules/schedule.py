@@ -20,6 +20,8 @@ Block = tuple[Task, ...]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:\([0-9]{1,9}\))?")  # NAME of schedule.lark
 
+MOST_CELLS = 10**6  # each takes some hundred bytes, and some microseconds of every pass over the tasks
+
 _LANGUAGE = Language(
     name="schedule text",
     grammar=Path(__file__).with_name("schedule.lark"),
@@ -33,6 +35,13 @@ _LANGUAGE = Language(
         "_MICROBATCHES": "'microbatches'",
     },
 )
+
+
+def check_size(name: str, stages: int, microbatches: int) -> None:
+    """PlanError if there would be more tasks than anybody can wait for."""
+    if stages * microbatches > MOST_CELLS:
+        what = f"schedule {name} would run {_counted(microbatches, 'microbatch')} on {_counted(stages, 'stage')}"
+        raise PlanError(what, remedy=f"take fewer: the product may be {MOST_CELLS}")
 
 
 @dataclass(frozen=True)

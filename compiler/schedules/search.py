@@ -18,6 +18,7 @@ from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
 # How many tasks are ordered and timed, which bounds the time: a few seconds for each of the two.
 _TRIED, _IMPROVED = 400_000, 800_000
 _ROUNDS = 3  # microbatches for each island with which makers are tried; with more of them orders only repeat
+_MOST_STAGES = 256  # with which makers are tried, as some take time by the square of it; with more, named ones compete
 _BEST = 3  # makers whose orders are improved
 
 # What islands may prefer, the most promising first.
@@ -204,6 +205,8 @@ def _found(problem: Problem, kinds: Sequence[Kind], share: int) -> list[_Candida
 
 def _best_makers(problem: Problem, kinds: Sequence[Kind], effort: int) -> list[Maker]:
     """The makers whose orders are fastest with few microbatches; of those that make the same order, one."""
+    if problem.stages > _MOST_STAGES:
+        return []
     least = max((kind.least_microbatches(problem.islands) for kind in kinds), default=1)
     few = min(problem.microbatches, max(_ROUNDS * problem.islands, least))
     trial = replace(problem, microbatches=few)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from atoll.compiler.schedules.schedule import Block, Schedule
+from atoll.compiler.schedules.schedule import Block, Schedule, check_size
 from atoll.compiler.schedules.task import FORWARD, Task
 
 
@@ -16,6 +16,7 @@ def in_segments(schedule: Schedule, count: int) -> Schedule:
     """
     if count == 1:
         return schedule
+    check_size(f"{schedule.name} in segments", schedule.stages * count, schedule.microbatches)
     blocks = [[part for block in row for part in _parts(block, count)] for row in schedule.blocks]
     return replace(
         schedule,

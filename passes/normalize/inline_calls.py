@@ -1,17 +1,19 @@
 """Pass `inline-calls`."""
 
+import itertools
 import logging
 from dataclasses import dataclass
 
 from atoll.compiler.diagnostics import refuse
 from atoll.compiler.functions import functions_in, is_private, operations_in
-from atoll.compiler.locations import within_call
+from atoll.compiler.locations import frames, unframed, within_call
 from atoll.compiler.mlir import func, ir
 from atoll.compiler.pass_base import Pass
 
 log = logging.getLogger(__name__)
 
 _Calls = dict[str, list[func.CallOp]]
+_Frames = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,10 @@ class InlineCalls(Pass):
     """Replace every call by the body of the function that it calls.
 
     The copied operations keep their own frames and get the call site's name stack in front of theirs. Private functions
-    that were called stay behind as they are; `symbol-dce` removes them.
+    that were called stay behind; `symbol-dce` removes them.
+
+    What jax's own rules call (the slicing of a scan) jax traces once, with the frames of the line that was the first to
+    need it. Such frames, which are those of a call of the function, are left out: every call brings its own.
 
     Requires: no recursion; every callee is defined in the module and has one block.
 
@@ -40,6 +45,7 @@ class InlineCalls(Pass):
                 _check_body(call, functions[_callee(call)])
         _check_no_recursion(calls)
         called = {_callee(call) for caller in calls for call in calls[caller]}
+        _leave_out_borrowed_frames(calls, functions)
         for name, function in functions.items():
             if name not in called or not is_private(function):
                 _flatten(calls[name], functions)
@@ -72,6 +78,31 @@ def _check_no_recursion(calls: _Calls) -> None:
                 raise refuse(call.location, f"@{_callee(call)} calls itself", "write the recursion as a loop")
             elif _callee(call) not in finished:
                 chain[_callee(call)] = iter(calls[_callee(call)])
+
+
+def _leave_out_borrowed_frames(calls: _Calls, functions: dict[str, func.FuncOp]) -> None:
+    """Take from the operations of each function the frames that a call of the function has itself."""
+    of_calls: dict[str, set[_Frames]] = {}
+    for call in itertools.chain.from_iterable(calls.values()):
+        of_calls.setdefault(_callee(call), set()).add(_frames(call))
+    borrowed = [
+        operation
+        for name, known in of_calls.items()
+        for operation in operations_in(functions[name], ir.OpView)
+        if _begins_one_of(_frames(operation), known)
+    ]
+    for operation in borrowed:
+        operation.operation.location = unframed(operation.location)
+
+
+def _frames(operation: ir.OpView) -> _Frames:
+    """The frames, innermost first, in a form that can be compared."""
+    return tuple((one.filename, one.start_line, one.start_col) for one in frames(operation.location))
+
+
+def _begins_one_of(some: _Frames, known: set[_Frames]) -> bool:
+    """Whether these are the innermost frames of a call; those further out belong to the trace around it."""
+    return bool(some) and any(some == one[: len(some)] for one in known)
 
 
 def _flatten(calls: list[func.CallOp], functions: dict[str, func.FuncOp]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.auto_schedule import auto_schedule
 from atoll.compiler.dataflow_order import dataflow_order
+from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
 from atoll.compiler.functions import operations_in
@@ -14,7 +15,7 @@ from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.plan import AUTO
-from atoll.compiler.plan_marks import KINDS, SCHEDULE, shape_of, topology_of
+from atoll.compiler.plan_marks import KINDS, SCHEDULE, STAGES, shape_of, stages_of, topology_of
 from atoll.compiler.replicas import replicas_in
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import BACKWARD, WEIGHT
@@ -47,6 +48,7 @@ class OrderTasks(Pass):
 
     def run(self, module: ir.Module) -> None:
         functions = dataflow_functions(module)
+        _check_stages(module)
         names = [island.name for island in topology_of(module).islands]
         main = entry_function(module)
         loops = operations_in(main, mpmd.ForOp)
@@ -58,9 +60,11 @@ class OrderTasks(Pass):
             function = functions[microbatch_name(loop)]
             kinds = text_attribute(loop.operation.attributes, KINDS) if number == len(loops) - 1 else None
             shape = shape_of(module)
+            _check_microbatches(loop, shape)
             if kinds in PIPELINES and shape.plan.placement is None:
                 schedule = _schedule(module, function, kinds, shape)
                 loop.operation.attributes[SCHEDULE] = ir.StringAttr.get(schedule.name)
+                _check_tasks(loop, calls_in(function), schedule, names)
                 set_order(loop, _scheduled(calls_in(function), schedule, names))
             else:
                 set_order(loop, _unscheduled(loop, function, kinds, shape, names))
@@ -71,6 +75,41 @@ def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: Pipel
     if shape.plan.schedule == AUTO and BACKWARD in kinds and shape.is_even:
         return auto_schedule(module, function, shape)
     return shape.schedule_of(kinds, {task_name(call) for call in calls_in(function)})
+
+
+def _check_stages(module: ir.Module) -> None:
+    """Refuse a plan with other stages than the module has: it was changed behind the phase that decides on them."""
+    shape = shape_of(module)
+    if STAGES in module.operation.attributes and stages_of(module) != shape.stages:
+        what = f"the plan makes {shape.stages} stages, each segment counted, and the module has {stages_of(module)}"
+        raise refuse(module.operation.location, what, _as_it_was("timed"))
+
+
+def _check_microbatches(loop: mpmd.ForOp, shape: PipelineShape) -> None:
+    """Refuse a plan with other microbatches than the loop has."""
+    wanted, found = shape.microbatches * replicas_in(shape.plan), iterations_of(loop)
+    if wanted != found:
+        what = f"the plan has {wanted} microbatches on all replicas together, and the module has {found}"
+        raise refuse(loop.location, what, _as_it_was("stablehlo"))
+
+
+def _check_tasks(
+    loop: mpmd.ForOp, calls: Sequence[mpmd.FragmentCallOp], schedule: Schedule, names: Sequence[str]
+) -> None:
+    """Refuse a schedule that has a stage on another island than the module, or lacks one of its tasks."""
+    islands = {
+        f"{task.kind}{task.stage}": name for name, row in zip(names, schedule.rows, strict=False) for task in row
+    }
+    for call in calls:
+        planned, found = islands.get(task_name(call)), mesh_name(call)
+        if planned != found:
+            where = "nowhere" if planned is None else f"on {planned}"
+            what = f"schedule {schedule.name} has {task_name(call)} {where}, and the module has it on {found}"
+            raise refuse(loop.location, what, _as_it_was("timed"))
+
+
+def _as_it_was(phase: str) -> str:
+    return f"give the plan as it was, or change it in a dump of phase {phase}, behind which this is decided"
 
 
 def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:

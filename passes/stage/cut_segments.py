@@ -10,7 +10,7 @@ from atoll.compiler.contiguous_cut import contiguous_cut
 from atoll.compiler.entry import PLAN
 from atoll.compiler.forward_part import forward_part
 from atoll.compiler.graph import ARGUMENT, Graph
-from atoll.compiler.layers.choice import layer_loops, read_loops
+from atoll.compiler.layers.choice import read_loops, that_hold_parameters
 from atoll.compiler.layers.loop import LayerLoop
 from atoll.compiler.layers.steps import Steps
 from atoll.compiler.mlir import ir
@@ -100,8 +100,8 @@ def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[in
     within another stage goes over the same parameters.
     """
     is_cut = {index for index in forward if LAYERS in graph.operations[index].operation.attributes}
-    found = layer_loops(module, graph)
-    found |= {index: loop for index, loop in read_loops(module, graph).items() if index in is_cut}
+    read = read_loops(module, graph)
+    found = that_hold_parameters(module, read) | {index: loop for index, loop in read.items() if index in is_cut}
     loops = {index: loop for index, loop in found.items() if index in forward and isinstance(loop, LayerLoop)}
     stages_of: dict[int, set[int | None]] = {}
     sources = {index: _stacked_arguments(graph, index, loop) for index, loop in loops.items()}

@@ -75,6 +75,13 @@ def test_schedules_that_do_not_fit(islands, fields, sentence):
     assert sentence in str(caught.value)
 
 
+def test_segments_are_counted_as_stages():
+    with pytest.raises(PlanError) as caught:
+        shape(2, stages=2000, microbatches=2, segments=1000).schedule()
+    told = "schedule interleaved-1f1b(1000) in segments would run 2 microbatches on 2000000 stages; take fewer: "
+    assert told in str(caught.value)
+
+
 def test_islands_that_a_schedule_does_not_need_stay_empty():
     assert shape(3, schedule=MINE).schedule() is MINE
 

@@ -139,7 +139,12 @@ def test_a_fault_of_a_stage_text_shows_the_stage_text(text):
         ({"stages": 2.0}, "stages must be a whole number, not float"),
         ({"stages": numpy.ones(2, int)}, "stages must be a whole number, not ndarray"),
         ({"stages": None}, "stages must be a whole number, not NoneType"),
-        ({"microbatches": 10**5000}, "microbatches is too large; it must be at most 9223372036854775807"),
+        ({"microbatches": 10**5000}, "microbatches is too large; it must be at most 1000000"),
+        ({"microbatches": 10**15}, "microbatches is too large; it must be at most 1000000"),
+        ({"replicas": 10**5000}, "replicas is too large; it must be at most 9223372036854775807"),
+        ({"stages": 10**9}, "stages is too large; it must be at most 4096"),
+        ({"schedule": "looped-bfs(4097)"}, "the number of chunks is too large; it must be at most 4096"),
+        ({"schedule": f"interleaved-1f1b({10**15})"}, "the number of chunks is too large; it must be at most 4096"),
         ({"segments": 10**9}, "segments is too large; it must be at most 1000"),
         (
             {"placement": {"a": "left"}, "segments": 2},
@@ -181,14 +186,16 @@ def test_a_plan_keeps_its_own_placement():
     assert plan.placement == {"a": "left"}
 
 
-counts = st.just("auto") | st.integers(1, 2**40)
+stage_counts = st.just("auto") | st.integers(1, 4096)
+microbatch_counts = st.just("auto") | st.integers(1, 10**6)
+replica_counts = st.just("auto") | st.integers(1, 2**40)
 schedules = st.just("auto") | st.sampled_from(
     [*KINDS, *(f"{name}({chunks})" for name, kind in KINDS.items() if kind.free_chunks for chunks in (1, 2, 16))]
 )
 texts = st.sampled_from(["a", "embed, layer_[0..5] | head", '"x \\"y\\"" | b/c'])
 placements = st.dictionaries(texts.filter(lambda text: "|" not in text), st.text(min_size=1), min_size=1)
-plans = st.builds(Plan, counts | texts, counts, schedules, counts) | st.builds(
-    Plan, st.just("auto"), counts, st.just("auto"), st.sampled_from(["auto", 1]), placements
+plans = st.builds(Plan, stage_counts | texts, microbatch_counts, schedules, replica_counts) | st.builds(
+    Plan, st.just("auto"), microbatch_counts, st.just("auto"), st.sampled_from(["auto", 1]), placements
 )
 
 

@@ -137,6 +137,13 @@ def test_chunks_are_written_in_the_name_or_beside_it():
         (("looped-bfs(2)", 2, 4, 3), "schedule looped-bfs(2) is asked for with '3' chunks; write the number of chunks"),
         (("1f1b", 0, 4), "the number of islands is too small; it must be at least 1"),
         (("1f1b", 2, 0), "the number of microbatches is too small; it must be at least 1"),
+        (("looped-bfs", 2, 4, 10**9), "the number of chunks is too large; it must be at most 4096"),
+        (
+            ("1f1b", 10**9, 4),
+            "schedule 1f1b would run 4 microbatches on 1000000000 stages; take fewer: the product may ",
+        ),
+        (("gpipe", 2, 10**15), "schedule gpipe would run 1000000000000000 microbatches on 2 stages; take fewer: "),
+        (("looped-bfs(1000)", 1001, 1), "schedule looped-bfs(1000) would run 1 microbatch on 1001000 stages; "),
         (("1f1b", 2, 1.5), "the number of microbatches must be a whole number, not float"),
         (
             ("dualpipe-v", 4, 7),

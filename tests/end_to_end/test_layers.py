@@ -24,7 +24,7 @@ from microbatched import codes_of_tasks, compiled_quickly  # noqa: F401 (a fixtu
 
 import atoll
 
-NAMES = [name for name in MODELS if hasattr(layered_loops, name) or hasattr(layered_uses, name)]
+NAMES = [name for name in MODELS if any(hasattr(one, name) for one in (*layered_loops.MODULES, layered_uses))]
 ISLANDS, MICROBATCHES = (2, 4), (1, 4)
 
 

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import PartitionSpec
 from layered import LAYERS, WIDTH, over_layers
 from layered_checks import SCALARS, check_steps, compiled, expected_links, model_named, plan_of
-from layered_loops import TABLE, attention_layer, decoder
+from layered_transformers import TABLE, attention_layer, decoder
 from microbatched import compiled_quickly  # noqa: F401 (a fixture)
 from replicated import check_same_bits
 

@@ -91,6 +91,60 @@ def test_an_order_that_was_edited():
 
 
 @pytest.mark.parametrize(
+    ("name", "edit", "told", "phase"),
+    [
+        (
+            "1f1b",
+            ("stages=2", "stages=4"),
+            "the plan makes 4 stages, each segment counted, and the module has 2",
+            "timed",
+        ),
+        (
+            "1f1b",
+            ("stages=2", "segments=2, stages=2"),
+            "the plan makes 4 stages, each segment counted, and the",
+            "timed",
+        ),
+        ("interleaved-1f1b", ("interleaved-1f1b(2)", "zb-v"), None, None),
+        ("zb-h1", ("zb-h1", "1f1b"), "schedule 1f1b has W1 nowhere, and the module has it on island1", "timed"),
+        (
+            "1f1b",
+            ("microbatches=4", "microbatches=2"),
+            "the plan has 2 microbatches on all replicas together, and the module has 4",
+            "stablehlo",
+        ),
+    ],
+)
+def test_a_plan_that_was_edited_behind_what_it_decides(name, edit, told, phase):
+    with compiled(name) as step:
+        text, topology = step.ir("staged"), step.topology
+    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.ir_text import parse_text
+
+    assert text.count(edit[0]) == 1
+    edited = parse_text(text.replace(*edit))
+    if told is None:  # nothing has been decided that another schedule needs otherwise
+        with compile_module(edited, topology) as again:
+            assert again.schedule.name == edit[1]
+        return
+    with pytest.raises(atoll.CompileError) as caught:
+        compile_module(edited, topology)
+    assert told in str(caught.value)
+    assert f"give the plan as it was, or change it in a dump of phase {phase}" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["1f1b", "zb-h1"])
+def test_a_plan_that_is_edited_before_it_decides(name):
+    with compiled(name) as step:
+        text, topology = step.ir("timed"), step.topology
+    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.ir_text import parse_text
+
+    with compile_module(parse_text(text.replace("stages=2", "segments=2, stages=2")), topology) as again:
+        assert again.schedule.stages == 4
+
+
+@pytest.mark.parametrize(
     "plan",
     [
         atoll.Plan(stages=2),

@@ -21,12 +21,6 @@ B, T, D = 4, 4, 4
 PROGRAMS = {}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_lines():
-    """jax keeps what it has traced: a scan may get the lines of one of its form in another file of this process."""
-    jax.clear_caches()
-
-
 def normal(seed, *shape):
     return numpy.random.default_rng(seed).normal(size=shape).astype("float32")
 
