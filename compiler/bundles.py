@@ -20,6 +20,7 @@ from atoll.compiler.tasks import (
     exchange_kind,
     exchange_share,
     exchanges_in,
+    is_exchange,
     microbatch_call,
     microbatch_name,
     task_name,
@@ -115,16 +116,15 @@ def _bundle(
     twins: Mapping[str, tuple[str, ...]],
     topology: Topology,
 ) -> Bundle:
-    first = members[0]
-    island, maker = island_of(first.given.type), first.given.owner
-    names = twins[island]
+    first, names = members[0], twins[island_of(members[0].given.type)]
     units = units_of([one.summand for one in members], len(names), speed_between(names, topology))
-    is_sum, is_made = first.given in sums, isinstance(maker, mpmd.FragmentCallOp)
-    task = sums[first.given][1] if is_sum else None
-    if isinstance(maker, mpmd.FragmentCallOp) and first.kind != OWN_SHARE:
-        task = task_name(maker)
-    begin = first.given if (is_sum or is_made) and first.kind != OWN_SHARE else first.made
-    return Bundle(island, task, is_sum, begin, tuple(members), tuple(units))
+    task, is_sum, begin = None, first.given in sums, first.made
+    maker = first.given.owner
+    if is_sum:
+        (_, task), begin = sums[first.given], first.given
+    elif isinstance(maker, mpmd.FragmentCallOp) and first.kind != OWN_SHARE:
+        task, begin = task_name(maker), first.given
+    return Bundle(names[0], task, is_sum, begin, tuple(members), tuple(units))
 
 
 def _makers_of_sums(main: func.FuncOp, functions: Mapping[str, func.FuncOp]) -> dict[_Value, tuple[int, str | None]]:
@@ -139,14 +139,18 @@ def _makers_of_sums(main: func.FuncOp, functions: Mapping[str, func.FuncOp]) -> 
 
 
 def _first_takers(main: func.FuncOp) -> dict[_Value, int]:
-    """For each value that anything in `@main` takes, the number of the operation that does so first."""
+    """For each value that anything in `@main` takes, the number of the operation that does so first.
+
+    An exchange takes nothing if nobody takes what it makes.
+    """
     found: dict[_Value, int] = {}
-    for number, operation in enumerate(body_of(main).operations):
+    for number, operation in reversed(list(enumerate(body_of(main).operations))):
+        if is_exchange(operation) and operation.operation.results[0] not in found:
+            continue
         taken = list(operation.operation.operands)
         if isinstance(operation, mpmd.ForOp):
             taken += list(microbatch_call(operation).operation.operands)
-        for value in taken:
-            found.setdefault(value, number)
+        found.update(dict.fromkeys(taken, number))
     return found
 
 

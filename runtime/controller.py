@@ -75,8 +75,9 @@ class Controller:
         self._closed = False
         # How many results rest on each place.
         self._served = Counter(place for output in program.outputs for place in output.every_place)
-        self._inputs = [(one, program.division(one)) for one in program.inputs]
-        self._outputs = [(one, program.division(one)) for one in program.outputs]
+        known: dict[Division, Division] = {}  # equal ones are one object, which a step compares in no time
+        self._inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
+        self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
 
     def __enter__(self) -> "Controller":
         return self

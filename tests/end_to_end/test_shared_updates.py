@@ -5,6 +5,7 @@ import re
 import jax
 import numpy
 import pytest
+from atoll.compiler.cli import run_here
 from atoll.compiler.compiled import compile_module, load_flat
 from atoll.compiler.errors import AtollError
 from atoll.compiler.exchange import bytes_sent
@@ -319,6 +320,7 @@ def test_an_argument_in_shares_is_gathered_and_cut_anew():
             cast("y", "all", "whole", "columns", "share", 1),
             cast("none", "x", "rows", "whole", "gather", 0),
             cast("nothing", "all", "whole", "rows", "share", 0),
+            cast("neither", "nothing", "rows", "whole", "gather", 0),
         ]
     )
     text = short([("x", "rows", 0)], body, [("y", "columns", 1), ("all", "whole", None)])
@@ -361,3 +363,14 @@ def test_an_array_without_elements_is_shared():
     with compile_module(parse_text(text), topology_of(1, 2)) as step:
         (y,) = step.call_flat([X[:, :0]])
         assert numpy.asarray(y).shape == (4, 0)
+
+
+def test_a_hand_written_module_is_run_by_the_command(tmp_path, capsys):
+    """Two stages of two replicas: halves of the gradients, the norm, and halves of the parameters cross each link."""
+    layers = [Parameter((4, 6), 1, 0, piece=(0, 0, 10)), Parameter((6, 6), 0, 1, piece=(0, 4, 10))]
+    file = tmp_path / "step.mlir"
+    file.write_text(placed(layers, topology_of(2, 2), 2, 2, clipped=True))
+    assert run_here(["run", str(file), "--steps=2"]) == 0
+    out = capsys.readouterr().out
+    assert f"island0 -> island2: {4 * 4 * 6 + 4} bytes" in out
+    assert f"island1 -> island3: {4 * 6 * 6 + 4} bytes" in out
