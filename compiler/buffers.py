@@ -6,7 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from atoll.runtime.program import Buffer, Count, Free, Instruction, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.program import (
+    AxisPart,
+    Buffer,
+    Count,
+    Free,
+    Instruction,
+    IslandProgram,
+    Program,
+    Receive,
+    Run,
+    Send,
+)
 
 _MICROBATCH_TASK = re.compile(r"([A-Za-z]+)[0-9]+@(.+)")
 
@@ -150,4 +161,4 @@ def _sizes(island: IslandProgram) -> list[int]:
 
 
 def _bytes_on_device(buffer: Buffer, sizes: dict[str, int]) -> int:
-    return buffer.bytes // prod(sizes[axis] for axes in buffer.spec for axis in axes)
+    return buffer.bytes // prod(AxisPart.of(axis, sizes).size for axes in buffer.spec for axis in axes)

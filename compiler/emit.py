@@ -5,6 +5,7 @@ before its uses; a send stands right behind what makes its value and a receive r
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from atoll.compiler.bundles import Bundle, bundles_of
 from atoll.compiler.entry import (
@@ -34,10 +35,11 @@ from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd, sdy
 from atoll.compiler.plan_marks import plan_of, topology_of
 from atoll.compiler.replicas import replicas_of, twins_of
+from atoll.compiler.routes import Route, Routes
 from atoll.compiler.scopes import read_scope
 from atoll.compiler.shardings import MESH, SHARDING, spec_of
 from atoll.compiler.signature import Signature
-from atoll.compiler.stream import ALL, Name, Stream, buffer_of_type
+from atoll.compiler.stream import ALL, Expected, Name, Reshard, Stream, buffer_of_type
 from atoll.compiler.tasks import (
     EXCHANGE,
     code_name,
@@ -124,6 +126,7 @@ class _Emitter:
         self._bundles = {bundle.begin: bundle for bundle in bundles_of(module)}
         self._tasks = tasks
         self._codes = codes
+        self._routes = Routes(topology, codes)
         self._exchanges = 0
 
     def places_of_arguments(self, main: func.FuncOp) -> dict[str, _Parts]:
@@ -177,9 +180,10 @@ class _Emitter:
                     stream.run(task_name(operation), self._tasks[code_name(operation)], inputs, outputs)
                 elif isinstance(operation, mpmd.TransferOp) and EXCHANGE not in operation.operation.attributes:
                     source, target = operation.operation.operands[0], operation.operation.results[0]
-                    tag = _expect(streams, source, target, ALL)
+                    route = self._routes.route(source, target)
+                    tag = _expect(streams, source, target, ALL, route)
                     name = streams[island_of(target.type)].name
-                    streams[island_of(source.type)].send((source, ALL), name, tag)
+                    streams[island_of(source.type)].send((source, ALL), name, tag, route.sent)
             for bundle in self._bundles_behind(operation):
                 for exchange in self._exchanges_of(bundle):
                     for replica in range(len(self.replicas)):
@@ -196,14 +200,16 @@ class _Emitter:
         exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in self._bundles_behind(loop)}
         for number, streams in enumerate(self.replicas):
             first = number * body.microbatches
-            tags: dict[Name, int] = {
-                (transfer.result, one): _expect(streams, transfer.operation.operands[0], transfer.result, one)
-                for transfer in body.transfers
-                for one in range(first, first + body.microbatches)
-            }
+            leaving: dict[Name, _Leaving] = {}
+            for transfer in body.transfers:
+                source = transfer.operation.operands[0]
+                for one in range(body.microbatches):
+                    route = self._routes.route(source, transfer.result).of(one)
+                    tag = _expect(streams, source, transfer.result, first + one, route)
+                    leaving[transfer.result, first + one] = _Leaving(tag, route.sent)
             for name in streams:
                 begins = {task: made for (island, task), made in exchanges.items() if island == name}
-                _Row(name, streams, number, body, tags, self._tasks, begins).follow()
+                _Row(name, streams, number, body, leaving, self._tasks, begins).follow()
 
     def _exchanges_of(self, bundle: Bundle) -> list[Exchange]:
         streams = [streams[bundle.island] for streams in self.replicas]
@@ -212,12 +218,20 @@ class _Emitter:
         return [Exchange(number, bundle, unit, streams, self._codes) for number, unit in enumerate(bundle.units, first)]
 
 
-def _expect(streams: _Replica, source: _Value, target: _Value, microbatch: int) -> int:
+def _expect(streams: _Replica, source: _Value, target: _Value, microbatch: int, route: Route) -> int:
     """Let the target's island know that a value will come; returns the tag it comes with."""
     sender = streams[island_of(source.type)]
     tag = sender.new_tag()
-    streams[island_of(target.type)].expect((target, microbatch), sender.name, tag)
+    expected = Expected(sender.name, tag, route.arrives, route.received)
+    streams[island_of(target.type)].expect((target, microbatch), expected)
     return tag
+
+
+class _Leaving(NamedTuple):
+    """How a value is sent: with which tag, and in another division if there is a task for that."""
+
+    tag: int
+    reshard: Reshard | None
 
 
 class _Row:
@@ -232,7 +246,7 @@ class _Row:
         streams: _Replica,
         replica: int,
         body: LoopBody,
-        tags: Mapping[Name, int],
+        leaving: Mapping[Name, _Leaving],
         tasks: Mapping[str, int],
         begins: Mapping[str | None, Sequence[Exchange]],
     ) -> None:
@@ -242,7 +256,7 @@ class _Row:
         self.replica = replica
         self.first = replica * body.microbatches
         self.body = body
-        self.tags = tags
+        self.leaving = leaving
         self.tasks = tasks
         self.begins = begins
         self.sent: set[Name] = set()
@@ -302,7 +316,7 @@ class _Row:
                 self.sent.add((transfer.result, microbatch))
                 target = self.streams[island_of(transfer.result.type)].name
                 name = self.body.name(value, microbatch)
-                self.stream.send(name, target, self.tags[transfer.result, microbatch])
+                self.stream.send(name, target, *self.leaving[transfer.result, microbatch])
 
     def _send_ahead(self) -> None:
         """Send, ahead of all tasks, what the loop takes and other islands may need before a task here does."""

@@ -7,6 +7,7 @@ from atoll.compiler.errors import UsageError
 from atoll.compiler.schedules.picture import Bar, Panel, gantt_svg, schedule_panel
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.topology import Topology
+from atoll.runtime.program import RESHARD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def _look(task: str, row: int, homes: "Sequence[int]") -> tuple[str, str, int]:
     if match is None:
         return "", task, 0
     kind, number, stage = match.groups()
-    if stage is None:  # around the loop, or in a program without one
+    if stage is None or kind == RESHARD:  # around the loop, in a program without one, or of no stage
         return kind, f"{kind}{number}" if kind != "U" else "U", 0
     chunk = homes[: int(stage)].count(row) if int(stage) < len(homes) else 0
     return kind, number, chunk

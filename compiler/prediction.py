@@ -1,7 +1,8 @@
 """What a loop over microbatches should take: its schedule, simulated with the cost of its tasks.
 
 Nothing here is measured. A task takes the operations that its fragment counts, divided by the speed that is assumed of
-its island; a value takes the bandwidth and the latency of its link.
+its island; a value takes the bandwidth and the latency of its link. To divide it otherwise for that takes no time here:
+nothing is computed, and what links devices of one island is faster than what links islands.
 """
 
 from collections import Counter

@@ -17,7 +17,7 @@ from atoll.compiler.graph import bytes_of, iterations_of
 from atoll.compiler.homes import replaced_arguments
 from atoll.compiler.locations import place
 from atoll.compiler.measurement import Measurement
-from atoll.compiler.mesh_types import island_of, local_type
+from atoll.compiler.mesh_types import island_of, local_type, spec_of_type
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.plan_marks import (
     JOINED,
@@ -36,6 +36,7 @@ from atoll.compiler.prediction import Prediction, StageCost, calls_of_functions,
 from atoll.compiler.quantities import MEMORY, amount_text
 from atoll.compiler.repeats import folded
 from atoll.compiler.replicas import replicas_of, twins_of
+from atoll.compiler.routes import crossing_of
 from atoll.compiler.tasks import OWN_SHARE, dataflow_functions, is_exchange, loop_of_call, microbatch_name, transfers_in
 from atoll.compiler.topology import Topology
 from atoll.compiler.tracebacks import caller
@@ -69,6 +70,7 @@ class TransferReport:
 
     bytes: of one crossing; times: how many there are in a step.
     where: the user's line that makes it, or the argument it is.
+    resharded: the islands that divide it otherwise, before it is sent or when it has come.
     """
 
     source: str
@@ -76,6 +78,7 @@ class TransferReport:
     bytes: int
     where: str
     times: int = 1
+    resharded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ class Report:
         islands = tuple(_island(program, island, cost_of[island.name]) for island in program.islands)
         _check_memory(topology, islands)
         transfers = tuple(
-            _transfer(transfer, times) for function, times in functions for transfer in transfers_in(function)
+            _transfer(transfer, times, topology) for function, times in functions for transfer in transfers_in(function)
         )
         return cls(
             topology=program.topology,
@@ -340,10 +343,13 @@ def _copies(
     return found
 
 
-def _transfer(transfer: mpmd.TransferOp, times: int) -> TransferReport:
+def _transfer(transfer: mpmd.TransferOp, times: int, topology: Topology) -> TransferReport:
     source, target = transfer.operation.operands[0].type, transfer.operation.results[0].type
     where = place(transfer.location) or str(transfer.location).removeprefix("loc(").removesuffix(")").strip('"')
-    return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where, times)
+    crosses, ends = crossing_of(source, target, topology), (source, target)
+    changed = (crosses.sent != spec_of_type(source), crosses.received != spec_of_type(target))
+    resharded = tuple(island_of(one) for one, is_changed in zip(ends, changed, strict=True) if is_changed)
+    return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where, times, resharded)
 
 
 def bytes_text(count: int) -> str:

@@ -184,7 +184,8 @@ def _transfer_rows(report: Report) -> list[str]:
     rows = [f"{'transfer':<28}{'bytes':>12}{'':{often}}   made at{of_each}"]
     for one in report.transfers:
         times = f" x {one.times}" if one.times > 1 else ""
-        rows.append(_row(one.source, one.target, one.bytes, one.where, f"{times:<{often}}"))
+        where = one.where + "".join(f", resharded on {island}" for island in one.resharded)
+        rows.append(_row(one.source, one.target, one.bytes, where, f"{times:<{often}}"))
     rows = [*rows, ""] if report.transfers else []  # replicas of one stage exchange sums, and that alone
     rows += [f"{'link':<28}{'bytes':>12}{'':{often}}   each step, over"]
     for link in report.links:

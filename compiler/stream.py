@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from atoll.compiler.mesh_types import local_type, spec_of_type
 from atoll.compiler.mlir import ir
@@ -22,6 +23,23 @@ def buffer_of_type(tensor: ir.Type, spec: Spec) -> Buffer:
     return Buffer(tuple(ranked.shape), dtype_of(ranked.element_type), spec)
 
 
+class Reshard(NamedTuple):
+    """A task that divides a value otherwise. buffer: what it makes of it."""
+
+    task: str
+    code: int
+    buffer: Buffer
+
+
+class Expected(NamedTuple):
+    """What will come from an island. reshard: if it comes in another division than it is needed in; of that one."""
+
+    source: str
+    tag: int
+    arrives: Buffer
+    reshard: Reshard | None
+
+
 @dataclass
 class Stream:
     """What an island does in a step, in order, and which buffer has which value."""
@@ -30,9 +48,10 @@ class Stream:
     buffers: list[Buffer] = field(default_factory=list)
     instructions: list[Instruction] = field(default_factory=list)
     numbers: dict[Name, int] = field(default_factory=dict)
-    expected: dict[Name, tuple[str, int]] = field(default_factory=dict)  # sent to here, not yet received
+    expected: dict[Name, Expected] = field(default_factory=dict)  # sent to here, not yet received
     # What makes values that nobody has asked for yet, so that it is done as late as it can be.
     pending: dict[Name, Callable[[], None]] = field(default_factory=dict)
+    resharded: dict[tuple[int, Buffer], int] = field(default_factory=dict)  # of a buffer, in another division
     tags: int = 0
 
     def define(self, name: Name) -> int:
@@ -46,8 +65,9 @@ class Stream:
         if name in self.pending:
             self.pending[name]()
         if name in self.expected:
-            source, tag = self.expected.pop(name)
-            self.instructions.append(Receive(self.define(name), source, tag))
+            source, tag, arrives, reshard = self.expected.pop(name)
+            number = self.receive(arrives, source, tag)
+            self.numbers[name] = number if reshard is None else self._reshard(number, reshard)
         return self.numbers[name]
 
     def count(self, name: Name) -> int:
@@ -80,14 +100,23 @@ class Stream:
         self.tags += 1
         return self.tags - 1
 
-    def send(self, name: Name, target: str, tag: int) -> None:
-        self.send_buffer(self.buffer_of(name), target, tag)
+    def send(self, name: Name, target: str, tag: int, reshard: Reshard | None = None) -> None:
+        """Send a value, in another division if asked for."""
+        number = self.buffer_of(name)
+        self.send_buffer(number if reshard is None else self._reshard(number, reshard), target, tag)
+
+    def _reshard(self, number: int, reshard: Reshard) -> int:
+        """A buffer in another division; made once, as several islands may get it so."""
+        key = number, reshard.buffer
+        if key not in self.resharded:
+            (self.resharded[key],) = self.run_on(reshard.task, reshard.code, [number], [reshard.buffer])
+        return self.resharded[key]
 
     def send_buffer(self, number: int, target: str, tag: int) -> None:
         self.instructions.append(Send(number, target, tag))
 
-    def expect(self, name: Name, source: str, tag: int) -> None:
-        self.expected[name] = (source, tag)
+    def expect(self, name: Name, expected: Expected) -> None:
+        self.expected[name] = expected
 
     def finished(self, results: set[tuple[str, int]], donated: set[tuple[str, int]]) -> tuple[Instruction, ...]:
         """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""

@@ -12,13 +12,13 @@ import json
 import os
 import string
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain, starmap
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401 (registers bfloat16 and its kin with numpy)
 import numpy
@@ -39,13 +39,46 @@ Start = tuple[int, ...]
 Box = tuple[tuple[int, int], ...]
 
 
+class AxisPart(NamedTuple):
+    """An axis of a mesh, or a part of one as Shardy calls it: `data:(2)4` numbers four runs of devices in each half.
+
+    before: into how many runs more major parts of the axis divide it; size: into how many this one divides each.
+    """
+
+    axis: str
+    before: int
+    size: int
+
+    @classmethod
+    def of(cls, text: str, sizes: Mapping[str, int]) -> "AxisPart":
+        """What an entry of a buffer's spec means on a mesh whose axes have these sizes."""
+        if text in sizes:
+            return cls(text, 1, sizes[text])
+        axis, _, part = text.rpartition(":(")
+        before, _, size = part.partition(")")
+        return cls(axis, int(before), int(size))
+
+    def text(self, sizes: Mapping[str, int]) -> str:
+        """As a spec has it."""
+        return self.axis if self.size == sizes[self.axis] else f"{self.axis}:({self.before}){self.size}"
+
+    def is_in(self, other: "AxisPart") -> bool:
+        """Whether it is, or is a part of, another one."""
+        ends = self.before * self.size, other.before * other.size
+        return self.axis == other.axis and other.before <= self.before and ends[0] <= ends[1]
+
+    def cut(self, size: int) -> "tuple[AxisPart, AxisPart]":
+        """Its major part of a size, and the rest."""
+        return AxisPart(self.axis, self.before, size), AxisPart(self.axis, self.before * size, self.size // size)
+
+
 @dataclass(frozen=True)
 class Buffer:
     """One array on one island.
 
     dtype: what numpy and ml_dtypes call it; a typed random key is held as its `uint32` words.
-    spec: for each dimension the axes of the island's mesh that it is sharded over; a dimension without an entry is
-        replicated.
+    spec: for each dimension the axes of the island's mesh that it is sharded over, or parts of axes; a dimension
+        without an entry is replicated.
     """
 
     shape: tuple[int, ...]
@@ -82,10 +115,15 @@ class Code:
     scopes: str = ""
 
 
+# The kind of the tasks that divide a value otherwise, and compute nothing.
+RESHARD = "R"
+
+
 @dataclass(frozen=True)
 class Run:
     """Run a task: `F3@0` is the forward task of microbatch 3 on stage 0, `B` backward, `W` weight gradient; outside of
-    the loop over microbatches `U0` is the update on stage 0, and `X0.add` a task of exchange 0 between replicas.
+    the loop over microbatches `U0` is the update on stage 0, `X0.add` a task of exchange 0 between replicas, and `R0`,
+    or in the loop `R3@0`, divides value 0 otherwise, as two islands divide it unlike.
 
     donated: the inputs whose memory the outputs may take over; they are gone afterwards.
     """

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from atoll.runtime.program import Instruction, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.program import RESHARD, Instruction, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.store import Failure, Frame
 
 # The tracks of an island.
@@ -180,7 +180,10 @@ class Trace:
 
 
 class _Values:
-    """What an island's buffers are called: after the task that makes them, or as the argument that they are."""
+    """What an island's buffers are called: after the task that makes them, or as the argument that they are.
+
+    Divided otherwise, they are called the same.
+    """
 
     def __init__(self, program: Program, island: IslandProgram) -> None:
         self._buffers = island.buffers
@@ -190,7 +193,8 @@ class _Values:
         self.sent: dict[tuple[str, int], int] = {}  # by destination and tag
         for one in island.instructions:
             if isinstance(one, Run):
-                self._names.update(dict.fromkeys(one.outputs, one.task))
+                made = self._names[one.inputs[0]] if one.kind == RESHARD else one.task
+                self._names.update(dict.fromkeys(one.outputs, made))
             elif isinstance(one, Receive):
                 self._names[one.buffer] = f"a value of {one.source}"  # that is sent on from here
             elif isinstance(one, Send):
@@ -213,10 +217,12 @@ def _track(process: int, name: str, threads: dict[int, str]) -> Iterator[dict[st
 
 
 def _microbatch(task: str) -> dict[str, Any]:
-    """Microbatch and stage of a task of the loop over microbatches; of another task its stage."""
+    """Microbatch and stage of a task of the loop over microbatches; of another task its stage, if it has one."""
     match = _TASK.fullmatch(task)
     if match is None:
         return {}
+    if task.startswith(RESHARD):
+        return {"microbatch": int(match[1])} if match[2] else {}
     if match[2] is None:
         return {"stage": match[1]}
     return {"microbatch": int(match[1]), "stage": match[2]}
