@@ -1,12 +1,12 @@
 """Pass `make-fragments`."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 
 from atoll.compiler.batch.states import KIND_OF
 from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PARTS, entry_function, text_attribute
+from atoll.compiler.entry import PARTS, entry_function
+from atoll.compiler.fragments import Dataflow, Fragment, PlacedExchange
 from atoll.compiler.functions import (
     argument_attributes,
     body_of,
@@ -29,27 +29,14 @@ from atoll.compiler.plan_marks import (
     STAGE,
     SWEEP,
     integer,
-    plan_of,
-    read_marks,
-    slot,
-    stage_islands,
-    stages_of,
     topology_of,
     unsigned,
 )
 from atoll.compiler.replicas import replicas_of
 from atoll.compiler.shardings import SHARDING, on_island, sharding_of, spec_of, specs_of
-from atoll.compiler.tasks import EXCHANGE, OWN_SHARE, SHARE
+from atoll.compiler.tasks import EXCHANGE, SHARE
 
 _Value = ir.Value[ir.Type]
-# What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:
-# it goes over the islands as often as it needs to, forward each time.
-_PIPELINE = "FBU"
-_FREE = "F"
-# What stands before, between and behind loops over microbatches, and what the loops before the last one do.
-_INITIAL = "I"
-_UPDATE = "U"
-_PRELIMINARY = "P"
 # The name of the function that a loop over microbatches calls.
 MICROBATCH = "microbatch"
 
@@ -86,34 +73,6 @@ class MakeFragments(Pass):
         _Placement(module).rewrite()
 
 
-@dataclass
-class _Fragment:
-    """The operations of one stage in one sweep of a region, with the values that enter and leave."""
-
-    region: int
-    stage: int
-    sweep: int
-    island: int
-    operations: list[int] = field(default_factory=list)
-    inputs: dict[int, None] = field(default_factory=dict)
-    outputs: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Exchange:
-    """An operation that stands for an exchange between replicas, on the island where it is made."""
-
-    operation: ir.OpView
-    region: int
-    island: int
-    operand: int
-    result: int
-
-    @property
-    def is_own_share(self) -> bool:
-        return text_attribute(self.operation.operation.attributes, EXCHANGE) == OWN_SHARE
-
-
 # What a value is called on an island, within one function.
 _Scope = dict[tuple[int, int], _Value]
 
@@ -127,18 +86,16 @@ class _Placement:
         self.graph = Graph.of(module)
         self.topology = topology_of(module)
         self.types = MeshTypes(self.topology, module.context)
-        self.stages = stages_of(module)
-        self.stage_island = stage_islands(module)
-        self.is_pipeline = plan_of(module).placement is None
+        self.flow = Dataflow.of(module, self.graph)
         self.tensors = [value.type for value in self.graph.values]
         self.specs = specs_of(self.graph, argument_attributes(self.main))
-        # What sums begin with goes on as it is.
-        self._begins = {one.initial for loop in self.graph.loops for one in loop.carried}
         self._regions = 2 * len(self.graph.loops) + 1
         self._is_replicated = replicas_of(module) > 1
         self._has_parts = [PARTS in marks for marks in argument_attributes(self.main)]
+        self._users = self.flow.users()
+        self._producer_island = self.flow.island_of_makers()
+        self._unmade = list(self.flow.exchanges)
         users = {value: [island for _, island in taking] for value, taking in self._users.items()}
-        self._unmade = list(self.exchanges)
         self.homes = homes_of(self.module, self.graph, users, self._producer_island)
 
     def rewrite(self) -> None:
@@ -157,7 +114,7 @@ class _Placement:
                 else:
                     self._build_around(region, held)
         self._return(terminator, held)
-        for exchange in reversed(self.exchanges):
+        for exchange in reversed(self.flow.exchanges):
             exchange.operation.operation.erase()
         for loop in self.graph.loops:
             loop.operation.operation.erase()
@@ -165,112 +122,16 @@ class _Placement:
             pairs = [f"{island}: {axis}" for island, axis in self.types.not_followed]
             self.module.operation.attributes[NOT_FOLLOWED] = ir.ArrayAttr.get(list(map(ir.StringAttr.get, pairs)))
 
-    # Which fragments there are.
-
-    @cached_property
-    def fragments(self) -> list[_Fragment]:
-        """The fragments of all regions in the order of their slots."""
-        graph = self.graph
-        found: dict[tuple[int, int], _Fragment] = {}
-        fragment_of: list[_Fragment | None] = []  # what replicas exchange is in none
-        marks = zip(graph.region, read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
-        for index, (region, stage, sweep) in enumerate(marks):
-            assert stage is not None
-            assert sweep is not None
-            if graph.is_exchange[index]:
-                fragment_of.append(None)
-                continue
-            made = _Fragment(region, stage, sweep, self.stage_island[stage])
-            fragment = found.setdefault((region, slot(stage, sweep, self.stages)), made)
-            fragment.operations.append(index)
-            fragment_of.append(fragment)
-        is_returned = set(graph.returned) | {one for one, is_yielded in enumerate(graph.is_yielded) if is_yielded}
-        for index, own in enumerate(fragment_of):
-            if own is None:
-                continue
-            for value in graph.operands[index]:
-                if graph.producer[value] == ARGUMENT or fragment_of[graph.producer[value]] is not own:
-                    own.inputs[value] = None
-            for value in graph.results[index]:
-                is_kept = value in is_returned or value in self._begins
-                if is_kept or any(fragment_of[user] is not own for user in graph.users[value]):
-                    own.outputs.append(value)
-        return [found[number] for number in sorted(found)]
-
-    @cached_property
-    def exchanges(self) -> list[_Exchange]:
-        """What replicas exchange beside the sums of loops, in order."""
-        graph = self.graph
-        found = []
-        for index, stage in enumerate(read_marks(graph, STAGE)):
-            if graph.is_exchange[index]:
-                (operand,), (result,) = graph.operands[index], graph.results[index]
-                island = self.stage_island[stage or 0]
-                found.append(_Exchange(graph.operations[index], graph.region[index], island, operand, result))
-        return found
-
-    def _fragments_in(self, region: int) -> list[_Fragment]:
-        return [fragment for fragment in self.fragments if fragment.region == region]
-
-    @cached_property
-    def _names(self) -> dict[int, str]:
-        """The task of each fragment, by the fragment's `id`: `F0`, `B1`, `U0`; `U0.1` in the sweep behind `U0`."""
-        names: dict[int, str] = {}
-        taken: set[str] = set()
-        for fragment in self.fragments:
-            kinds = self._kinds(fragment.region)
-            name = base = f"{kinds[min(fragment.sweep, len(kinds) - 1)]}{fragment.stage}"
-            count = 0
-            while name in taken:
-                count += 1
-                name = f"{base}.{count}"
-            taken.add(name)
-            names[id(fragment)] = name
-        return names
-
-    def _kinds(self, region: int) -> str:
-        """The kinds of task of a region's sweeps; all later sweeps are like the last."""
-        if not self.graph.loops:
-            return _PIPELINE if self.is_pipeline else _FREE
-        if region % 2 == 0:
-            return _UPDATE if region == 2 * len(self.graph.loops) else _INITIAL
-        loop = self.graph.loops[region // 2]
-        if region != self.graph.main_loop:
-            return _PRELIMINARY
-        return text_attribute(loop.operation.operation.attributes, KINDS) or _FREE
-
-    # Where values are.
-
-    @cached_property
-    def _users(self) -> dict[int, dict[tuple[int, int], None]]:
-        """The regions and islands that take each value, in the order in which they need it."""
-        users: dict[int, dict[tuple[int, int], None]] = {}
-        for fragment in self.fragments:
-            for value in fragment.inputs:
-                users.setdefault(value, {})[fragment.region, fragment.island] = None
-        for exchange in self.exchanges:
-            users.setdefault(exchange.operand, {})[exchange.region, exchange.island] = None
-        for loop in self.graph.loops:
-            for one in loop.carried:
-                if not one.is_part:
-                    users.setdefault(one.initial, {})[loop.region - 1, self._producer_island[one.yielded]] = None
-        return users
-
-    @cached_property
-    def _producer_island(self) -> dict[int, int]:
-        made = {value: fragment.island for fragment in self.fragments for value in fragment.outputs}
-        return made | {exchange.result: exchange.island for exchange in self.exchanges}
+    # Building.
 
     def _type(self, value: int, island: int) -> ir.Type:
         return self.types.on(island, self.tensors[value], self.specs[value])
-
-    # Building.
 
     def _build_around(self, region: int, held: _Scope) -> None:
         """Build the fragments of a region outside of loops, and each exchange as soon as its operand is there."""
         regions = range(region, self._regions)
         self._build_exchanges(held, regions)
-        for fragment in self._fragments_in(region):
+        for fragment in self.flow.fragments_in(region):
             self._build_all([fragment], held, regions)
             self._build_exchanges(held, regions)
 
@@ -280,7 +141,7 @@ class _Placement:
                 self._build_exchange(exchange, held[exchange.operand, exchange.island], held, regions)
 
     def _build_exchange(
-        self, exchange: _Exchange, operand: _Value, held: _Scope, regions: range, kind: str | None = None
+        self, exchange: PlacedExchange, operand: _Value, held: _Scope, regions: range, kind: str | None = None
     ) -> None:
         """Build an exchange, or one of another kind in its place, and send what it gives to where it is taken.
 
@@ -297,22 +158,21 @@ class _Placement:
         held[exchange.result, exchange.island] = made.results[0]
         self._send(exchange.result, exchange.island, held, regions)
 
-    def _build_all(self, fragments: Iterable[_Fragment], held: _Scope, regions: range) -> None:
+    def _build_all(self, fragments: Iterable[Fragment], held: _Scope, regions: range) -> None:
         """Build fragments, and send what they make to where it is taken in some regions."""
         for fragment in fragments:
             self._send_all(((value, fragment.island) for value in self._build(fragment, held)), held, regions)
 
-    def _build(self, fragment: _Fragment, held: _Scope) -> list[int]:
+    def _build(self, fragment: Fragment, held: _Scope) -> list[int]:
         """Build a fragment; returns what it has made."""
         inside = [self.graph.operations[index] for index in fragment.operations]
         location = next((one.location for one in inside if place(one.location)), inside[0].location)
-        name = self._names[id(fragment)]
         built = mpmd.FragmentOp(
             [self._type(value, fragment.island) for value in fragment.outputs],
             [held[value, fragment.island] for value in fragment.inputs],
-            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(name, 0)]),
+            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(fragment.name, 0)]),
             self.topology.islands[fragment.island].name,
-            loc=ir.Location.name(name, location),
+            loc=ir.Location.name(fragment.name, location),
         )
         built.operation.attributes[STAGE] = integer(fragment.stage)
         built.operation.attributes[SWEEP] = integer(fragment.sweep)
@@ -415,12 +275,14 @@ class _Placement:
         users = self.graph.users[value]
         return value in self.graph.returned or any(self.graph.region[user] > loop.region for user in users)
 
-    def _shares_of(self, loop: Loop, value: int, island: int) -> _Exchange | None:
+    def _shares_of(self, loop: Loop, value: int, island: int) -> PlacedExchange | None:
         """The own share of a sum, if nothing behind the loop takes more of it, so that no replica needs the total."""
         if value in self.graph.returned:
             return None
         users = [user for user in self.graph.users[value] if self.graph.region[user] > loop.region]
-        found = [one for one in self.exchanges if one.operand == value and one.is_own_share and one.island == island]
+        found = [
+            one for one in self.flow.exchanges if one.operand == value and one.is_own_share and one.island == island
+        ]
         return found[0] if len(users) == len(found) == 1 else None
 
     def _exchanged(self, value: int, total: _Value) -> _Value:
@@ -443,7 +305,7 @@ class _Placement:
         it is needed."""
         inside = {loop.index, *(one.argument for one in loop.carried)}
         taken: dict[tuple[int, int], None] = {}
-        for fragment in self._fragments_in(loop.region):
+        for fragment in self.flow.fragments_in(loop.region):
             for value in fragment.inputs:
                 producer = self.graph.producer[value]
                 if value in inside or (producer != ARGUMENT and self.graph.region[producer] == loop.region):
@@ -467,7 +329,7 @@ class _Placement:
         here = range(loop.region, loop.region + 1)
         with ir.InsertionPoint(block):
             self._send_all((pair for pair in taken if self._is_batch(pair[0])), held, here)
-            self._build_all(self._fragments_in(loop.region), held, here)
+            self._build_all(self.flow.fragments_in(loop.region), held, here)
             func.ReturnOp([held[pair] for pair in ends], loc=loop.operation.location)
         return function
 
