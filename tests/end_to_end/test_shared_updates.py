@@ -11,6 +11,7 @@ from atoll.compiler.errors import AtollError
 from atoll.compiler.exchange import bytes_sent
 from atoll.compiler.ir_text import parse_text
 from atoll.compiler.report import Report
+from atoll.runtime.check import check
 from atoll.runtime.program import Run, Send
 from microbatched import compiled_once, compiled_quickly  # noqa: F401 (fixtures)
 from replicated import parts_of
@@ -31,6 +32,7 @@ def run(step, given):
 
 def check_steps(step, parameters, replicas, microbatches=2, steps=3, clipped=False):
     """Several steps, each on what the one before returned: the numbers of numpy, and the same bits in all replicas."""
+    check(step.program)
     given = numbers(parameters, replicas, microbatches)
     for number in range(steps):
         expected = expected_of(parameters, {path: numpy.asarray(one) for path, one in given.items()}, clipped)
