@@ -14,8 +14,8 @@ from atoll.compiler.report import Report
 from atoll.runtime.check import check
 from atoll.runtime.program import Run, Send
 from microbatched import compiled_once, compiled_quickly  # noqa: F401 (fixtures)
+from placed_shares import Parameter, compiled, expected_of, numbers, placed, topology_of
 from replicated import parts_of
-from shared_updates import Parameter, compiled, expected_of, numbers, placed, topology_of
 
 pytestmark = pytest.mark.own
 
