@@ -323,6 +323,7 @@ def test_what_is_not_shared_is_told():
 RANDOM = 8
 
 
+@pytest.mark.timeout(6 * 3600)  # for `--full`
 def test_random_updates(request):
     """With sums over the batch in the place of what they are given; small whole numbers, so that every sum is exact."""
     first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
