@@ -9,7 +9,8 @@ from atoll.compiler.functions import body_of, operations_in
 from atoll.compiler.graph import ARGUMENT, Carried, Graph, Loop
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, SWEEP, integer, read_marks, slot, stages_of
+from atoll.compiler.plan_marks import STAGE, SWEEP, integer, read_marks, slot, stages_of, sweep_from
+from atoll.compiler.sweeps import exchanges_behind
 
 _Fragment = tuple[int, int, int]  # region, stage and sweep
 _Value = ir.Value[ir.Type]
@@ -59,10 +60,17 @@ def _last_fragment(
 ) -> _Fragment:
     """The fragment behind the loops that makes, or takes first, the last of the values; the first one where there are
     only arguments."""
-    last = 2 * len(graph.loops)
+    last, is_behind = 2 * len(graph.loops), exchanges_behind(graph)
     makers = [graph.producer[value] for value in values if graph.producer[value] != ARGUMENT]
-    fragments = [(last, stages[one] or 0, (sweeps[one] or 0) if graph.region[one] == last else 0) for one in makers]
-    return max(fragments, key=lambda fragment: slot(fragment[1], fragment[2], count), default=(last, 0, 0))
+
+    def fragment(maker: int) -> _Fragment:
+        stage = stages[maker] or 0
+        sweep = (sweeps[maker] or 0) if graph.region[maker] == last else 0
+        if is_behind[maker]:
+            sweep = sweep_from(stage, slot(stage, sweep, count) + 1, count)
+        return last, stage, sweep
+
+    return max(map(fragment, makers), key=lambda one: slot(one[1], one[2], count), default=(last, 0, 0))
 
 
 @dataclass

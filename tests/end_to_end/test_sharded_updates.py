@@ -216,6 +216,27 @@ def test_a_state_of_another_plan_is_taken():
         assert error_of(zoo.leaves(found[0]), list(zoo.leaves(expected[0]))) < 1e-4
 
 
+def test_what_is_returned_beside_the_state():
+    """Norms, gradients, and parameters as they were: whole, on each replica."""
+
+    def step_fn(state, x, y):
+        (params, moments), loss = adam(state, x, y)
+        old = state[0]
+        norm = optax.tree.norm(moments[0].mu)
+        largest = jax.tree.map(lambda one: jnp.max(jnp.abs(one)) + 1, moments[0].nu)
+        return (params, moments), loss, norm, largest, old, moments[0].mu["first"]
+
+    for chosen in (plan(), plan("first | second", 2)):
+        islands = f"{2 if chosen.stages == 1 else 4} x cpu[1]"
+        with atoll.compile(
+            step_fn, START, *batch_of(0), topology=islands, plan=chosen, batch_argnums=(1, 2), donate_argnums=0
+        ) as step:
+            found = step(START, *batch_of(0))
+            expected = jax.jit(step_fn)(START, *batch_of(0))
+            assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
+            check_same_bits(found[1:], 2)
+
+
 def test_one_replica_has_the_whole_update():
     with adam_on("1 x cpu[1]", plan(replicas=1)) as step:
         step(START, *batch_of(0))

@@ -76,7 +76,7 @@ def _expression(rng: random.Random, shapes: dict[str, tuple[int, ...]]) -> tuple
     name = rng.choice(sorted(shapes))
     shape = shapes[name]
     alike = [other for other in sorted(shapes) if shapes[other] == shape]
-    kinds = ["like"] * 4 + ["alone"] * 3
+    kinds = ["like"] * 4 + ["alone"] * 3 + (["total"] if shape else [])
     kinds += ["rows"] * 2 if len(shape) == 2 else []
     kinds += ["mixing"] if shape and rng.random() < 0.4 else []
     kinds += ["turned", "column", "sum", "product"] if shape in ((4, 6), (6, 4)) else []
@@ -85,6 +85,8 @@ def _expression(rng: random.Random, shapes: dict[str, tuple[int, ...]]) -> tuple
             return rng.choice(_LIKE).format(name, rng.choice(alike)), shape
         case "alone":
             return rng.choice(_ALONE).format(name), shape
+        case "total":
+            return f"jnp.{rng.choice(('sum', 'max', 'min'))}({name})", ()
         case "rows":
             return rng.choice(_ROWS).format(name), shape
         case "mixing":
