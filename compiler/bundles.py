@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from atoll.compiler.entry import entry_function
 from atoll.compiler.exchange import Speed, Summand, Unit, seconds, slowest, units_of
-from atoll.compiler.exchange_code import Array
+from atoll.compiler.exchange_code import Array, Shared
 from atoll.compiler.functions import body_of, operations_in
 from atoll.compiler.mesh_types import island_of, local_type, spec_of_type
 from atoll.compiler.mlir import func, ir, mpmd
@@ -44,18 +45,26 @@ class Member:
     share: int | None
 
     @property
-    def array(self) -> Array:
-        """The whole."""
-        whole = self.made if self.kind == GATHER else self.given
-        tensor = ir.RankedTensorType(local_type(whole.type))
-        return Array(buffer_of_type(tensor, spec_of_type(whole.type)), str(tensor.element_type))
+    def whole(self) -> Array:
+        return _array(self.made if self.kind == GATHER else self.given)
+
+    @property
+    def shared(self) -> Shared:
+        """What it is if one of the two is a share."""
+        assert self.share is not None
+        return Shared(self.whole, _array(self.given if self.kind == GATHER else self.made), self.share)
 
     @property
     def summand(self) -> Summand:
-        buffer = self.array.buffer
-        return Summand(
-            buffer.shape, buffer.dtype, buffer.itemsize, self.kind, tuple(map(bool, buffer.spec)), self.share
-        )
+        buffer = self.whole.buffer
+        specs = [buffer.spec, *([] if self.share is None else [self.shared.share.buffer.spec])]
+        divided = tuple(any(axes) for axes in zip_longest(*specs, fillvalue=()))
+        return Summand(buffer.shape, buffer.dtype, buffer.itemsize, self.kind, divided, self.share)
+
+
+def _array(value: _Value) -> Array:
+    tensor = ir.RankedTensorType(local_type(value.type))
+    return Array(buffer_of_type(tensor, spec_of_type(value.type)), str(tensor.element_type))
 
 
 @dataclass(frozen=True)

@@ -37,22 +37,17 @@ class Array:
         """A slice of it."""
         return self.reshaped((*self.shape[:dimension], stop - start, *self.shape[dimension + 1 :]))
 
-    def share(self, dimension: int, replicas: int) -> "Array":
-        """One of so many equal ones."""
-        return self.cut(dimension, 0, self.shape[dimension] // replicas)
-
 
 @dataclass(frozen=True)
 class Shared:
-    """An array of which each replica has a share, or takes one. dimension: along which shares are the whole."""
+    """An array of which each replica has a share, or takes one. dimension: along which shares are the whole.
+
+    The devices of an island may divide the one otherwise than the other.
+    """
 
     whole: Array
+    share: Array
     dimension: int
-    replicas: int
-
-    @property
-    def share(self) -> Array:
-        return self.whole.share(self.dimension, self.replicas)
 
     def bounds(self, replica: int) -> tuple[int, int]:
         """Where a replica's share is in the whole."""

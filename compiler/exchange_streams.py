@@ -66,7 +66,7 @@ class Exchange:
         """streams: those of the island in each replica."""
         self._name = f"X{number}"
         self._members = [bundle.members[member] for member in unit.members]
-        self._arrays = tuple(one.array for one in self._members)
+        self._arrays = tuple(one.whole for one in self._members)
         self._kind = self._members[0].kind
         self._unit = unit
         self._streams = streams
@@ -221,10 +221,7 @@ class Exchange:
 
     @property
     def _shared(self) -> tuple[Shared, ...]:
-        return tuple(
-            Shared(array, one.share or 0, self._replicas)
-            for one, array in zip(self._members, self._arrays, strict=True)
-        )
+        return tuple(one.shared for one in self._members)
 
     @property
     def _sent(self) -> tuple[Array, ...]:

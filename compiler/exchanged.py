@@ -7,7 +7,7 @@ from atoll.compiler.diagnostics import refuse
 from atoll.compiler.entry import share_of, text_attribute
 from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
 from atoll.compiler.graph import parts_of_loop
-from atoll.compiler.mesh_types import island_of, local_type, spec_of_type
+from atoll.compiler.mesh_types import island_of, local_type
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.plan_marks import plan_of, topology_of
 from atoll.compiler.replicas import check_replicas, replicas_of
@@ -99,7 +99,7 @@ def _check_operand(
 
 
 def _check_types(exchange: ExchangeOp, replicas: int) -> None:
-    """A value stays on its island, and divided as it is; a share is one of as many as there are replicas."""
+    """A value stays on its island; a share is one of as many as there are replicas."""
     source, made = exchange.operation.operands[0].type, exchange.operation.results[0].type
     dimension = exchange_share(exchange)
     if dimension is None:
@@ -108,7 +108,7 @@ def _check_types(exchange: ExchangeOp, replicas: int) -> None:
             raise refuse(exchange.location, what, "let it stay where it is, as it is")
         return
     share, whole = (source, made) if exchange_kind(exchange) == GATHER else (made, source)
-    tensor, spec = ir.RankedTensorType(local_type(share)), spec_of_type(whole)
+    tensor = ir.RankedTensorType(local_type(share))
     if not 0 <= dimension < tensor.rank:
         what = f"shares along dimension {dimension} are {tensor}"
         raise refuse(exchange.location, what, "name a dimension that they have")
@@ -118,12 +118,9 @@ def _check_types(exchange: ExchangeOp, replicas: int) -> None:
     if (list(found.shape), found.element_type) != (shape, tensor.element_type):
         what = f"{replicas} shares along dimension {dimension}, each {tensor}, are not {found}"
         raise refuse(exchange.location, what, f"let a share be 1/{replicas} of the whole")
-    if (island_of(share), spec_of_type(share)) != (island_of(whole), spec):
+    if island_of(share) != island_of(whole):
         what = f"an exchange makes {made} of {source}"
-        raise refuse(exchange.location, what, "let it stay where it is, divided as it is")
-    if dimension < len(spec) and spec[dimension]:
-        what = f"shares along dimension {dimension} are of what the devices of {island_of(whole)} divide there"
-        raise refuse(exchange.location, what, "take shares along another dimension, or divide another one")
+        raise refuse(exchange.location, what, "let it stay where it is")
 
 
 def _check_results(main: func.FuncOp, shares: Mapping["ir.Value[ir.Type]", int]) -> None:

@@ -76,6 +76,9 @@ class Plan:
         if self.segments not in (AUTO, 1):
             what = f"a placement and segments={self.segments} are both given"
             raise PlanError(what, remedy="leave segments out: only stages run in segments")
+        if self.update != WHOLE:
+            what = f"a placement and update={self.update} are both given"
+            raise PlanError(what, remedy="leave update out: only pipelines have replicas")
         if self.stages != AUTO:
             raise PlanError("stages and placement are both given", remedy="a placement stands instead of stages")
         if self.schedule != AUTO:

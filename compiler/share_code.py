@@ -72,20 +72,24 @@ class _Own(Local):
     """Makes operations for the share of a replica.
 
     outside: where replicas can exchange what these need: ahead of the choice in which they are, if they are in one.
+    user: the operation that is done in shares.
     """
 
-    def __init__(self, writer: "_Writer", point: ir.InsertionPoint, outside: ir.InsertionPoint) -> None:
+    def __init__(
+        self, writer: "_Writer", point: ir.InsertionPoint, outside: ir.InsertionPoint, user: Node | None = None
+    ) -> None:
         self.program = writer.program
         self.rules = RULES
         self.point = point
         self._writer = writer
         self._outside = outside
+        self._user = user
 
     def get(self, version: Version) -> _Value:
         value, form = version
         if isinstance(form, Split):
-            return self._writer.share(value, form.dimension, self._outside)
-        return self._writer.whole(value, self._outside)
+            return self._writer.share(value, form.dimension, self._outside, self._user)
+        return self._writer.whole(value, self._outside, self._user)
 
     def offset(self, size: int, location: ir.Location) -> _Value:
         """The own share of where all shares begin."""
@@ -160,7 +164,7 @@ class _Writer:
         """
         point = ir.InsertionPoint(node.operation)
         if node.number in self.shares.factors:
-            self._make(node, _Own(self, point, outside or point))
+            self._make(node, _Own(self, point, outside or point, node))
         elif self.shares.is_shared(node):
             self._choose(node, outside or point)
         else:
@@ -225,11 +229,11 @@ class _Writer:
             if not any(True for result in node.operation.results for _ in result.uses):
                 node.operation.erase()
 
-    def share(self, value: int, dimension: int, point: ir.InsertionPoint) -> _Value:
-        """The own share of a value."""
+    def share(self, value: int, dimension: int, point: ir.InsertionPoint, user: Node | None = None) -> _Value:
+        """The own share of a value along a dimension."""
         if (value, dimension) not in self._shares:
             own = _Own(self, point, point)
-            whole, type_ = self.whole(value, point), own.type_of(value, Split(dimension))
+            whole, type_ = self.whole(value, point, user), own.type_of(value, Split(dimension))
             self._shares[value, dimension] = own.exchange(OWN_SHARE, whole, type_, whole.location, dimension)
         return self._shares[value, dimension]
 

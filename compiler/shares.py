@@ -4,13 +4,15 @@ Found from the arguments that only the update reads, and that it returns anew: t
 along with a dimension of theirs is shared with them; the parameters themselves are not, as every replica needs them.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch.nodes import Body, Node, Program
 from atoll.compiler.batch.rule import Factor
 from atoll.compiler.batch.running import Running, is_choice
+from atoll.compiler.island import Island
 from atoll.compiler.layers.loop import MICROBATCHES
+from atoll.compiler.shardings import Spec, on_island
 
 # Operations whose rules ask for the number of the share; along which dimension, the rule says.
 _NUMBERED = frozenset(("stablehlo.gather", "stablehlo.iota", "stablehlo.scatter"))
@@ -158,13 +160,18 @@ def _is_complete(node: Node, factor: Factor) -> bool:
     return factor.base is None or node.program.is_identity(node.operands[factor.base], factor.kind)
 
 
-def shared_dimension(shape: Sequence[int], divided: Iterable[bool], replicas: int) -> int | None:
-    """The first dimension that replicas can share evenly, and that the devices of an island do not divide."""
-    return next(
-        (
-            number
-            for number, (size, is_divided) in enumerate(zip(shape, divided, strict=True))
-            if size and size % replicas == 0 and not is_divided
-        ),
-        None,
-    )
+def shared_dimension(shape: Sequence[int], spec: Spec, replicas: int, islands: Sequence[Island]) -> int | None:
+    """The first dimension that replicas can share evenly, and their islands' devices as they would divide the whole.
+
+    One that the devices do not divide comes first: a share of it is on all of them.
+    """
+
+    def is_shared(dimension: int) -> bool:
+        size = shape[dimension]
+        share = [*shape[:dimension], size // replicas, *shape[dimension + 1 :]]
+        if not size or size % replicas:
+            return False
+        return not spec or all(on_island(spec, share, one) == on_island(spec, shape, one) for one in islands)
+
+    dimensions = sorted(range(len(shape)), key=lambda dimension: bool(spec) and bool(spec[dimension]))
+    return next(filter(is_shared, dimensions), None)

@@ -3,7 +3,7 @@
 
 // What something needs whole is not shared, nor what no dimension of can be shared evenly; the module says why. What the
 // user divides over the devices of an island is shared along another dimension.
-// CHECK:      atoll.not_shared = ["state['sorted'] is needed whole by sort at optimizer.py:7", "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly and that no axis divides"]
+// CHECK:      atoll.not_shared = ["state['sorted'] is needed whole by sort at optimizer.py:7", "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly"]
 // CHECK:      %arg0: tensor<4xf32> {atoll.path = "state['sorted']"}
 // CHECK-SAME: %arg1: tensor<3x5xf32> {atoll.path = "state['odd']"}
 // CHECK-SAME: %arg2: tensor<4x3xf32> {atoll.path = "state['divided']", atoll.share = 1 : i32, sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}

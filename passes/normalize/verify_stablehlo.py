@@ -13,6 +13,7 @@ from atoll.compiler.functions import (
 )
 from atoll.compiler.mlir import func, ir, sdy
 from atoll.compiler.pass_base import Pass
+from atoll.compiler.replicas import replicas_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class VerifyStablehlo(Pass):
             if not list(argument.uses):
                 what = f"argument {argument.arg_number} of @main is never used"
                 raise refuse(argument.location, what, "run drop-dead-arguments")
-        check_paths(main)
+        check_paths(main, replicas_of(module))
         _check_batch(main)
         module.operation.attributes[PHASE] = ir.StringAttr.get("stablehlo")
 

@@ -7,19 +7,22 @@ from math import prod
 
 from atoll.compiler.batch.nodes import Node, Program
 from atoll.compiler.batch.rule import described
-from atoll.compiler.entry import PARTS, PATH, entry_function, text_attribute
+from atoll.compiler.diagnostics import refuse
+from atoll.compiler.entry import PARTS, PATH, PIECE, entry_function, text_attribute
 from atoll.compiler.functions import argument_attributes
 from atoll.compiler.homes import fed_back
+from atoll.compiler.island import Island
 from atoll.compiler.layers.loop import MICROBATCHES
 from atoll.compiler.locations import place
 from atoll.compiler.mlir import ir
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan import SHARDED
-from atoll.compiler.plan_marks import NOT_SHARED, add_texts, plan_of
+from atoll.compiler.plan_marks import NOT_SHARED, add_texts, plan_of, topology_of
 from atoll.compiler.replicas import replicas_of
-from atoll.compiler.shardings import SHARDING, spec_of
+from atoll.compiler.shardings import SHARDING, Spec, spec_of
 from atoll.compiler.share_code import write_shares
 from atoll.compiler.shares import Shares, shared_dimension
+from atoll.compiler.tasks import SHARE
 
 log = logging.getLogger(__name__)
 
@@ -52,19 +55,27 @@ class ShareUpdate(Pass):
 
     def run(self, module: ir.Module) -> None:
         replicas = replicas_of(module)
-        if plan_of(module).update != SHARDED or replicas == 1:
+        if plan_of(module).update != SHARDED:
             log.info("nothing to do: the plan does not share the update over replicas")
             return
+        if replicas == 1:
+            add_texts(module, NOT_SHARED, ["the update, as there is one replica"])
+            return
+        _check_once(module)
         program = Program.of(module, replicas)
         update = _Update.of(module, program)
-        state = {argument: along for argument, along in update.dimensions(replicas).items() if along is not None}
+        state = {
+            argument: along
+            for argument, along in update.dimensions(topology_of(module).islands).items()
+            if along is not None
+        }
         shares = Shares.of(program, update.nodes, state)
         kept = {argument: result for argument, result in update.state.items() if argument in shares.kept}
         left = list(update.left_whole(shares, state))  # while the operations that it names are there
         gathered = write_shares(module, shares, kept)
         for one in gathered:
             log.info("gathered from its shares: %s", one)
-        add_texts(module, NOT_SHARED, [*left, *gathered])
+        add_texts(module, NOT_SHARED, list(dict.fromkeys([*left, *gathered])))  # pieces say the same
         log.info("shared %d of %d arrays of state over %d replicas", len(kept), len(update.state), replicas)
 
 
@@ -93,17 +104,17 @@ class _Update:
         }
         return cls(program, nodes[last + 1 :], state, marks)
 
-    def dimensions(self, replicas: int) -> dict[int, int | None]:
+    def dimensions(self, islands: Sequence[Island]) -> dict[int, int | None]:
         """For each array of the state the dimension to share it along."""
         return {
-            argument: shared_dimension(self.program.shape(argument), self._divided(argument), replicas)
+            argument: shared_dimension(self.program.shape(argument), self._spec(argument), self.program.parts, islands)
             for argument in self.state
         }
 
-    def _divided(self, argument: int) -> Sequence[bool]:
-        """Whether the user asks for the devices of an island to divide each dimension."""
-        marks, rank = self.marks[argument], len(self.program.shape(argument))
-        return [bool(axes) for axes in spec_of(marks[SHARDING])] if SHARDING in marks else [False] * rank
+    def _spec(self, argument: int) -> Spec:
+        """How the user has the devices of an island divide it."""
+        marks = self.marks[argument]
+        return spec_of(marks[SHARDING]) if SHARDING in marks else ()
 
     def left_whole(self, shares: Shares, wanted: Mapping[int, int]) -> Iterator[str]:
         """What every replica keeps whole of the state, and why; scalars need no words."""
@@ -117,9 +128,16 @@ class _Update:
                 user = shares.users_of_whole[argument]
                 yield f"{path} is needed whole by {described(user)} at {place(user.location)}"
             else:
-                sizes = " x ".join(map(str, shape))
-                why = f"has no dimension that {replicas} replicas share evenly and that no axis divides"
+                pieces = "in pieces of " if PIECE in self.marks[argument] else ""
+                sizes = pieces + " x ".join(map(str, shape))
+                why = f"has no dimension that {replicas} replicas share evenly"
                 yield f"{path}, {sizes}, {why}"
+
+
+def _check_once(module: ir.Module) -> None:
+    main = entry_function(module)
+    if any(SHARE in marks for marks in argument_attributes(main)):
+        raise refuse(main.location, "the update is shared already", "run share-update once")
 
 
 def _are_keys(type_: ir.RankedTensorType) -> bool:

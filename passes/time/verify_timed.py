@@ -10,7 +10,7 @@ from atoll.compiler.functions import argument_attributes, arguments_of, body_of,
 from atoll.compiler.mlir import func, ir, mpmd
 from atoll.compiler.pass_base import Pass
 from atoll.compiler.plan_marks import integer_in, plan_of
-from atoll.compiler.replicas import replicas_in
+from atoll.compiler.replicas import replicas_in, replicas_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class VerifyTimed(Pass):
 
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
-        check_paths(main)
+        check_paths(main, replicas_of(module))
         loops = [one for one in body_of(main).operations if isinstance(one, mpmd.ForOp)]
         for loop in operations_in(main, mpmd.ForOp):
             if loop not in loops:

@@ -151,6 +151,10 @@ def test_a_fault_of_a_stage_text_shows_the_stage_text(text):
             "a placement and segments=2 are both given; leave segments out: ",
         ),
         ({"replicas": "two"}, "replicas takes a whole number or auto, not 'two'"),
+        (
+            {"update": "sharded", "placement": {"a": "b"}},
+            "a placement and update=sharded are both given; leave update out: only pipelines have replicas",
+        ),
         ({"update": True}, "update takes whole or sharded, not bool"),
         ({"schedule": None}, "schedule takes the name of a schedule or auto, not NoneType"),
         ({"placement": [("a", "b")]}, "placement takes a dict from scope patterns to islands, not list"),

@@ -7,7 +7,6 @@ import numpy
 import pytest
 from atoll.compiler.cli import run_here
 from atoll.compiler.compiled import compile_module, load_flat
-from atoll.compiler.errors import AtollError
 from atoll.compiler.exchange import bytes_sent
 from atoll.compiler.ir_text import parse_text
 from atoll.compiler.report import Report
@@ -207,10 +206,10 @@ def test_devices_divide_what_is_shared_along_another_dimension():
         ] * 2
 
 
-def test_what_devices_divide_is_not_cut_there():
-    one = Parameter((8, 6), 0, spec=(("model",), ()))
-    with pytest.raises(AtollError, match="what the devices of island0 divide there; take shares along another dim"):
-        compiled([one], 2, island="cpu[model=2]")
+def test_devices_divide_what_is_shared_along_the_same_dimension():
+    over = [Parameter((8, 6), 0, spec=(("model",), ())), Parameter((8,), 0, spec=(("model",),))]
+    with compiled(over, 2, island="cpu[model=2]") as step:
+        check_steps(step, over, 2)
 
 
 def test_a_dump_of_each_phase_is_resumed():

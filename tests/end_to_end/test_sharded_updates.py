@@ -1,6 +1,7 @@
 """The update sharded over replicas: the answer of `jax.jit`, a share of the state on each, and the bytes of two halves
 of an exchange."""
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -244,7 +245,7 @@ def test_one_replica_has_the_whole_update():
 
 
 def test_what_is_divided_within_islands_stays_divided():
-    """Shares are along a dimension that the devices of an island do not divide."""
+    """Shares are along a dimension that the devices of an island do not divide, if there is one."""
     by_model = {"first": (None, "model"), "bias": ("model",), "second": ("model", None)}
     specs = {name: jax.sharding.PartitionSpec(*axes) for name, axes in by_model.items()}
     moments = optax.ScaleByAdamState(jax.sharding.PartitionSpec(), specs, specs)
@@ -256,11 +257,9 @@ def test_what_is_divided_within_islands_stays_divided():
         along = {one.path: one.starts for one in step.program.inputs if ".mu" in one.path}
         assert along["state[1][0].mu['first']"] == ((0, 0), (4, 0))
         assert along["state[1][0].mu['second']"] == ((0, 0), (0, 2))
-        # The bias has one dimension, which the devices divide.
-        assert [one.partition(",")[0] for one in step.report().not_shared] == [
-            "state[1][0].mu['bias']",
-            "state[1][0].nu['bias']",
-        ]
+        # The bias has one dimension, which devices and replicas divide.
+        assert along["state[1][0].mu['bias']"] == ((0,), (6,))
+        assert not step.report().not_shared
 
 
 def test_a_dump_of_each_phase_is_resumed():
@@ -335,7 +334,7 @@ def test_what_is_not_shared_is_told():
         found, expected = step(state, x), jax.jit(step_fn)(state, x)
         assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
         odd, *_ = step.report().not_shared
-        assert odd == "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly and that no axis divides"
+        assert odd == "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly"
         assert "state['odd']" in str(step.report())
 
 
@@ -375,3 +374,42 @@ def check_random(seed):
         expected = jax.tree.leaves(jax.jit(step_fn)(state, batch))
         for ours, theirs in zip(zoo.leaves(step(state, batch)), expected, strict=True):
             assert numpy.array_equal(ours, theirs), f"seed {seed}, {chosen}\n{text}"
+
+
+# Shardings within islands that parameter, gradient and state do not have in common.
+
+P = jax.sharding.PartitionSpec
+ROWS_OF, COLUMNS_OF = P("d"), P(None, "d")
+
+
+def momentum(state, x, constraint=None, what=""):
+    gradient = jax.grad(lambda w: jnp.mean((x @ w) ** 2))(state["w"])
+    if what == "gradient":
+        gradient = jax.lax.with_sharding_constraint(gradient, constraint)
+    mean = 0.9 * state["mean"] + gradient
+    if what == "mean":
+        mean = jax.lax.with_sharding_constraint(mean, constraint)
+    return {"w": state["w"] - 0.1 * mean, "mean": mean}
+
+
+@pytest.mark.parametrize("spec", [ROWS_OF, COLUMNS_OF], ids=["rows", "columns"])
+@pytest.mark.parametrize("what", ["mean", "gradient", "argument mean", "argument w", "result mean", "result w"])
+def test_unlike_shardings_within_an_island(what, spec):
+    """A share may be divided otherwise than what it is of: it is resharded where it is cut or joined."""
+    function, options = functools.partial(momentum, constraint=spec, what=what), {}
+    where, _, name = what.partition(" ")
+    if name:
+        specs = {"w": P(), "mean": P(), name: spec}
+        options = {"in_shardings": (specs, P())} if where == "argument" else {"out_shardings": specs}
+        function = momentum
+    state, x = {"w": zoo.normal(1, 8, 8), "mean": zoo.normal(2, 8, 8)}, zoo.normal(3, 24, 8)
+    expected = jax.jit(momentum)(state, x)
+    with atoll.compile(
+        function, state, x, topology="2 x cpu[d=2]", plan=plan(microbatches=2), batch_argnums=1, **options
+    ) as step:
+        found = state
+        for _ in range(2):
+            found = step(state, x)
+        assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
+        assert shared_paths(step) == {"state['mean']"}
+        check_same_bits(found, 2)
