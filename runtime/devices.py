@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-from atoll.runtime.fragment import Executable, compile_code, mover
+from atoll.runtime.crossing import mover
+from atoll.runtime.fragment import Executable, compile_code
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,15 @@ donation, shardings and placement are then jax's own.
 
 import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, pairwise
 from typing import Any
 
 import jax
 import numpy
 from atoll.compiler.functions import functions_in, operations_in, type_of
-from atoll.compiler.mlir import copier, ir, new_context, sdy, stablehlo
+from atoll.compiler.mlir import ir, new_context, sdy, stablehlo
 from atoll.runtime.program import AxisPart, Buffer, Code
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
@@ -168,102 +167,6 @@ def _cut_mesh(
         axis_types=(jax.sharding.AxisType.Auto,) * len(axes),
     )
     return made, [[axis for one in parts for axis in axes if axis.is_in(one)] for parts in spec]
-
-
-def mover(source: jax.sharding.Sharding, target: NamedSharding) -> Callable[[jax.Array], jax.Array]:
-    """What brings an array to other devices, and returns before it is there.
-
-    Between islands each byte crosses the link once: where several devices get the same part, the others have it from
-    the first. What `emit` sends arrives in the parts in which it is sent, or in finer ones. Arguments of a step may
-    come in any others: then `jax.device_put` waits until they are computed, and divides them on the host.
-    """
-    if len(source.device_set) == len(target.device_set) == 1:
-        move: Callable[[jax.Array], jax.Array] = copier(target)
-        return move
-    if source.device_set & target.device_set:
-        return lambda array: jax.device_put(array, target)
-    first = first_of(target)
-    has_copies = len(first.device_set) < len(target.device_set)
-    cross = partial(_cross, first if has_copies else target, {})
-    return (lambda array: jax.device_put(cross(array), target)) if has_copies else cross
-
-
-# For each dimension where a part begins and where it ends.
-_Box = tuple[tuple[int, int], ...]
-# The numbers of the shards that are cut, and how each of them is divided over the devices that it goes to.
-_Cuts = Sequence[tuple[int, jax.sharding.Sharding]]
-_Kind = tuple[jax.sharding.Sharding, tuple[int, ...]]
-
-
-def _cross(target: jax.sharding.Sharding, routes: dict[_Kind, _Cuts], array: jax.Array) -> jax.Array:
-    """Bring an array to other devices, each part of it from one that has it.
-
-    `jax.device_put` does so where the parts are the same, or one device has all. Where they are finer it would wait for
-    the array. But what one device has it cuts there: so it is asked for what each device has.
-
-    routes: what was found out about arrays before this one.
-    """
-    kind = array.sharding, array.shape
-    if kind not in routes:
-        routes[kind] = _cuts(_boxes(*kind), _boxes(target, array.shape)) if array.size else ()
-    moved: jax.Array
-    if not routes[kind]:
-        moved = jax.device_put(array, target)
-        return moved
-    shards = array.addressable_shards
-    pieces = [jax.device_put(shards[number].data, there) for number, there in routes[kind]]
-    parts = [one.data for piece in pieces for one in piece.addressable_shards]
-    moved = jax.make_array_from_single_device_arrays(array.shape, target, parts)
-    return moved
-
-
-def _boxes(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> dict[jax.Device, _Box]:
-    """The part of each device."""
-    return {
-        device: tuple(one.indices(size)[:2] for one, size in zip(index, shape, strict=True))
-        for device, index in sharding.devices_indices_map(shape).items()
-    }
-
-
-def _cuts(source: Mapping[jax.Device, _Box], target: Mapping[jax.Device, _Box]) -> _Cuts:
-    """What is cut so that the target has its parts; nothing if none needs to be, or one lies in no single part."""
-    if len(source) == 1 or set(target.values()) <= set(source.values()):
-        return ()
-    lying: dict[int, dict[_Box, jax.Device]] = {}
-    for device, box in target.items():
-        number = next((number for number, one in enumerate(source.values()) if _is_inside(box, one)), None)
-        if number is None:
-            return ()
-        lying.setdefault(number, {})[box] = device
-    return [(number, _division_of(boxes)) for number, boxes in lying.items()]
-
-
-def _is_inside(box: _Box, other: _Box) -> bool:
-    return all(start <= one and end <= stop for (one, end), (start, stop) in zip(box, other, strict=True))
-
-
-def _division_of(boxes: Mapping[_Box, jax.Device]) -> jax.sharding.Sharding:
-    """The division of an array into equal parts on these devices."""
-    in_order = [boxes[box] for box in sorted(boxes)]
-    if len(in_order) == 1:
-        return jax.sharding.SingleDeviceSharding(in_order[0])
-    counts = [len(set(sides)) for sides in zip(*boxes, strict=True)]
-    names = [f"dimension{number}" for number in range(len(counts))]
-    types = (jax.sharding.AxisType.Auto,) * len(names)
-    mesh = jax.sharding.Mesh(numpy.array(in_order).reshape(counts), names, axis_types=types)
-    return NamedSharding(mesh, PartitionSpec(*names))  # type: ignore[no-untyped-call] # jax's
-
-
-def first_of(sharding: NamedSharding) -> jax.sharding.Sharding:
-    """The same parts, each on one device alone: the first in the mesh that has it."""
-    mesh = sharding.mesh
-    used = {axis for axes in sharding.spec for axis in ((axes,) if isinstance(axes, str) else axes or ())}
-    devices = mesh.devices[tuple(slice(None) if name in used else 0 for name in mesh.axis_names)]
-    if not used:
-        return jax.sharding.SingleDeviceSharding(devices)
-    names = tuple(name for name in mesh.axis_names if name in used)
-    types = (jax.sharding.AxisType.Auto,) * len(names)
-    return NamedSharding(jax.sharding.Mesh(devices, names, axis_types=types), sharding.spec)
 
 
 def abstract(buffer: Buffer) -> jax.ShapeDtypeStruct:

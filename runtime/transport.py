@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.runtime.fragment import mover, sharding_of
+from atoll.runtime.crossing import mover
+from atoll.runtime.fragment import sharding_of
 from atoll.runtime.program import Program, Receive, Send
 from atoll.runtime.step import Step
 from atoll.runtime.store import Failure

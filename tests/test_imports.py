@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "passes/*": ["compiler*", "passes*"],
     # What meets MLIR, alone of the runtime.
     "runtime/fragment.py": ["runtime*", "compiler.entry", "compiler.functions", "compiler.errors", "compiler.mlir"],
+    "runtime/crossing.py": ["runtime*", "compiler.mlir"],  # where private names of jax are, of which it needs one
     "runtime/*": ["runtime*", "compiler.errors"],  # a worker process has no need of the compiler
 }
 

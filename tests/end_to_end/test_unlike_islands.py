@@ -11,8 +11,8 @@ import optax
 import pytest
 import zoo
 from atoll.runtime.controller import Controller
+from atoll.runtime.crossing import mover
 from atoll.runtime.devices import Devices
-from atoll.runtime.fragment import mover
 from atoll.runtime.program import Receive, Run, Send
 from jax.sharding import PartitionSpec as P
 

@@ -12,7 +12,8 @@ from atoll.compiler.resharding import End, crossing
 from atoll.compiler.routes import reshard_code
 from atoll.runtime.check import check
 from atoll.runtime.controller import Controller
-from atoll.runtime.fragment import mover, sharding_of
+from atoll.runtime.crossing import mover
+from atoll.runtime.fragment import sharding_of
 from atoll.runtime.program import Buffer, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
 
 MESHES = ({"a": 1}, {"a": 2}, {"a": 3}, {"a": 4}, {"a": 2, "b": 2}, {"a": 1, "b": 4}, {"b": 4, "a": 1})
