@@ -114,8 +114,9 @@ def own_traces() -> Iterator[None]:
     finally:
         for cache in (partial_eval.trace_to_jaxpr, pjit._infer_params_cached):
             for function, context, *_ in cache.cache_keys():
-                if any(one is key for one in context):
-                    cache.evict_weakref(function())
+                traced = function()
+                if traced is not None and any(one is key for one in context):
+                    cache.evict_weakref(traced)
 
 
 def host_callbacks(lowered: Any) -> tuple[Callable[..., Any], ...]:  # noqa: ANN401 (a `jax.stages.Lowered`)

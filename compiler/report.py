@@ -279,9 +279,8 @@ def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Itera
     for bundle in bundles_of(module):
         islands = twins[bundle.island]
         speed = speed_between(islands, topology)
-        for form in dict.fromkeys(
-            unit.form for unit in bundle.units if unit.form != OWN_SHARE
-        ):  # which crosses nothing
+        crossing = (unit.form for unit in bundle.units if unit.form != OWN_SHARE)
+        for form in dict.fromkeys(crossing):
             units = [unit for unit in bundle.units if unit.form == form]
             yield ExchangeReport(
                 islands,

@@ -105,7 +105,7 @@ class Shares(Running):
     def _is_crossed(self, node: Node) -> bool:
         """Whether a choice takes or gives shares, and cannot be done with shares alone."""
         touched = any(value in self.dimensions for value in (*node.results, *node.captured))
-        return self._is_open(node) and touched and not (self.is_shared(node) and not self._exchanges_in(node))
+        return self._is_open(node) and touched and (not self.is_shared(node) or self._exchanges_in(node))
 
     def _exchanges_in(self, choice: Node) -> bool:
         """Whether something in the branches of a choice would have to be exchanged, as some replicas may not get there.

@@ -148,12 +148,14 @@ class _Placement:
         One with shares changes the shape of a value, which no transfer does.
         """
         self._unmade.remove(exchange)
-        type_ = self._type(exchange.result, exchange.island)
         marks = exchange.operation.operation.attributes
         attributes = {mark: marks[mark] for mark in (EXCHANGE, SHARE) if mark in marks}
         if kind is not None:
             attributes[EXCHANGE] = ir.StringAttr.get(kind)
-        name = "builtin.unrealized_conversion_cast" if SHARE in marks else mpmd.TransferOp.OPERATION_NAME
+        if SHARE in marks:
+            name, type_ = "builtin.unrealized_conversion_cast", self._type(exchange.result, exchange.island)
+        else:  # whoever takes it divides it as it likes
+            name, type_ = mpmd.TransferOp.OPERATION_NAME, operand.type
         made = ir.Operation.create(name, [type_], [operand], attributes, loc=exchange.operation.location)
         held[exchange.result, exchange.island] = made.results[0]
         self._send(exchange.result, exchange.island, held, regions)

@@ -17,7 +17,8 @@ class VerifyStaged(Pass):
     """Check that the module is in phase `staged`, and record it.
 
     Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones; what
-    replicas exchange flows to later ones. The pieces of an argument or a result are the whole together.
+    replicas exchange flows to later ones, and is exchanged behind the loops. The pieces of an argument or a result are
+    the whole together.
 
     Requires: phase `stablehlo`.
 
@@ -38,6 +39,8 @@ class VerifyStaged(Pass):
                 raise refuse(location, "an operation has no stage or no sweep", f"add {STAGE} and {SWEEP}")
             if not 0 <= stage < count or sweep < 0:
                 raise refuse(location, f"there is no stage {stage} of sweep {sweep}", f"stages are 0 to {count - 1}")
+            if graph.is_exchange[index]:
+                _check_exchange(graph, index)
             slots.append(slot(stage, sweep, count))
             for producer in (graph.producer[value] for value in graph.operands[index]):
                 is_beside = producer != ARGUMENT and graph.region[producer] == graph.region[index]
@@ -48,3 +51,13 @@ class VerifyStaged(Pass):
                     )
                     raise refuse(location, what, "move it to a later sweep")
         module.operation.attributes[PHASE] = ir.StringAttr.get("staged")
+
+
+def _check_exchange(graph: Graph, index: int) -> None:
+    """What it exchanges, and of which kind, is checked where islands are known."""
+    operation = graph.operations[index].operation
+    if len(operation.operands) != 1 or len(operation.results) != 1:
+        what = f"an exchange has {len(operation.operands)} operands and {len(operation.results)} results"
+        raise refuse(operation.location, what, "write one of each")
+    if graph.region[index] != 2 * len(graph.loops):
+        raise refuse(operation.location, "replicas exchange before a loop ends", "move it behind the last loop")

@@ -217,6 +217,27 @@ def test_a_state_of_another_plan_is_taken():
         assert error_of(zoo.leaves(found[0]), list(zoo.leaves(expected[0]))) < 1e-4
 
 
+@pytest.mark.parametrize("divided", [False, True])
+def test_sums_of_each_column_are_divided_within_an_island(divided):
+    """What replicas combine need not be a scalar, nor divided as what is made of it."""
+
+    def step_fn(state, x):
+        gradient = jax.grad(lambda w: jnp.mean((x @ w) ** 2))(state["w"])
+        mean = 0.9 * state["mean"] + gradient
+        squares = jnp.sum(mean * mean, axis=0)
+        largest = jnp.max(jnp.abs(mean), axis=0)
+        if divided:
+            squares = jax.lax.with_sharding_constraint(squares, jax.sharding.PartitionSpec("d"))
+        return {"w": state["w"] - 0.1 * mean / (1 + squares), "mean": mean}, largest
+
+    state, x = {"w": zoo.normal(1, 8, 6), "mean": zoo.normal(2, 8, 6)}, zoo.normal(3, 24, 8)
+    with atoll.compile(step_fn, state, x, topology="2 x cpu[d=2]", plan=plan(), batch_argnums=1) as step:
+        found = step(state, x)
+        divided = False  # jax.jit knows no axis
+        assert error_of(zoo.leaves(found), list(zoo.leaves(jax.jit(step_fn)(state, x)))) < 1e-5
+        assert shared_paths(step) == {"state['mean']"}
+
+
 def test_what_is_returned_beside_the_state():
     """Norms, gradients, and parameters as they were: whole, on each replica."""
 
