@@ -56,6 +56,7 @@ class Island:
     window: Window
     patience: float
     wake: Callable[[], None] = field(init=False)  # has `go_on` called soon; for any thread
+    later: Callable[[Callable[[Any], None], Any], None] = field(init=False)  # calls that soon, not from in here
     _mailbox: dict[tuple[int, str, int], Any] = field(default_factory=dict)
     _orders: dict[int, Order] = field(default_factory=dict)  # those that have not begun
     _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
@@ -90,10 +91,10 @@ class Island:
 
     def arrive(self, message: Message) -> None:
         """Take a value from another island."""
-        step, source, tag, value = message
+        step, source, tag = message.step, message.source, message.tag
         if self._worker.is_past(step, source, tag):
             return
-        self._mailbox[step, source, tag] = value
+        self._mailbox[step, source, tag] = message.take()
         self.go_on(Arrive(step, source, tag))
 
     def go_on(self, event: Event | None = None) -> None:
@@ -227,7 +228,12 @@ class Island:
         now = time.perf_counter_ns()
         busy, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
         self._frame, self._index = None, 0
-        frame.step.end(self.island.name, busy, self.store.live, self.store.peak)
+        # Whoever waits for the end may count on what he let go of being gone, and callers of this still have some.
+        self.later(self._tell_end, (frame.step, busy, self.store.live, self.store.peak))
+
+    def _tell_end(self, report: tuple[Step, int, int, int]) -> None:
+        step, *numbers = report
+        step.end(self.name, *numbers)
 
     # The instructions.
 

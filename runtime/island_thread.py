@@ -35,6 +35,7 @@ class IslandThread:
         for island in islands:
             # Never at once, even on this thread: these may be called by a destructor, in the midst of anything.
             island.wake = partial(self._inbox.put, (island.go_on, None))
+            island.later = self._later
             island.transport.connect(island.name, partial(self._post, island.arrive))
 
     def start(self) -> None:
@@ -54,9 +55,12 @@ class IslandThread:
     def _post(self, call: Callable[[Any], None], argument: Any) -> None:  # noqa: ANN401 (a message)
         (self._here.append if threading.get_ident() == self._ident else self._inbox.put)((call, argument))
 
+    def _later(self, call: Callable[[Any], None], argument: Any) -> None:  # noqa: ANN401 (as `_Call` has it)
+        self._here.append((call, argument))
+
     def _work(self) -> None:
         self._ident = threading.get_ident()
-        while not self._stopped or not all(island.is_idle for island in self._islands):
+        while not self._stopped or self._here or not all(island.is_idle for island in self._islands):
             call, argument = self._here.popleft() if self._here else self._next()
             call(argument)
             del call, argument  # they would keep arrays alive

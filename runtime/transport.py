@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -19,7 +20,19 @@ from atoll.runtime.store import Failure
 _LOCKS: dict[jax.Device, threading.Lock] = {}
 
 
-Message = tuple[int, str, int, Any]  # step, source, tag, value
+@dataclass(slots=True)
+class Message:
+    """A value on its way to another island."""
+
+    step: int
+    source: str
+    tag: int
+    value: Any
+
+    def take(self) -> Any:  # noqa: ANN401 (a Value)
+        """The value, once: as long as a message had it, it would stay alive with whoever still handles the message."""
+        value, self.value = self.value, None
+        return value
 
 
 class Turn:
@@ -87,7 +100,7 @@ class Transport:
             move, size = self._routes[source, to, tag]
             value = move(value)
             step.count(source, (source, to), size)
-        self._inboxes[to]((step.number, source, tag, value))
+        self._inboxes[to](Message(step.number, source, tag, value))
         return value
 
     def fetch(self, step: Step, source: str, to: str, number: int, value: jax.Array) -> jax.Array:

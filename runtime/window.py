@@ -51,14 +51,19 @@ class Window:
         if not self._pending or not self._lock.acquire(blocking=False):
             return
         try:
-            while self._pending:
-                step, index, token, may_fail = self._pending[0]
-                if not (token.is_deleted() or token.is_ready()):
-                    return
-                step.observe(self._island, index, _error_of(token) if may_fail else None)
-                self._pending.popleft()
+            while self._pending and self._has_ended(self._pending[0]):
+                # Not by taking it out: once it is gone from here, nobody may keep its token alive.
+                del self._pending[0]
         finally:
             self._lock.release()
+
+    def _has_ended(self, execution: _Execution) -> bool:
+        """Whether an execution has ended; notes that it has."""
+        step, index, token, may_fail = execution
+        ended: bool = token.is_deleted() or token.is_ready()
+        if ended:
+            step.observe(self._island, index, _error_of(token) if may_fail else None)
+        return ended
 
     def retire_step(self, step: Step) -> None:
         """Wait for the end of all of a step that has been enqueued so far."""

@@ -14,6 +14,7 @@ from atoll.runtime.array import Array
 from atoll.runtime.controller import AHEAD, Controller
 from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
 from atoll.runtime.sleeping import SleepingDevices
+from atoll.runtime.step import Step
 
 ONE = ((1,), ("devices",), ())
 SQUARE = ((2, 2), ("x", "y"), (("x",), ("y",)))
@@ -70,7 +71,7 @@ def test_the_statistics_of_a_step(train, values):
 
 def test_fifty_steps_with_donation_take_no_more_memory(train, values):
     *state, x = values
-    peaks, arrays = set(), set()
+    peaks, arrays = set(), []
     for _ in range(50):
         old = state
         *state, loss = train.start([*state, x])
@@ -81,10 +82,30 @@ def test_fifty_steps_with_donation_take_no_more_memory(train, values):
         stats = train.stats()
         peaks.add(tuple(stats.peak_bytes.values()))
         gc.collect()
-        arrays.add(len(jax.live_arrays()))
+        arrays.append(len(jax.live_arrays()))  # of the whole process, where threads of earlier tests may let go of some
     assert len(peaks) == 1
-    assert len(arrays) == 1
+    assert max(arrays) == arrays[0]
     assert train.compilations == 6
+
+
+def test_a_step_that_is_over_keeps_nothing_that_was_let_go_of(train, values, monkeypatch):
+    """Not even in the midst of telling so, when the islands' threads have a stack still."""
+    end = Step.end
+
+    def end_slowly(self, *report):
+        end(self, *report)
+        time.sleep(0.05)
+
+    train.start(values)
+    train.stats()
+    monkeypatch.setattr(Step, "end", end_slowly)
+    gc.collect()
+    before = len(jax.live_arrays())
+    for _ in range(3):
+        train.start(values)
+        train.stats()
+        gc.collect()
+        assert len(jax.live_arrays()) <= before
 
 
 def test_donated_memory_is_used_again(make_train_program, make_meshes, values):
