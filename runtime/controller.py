@@ -172,6 +172,7 @@ class Controller:
         with self._callers:
             self._check_open()
             self._check(arguments)
+            self._check_donations(arguments)
             self._compile()
             began += self._make_way()
             step = Step(self._next_step, self.program, tuple(self._windows.values()), self._trace)
@@ -237,7 +238,6 @@ class Controller:
             elif isinstance(value, jax.Array) and value.is_deleted():
                 raise UsageError(f"the array given as {one.path} was donated or deleted", remedy="pass another one")
             _check_fits(one, value)
-        self._check_donations(arguments)
 
     def _check_donations(self, arguments: Sequence[Any]) -> None:
         """An array that is donated stands nowhere else among the arguments."""

@@ -139,6 +139,16 @@ def test_a_donated_array_is_gone_and_says_so(train, values):
     numpy.asarray(again[0])
 
 
+def test_an_array_that_is_put_for_two_donated_arguments_is_there_twice(train, values, reference_step):
+    """As averages of parameters begin with the parameters themselves."""
+    _, v, x = values
+    v = jax.numpy.asarray(v)
+    found = train.start(train.put([v, v, x]))
+    for one, wanted in zip(found, reference_step(v, v, x), strict=True):
+        numpy.testing.assert_allclose(one, wanted, rtol=1e-5)
+    assert not v.is_deleted()
+
+
 def test_arrays_that_are_not_donated_stay(make_train_program, make_meshes, values, reference_step):
     expected = reference_step(*values)
     w, v, x = (jax.numpy.asarray(value) for value in values)
