@@ -72,7 +72,7 @@ def emit(module: ir.Module, signature: Signature) -> Program:
     results = emitter.places_of_results(list(returning.operation.operands), main)
     inputs = tuple(
         Input(
-            one.path, one.shape, one.dtype, one.weak_type, one.donated, *_divided(places.get(one.path, ()), one.shape)
+            one.path, one.shape, one.dtype, one.weak_type, *_divided(places.get(one.path, ()), one.shape), one.donated
         )
         for one in signature.inputs
     )

@@ -10,6 +10,7 @@ from atoll.runtime.program import (
     Instruction,
     IslandProgram,
     Output,
+    Port,
     Program,
     Receive,
     Run,
@@ -49,11 +50,11 @@ def _output(program: Program, one: Output) -> str:
     return f"output {one.path} : {_type(one)} <- {_places(program, one)}"
 
 
-def _type(one: Input | Output) -> str:
+def _type(one: Port) -> str:
     return f"{one.dtype}{list(one.shape)}{' weak' if one.weak_type else ''}"
 
 
-def _places(program: Program, one: Input | Output) -> str:
+def _places(program: Program, one: Port) -> str:
     dimensions = program.division(one).dimensions
     parts = f", parts along dimension {' and '.join(map(str, dimensions))}" if dimensions else ""
     copies = (" and ".join(f"{island} %{number}" for island, number in copies) for copies in one.places)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import jax
 import numpy
 from atoll.compiler.errors import AtollError, UsageError
-from atoll.runtime.program import Division, Input, Output
+from atoll.runtime.program import Division, Port
 from atoll.runtime.step import reason
 from atoll.runtime.store import Failure, Held, wait_ready
 
@@ -42,9 +42,7 @@ class Array:
     step it stays where it is. Arithmetic on it gives `jax.Array`s on jax's default device.
     """
 
-    def __init__(
-        self, output: Output | Input, held: Sequence[Sequence[Held]], division: Division, patience: float
-    ) -> None:
+    def __init__(self, output: Port, held: Sequence[Sequence[Held]], division: Division, patience: float) -> None:
         """held: for each part, or for the whole, its copies."""
         self._output = output
         self._held = tuple(map(tuple, held))

@@ -12,11 +12,10 @@ from atoll.runtime.program import (
     Code,
     Count,
     Free,
-    Input,
     Instruction,
     IslandProgram,
-    Output,
     Place,
+    Port,
     Program,
     Receive,
     Run,
@@ -48,7 +47,7 @@ def check(program: Program) -> None:
     _check_progress(program.islands)
 
 
-def _check_places(program: Program, value: Input | Output) -> None:
+def _check_places(program: Program, value: Port) -> None:
     islands = {island.name: island for island in program.islands}
     for name, number in value.every_place:
         if name not in islands:
@@ -71,7 +70,7 @@ def _check_places(program: Program, value: Input | Output) -> None:
             raise ValueError(f"{value.path} is {value.dtype}{list(value.shape)}, its buffer is {buffer}")
 
 
-def _check_parts(value: Input | Output, parts: Sequence[Sequence[Buffer]]) -> None:
+def _check_parts(value: Port, parts: Sequence[Sequence[Buffer]]) -> None:
     """Every element of a value is in one of its parts, and the copies of a part are alike."""
     whole = f"{value.dtype}{list(value.shape)}"
     if len(value.starts) != len(parts) or any(len(start) != len(value.shape) for start in value.starts):
@@ -114,7 +113,7 @@ def uncovered(boxes: Sequence[Box], shape: tuple[int, ...]) -> tuple[int, tuple[
     return None
 
 
-def _fits(value: Input | Output, shape: tuple[int, ...], buffer: Buffer) -> bool:
+def _fits(value: Port, shape: tuple[int, ...], buffer: Buffer) -> bool:
     if value.dtype.startswith("key<"):
         return buffer.dtype == "uint32" and buffer.shape[:-1] == shape
     return (buffer.shape, buffer.dtype) == (shape, value.dtype)

@@ -189,12 +189,12 @@ class IslandProgram:
 
 
 @dataclass(frozen=True)
-class Input:
-    """An argument of the step.
+class Port:
+    """A value that goes into the step or comes out of it.
 
     path: what the user calls it: `state['params']['w']`.
     dtype: a buffer's, or that of a typed random key: `key<fry>`.
-    places: where a step finds it, for each of its parts; empty if the program never reads it.
+    places: where a step finds it, or leaves it, for each of its parts; empty if the program never reads it.
     starts: where each part, which is as large as its buffers, begins in the whole; empty if the value is not divided.
     """
 
@@ -202,7 +202,6 @@ class Input:
     shape: tuple[int, ...]
     dtype: str
     weak_type: bool = False
-    donated: bool = False
     places: Places = ()
     starts: tuple[Start, ...] = ()
 
@@ -218,25 +217,15 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Output:
-    """A result of the step, as for `Input`."""
+class Input(Port):
+    """An argument of the step."""
 
-    path: str
-    shape: tuple[int, ...]
-    dtype: str
-    weak_type: bool
-    places: Places
-    starts: tuple[Start, ...] = ()
+    donated: bool = False
 
-    @cached_property
-    def kind(self) -> tuple[tuple[int, ...], str, bool]:
-        """As that of an input."""
-        return self.shape, self.dtype, self.weak_type
 
-    @property
-    def every_place(self) -> tuple[Place, ...]:
-        """As of an input."""
-        return tuple(chain.from_iterable(self.places))
+@dataclass(frozen=True)
+class Output(Port):
+    """A result of the step."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +276,7 @@ class Program:
         name, number = place
         return next(island for island in self.islands if island.name == name).buffers[number]
 
-    def division(self, value: Input | Output) -> Division:
+    def division(self, value: Port) -> Division:
         """How an argument or a result is divided into its parts."""
         if len(value.starts) < 2:  # one part is the whole
             return Division()
