@@ -14,8 +14,9 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler.errors import CompileError, TopologyError, UsageError
+from atoll.compiler.errors import TopologyError, UsageError
 from atoll.runtime.array import Array
+from atoll.runtime.compilation import compile_program
 from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import Callback, Executable
 from atoll.runtime.island import Island, Order, Task
@@ -61,7 +62,7 @@ class Controller:
         self._patience = timeout
         self._callbacks = callbacks
         self._steps_ahead = steps_ahead
-        self._compile_code = devices.compile
+        self._devices = devices
         self._transport = Transport(program, self._meshes, devices.mover)
         self._stores = {island.name: Store(island.buffers) for island in program.islands}
         self._windows = {island.name: Window(island.name, AHEAD, timeout) for island in program.islands}
@@ -97,7 +98,9 @@ class Controller:
     def _compile(self) -> None:
         if self._threads or self._closed:
             return
-        islands = [self._island(island) for island in self.program.islands]
+        executables = compile_program(self.program, self._meshes, self._devices, self._callbacks)
+        self.compilations += sum(map(len, executables.values()))
+        islands = [self._island(island, executables[island.name]) for island in self.program.islands]
         threads = tuple(map(IslandThread, _crews(islands)))
         for thread in threads:
             thread.start()
@@ -109,11 +112,11 @@ class Controller:
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
-    def _island(self, island: IslandProgram) -> Island:
+    def _island(self, island: IslandProgram, executables: Mapping[int, Executable]) -> Island:
         return Island(
             self.program,
             island,
-            self._tasks(island),
+            self._tasks(island, executables),
             self._transport,
             self._turns[island.name],
             self._stores[island.name],
@@ -121,9 +124,8 @@ class Controller:
             self._patience,
         )
 
-    def _tasks(self, island: IslandProgram) -> dict[int, Task]:
+    def _tasks(self, island: IslandProgram, executables: Mapping[int, Executable]) -> dict[int, Task]:
         runs = {index: one for index, one in enumerate(island.instructions) if isinstance(one, Run)}
-        executables = self._executables(island, list(runs.values()))
         given_away = {number for run in runs.values() for number in run.donated}
         kept = {number for name, number in self._served if name == island.name}
         sizes = [buffer.bytes for buffer in island.buffers]
@@ -138,28 +140,6 @@ class Controller:
             return Task(index, executables[run.code], run, size, by_size[0] if by_size else 0, published)
 
         return {index: task(index, run) for index, run in runs.items()}
-
-    def _executables(self, island: IslandProgram, runs: Sequence[Run]) -> dict[int, Executable]:
-        """One for each code, donating what all tasks that run it donate."""
-        donated: dict[int, set[int]] = {}
-        first: dict[int, Run] = {}
-        for run in runs:
-            positions = {run.inputs.index(number) for number in run.donated}
-            first.setdefault(run.code, run)
-            donated.setdefault(run.code, positions).intersection_update(positions)
-        return {number: self._executable(island, run, sorted(donated[number])) for number, run in first.items()}
-
-    def _executable(self, island: IslandProgram, run: Run, donated: Sequence[int]) -> Executable:
-        code = self.program.codes[run.code]
-        inputs = [island.buffers[number] for number in run.inputs]
-        log.info("compiling fragment %s for island %s", code.name, island.name)
-        try:
-            self.compilations += 1
-            return self._compile_code(code, inputs, donated, self._meshes[island.name], self._callbacks)
-        except Exception as error:
-            scopes = f" ({code.scopes})" if code.scopes else ""
-            what = f"fragment {code.name}{scopes} of task {run.task} cannot be compiled for island {island.name}"
-            raise CompileError(f"{what}: {reason(error)}", code.where) from error
 
     # Running.
 

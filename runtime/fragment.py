@@ -87,14 +87,14 @@ class Executable:
     is_short: bool
 
 
-def compile_code(
+def lower_code(
     code: Code,
     inputs: Sequence[Buffer],
     donated: Sequence[int],
     mesh: jax.sharding.Mesh,
     callbacks: Sequence[Callback] = (),
-) -> Executable:
-    """Compile a program's fragment for one set of devices.
+) -> Callable[[], Executable]:
+    """A program's fragment, ready for XLA, for one set of devices; to be compiled by whichever thread calls it.
 
     donated: the positions, among the inputs, of those whose memory the results may take over.
     callbacks: the host functions that the module calls by their index.
@@ -114,10 +114,15 @@ def compile_code(
         keep_unused=True,
     )
     if any(one.dtype in _SUB_BYTE for one in inputs):
-        return Executable(jitted, is_short=False)  # compiled at its first call
+        return lambda: Executable(jitted, is_short=False)  # compiled at its first call
     with jax.set_mesh(None):  # a mesh that the user has set is not the island's
-        compiled = jitted.lower(*(abstract(one) for one in inputs)).compile()
-    return Executable(compiled, mesh.size == 1 and _costs_little(compiled) and _runs_straight(code.module))
+        lowered = jitted.lower(*(abstract(one) for one in inputs))
+
+    def finish() -> Executable:
+        compiled = lowered.compile()
+        return Executable(compiled, mesh.size == 1 and _costs_little(compiled) and _runs_straight(code.module))
+
+    return finish
 
 
 def _costs_little(compiled: jax.stages.Compiled) -> bool:

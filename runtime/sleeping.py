@@ -88,7 +88,7 @@ class SleepingDevices:
 
     @property
     def devices(self) -> Devices:
-        return Devices(self._compile, self._mover)
+        return Devices(self._lower, self._mover)
 
     def __enter__(self) -> "SleepingDevices":
         return self
@@ -99,14 +99,14 @@ class SleepingDevices:
         for link in self._links.values():
             link.stop()
 
-    def _compile(
+    def _lower(
         self,
         code: Code,
-        inputs: Sequence[Buffer],  # noqa: ARG002 (as `compile_code` has them)
+        inputs: Sequence[Buffer],  # noqa: ARG002 (as `lower_code` has them)
         donated: Sequence[int],  # noqa: ARG002
         mesh: jax.sharding.Mesh,
         callbacks: Sequence[Any] = (),  # noqa: ARG002
-    ) -> Executable:
+    ) -> Callable[[], Executable]:
         device = self._devices[tuple(mesh.devices.flat)]
         results = [(buffer, sharding_of(buffer, mesh)) for buffer in code.results]
 
@@ -114,7 +114,7 @@ class SleepingDevices:
             ended = device.enqueue([one.ended for one in arguments if isinstance(one, LateValue)])
             return [LateValue(buffer, sharding, ended) for buffer, sharding in results]
 
-        return Executable(run, is_short=False)
+        return lambda: Executable(run, is_short=False)
 
     def _mover(self, source: jax.sharding.Sharding, target: jax.sharding.NamedSharding) -> Callable[[Any], Any]:
         names = [self._names.get(frozenset(one.device_set), "") for one in (source, target)]

@@ -13,7 +13,7 @@ import pytest
 import zoo
 from atoll.runtime.controller import Controller
 from atoll.runtime.devices import Devices
-from atoll.runtime.fragment import compile_code
+from atoll.runtime.fragment import lower_code
 from atoll.runtime.program import RESHARD, Run
 from timed_harness import QUICKLY
 
@@ -31,14 +31,16 @@ _ALONE = re.compile(r"([FB])()([0-9.]+)")
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once():
     """Equal fragments of several programs, on the same devices, are compiled once: schedules share them."""
-    cached = functools.cache(lambda code, inputs, donated, mesh: compile_code(code, inputs, donated, mesh))
+    cached = functools.cache(
+        lambda code, inputs, donated, mesh: functools.cache(lower_code(code, inputs, donated, mesh))
+    )
 
-    def compile_once(code, inputs, donated, mesh, callbacks):
+    def lower_once(code, inputs, donated, mesh, callbacks):
         assert not callbacks
         return cached(code, tuple(inputs), tuple(donated), mesh)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(Controller.__init__.__kwdefaults__, "devices", Devices(compile=compile_once))
+        patch.setitem(Controller.__init__.__kwdefaults__, "devices", Devices(lower=lower_once))
         yield
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.mlir import ir, new_context, stablehlo
-from atoll.runtime.fragment import Fragment, compile_code, sharding_of
+from atoll.runtime.fragment import Fragment, lower_code, sharding_of
 from atoll.runtime.program import Buffer, Code
 
 # Two functions, two meshes. The axes are those of the island in the tests below.
@@ -49,7 +49,7 @@ def test_a_module_with_several_functions_and_meshes_runs(old, new, form, make_co
     mesh = make_meshes((2, 2), ("x", "y"))["right"]
     code = make_code("f", MODULE.replace(old, new) if old else MODULE, [SPLIT])
     code = as_artifact(code) if form == "artifact" else code
-    executable = compile_code(code, (SPLIT, WHOLE), (0,), mesh).call
+    executable = lower_code(code, (SPLIT, WHOLE), (0,), mesh)().call
     a, b = numpy.arange(16, dtype="float32").reshape(4, 4), numpy.eye(4, dtype="float32") * 3
     given = jax.device_put(a, sharding_of(SPLIT, mesh))
     (found,) = executable(given, jax.device_put(b, sharding_of(WHOLE, mesh)))
@@ -77,14 +77,14 @@ def test_text_is_accepted_as_well_as_bytecode(make_meshes):
         module.operation.write_bytecode(bytecode)
     buffer = Buffer((2,), "int32")
     for content in (str(module).encode(), bytecode.getvalue()):
-        (found,) = compile_code(Code("c", content, (buffer,)), (), (), make_meshes()["left"]).call()
+        (found,) = lower_code(Code("c", content, (buffer,)), (), (), make_meshes()["left"])().call()
         assert found.tolist() == [4, 5]
 
 
 def test_an_error_in_the_module_is_an_error_of_compiling(make_code, make_meshes):
     code = make_code("f", "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> { return %x : tensor<2xf32> }", [WHOLE])
     with pytest.raises(Exception, match="2xf32"):
-        compile_code(code, (Buffer((2,), "float32"),), (), make_meshes()["left"])
+        lower_code(code, (Buffer((2,), "float32"),), (), make_meshes()["left"])
 
 
 def test_fragments_whose_functions_have_the_same_names():
@@ -143,5 +143,5 @@ SQUARE = """func.func @main(%x: tensor<{0}x{0}xf32>) -> tensor<{0}x{0}xf32> {{
 )
 def test_what_surely_takes_little_time_is_short(text, shape, devices, short, make_code, make_meshes):
     buffer = Buffer(shape, "float32")
-    executable = compile_code(make_code("f", text, [buffer]), (buffer,), (), make_meshes((devices,))["left"])
+    executable = lower_code(make_code("f", text, [buffer]), (buffer,), (), make_meshes((devices,))["left"])()
     assert executable.is_short is short
