@@ -17,7 +17,7 @@ from atoll.runtime.step import reason
 log = logging.getLogger(__name__)
 
 # How many fragments XLA has in hand at a time: it takes several threads for some, and memory for each.
-_AT_A_TIME = max(2, min(8, os.cpu_count() or 1))
+AT_A_TIME = max(2, min(8, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,18 @@ class _Compilation:
 
 
 def compile_program(
-    program: Program, meshes: Mapping[str, jax.sharding.Mesh], devices: Devices, callbacks: Sequence[Callback]
+    program: Program,
+    meshes: Mapping[str, jax.sharding.Mesh],
+    devices: Devices,
+    callbacks: Sequence[Callback],
+    *,
+    at_a_time: int = AT_A_TIME,
 ) -> dict[str, dict[int, Executable]]:
     """For each island an executable for each code that it runs, by the code's number.
 
     callbacks: the host functions that the program calls, of the lowering that it was compiled from.
     """
-    pool = ThreadPoolExecutor(_AT_A_TIME, "atoll compiles")
+    pool = ThreadPoolExecutor(at_a_time, "atoll compiles")
     try:
         ends = {
             # Begun on this thread, as settings of jax's that the caller has made may hold on his thread alone.
