@@ -6,10 +6,16 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+# What Python, and Debian's Python, call the folder of packages: there is one in each environment, one of the system and
+# one of the user, and of these Python may take packages from several.
+_PACKAGES = ("/site-packages/", "/dist-packages/")
+
 
 @functools.cache
 def is_library(filename: str) -> bool:
     """Whether a Python file belongs to the standard library, an installed package or atoll's own machinery."""
+    if any(folder in filename for folder in _PACKAGES):
+        return True
     own = Path(__file__).resolve().parent.parent
     folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
     folders += [str(own / name) for name in ("atoll", "compiler", "passes", "runtime")]

@@ -71,6 +71,15 @@ def test_the_users_frame_is_the_innermost_outside_of_libraries():
     assert place(location) == "train.py:12"
 
 
+@pytest.mark.parametrize(
+    "folder",
+    ["/home/me/.local/lib/python3.11/site-packages", "/usr/lib/python3/dist-packages", "/other/lib/site-packages"],
+)
+def test_packages_of_the_user_of_the_system_and_of_other_environments_are_libraries_too(folder):
+    location = ir.Location.callsite(at(f"{folder}/numpy/linalg.py", 5), [at("/home/me/site-packages.py", 12)])
+    assert place(location) == "/home/me/site-packages.py:12"
+
+
 def test_among_libraries_alone_the_innermost_frame_is_better_than_none():
     assert place(ir.Location.callsite(at(LIBRARY, 5), [at(LIBRARY, 9)])) == f"{LIBRARY}:5"
 
