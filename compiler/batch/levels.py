@@ -224,7 +224,7 @@ def _mixing(scope: Scope, value: int) -> Exception:
     what = f"the examples of the batch are mixed: {described(reduction)} goes over the whole batch"
     if consumer is not None:
         what += f", and {described(consumer)} at {place(consumer.location)} needs its result for every example"
-    remedy = "give every example only what does not depend on the others, or set microbatches=1"
+    remedy = f"give every example only what does not depend on the others, or set {scope.batch.uncut}"
     return refuse(reduction.location, what, remedy)
 
 

@@ -14,11 +14,13 @@ class Batch:
     """What is the same throughout a program: the table of rules, and its values.
 
     widens: whether sums over microbatches of floats narrower than 32 bits are kept in that many.
+    uncut: what to write in the plan so that the batch stays in one piece.
     """
 
     program: Program
     rules: Mapping[str, Rule]
     widens: bool = True
+    uncut: str = "microbatches=1"
 
     @property
     def parts(self) -> int:

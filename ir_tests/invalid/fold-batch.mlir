@@ -198,3 +198,27 @@ module attributes {atoll.plan = "replicas=2"} {
     return %x : tensor<2xf32>
   }
 }
+
+// -----
+
+module attributes {atoll.plan = "replicas=2"} {
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch}) -> (tensor<2xf32> {atoll.path = "y"}) {
+    // expected-error @below {{reverse combines the examples of the batch with each other; keep the examples apart up to a sum or mean over them, or set replicas=1}}
+    %0 = stablehlo.reverse %x, dims = [0] : tensor<2xf32>
+    return %0 : tensor<2xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2, microbatches=2"} {
+  func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"}) -> (tensor<4x2xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+    // expected-error @below {{needs its result for every example; give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>) -> tensor<2xf32>
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x2xf32>
+    return %3 : tensor<4x2xf32>
+  }
+}

@@ -28,8 +28,6 @@ from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
 
-_REMEDY = "keep the examples apart up to a sum or mean over them, or set microbatches=1"
-
 
 @dataclass(frozen=True)
 class FoldBatch(Pass):
@@ -72,11 +70,13 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     program = Program.of(module, parts)
     if replicas_in(plan) > 1:
         _check_effects(program)
-    scope = Scope(Batch(program, rules, plan.accumulator == "float32"), program.body)
+    uncut = " and ".join(f"{name}=1" for name in _cutting(plan))
+    scope = Scope(Batch(program, rules, plan.accumulator == "float32", uncut), program.body)
     try:
         scope.interpret(states)
     except Mixed as mixed:
-        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", _REMEDY) from None
+        remedy = f"keep the examples apart up to a sum or mean over them, or set {uncut}"
+        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", remedy) from None
     levels = levels_of(scope)
     cross_check(scope, levels)
     whole = whole_batch_work(program, levels)
@@ -105,7 +105,7 @@ def _states_of_arguments(module: ir.Module, plan: Plan) -> list[State]:
             if size % parts:
                 path = text_attribute(marks, PATH) or f"argument {argument.arg_number}"
                 what = f"{path} has {size} examples, which {asked} cannot share evenly"
-                remedy = f"choose {_names(plan)} that divide the batch"
+                remedy = f"choose {' and '.join(_cutting(plan))} that divide the batch"
                 raise PlanError(what, place(argument.location) or caller(), remedy)
     if all(state == SAME for state in states):
         what = f"the plan asks for {asked}, and no argument that is used carries the batch"
@@ -121,7 +121,7 @@ def _asked(plan: Plan) -> str:
     return f"{replicas} replicas" if microbatches == 1 else f"{replicas} replicas of {microbatches} microbatches"
 
 
-def _names(plan: Plan) -> str:
+def _cutting(plan: Plan) -> list[str]:
     """The fields of the plan that do so."""
     fields = {"replicas": replicas_in(plan), "microbatches": microbatches_of(plan)}
-    return " and ".join(name for name, count in fields.items() if count > 1)
+    return [name for name, count in fields.items() if count > 1]
