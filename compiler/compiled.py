@@ -53,18 +53,14 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     out_shardings: Any = None,  # noqa: ANN401 (as above)
 ) -> "Compiled":
     """Compile a function, or a job, for the islands of a topology; what it returns is called like the function."""
-    if isinstance(fn, Job):
-        job = fn
-    else:
-        job = Job(
-            fn,
-            *args,
-            batch_argnums=batch_argnums,
-            donate_argnums=donate_argnums,
-            static_argnums=static_argnums,
-            in_shardings=in_shardings,
-            out_shardings=out_shardings,
-        )
+    options = {
+        "batch_argnums": batch_argnums,
+        "donate_argnums": donate_argnums,
+        "static_argnums": static_argnums,
+        "in_shardings": in_shardings,
+        "out_shardings": out_shardings,
+    }
+    job = _job(fn, args, options)
     islands = as_topology(topology)
     check_plan(plan)
     check_replicas(plan, islands)
@@ -73,6 +69,17 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     module, callbacks = lower(job, traced, lowered_for(islands))
     write_texts(module, islands, plan)
     return compile_module(module, islands, (signature_of(job, traced), Traced(job, traced)), callbacks)
+
+
+def _job(fn: Callable[..., Any] | Job, args: Sequence[Any], options: Mapping[str, Any]) -> Job:
+    """A job knows all of it; what is given beside one would be ignored."""
+    if not isinstance(fn, Job):
+        return Job(fn, *args, **options)
+    beside = [name for name, value in options.items() if value is not None and value not in ((), [])]
+    if args or beside:
+        what = f"a job is given, and {beside[0] if beside else 'arguments'} beside it"
+        raise CompileError(what, caller(), "give them to atoll.Job, which makes the job")
+    return fn
 
 
 def compile_module(

@@ -390,7 +390,10 @@ def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> 
 
 def _parts(one: Input, division: Division, plain: Any) -> list[Any]:  # noqa: ANN401 (as `_plain` returns it)
     """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
-    return [plain[index] for index in division.indices] or [plain] * len(one.places)
+    if not division.indices:
+        return [plain] * len(one.places)
+    with jax.transfer_guard("allow"):  # where jax cuts is a number of the host's, and no transfer of the user's
+        return [plain[index] for index in division.indices]
 
 
 def _feeds(places: Sequence[Place], helds: Sequence[Held], donated: bool) -> list[Feed]:
@@ -423,8 +426,8 @@ def _check_fits(one: Input, value: Any) -> None:  # noqa: ANN401 (whatever the u
         raise UsageError(what, remedy="pass an array of that shape and dtype, or compile again")
     kinds = ("an array with a dtype of its own", "a Python number, or what jax computed from such alone")
     what = f"{one.path} is {kinds[weak]}, but the step was compiled for {kinds[not weak]}"
-    remedy = "jax.jit would compile again, as dtypes of results may depend on it: compile with what you pass"
-    raise UsageError(what, remedy=remedy)
+    told = f'{"compile with" if one.weak_type else "pass"} jax.numpy.asarray(value, "{one.dtype}")'
+    raise UsageError(what, remedy=f"jax.jit would compile again, as dtypes of results may depend on it: {told}")
 
 
 def _type_of(one: Input, value: Any) -> Any:  # noqa: ANN401 (whatever the user gave; jax's type of an array)

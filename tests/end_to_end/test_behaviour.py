@@ -197,6 +197,35 @@ def test_a_wrong_call_is_refused_in_one_sentence_at_the_users_line(step, call, s
 # Threads.
 
 
+@pytest.mark.parametrize(
+    ("args", "options", "what"),
+    [
+        ((W, X), {}, "arguments"),
+        ((), {"batch_argnums": 1}, "batch_argnums"),
+        ((), {"donate_argnums": (0,)}, "donate_argnums"),
+        ((), {"in_shardings": jax.sharding.PartitionSpec()}, "in_shardings"),
+    ],
+)
+def test_what_is_given_beside_a_job_is_refused_not_ignored(args, options, what):
+    job = atoll.Job(two_layers, W, X)
+    with pytest.raises(atoll.CompileError) as caught:
+        atoll.compile(job, *args, topology=TWO, **options)
+    assert caught.value.where.startswith(f"{__file__}:")
+    assert caught.value.what == f"a job is given, and {what} beside it"
+
+
+def test_a_guard_against_transfers_lets_a_step_cut_its_batch():
+    plan = atoll.Plan(stages=2, microbatches=3)
+    expected = jax.jit(two_layers)(W, X)
+    arguments = jax.device_put((W, X))
+    with (
+        atoll.compile(two_layers, W, X, topology=TWO, plan=plan, batch_argnums=1) as step,
+        jax.transfer_guard("disallow"),
+    ):
+        found = step(*arguments)
+    numpy.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_calls_from_several_threads(step):
     found = {}
 

@@ -141,7 +141,10 @@ def test_weak_types_are_told_apart(make_meshes):
             (found,) = controller.start([good])
             assert (float(found), found.weak_type) == (2, weak)
             controller.start([found])
+            told = "compile with" if weak else "pass"
             with pytest.raises(
-                UsageError, match=r"^rate is (a Python number|an array with).*, but the step was compiled for "
+                UsageError,
+                match=r"^rate is (a Python number|an array with).*, but the step was compiled for .*: "
+                rf'{told} jax.numpy.asarray\(value, "float32"\)$',
             ):
                 controller.start([bad])
