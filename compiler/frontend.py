@@ -125,7 +125,7 @@ def lower(job: Job, traced: jax.stages.Traced, platform: str) -> tuple[ir.Module
         module = copy_module(lowered.compiler_ir("stablehlo"))
     leaves = list(leaves_of(job))
     main = entry_function(module)
-    _check_no_tokens(job, main, len(leaves))
+    _check_arguments(job, main, len(leaves))
     with module.context:
         results: list[dict[str, ir.Attribute]] = [{PATH: ir.StringAttr.get(path)} for path, _ in results_of(traced)]
         _mark(main, [_marks(job, leaf) for leaf in leaves], results)
@@ -233,7 +233,7 @@ def _remedy(error: BaseException) -> str:
     """What to do about an error of tracing. There are some that `jax.jit` without the islands' mesh does not have."""
     said = first_line(error)
     if "passed to shard_map" in said:
-        return "give shard_map no mesh: it then takes the islands', whose axes the topology names"
+        return "give shard_map no mesh: it then takes the islands', whose axes the topology names; for pmap write vmap"
     if "should match the aval mesh" in said:
         return "it uses an array that lives on a mesh of its own; pass that as an argument"
     if "require devices" in said or "different from the lowering platform" in said:
@@ -243,14 +243,21 @@ def _remedy(error: BaseException) -> str:
     return "correct the function; it fails under jax.jit as well"
 
 
-def _check_no_tokens(job: Job, main: func.FuncOp, leaves: int) -> None:
-    """Refuse ordered effects: jax threads a token through them, which would order islands against each other."""
+def _check_arguments(job: Job, main: func.FuncOp, leaves: int) -> None:
+    """Refuse what jax puts before the arguments.
+
+    Through ordered effects it threads a token, which would order islands against each other. What the function has kept
+    from another trace becomes an argument for which no call has a value.
+    """
     arguments = arguments_of(main)
-    if len(arguments) == leaves:
-        return
-    token = next(argument for argument in arguments if not isinstance(argument.type, ir.RankedTensorType))
-    user = next((use.owner.location for use in token.uses), main.location)
-    raise refuse(user, f"{job.name} has an ordered side effect", "make it unordered: ordered=False")
+    for added in arguments[: len(arguments) - leaves]:
+        user = next((use.owner.location for use in added.uses), main.location)
+        if not isinstance(added.type, ir.RankedTensorType):
+            raise refuse(user, f"{job.name} has an ordered side effect", "make it unordered: ordered=False")
+        what = f"{job.name} uses a value that jax traced for another call or function, which kept it"
+        raise refuse(
+            user, what, "return that value from there and pass it as an argument; it fails under jax.jit as well"
+        )
 
 
 def _marks(job: Job, leaf: Leaf) -> dict[str, ir.Attribute]:

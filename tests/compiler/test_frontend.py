@@ -374,6 +374,22 @@ def test_a_shard_map_with_a_mesh_of_its_own_is_told_what_to_do():
     assert "; give shard_map no mesh: " in str(caught.value)
 
 
+def keeps_a_value(x, kept):
+    kept.append(x * 2)
+    return x
+
+
+def test_a_value_that_was_kept_from_another_trace_is_refused_at_the_line_that_uses_it():
+    kept = []
+    export(Job(lambda x: keeps_a_value(x, kept), X))
+
+    def uses_it(x):
+        return x + kept[0]
+
+    error = failure(uses_it, X)
+    assert str(error).startswith(f"{line_of(uses_it, 1)}: uses_it uses a value that jax traced for another call ")
+
+
 @pytest.mark.parametrize("fn", [returns_a_string, only_by_keyword, lambda: 1, lambda x, y: x])
 def test_a_function_that_cannot_be_called_so_is_an_error_at_the_job(fn):
     error = failure(fn, X)
