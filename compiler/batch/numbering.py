@@ -69,17 +69,21 @@ def _moved(node: Node, source: int) -> int | None:
 
 
 def _counted_constant(node: Node) -> int | None:
-    type_ = node.result_type()
-    if type_.rank != 1 or not isinstance(type_.element_type, ir.IntegerType):
-        return None
-    value = node.operation.attributes["value"]
+    value, shape = node.operation.attributes["value"], node.result_shape()
     if not isinstance(value, ir.DenseIntElementsAttr):
         return None
-    return 0 if all(value[place] == place for place in range(len(value))) else None
+
+    def counts(dimension: int) -> bool:
+        inner = math.prod(shape[dimension + 1 :])
+        return all(value[place] == place // inner % shape[dimension] for place in range(len(value)))
+
+    return next(filter(counts, range(len(shape))), None)
 
 
 def _is_below_zero(program: Program, predicate: int) -> bool:
-    """Whether it asks of a value that counts if it is less than 0."""
+    """Whether it asks of a value that counts if it is less than 0, or is the answer that jax has for a constant."""
+    if program.is_identity(predicate, "or"):
+        return True
     node = program.producers[predicate]
     if node is None or node.name != "stablehlo.compare":
         return False

@@ -40,6 +40,17 @@ def cross_entropy_indexed_by_example(w, x, labels):
 
 
 @accepted(W, X, LABELS, batch=(1, 2))
+def scores_indexed_by_numbers_of_numpy(w, x, labels):
+    return jax.nn.log_softmax(x @ w)[numpy.arange(B), labels]
+
+
+@accepted(W, X, LABELS, batch=(1, 2))
+def scores_indexed_by_a_column_of_numbers_of_numpy(w, x, labels):
+    scores = jax.nn.log_softmax(x @ w)
+    return scores[numpy.arange(B)[:, None], labels[:, None]], scores.at[numpy.arange(B), labels].set(0.0)
+
+
+@accepted(W, X, LABELS, batch=(1, 2))
 @grads
 def cross_entropy_of_optax(w, x, labels):
     return optax.softmax_cross_entropy_with_integer_labels(x @ w, labels).mean()
