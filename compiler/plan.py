@@ -1,6 +1,7 @@
 """The plan: how a program is cut over the islands."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -121,6 +122,12 @@ class Plan:
         if self.update != WHOLE:
             fields.append(f"update={self.update}")
         return ", ".join(fields)
+
+
+@functools.lru_cache(maxsize=64)
+def noted_plan(text: str) -> Plan:
+    """The plan that is noted on a module: passes ask for it again and again, and reading takes as long as most do."""
+    return Plan.parse(text)
 
 
 def _count(name: str, value: object, most: int = LARGEST) -> int | str:

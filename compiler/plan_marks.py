@@ -13,9 +13,9 @@ from atoll.compiler.entry import PLAN, TOPOLOGY, text_attribute
 from atoll.compiler.graph import Graph
 from atoll.compiler.mlir import ir
 from atoll.compiler.pipeline_shape import PipelineShape
-from atoll.compiler.plan import Plan
+from atoll.compiler.plan import Plan, noted_plan
 from atoll.compiler.replicas import replicas_in
-from atoll.compiler.topology import Topology
+from atoll.compiler.topology import Topology, noted_topology
 
 STAGE = "atoll.stage"
 # The stage of the plan, where it runs in segments and which of them is open yet.
@@ -50,7 +50,7 @@ NOT_SHARED = "atoll.not_shared"
 def plan_of(module: ir.Module) -> Plan:
     """The module's plan; without one every part is `auto`."""
     text = text_attribute(module.operation.attributes, PLAN)
-    return Plan() if text is None else Plan.parse(text)
+    return Plan() if text is None else noted_plan(text)
 
 
 def topology_of(module: ir.Module) -> Topology:
@@ -58,7 +58,7 @@ def topology_of(module: ir.Module) -> Topology:
     text = text_attribute(module.operation.attributes, TOPOLOGY)
     if text is None:
         raise refuse(module.operation.location, "the module has no topology", 'give one: --topology "2 x cpu[4]"')
-    return Topology.parse(text)
+    return noted_topology(text)
 
 
 def shape_of(module: ir.Module) -> PipelineShape:

@@ -1,5 +1,6 @@
 """Finds passes by name: ours in `atoll.passes`, native ones in `native_passes`, phases in `pipeline`."""
 
+import functools
 import importlib
 from collections.abc import Iterator
 
@@ -26,8 +27,10 @@ def steps_of_text(text: str) -> list[Step]:
     return [step for element in PipelineText.parse(text).elements for step in _steps(element)]
 
 
-def steps_of_phase(phase: Phase) -> list[Step]:
-    return [step for name in phase.passes for step in _steps(PassText(name))]
+@functools.cache
+def steps_of_phase(phase: Phase) -> tuple[Step, ...]:
+    """The steps of a phase, which are always the same: made once, as MLIR has to judge those that are native."""
+    return tuple(step for name in phase.passes for step in _steps(PassText(name)))
 
 
 def _steps(element: PassText | Nested) -> Iterator[Step]:

@@ -10,7 +10,7 @@ from atoll.compiler.entry import PLAN, text_attribute
 from atoll.compiler.errors import PlanError
 from atoll.compiler.island import Island
 from atoll.compiler.mlir import ir
-from atoll.compiler.plan import Plan
+from atoll.compiler.plan import Plan, noted_plan
 from atoll.compiler.topology import Topology
 from atoll.compiler.tracebacks import caller
 
@@ -23,7 +23,7 @@ def replicas_in(plan: Plan) -> int:
 def replicas_of(module: ir.Module) -> int:
     """How many replicas the module's plan asks for."""
     text = text_attribute(module.operation.attributes, PLAN)
-    return 1 if text is None else replicas_in(Plan.parse(text))
+    return 1 if text is None else replicas_in(noted_plan(text))
 
 
 def twins_of(topology: Topology, replicas: int) -> dict[str, tuple[str, ...]]:

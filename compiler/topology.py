@@ -1,5 +1,6 @@
 """The topology: islands, and the links between them."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -192,6 +193,12 @@ def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
 def as_topology(islands: "Topology | str | Sequence[Sequence[jax.Device]]") -> Topology:
     """A topology, or what one is made of."""
     return islands if isinstance(islands, Topology) else topology(islands)
+
+
+@functools.lru_cache(maxsize=64)
+def noted_topology(text: str) -> Topology:
+    """The topology that is noted on a module, for which passes ask again and again."""
+    return Topology.parse(text)
 
 
 def _check_meshes(meshes: "Mapping[str, jax.sharding.Mesh]") -> None:
