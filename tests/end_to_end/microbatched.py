@@ -4,6 +4,7 @@ import functools
 import itertools
 import re
 from collections import Counter
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from atoll.runtime.controller import Controller
 from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import lower_code
 from atoll.runtime.program import RESHARD, Run
-from timed_harness import QUICKLY
+from timed_harness import compiling_quickly
 
 import atoll
 
@@ -47,9 +48,7 @@ def compiled_once():
 @pytest.fixture(scope="module", autouse=True)
 def compiled_quickly(request):
     """XLA takes less trouble, as programs run but twice; with --full it does what it does for users."""
-    options = None if request.config.getoption("full") else QUICKLY
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.stages.Lowered, "compile", functools.partialmethod(jax.stages.Lowered.compile, options))
+    with nullcontext() if request.config.getoption("full") else compiling_quickly():
         yield
 
 

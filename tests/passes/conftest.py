@@ -1,5 +1,6 @@
 """What tests of whole phases share: a job taken to a phase, and the scheduled module run by hand."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -25,6 +26,8 @@ from atoll.compiler.pipeline import PHASES, phase_named
 from atoll.compiler.plan import Plan
 from atoll.compiler.registry import steps_of_phase
 from atoll.runtime.fragment import Fragment
+from atoll.runtime.program import Code
+from timed_harness import QUICKLY
 
 
 def _module_at(job: Job, phase: str, plan: Plan, topology: str) -> ir.Module:
@@ -35,6 +38,22 @@ def _module_at(job: Job, phase: str, plan: Plan, topology: str) -> ir.Module:
     for one in PHASES[: PHASES.index(phase_named(phase)) + 1]:
         run_passes(module, steps_of_phase(one))
     return module
+
+
+@functools.cache
+def _compiled(fragment: Fragment, inputs: tuple[jax.ShapeDtypeStruct, ...]) -> jax.stages.Compiled:
+    """Equal fragments, of whatever module, are compiled once. They run but once or twice: XLA takes little trouble."""
+    return jax.jit(fragment.__call__).lower(*inputs).compile(QUICKLY)
+
+
+def _call(fragment: Fragment, operands: Sequence[jax.Array]) -> list[jax.Array]:
+    inputs = tuple(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in operands)
+    results: list[jax.Array] = _compiled(fragment, inputs)(*operands)
+    return results
+
+
+def _fragment(code: Code) -> Fragment:
+    return Fragment(code.module, tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results))
 
 
 def _run_by_hand(module: ir.Module, job: Job) -> list[jax.Array]:
@@ -53,18 +72,16 @@ def _run_by_hand(module: ir.Module, job: Job) -> list[jax.Array]:
             value = jax.lax.slice_in_dim(value, piece.start, piece.start + size, axis=piece.dimension)
         is_key = hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
         values[argument] = jax.random.key_data(value) if is_key else jax.numpy.asarray(value)
-    codes = {name: code_of(function) for name, function in functions_in(module).items() if name != "main"}
-    compiled = {}
-    for name, code in codes.items():
-        results = tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results)
-        compiled[name] = jax.jit(Fragment(code.module, results).__call__)
+    fragments = {
+        name: _fragment(code_of(function)) for name, function in functions_in(module).items() if name != "main"
+    }
     for operation in body_of(main).operations:
         operands = [values[operand] for operand in operation.operation.operands]
         if isinstance(operation, mpmd.FragmentCallOp):
             island = ir.StringAttr(operation.attributes["mesh_name"]).value
             assert {island_of(one.type) for one in operation.operation.operands} <= {island}
             callee = ir.FlatSymbolRefAttr(operation.attributes["callee"]).value
-            values.update(zip(operation.operation.results, compiled[callee](*operands), strict=True))
+            values.update(zip(operation.operation.results, _call(fragments[callee], operands), strict=True))
         elif isinstance(operation, mpmd.TransferOp):
             values[operation.operation.results[0]] = operands[0]
         else:

@@ -4,12 +4,14 @@ Programs are compiled many to an XLA module, each as jax lowered it and as the t
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy
+import pytest
 from atoll.compiler.entry import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
 from atoll.compiler.frontend import leaves_of, lower, trace
 from atoll.compiler.functions import argument_attributes
@@ -36,9 +38,22 @@ TOLERANCES = {
 }
 
 # The programs are tiny and run once: compiling is what takes the time.
-QUICKLY: dict[str, bool | int] = {"xla_backend_optimization_level": 0}
+QUICKLY: dict[str, bool | int] = {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
 if jax.__version_info__ < (0, 11):  # newer ones have no such option
     QUICKLY["xla_cpu_use_fusion_emitters"] = False
+
+
+@contextmanager
+def compiling_quickly() -> Iterator[None]:
+    """All that is compiled takes XLA less trouble: what is lowered by name, and the single operations of tests too."""
+    single, compile_ = jax.config.read("jax_disable_most_optimizations"), jax.stages.Lowered.compile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.stages.Lowered, "compile", functools.partialmethod(compile_, QUICKLY))
+        jax.config.update("jax_disable_most_optimizations", True)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_disable_most_optimizations", single)
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,7 @@ def take_to(module: ir.Module, phase: str, microbatches: int) -> None:
 
 
 @functools.cache
-def _steps(phase: str) -> list[list[Step]]:
+def _steps(phase: str) -> list[tuple[Step, ...]]:
     return [steps_of_phase(one) for one in PHASES[: PHASES.index(phase_named(phase)) + 1]]
 
 
