@@ -7,8 +7,8 @@ PYTHON ?= python3
 
 # New releases of jax need Python 3.12. If $(PYTHON) is older, the tests run a second time on the newest that is here.
 # Each is tried, since version managers leave commands on PATH that do not run. Looked for once, and only when needed.
-# That run asks what another jax makes of every model and of every test: --quick leaves out the repetitions of a model
-# with other islands, schedules and seeds, and what is about our own code alone: the first run has gone through these.
+# That run asks what another jax makes of every model and of every test: --quick takes every value of a parameter once,
+# not every two of them together, fewer seeds, and nothing that is about our own code alone: the first run has all these.
 NEWEST ?= $(eval NEWEST := $(shell $(find_newest)))$(NEWEST)
 find_newest = \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' && for minor in 13 12; do \

@@ -37,9 +37,34 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("quick"):
-        left_out = [item for item in items if item.get_closest_marker("own")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("own")]
+        chosen = set(_each_value_once(item for item in items if not item.get_closest_marker("own")))
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = [item for item in items if item in chosen]
+
+
+def _each_value_once(items):
+    """Of the tests that a function makes of its parameters those that have a value which none before them has."""
+    seen = set()
+    for item in items:
+        values = _values(item)
+        if not values or not values <= seen:
+            seen |= values
+            yield item
+
+
+def _values(item):
+    """The values of a test's parameters; of a test without any, or of a document, there are none."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    function = item.nodeid.partition("[")[0]
+    return {(function, name, _key(value)) for name, value in given.items()}
+
+
+def _key(value):
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return type(value), value
 
 
 def pytest_addoption(parser):
@@ -49,7 +74,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--quick",
         action="store_true",
-        help="every model of the zoo less often, and no test of our own code alone: for a second run, with another jax",
+        help="every value of a parameter less often, and no test of our own code alone: for a run with another jax",
     )
     parser.addoption(
         "--first-seed", type=int, default=0, help="where random programs begin; others are tried by default"
