@@ -46,13 +46,15 @@ def main() -> None:
     meshes = meshes_of(topology)
     ratios = []
     for _ in range(TURNS):
-        seconds = []
+        seconds, cores = [], []
         for at_a_time in (1, AT_A_TIME):
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             made = compile_program(program, meshes, Devices(), (), at_a_time=at_a_time)
             seconds.append(time.perf_counter() - began)
+            cores.append((time.process_time() - busy) / seconds[-1])
         count = sum(map(len, made.values()))
-        print(f"{count} fragments: one at a time {seconds[0]:.1f} s, {AT_A_TIME} at a time {seconds[1]:.1f} s")
+        one, several = (f"{taken:.1f} s on {used:.1f} cores" for taken, used in zip(seconds, cores, strict=True))
+        print(f"{count} fragments: one at a time {one}, {AT_A_TIME} at a time {several}")
         ratios.append(seconds[1] / seconds[0])
     print(f"ratio {statistics.median(ratios):.2f}")
 

@@ -75,11 +75,15 @@ def _job(fn: Callable[..., Any] | Job, args: Sequence[Any], options: Mapping[str
     """A job knows all of it; what is given beside one would be ignored."""
     if not isinstance(fn, Job):
         return Job(fn, *args, **options)
-    beside = [name for name, value in options.items() if value is not None and value not in ((), [])]
+    beside = [name for name, value in options.items() if value is not None and not _is_empty(value)]
     if args or beside:
         what = f"a job is given, and {beside[0] if beside else 'arguments'} beside it"
         raise CompileError(what, caller(), "give them to atoll.Job, which makes the job")
     return fn
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and not value
 
 
 def compile_module(

@@ -1,7 +1,6 @@
 """Runs a program: one controller, one thread for each island, in this process."""
 
 import atexit
-import logging
 import threading
 import time
 import weakref
@@ -27,8 +26,6 @@ from atoll.runtime.store import Feed, Held, Origin, Store, Use
 from atoll.runtime.trace import Trace
 from atoll.runtime.transport import Transport, Turn
 from atoll.runtime.window import Window
-
-log = logging.getLogger(__name__)
 
 # Executions that an island enqueues ahead of its devices. More than 32 are not safe on CPU devices, and two programs
 # may share them.

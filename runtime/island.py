@@ -17,6 +17,8 @@ from atoll.runtime.transport import Message, Transport, Turn
 from atoll.runtime.window import Window
 from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
 
+Call = tuple[Callable[[Any], None], Any]  # of an island, and with what
+
 
 @dataclass(frozen=True)
 class Order:
@@ -56,7 +58,7 @@ class Island:
     window: Window
     patience: float
     wake: Callable[[], None] = field(init=False)  # has `go_on` called soon; for any thread
-    later: Callable[[Callable[[Any], None], Any], None] = field(init=False)  # calls that soon, not from in here
+    later: Callable[[Call], None] = field(init=False)  # makes a call once those that are under way have returned
     _mailbox: dict[tuple[int, str, int], Any] = field(default_factory=dict)
     _orders: dict[int, Order] = field(default_factory=dict)  # those that have not begun
     _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
@@ -229,7 +231,7 @@ class Island:
         busy, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
         self._frame, self._index = None, 0
         # Whoever waits for the end may count on what he let go of being gone, and callers of this still have some.
-        self.later(self._tell_end, (frame.step, busy, self.store.live, self.store.peak))
+        self.later((self._tell_end, (frame.step, busy, self.store.live, self.store.peak)))
 
     def _tell_end(self, report: tuple[Step, int, int, int]) -> None:
         step, *numbers = report

@@ -7,10 +7,7 @@ from functools import partial
 from typing import Any
 
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.island import Island, Order
-
-_Call = tuple[Callable[[Any], None], Any]  # of an island, and with what
-
+from atoll.runtime.island import Call, Island, Order
 
 # The pauses grow no more after so many; a power of two of more than a thousand would be no number.
 _LONGEST = 10
@@ -25,8 +22,8 @@ class IslandThread:
 
     def __init__(self, islands: Sequence[Island]) -> None:
         self._islands = tuple(islands)
-        self._inbox: Inbox[_Call] = Inbox()
-        self._here: deque[_Call] = deque()
+        self._inbox: Inbox[Call] = Inbox()
+        self._here: deque[Call] = deque()
         self._stopped = False
         first, *others = (island.name for island in islands)
         name = f"atoll {first}" + (f" and {len(others)} more" if others else "")
@@ -35,7 +32,7 @@ class IslandThread:
         for island in islands:
             # Never at once, even on this thread: these may be called by a destructor, in the midst of anything.
             island.wake = partial(self._inbox.put, (island.go_on, None))
-            island.later = self._later
+            island.later = self._here.append
             island.transport.connect(island.name, partial(self._post, island.arrive))
 
     def start(self) -> None:
@@ -55,9 +52,6 @@ class IslandThread:
     def _post(self, call: Callable[[Any], None], argument: Any) -> None:  # noqa: ANN401 (a message)
         (self._here.append if threading.get_ident() == self._ident else self._inbox.put)((call, argument))
 
-    def _later(self, call: Callable[[Any], None], argument: Any) -> None:  # noqa: ANN401 (as `_Call` has it)
-        self._here.append((call, argument))
-
     def _work(self) -> None:
         self._ident = threading.get_ident()
         while not self._stopped or self._here or not all(island.is_idle for island in self._islands):
@@ -65,7 +59,7 @@ class IslandThread:
             call(argument)
             del call, argument  # they would keep arrays alive
 
-    def _next(self) -> _Call:
+    def _next(self) -> Call:
         """What happens next. As long as executions are under way, looks now and then which have ended."""
         pauses = 0
         while True:

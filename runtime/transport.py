@@ -12,7 +12,7 @@ from atoll.runtime.crossing import mover
 from atoll.runtime.fragment import sharding_of
 from atoll.runtime.program import Program, Receive, Send
 from atoll.runtime.step import Step
-from atoll.runtime.store import Failure
+from atoll.runtime.store import Failure, Value
 
 # Two threads that enqueue collectives on the same devices in different orders wait for each other for ever, and
 # XLA ends the process. So whoever enqueues holds the locks of all devices that take part: one lock a device, for the
@@ -27,9 +27,9 @@ class Message:
     step: int
     source: str
     tag: int
-    value: Any
+    value: Value
 
-    def take(self) -> Any:  # noqa: ANN401 (a Value)
+    def take(self) -> Value:
         """The value, once: as long as a message had it, it would stay alive with whoever still handles the message."""
         value, self.value = self.value, None
         return value
@@ -94,7 +94,7 @@ class Transport:
     def connect(self, island: str, inbox: Callable[[Message], None]) -> None:
         self._inboxes[island] = inbox
 
-    def send(self, step: Step, source: str, to: str, tag: int, value: Any) -> Any:  # noqa: ANN401 (a Value)
+    def send(self, step: Step, source: str, to: str, tag: int, value: Value) -> Value:
         """Hand a value to the link; returns what arrives. A failure is handed on as it is."""
         if not isinstance(value, Failure):
             move, size = self._routes[source, to, tag]

@@ -51,14 +51,14 @@ class Window:
         if not self._pending or not self._lock.acquire(blocking=False):
             return
         try:
-            while self._pending and self._has_ended(self._pending[0]):
+            while self._pending and self._note_end(self._pending[0]):
                 # Not by taking it out: once it is gone from here, nobody may keep its token alive.
                 del self._pending[0]
         finally:
             self._lock.release()
 
-    def _has_ended(self, execution: _Execution) -> bool:
-        """Whether an execution has ended; notes that it has."""
+    def _note_end(self, execution: _Execution) -> bool:
+        """Note the end of an execution, if it has ended; returns whether it has."""
         step, index, token, may_fail = execution
         ended: bool = token.is_deleted() or token.is_ready()
         if ended:

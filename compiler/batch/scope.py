@@ -19,8 +19,8 @@ class Batch:
 
     program: Program
     rules: Mapping[str, Rule]
-    widens: bool = True
-    uncut: str = "microbatches=1"
+    widens: bool
+    uncut: str
 
     @property
     def parts(self) -> int:

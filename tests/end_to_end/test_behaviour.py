@@ -203,6 +203,7 @@ def test_a_wrong_call_is_refused_in_one_sentence_at_the_users_line(step, call, s
         ((W, X), {}, "arguments"),
         ((), {"batch_argnums": 1}, "batch_argnums"),
         ((), {"donate_argnums": (0,)}, "donate_argnums"),
+        ((), {"batch_argnums": numpy.array([0, 1])}, "batch_argnums"),
         ((), {"in_shardings": jax.sharding.PartitionSpec()}, "in_shardings"),
     ],
 )

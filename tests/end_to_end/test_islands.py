@@ -1,7 +1,6 @@
 """Every model of the zoo, on islands of many shapes, gives what `jax.jit` gives; and its work, its parameters and what
 it sends really are where the plan says."""
 
-import functools
 import itertools
 from collections import Counter
 from contextlib import nullcontext
@@ -68,17 +67,13 @@ def pytest_generate_tests(metafunc):
         every = itertools.product(zoo.CASES, COUNTS, SHAPES, ("usual",))
     else:
         shapes, is_quick = list(SHAPES), metafunc.config.getoption("quick")
-        every = (
-            (
-                name,
-                count,
-                shapes[(number + count) % len(shapes)],
-                "usual" if name not in REORDERED or (count == once and not (is_quick and number % 4)) else "little",
-            )
-            for number, name in enumerate(zoo.CASES)
-            for once in [COUNTS[(number + number // 4) % 4]]
-            for count in ([once] if is_quick else COUNTS)
-        )
+        every = []
+        for number, name in enumerate(zoo.CASES):
+            once = COUNTS[(number + number // 4) % 4]
+            is_usual_once = number % 4 == 0 or not is_quick
+            for count in [once] if is_quick else COUNTS:
+                is_usual = name not in REORDERED or (count == once and is_usual_once)
+                every.append((name, count, shapes[(number + count) % len(shapes)], "usual" if is_usual else "little"))
     metafunc.parametrize(("name", "count", "shape", "trouble"), list(every))
 
 
@@ -86,12 +81,7 @@ def pytest_generate_tests(metafunc):
 def named(name, trouble):
     """A case of the zoo, all that is compiled for it as the parameter says."""
     with TROUBLE[trouble]():
-        yield _named(name, trouble)
-
-
-@functools.cache
-def _named(name, _trouble):
-    return zoo.named.__wrapped__(name)
+        yield zoo.named(name, trouble)
 
 
 def check_same(found, expected, exact):

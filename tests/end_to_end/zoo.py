@@ -457,8 +457,8 @@ def leaves(tree: Any) -> Iterator[numpy.ndarray]:
 
 
 @functools.cache
-def named(name: str) -> tuple[Case, list[numpy.ndarray], Any]:
-    """A case, the leaves that `jax.jit` gives, and the structure they are in."""
+def named(name: str, _trouble: str = "") -> tuple[Case, list[numpy.ndarray], Any]:
+    """A case, the leaves that `jax.jit` gives, and the structure they are in; anew for other trouble that XLA takes."""
     case = CASES[name]()
     expected = by_jit(case)
     return case, list(leaves(expected)), jax.tree.structure(expected)

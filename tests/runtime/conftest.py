@@ -9,6 +9,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.mlir import ir, new_context
+from atoll.runtime.controller import Controller
 from atoll.runtime.program import (
     Buffer,
     Code,
@@ -180,3 +181,20 @@ def values():
     """w, v and x."""
     random = numpy.random.default_rng(0)
     return [(0.3 * random.normal(size=SQUARE)).astype(numpy.float32) for _ in range(3)]
+
+
+@pytest.fixture(
+    params=[((1,), ("devices",), ()), ((2, 2), ("x", "y"), (("x",), ("y",)))], ids=["1 device", "2x2 devices"]
+)
+def layout(request):
+    """The shape and axes of an island's mesh, and how a matrix is divided over it."""
+    return request.param
+
+
+@pytest.fixture
+def train(layout, make_train_program, make_meshes):
+    """A train step, running."""
+    shape, axes, spec = layout
+    program = make_train_program(spec, tuple(zip(axes, shape, strict=True)))
+    with Controller(program, make_meshes(shape, axes), timeout=120) as controller:
+        yield controller

@@ -8,7 +8,9 @@ import pytest
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.runtime.check import check, uncovered
 from atoll.runtime.program import (
+    _CLASSES,
     MAGIC,
+    VERSION,
     Buffer,
     Code,
     Division,
@@ -89,6 +91,29 @@ def test_a_file_that_was_changed_in_one_byte_is_refused(data, make_train_program
         Program.from_bytes(bytes(content))
 
 
+FORMAT = """
+Buffer: shape dtype spec
+Code: name module results where scopes
+Count: buffer microbatch
+Free: buffers
+Input: path shape dtype weak_type places starts donated
+IslandProgram: name axes buffers instructions
+Output: path shape dtype weak_type places starts
+Program: islands codes inputs outputs topology plan report trees
+Receive: buffer source tag
+Run: task code inputs outputs donated
+Send: buffer to tag
+"""
+
+
+def test_who_changes_the_format_changes_the_version():
+    """A file has values without names: a class with other fields, or in another order, would read them wrongly."""
+    found = "".join(
+        f"{name}: {' '.join(one.name for one in dataclasses.fields(_CLASSES[name]))}\n" for name in sorted(_CLASSES)
+    )
+    assert (VERSION, found) == (5, FORMAT.lstrip())
+
+
 @pytest.mark.parametrize("keep", [0, 1, 11, 12, 20, 47, 48, 100, -1])
 def test_a_truncated_file_is_refused(keep, make_train_program):
     with pytest.raises(UsageError):
@@ -103,10 +128,10 @@ def test_a_truncated_file_is_refused(keep, make_train_program):
         (MAGIC, "step.atoll is cut off; save it again"),
         (
             MAGIC + (9).to_bytes(4) + bytes(32),
-            "step.atoll has version 9 of the program file, this atoll reads version 4; "
+            f"step.atoll has version 9 of the program file, this atoll reads version {VERSION}; "
             "compile the program again, or use the atoll that saved it",
         ),
-        (MAGIC + (4).to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
+        (MAGIC + VERSION.to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(content, sentence, tmp_path, monkeypatch):
