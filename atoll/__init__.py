@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from atoll.compiler.compiled import Compiled, compile, load  # noqa: A004 (a fixed name)
     from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
-    from atoll.compiler.job import Job
-    from atoll.compiler.plan import Plan
-    from atoll.compiler.report import Report
+    from atoll.compiler.export.job import Job
+    from atoll.compiler.plan.plan import Plan
+    from atoll.compiler.report.report import Report
     from atoll.compiler.schedules.kinds import schedule
     from atoll.compiler.schedules.schedule import Schedule
-    from atoll.compiler.topology import Topology, topology
+    from atoll.compiler.topology.topology import Topology, topology
     from atoll.runtime.array import Array
 
 __all__ = [
@@ -42,17 +42,17 @@ _MODULES = {
     "CompileError": "compiler.errors",
     "Compiled": "compiler.compiled",
     "IslandLost": "compiler.errors",
-    "Job": "compiler.job",
-    "Plan": "compiler.plan",
+    "Job": "compiler.export.job",
+    "Plan": "compiler.plan.plan",
     "PlanError": "compiler.errors",
-    "Report": "compiler.report",
+    "Report": "compiler.report.report",
     "Schedule": "compiler.schedules.schedule",
-    "Topology": "compiler.topology",
+    "Topology": "compiler.topology.topology",
     "TopologyError": "compiler.errors",
     "compile": "compiler.compiled",
     "load": "compiler.compiled",
     "schedule": "compiler.schedules.kinds",
-    "topology": "compiler.topology",
+    "topology": "compiler.topology.topology",
 }
 
 

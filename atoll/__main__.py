@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `atoll`; returns the exit status."""
-    from atoll.compiler.cli import main as run
+    from atoll.compiler.commands.cli import main as run
 
     return run(sys.argv[1:] if arguments is None else arguments)
 

@@ -10,8 +10,8 @@ import sys
 import time
 
 import jax
-from atoll.compiler.devices import meshes_of
-from atoll.compiler.topology import Topology
+from atoll.compiler.topology.devices import meshes_of
+from atoll.compiler.topology.topology import Topology
 from atoll.examples import decoder
 from atoll.runtime.compilation import AT_A_TIME, compile_program
 from atoll.runtime.devices import Devices

@@ -12,15 +12,15 @@ import time
 from functools import partial
 
 import jax
-from atoll.compiler.entry import PLAN, TOPOLOGY
-from atoll.compiler.frontend import export
-from atoll.compiler.job import Job
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Step, step_name
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import PHASES
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.main_function import PLAN, TOPOLOGY
+from atoll.compiler.pipeline.pass_base import Step, step_name
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
 
 

@@ -9,18 +9,18 @@ microbatches as for 4; a batch argument is one, however many parts it has. Only 
 import sys
 
 import jax
-from atoll.compiler.emit import emit
-from atoll.compiler.entry import PLAN, TOPOLOGY
-from atoll.compiler.frontend import lower, signature_of, trace
-from atoll.compiler.functions import operations_in
-from atoll.compiler.ir_text import parse_text, to_bytecode
-from atoll.compiler.job import Job
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import PHASES
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase
-from atoll.compiler.signature import Signature
+from atoll.compiler.emit.emit import emit
+from atoll.compiler.export.frontend import lower, signature_of, trace
+from atoll.compiler.export.job import Job
+from atoll.compiler.export.signature import Signature
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
+from atoll.compiler.module.main_function import PLAN, TOPOLOGY
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
 from atoll.runtime.program import Program, Run
 from compile_time import seconds_of_passes

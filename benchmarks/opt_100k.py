@@ -12,11 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from atoll.compiler.functions import functions_in, operations_in
-from atoll.compiler.ir_text import parse_file, print_module
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.functions import functions_in, operations_in
+from atoll.compiler.mlir.ir_text import parse_file, print_module
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 
 OPERATIONS, FUNCTIONS, CALLS = 100_000, 100, 200
 LIMIT = 10.0  # seconds

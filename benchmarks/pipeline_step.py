@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy
-from atoll.compiler.devices import meshes_of
 from atoll.compiler.schedules.kinds import KINDS
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import simulate, uniform
 from atoll.compiler.schedules.task import FORWARD, WEIGHT
+from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.sleeping import SleepingDevices
 

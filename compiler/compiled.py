@@ -11,28 +11,28 @@ from typing import Any
 
 import jax
 from atoll.compiler import guard
-from atoll.compiler.calling import Calling, Described, Flat, Traced
-from atoll.compiler.devices import meshes_of
-from atoll.compiler.emit import emit, signature_of_module
+from atoll.compiler.emit.emit import emit, signature_of_module
 from atoll.compiler.errors import CompileError, PlanError, UsageError
-from atoll.compiler.followed import followed_schedule
-from atoll.compiler.frontend import lower, signature_of, trace
-from atoll.compiler.ir_text import parse_text, print_module, to_bytecode
-from atoll.compiler.job import Argnums, Job
-from atoll.compiler.language import known_names, shown
-from atoll.compiler.measurement import Measurement
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.plan import Plan
-from atoll.compiler.platforms import lowered_for
-from atoll.compiler.program_text import program_text
-from atoll.compiler.replicas import check_replicas
-from atoll.compiler.report import Report
-from atoll.compiler.resume import phases_left, write_texts
+from atoll.compiler.export.calling import Calling, Described, Flat, Traced
+from atoll.compiler.export.frontend import lower, signature_of, trace
+from atoll.compiler.export.job import Argnums, Job
+from atoll.compiler.export.signature import Signature
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import parse_text, print_module, to_bytecode
+from atoll.compiler.module.replicas import check_replicas
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.resume import phases_left, write_texts
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.report.measurement import Measurement
+from atoll.compiler.report.program_schedule import followed_schedule
+from atoll.compiler.report.program_text import program_text
+from atoll.compiler.report.report import Report
 from atoll.compiler.saving import check_saveable, loaded_topology
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.signature import Signature
-from atoll.compiler.topology import Topology, as_topology
+from atoll.compiler.text.language import known_names, shown
+from atoll.compiler.topology.devices import meshes_of
+from atoll.compiler.topology.platforms import lowered_for
+from atoll.compiler.topology.topology import Topology, as_topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.array import Array
 from atoll.runtime.controller import Controller

@@ -1,10 +1,9 @@
 """The errors a user can cause. Each says what is wrong, where, and what to do about it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from atoll.compiler.diagnostics import Diagnostic
+# An operation in full can fill pages.
+MESSAGE_WIDTH = 300
 
 
 @dataclass(eq=False)
@@ -29,6 +28,34 @@ class AtollError(Exception):
         return f"{sentence}\n{self.excerpt}" if self.excerpt else sentence
 
 
+@dataclass(frozen=True)
+class Diagnostic:
+    """What MLIR or one of our passes complains about, as plain data that outlives the context."""
+
+    severity: str  # error, warning, remark or note
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    notes: tuple["Diagnostic", ...] = ()
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    @property
+    def sentence(self) -> str:
+        """The message without the operation that MLIR may append in full, regions and all."""
+        line = self.message.strip().partition("\n")[0]
+        return line if len(line) <= MESSAGE_WIDTH else line[:MESSAGE_WIDTH] + "..."
+
+    def __str__(self) -> str:
+        """One line a diagnostic, its notes indented below; the operation that MLIR appends in full is left out."""
+        head = f"{self.where}: {self.sentence}" if self.where else self.sentence
+        notes = [f"  note: {note}" for note in self.notes if not note.message.startswith("see current operation")]
+        return "\n".join([head, *notes])
+
+
 @dataclass(eq=False)
 class CompileError(AtollError):
     """The user's function, or IR made from it, cannot be compiled.
@@ -36,7 +63,7 @@ class CompileError(AtollError):
     diagnostics: all that was emitted on the way to this error, where it comes from IR.
     """
 
-    diagnostics: "tuple[Diagnostic, ...]" = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 class PlanError(AtollError):

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from atoll.compiler.errors import UsageError
 
+# The module that a user's Python file is loaded as.
+TARGET_MODULE = "__atoll_target__"
+
 
 def check_readable(path: Path, remedy: str) -> None:
     """Refuse what cannot be read as a file. It is not opened, as a pipe can be opened only once."""

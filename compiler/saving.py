@@ -1,12 +1,12 @@
 """What a saved program has to fulfil: that it needs nothing of this process, and that its islands are there."""
 
 from atoll.compiler.errors import CompileError, TopologyError
-from atoll.compiler.functions import operations_in
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.locations import place
-from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.platforms import lowered_for
-from atoll.compiler.topology import Topology, as_topology
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.mlir.locations import place
+from atoll.compiler.topology.platforms import lowered_for
+from atoll.compiler.topology.topology import Topology, as_topology
 from atoll.runtime.program import Program
 
 

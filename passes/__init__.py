@@ -1,7 +1,7 @@
 """The passes, one a file; a folder holds those that lead to one phase.
 
-The order in which they run, and why, is in `atoll.compiler.pipeline`. `tests/test_layout.py` keeps this table and
-the tree together.
+The order in which they run, and why, is in `atoll.compiler.pipeline.pipeline`. `tests/test_layout.py` keeps this table
+and the tree together.
 """
 
 # Name -> "module:class", loaded when it is used.

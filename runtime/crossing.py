@@ -5,7 +5,7 @@ from functools import partial
 
 import jax
 import numpy
-from atoll.compiler.mlir import copier
+from atoll.compiler.mlir.bindings import copier
 from jax.sharding import NamedSharding, PartitionSpec
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler.functions import functions_in, operations_in, type_of
-from atoll.compiler.mlir import ir, new_context, sdy, stablehlo
+from atoll.compiler.mlir.bindings import ir, new_context, sdy, stablehlo
+from atoll.compiler.mlir.functions import functions_in, operations_in, type_of
 from atoll.runtime.program import AxisPart, Buffer, Code
 from jax.extend.core import Primitive
 from jax.interpreters import mlir

@@ -13,22 +13,47 @@ import atoll
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What a file may import of the package; the first pattern that fits decides.
+# The rooms of the compiler, in the order in which a program meets them; each may import those before it and itself.
+ROOMS = (
+    "errors",
+    "tracebacks",
+    "guard",
+    "files",
+    "text",
+    "mlir",
+    "topology",
+    "schedules",
+    "plan",
+    "module",
+    "pipeline",
+    "export",
+    "batch_rules",
+    "replicas",
+    "emit",
+    "report",
+    "saving",
+    "compiled",
+    "commands",
+)
+
+# What a file may import of other folders, beside its own; the first pattern that fits decides.
 MAY_IMPORT = {
     "atoll/*": ["*"],
     "examples/*": ["*"],
-    "compiler/demo.py": ["*"],  # stands where a user's program would
+    "compiler/commands/demo.py": ["*"],  # stands where a user's program would
+    "compiler/commands/*": ["compiler*", "passes", "runtime*"],
     "compiler/compiled.py": ["compiler*", "runtime*"],  # what a user holds: a compiled program, and what runs it
-    "compiler/run.py": ["compiler*", "runtime*"],  # the command that runs it
-    "compiler/seeded.py": ["compiler*", "runtime*"],
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
     "compiler/*": ["compiler*", "passes", "runtime.program"],
-    "passes/emit/*": ["compiler*", "passes*", "runtime.program"],
-    "passes/*": ["compiler*", "passes*"],
-    # What meets MLIR, alone of the runtime.
-    "runtime/fragment.py": ["runtime*", "compiler.entry", "compiler.functions", "compiler.errors", "compiler.mlir"],
-    "runtime/crossing.py": ["runtime*", "compiler.mlir"],  # where private names of jax are, of which it needs one
-    "runtime/*": ["runtime*", "compiler.errors"],  # a worker process has no need of the compiler
+    # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.
+    "passes/*": [
+        "passes*",
+        *(f"compiler.{room}*" for room in ROOMS[: ROOMS.index("emit")] if room != "export"),
+    ],
+    # A worker process needs of the compiler its errors and what reads MLIR, nothing else.
+    "runtime/fragment.py": ["runtime*", "compiler.errors", "compiler.mlir*"],  # what meets MLIR
+    "runtime/crossing.py": ["runtime*", "compiler.mlir.bindings"],  # where private names of jax are; it needs one
+    "runtime/*": ["runtime*", "compiler.errors"],
 }
 
 # Libraries that take long to load, or that a user of atoll need not have.
@@ -58,6 +83,26 @@ def test_folders_know_only_what_they_may(folder):
         assert not wrong, f"{path} may not import {wrong}"
 
 
+def room_of(name):
+    """Where a module of the compiler stands in the order of rooms: `compiler.mlir.bindings` is in `mlir`."""
+    return ROOMS.index(name.split(".")[1])
+
+
+def test_every_file_of_the_compiler_is_in_a_room():
+    found = {path.stem for path in (ROOT / "compiler").iterdir() if not path.name.startswith("__")}
+    assert found == set(ROOMS)
+
+
+def test_rooms_import_only_those_before_them():
+    for file in sorted((ROOT / "compiler").rglob("*.py")):
+        path = file.relative_to(ROOT)
+        name = ".".join(path.with_suffix("").parts)
+        if name == "compiler.__init__":
+            continue
+        wrong = [one for one in imports(file) if one.startswith("compiler.") and room_of(one) > room_of(name)]
+        assert not wrong, f"{path} may not import {wrong}, which is in a later room"
+
+
 @pytest.mark.parametrize("folder", ["compiler", "examples", "passes", "runtime"])
 @pytest.mark.parametrize("statement", ["import {}", "import {}.x", "from {} import x", "from {}.x import y"])
 def test_folders_are_not_imported_by_their_own_names(statement, folder):
@@ -81,7 +126,7 @@ atexit.register(lambda: print(json.dumps(sorted({{name.partition(".")[0] for nam
 
 def command_here(*arguments):
     """A program that runs a command in its own process, where its imports can be seen."""
-    return f"from atoll.compiler.cli import run_here; sys.exit(run_here({list(arguments)}))"
+    return f"from atoll.compiler.commands.cli import run_here; sys.exit(run_here({list(arguments)}))"
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
-from atoll.compiler.native_passes import NATIVE_PASSES
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.pipeline import PHASES
-from atoll.compiler.registry import pass_class
+from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.compiler.pipeline.registry import pass_class
 from atoll.passes import PASSES
 
 ROOT = Path(__file__).resolve().parent.parent

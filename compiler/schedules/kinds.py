@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.language import MOST_DIGITS, known_names, shown
-from atoll.compiler.quantities import whole_number
 from atoll.compiler.schedules import dualpipe_v, interleaved, straight, v_shape
 from atoll.compiler.schedules.order import Order, round_robin, zigzag
 from atoll.compiler.schedules.schedule import Schedule, check_size
+from atoll.compiler.text.language import MOST_DIGITS, known_names, shown
+from atoll.compiler.text.quantities import whole_number
 
 _TEXT = re.compile(rf"\s*([^\s()]+)\s*(?:\(\s*([0-9]{{1,{MOST_DIGITS}}})\s*\)\s*)?")
 MOST_CHUNKS = 4096  # as many as a plan may have stages, which may all be on one island

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.quantities import whole_number
 from atoll.compiler.schedules.greedy import Problem, Rows, Taste, greedy, refilled
 from atoll.compiler.schedules.improve import Moves, Timer, improved
 from atoll.compiler.schedules.kinds import KINDS, Kind, with_chunks
@@ -14,6 +13,7 @@ from atoll.compiler.schedules.patterns import Pattern, patterns_for
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import Costs, Simulation, lower_bound, simulate
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.text.quantities import whole_number
 
 # How many tasks are ordered and timed, which bounds the time: a few seconds for each of the two.
 _TRIED, _IMPROVED = 400_000, 800_000

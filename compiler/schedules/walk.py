@@ -5,8 +5,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.language import EXCERPT_WIDTH, LISTED, shown
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, KINDS, WEIGHT, Task
+from atoll.compiler.text.language import EXCERPT_WIDTH, LISTED, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,10 +3,10 @@
 import logging
 from dataclasses import dataclass
 
-from atoll.compiler.entry import entry_function
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, set_inputs
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, set_inputs
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.pipeline.pass_base import Pass
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import logging
 from dataclasses import dataclass
 
-from atoll.compiler.functions import functions_in, operations_in
-from atoll.compiler.mlir import ir, sdy, stablehlo
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.shardings import SHARDING, mesh_name
+from atoll.compiler.mlir.bindings import ir, sdy, stablehlo
+from atoll.compiler.mlir.functions import functions_in, operations_in
+from atoll.compiler.module.shardings import SHARDING, mesh_name
+from atoll.compiler.pipeline.pass_base import Pass
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ import itertools
 import logging
 from dataclasses import dataclass
 
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.functions import functions_in, is_private, operations_in
-from atoll.compiler.locations import frames, unframed, within_call
-from atoll.compiler.mlir import func, ir
-from atoll.compiler.pass_base import Pass
+from atoll.compiler.mlir.bindings import func, ir
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import functions_in, is_private, operations_in
+from atoll.compiler.mlir.locations import frames, unframed, within_call
+from atoll.compiler.pipeline.pass_base import Pass
 
 log = logging.getLogger(__name__)
 

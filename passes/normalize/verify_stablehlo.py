@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import BATCH, PHASE, check_paths, entry_function
-from atoll.compiler.functions import (
+from atoll.compiler.mlir.bindings import func, ir, sdy
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import (
     argument_attributes,
     arguments_of,
     body_of,
     functions_in,
     operations_in,
 )
-from atoll.compiler.mlir import func, ir, sdy
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.replicas import replicas_of
+from atoll.compiler.module.main_function import BATCH, PHASE, check_paths, entry_function
+from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.pipeline.pass_base import Pass
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.batch.states import KIND_OF
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PARTS, entry_function
-from atoll.compiler.fragments import Dataflow, Fragment, PlacedExchange
-from atoll.compiler.functions import (
+from atoll.compiler.batch_rules.states import KIND_OF
+from atoll.compiler.mlir.bindings import func, ir, mpmd, sdy
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import (
     argument_attributes,
     body_of,
     new_private_function,
@@ -17,13 +16,11 @@ from atoll.compiler.functions import (
     set_result_attributes,
     symbol_name,
 )
-from atoll.compiler.graph import ARGUMENT, Graph, Loop
-from atoll.compiler.homes import homes_of
-from atoll.compiler.locations import place
-from atoll.compiler.mesh_types import MeshTypes, topology_attribute
-from atoll.compiler.mlir import func, ir, mpmd, sdy
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import (
+from atoll.compiler.mlir.locations import place
+from atoll.compiler.module.graph import ARGUMENT, Graph, Loop
+from atoll.compiler.module.homes import homes_of
+from atoll.compiler.module.main_function import PARTS, entry_function
+from atoll.compiler.module.marks import (
     KINDS,
     NOT_FOLLOWED,
     STAGE,
@@ -32,9 +29,13 @@ from atoll.compiler.plan_marks import (
     topology_of,
     unsigned,
 )
-from atoll.compiler.replicas import replicas_of
-from atoll.compiler.shardings import SHARDING, on_island, sharding_of, spec_of, specs_of
-from atoll.compiler.tasks import EXCHANGE, SHARE
+from atoll.compiler.module.mesh_types import MeshTypes, topology_attribute
+from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.module.shardings import SHARDING, on_island, sharding_of, spec_of
+from atoll.compiler.module.tasks import EXCHANGE, SHARE
+from atoll.compiler.module.value_shardings import specs_of
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.place.fragments.partition import Dataflow, Fragment, PlacedExchange
 
 _Value = ir.Value[ir.Type]
 # The name of the function that a loop over microbatches calls.

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from atoll.compiler.entry import entry_function
-from atoll.compiler.functions import operations_in
-from atoll.compiler.mlir import ir, mpmd, stablehlo
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import INDEX
+from atoll.compiler.mlir.bindings import ir, mpmd, stablehlo
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import INDEX
+from atoll.compiler.pipeline.pass_base import Pass
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PHASE, check_pieces, entry_function
-from atoll.compiler.exchanged import check_exchanges
-from atoll.compiler.functions import operations_in
-from atoll.compiler.mesh_types import island_of, topology_attribute
-from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, SWEEP, topology_of
-from atoll.compiler.replicas import replicas_of
-from atoll.compiler.tasks import check_dataflow, dataflow_functions, transfers_in
+from atoll.compiler.mlir.bindings import func, ir, mpmd
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.main_function import PHASE, check_pieces, entry_function
+from atoll.compiler.module.marks import STAGE, SWEEP, topology_of
+from atoll.compiler.module.mesh_types import island_of, topology_attribute
+from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.module.tasks import check_dataflow, dataflow_functions, transfers_in
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.replicas.check_exchanges import check_exchanges
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,25 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.auto_schedule import auto_schedule
-from atoll.compiler.dataflow_order import dataflow_order
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import entry_function, text_attribute
 from atoll.compiler.errors import PlanError
-from atoll.compiler.functions import operations_in
-from atoll.compiler.graph import iterations_of
-from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.pipeline_shape import PIPELINES, PipelineShape
-from atoll.compiler.plan import AUTO
-from atoll.compiler.plan_marks import KINDS, SCHEDULE, STAGES, shape_of, stages_of, topology_of
-from atoll.compiler.replicas import replicas_in
+from atoll.compiler.mlir.bindings import func, ir, mpmd
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.main_function import entry_function, text_attribute
+from atoll.compiler.module.marks import KINDS, SCHEDULE, STAGES, shape_of, stages_of, topology_of
+from atoll.compiler.module.replicas import replicas_in
+from atoll.compiler.module.task_order import MicrobatchTask, set_order
+from atoll.compiler.module.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.plan.pipeline_shape import PIPELINES, PipelineShape
+from atoll.compiler.plan.plan import AUTO
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import BACKWARD, WEIGHT
-from atoll.compiler.task_nodes import nodes_of
-from atoll.compiler.task_order import MicrobatchTask, set_order
-from atoll.compiler.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
 from atoll.compiler.tracebacks import caller
+from atoll.passes.schedule.order.auto_schedule import auto_schedule
+from atoll.passes.schedule.order.dataflow_order import dataflow_order
+from atoll.passes.schedule.order.task_nodes import nodes_of
 
 log = logging.getLogger(__name__)
 

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-from atoll.compiler.functions import (
+from atoll.compiler.mlir.bindings import func, ir, mpmd
+from atoll.compiler.mlir.functions import (
     arguments_of,
     new_private_function,
     operations_in,
     set_argument_attributes,
     set_result_attributes,
 )
-from atoll.compiler.mesh_types import mesh_attribute, spec_of_type
-from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, SWEEP, topology_of
-from atoll.compiler.shardings import SHARDING, sharding_of
-from atoll.compiler.tasks import dataflow_functions, mesh_name, task_name
+from atoll.compiler.module.marks import STAGE, SWEEP, topology_of
+from atoll.compiler.module.mesh_types import mesh_attribute, spec_of_type
+from atoll.compiler.module.shardings import SHARDING, sharding_of
+from atoll.compiler.module.tasks import dataflow_functions, mesh_name, task_name
+from atoll.compiler.pipeline.pass_base import Pass
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 import logging
 from dataclasses import dataclass
 
-from atoll.compiler.functions import symbol_name
-from atoll.compiler.mlir import func, ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.tasks import calls_in, code_name, dataflow_functions, fragment_functions
+from atoll.compiler.mlir.bindings import func, ir
+from atoll.compiler.mlir.functions import symbol_name
+from atoll.compiler.module.tasks import calls_in, code_name, dataflow_functions, fragment_functions
+from atoll.compiler.pipeline.pass_base import Pass
 
 log = logging.getLogger(__name__)
 

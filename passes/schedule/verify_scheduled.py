@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.dataflow_order import waiting_for_ever
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PHASE, check_paths, entry_function
-from atoll.compiler.exchanged import check_exchanges
-from atoll.compiler.functions import operations_in
-from atoll.compiler.graph import iterations_of
-from atoll.compiler.mesh_types import island_of
-from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import topology_of
-from atoll.compiler.replicas import replicas_of
-from atoll.compiler.task_nodes import nodes_of
-from atoll.compiler.task_order import ORDER, MicrobatchTask, order_of
-from atoll.compiler.tasks import calls_in, check_dataflow, dataflow_functions, microbatch_name, task_name
+from atoll.compiler.mlir.bindings import func, ir, mpmd
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.main_function import PHASE, check_paths, entry_function
+from atoll.compiler.module.marks import topology_of
+from atoll.compiler.module.mesh_types import island_of
+from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.module.task_order import ORDER, MicrobatchTask, order_of
+from atoll.compiler.module.tasks import calls_in, check_dataflow, dataflow_functions, microbatch_name, task_name
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.replicas.check_exchanges import check_exchanges
+from atoll.passes.schedule.order.dataflow_order import waiting_for_ever
+from atoll.passes.schedule.order.task_nodes import nodes_of
 
 _AGAIN = f"correct {ORDER}, or run order-tasks"
 

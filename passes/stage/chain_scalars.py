@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from atoll.compiler.copies import is_scalar
-from atoll.compiler.entry import entry_function
-from atoll.compiler.functions import operations_in
-from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.pass_base import Pass
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.operations.cheap_operations import is_scalar
 
 log = logging.getLogger(__name__)
 

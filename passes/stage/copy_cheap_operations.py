@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.copies import sent_operands
-from atoll.compiler.entry import entry_function
-from atoll.compiler.functions import body_of, operations_in
-from atoll.compiler.graph import ARGUMENT, Carried, Graph, Loop
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, SWEEP, integer, read_marks, slot, stages_of, sweep_from
-from atoll.compiler.sweeps import exchanges_behind
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.functions import body_of, operations_in
+from atoll.compiler.module.graph import ARGUMENT, Carried, Graph, Loop
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import STAGE, SWEEP, integer, read_marks, slot, stages_of, sweep_from
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.operations.cheap_operations import sent_operands
+from atoll.passes.stage.operations.sweeps import exchanges_behind
 
 _Fragment = tuple[int, int, int]  # region, stage and sweep
 _Value = ir.Value[ir.Type]

@@ -4,17 +4,17 @@ import logging
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from atoll.compiler.contiguous_cut import contiguous_cut
-from atoll.compiler.forward_part import forward_part
-from atoll.compiler.graph import Graph
-from atoll.compiler.layers.choice import layer_loops
-from atoll.compiler.layers.loop import LayerLoop
-from atoll.compiler.layers.steps import Steps
-from atoll.compiler.locations import name_stack, place
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import WHOLE_LOOPS, add_texts, plan_of, stages_of
-from atoll.compiler.scopes import read_scope
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.locations import name_stack, place
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.marks import WHOLE_LOOPS, add_texts, plan_of, stages_of
+from atoll.compiler.module.scopes import read_scope
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
+from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.layers.choice import layer_loops
+from atoll.passes.stage.layers.loop import LayerLoop
+from atoll.passes.stage.layers.steps import Steps
 
 log = logging.getLogger(__name__)
 

@@ -5,19 +5,10 @@ from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from atoll.compiler.bundles import speed_between
-from atoll.compiler.contiguous_cut import contiguous_cut
-from atoll.compiler.entry import PLAN
-from atoll.compiler.forward_part import forward_part
-from atoll.compiler.graph import ARGUMENT, Graph
-from atoll.compiler.layers.choice import read_loops, that_hold_parameters
-from atoll.compiler.layers.loop import LayerLoop
-from atoll.compiler.layers.steps import Steps
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.pipeline_shape import PipelineShape
-from atoll.compiler.plan import AUTO
-from atoll.compiler.plan_marks import (
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.main_function import PLAN
+from atoll.compiler.module.marks import (
     LAYERS,
     PLANNED_STAGE,
     STAGE,
@@ -28,7 +19,16 @@ from atoll.compiler.plan_marks import (
     stages_of,
     topology_of,
 )
-from atoll.compiler.replicas import replicas_in, twins_of
+from atoll.compiler.module.replicas import replicas_in, twins_of
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.plan.pipeline_shape import PipelineShape
+from atoll.compiler.plan.plan import AUTO
+from atoll.compiler.replicas.speed import speed_between
+from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
+from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.layers.choice import read_loops, that_hold_parameters
+from atoll.passes.stage.layers.loop import LayerLoop
+from atoll.passes.stage.layers.steps import Steps
 
 log = logging.getLogger(__name__)
 

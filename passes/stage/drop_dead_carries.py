@@ -4,10 +4,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.compiler.batch.control import copy_attributes
-from atoll.compiler.functions import erase_unused, has_effect, operations_in
-from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.pass_base import Pass
+from atoll.compiler.batch_rules.control import copy_attributes
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.functions import erase_unused, has_effect, operations_in
+from atoll.compiler.pipeline.pass_base import Pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

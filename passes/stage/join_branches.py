@@ -4,14 +4,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.branches import BRANCHES, is_choice
-from atoll.compiler.copies import may_be_copied
-from atoll.compiler.entry import entry_function
-from atoll.compiler.functions import body_of, operations_in
-from atoll.compiler.mlir import ir, mpmd, sdy, stablehlo
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, SWEEP, integer_attribute, slot, stages_of
-from atoll.compiler.shardings import SHARDING
+from atoll.compiler.mlir.bindings import ir, mpmd, sdy, stablehlo
+from atoll.compiler.mlir.functions import body_of, operations_in
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import STAGE, SWEEP, integer_attribute, slot, stages_of
+from atoll.compiler.module.shardings import SHARDING
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.branches.branches import BRANCHES, is_choice
+from atoll.passes.stage.operations.cheap_operations import may_be_copied
 
 log = logging.getLogger(__name__)
 

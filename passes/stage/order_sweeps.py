@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from atoll.compiler.graph import Graph
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, plan_of, read_marks, stages_of, write_marks
-from atoll.compiler.sweeps import Sweeps
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.marks import KINDS, STAGE, SWEEP, plan_of, read_marks, stages_of, write_marks
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.operations.sweeps import Sweeps
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,21 @@ import logging
 from dataclasses import dataclass
 from itertools import takewhile
 
-from atoll.compiler.entry import PATH, entry_function, text_attribute
 from atoll.compiler.errors import PlanError
-from atoll.compiler.functions import argument_attributes
-from atoll.compiler.graph import ARGUMENT, Graph
-from atoll.compiler.layers.choice import read_loops
-from atoll.compiler.layers.loop import LayerLoop
-from atoll.compiler.locations import name_stack, place
-from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.pipeline_shape import written_stages
-from atoll.compiler.plan_marks import LAYERS, STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
-from atoll.compiler.replicas import check_replicas, replicas_in
-from atoll.compiler.roles import roles_of
-from atoll.compiler.scope_patterns import ScopePatterns, path_components
-from atoll.compiler.scopes import Role, read_scope
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.functions import argument_attributes
+from atoll.compiler.mlir.locations import name_stack, place
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.main_function import PATH, entry_function, text_attribute
+from atoll.compiler.module.marks import LAYERS, STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
+from atoll.compiler.module.replicas import check_replicas, replicas_in
+from atoll.compiler.module.scopes import Role, read_scope
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.plan.pipeline_shape import written_stages
+from atoll.compiler.plan.scope_patterns import ScopePatterns, path_components
+from atoll.passes.stage.layers.choice import read_loops
+from atoll.passes.stage.layers.loop import LayerLoop
+from atoll.passes.stage.operations.roles import roles_of
 
 log = logging.getLogger(__name__)
 

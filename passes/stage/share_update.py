@@ -5,24 +5,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from atoll.compiler.batch.nodes import Node, Program
-from atoll.compiler.batch.rule import described
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PARTS, PATH, PIECE, entry_function, text_attribute
-from atoll.compiler.functions import argument_attributes
-from atoll.compiler.homes import fed_back
-from atoll.compiler.island import Island
-from atoll.compiler.layers.loop import MICROBATCHES
-from atoll.compiler.locations import place
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan import SHARDED
-from atoll.compiler.plan_marks import NOT_SHARED, add_texts, plan_of, topology_of
-from atoll.compiler.replicas import replicas_of
-from atoll.compiler.shardings import SHARDING, Spec, spec_of
-from atoll.compiler.share_code import write_shares
-from atoll.compiler.shares import Shares, shared_dimension
-from atoll.compiler.tasks import SHARE
+from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import argument_attributes
+from atoll.compiler.mlir.locations import place
+from atoll.compiler.module.homes import fed_back
+from atoll.compiler.module.main_function import PARTS, PATH, PIECE, entry_function, text_attribute
+from atoll.compiler.module.marks import NOT_SHARED, add_texts, plan_of, topology_of
+from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.module.shardings import SHARDING, Spec, spec_of
+from atoll.compiler.module.tasks import SHARE
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.plan.plan import SHARDED
+from atoll.compiler.topology.island import Island
+from atoll.passes.stage.layers.loop import MICROBATCHES
+from atoll.passes.stage.shares.share_code import write_shares
+from atoll.passes.stage.shares.shares import Shares, shared_dimension
 
 log = logging.getLogger(__name__)
 

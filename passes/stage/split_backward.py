@@ -3,12 +3,12 @@
 import logging
 from dataclasses import dataclass
 
-from atoll.compiler.copies import copied, sent_operands
-from atoll.compiler.entry import text_attribute
-from atoll.compiler.graph import Graph
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import KINDS, STAGE, SWEEP, read_marks, shape_of, write_marks
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.main_function import text_attribute
+from atoll.compiler.module.marks import KINDS, STAGE, SWEEP, read_marks, shape_of, write_marks
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
 
 log = logging.getLogger(__name__)
 

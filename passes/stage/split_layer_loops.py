@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from atoll.compiler.batch.nodes import Node, Program
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import BATCH, entry_function
-from atoll.compiler.functions import argument_attributes, operations_in
-from atoll.compiler.layers.chunks import Layers
-from atoll.compiler.layers.loop import LayerLoop, loops_of
-from atoll.compiler.layers.marks import stages_of_layers
-from atoll.compiler.layers.split import Stages, split
-from atoll.compiler.layers.stacking import Stacking
-from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import JOINED, LAYERS, add_texts
+from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import argument_attributes, operations_in
+from atoll.compiler.module.main_function import BATCH, entry_function
+from atoll.compiler.module.marks import JOINED, LAYERS, add_texts
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.layers.chunks import Layers
+from atoll.passes.stage.layers.layer_stages import stages_of_layers
+from atoll.passes.stage.layers.loop import LayerLoop, loops_of
+from atoll.passes.stage.layers.split import Stages, split
+from atoll.passes.stage.layers.stacking import Stacking
 
 log = logging.getLogger(__name__)
 

@@ -4,16 +4,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from atoll.compiler.batch.states import COMBINE
-from atoll.compiler.companions import with_companions
-from atoll.compiler.copies import copied, sent_operands
-from atoll.compiler.entry import text_attribute
-from atoll.compiler.graph import ARGUMENT, Graph
-from atoll.compiler.homes import replaced_arguments
-from atoll.compiler.least_traffic import Labelling, Value, cheap_labels, least_traffic, traffic
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import (
+from atoll.compiler.batch_rules.states import COMBINE
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.homes import replaced_arguments
+from atoll.compiler.module.main_function import text_attribute
+from atoll.compiler.module.marks import (
     PLANNED_STAGE,
     STAGE,
     TRAFFIC,
@@ -24,8 +20,12 @@ from atoll.compiler.plan_marks import (
     stages_of,
     write_marks,
 )
-from atoll.compiler.sweeps import Sweeps, exchanges_behind
-from atoll.compiler.tasks import EXCHANGE
+from atoll.compiler.module.tasks import EXCHANGE
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.cut.least_traffic import Labelling, Value, cheap_labels, least_traffic, traffic
+from atoll.passes.stage.operations.backward_partners import with_companions
+from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
+from atoll.passes.stage.operations.sweeps import Sweeps, exchanges_behind
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import PHASE, check_pieces, entry_function
-from atoll.compiler.graph import ARGUMENT, Graph
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import STAGE, SWEEP, read_marks, slot, stages_of
-from atoll.compiler.replicas import replicas_of
-from atoll.compiler.sweeps import exchanges_behind
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.main_function import PHASE, check_pieces, entry_function
+from atoll.compiler.module.marks import STAGE, SWEEP, read_marks, slot, stages_of
+from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.stage.operations.sweeps import exchanges_behind
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,27 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.batch.cross_check import cross_check
-from atoll.compiler.batch.levels import levels_of
-from atoll.compiler.batch.nodes import Program
-from atoll.compiler.batch.rewrite import rewrite
-from atoll.compiler.batch.rule import Mixed, Rule, described
-from atoll.compiler.batch.scope import Batch, Scope
-from atoll.compiler.batch.states import SAME, Split, State
-from atoll.compiler.batch.table import RULES
-from atoll.compiler.batch.whole import whole_batch_work
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import BATCH, PATH, entry_function, text_attribute
+from atoll.compiler.batch_rules.interpretation import Batch, Scope
+from atoll.compiler.batch_rules.nodes import Program
+from atoll.compiler.batch_rules.rule import Mixed, Rule, described
+from atoll.compiler.batch_rules.states import SAME, Split, State
+from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
-from atoll.compiler.functions import argument_attributes, arguments_of
-from atoll.compiler.locations import place
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.pipeline_shape import microbatches_of
-from atoll.compiler.plan import Plan
-from atoll.compiler.plan_marks import WHOLE_BATCH, add_texts, plan_of
-from atoll.compiler.replicas import replicas_in
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of
+from atoll.compiler.mlir.locations import place
+from atoll.compiler.module.main_function import BATCH, PATH, entry_function, text_attribute
+from atoll.compiler.module.marks import WHOLE_BATCH, add_texts, plan_of
+from atoll.compiler.module.replicas import replicas_in
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.plan.pipeline_shape import microbatches_of
+from atoll.compiler.plan.plan import Plan
 from atoll.compiler.tracebacks import caller
+from atoll.passes.time.folding.cross_check import cross_check
+from atoll.passes.time.folding.levels import levels_of
+from atoll.passes.time.folding.rewrite import rewrite
+from atoll.passes.time.folding.whole_batch import whole_batch_work
 
 log = logging.getLogger(__name__)
 

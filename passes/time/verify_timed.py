@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.batch.states import KIND_OF, identity
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.entry import BATCH, PARTS, PARTS_DIMENSION, PHASE, check_paths, entry_function
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
-from atoll.compiler.mlir import func, ir, mpmd
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.plan_marks import integer_in, plan_of
-from atoll.compiler.replicas import replicas_in, replicas_of
+from atoll.compiler.batch_rules.states import KIND_OF, identity
+from atoll.compiler.mlir.bindings import func, ir, mpmd
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
+from atoll.compiler.module.main_function import BATCH, PARTS, PARTS_DIMENSION, PHASE, check_paths, entry_function
+from atoll.compiler.module.marks import integer_in, plan_of
+from atoll.compiler.module.replicas import replicas_in, replicas_of
+from atoll.compiler.pipeline.pass_base import Pass
 
 
 @dataclass(frozen=True)

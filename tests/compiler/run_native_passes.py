@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Iterator
 
 from atoll.compiler.errors import CompileError
-from atoll.compiler.ir_text import parse_text, print_module
-from atoll.compiler.native_passes import NATIVE_PASSES
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
+from atoll.compiler.mlir.ir_text import parse_text, print_module
+from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 
 CORPUS = {
     "plain": """

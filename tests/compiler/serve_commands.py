@@ -10,7 +10,7 @@ import io
 import json
 import sys
 
-from atoll.compiler.cli import run_here
+from atoll.compiler.commands.cli import run_here
 
 
 def answer(request: dict) -> dict:

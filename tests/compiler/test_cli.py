@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from atoll.compiler import guard
-from atoll.compiler.cli import run_here
+from atoll.compiler.commands.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -279,7 +279,7 @@ def test_a_defect_of_ours_is_a_sentence_too(atoll, monkeypatch):
     def broken(options):
         raise ValueError("lost\nand more")
 
-    monkeypatch.setattr("atoll.compiler.opt.run", broken)
+    monkeypatch.setattr("atoll.compiler.commands.opt.run", broken)
     assert atoll("opt", "good.mlir") == (
         1,
         "",
@@ -471,7 +471,8 @@ def test_an_abort_is_a_sentence(target, doing):
 def test_an_abort_names_the_pass():
     program = """
 import sys
-from atoll.compiler import cli, native_passes
+from atoll.compiler.commands import cli
+from atoll.compiler.pipeline import native_passes
 native_passes.NATIVE_PASSES["sdy-basic-propagate"] = native_passes.Native("lost its guard")
 sys.exit(cli.main(["opt", "-", "--passes", "cse, sdy-basic-propagate"]))
 """

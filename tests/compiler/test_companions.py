@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.companions import with_companions
-from atoll.compiler.frontend import export
-from atoll.compiler.graph import Graph
-from atoll.compiler.job import Job
-from atoll.compiler.least_traffic import Value, least_traffic
-from atoll.compiler.mlir import stablehlo
-from atoll.compiler.roles import roles_of
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import stablehlo
+from atoll.compiler.module.graph import Graph
+from atoll.passes.stage.cut.least_traffic import Value, least_traffic
+from atoll.passes.stage.operations.backward_partners import with_companions
+from atoll.passes.stage.operations.roles import roles_of
 
 
 def model(params, x, checkpoint=False):

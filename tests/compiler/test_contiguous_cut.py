@@ -3,7 +3,7 @@
 from itertools import combinations, pairwise
 
 import pytest
-from atoll.compiler.contiguous_cut import SLACK, contiguous_cut
+from atoll.passes.stage.cut.contiguous_cut import SLACK, contiguous_cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

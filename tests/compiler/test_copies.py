@@ -1,9 +1,9 @@
 """Which operations are copied, and what is sent for them."""
 
 import pytest
-from atoll.compiler.copies import copied, sent_operands
-from atoll.compiler.graph import Graph
-from atoll.compiler.ir_text import parse_text
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.graph import Graph
+from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
 
 PRELUDE = """
 func.func @main(%x: tensor<4xf32>, %s: tensor<f32>) -> tensor<4xf32> {

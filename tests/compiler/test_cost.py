@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.cost import cost_of
-from atoll.compiler.frontend import export
-from atoll.compiler.graph import Graph
-from atoll.compiler.job import Job
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import PHASES
-from atoll.compiler.registry import steps_of_phase
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.job import Job
+from atoll.compiler.module.cost import cost_of
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.compiler.pipeline.registry import steps_of_phase
 
 
 def cost(fn, *args):

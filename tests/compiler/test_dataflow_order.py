@@ -1,6 +1,6 @@
 """Orders of tasks that follow the dataflow, and what stands still in orders that do not."""
 
-from atoll.compiler.dataflow_order import Node, dataflow_order, waiting_for_ever
+from atoll.passes.schedule.order.dataflow_order import Node, dataflow_order, waiting_for_ever
 from hypothesis import given
 from hypothesis import strategies as st
 

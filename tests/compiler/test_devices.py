@@ -3,7 +3,7 @@
 import jax
 import numpy
 import pytest
-from atoll.compiler.devices import meshes_of
+from atoll.compiler.topology.devices import meshes_of
 
 import atoll
 

@@ -3,15 +3,15 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.emit import emit, signature_of_module
-from atoll.compiler.entry import PLAN, TOPOLOGY
-from atoll.compiler.frontend import export, signature_of, trace
-from atoll.compiler.job import Job
-from atoll.compiler.mlir import ir, new_context
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import PHASES
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase
+from atoll.compiler.emit.emit import emit, signature_of_module
+from atoll.compiler.export.frontend import export, signature_of, trace
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir, new_context
+from atoll.compiler.module.main_function import PLAN, TOPOLOGY
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.plan.plan import Plan
 from atoll.runtime.check import check
 from atoll.runtime.program import Free, Receive, Run, Send
 

@@ -4,12 +4,12 @@ import itertools
 
 import numpy
 import pytest
-from atoll.compiler.exchange import (
+from atoll.compiler.module.tasks import GATHER, OWN_SHARE
+from atoll.compiler.replicas.exchange import (
     DIRECT,
     RING,
     SCATTER,
     TREE,
-    Speed,
     Summand,
     added_in_ring,
     bytes_sent,
@@ -20,10 +20,9 @@ from atoll.compiler.exchange import (
     seconds,
     shared_in_ring,
     slice_bounds,
-    slowest,
     units_of,
 )
-from atoll.compiler.tasks import GATHER, OWN_SHARE
+from atoll.compiler.replicas.speed import Speed, slowest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

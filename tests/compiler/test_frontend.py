@@ -12,14 +12,14 @@ import jax.export
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.entry import BATCH, DONATED, PATH, entry_function, text_attribute
-from atoll.compiler.frontend import export, leaves_of, trace
-from atoll.compiler.functions import argument_attributes, arguments_of, operations_in, result_attributes, type_of
-from atoll.compiler.ir_text import print_module
-from atoll.compiler.locations import frames, place
-from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
+from atoll.compiler.export.frontend import export, leaves_of, trace
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in, result_attributes, type_of
+from atoll.compiler.mlir.ir_text import print_module
+from atoll.compiler.mlir.locations import frames, place
+from atoll.compiler.module.main_function import BATCH, DONATED, PATH, entry_function, text_attribute
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 
 from atoll import CompileError, Job, topology
 
@@ -169,8 +169,8 @@ def test_x64_is_the_users_choice():
     program = (
         "import jax, numpy; jax.config.update('jax_enable_x64', True)\n"
         "from atoll import Job\n"
-        "from atoll.compiler.frontend import export\n"
-        "from atoll.compiler.ir_text import print_module\n"
+        "from atoll.compiler.export.frontend import export\n"
+        "from atoll.compiler.mlir.ir_text import print_module\n"
         "print(print_module(export(Job(lambda x, y: x * y, numpy.zeros(3), 2.0))))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.native_passes import NATIVE_PASSES
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 # Native modules cannot be loaded twice, and what a test run inside this one loads first, it also unloads.
-from atoll.compiler import opt  # noqa: F401
+from atoll.compiler.commands import opt  # noqa: F401
 from atoll.passes.normalize import inline_calls  # noqa: F401
 
 pytest_plugins = ["pytester"]

@@ -1,9 +1,9 @@
 """The body of @main as integers."""
 
 import pytest
-from atoll.compiler.graph import ARGUMENT, Graph, bytes_of, elements_of
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.mlir import ir, new_context
+from atoll.compiler.mlir.bindings import ir, new_context
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.graph import ARGUMENT, Graph, bytes_of, elements_of
 
 TEXT = """
 func.func @main(%x: tensor<4xf32>, %p: tensor<i1>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) {

@@ -1,8 +1,8 @@
 """Where arguments live."""
 
-from atoll.compiler.graph import Graph
-from atoll.compiler.homes import homes_of, replaced_arguments
-from atoll.compiler.ir_text import parse_text
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.homes import homes_of, replaced_arguments
 
 STEP = """
 func.func @main(

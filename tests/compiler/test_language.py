@@ -4,15 +4,17 @@ import subprocess
 import sys
 
 import pytest
-from atoll.compiler import pipeline_text, plan, stage_text, topology
 from atoll.compiler.errors import PlanError, TopologyError, UsageError
-from atoll.compiler.language import EXCERPT_WIDTH, known_names, shown
-from atoll.compiler.pipeline_text import PipelineText
-from atoll.compiler.plan import Plan
+from atoll.compiler.pipeline import pipeline_text
+from atoll.compiler.pipeline.pipeline_text import PipelineText
+from atoll.compiler.plan import plan, stage_text
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.stage_text import StageText
 from atoll.compiler.schedules import schedule
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.stage_text import StageText
-from atoll.compiler.topology import Topology
+from atoll.compiler.text.language import EXCERPT_WIDTH, known_names, shown
+from atoll.compiler.topology import topology
+from atoll.compiler.topology.topology import Topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark.lexer import PatternRE

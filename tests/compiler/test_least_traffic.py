@@ -3,7 +3,7 @@
 from itertools import product
 
 import pytest
-from atoll.compiler.least_traffic import Labelling, Value, least_traffic, traffic
+from atoll.passes.stage.cut.least_traffic import Labelling, Value, least_traffic, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,13 +1,13 @@
 """Name stacks, frames and the user's line, from locations as jax writes them and as nobody would."""
 
 import pytest
-from atoll.compiler.diagnostics import refuse
-from atoll.compiler.functions import functions_in, operations_in
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.locations import frames, name_stack, place, user_frame, within_call
-from atoll.compiler.mlir import ir, new_context, stablehlo
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
+from atoll.compiler.mlir.bindings import ir, new_context, stablehlo
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import functions_in, operations_in
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.mlir.locations import frames, name_stack, place, user_frame, within_call
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.passes.normalize import inline_calls
 
 LIBRARY = pytest.__file__  # any installed package will do

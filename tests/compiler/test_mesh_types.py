@@ -1,9 +1,9 @@
 """Types of the MPMD dialect, which are read as text."""
 
 import pytest
-from atoll.compiler.mesh_types import MeshTypes, island_of, local_type, mesh_attribute, topology_attribute
-from atoll.compiler.mlir import ir, new_context
-from atoll.compiler.topology import Topology
+from atoll.compiler.mlir.bindings import ir, new_context
+from atoll.compiler.module.mesh_types import MeshTypes, island_of, local_type, mesh_attribute, topology_attribute
+from atoll.compiler.topology.topology import Topology
 
 TENSORS = [
     "tensor<f32>",

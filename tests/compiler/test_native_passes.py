@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from atoll.compiler.errors import UsageError
-from atoll.compiler.native_passes import NATIVE_PASSES, REFUSED_PASSES
-from atoll.compiler.registry import steps_of_text
+from atoll.compiler.pipeline.native_passes import NATIVE_PASSES, REFUSED_PASSES
+from atoll.compiler.pipeline.registry import steps_of_text
 
 SCRIPT = Path(__file__).with_name("run_native_passes.py")
 

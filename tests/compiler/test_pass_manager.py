@@ -6,14 +6,14 @@ import sys
 from dataclasses import dataclass, field
 
 import pytest
-from atoll.compiler.diagnostics import refuse
 from atoll.compiler.errors import CompileError, PlanError
-from atoll.compiler.functions import functions_in, operations_in
-from atoll.compiler.ir_text import parse_text, print_module
-from atoll.compiler.mlir import ir, stablehlo
-from atoll.compiler.pass_base import NativePass, Pass, step_name
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import functions_in, operations_in
+from atoll.compiler.mlir.ir_text import parse_text, print_module
+from atoll.compiler.pipeline.pass_base import NativePass, Pass, step_name
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 
 MODULE = """
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {

@@ -5,8 +5,8 @@ from typing import Literal
 
 import pytest
 from atoll.compiler.errors import PlanError, UsageError
-from atoll.compiler.pass_options import describe_options, read_options
-from atoll.compiler.pipeline_text import Option, PassText, PipelineText
+from atoll.compiler.pipeline.pass_options import describe_options, read_options
+from atoll.compiler.pipeline.pipeline_text import Option, PassText, PipelineText
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,8 +2,8 @@
 
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.pipeline_shape import PipelineShape
-from atoll.compiler.plan import Plan
+from atoll.compiler.plan.pipeline_shape import PipelineShape
+from atoll.compiler.plan.plan import Plan
 from atoll.compiler.schedules.kinds import schedule
 
 MINE = schedule("1f1b", islands=2, microbatches=3)

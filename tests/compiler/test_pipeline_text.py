@@ -2,7 +2,7 @@
 
 import pytest
 from atoll.compiler.errors import UsageError
-from atoll.compiler.pipeline_text import Nested, Option, PassText, PipelineText
+from atoll.compiler.pipeline.pipeline_text import Nested, Option, PassText, PipelineText
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.plan import Plan
+from atoll.compiler.plan.plan import Plan
 from atoll.compiler.schedules.kinds import KINDS, schedule
 from atoll.compiler.schedules.schedule import Schedule
 from hypothesis import given, settings

@@ -1,10 +1,10 @@
 """Slots and sweeps; the number of stages."""
 
 import pytest
-from atoll.compiler.entry import PLAN, TOPOLOGY
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.mlir import ir
-from atoll.compiler.plan_marks import shape_of, slot, sweep_from
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.main_function import PLAN, TOPOLOGY
+from atoll.compiler.module.marks import shape_of, slot, sweep_from
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 7])

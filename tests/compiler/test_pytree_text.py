@@ -16,7 +16,15 @@ import jax
 import optax
 import pytest
 from atoll.compiler.errors import CompileError, UsageError
-from atoll.compiler.pytree_text import Maker, Node, describe, describe_result, difference, is_told_apart, static_data
+from atoll.compiler.export.pytree_text import (
+    Maker,
+    Node,
+    describe,
+    describe_result,
+    difference,
+    is_told_apart,
+    static_data,
+)
 
 KEY = jax.random.key(0)
 
@@ -171,7 +179,7 @@ def test_a_class_of_a_script_has_the_name_to_import_it_by(tmp_path):
     (tmp_path / "train.py").write_text("""
 import jax, json
 from typing import NamedTuple
-from atoll.compiler.pytree_text import Maker, describe_result
+from atoll.compiler.export.pytree_text import Maker, describe_result
 class Metrics(NamedTuple):
     loss: object
 tree = jax.tree.structure(Metrics(1.0))

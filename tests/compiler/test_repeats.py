@@ -1,7 +1,7 @@
 """Lists of names, folded."""
 
 import pytest
-from atoll.compiler.repeats import folded
+from atoll.compiler.report.abbreviation import folded
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from atoll.compiler.compiled import Report, compile_module
-from atoll.compiler.ir_text import parse_text
+from atoll.compiler.mlir.ir_text import parse_text
 from atoll.runtime.program import Run
 
 import atoll

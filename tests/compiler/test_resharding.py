@@ -5,7 +5,7 @@ import random
 from math import lcm, prod
 
 import pytest
-from atoll.compiler.resharding import Crossing, End, cost_of, crossing
+from atoll.compiler.emit.resharding import Crossing, End, cost_of, crossing
 from atoll.runtime.program import AxisPart
 
 

@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from atoll.compiler.graph import Graph
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.roles import roles_of
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.graph import Graph
+from atoll.passes.stage.operations.roles import roles_of
 
 PRELUDE = """
 func.func @main(%x: tensor<4xf32>, %s: tensor<f32>) -> tensor<4xf32> {
@@ -49,8 +49,8 @@ def test_without_a_gradient_all_is_forward():
 
 def test_jax_and_the_roles_agree():
     """Forward, backward and update of a real train step."""
-    from atoll.compiler.frontend import export
-    from atoll.compiler.job import Job
+    from atoll.compiler.export.frontend import export
+    from atoll.compiler.export.job import Job
 
     def step(w, x):
         gradient = jax.grad(lambda w: jnp.sum(jnp.sin(x @ w)))(w)

@@ -2,9 +2,9 @@
 
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.plan import Plan
-from atoll.compiler.scope_patterns import ScopePatterns, path_components
-from atoll.compiler.topology import Topology
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.scope_patterns import ScopePatterns, path_components
+from atoll.compiler.topology.topology import Topology
 
 
 def patterns(text):

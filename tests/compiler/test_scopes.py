@@ -3,14 +3,14 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.frontend import export
-from atoll.compiler.functions import functions_in, operations_in
-from atoll.compiler.job import Job
-from atoll.compiler.locations import name_stack
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
-from atoll.compiler.scopes import Role, Scope, read_scope
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.functions import functions_in, operations_in
+from atoll.compiler.mlir.locations import name_stack
+from atoll.compiler.module.scopes import Role, Scope, read_scope
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 from hypothesis import given
 from hypothesis import strategies as st
 

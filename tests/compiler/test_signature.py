@@ -1,8 +1,8 @@
 """Signatures from types."""
 
 import pytest
-from atoll.compiler.mlir import ir, new_context
-from atoll.compiler.signature import Parameter, Signature, dtype_of
+from atoll.compiler.export.signature import Parameter, Signature, dtype_of
+from atoll.compiler.mlir.bindings import ir, new_context
 
 
 @pytest.mark.parametrize(

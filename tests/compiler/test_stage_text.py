@@ -2,7 +2,7 @@
 
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.stage_text import Component, Pattern, StageText
+from atoll.compiler.plan.stage_text import Component, Pattern, StageText
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

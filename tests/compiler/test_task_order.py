@@ -1,7 +1,7 @@
 """The table of tasks that a loop over microbatches carries."""
 
 import pytest
-from atoll.compiler.task_order import MicrobatchTask
+from atoll.compiler.module.task_order import MicrobatchTask
 
 
 @pytest.mark.parametrize(("task", "text"), [("F0", "F3@0"), ("W12", "W3@12"), ("U0.1", "U3@0.1")])

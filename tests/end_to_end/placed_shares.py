@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy)
 import numpy
 from atoll.compiler.compiled import compile_module
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.shardings import sharding_text
-from atoll.compiler.topology import Topology
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.shardings import sharding_text
+from atoll.compiler.topology.topology import Topology
 
 RATE, MOMENTUM, HALVED = 0.25, 0.5, 0.5  # exact in binary
 BOUND = 1000.0

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from atoll.compiler.errors import AtollError
-from atoll.compiler.plan import MOST_STAGES
+from atoll.compiler.plan.plan import MOST_STAGES
 
 import atoll
 

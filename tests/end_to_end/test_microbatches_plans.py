@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 import zoo
-from atoll.compiler.cli import run_here
+from atoll.compiler.commands.cli import run_here
 from atoll.compiler.errors import CompileError, PlanError
-from atoll.compiler.pipeline import PHASES
+from atoll.compiler.pipeline.pipeline import PHASES
 from jax.sharding import PartitionSpec
 from microbatched import (
     bits_of,

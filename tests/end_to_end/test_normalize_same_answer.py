@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy
 import optax
 import pytest
-from atoll.compiler.entry import PATH, entry_function, text_attribute
-from atoll.compiler.frontend import export, leaves_of
-from atoll.compiler.functions import argument_attributes
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
+from atoll.compiler.export.frontend import export, leaves_of
+from atoll.compiler.mlir.functions import argument_attributes
+from atoll.compiler.module.main_function import PATH, entry_function, text_attribute
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.examples import decoder
 from atoll.runtime.fragment import Fragment
 

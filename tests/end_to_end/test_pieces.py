@@ -2,8 +2,8 @@
 
 import numpy
 from atoll.compiler.compiled import compile_module, load_flat
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.topology import Topology
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Run
 
 # Some layers are on stage 0 and the others on stage 1; each is replaced by its half.

@@ -5,11 +5,11 @@ import re
 import jax
 import numpy
 import pytest
-from atoll.compiler.cli import run_here
+from atoll.compiler.commands.cli import run_here
 from atoll.compiler.compiled import compile_module, load_flat
-from atoll.compiler.exchange import bytes_sent
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.report import Report
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.replicas.exchange import bytes_sent
+from atoll.compiler.report.report import Report
 from atoll.runtime.check import check
 from atoll.runtime.program import Run, Send
 from microbatched import compiled_once, compiled_quickly  # noqa: F401 (fixtures)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.buffers import lives_of
+from atoll.compiler.report.buffers import lives_of
 from atoll.runtime.program import Run
 
 import atoll

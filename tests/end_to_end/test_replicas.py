@@ -10,8 +10,8 @@ import pytest
 import zoo
 from atoll.compiler.compiled import compile_module
 from atoll.compiler.errors import AtollError, CompileError, PlanError
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.topology import Topology
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Receive, Run, Send
 from jax.sharding import PartitionSpec
 from microbatched import (

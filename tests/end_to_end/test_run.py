@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy
 import pytest
-from atoll.compiler.cli import run_here
-from atoll.compiler.pipeline import PHASES
-from atoll.compiler.seeded import seeded
+from atoll.compiler.commands.cli import run_here
+from atoll.compiler.commands.example_values import seeded
+from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.runtime.program import Input
 
 TRAIN = """\
@@ -197,7 +197,7 @@ def test_a_saved_program_runs_where_its_job_is_not(atoll, tmp_path):
 
 def test_check_fails_for_another_answer(atoll, monkeypatch):
     # jax.jit is given other numbers than the islands: as if they computed something else.
-    monkeypatch.setattr("atoll.compiler.run._to_jax", lambda value: numpy.asarray(value) + 1)
+    monkeypatch.setattr("atoll.compiler.commands.run._to_jax", lambda value: numpy.asarray(value) + 1)
     status, out, err = atoll("run", "train.py:small", TOPOLOGY, "--check")
     assert status == 1
     assert "bit-equal on 0 of 1 leaves" in out

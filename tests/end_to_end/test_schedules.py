@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.devices import meshes_of
 from atoll.compiler.schedules.kinds import KINDS
+from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run
 from atoll.runtime.sleeping import SleepingDevices
@@ -81,7 +81,7 @@ def test_an_order_that_was_edited():
     row = 'island0 = "F0@0 F1@0 B0@0'
     assert row in text
     from atoll.compiler.compiled import compile_module
-    from atoll.compiler.ir_text import parse_text
+    from atoll.compiler.mlir.ir_text import parse_text
 
     edited = parse_text(text.replace("F0@0 F1@0", "F1@0 F0@0"))
     with compile_module(edited, step.topology) as again:
@@ -119,7 +119,7 @@ def test_a_plan_that_was_edited_behind_what_it_decides(name, edit, told, phase):
     with compiled(name) as step:
         text, topology = step.ir("staged"), step.topology
     from atoll.compiler.compiled import compile_module
-    from atoll.compiler.ir_text import parse_text
+    from atoll.compiler.mlir.ir_text import parse_text
 
     assert text.count(edit[0]) == 1
     edited = parse_text(text.replace(*edit))
@@ -138,7 +138,7 @@ def test_a_plan_that_is_edited_before_it_decides(name):
     with compiled(name) as step:
         text, topology = step.ir("timed"), step.topology
     from atoll.compiler.compiled import compile_module
-    from atoll.compiler.ir_text import parse_text
+    from atoll.compiler.mlir.ir_text import parse_text
 
     with compile_module(parse_text(text.replace("stages=2", "segments=2, stages=2")), topology) as again:
         assert again.schedule.stages == 4

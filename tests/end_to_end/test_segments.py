@@ -9,9 +9,9 @@ import numpy
 import pytest
 import zoo
 from atoll.compiler.compiled import compile_module
-from atoll.compiler.ir_text import parse_text
+from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.schedules.segments import in_segments
-from atoll.compiler.topology import Topology
+from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Run, Send
 from layered_checks import check_shares, check_steps, check_traffic, model_named, plan_of
 from layered_checks import compiled as compiled_layers

@@ -14,8 +14,8 @@ import optax
 import pytest
 import zoo
 from atoll.compiler.compiled import compile_module
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.topology import Topology
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.topology.topology import Topology
 from layered import LAYERS, WIDTH
 from layered_checks import check_steps, model_named, plan_of
 from layered_checks import compiled as layered_compiled

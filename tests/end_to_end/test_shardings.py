@@ -157,7 +157,7 @@ def test_a_sharding_that_does_not_fit_is_one_sentence(shardings, expected):
 
 
 def test_shardings_of_a_job_need_a_topology(capsys, tmp_path):
-    from atoll.compiler.cli import run_here
+    from atoll.compiler.commands.cli import run_here
 
     file = tmp_path / "divided.py"
     file.write_text(

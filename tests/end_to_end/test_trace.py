@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.devices import meshes_of
 from atoll.compiler.errors import UsageError
+from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run, Send
 from atoll.runtime.sleeping import SleepingDevices

@@ -3,7 +3,7 @@
 import jax
 import numpy
 import pytest
-from atoll.compiler.demo import by_hand
+from atoll.compiler.commands.demo import by_hand
 from atoll.examples.palm import checkpoint
 from atoll.examples.palm.data import batch
 from atoll.examples.palm.run import Care, Journal, run

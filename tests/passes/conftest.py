@@ -6,8 +6,12 @@ from collections.abc import Sequence
 import jax
 import numpy
 import pytest
-from atoll.compiler.emit import code_of
-from atoll.compiler.entry import (
+from atoll.compiler.emit.emit import code_of
+from atoll.compiler.export.frontend import export, leaves_of
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir, mpmd
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
+from atoll.compiler.module.main_function import (
     PATH,
     PLAN,
     TOPOLOGY,
@@ -16,15 +20,11 @@ from atoll.compiler.entry import (
     piece_of,
     text_attribute,
 )
-from atoll.compiler.frontend import export, leaves_of
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
-from atoll.compiler.job import Job
-from atoll.compiler.mesh_types import island_of, local_type
-from atoll.compiler.mlir import ir, mpmd
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import PHASES, phase_named
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase
+from atoll.compiler.module.mesh_types import island_of, local_type
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import PHASES, phase_named
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
 from atoll.runtime.program import Code
 from timed_harness import QUICKLY

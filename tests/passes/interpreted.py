@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy
-from atoll.compiler.mlir import PassManager, ir, new_context, stablehlo
+from atoll.compiler.mlir.bindings import PassManager, ir, new_context, stablehlo
 from atoll.runtime.fragment import Fragment
 
 

@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.functions import operations_in
-from atoll.compiler.job import Job
-from atoll.compiler.mlir import ir, mpmd
-from atoll.compiler.plan import Plan
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir, mpmd
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.plan.plan import Plan
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 
 import pytest
-from atoll.compiler.registry import pass_class
+from atoll.compiler.pipeline.registry import pass_class
 from atoll.passes import PASSES
 
 IR_TESTS = Path(__file__).resolve().parents[2] / "ir_tests"

@@ -8,15 +8,15 @@ alone allow must run, which the runtime's own check of the streams decides.
 import random
 
 import pytest
-from atoll.compiler.emit import emit, signature_of_module
-from atoll.compiler.entry import entry_function
-from atoll.compiler.functions import operations_in
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.loop_body import LoopBody
-from atoll.compiler.mlir import mpmd
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.registry import steps_of_text
-from atoll.compiler.tasks import dataflow_functions
+from atoll.compiler.emit.emit import emit, signature_of_module
+from atoll.compiler.emit.loop_body import LoopBody
+from atoll.compiler.mlir.bindings import mpmd
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.tasks import dataflow_functions
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.runtime.check import check
 
 ISLANDS, ARGUMENTS, TASKS, MICROBATCHES = 2, 2, 7, 3

@@ -6,13 +6,13 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.entry import PATH, entry_function, text_attribute
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
-from atoll.compiler.graph import bytes_of
-from atoll.compiler.job import Job
-from atoll.compiler.mesh_types import island_of
-from atoll.compiler.mlir import ir, mpmd
-from atoll.compiler.plan import Plan
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir, mpmd
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
+from atoll.compiler.module.graph import bytes_of
+from atoll.compiler.module.main_function import PATH, entry_function, text_attribute
+from atoll.compiler.module.mesh_types import island_of
+from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
 
 CONFIG = decoder.Config(vocabulary=64, width=16, heads=2, layers=8, length=8)

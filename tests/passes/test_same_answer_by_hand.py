@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.job import Job
-from atoll.compiler.plan import Plan
+from atoll.compiler.export.job import Job
+from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
 from timed_harness import QUICKLY
 

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.entry import PLAN, TOPOLOGY, entry_function, share_of
-from atoll.compiler.frontend import export
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
-from atoll.compiler.job import Job
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import phase_named
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase, steps_of_text
-from atoll.compiler.tasks import EXCHANGE, GATHER, OWN_SHARE, SHARE
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
+from atoll.compiler.module.main_function import PLAN, TOPOLOGY, entry_function, share_of
+from atoll.compiler.module.tasks import EXCHANGE, GATHER, OWN_SHARE, SHARE
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import phase_named
+from atoll.compiler.pipeline.registry import steps_of_phase, steps_of_text
+from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
 from interpreted import interpret
 from jax import lax

@@ -6,22 +6,22 @@ from itertools import combinations, pairwise
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.contiguous_cut import SLACK
-from atoll.compiler.copies import copied
-from atoll.compiler.cost import cost_of
 from atoll.compiler.errors import PlanError
-from atoll.compiler.graph import Graph
-from atoll.compiler.ir_text import parse_text
-from atoll.compiler.job import Job
-from atoll.compiler.locations import name_stack
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.plan import Plan
-from atoll.compiler.plan_marks import STAGE, SWEEP, TRAFFIC, TRAFFIC_BOUND, read_marks
-from atoll.compiler.registry import steps_of_text
-from atoll.compiler.roles import roles_of
-from atoll.compiler.scopes import Role, read_scope
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.mlir.locations import name_stack
+from atoll.compiler.module.cost import cost_of
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.marks import STAGE, SWEEP, TRAFFIC, TRAFFIC_BOUND, read_marks
+from atoll.compiler.module.scopes import Role, read_scope
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
+from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
+from atoll.passes.stage.cut.contiguous_cut import SLACK
+from atoll.passes.stage.operations.cheap_operations import copied
+from atoll.passes.stage.operations.roles import roles_of
 
 CONFIG = decoder.Config(vocabulary=64, width=16, heads=2, layers=8, length=8)
 STATE = jax.eval_shape(partial(decoder.init_state, config=CONFIG), jax.random.key(0))

@@ -17,9 +17,9 @@ import jax
 import pytest
 from accepted import PROGRAMS, B
 from atoll.compiler.errors import CompileError
-from atoll.compiler.functions import operations_in
-from atoll.compiler.locations import place
-from atoll.compiler.mlir import stablehlo
+from atoll.compiler.mlir.bindings import stablehlo
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.locations import place
 from timed_harness import ContractBrokenError, Program, answers, differences, lowered, pair_of, take_to
 
 pytestmark = pytest.mark.timeout(1200)  # all are compiled together

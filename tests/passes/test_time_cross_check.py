@@ -5,16 +5,16 @@ import logging
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.batch import cross_check
-from atoll.compiler.frontend import export
-from atoll.compiler.ir_text import print_module
-from atoll.compiler.job import Job
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import phase_named
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase
-from atoll.compiler.resume import write_texts
-from atoll.compiler.topology import topology
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.ir_text import print_module
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import phase_named
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.pipeline.resume import write_texts
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.topology.topology import topology
+from atoll.passes.time.folding import cross_check
 
 SHAPES = jax.ShapeDtypeStruct((4, 4), "float32"), jax.ShapeDtypeStruct((8, 4), "float32")
 

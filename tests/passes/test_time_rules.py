@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.batch.table import ROWS, RULES, described_rows
-from atoll.compiler.entry import PLAN
+from atoll.compiler.batch_rules.table import ROWS, RULES, described_rows
 from atoll.compiler.errors import CompileError
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Pass
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import phase_named
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.main_function import PLAN
+from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import phase_named
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.plan.plan import Plan
 from atoll.passes.time.fold_batch import fold
 from atoll.passes.time.verify_timed import VerifyTimed
 from jax import lax
@@ -182,7 +182,7 @@ def test_every_row_has_a_program_that_needs_it():
 def test_the_documents_list_the_rules():
     text = (Path(__file__).resolve().parents[2] / "docs" / "microbatches.md").read_text(encoding="utf-8")
     table = text.partition("| operations | what the rule says |\n|---|---|\n")[2].partition("\n\n")[0]
-    assert table.splitlines() == described_rows(), "write what `described_rows()` of atoll.compiler.batch.table returns"
+    assert table.splitlines() == described_rows(), "write what `described_rows()` of batch_rules/table.py returns"
 
 
 def test_no_operation_has_two_rows():

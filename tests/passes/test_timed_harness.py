@@ -5,7 +5,7 @@ import re
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.ir_text import parse_text
+from atoll.compiler.mlir.ir_text import parse_text
 from timed_harness import ContractBrokenError, Program, answers, difference, differences, judged, lowered
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import jax
 import numpy
 import pytest
-from atoll.compiler.entry import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
-from atoll.compiler.frontend import leaves_of, lower, trace
-from atoll.compiler.functions import argument_attributes
-from atoll.compiler.job import Job
-from atoll.compiler.mlir import ir
-from atoll.compiler.pass_base import Step
-from atoll.compiler.pass_manager import run_passes
-from atoll.compiler.pipeline import PHASES, phase_named
-from atoll.compiler.plan import Plan
-from atoll.compiler.registry import steps_of_phase
+from atoll.compiler.export.frontend import leaves_of, lower, trace
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.functions import argument_attributes
+from atoll.compiler.module.main_function import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
+from atoll.compiler.pipeline.pass_base import Step
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pipeline import PHASES, phase_named
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
 from timed_contract import breaches
 from untimed import part_results, untime

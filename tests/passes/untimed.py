@@ -6,8 +6,8 @@ part; a part result is the whole array, into which each iteration writes its par
 
 from collections.abc import Iterator, Sequence
 
-from atoll.compiler.functions import argument_attributes, arguments_of, body_of, result_attributes
-from atoll.compiler.mlir import func, ir, mpmd, stablehlo
+from atoll.compiler.mlir.bindings import func, ir, mpmd, stablehlo
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, result_attributes
 
 PARTS = "atoll.parts"
 PARTS_DIMENSION = "atoll.parts_dimension"

@@ -8,7 +8,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 import jax
 import numpy
 import pytest
-from atoll.compiler.mlir import ir, new_context
+from atoll.compiler.mlir.bindings import ir, new_context
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import (
     Buffer,

@@ -7,9 +7,9 @@ import jax
 import ml_dtypes
 import numpy
 import pytest
-from atoll.compiler.mlir import new_context
-from atoll.compiler.resharding import End, crossing
-from atoll.compiler.routes import reshard_code
+from atoll.compiler.emit.resharding import End, crossing
+from atoll.compiler.emit.routes import reshard_code
+from atoll.compiler.mlir.bindings import new_context
 from atoll.runtime.check import check
 from atoll.runtime.controller import Controller
 from atoll.runtime.crossing import mover

@@ -5,7 +5,7 @@ import io
 import jax
 import numpy
 import pytest
-from atoll.compiler.mlir import ir, new_context, stablehlo
+from atoll.compiler.mlir.bindings import ir, new_context, stablehlo
 from atoll.runtime.fragment import Fragment, lower_code, sharding_of
 from atoll.runtime.program import Buffer, Code
 

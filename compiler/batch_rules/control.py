@@ -1,0 +1,204 @@
+"""Rules for loops and branches: what they do follows from what stands in them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atoll.compiler.batch_rules.interpretation import Scope
+from atoll.compiler.batch_rules.local import Local
+from atoll.compiler.batch_rules.nodes import Body, Node
+from atoll.compiler.batch_rules.rule import Decision, Mixed, Rule, Values
+from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
+from atoll.compiler.mlir.bindings import ir, sdy
+from atoll.compiler.module.shardings import SHARDING
+
+
+def _join(node: Node, one: State, other: State) -> State:
+    """The form that two values share which come to the same place."""
+    if one == other or other == SAME:
+        return one
+    if one == SAME:
+        return other
+    raise Mixed(node, f"carries the batch now along one dimension, now along another ({one} and {other})")
+
+
+def _only_same(states: tuple[State, ...]) -> tuple[State, ...]:
+    return tuple(SAME if one == SAME else ABSENT for one in states)
+
+
+def _interpreted(scope: Scope, body: Body, states: Sequence[State]) -> Scope:
+    inner = Scope(scope.batch, body, scope)
+    inner.interpret(states)
+    return inner
+
+
+@dataclass(frozen=True)
+class WhileRule:
+    """A loop. What it carries has one form in all iterations, which is found by going round until nothing changes."""
+
+    operations: tuple[str, ...] = ("stablehlo.while",)
+    says: str = "what it carries keeps its form from iteration to iteration, sums included"
+    takes_batch_in_regions: bool = True
+
+    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+        return self._with_blocks(scope, node, tuple(states))
+
+    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+        own = scope.decisions.get(node.number)
+        states: list[State] = list(own.results) if own is not None else [SAME] * len(node.results)
+        for index, form in wanted.items():
+            states[index] = form
+        decision = self._with_blocks(scope, node, tuple(states))
+        return decision if all(decision.results[index] == form for index, form in wanted.items()) else None
+
+    def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
+        return self._settled(scope, node, decision.results, _only_same(decision.results))
+
+    def _with_blocks(self, scope: Scope, node: Node, states: tuple[State, ...]) -> Decision:
+        """A loop that carries blocks rather than cutting them out in every iteration, where it can."""
+        decision = self._fixed(scope, node, states)
+        left_whole: set[int] = set()
+        while cut := _cut_from_arguments(decision.scopes[1]).keys() - left_whole:
+            forms = _cut_from_arguments(decision.scopes[1])
+            wanted = tuple(forms[index] if index in cut else one for index, one in enumerate(decision.results))
+            try:
+                decision = self._fixed(scope, node, wanted)
+            except Mixed:
+                left_whole |= cut
+        return decision
+
+    def _fixed(self, scope: Scope, node: Node, states: tuple[State, ...]) -> Decision:
+        body = node.bodies[1]
+        while True:
+            inner = _interpreted(scope, body, states)
+            joined = tuple(
+                _join(node, state, inner.state(value)) for state, value in zip(states, body.returned, strict=True)
+            )
+            if joined == states:
+                return self._settled(scope, node, states)
+            states = joined
+
+    def _settled(
+        self, scope: Scope, node: Node, states: tuple[State, ...], kept: tuple[State, ...] | None = None
+    ) -> Decision:
+        kept = kept or states
+        condition, body = (_interpreted(scope, one, states) for one in node.bodies)
+        (predicate,) = node.bodies[0].returned
+        if condition.state(predicate) != SAME:
+            raise Mixed(node, "goes on or ends by what is in the batch")
+        condition.settle([(predicate, SAME)])
+        returned = zip(node.bodies[1].returned, kept, strict=True)
+        body.settle([version for version in returned if version[1] != ABSENT])
+        return Decision(kept, kept, scopes=(condition, body))
+
+    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+        kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
+        types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
+        loop = local.create(node.name, types, operands, node.location, regions=2)
+        copy_attributes(node.operation, loop, kept)
+        for region, scope in zip(loop.regions, decision.scopes, strict=True):
+            block = region.blocks.append(*types, arg_locs=[node.location] * len(types))
+            inner = local.inside(block)
+            for index, value in zip(kept, block.arguments, strict=True):
+                inner.values[scope.body.arguments[index], decision.results[index]] = value
+            inner.make_all(scope.entries)
+            if scope is decision.scopes[0]:
+                returned = [inner.get((value, SAME)) for value in scope.body.returned]
+            else:
+                returned = [inner.get((scope.body.returned[index], decision.results[index])) for index in kept]
+            inner.create("stablehlo.return", [], returned, node.location)
+        return list(loop.results)
+
+
+def _cut_from_arguments(scope: Scope) -> dict[int, Split]:
+    """Arguments of the block from which blocks of the batch are cut."""
+    position = {value: index for index, value in enumerate(scope.body.arguments)}
+    found = {}
+    for entry in scope.entries:
+        if entry.derived is not None and entry.derived[0] in position and isinstance(entry.derived[1], Split):
+            found[position[entry.derived[0]]] = entry.derived[1]
+    return found
+
+
+def copy_attributes(source: ir.Operation, target: ir.Operation, kept: list[int]) -> None:
+    """The attributes of an operation for one with some of its results."""
+    for name in source.attributes:
+        target.attributes[name] = source.attributes[name]
+    if SHARDING in source.attributes:
+        shardings = list(sdy.TensorShardingPerValueAttr(source.attributes[SHARDING]).shardings)
+        chosen = [sdy.TensorShardingAttr(shardings[index]) for index in kept]
+        target.attributes[SHARDING] = sdy.TensorShardingPerValueAttr.get(chosen)
+
+
+@dataclass(frozen=True)
+class CaseRule:
+    """A choice between branches, which give their results in the same forms."""
+
+    operations: tuple[str, ...] = ("stablehlo.case", "stablehlo.if")
+    says: str = "branch by branch, if the choice does not depend on the batch"
+    takes_batch_in_regions: bool = True
+
+    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+        if states[0] != SAME:
+            raise Mixed(node, "chooses by what is in the batch")
+        branches = [_interpreted(scope, body, ()) for body in node.bodies]
+        forms: list[State] = [SAME] * len(node.results)
+        for branch in branches:
+            forms = [
+                _join(node, form, branch.state(value)) for form, value in zip(forms, branch.body.returned, strict=True)
+            ]
+        return _branching(branches, tuple(forms))
+
+    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+        branches = [_interpreted(scope, body, ()) for body in node.bodies]
+        forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
+        return _branching(branches, forms)
+
+    def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
+        branches = [_interpreted(scope, body, ()) for body in node.bodies]
+        return _branching(branches, _only_same(decision.results))
+
+    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+        kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
+        types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
+        choice = local.create(node.name, types, operands, node.location, regions=len(node.bodies))
+        copy_attributes(node.operation, choice, kept)
+        for region, scope in zip(choice.regions, decision.scopes, strict=True):
+            inner = local.inside(region.blocks.append())
+            inner.make_all(scope.entries)
+            returned = [inner.get((scope.body.returned[index], decision.results[index])) for index in kept]
+            inner.create("stablehlo.return", [], returned, node.location)
+        return list(choice.results)
+
+
+def _branching(branches: list[Scope], forms: tuple[State, ...]) -> Decision:
+    for branch in branches:
+        returned = zip(branch.body.returned, forms, strict=True)
+        branch.settle([version for version in returned if version[1] != ABSENT])
+    return Decision((SAME,), forms, scopes=tuple(branches))
+
+
+@dataclass(frozen=True)
+class BarrierRule:
+    """Values that are held back together; each keeps its own form."""
+
+    operations: tuple[str, ...] = ("stablehlo.optimization_barrier",)
+    says: str = "each value by itself"
+    takes_batch_in_regions: bool = False
+
+    def forward(self, _scope: Scope, _node: Node, states: Sequence[State]) -> Decision:
+        return Decision(tuple(states), tuple(states))
+
+    def backward(self, _scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+        forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
+        return Decision(forms, forms)
+
+    def without_batch(self, _scope: Scope, _node: Node, decision: Decision) -> Decision:
+        forms = _only_same(decision.results)
+        return Decision(forms, forms)
+
+    def build(self, local: Local, node: Node, _decision: Decision, operands: Values) -> Values:
+        barrier = local.create(node.name, [one.type for one in operands], operands, node.location)
+        return list(barrier.results)
+
+
+RULES: tuple[Rule, ...] = (WhileRule(), CaseRule(), BarrierRule())

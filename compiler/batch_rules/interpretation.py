@@ -1,0 +1,155 @@
+"""Interprets a block: gives every value its state, and finds which forms of which values are needed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from atoll.compiler.batch_rules.needed_forms import Entry, sweep
+from atoll.compiler.batch_rules.nodes import Body, Node, Program
+from atoll.compiler.batch_rules.rule import Decision, Mixed, Rule
+from atoll.compiler.batch_rules.states import SAME, Partial, Split, State, Version
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is the same throughout a program: the table of rules, and its values.
+
+    widens: whether sums over microbatches of floats narrower than 32 bits are kept in that many.
+    uncut: what to write in the plan so that the batch stays in one piece.
+    """
+
+    program: Program
+    rules: Mapping[str, Rule]
+    widens: bool
+    uncut: str
+
+    @property
+    def parts(self) -> int:
+        return self.program.parts
+
+
+@dataclass
+class Scope:
+    """One block, interpreted.
+
+    states: of the values of the block that are not the same for all.
+    decisions: of the operations that take such a value, by number.
+    completed: values of @main that are partial in a loop, and the same for all behind it.
+    entries, captured: what `settle` found to be needed, in order, and from outside.
+    """
+
+    batch: Batch
+    body: Body
+    parent: "Scope | None" = None
+    states: dict[int, State] = field(default_factory=dict)
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    completed: dict[int, Partial] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    captured: dict[Version, None] = field(default_factory=dict)
+    _without_batch: dict[int, Decision] = field(default_factory=dict)
+    _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
+
+    def state(self, value: int) -> State:
+        scope: Scope | None = self
+        while scope is not None:
+            if value in scope.states:
+                return scope.states[value]
+            scope = scope.parent
+        return SAME
+
+    def interpret(self, arguments: Sequence[State] = ()) -> None:
+        """Give every value of the block its state; raises Mixed."""
+        for value, state in zip(self.body.arguments, arguments, strict=False):
+            if state != SAME:
+                self.states[value] = state
+        for node in self.body.nodes:
+            self._visit(node)
+
+    def _visit(self, node: Node) -> None:
+        states = [self.state(value) for value in node.operands]
+        is_varied = any(state is not SAME and state != SAME for state in states)
+        is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)
+        if node.has_effect and (is_varied or self.parent is not None):
+            raise Mixed(node, "has an effect outside of the program, which would happen once for every microbatch")
+        if not is_varied:
+            return
+        decision = self.rule(node).forward(self, node, states)
+        self.check_even(node, decision)
+        if self.parent is not None:
+            # Nothing stands behind a loop in here: what joins once does so in the first microbatch.
+            decision = replace(decision, base=None)
+        self.decisions[node.number] = decision
+        for value, state in zip(node.results, decision.results, strict=True):
+            if isinstance(state, Partial) and self.parent is None:
+                # In @main a sum is complete behind the loop, and everything made from it stands there.
+                self.completed[value] = state
+            elif state != SAME:
+                self.states[value] = state
+
+    def rule(self, node: Node) -> Rule:
+        """The row for an operation, or Mixed: without a rule nothing is known."""
+        rule = self.batch.rules.get(node.name)
+        if rule is None:
+            raise Mixed(node, "has no rule that says what it does with a batch")
+        if not rule.takes_batch_in_regions and any(self.state(value) != SAME for value in node.captured):
+            raise Mixed(node, "takes the batch into its region")
+        return rule
+
+    def check_even(self, node: Node, decision: Decision) -> None:
+        """Mixed where a dimension that carries the batch does not divide into parts."""
+        for value, state in (
+            *zip(node.operands, decision.operands, strict=True),
+            *zip(node.results, decision.results, strict=True),
+        ):
+            if isinstance(state, Split) and self.batch.program.shape(value)[state.dimension] % self.batch.parts:
+                raise Mixed(node, "does not keep the microbatches apart")
+
+    def derived(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
+        """How an operation makes blocks of results that are the same for all; None if they are cut out of the whole."""
+        key = (node.number, *wanted.items())
+        if key not in self._derived:
+            self._derived[key] = self._derive(node, wanted)
+        return self._derived[key]
+
+    def _derive(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
+        blocks = {index: form for index, form in wanted.items() if isinstance(form, Split)}
+        rule = self.batch.rules.get(node.name)
+        if any(one in self.completed for one in node.results):
+            return None  # there is no block of a sum but that which is cut out of it
+        if rule is None or len(blocks) < len(wanted) or (node.captured and not rule.takes_batch_in_regions):
+            return None
+        try:
+            decision = rule.backward(self, node, blocks)
+            if decision is not None:
+                self.check_even(node, decision)
+        except Mixed:
+            return None
+        return decision
+
+    def origin(self, value: int) -> Node | None:
+        """The operation that a partial value comes from; None if the block was given it."""
+        while (node := self.batch.program.producers[value]) is not None:
+            partial = [one for one in node.operands if isinstance(self.state(one), Partial)]
+            if not partial:
+                return node
+            value = partial[0]
+        return None
+
+    def base_of(self, value: int) -> int | None:
+        """What joins a sum once, when it is complete."""
+        node = self.batch.program.producers[value]
+        assert node is not None
+        base = self.decisions[node.number].base
+        return None if base is None else node.operands[base]
+
+    def without_batch(self, node: Node) -> Decision | None:
+        """How a result that is the same for all is made outside of the loops, where other results carry the batch."""
+        own = self.decisions.get(node.number)
+        if own is None:
+            return None
+        if node.number not in self._without_batch:
+            self._without_batch[node.number] = self.rule(node).without_batch(self, node, own)
+        return self._without_batch[node.number]
+
+    def settle(self, roots: "Iterable[Version]") -> None:
+        """Find what the block has to make for what it returns."""
+        self.entries, self.captured = sweep(self, roots)

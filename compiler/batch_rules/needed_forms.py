@@ -1,0 +1,176 @@
+"""Finds what has to be made in a block: which forms of which values, from what is returned back to what is given."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atoll.compiler.batch_rules.nodes import Node
+from atoll.compiler.batch_rules.rule import Decision
+from atoll.compiler.batch_rules.states import ABSENT, SAME, State, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.compiler.batch_rules.interpretation import Scope
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An operation to be made, once.
+
+    decision: in which form; None if it is the same for every microbatch.
+    derived: behind the operation, a form that is made from a value which is the same for all: its block, cut out of
+        it, or what it is in the first microbatch and the identity in the others.
+    completes: behind the operation's loop, the value that all its parts make together.
+    """
+
+    node: Node | None
+    decision: Decision | None = None
+    derived: Version | None = None
+    completes: int | None = None
+
+    def needs(self) -> "Iterable[Version]":
+        if self.derived is not None:
+            return ((self.derived[0], SAME),)
+        assert self.node is not None
+        if self.decision is None:
+            return ((value, SAME) for value in (*self.node.operands, *self.node.captured))
+        return needs_of(self.node, self.decision)
+
+    def makes(self) -> "Iterable[Version]":
+        if self.derived is not None:
+            return (self.derived,)
+        assert self.node is not None
+        if self.decision is None:
+            return ((value, SAME) for value in self.node.results)
+        made = zip(self.node.results, self.decision.results, strict=True)
+        return (version for version in made if version[1] != ABSENT)
+
+
+def needs_of(node: Node, decision: Decision) -> "Iterable[Version]":
+    """The forms of values that an operation takes; not that which joins after the loop."""
+    for index, version in enumerate(zip(node.operands, decision.operands, strict=True)):
+        if index != decision.base and version[1] != ABSENT:
+            yield version
+    if decision.scopes:
+        for scope in decision.scopes:
+            yield from scope.captured
+    else:
+        yield from ((value, SAME) for value in node.captured)
+
+
+def sweep(
+    scope: "Scope", roots: "Iterable[Version]", inside_loop: bool = False
+) -> "tuple[list[Entry], dict[Version, None]]":
+    """What has to be made for the roots, in order, and what is taken from outside of the block.
+
+    inside_loop: what is the same for all comes from outside as well.
+    """
+    wanted = _Wanted(scope, inside_loop)
+    for root in roots:
+        wanted.add(root)
+    backwards: list[Entry] = []
+    for node in reversed(scope.body.nodes):
+        if node.has_effect and scope.parent is None and not inside_loop:
+            for value in node.results:
+                wanted.add((value, SAME))
+            if not node.results:
+                backwards.append(Entry(node))
+                for version in backwards[-1].needs():
+                    wanted.add(version)
+        if any(value in wanted.forms for value in node.results):
+            for value in node.results:
+                backwards += wanted.cut(value)
+            for entry in wanted.entries(node):
+                backwards.append(entry)
+                for version in entry.needs():
+                    wanted.add(version)
+    for value in reversed(scope.body.arguments):
+        backwards += wanted.cut(value)
+    return backwards[::-1], wanted.outside
+
+
+@dataclass
+class _Wanted:
+    """The forms of values that what stands behind takes."""
+
+    scope: "Scope"
+    inside_loop: bool
+    forms: dict[int, dict[State, None]] = field(default_factory=dict)
+    outside: dict[Version, None] = field(default_factory=dict)
+
+    def add(self, version: Version) -> None:
+        value, form = version
+        if self.scope.batch.program.homes[value] is not self.scope.body or (self.inside_loop and form == SAME):
+            self.outside[version] = None
+        elif form == SAME and value in self.scope.completed:
+            self._add_complete(value)
+        else:
+            self.forms.setdefault(value, {})[form] = None
+
+    def _add_complete(self, value: int) -> None:
+        """A sum is complete when a loop has made its parts, and what joins it once is there."""
+        self.add((value, self.scope.completed[value]))
+        base = self.scope.base_of(value)
+        if base is not None:
+            self.add((base, SAME))
+
+    def cut(self, value: int) -> list[Entry]:
+        """The forms of a value that are made from the whole of it, which is then wanted too."""
+        producer = self.scope.batch.program.producers[value]
+        forms = [form for form in self.forms.get(value, ()) if self._is_cut(value, form)]
+        if forms:
+            self.add((value, SAME))
+        return [Entry(producer, derived=(value, form)) for form in forms]
+
+    def _is_cut(self, value: int, form: State) -> bool:
+        if form in self._own(value):
+            return False
+        producer = self.scope.batch.program.producers[value]
+        return producer is None or self.scope.derived(producer, {producer.results.index(value): form}) is None
+
+    def _own(self, value: int) -> tuple[State | None, ...]:
+        """The forms in which a value comes without being asked."""
+        return (self.scope.states.get(value, SAME), self.scope.completed.get(value))
+
+    def entries(self, node: Node) -> list[Entry]:
+        """The forms in which an operation has to be made, each once."""
+        decisions: dict[tuple[State, ...], Decision | None] = {}
+        blocks = self._blocks(node)
+        together = self.scope.derived(node, blocks) if len(blocks) > 1 else None
+        for index, form in blocks.items():
+            decision = together or self.scope.derived(node, {index: form})
+            if decision is not None:
+                decisions[decision.results] = decision
+        for index, form in self._wanted(node):
+            # Around the loops of @main stands only what is the same for all; elsewhere it comes with the rest.
+            is_around = form == SAME and self.scope.parent is None
+            if is_around or not any(results[index] == form for results in decisions):
+                decision = self._decision(node, index, form)
+                decisions[decision.results if decision else (SAME,) * len(node.results)] = decision
+        return [Entry(node, decision) for decision in decisions.values()]
+
+    def _wanted(self, node: Node) -> list[tuple[int, State]]:
+        """The results that are wanted, and in which form; those that are the same for all come last."""
+        wanted = [
+            (index, form)
+            for index, value in enumerate(node.results)
+            for form in self.forms.get(value, ())
+            if not self._is_cut(value, form)
+        ]
+        return sorted(wanted, key=lambda one: one[1] == SAME)
+
+    def _blocks(self, node: Node) -> dict[int, State]:
+        """Of results that are the same for all, the blocks that are wanted and are not cut out of the whole."""
+        blocks: dict[int, State] = {}
+        for index, value in enumerate(node.results):
+            for form in self.forms.get(value, ()):
+                if form not in self._own(value) and not self._is_cut(value, form):
+                    blocks.setdefault(index, form)
+        return blocks
+
+    def _decision(self, node: Node, index: int, form: State) -> Decision | None:
+        if form not in self._own(node.results[index]):
+            return self.scope.derived(node, {index: form})
+        if form == SAME:
+            return self.scope.without_batch(node)
+        return self.scope.decisions.get(node.number)

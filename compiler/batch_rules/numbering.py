@@ -1,0 +1,91 @@
+"""Finds indices that count the examples: `x[jnp.arange(n), labels]` looks up each example in its own row."""
+
+import math
+
+from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.mlir.bindings import ir
+
+
+def counted_dimension(indices: Node, operand: int, vector: int, component: int) -> int | None:
+    """Along which dimension of the indices a component of theirs counts 0, 1, 2, …; None if it does not.
+
+    vector: the dimension of the indices along which the components stand; their rank if there is but one.
+    """
+    program, value = indices.program, indices.operands[operand]
+    shape = program.shape(value)
+    if vector < len(shape) and shape[vector] > 1:
+        found = _component(program, value, vector, component)
+        if found is None:
+            return None
+        value = found
+    return _counted(program, value)
+
+
+def _component(program: Program, value: int, vector: int, component: int) -> int | None:
+    """The value that is joined with others to make the indices."""
+    node = program.producers[value]
+    if node is None or node.name != "stablehlo.concatenate" or node.integer("dimension") != vector:
+        return None
+    for part in node.operands:
+        size = program.shape(part)[vector]
+        if component < size:
+            return part if size == 1 else _component(program, part, vector, component)
+        component -= size
+    return None
+
+
+def _counted(program: Program, value: int) -> int | None:
+    """The dimension d, if every element is its own place along d."""
+    node = program.producers[value]
+    if node is None:
+        return None
+    if node.name == "stablehlo.iota":
+        return node.integer("iota_dimension")
+    if node.name == "stablehlo.constant":
+        return _counted_constant(node)
+    if node.name == "stablehlo.select":
+        # jnp lets negative indices count from the end; these are none.
+        return _counted(program, node.operands[2]) if _is_below_zero(program, node.operands[0]) else None
+    if node.name not in ("stablehlo.convert", "stablehlo.broadcast_in_dim", "stablehlo.reshape"):
+        return None
+    source = _counted(program, node.operands[0])
+    if source is None:
+        return None
+    return _moved(node, source)
+
+
+def _moved(node: Node, source: int) -> int | None:
+    """Where a dimension of the operand is in the result."""
+    shape, result = node.operand_shape(), node.result_shape()
+    if node.name == "stablehlo.convert":
+        target = node.result_type().element_type
+        return source if isinstance(target, ir.IntegerType) and shape[source] <= 1 << (target.width - 1) else None
+    if node.name == "stablehlo.broadcast_in_dim":
+        place = node.integers("broadcast_dimensions")[source]
+        return place if result[place] == shape[source] else None
+    before = math.prod(shape[:source])
+    places = (place for place in range(len(result)) if math.prod(result[:place]) == before)
+    return next((place for place in places if result[place] == shape[source]), None)
+
+
+def _counted_constant(node: Node) -> int | None:
+    value, shape = node.operation.attributes["value"], node.result_shape()
+    if not isinstance(value, ir.DenseIntElementsAttr):
+        return None
+
+    def counts(dimension: int) -> bool:
+        inner = math.prod(shape[dimension + 1 :])
+        return all(value[place] == place // inner % shape[dimension] for place in range(len(value)))
+
+    return next(filter(counts, range(len(shape))), None)
+
+
+def _is_below_zero(program: Program, predicate: int) -> bool:
+    """Whether it asks of a value that counts if it is less than 0, or is the answer that jax has for a constant."""
+    if program.is_identity(predicate, "or"):
+        return True
+    node = program.producers[predicate]
+    if node is None or node.name != "stablehlo.compare":
+        return False
+    is_less = "LT" in str(node.operation.attributes["comparison_direction"])
+    return is_less and _counted(program, node.operands[0]) is not None and program.is_identity(node.operands[1], "add")

@@ -1,0 +1,129 @@
+"""Along which dimension values run through operations, found from some first values through all that touches them.
+
+What is found only says what can be done in pieces of that dimension. A value that is needed whole is put together from
+its pieces, and pieces of a whole value are cut out of it, so that every choice is right.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.rule import Factor, FactorRule
+from atoll.compiler.batch_rules.table import RULES
+
+
+@dataclass
+class Running:
+    """What runs along with some first values.
+
+    fixed: arguments of @main that stay whole.
+    dimensions: of each value that is in pieces the dimension along which they are the whole.
+    factors: how operations treat that dimension.
+    """
+
+    program: Program
+    fixed: Collection[int]
+    dimensions: dict[int, int] = field(default_factory=dict)
+    factors: dict[int, Factor] = field(default_factory=dict)
+    _left: list[int] = field(default_factory=list)
+    _uses: dict[int, list[tuple[Node, int]]] = field(default_factory=dict)  # the nodes that take a value, and where
+    _tied: dict[int, tuple[int, ...]] = field(default_factory=dict)  # values that are one another at some time
+
+    def _read(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            for operand, value in enumerate(node.operands):
+                self._uses.setdefault(value, []).append((node, operand))
+            self._read_bodies(node)
+
+    def _read_bodies(self, node: Node) -> None:
+        """What a choice gives is what one of its branches gives."""
+        if is_choice(node):
+            for branch in node.bodies:
+                self._read(branch.nodes)
+            for ring in zip(node.results, *(branch.returned for branch in node.bodies), strict=True):
+                self._tie(ring)
+
+    def _tie(self, ring: Sequence[int]) -> None:
+        """Values that are one another at other times have one form, if they can."""
+        for value in ring:
+            self._tied[value] = (*self._tied.get(value, ()), *ring)
+
+    def _run(self) -> None:
+        while self._left:
+            self._follow(self._left.pop())
+
+    def _set(self, value: int, dimension: int) -> None:
+        if value not in self.dimensions:
+            self.dimensions[value] = dimension
+            self._left.append(value)
+
+    def _want(self, value: int, dimension: int) -> None:
+        """Have a value in pieces, if what makes it can be done so."""
+        if value not in self.dimensions and self._can_be_made(value, dimension):
+            self._set(value, dimension)
+
+    def _can_be_made(self, value: int, dimension: int) -> bool:
+        node = self.program.producers[value]
+        if node is None:
+            return value not in self.fixed and (value in self.program.body.arguments or value in self._tied)
+        if self._says_in_bodies(node):
+            return value in self._tied
+        return bool(self._factors_to(node, value, dimension))
+
+    def _says_in_bodies(self, node: Node) -> bool:
+        """Whether what a node gives is said in its regions."""
+        return is_choice(node)
+
+    def _follow(self, value: int) -> None:
+        """Let what makes a value in pieces and what takes it go along with it."""
+        dimension = self.dimensions[value]
+        node = self.program.producers[value]
+        if node is not None and not self._says_in_bodies(node):
+            self._go_back(node, value, dimension)
+        for other in self._tied.get(value, ()):
+            self._want(other, dimension)
+        for user, operand in self._uses.get(value, ()):
+            self._go_on(user, operand, dimension)
+
+    def _go_back(self, node: Node, value: int, dimension: int) -> None:
+        self._decide(node, self._factors_to(node, value, dimension))
+
+    def _go_on(self, node: Node, operand: int, dimension: int) -> None:
+        self._decide(node, [one for one in self._all_factors(node) if one.operands[operand] == dimension])
+
+    def _factors_to(self, node: Node, value: int, dimension: int) -> list[Factor]:
+        index = node.results.index(value)
+        return [one for one in self._all_factors(node) if one.results[index] == dimension]
+
+    def _all_factors(self, node: Node) -> Sequence[Factor]:
+        if node.number in self.factors:
+            return [self.factors[node.number]]
+        rule = RULES.get(node.name)
+        return rule.factors(node) if isinstance(rule, FactorRule) and not node.has_effect else ()
+
+    def _decide(self, node: Node, factors: Sequence[Factor]) -> None:
+        """Do an operation in pieces, in the way that suits most of what it takes."""
+        if node.number in self.factors or not factors:
+            return
+        chosen = max(factors, key=lambda one: sum(self._suits(node, one)))
+        made = list(zip(node.results, chosen.results, strict=True))
+        if any(one is None for one in chosen.results) and not chosen.kind:
+            return
+        if any(self.dimensions.get(value, one) != one for value, one in made):
+            return
+        self.factors[node.number] = chosen
+        for value, dimension in made:
+            if dimension is not None:
+                self._set(value, dimension)
+        for value, dimension in zip(node.operands, chosen.operands, strict=True):
+            if dimension is not None:
+                self._want(value, dimension)
+
+    def _suits(self, node: Node, factor: Factor) -> Iterator[bool]:
+        for value, dimension in zip(node.operands, factor.operands, strict=True):
+            yield value in self.dimensions and self.dimensions[value] == dimension
+
+
+def is_choice(node: Node) -> bool:
+    """Whether a node chooses between branches that only compute."""
+    return node.name in ("stablehlo.case", "stablehlo.if") and not any(one.has_effect for one in node.inner())

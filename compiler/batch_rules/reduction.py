@@ -1,0 +1,91 @@
+"""Rules for reductions, windows, sorting and transforms: what goes along some dimensions and leaves others alone."""
+
+from collections.abc import Sequence
+
+from atoll.compiler.batch_rules.nodes import Node
+from atoll.compiler.batch_rules.rule import Factor, FactorRule, Linear
+from atoll.compiler.batch_rules.states import KIND_OF
+
+
+def kind_of_body(node: Node) -> str:
+    """How the region combines two elements; empty if it does anything else."""
+    body = node.bodies[0]
+    if len(body.nodes) != 1 or len(body.arguments) != 2:
+        return ""
+    (inner,) = body.nodes
+    is_plain = sorted(inner.operands) == sorted(body.arguments) and body.returned == inner.results
+    return KIND_OF.get(inner.name, "") if is_plain else ""
+
+
+def _reduce(node: Node) -> Sequence[Factor]:
+    count = len(node.operands) // 2
+    gone = node.integers("dimensions")
+    kept = [one for one in range(len(node.operand_shape())) if one not in gone]
+    factors = [Factor((one,) * count + (None,) * count, (result,) * count) for result, one in enumerate(kept)]
+    kind = kind_of_body(node)
+    if kind:
+        # What is combined once with each microbatch is harmless for a maximum, but not for a sum.
+        base = 1 if kind == "add" else None
+        factors += [Factor((one, None), (None,), kind, base) for one in gone]
+    return factors
+
+
+def _sums_on(node: Node) -> Linear | None:
+    kind = kind_of_body(node)
+    return Linear(together=(0, 1), kinds=frozenset((kind,))) if kind else None
+
+
+def _window(node: Node) -> Sequence[Factor]:
+    rank, count = len(node.operand_shape()), len(node.operands) // 2
+    return [Factor((one,) * count + (None,) * count, (one,) * count) for one in range(rank) if _passes(node, one, rank)]
+
+
+def _select_and_scatter(node: Node) -> Sequence[Factor]:
+    rank = len(node.operand_shape())
+    return [Factor((one, one, None), (one,)) for one in range(rank) if _passes(node, one, rank)]
+
+
+def _passes(node: Node, dimension: int, rank: int) -> bool:
+    """Whether a window is one element wide in a dimension, and steps over every element."""
+    names = ("window_dimensions", "window_strides", "base_dilations", "window_dilations")
+    padding = node.integers("padding", [0] * (2 * rank))[2 * dimension : 2 * dimension + 2]
+    return all(node.integers(name, [1] * rank)[dimension] == 1 for name in names) and padding == [0, 0]
+
+
+def _sort(node: Node) -> Sequence[Factor]:
+    rank, count = len(node.operand_shape()), len(node.operands)
+    sorted_ = node.integer("dimension") % rank
+    return [Factor((one,) * count, (one,) * count) for one in range(rank) if one != sorted_]
+
+
+def _all_but_last(node: Node) -> Sequence[Factor]:
+    rank = len(node.operand_shape())
+    return [Factor((one,), (one,) * len(node.results)) for one in range(rank - 1)]
+
+
+def _transform(node: Node) -> Sequence[Factor]:
+    rank = len(node.operand_shape()) - len(node.integers("fft_length"))
+    return [Factor((one,), (one,)) for one in range(rank)]
+
+
+def _matrices(node: Node) -> Sequence[Factor]:
+    rank = len(node.operand_shape()) - 2
+    return [Factor((one,) * len(node.operands), (one,)) for one in range(rank)]
+
+
+RULES = (
+    FactorRule(
+        ("stablehlo.reduce",),
+        "along dimensions that stay; a sum, a maximum and the like along those that go",
+        _reduce,
+        _sums_on,
+    ),
+    FactorRule(("stablehlo.reduce_window",), "along dimensions in which no window reaches out", _window, _sums_on),
+    FactorRule(
+        ("stablehlo.select_and_scatter",), "along dimensions in which no window reaches out", _select_and_scatter
+    ),
+    FactorRule(("stablehlo.sort",), "along dimensions that are not sorted", _sort),
+    FactorRule(("chlo.top_k",), "along all dimensions but the last", _all_but_last),
+    FactorRule(("stablehlo.fft",), "along dimensions that are not transformed", _transform),
+    FactorRule(("stablehlo.cholesky", "stablehlo.triangular_solve"), "matrix by matrix", _matrices),
+)

@@ -1,0 +1,1 @@
+"""The command line: one program with subcommands, a module each."""

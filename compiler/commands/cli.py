@@ -1,0 +1,163 @@
+"""The command line: one program with subcommands. Each is a module with `run(options)`, loaded when it is asked for."""
+
+import argparse
+import errno
+import importlib
+import io
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from atoll.compiler import guard
+from atoll.compiler.errors import AtollError
+from atoll.compiler.tracebacks import first_line
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command in a process of its own, so that a native abort too ends in a sentence."""
+    options = _parser().parse_args(arguments)
+    return guard.guarded(lambda: run(options))
+
+
+def run_here(arguments: Sequence[str]) -> int:
+    """Run a command in this process."""
+    return run(_parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """The exit status of a command whose errors have been told: each one sentence, a traceback only with --debug."""
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s", force=True)
+    command: Callable[[argparse.Namespace], int] = importlib.import_module(options.module).run
+    try:
+        status = command(options)
+        sys.stdout.flush()
+        return status
+    except AtollError as error:
+        _tell(str(error), options.debug)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stdout = io.StringIO()  # what is left there must not be flushed at exit
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            sentence = "cannot write: no space left on the device; make room, or write elsewhere"
+        else:
+            what = f"internal error, {type(error).__name__}: {first_line(error)}"
+            sentence = f"{what}; this is a defect of atoll; please report it with --debug"
+        _tell(sentence, options.debug)
+    return 1
+
+
+def _tell(sentence: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {sentence}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A subcommand: what `--help` says of it, and what adds its arguments."""
+
+    name: str
+    module: str
+    summary: str
+    example: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+
+
+def _opt_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", metavar="FILE", nargs="?", help="MLIR text or bytecode; - for standard input")
+    add("--passes", metavar="PIPELINE", default="", help='what to run: "inline-calls, cse", with options in {braces}')
+    add("--list-passes", action="store_true", help="list passes and phases with their options, and stop")
+    add("--print-ir-after", metavar="PASS", help="print the IR after this pass, or after `all`, on standard error")
+    add("--dump-dir", metavar="DIR", help="write the IR after every pass into numbered files")
+    add("--split-input-file", action="store_true", help="treat what is between lines of `// -----` as separate modules")
+    add("--verify-diagnostics", action="store_true", help="compare errors with the text's expected-error comments")
+    add("--timing", action="store_true", help="print how long each pass took, on standard error")
+    add("--debug-info", action="store_true", help="print locations")
+    add("-o", "--output", metavar="FILE", help="write there instead of to standard output")
+
+
+def _dump_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", metavar="TARGET", help="FILE.py:NAME, an atoll.Job; or FILE.mlir, a module at any phase")
+    add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
+    add("--plan", metavar="P", help='how to cut, such as "stages=2, microbatches=8"')
+    add("--phase", metavar="NAME", help="go as far as this phase (default: the last one)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--after", metavar="PASS", help="print the IR after this pass")
+    what.add_argument("--all", metavar="DIR", help="write the IR after every pass into numbered files")
+    add("--debug-info", action="store_true", help="print locations: the user's files and lines")
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", metavar="TARGET", help="FILE.py:NAME, an atoll.Job; FILE.mlir, a module at any phase; or FILE.atoll")
+    add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
+    add("--plan", metavar="P", help='how to cut, such as "stages=2"')
+    add("--steps", metavar="N", type=int, default=1, help="how often; results replace donated arguments (default: 1)")
+    add("--check", action="store_true", help="compare every result with that of jax.jit")
+    add("--seed", metavar="S", type=int, default=0, help="for arguments of which only the shape is known (default: 0)")
+    add("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dir", metavar="DIR", default="atoll-demo", help="where to write the IR (default: atoll-demo)"
+    )
+
+
+_COMMANDS = (
+    _Command(
+        "dump",
+        "atoll.compiler.commands.dump",
+        "print the IR of a job at any phase",
+        'atoll dump train.py:job --topology "2 x cpu[4]" --phase stablehlo --debug-info',
+        _dump_arguments,
+    ),
+    _Command(
+        "run",
+        "atoll.compiler.commands.run",
+        "compile a job and run it on its islands",
+        'atoll run train.py:job --topology "2 x cpu[1]" --steps 3 --check',
+        _run_arguments,
+    ),
+    _Command(
+        "opt",
+        "atoll.compiler.commands.opt",
+        "run passes on MLIR text",
+        'atoll opt model.mlir --passes "inline-calls, cse" --print-ir-after all',
+        _opt_arguments,
+    ),
+    _Command(
+        "demo",
+        "atoll.compiler.commands.demo",
+        "show what atoll does with a language model",
+        "atoll demo",
+        _demo_arguments,
+    ),
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="atoll",
+        description="Runs one JAX function on many islands of accelerators.",
+        epilog="example: atoll demo",
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.summary[0].upper() + command.summary[1:] + ".",
+            epilog=f"example: {command.example}",
+        )
+        command.add_arguments(subparser)
+        subparser.add_argument(
+            "--verbose", action="store_true", help="say which pass runs, and why one has nothing to do"
+        )
+        subparser.add_argument("--debug", action="store_true", help="print the traceback of an error")
+        subparser.set_defaults(module=command.module)
+    return parser

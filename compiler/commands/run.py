@@ -1,0 +1,254 @@
+"""`atoll run`: compiles a job, a module at any phase or a saved program, and runs it."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import jax
+from atoll.compiler import compiled, guard
+from atoll.compiler.commands.comparison import Difference, compare
+from atoll.compiler.commands.example_values import seeded
+from atoll.compiler.commands.feedback import fed_back
+from atoll.compiler.commands.target import load_target
+from atoll.compiler.compiled import Compiled
+from atoll.compiler.emit.emit import signature_of_module
+from atoll.compiler.errors import CompileError, UsageError
+from atoll.compiler.export.frontend import leaves_of
+from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import parse_file, parse_text
+from atoll.compiler.module.marks import plan_of, topology_of
+from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.compiler.pipeline.resume import phase_of, write_texts
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.report.report import bytes_text
+from atoll.compiler.saving import difference_of_islands
+from atoll.compiler.topology.devices import reserve_cpu_devices
+from atoll.compiler.topology.topology import Topology, topology
+from atoll.runtime.array import Array, dtype_of
+from atoll.runtime.fragment import Fragment
+from atoll.runtime.program import Input, Output, Program
+
+# How many scalar results are printed for a step.
+_MOST_SCALARS = 8
+
+# What `jax.jit` computes from the leaves of the arguments: the leaves of the result.
+_Reference = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A target that is ready to run.
+
+    given: the values that the target brings along, for some of the inputs.
+    reference: what to compare with, or why there is nothing.
+    """
+
+    compiled: Compiled
+    given: Sequence[Any]
+    reference: _Reference | str
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; it fails if --check finds a difference that is too large."""
+    islands = None if options.topology is None else topology(options.topology)
+    plan = None if options.plan is None else Plan.parse(options.plan)
+    for name, value, least in (("--steps", options.steps, 1), ("--seed", options.seed, 0)):
+        if value < least:
+            raise UsageError(f"{name} is {value}", remedy=f"it must be at least {least}")
+    if sys.stderr.isatty():  # somebody is waiting
+        compiled.log.setLevel(logging.INFO)
+    opened = _open(options.target, islands, plan)
+    with opened.compiled as program:
+        if options.check and isinstance(opened.reference, str):
+            raise UsageError(f"--check cannot be done: {opened.reference}", options.target)
+        if options.save is not None:
+            program.save(options.save)
+        return _run(opened, options.steps, options.seed, options.check)
+
+
+# Opening.
+
+
+def _open(text: str, islands: Topology | None, plan: Plan | None) -> _Opened:
+    if text.endswith(".atoll"):
+        return _open_program(Path(text), islands, plan)
+    if islands is not None:
+        reserve_cpu_devices(islands)  # before the user's file is loaded, as it may use jax
+    elif ".py:" in text:
+        raise UsageError("no topology is given", remedy='name the islands: --topology "2 x cpu[1]"')
+    target = load_target(text)
+    if isinstance(target, Path):
+        return _open_module(target, islands, plan)
+    assert islands is not None
+    return _open_job(target, islands, plan or Plan())
+
+
+def _open_job(job: Job, islands: Topology, plan: Plan) -> _Opened:
+    given = [leaf.value for leaf in leaves_of(job)]
+    jitted = jax.jit(job.fn, static_argnums=job.static_argnums)
+
+    def reference(leaves: Sequence[Any]) -> Sequence[Any]:
+        rest = iter(leaves)
+        args = [
+            argument if number in job.static_argnums else jax.tree.map(lambda _: next(rest), argument)
+            for number, argument in enumerate(job.args)
+        ]
+        return jax.tree.leaves(jitted(*args))
+
+    return _Opened(compiled.compile(job, topology=islands, plan=plan), given, reference)
+
+
+def _open_module(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
+    module = parse_file(path)
+    _check_can_change(module, str(path), islands, plan)
+    write_texts(module, islands, plan)
+    islands = topology_of(module)
+    compiled.check_plan(plan_of(module))
+    reserve_cpu_devices(islands)
+    program = compiled.compile_module(module, islands)
+    whole = PHASES[0].name
+    if whole in program.phases:
+        return _Opened(program, (), _reference_of(parse_text(program.ir(whole))))
+    return _Opened(program, (), f"it is cut up at phase {program.phases[0]}; run the job, or a module at {whole}")
+
+
+def _check_can_change(module: ir.Module, path: str, islands: Topology | None, plan: Plan | None) -> None:
+    """UsageError for an option that would have no effect, as the module's phase has already been carried out."""
+    phase = phase_of(module)
+    if phase is None or phase is PHASES[0]:
+        return
+    remedy = "leave it out, or run the job or a module of an earlier phase"
+    if plan is not None:
+        raise UsageError(f"--plan: the module is at phase {phase.name}, cut by the plan that it has", path, remedy)
+    if islands is None or phase.name in ("timed", "staged"):
+        return
+    if told := difference_of_islands(topology_of(module), islands):
+        raise UsageError(f"--topology: the module is at phase {phase.name} on other islands: {told}", path, remedy)
+
+
+def _reference_of(module: ir.Module) -> _Reference:
+    """The whole module as one function."""
+    outputs = signature_of_module(module).outputs
+    results = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in outputs]  # type: ignore[no-untyped-call] # jax's
+    run_whole = jax.jit(Fragment.of(module, results))
+    return lambda leaves: run_whole(*leaves)
+
+
+def _open_program(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
+    if plan is not None:
+        raise UsageError("a saved program has its plan", str(path), "leave --plan out, or run the job")
+    reserve_cpu_devices(islands or topology(Program.load(path).topology))
+    return _Opened(compiled.load_flat(path, islands), (), "a saved program has no function; check the job")
+
+
+# Running.
+
+
+def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
+    program = opened.compiled.program
+    replaced = fed_back(program.inputs, program.outputs)
+
+    def first(number: int) -> Any:  # noqa: ANN401 (any array)
+        one = program.inputs[number]
+        value = opened.given[number] if opened.given else None
+        if value is None or isinstance(value, jax.ShapeDtypeStruct):
+            return seeded(one, seed)
+        return value.copy() if one.donated and isinstance(value, jax.Array) else value
+
+    _check_memory(opened)
+    values = [first(number) for number in range(len(program.inputs))]
+    differences: list[Difference] = []
+    for step in range(steps):
+        guard.announce(f"running step {step}")
+        given = [_to_jax(value) for value in values] if is_checked else []
+        began = time.monotonic()
+        results = opened.compiled.call_flat(values)
+        for result in results:
+            result.block_until_ready()
+        print(f"step {step}: {_scalars(program.outputs, results)} ({(time.monotonic() - began) * 1000:.0f} ms)")
+        if is_checked:  # after the step, which tells better what fails
+            assert not isinstance(opened.reference, str)
+            expected = opened.reference(given)
+            differences += [
+                compare(output.path, step, result.to_jax(), other)
+                for output, result, other in zip(program.outputs, results, expected, strict=True)
+            ]
+        for number, one in enumerate(program.inputs):
+            if number in replaced:
+                values[number] = _as_input(one, results[replaced[number]])
+            elif one.donated:
+                values[number] = first(number)
+    _print_stats(opened.compiled)
+    if is_checked:
+        _judge(differences)
+    return 0
+
+
+def _check_memory(opened: _Opened) -> None:
+    """Refuse to draw what this machine cannot hold, rather than be killed on the way."""
+    given = opened.given or [None] * len(opened.compiled.program.inputs)
+    drawn = [
+        one
+        for one, value in zip(opened.compiled.program.inputs, given, strict=True)
+        if value is None or isinstance(value, jax.ShapeDtypeStruct)
+    ]
+    needed = sum(prod(one.shape) * dtype_of(one.dtype).itemsize for one in drawn)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        what = f"its arguments take {bytes_text(needed)}, and this machine has {bytes_text(there)}"
+        raise UsageError(what, remedy="run a smaller job; `atoll dump` needs no arrays")
+
+
+def _as_input(one: Input, result: Array) -> Any:  # noqa: ANN401 (an array or a Python number)
+    """A result as an argument; whether it may give way to other dtypes is as for the argument."""
+    if one.weak_type == result.weak_type or one.dtype.startswith("key<"):
+        return result
+    return result.item() if one.weak_type else jax.numpy.asarray(result.to_jax(), one.dtype)
+
+
+def _to_jax(value: Any) -> Any:  # noqa: ANN401 (whatever is an argument)
+    """A value that stays when the step takes its own."""
+    if isinstance(value, Array):
+        return value.to_jax()
+    return value.copy() if isinstance(value, jax.Array) else value
+
+
+def _scalars(outputs: Sequence[Output], results: Sequence[Array]) -> str:
+    """The results that are one number each."""
+    found = [
+        f"{output.path} = {result.item():.6g}"
+        for output, result in zip(outputs, results, strict=True)
+        if not output.shape and not output.dtype.startswith("key<")
+    ]
+    more = [f"{len(found) - _MOST_SCALARS} more"] if len(found) > _MOST_SCALARS else []
+    return ", ".join([*found[:_MOST_SCALARS], *more]) or f"{len(results)} results"
+
+
+def _print_stats(program: Compiled) -> None:
+    stats = program.stats()
+    tasks = ", ".join(f"{count} {kind}" for kind, count in stats.tasks.items())
+    print(f"tasks: {tasks or 'none'}; messages: {stats.messages}; controller: {stats.controller_us:.0f} us")
+    for (source, target), count in stats.bytes_per_link.items():
+        print(f"{source} -> {target}: {count:,} bytes")
+
+
+def _judge(differences: Sequence[Difference]) -> None:
+    """Print how far the results are from those of `jax.jit`; CompileError if that is too far."""
+    if not differences:
+        print("check: there are no results")
+        return
+    worst = max(differences, key=lambda one: (one.is_too_large, one.relative))
+    leaves = {one.path for one in differences}
+    equal = leaves - {one.path for one in differences if not one.is_bit_equal}
+    print(f"check: max relative difference {worst.relative:.1e}, bit-equal on {len(equal)} of {len(leaves)} leaves")
+    if worst.is_too_large:
+        what = f"{worst.path} of step {worst.step} differs from jax.jit by {worst.relative:.1e}"
+        raise CompileError(f"{what}, more than {worst.tolerance:.0e}", remedy="this is a defect; please report it")

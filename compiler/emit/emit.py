@@ -1,0 +1,381 @@
+"""From phase `scheduled` to a program: plain data that runs without the compiler and without the user's source.
+
+Not a pass, as its result is no module. The instruction streams follow the order of @main, in which every value comes
+before its uses; a send stands right behind what makes its value and a receive right before what needs it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from atoll.compiler.emit.bundles import Bundle, bundles_of
+from atoll.compiler.emit.exchange_streams import Codes, Exchange
+from atoll.compiler.emit.loop_body import LoopBody
+from atoll.compiler.emit.routes import Route, Routes
+from atoll.compiler.emit.stream import ALL, Expected, Name, Reshard, Stream, buffer_of_type
+from atoll.compiler.export.signature import Signature
+from atoll.compiler.mlir.bindings import func, ir, mpmd, sdy
+from atoll.compiler.mlir.functions import (
+    argument_attributes,
+    arguments_of,
+    body_of,
+    result_attributes,
+    set_public,
+    symbol_name,
+    type_of,
+)
+from atoll.compiler.mlir.ir_text import to_bytecode
+from atoll.compiler.mlir.locations import name_stack, place
+from atoll.compiler.module.main_function import (
+    DONATED,
+    PARTS,
+    entry_function,
+    numbers_by_path,
+    parts_of,
+    share_of,
+    start_in_whole,
+    whole_shape,
+)
+from atoll.compiler.module.marks import plan_of, topology_of
+from atoll.compiler.module.mesh_types import island_of, local_type
+from atoll.compiler.module.replicas import replicas_of, twins_of
+from atoll.compiler.module.scopes import read_scope
+from atoll.compiler.module.shardings import MESH, SHARDING, spec_of
+from atoll.compiler.module.tasks import (
+    EXCHANGE,
+    code_name,
+    dataflow_functions,
+    fragment_functions,
+    mesh_name,
+    microbatch_name,
+    task_name,
+)
+from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Place, Places, Program, Start
+
+_Value = ir.Value[ir.Type]
+
+# Where each part of a value begins in the whole, and the places that have a copy of it.
+_Parts = Sequence[tuple[Start, tuple[Place, ...]]]
+
+_SCOPES_SHOWN = 8
+
+
+def emit(module: ir.Module, signature: Signature) -> Program:
+    """The program of a module; the signature tells what callers pass, unused arguments included."""
+    topology = topology_of(module)
+    functions = fragment_functions(module)
+    main = entry_function(module)
+    codes = Codes(module.context, list(map(code_of, functions.values())))
+    emitter = _Emitter(module, {name: number for number, name in enumerate(functions)}, codes)
+    places = emitter.places_of_arguments(main)
+    emitter.follow(main)
+    *_, returning = body_of(main).operations
+    results = emitter.places_of_results(list(returning.operation.operands), main)
+    inputs = tuple(
+        Input(
+            one.path, one.shape, one.dtype, one.weak_type, *_divided(places.get(one.path, ()), one.shape), one.donated
+        )
+        for one in signature.inputs
+    )
+    outputs = tuple(
+        Output(one.path, one.shape, one.dtype, one.weak_type, *_divided(results[one.path], one.shape))
+        for one in signature.outputs
+    )
+    kept = {place for one in outputs for place in one.every_place}
+    donated = {place for one in inputs if one.donated for place in one.every_place}
+    axes = {island.name: tuple((axis.name, axis.size) for axis in island.axes) for island in topology.islands}
+    return Program(
+        islands=tuple(
+            IslandProgram(name, axes[name], tuple(stream.buffers), stream.finished(kept, donated))
+            for name, stream in emitter.all_streams.items()
+        ),
+        codes=tuple(codes.codes),
+        inputs=inputs,
+        outputs=outputs,
+        topology=str(topology),
+        plan=str(plan_of(module)),
+    )
+
+
+def _divided(parts: _Parts, shape: tuple[int, ...]) -> tuple[Places, tuple[Start, ...]]:
+    """The places of the parts, and where they begin in the whole; of a random key, without the dimension of its words.
+
+    One part is the whole.
+    """
+    starts = tuple(start[: len(shape)] for start, _ in parts)
+    return tuple(copies for _, copies in parts), starts if len(starts) > 1 else ()
+
+
+# The streams of one replica, by the names of its islands in the IR: those of the first replica.
+_Replica = Mapping[str, Stream]
+
+
+class _Emitter:
+    """Follows the dataflow of a module, and tells each island of each replica what to do for it."""
+
+    def __init__(self, module: ir.Module, tasks: Mapping[str, int], codes: Codes) -> None:
+        """tasks: the number of the code of each fragment."""
+        count = replicas_of(module)
+        topology = topology_of(module)
+        twins = twins_of(topology, count)
+        self.replicas: list[_Replica] = [
+            {name: Stream(names[replica]) for name, names in twins.items()} for replica in range(count)
+        ]
+        made = {stream.name: stream for replica in self.replicas for stream in replica.values()}
+        self.all_streams = {island.name: made[island.name] for island in topology.islands}
+        self._functions = dataflow_functions(module)
+        self._bundles = {bundle.begin: bundle for bundle in bundles_of(module)}
+        self._tasks = tasks
+        self._codes = codes
+        self._routes = Routes(topology, codes)
+        self._exchanges = 0
+
+    def places_of_arguments(self, main: func.FuncOp) -> dict[str, _Parts]:
+        """Where each argument of @main is, by path."""
+        for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+            for number, streams in enumerate(self.replicas):
+                for microbatch in self._microbatches(number, parts_of(marks)):
+                    streams[island_of(argument.type)].define((argument, microbatch))
+        return self._places_by_path(arguments_of(main), argument_attributes(main))
+
+    def places_of_results(self, values: Sequence[_Value], main: func.FuncOp) -> dict[str, _Parts]:
+        """Where each result of @main is, by path; received if it was still on its way."""
+        return self._places_by_path(values, result_attributes(main))
+
+    def _places_by_path(self, values: Sequence[_Value], attributes: Sequence[ir.DictAttr]) -> dict[str, _Parts]:
+        return {
+            path: [part for number in numbers for part in self._parts_of(values[number], attributes[number])]
+            for path, numbers in numbers_by_path(attributes).items()
+        }
+
+    def _parts_of(self, value: _Value, marks: ir.DictAttr) -> _Parts:
+        """A part for each microbatch of each replica, or for each replica; or a copy of the whole on each replica."""
+        places: list[Place] = []
+        for number, streams in enumerate(self.replicas):
+            stream = streams[island_of(value.type)]
+            microbatches = self._microbatches(number, parts_of(marks))
+            places += [(stream.name, stream.buffer_of((value, microbatch))) for microbatch in microbatches]
+        shape = ir.RankedTensorType(local_type(value.type)).shape
+        if PARTS not in marks and share_of(marks) is None:
+            return [(start_in_whole(shape, marks, 0), tuple(places))]
+        return [(start_in_whole(shape, marks, part), (place,)) for part, place in enumerate(places)]
+
+    def _microbatches(self, replica: int, parts: int | None) -> Sequence[int]:
+        """The microbatches of a replica, of all that there are; of what is whole, all at once."""
+        if parts is None:
+            return (ALL,)
+        count = parts // len(self.replicas)
+        return range(replica * count, (replica + 1) * count)
+
+    def follow(self, main: func.FuncOp) -> None:
+        """What stands outside of loops runs once in each replica."""
+        for operation in body_of(main).operations:
+            if isinstance(operation, mpmd.ForOp):
+                self._follow_loop(operation)
+                continue
+            for streams in self.replicas:
+                if isinstance(operation, mpmd.FragmentCallOp):
+                    stream = streams[mesh_name(operation)]
+                    inputs = [stream.buffer_of((operand, ALL)) for operand in operation.operation.operands]
+                    outputs = [(result, ALL) for result in operation.operation.results]
+                    stream.run(task_name(operation), self._tasks[code_name(operation)], inputs, outputs)
+                elif isinstance(operation, mpmd.TransferOp) and EXCHANGE not in operation.operation.attributes:
+                    source, target = operation.operation.operands[0], operation.operation.results[0]
+                    route = self._routes.route(source, target)
+                    tag = _expect(streams, source, target, ALL, route)
+                    name = streams[island_of(target.type)].name
+                    streams[island_of(source.type)].send((source, ALL), name, tag, route.sent)
+            for bundle in self._bundles_behind(operation):
+                for exchange in self._exchanges_of(bundle):
+                    for replica in range(len(self.replicas)):
+                        exchange.begin(replica)
+
+    def _bundles_behind(self, operation: ir.OpView) -> list[Bundle]:
+        """What is exchanged of what an operation of @main makes."""
+        return [self._bundles[result] for result in operation.operation.results if result in self._bundles]
+
+    def _follow_loop(self, loop: mpmd.ForOp) -> None:
+        """The tasks of all microbatches, on each island in the order of its row in the table."""
+        main = self._functions["main"]
+        body = LoopBody.of(loop, self._functions[microbatch_name(loop)], main, len(self.replicas))
+        exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in self._bundles_behind(loop)}
+        for number, streams in enumerate(self.replicas):
+            first = number * body.microbatches
+            leaving: dict[Name, _Leaving] = {}
+            for transfer in body.transfers:
+                source = transfer.operation.operands[0]
+                for one in range(body.microbatches):
+                    route = self._routes.route(source, transfer.result).of(one)
+                    tag = _expect(streams, source, transfer.result, first + one, route)
+                    leaving[transfer.result, first + one] = _Leaving(tag, route.sent)
+            for name in streams:
+                begins = {task: made for (island, task), made in exchanges.items() if island == name}
+                _Row(name, streams, number, body, leaving, self._tasks, begins).follow()
+
+    def _exchanges_of(self, bundle: Bundle) -> list[Exchange]:
+        streams = [streams[bundle.island] for streams in self.replicas]
+        first = self._exchanges
+        self._exchanges += len(bundle.units)
+        return [Exchange(number, bundle, unit, streams, self._codes) for number, unit in enumerate(bundle.units, first)]
+
+
+def _expect(streams: _Replica, source: _Value, target: _Value, microbatch: int, route: Route) -> int:
+    """Let the target's island know that a value will come; returns the tag it comes with."""
+    sender = streams[island_of(source.type)]
+    tag = sender.new_tag()
+    expected = Expected(sender.name, tag, route.arrives, route.received)
+    streams[island_of(target.type)].expect((target, microbatch), expected)
+    return tag
+
+
+class _Leaving(NamedTuple):
+    """How a value is sent: with which tag, and in another division if there is a task for that."""
+
+    tag: int
+    reshard: Reshard | None
+
+
+class _Row:
+    """What one island of a replica does in a loop over microbatches.
+
+    begins: for each task the exchanges that begin when it has run for the last time.
+    """
+
+    def __init__(
+        self,
+        island: str,
+        streams: _Replica,
+        replica: int,
+        body: LoopBody,
+        leaving: Mapping[Name, _Leaving],
+        tasks: Mapping[str, int],
+        begins: Mapping[str | None, Sequence[Exchange]],
+    ) -> None:
+        self.island = island
+        self.streams = streams
+        self.stream = streams[island]
+        self.replica = replica
+        self.first = replica * body.microbatches
+        self.body = body
+        self.leaving = leaving
+        self.tasks = tasks
+        self.begins = begins
+        self.sent: set[Name] = set()
+
+    def follow(self) -> None:
+        stream, body = self.stream, self.body
+        for parameter, begin in body.sums.items():
+            if island_of(parameter.type) == self.island:
+                stream.numbers[parameter, ALL] = stream.buffer_of((begin, ALL))
+        self._send_ahead()
+        row = body.order.get(self.island, ())
+        last = {task.task: position for position, task in enumerate(row)}
+        for position, task in enumerate(row):
+            self._run(body.calls[task.task], self.first + task.microbatch, str(task))
+            if last[task.task] == position:
+                self._end_sums(task.task)
+        self._end_sums(None)
+        for result, ending in body.results.items():
+            if island_of(result.type) == self.island and ending.sum is None:
+                for microbatch in self._microbatches:
+                    stream.numbers[result, microbatch] = stream.numbers[body.name(ending.yielded, microbatch)]
+
+    @property
+    def _microbatches(self) -> range:
+        return range(self.first, self.first + self.body.microbatches)
+
+    def _end_sums(self, task: str | None) -> None:
+        """Give the sums that a task has made for the last time their buffers, and exchange them with other replicas."""
+        stream, body = self.stream, self.body
+        for result, ending in body.results.items():
+            if ending.sum is not None and island_of(result.type) == self.island and body.maker(ending.yielded) == task:
+                stream.numbers[result, ALL] = stream.numbers[ending.sum, ALL]
+        for exchange in self.begins.get(task, ()):
+            exchange.begin(self.replica)
+
+    def _run(self, call: mpmd.FragmentCallOp, microbatch: int, task: str) -> None:
+        stream, body = self.stream, self.body
+        operands, results = list(call.operation.operands), list(call.operation.results)
+        inputs = [self._buffer(operand, microbatch) for operand in operands]
+        stream.run(task, self.tasks[code_name(call)], inputs, [(result, microbatch) for result in results])
+        for result in results:
+            if result in body.carries:
+                stream.numbers[body.carries[result], ALL] = stream.numbers[result, microbatch]
+        for value in (*operands, *results):
+            self._send(value, microbatch)
+
+    def _buffer(self, value: _Value, microbatch: int) -> int:
+        """The buffer in which a value of the loop's function is for a microbatch."""
+        if value in self.body.counters:
+            return self.stream.count((value, microbatch))
+        return self.stream.buffer_of(self.body.name(value, microbatch))
+
+    def _send(self, value: _Value, microbatch: int) -> None:
+        """Send a value, once, to where the loop sends it."""
+        for transfer in self.body.transfers_of.get(value, ()):
+            if (transfer.result, microbatch) not in self.sent:
+                self.sent.add((transfer.result, microbatch))
+                target = self.streams[island_of(transfer.result.type)].name
+                name = self.body.name(value, microbatch)
+                self.stream.send(name, target, *self.leaving[transfer.result, microbatch])
+
+    def _send_ahead(self) -> None:
+        """Send, ahead of all tasks, what the loop takes and other islands may need before a task here does."""
+        for value in self.body.sent_ahead:
+            if island_of(value.type) == self.island:
+                for microbatch in self._microbatches:
+                    self._send(value, microbatch)
+
+
+def signature_of_module(module: ir.Module) -> Signature:
+    """What @main itself tells of its arguments and results, for a module that comes without a job."""
+    main, replicas = entry_function(module), replicas_of(module)
+    inputs, results = list(type_of(main).inputs), list(type_of(main).results)
+    arguments, returned = argument_attributes(main), result_attributes(main)
+    return Signature.of_paths(
+        [
+            (path, _whole(inputs[first], arguments[first], replicas), DONATED in arguments[first])
+            for path, (first, *_) in numbers_by_path(arguments).items()
+        ],
+        [
+            (path, _whole(results[first], returned[first], replicas))
+            for path, (first, *_) in numbers_by_path(returned).items()
+        ],
+    )
+
+
+def _whole(type_: ir.Type, marks: ir.DictAttr, replicas: int) -> ir.Type:
+    """The type of an argument or result as callers see it: all parts, pieces or shares together."""
+    tensor = ir.RankedTensorType(local_type(type_))
+    shape = whole_shape(tensor.shape, marks, replicas)
+    return ir.RankedTensorType.get(shape, tensor.element_type, loc=ir.Location.unknown(tensor.context))
+
+
+def code_of(function: func.FuncOp) -> Code:
+    """A fragment as a module of its own whose `@main` is the function; the meshes that jax speaks of come along."""
+    results = tuple(map(_result_buffer, type_of(function).results, result_attributes(function)))
+    module = ir.Module.create(ir.Location.unknown(function.context))
+    name = symbol_name(function)
+    with ir.InsertionPoint(module.body):
+        for symbol in function.operation.block.operations:
+            if isinstance(symbol, sdy.MeshOp):
+                mesh = symbol.operation.clone()
+                if ir.StringAttr(mesh.attributes["sym_name"]).value == MESH:
+                    mesh.attributes["mesh"] = function.attributes["mesh_shape"]
+        copy = function.operation.clone().opview
+    assert isinstance(copy, func.FuncOp)
+    set_public(copy, "main")
+    for attribute in ("mesh_shape", "arg_attrs", "res_attrs"):  # what they say is in the buffers
+        if attribute in copy.attributes:
+            del copy.attributes[attribute]
+    return Code(name, to_bytecode(module), results, place(function.location), _scopes(function))
+
+
+def _scopes(function: func.FuncOp) -> str:
+    """The outermost scopes that a fragment computes, for messages about it; of very many the first ones."""
+    paths = (read_scope(name_stack(operation.location)).path for operation in body_of(function).operations)
+    names = list(dict.fromkeys(path[0] for path in paths if path))
+    return ", ".join([*names[:_SCOPES_SHOWN], *(["..."] if len(names) > _SCOPES_SHOWN else [])])
+
+
+def _result_buffer(tensor: ir.Type, marks: ir.DictAttr) -> Buffer:
+    return buffer_of_type(tensor, spec_of(marks[SHARDING]) if SHARDING in marks else ())

@@ -1,0 +1,169 @@
+"""How a program is called: between the caller's pytrees and the program's flat inputs and outputs."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+from atoll.compiler.errors import CompileError
+from atoll.compiler.export.job import Job
+from atoll.compiler.export.pytree_text import (
+    Maker,
+    Node,
+    Tree,
+    describe,
+    describe_result,
+    difference,
+    is_told_apart,
+    static_data,
+)
+from atoll.compiler.tracebacks import caller
+
+
+class Calling(ABC):
+    """What a program is called with: the number of arguments, and the structure of each."""
+
+    def __init__(self, name: str, names: Sequence[str], static: Collection[int] = ()) -> None:
+        """static: the numbers of the arguments that were compiled in."""
+        self.name = name
+        self.names = tuple(names)
+        self.static_numbers = frozenset(static)
+
+    def flatten(self, args: Sequence[Any]) -> tuple[list[Any], Tree]:
+        """The leaves of a call's arguments, and the structure of the results; an error if the arguments do not fit."""
+        if len(args) != len(self.names):
+            what = f"{self.name} was compiled for {len(self.names)} arguments and is called with {len(args)}"
+            raise CompileError(what, caller(), "call it with the arguments it was compiled for")
+        leaves: list[Any] = []
+        trees: list[Tree | None] = []
+        for number, argument in enumerate(args):
+            if number in self.static_numbers:
+                self._check_static(number, argument)
+                trees.append(None)
+                continue
+            found, tree = jax.tree.flatten(argument)
+            self._check(number, tree)
+            leaves += found
+            trees.append(tree)
+        return leaves, self._results(trees)
+
+    @abstractmethod
+    def to_text(self) -> str:
+        """What a file says of it, for `Described`; CompileError if a file cannot say it."""
+
+    def _check_static(self, number: int, argument: object) -> None:
+        raise NotImplementedError  # for a calling without static arguments
+
+    @abstractmethod
+    def _check(self, number: int, tree: Tree) -> None: ...
+
+    @abstractmethod
+    def _results(self, arguments: Sequence[Tree | None]) -> Tree: ...
+
+    def _wrong_structure(self, number: int, told: str) -> CompileError:
+        what = f"argument {self.names[number]} has another structure than {self.name} was compiled for"
+        return CompileError(f"{what}: {told}", caller(), "pass what it was compiled for, or compile again")
+
+    def _wrong_static(self, number: int, found: object, expected: object) -> CompileError:
+        what = f"static argument {self.names[number]} is {found}, compiled for {expected}"
+        return CompileError(what, caller(), "compile again for another static argument")
+
+
+class Traced(Calling):
+    """As jax traced the job, in this process: structures are compared as jax compares them."""
+
+    def __init__(self, job: Job, traced: jax.stages.Traced) -> None:
+        super().__init__(job.name, job.argument_names(), job.static_argnums)
+        self._static = {number: job.args[number] for number in job.static_argnums}
+        self._trees: list[Tree | None] = [
+            None if number in self._static else jax.tree.structure(argument) for number, argument in enumerate(job.args)
+        ]
+        self._result: Tree = jax.tree.structure(traced.out_info)
+
+    def to_text(self) -> str:
+        statics = {number: self._static_text(number, value) for number, value in self._static.items()}
+        trees = [None if tree is None else describe(tree).to_json() for tree in self._trees]
+        result = describe_result(self._result, self._trees, "result").to_json()
+        content = {"name": self.name, "names": self.names, "static": statics, "trees": trees, "result": result}
+        return json.dumps(content, separators=(",", ":"))
+
+    def _static_text(self, number: int, value: object) -> str:
+        data = static_data(value)
+        if not is_told_apart(data):
+            what = f"static argument {self.names[number]} is a {type(value).__name__}, which a file cannot describe"
+            raise CompileError(what, remedy="make it of numbers, strings, tuples, dataclasses or named functions")
+        return json.dumps(data)
+
+    def _check_static(self, number: int, argument: object) -> None:
+        if argument != self._static[number]:
+            raise self._wrong_static(number, repr(argument), repr(self._static[number]))
+
+    def _check(self, number: int, tree: Tree) -> None:
+        expected = self._trees[number]
+        if tree != expected:
+            assert expected is not None
+            told = difference(describe(expected), describe(tree), self.names[number])
+            raise self._wrong_structure(number, told or f"expected {expected}, found {tree}")
+
+    def _results(self, arguments: Sequence[Tree | None]) -> Tree:  # noqa: ARG002 (known beforehand)
+        return self._result
+
+
+class Described(Calling):
+    """As a file tells it: structures are compared by their descriptions.
+
+    What a description cannot hold, such as a function in a node's static data, is compared by its name alone.
+    """
+
+    def __init__(self, text: str) -> None:
+        content = json.loads(text)
+        self._static: Mapping[int, str] = {int(number): one for number, one in content["static"].items()}
+        super().__init__(content["name"], content["names"], self._static)
+        self._text = text
+        self._nodes = [None if one is None else Node.from_json(one) for one in content["trees"]]
+        self._accepted: list[Tree | None] = [None] * len(self._nodes)
+        self._maker = Maker(Node.from_json(content["result"]), "result")
+        self._last: tuple[Sequence[Tree | None], Tree] | None = None
+
+    def to_text(self) -> str:
+        return self._text
+
+    def _check_static(self, number: int, argument: object) -> None:
+        found = json.dumps(static_data(argument))
+        if found != self._static[number]:
+            raise self._wrong_static(number, found, self._static[number])
+
+    def _check(self, number: int, tree: Tree) -> None:
+        accepted = self._accepted[number]
+        if accepted is not None and tree == accepted:
+            return
+        expected = self._nodes[number]
+        assert expected is not None
+        if told := difference(expected, describe(tree), self.names[number]):
+            raise self._wrong_structure(number, told)
+        self._accepted[number] = tree
+
+    def _results(self, arguments: Sequence[Tree | None]) -> Tree:
+        last = self._last
+        if last is None or last[0] != arguments:
+            self._last = last = (arguments, self._maker.tree(arguments))
+        return last[1]
+
+
+class Flat(Calling):
+    """Called with one array for each input, for a program that comes from a module: returns the list of its outputs."""
+
+    def __init__(self, names: Sequence[str], results: int) -> None:
+        super().__init__("the program", names)
+        self._result: Tree = jax.tree.structure([0] * results)
+
+    def to_text(self) -> str:
+        return ""
+
+    def _check(self, number: int, tree: Tree) -> None:
+        if tree.node_data() is not None:
+            raise self._wrong_structure(number, f"{self.names[number]} is {describe(tree).kind}, not an array")
+
+    def _results(self, arguments: Sequence[Tree | None]) -> Tree:  # noqa: ARG002 (known beforehand)
+        return self._result

@@ -1,0 +1,292 @@
+"""From a job to StableHLO: traced and lowered by jax, marked with what the job knows about it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy
+from atoll.compiler import guard
+from atoll.compiler.errors import CompileError
+from atoll.compiler.export.job import Job
+from atoll.compiler.export.signature import Parameter, Signature
+from atoll.compiler.mlir.bindings import func, hide_own_frames, host_callbacks, ir, own_traces, requires_devices
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import (
+    argument_attributes,
+    arguments_of,
+    result_attributes,
+    set_argument_attributes,
+    set_result_attributes,
+)
+from atoll.compiler.mlir.ir_text import copy_module
+from atoll.compiler.module.main_function import BATCH, DONATED, PATH, entry_function
+from atoll.compiler.module.shardings import MESH, SHARDING, sharding_of
+from atoll.compiler.topology.platforms import lowered_for
+from atoll.compiler.topology.topology import Topology
+from atoll.compiler.tracebacks import failing_line, first_line
+from jax.sharding import NamedSharding, PartitionSpec
+
+# The name that results have in paths: `result['loss']`.
+RESULT = "result"
+
+# What jax writes, and our marks, the topology and the plan say in their own way.
+_OURS_INSTEAD = frozenset(
+    ("jax.result_info", "jax.buffer_donor", "tf.aliasing_output", "mhlo.num_partitions", "mhlo.num_replicas")
+)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array among the arguments."""
+
+    argnum: int
+    path: str  # `state['params']['w']`
+    value: Any
+
+
+def leaves_of(job: Job) -> Iterator[Leaf]:
+    """The leaves of the arguments that are not static, in the order of `@main`'s arguments."""
+    for argnum, name in enumerate(job.argument_names()):
+        if argnum not in job.static_argnums:
+            for path, value in jax.tree_util.tree_flatten_with_path(job.args[argnum])[0]:
+                yield Leaf(argnum, name + jax.tree_util.keystr(path), value)
+
+
+def export(job: Job, topology: Topology | None = None) -> ir.Module:
+    """The job's function as a module of our own, with `@main` marked: paths, batch, donation.
+
+    Nothing is dropped here: an argument that the function ignores is still an argument of `@main`.
+    """
+    return lower(job, trace(job, topology), lowered_for(topology))[0]
+
+
+def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
+    """The job's function as jax traces it; an error names the line of the user's that fails.
+
+    The topology tells which axes shardings may speak of.
+    """
+    leaves = list(leaves_of(job))
+    for leaf in leaves:
+        abstract(job, leaf)
+    _check_batch(job, [leaf for leaf in leaves if leaf.argnum in job.batch_argnums])
+    hide_own_frames()
+    guard.announce(f"tracing {job.name}")
+    mesh = None if topology is None else abstract_mesh(topology)
+    shardings = _shardings(job, mesh)
+
+    def traced_on(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> jax.stages.Traced:
+        # A mesh that the user has set is none of the islands'.
+        with _blaming_the_user(job), own_traces(), jax.set_mesh(None), _use(mesh):
+            jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings)
+            return jitted.trace(*_abstract_arguments(job))
+
+    traced = traced_on(mesh)
+    if shardings and topology is not None and mesh is not None and requires_devices(traced):
+        devices = _devices(lowered_for(topology), mesh)
+        return traced if devices is None else traced_on(devices)
+    return traced
+
+
+def _use(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> AbstractContextManager[Any]:
+    if mesh is None:
+        return nullcontext()
+    return jax.set_mesh(mesh) if isinstance(mesh, jax.sharding.Mesh) else jax.sharding.use_abstract_mesh(mesh)
+
+
+def _devices(platform: str, mesh: jax.sharding.AbstractMesh) -> jax.sharding.Mesh | None:
+    """The same mesh of devices, if there are so many; any will do."""
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError:  # there are none
+        return None
+    if len(devices) < mesh.size:
+        return None
+    array = numpy.array(devices[: mesh.size]).reshape(mesh.axis_sizes)
+    return jax.sharding.Mesh(array, mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def _abstract_arguments(job: Job) -> Iterator[Any]:
+    """The arguments with shapes in place of arrays: on which devices these live is of no interest."""
+    leaves = leaves_of(job)
+    for argnum, argument in enumerate(job.args):
+        if argnum in job.static_argnums:
+            yield argument
+        else:
+            values, structure = jax.tree.flatten(argument)
+            yield jax.tree.unflatten(structure, [abstract(job, next(leaves)) for _ in values])
+
+
+def lower(job: Job, traced: jax.stages.Traced, platform: str) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
+    """What was traced, as a module that is marked; and the Python functions that it calls while it runs."""
+    with _blaming_the_user(job), own_traces(), jax.set_mesh(None):
+        lowered = traced.lower(lowering_platforms=(platform,))
+        module = copy_module(lowered.compiler_ir("stablehlo"))
+    leaves = list(leaves_of(job))
+    main = entry_function(module)
+    _check_arguments(job, main, len(leaves))
+    with module.context:
+        results: list[dict[str, ir.Attribute]] = [{PATH: ir.StringAttr.get(path)} for path, _ in results_of(traced)]
+        _mark(main, [_marks(job, leaf) for leaf in leaves], results)
+        if MESH in ir.SymbolTable(module.operation):
+            _replicate_the_rest(main)
+    attributes = module.operation.attributes
+    for name in [name for name in attributes if name in _OURS_INSTEAD]:
+        del attributes[name]
+    return module, host_callbacks(lowered)
+
+
+def abstract_mesh(topology: Topology) -> jax.sharding.AbstractMesh:
+    """A mesh with the axes of all islands. Where two give an axis different sizes, the first island's counts: shardings
+    speak of axes by name, and each island follows them with its own mesh."""
+    sizes: dict[str, int] = {}
+    for island in topology.islands:
+        for axis in island.axes:
+            sizes.setdefault(axis.name, axis.size)
+    types = (jax.sharding.AxisType.Auto,) * len(sizes)
+    return jax.sharding.AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=types)
+
+
+def _shardings(job: Job, mesh: jax.sharding.AbstractMesh | None) -> dict[str, Any]:
+    """The job's shardings for `jax.jit`: PartitionSpecs on the mesh; what has none is replicated."""
+    given = {"in_shardings": job.in_shardings, "out_shardings": job.out_shardings}
+    if all(specs is None for specs in given.values()):
+        return {}
+    if mesh is None:
+        raise CompileError("shardings need a topology", job.where, 'give one: topology="2 x cpu[data=2, model=2]"')
+
+    def on_mesh(spec: object) -> NamedSharding:
+        if not isinstance(spec, PartitionSpec | None):
+            what = f"a sharding is a {type(spec).__name__}"
+            raise CompileError(what, job.where, "write jax.sharding.PartitionSpec with the names of the islands' axes")
+        try:
+            return NamedSharding(mesh, spec or PartitionSpec())  # type: ignore[no-untyped-call] # jax's
+        except (ValueError, TypeError) as error:
+            known = f"the islands' axes are {', '.join(mesh.axis_names)}"
+            raise CompileError(f"{spec} does not fit: {first_line(error)}", job.where, known) from error
+
+    def is_spec(node: object) -> bool:
+        return node is None or isinstance(node, PartitionSpec)
+
+    return {name: jax.tree.map(on_mesh, specs, is_leaf=is_spec) for name, specs in given.items() if specs is not None}
+
+
+def signature_of(job: Job, traced: jax.stages.Traced) -> Signature:
+    """What callers of the job's program pass and get."""
+    inputs = [(leaf.path, abstract(job, leaf), leaf.argnum in job.donate_argnums) for leaf in leaves_of(job)]
+    return Signature(
+        tuple(Parameter(path, one.shape, str(one.dtype), one.weak_type, donated) for path, one, donated in inputs),
+        tuple(Parameter(path, one.shape, str(one.dtype), one.weak_type) for path, one in results_of(traced)),
+    )
+
+
+def results_of(traced: jax.stages.Traced) -> list[tuple[str, jax.ShapeDtypeStruct]]:
+    """Path and shape of every result."""
+    flat = jax.tree_util.tree_flatten_with_path(traced.out_info)[0]
+    return [(RESULT + jax.tree_util.keystr(path), value) for path, value in flat]
+
+
+def abstract(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
+    """The shape and dtype that jax gives a leaf; jax alone knows what it takes for an array."""
+    try:
+        found = jax.eval_shape(lambda array: array, leaf.value)
+        # Without its mesh, if it is on one. (jax leaves the class untyped.)
+        shape = jax.ShapeDtypeStruct(found.shape, found.dtype, weak_type=found.weak_type)  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = type(leaf.value).__name__
+        dtype = f" of {leaf.value.dtype}" if isinstance(leaf.value, numpy.ndarray) else ""
+        what = f"{leaf.path} is a {kind}{dtype}, which jax does not take for an array"
+        remedy = "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
+        raise CompileError(what, job.where, remedy) from error
+    if not all(isinstance(size, int) for size in shape.shape):
+        raise CompileError(f"{leaf.path} has the symbolic shape {shape.shape}", job.where, "give it a shape of numbers")
+    return shape
+
+
+def _check_batch(job: Job, leaves: Sequence[Leaf]) -> None:
+    """Every leaf of the batch arguments must have the same number of examples on axis 0."""
+    remedy = "every leaf of a batch argument has the batch on axis 0; pass anything else in another argument"
+    sizes: dict[int, Leaf] = {}
+    for leaf in leaves:
+        shape = numpy.shape(leaf.value)
+        if not shape:
+            raise CompileError(f"{leaf.path} has no axis 0, but is in batch_argnums", job.where, remedy)
+        sizes.setdefault(shape[0], leaf)
+        if len(sizes) > 1:
+            (size, first), (other, second) = sizes.items()
+            what = f"{first.path} has {size} examples on axis 0 and {second.path} has {other}"
+            raise CompileError(what, job.where, remedy)
+
+
+@contextmanager
+def _blaming_the_user(job: Job) -> Iterator[None]:
+    """Turn what the user's function raises into an error that names its line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        what = f"{job.name} cannot be traced: {type(error).__name__}: {first_line(error)}"
+        raise CompileError(what, failing_line(error) or job.where, _remedy(error)) from error
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do about an error of tracing. There are some that `jax.jit` without the islands' mesh does not have."""
+    said = first_line(error)
+    if "passed to shard_map" in said:
+        return "give shard_map no mesh: it then takes the islands', whose axes the topology names; for pmap write vmap"
+    if "should match the aval mesh" in said:
+        return "it uses an array that lives on a mesh of its own; pass that as an argument"
+    if "require devices" in said or "different from the lowering platform" in said:
+        return "take out what calls the host, or compile where there are the islands' devices"
+    if "sharding" in said.lower() and not failing_line(error):
+        return "correct in_shardings and out_shardings: prefixes of the arguments and of the result, as for jax.jit"
+    return "correct the function; it fails under jax.jit as well"
+
+
+def _check_arguments(job: Job, main: func.FuncOp, leaves: int) -> None:
+    """Refuse what jax puts before the arguments.
+
+    Through ordered effects it threads a token, which would order islands against each other. What the function has kept
+    from another trace becomes an argument for which no call has a value.
+    """
+    arguments = arguments_of(main)
+    for added in arguments[: len(arguments) - leaves]:
+        user = next((use.owner.location for use in added.uses), main.location)
+        if not isinstance(added.type, ir.RankedTensorType):
+            raise refuse(user, f"{job.name} has an ordered side effect", "make it unordered: ordered=False")
+        what = f"{job.name} uses a value that jax traced for another call or function, which kept it"
+        raise refuse(
+            user, what, "return that value from there and pass it as an argument; it fails under jax.jit as well"
+        )
+
+
+def _marks(job: Job, leaf: Leaf) -> dict[str, ir.Attribute]:
+    marks: dict[str, ir.Attribute] = {PATH: ir.StringAttr.get(leaf.path)}
+    if leaf.argnum in job.batch_argnums:
+        marks[BATCH] = ir.UnitAttr.get()
+    if leaf.argnum in job.donate_argnums:
+        marks[DONATED] = ir.UnitAttr.get()
+    return marks
+
+
+def _mark(
+    main: func.FuncOp, arguments: Sequence[dict[str, ir.Attribute]], results: Sequence[dict[str, ir.Attribute]]
+) -> None:
+    """Add our marks to what jax wrote and later phases need, such as shardings."""
+
+    def merged(old: ir.DictAttr, new: dict[str, ir.Attribute]) -> ir.DictAttr:
+        named = [old[index] for index in range(len(old))]
+        return ir.DictAttr.get({**{one.name: one.attr for one in named if one.name not in _OURS_INSTEAD}, **new})
+
+    set_argument_attributes(main, list(map(merged, argument_attributes(main), arguments)))
+    set_result_attributes(main, list(map(merged, result_attributes(main), results)))
+
+
+def _replicate_the_rest(main: func.FuncOp) -> None:
+    """Say of every argument without a sharding that it is replicated, lest propagation divide it."""
+    marks = []
+    for argument, old in zip(arguments_of(main), argument_attributes(main), strict=True):
+        own = {old[index].name: old[index].attr for index in range(len(old))}
+        replicated = sharding_of(((),) * ir.RankedTensorType(argument.type).rank, main.context)
+        marks.append(ir.DictAttr.get({SHARDING: replicated, **own}))
+    set_argument_attributes(main, marks)

@@ -1,0 +1,81 @@
+"""What MLIR and our passes complain about, as plain data that outlives the context."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.compiler.errors import CompileError, Diagnostic
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.locations import place, user_frame
+
+# How MLIR names a buffer that was parsed from memory.
+NO_FILE = "-"
+
+
+@contextmanager
+def collecting(context: ir.Context) -> Iterator[list[Diagnostic]]:
+    """Collect everything that is emitted, in order, instead of printing it or adding it to an exception's text."""
+    collected: list[Diagnostic] = []
+
+    def take(diagnostic: ir.Diagnostic) -> bool:
+        collected.append(_read(diagnostic))
+        return True
+
+    handler = context.attach_diagnostic_handler(take)
+    assert isinstance(handler, ir.DiagnosticHandler)
+    context.emit_error_diagnostics = True
+    try:
+        yield collected
+    finally:
+        context.emit_error_diagnostics = False
+        handler.detach()
+
+
+def failure(diagnostics: list[Diagnostic], prefix: str = "", remedy: str = "") -> CompileError:
+    """The error for a native call that failed: its first error diagnostic, as the others are mostly its echo."""
+    unexplained = Diagnostic("error", "MLIR failed without an explanation")
+    first = next((one for one in diagnostics if one.severity == "error"), unexplained)
+    notes = str(first).partition("\n")[2]
+    excerpt = "\n".join(filter(None, (_excerpt(first), notes)))
+    return CompileError(prefix + first.sentence, first.where, remedy, excerpt, tuple(diagnostics))
+
+
+def refuse(location: ir.Location, what: str, remedy: str = "") -> "Refusal":
+    """The error a pass raises: what it cannot do, at the user's line that the location carries."""
+    return Refusal(what, place(location), remedy, location=location)
+
+
+@dataclass(eq=False)
+class Refusal(CompileError):  # noqa: N818 (it is one; the name says which)
+    """A CompileError that still knows its MLIR location; it must not outlive the context."""
+
+    location: ir.Location | None = None
+
+
+def _read(info: ir.Diagnostic) -> Diagnostic:
+    frame = user_frame(info.location)
+    try:
+        message = info.message
+    except RuntimeError:  # it quotes a name that is not UTF-8
+        message = "this holds bytes that are not UTF-8"
+    return Diagnostic(
+        severity=info.severity.name.lower(),
+        message=message,
+        file=frame.filename if frame else "",
+        line=frame.start_line if frame else 0,
+        column=frame.start_col if frame else 0,
+        notes=tuple(map(_read, info.notes)),
+    )
+
+
+def _excerpt(diagnostic: Diagnostic) -> str:
+    """The line the diagnostic points at, with a caret; empty where the file cannot be read as text."""
+    try:
+        line = Path(diagnostic.file).read_text(encoding="utf-8").split("\n")[diagnostic.line - 1]
+    except (OSError, ValueError, IndexError):
+        return ""
+    if not diagnostic.line or not diagnostic.column:
+        return ""
+    start = max(0, diagnostic.column - 81)
+    return f"  {line[start : start + 120]}\n  {' ' * (diagnostic.column - 1 - start)}^"

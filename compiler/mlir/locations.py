@@ -1,0 +1,92 @@
+"""Reads MLIR locations: the name stack and the user's file and line that jax wrote there.
+
+jax writes `"jit(step)/jvp(layer_3)/dot_general"(callsite("block"("train.py":4:27) at ...))`: a name, which is the
+stack of scopes with the primitive last, around the Python frames, innermost first.
+"""
+
+from collections.abc import Iterator
+
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.tracebacks import is_library
+
+
+def name_stack(location: ir.Location) -> str:
+    """The outermost name: `jit(step)/jvp(layer_3)/dot_general`; empty if there is none."""
+    left = [location]
+    while left:
+        one = left.pop()
+        if isinstance(one, ir.NameLoc):
+            # Around the stack of some jax writes the primitive: `"pure_callback:"("jit(f)/layer/pure_callback")`.
+            if one.name_str.endswith(":") and isinstance(one.child_loc, ir.NameLoc):
+                left.append(one.child_loc)
+                continue
+            return one.name_str
+        if isinstance(one, ir.CallSiteLoc):
+            left.append(one.callee)
+        elif isinstance(one, ir.FusedLoc):
+            left += reversed(_parts(one))
+    return ""
+
+
+def frames(location: ir.Location) -> Iterator[ir.FileLineColLoc]:
+    """The files and lines of a location, innermost frame first.
+
+    On a list of our own: a chain of inlined calls may be longer than Python's stack.
+    """
+    left = [location]
+    while left:
+        one = left.pop()
+        if isinstance(one, ir.FileLineColLoc):
+            yield one
+        elif isinstance(one, ir.NameLoc):
+            left.append(one.child_loc)
+        elif isinstance(one, ir.CallSiteLoc):
+            left += (one.caller, one.callee)
+        elif isinstance(one, ir.FusedLoc):
+            left += reversed(_parts(one))
+
+
+def user_frame(location: ir.Location) -> ir.FileLineColLoc | None:
+    """The innermost frame outside of installed libraries, or the innermost of all: the line a user looks for."""
+    found = list(frames(location))
+    return next((frame for frame in found if not is_library(frame.filename)), found[0] if found else None)
+
+
+def place(location: ir.Location) -> str:
+    """`train.py:12` of the user's frame; empty if the location is unknown."""
+    frame = user_frame(location)
+    if frame is None:
+        return ""
+    # A module as a whole stands at line 0 of its file.
+    return f"{frame.filename}:{frame.start_line}" if frame.start_line else frame.filename
+
+
+def within_call(inner: ir.Location, call: ir.Location) -> ir.Location:
+    """The location of an operation that moves from a callee to a call site: stacks and frames joined.
+
+    The shared private functions that jax makes (`_where`, `tril`) carry no scopes of their own; the call does.
+    """
+    inner_frames, call_frames = _without_name(inner), _without_name(call)
+    if isinstance(inner_frames, ir.UnknownLoc):
+        joined = call_frames
+    elif isinstance(call_frames, ir.UnknownLoc):
+        joined = inner_frames
+    else:
+        joined = ir.Location.callsite(inner_frames, [call_frames])
+    stack = "/".join(filter(None, (name_stack(call), name_stack(inner))))
+    return ir.Location.name(stack, joined) if stack else joined
+
+
+def unframed(location: ir.Location) -> ir.Location:
+    """The name stack alone."""
+    unknown = ir.Location.unknown()
+    stack = name_stack(location)
+    return ir.Location.name(stack, unknown) if stack else unknown
+
+
+def _without_name(location: ir.Location) -> ir.Location:
+    return location.child_loc if isinstance(location, ir.NameLoc) else location
+
+
+def _parts(location: ir.FusedLoc) -> list[ir.Location]:
+    return [part for part in location.locations if isinstance(part, ir.Location)]  # all are; the stub says object

@@ -1,0 +1,77 @@
+"""Types and attributes of Shardy's MPMD dialect, which the bindings can only read from text."""
+
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.shardings import Spec, on_island, sharding_text, spec_of
+from atoll.compiler.topology.island import Island
+from atoll.compiler.topology.topology import Topology
+
+
+class MeshTypes:
+    """Makes `!mpmd.mesh_tensor` types, each parsed once."""
+
+    def __init__(self, topology: Topology, context: ir.Context) -> None:
+        self.topology = topology
+        self.context = context
+        self._made: dict[tuple[int, str, Spec], ir.Type] = {}
+        # Each island and axis that a sharding asked for in vain there.
+        self.not_followed: dict[tuple[str, str], None] = {}
+
+    def on(self, island: int, tensor: ir.Type, spec: Spec = ()) -> ir.Type:
+        """The type of a tensor that lives on an island, divided as far as the island's mesh allows."""
+        shape = ir.RankedTensorType(tensor).shape
+        followed = on_island(spec, shape, self.topology.islands[island]) if spec else ()
+        for asked, kept in zip(spec, followed or ((),) * len(spec), strict=True):
+            self.not_followed.update(
+                dict.fromkeys((self.topology.islands[island].name, axis) for axis in asked if axis not in kept)
+            )
+        key = (island, str(tensor), followed)
+        if key not in self._made:
+            name = self.topology.islands[island].name
+            sharding = f", sharding={sharding_text(followed)}" if followed else ""
+            self._made[key] = ir.Type.parse(f'!mpmd.mesh_tensor<"{name}", {tensor}{sharding}>', self.context)
+        return self._made[key]
+
+
+def island_of(mesh_tensor: ir.Type) -> str:
+    """The name of the island that a value lives on."""
+    return str(mesh_tensor).partition('"')[2].partition('"')[0]
+
+
+def local_type(mesh_tensor: ir.Type) -> ir.Type:
+    """The tensor that a mesh tensor distributes; a tensor is one already."""
+    if isinstance(mesh_tensor, ir.RankedTensorType):
+        return mesh_tensor
+    text = str(mesh_tensor).partition(", ")[2]
+    return ir.Type.parse(text[: _end_of_tensor(text)], mesh_tensor.context)
+
+
+def spec_of_type(mesh_tensor: ir.Type) -> Spec:
+    """How a value is divided on its island; empty if it is replicated."""
+    _, found, text = str(mesh_tensor).rpartition("sharding=")
+    return spec_of(ir.Attribute.parse(f"#sdy.sharding{text[:-1]}", mesh_tensor.context)) if found else ()
+
+
+def _end_of_tensor(text: str) -> int:
+    """Where `tensor<...>` ends: at the bracket that closes its first."""
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "<") - (character == ">")
+        if character == ">" and not depth:
+            return position + 1
+    raise ValueError(f"{text} begins with no tensor")
+
+
+def topology_attribute(topology: Topology, context: ir.Context) -> ir.Attribute:
+    """The islands and their meshes, as functions of the MPMD dialect carry them."""
+    meshes = [f'<"{island.name}" : {_mesh_text(island)}>' for island in topology.islands]
+    return ir.Attribute.parse(f"#mpmd.topology<{', '.join(meshes)}>", context)
+
+
+def mesh_attribute(island: Island, context: ir.Context) -> ir.Attribute:
+    """An island's mesh."""
+    return ir.Attribute.parse(f"#sdy.mesh{_mesh_text(island)}", context)
+
+
+def _mesh_text(island: Island) -> str:
+    axes = [f'"{axis.name}"={axis.size}' for axis in island.axes]
+    return f"<[{', '.join(axes)}]>"

@@ -1,0 +1,57 @@
+"""The table of tasks of a loop over microbatches: for each island a row, in which it runs them from left to right.
+
+The loop carries it as text, `{island0 = "F0@0 F1@0 B0@0"}`, which people may edit: `F1@0` is task `F0` of microbatch 1.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from atoll.compiler.mlir.bindings import ir, mpmd
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.text.language import shown
+
+# On a loop over microbatches in phase `scheduled`.
+ORDER = "atoll.order"
+
+_TASK = re.compile(r"([A-Za-z]+)([0-9]{1,9})@(.+)")
+_NAME = re.compile(r"([A-Za-z]+)(.+)")
+
+
+class MicrobatchTask(NamedTuple):
+    """A task, by its name in the loop's function, for one microbatch."""
+
+    task: str
+    microbatch: int
+
+    def __str__(self) -> str:
+        """As in the table of a schedule."""
+        match = _NAME.fullmatch(self.task)
+        kind, rest = match.groups() if match else ("", self.task)
+        return f"{kind}{self.microbatch}@{rest}"
+
+
+def order_of(loop: mpmd.ForOp) -> dict[str, list[MicrobatchTask]]:
+    """For each island its tasks in order."""
+    attributes = loop.operation.attributes
+    if ORDER not in attributes or not isinstance(attributes[ORDER], ir.DictAttr):
+        raise refuse(loop.location, "a loop has no order of tasks", "run order-tasks")
+    rows = ir.DictAttr(attributes[ORDER])
+    named = [rows[number] for number in range(len(rows))]
+    return {row.name: [_task(text, loop) for text in ir.StringAttr(row.attr).value.split()] for row in named}
+
+
+def set_order(loop: mpmd.ForOp, rows: Mapping[str, Sequence[MicrobatchTask]]) -> None:
+    """Write the table on the loop."""
+    texts: dict[str, ir.Attribute] = {
+        island: ir.StringAttr.get(" ".join(map(str, row))) for island, row in rows.items()
+    }
+    loop.operation.attributes[ORDER] = ir.DictAttr.get(texts)
+
+
+def _task(text: str, loop: mpmd.ForOp) -> MicrobatchTask:
+    match = _TASK.fullmatch(text)
+    if match is None:
+        raise refuse(loop.location, f"{shown(text)} is no task", "write for example F3@0: task F0 of microbatch 3")
+    kind, microbatch, rest = match.groups()
+    return MicrobatchTask(kind + rest, int(microbatch))

@@ -1,0 +1,141 @@
+"""Reads the operations of the MPMD dialect that stand for tasks, and the functions that hold them."""
+
+from typing import TypeGuard
+
+from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd, stablehlo
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import body_of, functions_in, operations_in
+
+# On a transfer that stands for an exchange between replicas: how they combine what each has.
+EXCHANGE = "atoll.exchange"
+# On an exchange of which every replica gives or gets its share alone: the dimension along which shares are the whole.
+# Also on an argument or a result of `@main` of which every replica has its share.
+SHARE = "atoll.share"
+# Two exchanges combine nothing. One takes of what all replicas have this one's share, and nothing crosses; the other
+# puts the shares of all replicas together.
+OWN_SHARE = "share"
+GATHER = "gather"
+# What a function has whose values live on islands.
+_TOPOLOGY = "topology"
+
+
+# What stands for an exchange, if it is marked as one.
+ExchangeOp = mpmd.TransferOp | builtin.UnrealizedConversionCastOp
+
+
+def dataflow_functions(module: ir.Module) -> dict[str, func.FuncOp]:
+    """`@main` and the functions of a microbatch, by name: they say what runs where, and compute nothing themselves."""
+    functions = functions_in(module).items()
+    return {name: one for name, one in functions if name == "main" or _TOPOLOGY in one.attributes}
+
+
+def fragment_functions(module: ir.Module) -> dict[str, func.FuncOp]:
+    """The code of fragments, by name."""
+    functions = functions_in(module).items()
+    return {name: one for name, one in functions if name != "main" and _TOPOLOGY not in one.attributes}
+
+
+def task_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
+    """The task's name, which is the fragment's origin: `F0`, `B1`."""
+    origin = mpmd.UserOriginAttr(ir.ArrayAttr(operation.operation.attributes["origin"])[0])
+    return origin.user_name
+
+
+def mesh_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
+    """The island that the task runs on."""
+    return ir.StringAttr(operation.operation.attributes["mesh_name"]).value
+
+
+def code_name(call: mpmd.FragmentCallOp) -> str:
+    """The function that the task calls."""
+    return ir.FlatSymbolRefAttr(call.operation.attributes["callee"]).value
+
+
+def calls_in(function: func.FuncOp) -> list[mpmd.FragmentCallOp]:
+    """The tasks of a function in phase `scheduled`."""
+    return operations_in(function, mpmd.FragmentCallOp)
+
+
+def transfers_in(function: func.FuncOp) -> list[mpmd.TransferOp]:
+    """What a function sends between islands of a replica; exchanges between replicas are none of it."""
+    return [one for one in operations_in(function, mpmd.TransferOp) if EXCHANGE not in one.operation.attributes]
+
+
+def exchanges_in(function: func.FuncOp) -> list[ExchangeOp]:
+    """What a function exchanges between replicas: transfers to where a value is already; where shares are given or
+    got, casts, as a transfer keeps the shape."""
+    return [one for one in body_of(function).operations if is_exchange(one)]
+
+
+def is_exchange(operation: ir.OpView) -> TypeGuard[ExchangeOp]:
+    """Whether an operation stands for an exchange between replicas."""
+    return isinstance(operation, ExchangeOp) and EXCHANGE in operation.operation.attributes
+
+
+def exchange_kind(exchange: ExchangeOp) -> str:
+    """How replicas combine what they have, or one of `OWN_SHARE` and `GATHER`."""
+    return ir.StringAttr(exchange.operation.attributes[EXCHANGE]).value
+
+
+def exchange_share(exchange: ExchangeOp) -> int | None:
+    """The dimension along which shares are the whole; None if none are given or got."""
+    attributes = exchange.operation.attributes
+    return ir.IntegerAttr(attributes[SHARE]).value if SHARE in attributes else None
+
+
+def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> None:
+    """Refuse what computes in a dataflow function outside of tasks.
+
+    A loop over microbatches may only number them for each island and call the function of one.
+    """
+    for name, function in dataflow_functions(module).items():
+        for operation in body_of(function).operations:
+            if isinstance(operation, mpmd.ForOp):
+                _check_loop(module, operation, remedy)
+            elif not (
+                isinstance(operation, (task, mpmd.TransferOp, func.ReturnOp))
+                or is_exchange(operation)
+                or _is_placeholder(operation)
+            ):
+                what = f"{operation.operation.name} stands in @{name}, outside of every fragment"
+                raise refuse(operation.location, what, remedy)
+
+
+def _check_loop(module: ir.Module, loop: mpmd.ForOp, remedy: str) -> None:
+    *body, end = loop.operation.regions[0].blocks[0].operations
+    is_call = bool(body) and isinstance(body[-1], mpmd.CallOp)
+    is_call = is_call and all(isinstance(one, mpmd.AssignOp) for one in body[:-1])
+    if not is_call or list(end.operation.operands) != list(body[-1].operation.results):
+        raise refuse(loop.location, "a loop does more than to call the function of a microbatch", remedy)
+    if microbatch_name(loop) not in dataflow_functions(module):
+        raise refuse(loop.location, f"there is no function @{microbatch_name(loop)} with a topology", remedy)
+
+
+def _is_placeholder(operation: ir.OpView) -> bool:
+    """Whether an operation stands for the value, never read, that parts of results have before the loop."""
+    users = [use.owner for result in operation.operation.results for use in result.uses]
+    if isinstance(operation, mpmd.AssignOp):
+        return all(isinstance(one, mpmd.ForOp) for one in users)
+    is_assigned = bool(users) and all(isinstance(one, mpmd.AssignOp) for one in users)
+    return isinstance(operation, stablehlo.ConstantOp) and is_assigned
+
+
+def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:
+    """Where a loop calls the function of a microbatch; all it does besides is to number them."""
+    *_, call, _ = loop.operation.regions[0].blocks[0].operations
+    assert isinstance(call, mpmd.CallOp)
+    return call
+
+
+def loop_of_call(call: mpmd.CallOp) -> mpmd.ForOp:
+    """The loop that calls the function of a microbatch."""
+    parent = call.operation.parent
+    assert parent is not None
+    loop = parent.opview
+    assert isinstance(loop, mpmd.ForOp)
+    return loop
+
+
+def microbatch_name(loop: mpmd.ForOp) -> str:
+    """The function that a loop over microbatches calls."""
+    return ir.FlatSymbolRefAttr(microbatch_call(loop).operation.attributes["callee"]).value

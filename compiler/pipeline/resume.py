@@ -1,0 +1,35 @@
+"""Goes on with a module from the phase that it is at: IR that was dumped, and perhaps edited, is IR like any other."""
+
+from collections.abc import Sequence
+
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.main_function import PHASE, PLAN, TOPOLOGY, text_attribute
+from atoll.compiler.pipeline.pass_base import Step
+from atoll.compiler.pipeline.pipeline import PHASES, Phase, phase_named
+from atoll.compiler.pipeline.registry import steps_of_phase
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.topology.topology import Topology
+
+
+def write_texts(module: ir.Module, islands: Topology | None, plan: Plan | None) -> None:
+    """Write topology and plan into the module, so that a dump can be resumed."""
+    with module.context:
+        for name, value in ((TOPOLOGY, islands), (PLAN, plan)):
+            if value is not None:
+                module.operation.attributes[name] = ir.StringAttr.get(str(value))
+
+
+def phase_of(module: ir.Module) -> Phase | None:
+    """The phase that the module says it is at; None if it says nothing, as before the first."""
+    reached = text_attribute(module.operation.attributes, PHASE)
+    return None if reached is None else phase_named(reached)
+
+
+def phases_left(module: ir.Module) -> list[tuple[Phase, Sequence[Step]]]:
+    """What has to run to reach each phase from the module's own on."""
+    reached = phase_of(module)
+    if reached is None:
+        return [(phase, steps_of_phase(phase)) for phase in PHASES]
+    # Its phase's verifier once more: the module may have been edited by hand since.
+    checks = (reached, steps_of_phase(reached)[-1:])
+    return [checks, *((phase, steps_of_phase(phase)) for phase in PHASES[PHASES.index(reached) + 1 :])]

@@ -1,0 +1,1 @@
+"""What was decided and what it costs, for people."""

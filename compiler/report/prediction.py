@@ -1,0 +1,176 @@
+"""What a loop over microbatches should take: its schedule, simulated with the cost of its tasks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+
+from atoll.compiler.emit.bundles import Exchange, exchanges_of
+from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.bindings import func, ir, mpmd
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.main_function import entry_function, text_attribute
+from atoll.compiler.module.marks import KINDS, SCHEDULE, plan_of, shape_of, topology_of
+from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs, task_costs
+from atoll.compiler.module.task_order import MicrobatchTask, order_of
+from atoll.compiler.module.tasks import (
+    calls_in,
+    dataflow_functions,
+    microbatch_name,
+    task_name,
+)
+from atoll.compiler.plan.pipeline_shape import PIPELINES
+from atoll.compiler.plan.plan import AUTO
+from atoll.compiler.schedules.kinds import KINDS as KINDS_OF_SCHEDULES
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.simulate import Costs, Simulation, simulate
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.schedules.walk import check
+from atoll.compiler.topology.topology import Topology
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The schedule of a program's loop over microbatches, and what the simulator says of it.
+
+    schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
+    around: for each island the operations of its tasks outside of the loop, which are counted after it.
+    exchanges: what islands exchange with other replicas, and behind which tasks.
+    step, span, lower_bound: seconds.
+    bubble: the part of the step that an island pauses, on average; and what it would be if links took no time.
+    activations: for each island the most that it keeps, in those of one microbatch of its share.
+    """
+
+    name: str
+    microbatches: int
+    schedule: str
+    islands: tuple[str, ...]
+    stages: tuple[StageCost, ...]
+    around: tuple[int, ...]
+    exchanges: tuple[Exchange, ...]
+    step: float
+    span: float
+    bubble: float
+    bubble_without_links: float
+    lower_bound: float
+    activations: tuple[float, ...]
+
+    def simulation(self, topology: Topology, slower: float = 1.0) -> Simulation:
+        """The simulation that the numbers are from; with devices so many times as slow as assumed, if asked for."""
+        costs = costs_of(topology, self.islands, self.stages, self.around, slower)
+        return _simulated(Schedule.parse(self.schedule), costs, self.islands, self.exchanges)
+
+
+def predict(module: ir.Module) -> Prediction | None:
+    """What the last loop of a module at phase `scheduled` should take; None if no schedule is for it."""
+    topology = topology_of(module)
+    names = [island.name for island in topology.islands]
+    loops = operations_in(entry_function(module), mpmd.ForOp)
+    if not loops or plan_of(module).placement is not None:
+        return None
+    function = dataflow_functions(module)[microbatch_name(loops[-1])]
+    schedule = _schedule(module, loops[-1], function, names)
+    if schedule is None:
+        return None
+    islands = tuple(names[: schedule.islands])
+    stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
+    around = task_costs(module, calls_of_functions(module)[:-1])
+    outside = tuple(around[name] for name in islands)
+    exchanges = exchanges_of(module)
+    costs = costs_of(topology, islands, stages, outside)
+    simulation = _simulated(schedule, costs, islands, exchanges)
+    return Prediction(
+        schedule.name,
+        schedule.microbatches,
+        str(schedule),
+        islands,
+        stages,
+        outside,
+        exchanges,
+        simulation.makespan,
+        simulation.span,
+        simulation.bubble,
+        _simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
+        simulation.lower_bound,
+        tuple(simulation.peak),
+    )
+
+
+def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchanges: Sequence[Exchange]) -> Simulation:
+    """The schedule, and behind each island's last task the time by which its exchanges outlast it.
+
+    An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
+    other, as they share a link. What is exchanged around the loop, such as new parameters of which each replica has
+    made a share, is added to what the island does there.
+    """
+    found = simulate(schedule, costs)
+    starts: dict[int, float] = {}
+    ready: dict[str, float] = {}
+    for task, island, start, end in found.tasks:
+        starts.setdefault(island, start)
+        ready[f"{task.kind}{task.stage}"] = end  # tasks of a row are in order
+    done = [0.0] * len(islands)
+    summed = [one for one in exchanges if one.in_loop]
+    for begin, one in sorted(((ready.get(one.task or "", 0.0), one) for one in summed), key=itemgetter(0)):
+        island = islands.index(one.island)
+        done[island] = max(done[island], begin) + one.seconds
+    waits = (max(0.0, late - begin) for late, (begin, _) in zip(done, found.updates, strict=True))
+    around = [sum(one.seconds for one in exchanges if one.island == name and not one.in_loop) for name in islands]
+    updates = tuple(
+        (begin + wait, end + wait + more) for wait, more, (begin, end) in zip(waits, around, found.updates, strict=True)
+    )
+    makespan = max(end for _, end in updates)
+    work = (1 - found.bubble) * found.makespan
+    return replace(
+        found,
+        makespan=makespan,
+        span=max(end - starts.get(island, 0.0) for island, (_, end) in enumerate(updates)),
+        bubble=(makespan - work) / makespan if makespan else 0.0,
+        updates=updates,
+    )
+
+
+def calls_of_functions(module: ir.Module) -> list[tuple[func.FuncOp, int]]:
+    """`@main` and the function of each loop, and how often a step goes through them in each replica."""
+    functions = dataflow_functions(module)
+    main, replicas = entry_function(module), replicas_of(module)
+    loops = operations_in(main, mpmd.ForOp)
+    return [(main, 1), *((functions[microbatch_name(loop)], iterations_of(loop) // replicas) for loop in loops)]
+
+
+def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, names: Sequence[str]) -> Schedule | None:
+    """The schedule that a loop's table follows: the one that it was made from, unless somebody has edited it."""
+    kinds = text_attribute(loop.operation.attributes, KINDS)
+    if kinds not in PIPELINES:
+        return None
+    tasks = {task_name(call) for call in calls_in(function)}
+    order = order_of(loop)
+    shape = shape_of(module)
+    name = text_attribute(loop.operation.attributes, SCHEDULE) or "edited"
+    if name in KINDS_OF_SCHEDULES and shape.plan.schedule == AUTO:
+        shape = replace(shape, plan=replace(shape.plan, schedule=name))
+    try:
+        planned = shape.schedule_of(kinds, tasks)
+        rows = [[_in_loop(task) for task in row if f"{task.kind}{task.stage}" in tasks] for row in planned.rows]
+        if all(order.get(island, []) == row for island, row in zip(names, rows, strict=False)):
+            return planned
+        found = Schedule(
+            "edited" if name in KINDS_OF_SCHEDULES or shape.plan.schedule != AUTO else name,
+            planned.microbatches,
+            planned.stage_island,
+            tuple(tuple(map(_of_loop, order.get(island, []))) for island in names[: planned.islands]),
+        )
+        check(found)
+    except (PlanError, ValueError):
+        return None
+    return found
+
+
+def _in_loop(task: Task) -> MicrobatchTask:
+    return MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch)
+
+
+def _of_loop(task: MicrobatchTask) -> Task:
+    """ValueError for a task that no schedule has."""
+    return Task(task.task[0], int(task.task[1:]), task.microbatch)

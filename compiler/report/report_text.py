@@ -1,0 +1,225 @@
+"""The report as text for people."""
+
+from collections.abc import Sequence
+
+from atoll.compiler.module.task_costs import ASSUMED_SPEED
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.report.buffers import BufferGroup
+from atoll.compiler.report.measurement import Measurement
+from atoll.compiler.report.prediction import Prediction
+from atoll.compiler.report.report import ExchangeReport, Report, bytes_text
+from atoll.compiler.topology.topology import Topology
+
+# Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
+_BUFFERS_SHOWN = 4
+
+
+def report_text(report: Report) -> str:
+    """Sections of lines, with an empty line between them."""
+    sections = (
+        _head(report),
+        _island_rows(report),
+        _pipeline_rows(report),
+        _measured_rows(report),
+        _sharding_rows(report),
+        _whole_rows(report),
+        _shared_rows(report),
+        _exchange_rows(report),
+        _transfer_rows(report),
+        _buffer_rows(report),
+    )
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _head(report: Report) -> list[str]:
+    first, *rest = report.topology.splitlines()
+    lines = [f"topology  {first}", *(f"          {line}" for line in rest)]
+    segments = Plan.parse(report.plan).segments
+    stages = f"{report.stages // segments} of {segments} segments each" if isinstance(segments, int) else report.stages
+    return [*lines, f"plan      {report.plan}", f"stages    {stages}, {report.fragments} different fragments"]
+
+
+def _island_rows(report: Report) -> list[str]:
+    total = sum(island.cost for island in report.islands) or 1
+    rows = [f"{'island':<12}{'arguments':>12}{'peak':>12}{'cost':>12}{'share':>8}   tasks"]
+    for one in report.islands:
+        share = f"{100 * one.cost / total:.0f}%"
+        sizes = f"{bytes_text(one.input_bytes):>12}{bytes_text(one.peak_bytes):>12}{_count_text(one.cost):>12}"
+        rows.append(f"{one.name:<12}{sizes}{share:>8}   {_tasks_text(one.tasks) or '(empty: no stage)'}")
+    return rows
+
+
+def _tasks_text(tasks: Sequence[str]) -> str:
+    """Names, or what is repeated with how often, and then set off by commas."""
+    return (", " if any(" " in one for one in tasks) else " ").join(tasks)
+
+
+def _pipeline_rows(report: Report) -> list[str]:
+    one = report.pipeline
+    if one is None:
+        return []
+    microbatches = f"{one.microbatches} microbatch{'es' if one.microbatches > 1 else ''}"
+    step, span, bound = map(_seconds_text, (one.step, one.span, one.lower_bound))
+    bubbles = f"bubble {_percent(one.bubble)} ({_percent(one.bubble_without_links)} if links took no time)"
+    stages, islands = (
+        f"{count} {noun}{'s' if count > 1 else ''}"
+        for count, noun in ((len(one.stages), "stage"), (len(one.islands), "island"))
+    )
+    rows = [
+        f"pipeline  {one.name}, {microbatches}, {stages} on {islands}",
+        f"          predicted step {step}, {bubbles}",
+        f"          longest span of an island {span}; no order of these tasks takes less than {bound}",
+        f"          assumed: {_assumed(report.topology)}",
+        "",
+        f"{'stage':<8}{'island':<12}{'forward':>12}{'backward':>12}{'weight':>12}   operations for one microbatch",
+    ]
+    for number, stage in enumerate(one.stages):
+        parts = (stage.forward, stage.backward, stage.weight)
+        rows.append(f"{number:<8}{stage.island:<12}{''.join(f'{_count_text(part):>12}' for part in parts)}")
+    rows += ["", *_activation_rows(one)]
+    return rows
+
+
+def _exchange_rows(report: Report) -> list[str]:
+    if report.replicas == 1:
+        return []
+    count = len(report.islands) // report.replicas
+    names = [one.name for one in report.islands]
+    groups = [", ".join(names[first : first + count]) for first in range(0, len(names), count)]
+    rows = [f"replicas  {report.replicas}: {' | '.join(groups)}"]
+    if not report.exchanges:
+        return [*rows, "          nothing is summed over them"]
+    rows += ["", f"{'exchange':<28}{'bytes':>12}{'sums':>8}   form"]
+    for one in report.exchanges:
+        behind = _behind_text(one)
+        how = f"{one.messages} message{'s' if one.messages > 1 else ''} of {bytes_text(one.sent)} in all from each"
+        what = f"{one.form} {behind}: {how}, {_seconds_text(one.seconds)}"
+        rows.append(f"{' <-> '.join(one.islands):<28}{bytes_text(one.bytes):>12}{one.sums:>8}   {what}")
+    chunks = dict.fromkeys(bytes_text(one.chunk) for one in report.exchanges)
+    return [*rows, f"sums are packed up to {' or '.join(chunks)}, where the latency of the link is a tenth"]
+
+
+def _behind_text(one: ExchangeReport) -> str:
+    if one.in_loop:
+        return f"behind the last {one.task}" if one.task else "behind the loop"
+    return f"behind {one.task}" if one.task else "as soon as it is there"
+
+
+def _activation_rows(one: Prediction) -> list[str]:
+    rows = [f"{'island':<20}{'around loop':>12}{'activations':>12}   at most, of a microbatch of its share"]
+    for island, around, activations in zip(one.islands, one.around, one.activations, strict=True):
+        rows.append(f"{island:<20}{_count_text(around):>12}{activations:>12.4g}")
+    return rows
+
+
+def _assumed(topology: str) -> str:
+    kinds = dict.fromkeys(island.kind for island in Topology.parse(topology).islands)
+    speeds = [
+        f"{_count_text(round(ASSUMED_SPEED[kind]))} operations a second on a device of kind {kind}" for kind in kinds
+    ]
+    return f"{', '.join(speeds)}, an island's work divided evenly over its devices"
+
+
+def _measured_rows(report: Report) -> list[str]:
+    one = report.measured
+    if one is None:
+        return []
+    names = report.pipeline.islands if report.pipeline else [island.name for island in report.islands]
+    rows = [f"measured  step {_seconds_text(one.step)}, bubble {_percent(one.bubble(names))}, in the last traced step"]
+    return [*rows, *_busy_rows(one, names)]
+
+
+def _busy_rows(one: Measurement, names: Sequence[str]) -> list[str]:
+    return [f"          {name:<12}busy {_seconds_text(one.busy(name)):>12}" for name in names]
+
+
+def _buffer_rows(report: Report) -> list[str]:
+    rows = [f"{'buffers':<12}{'of each':>12}{'count':>8}{'at once':>8}   what"]
+    for island in report.islands:
+        groups = sorted(
+            (one for one in report.buffers if one.island == island.name),
+            key=lambda one: one.alive * one.bytes,
+            reverse=True,
+        )
+        rows += [_buffer_row(one) for one in groups[:_BUFFERS_SHOWN]]
+        if len(groups) > _BUFFERS_SHOWN:
+            rest = sum(one.count for one in groups[_BUFFERS_SHOWN:])
+            rows.append(f"{island.name:<12}{'':>12}{rest:>8}{'':>8}   smaller ones")
+    return rows if len(rows) > 1 else []
+
+
+def _buffer_row(one: BufferGroup) -> str:
+    born = one.born if one.born in ("argument", "count") or one.born.startswith("from ") else f"made by {one.born}"
+    what = f"{one.buffer}, {born}, {one.end}"
+    return f"{one.island:<12}{bytes_text(one.bytes):>12}{one.count:>8}{one.alive:>8}   {what}"
+
+
+def _sharding_rows(report: Report) -> list[str]:
+    return [
+        f"replicated on {island}, which cannot divide some value over axis {axis}"
+        for island, _, axis in (one.partition(": ") for one in report.not_followed)
+    ]
+
+
+def _whole_rows(report: Report) -> list[str]:
+    whole = [f"computed for the whole batch, as no rule makes only a block of it: {one}" for one in report.whole_batch]
+    loops = [f"not cut, and on one stage: {one}" for one in report.whole_loops]
+    joined = [f"split by layers, and joined again: {one}" for one in report.joined]
+    return [*whole, *loops, *joined, *(f"not shared by replicas: {one}" for one in report.not_shared)]
+
+
+def _shared_rows(report: Report) -> list[str]:
+    rows = [
+        f"{one.path:<28}{bytes_text(one.bytes):>12}   "
+        f"lives on {one.home}, {one.why}; sent to {', '.join(one.islands[1:])}"
+        for one in report.shared
+    ]
+    return ["arguments that several islands use", *rows] if rows else []
+
+
+def _transfer_rows(report: Report) -> list[str]:
+    if not report.links:
+        return ["nothing crosses between islands"]
+    often = 7 * any(one.times > 1 for one in report.transfers)  # the width of `x 512`
+    of_each = " (in each replica the same)" if report.replicas > 1 else ""
+    rows = [f"{'transfer':<28}{'bytes':>12}{'':{often}}   made at{of_each}"]
+    for one in report.transfers:
+        times = f" x {one.times}" if one.times > 1 else ""
+        where = one.where + "".join(f", resharded on {island}" for island in one.resharded)
+        rows.append(_row(one.source, one.target, one.bytes, where, f"{times:<{often}}"))
+    rows = [*rows, ""] if report.transfers else []  # replicas of one stage exchange sums, and that alone
+    rows += [f"{'link':<28}{'bytes':>12}{'':{often}}   each step, over"]
+    for link in report.links:
+        default = " (assumed: the topology does not say)" if link.is_default else ""
+        rows.append(_row(link.source, link.target, link.bytes, link.text + default, " " * often))
+    if report.traffic is None or report.traffic_at_least is None:
+        return rows
+    gap = report.traffic - report.traffic_at_least
+    verdict = "the least possible" if not gap else f"at most {bytes_text(gap)} above the least possible"
+    where = " of each replica" if report.replicas > 1 else ""
+    what = (
+        f"{bytes_text(report.traffic)} cross between stages{where}: {verdict} for the operations the plan leaves open"
+    )
+    return [*rows, "", what]
+
+
+def _row(source: str, target: str, size: int, text: str, times: str) -> str:
+    return f"{source + ' -> ' + target:<28}{bytes_text(size):>12}{times}   {text}"
+
+
+def _count_text(count: int) -> str:
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f}%"
+
+
+def _seconds_text(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} us"

@@ -1,0 +1,1 @@
+"""Islands, the links between them, and the devices that they have on this machine."""

@@ -1,0 +1,334 @@
+"""The topology: islands, and the links between them."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from atoll.compiler.errors import TopologyError
+from atoll.compiler.text.language import MOST_DIGITS, Language, Place, Reader, known_names, shown
+from atoll.compiler.text.quantities import (
+    BANDWIDTH,
+    LATENCY,
+    MEMORY,
+    Units,
+    amount_text,
+    exact_amount,
+    whole_number,
+)
+from atoll.compiler.topology.island import (
+    MOST_DEVICES,
+    ONLY_AXIS,
+    PHYSICAL_RANK,
+    Axis,
+    Island,
+    check_name,
+    device_count,
+    island_of_mesh,
+)
+from lark import Token, v_args
+from lark.tree import Meta
+
+if TYPE_CHECKING:
+    import jax
+
+__all__ = ["DEFAULT_BANDWIDTH", "DEFAULT_LATENCY", "Axis", "Island", "Link", "Topology", "topology"]
+
+MOST_ISLANDS = 4096
+
+# What is assumed of a link that the text does not write: one 100 Gbit/s port through a data centre's switches.
+DEFAULT_BANDWIDTH = 12_500_000_000
+DEFAULT_LATENCY = 100_000
+
+_LANGUAGE = Language(
+    name="topology text",
+    grammar=Path(__file__).with_name("topology.lark"),
+    error=TopologyError,
+    terminals={
+        "_SEPARATOR": "a new line or ';'",
+        "NAME": "a name",
+        "COUNT": "a whole number",
+        "NUMBER": "a number",
+        "UNIT": "a unit",
+    },
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """The connection between two islands, the same in both directions.
+
+    bandwidth: bytes a second.
+    latency: nanoseconds.
+    """
+
+    source: str
+    target: str
+    bandwidth: int = DEFAULT_BANDWIDTH
+    latency: int = DEFAULT_LATENCY
+
+    def __post_init__(self) -> None:
+        check_name("the name of an island", self.source)
+        check_name("the name of an island", self.target)
+        if self.source == self.target:
+            raise TopologyError(f"a link from {self.source!r} to itself", remedy="link two different islands")
+        whole_number("the bandwidth in B/s", self.bandwidth, TopologyError)
+        whole_number("the latency in ns", self.latency, TopologyError, least=0)
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """The two islands, in no order."""
+        return frozenset((self.source, self.target))
+
+    def __str__(self) -> str:
+        bandwidth, latency = amount_text(self.bandwidth, BANDWIDTH), amount_text(self.latency, LATENCY)
+        return f"link {self.source} <-> {self.target} : {bandwidth}, {latency}"
+
+
+class _Census:
+    """The islands and links met so far; refuses what contradicts them."""
+
+    def __init__(self) -> None:
+        self._islands: dict[str, Island] = {}  # a dict for its order, in which messages list the names
+        self._links: set[frozenset[str]] = set()
+
+    def add_island(self, island: Island) -> None:
+        if island.name in self._islands:
+            raise TopologyError(f"island {island.name!r} is there twice", remedy="give each island its own name")
+        if len(self._islands) == MOST_ISLANDS:
+            raise TopologyError(f"there are more than {MOST_ISLANDS} islands", remedy="use fewer, larger islands")
+        self._islands[island.name] = island
+
+    def add_link(self, link: Link) -> None:
+        for name in (link.source, link.target):
+            if name not in self._islands:
+                raise TopologyError(f"a link to unknown island {shown(name)}", remedy=known_names(name, self._islands))
+        if link.ends in self._links:
+            what = f"islands {link.source!r} and {link.target!r} are linked twice"
+            raise TopologyError(what, remedy="write one link; it serves both directions")
+        self._links.add(link.ends)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Islands, and the links between them that were written.
+
+    meshes: the real devices of each island where there are any. They say where a program runs, not what it is, so
+    they take no part in comparison.
+    """
+
+    islands: tuple[Island, ...]
+    links: tuple[Link, ...] = ()
+    meshes: "tuple[jax.sharding.Mesh, ...] | None" = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.islands:
+            raise TopologyError("there are no islands", remedy="write for example 2 x cpu[4]")
+        census = _Census()
+        for island in self.islands:
+            census.add_island(island)
+        for link in self.links:
+            census.add_link(link)
+
+    @classmethod
+    def parse(cls, text: str) -> "Topology":
+        """The topology that a text describes."""
+        parsed: Topology = _Reader(_LANGUAGE.source(text)).read()
+        return parsed
+
+    @classmethod
+    def from_devices(cls, meshes: "Mapping[str, jax.sharding.Mesh]") -> "Topology":
+        """The topology of real devices: an island for each mesh. Links have the default."""
+        _check_meshes(meshes)
+        islands = tuple(island_of_mesh(name, mesh) for name, mesh in meshes.items())
+        return cls(islands, meshes=tuple(meshes.values()))
+
+    @cached_property
+    def _link_of(self) -> dict[frozenset[str], Link]:
+        return {link.ends: link for link in self.links}
+
+    def link(self, source: str, target: str) -> Link:
+        """The link between two islands: the written one, whichever way it was written, or the default."""
+        names = [island.name for island in self.islands]
+        for name in (source, target):
+            if name not in names:
+                raise TopologyError(f"no island is called {shown(name)}", remedy=known_names(str(name), names))
+        return self._link_of.get(frozenset((source, target))) or Link(source, target)
+
+    def __str__(self) -> str:
+        """A text that parses to an equal topology."""
+        devices = {island.device_text for island in self.islands}
+        numbered = all(island.name == _counted_name(index) for index, island in enumerate(self.islands))
+        if numbered and len(devices) == 1:
+            lines = [f"{len(self.islands)} x {devices.pop()}"]
+        else:
+            lines = [f"island {island.name} : {island.device_text}" for island in self.islands]
+        return "\n".join([*lines, *(str(link) for link in self.links)])
+
+
+def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
+    """The topology that a text describes, or whose islands have the devices of each inner list."""
+    if isinstance(islands, str):
+        return Topology.parse(islands)
+    if not isinstance(islands, (list, tuple)) or not all(isinstance(devices, (list, tuple)) for devices in islands):
+        found = "one list of all devices" if isinstance(islands, (list, tuple)) else type(islands).__name__
+        what = f"a topology is made of a text or of a list of devices for each island, not {found}"
+        raise TopologyError(what, remedy='write for example atoll.topology("2 x cpu[4]")')
+    # Imported here so that reading a text, as the command line does, needs no JAX.
+    import jax
+    import numpy
+
+    for device in (device for devices in islands for device in devices):
+        if not isinstance(device, jax.Device):
+            raise TopologyError(f"{shown(device)} is no device", remedy="take devices from jax.devices()")
+    meshes = {
+        _counted_name(index): jax.sharding.Mesh(numpy.array(devices, dtype=object), (ONLY_AXIS,))
+        for index, devices in enumerate(islands)
+    }
+    return Topology.from_devices(meshes)
+
+
+def as_topology(islands: "Topology | str | Sequence[Sequence[jax.Device]]") -> Topology:
+    """A topology, or what one is made of."""
+    return islands if isinstance(islands, Topology) else topology(islands)
+
+
+@functools.lru_cache(maxsize=64)
+def noted_topology(text: str) -> Topology:
+    """The topology that is noted on a module, for which passes ask again and again."""
+    return Topology.parse(text)
+
+
+def _check_meshes(meshes: "Mapping[str, jax.sharding.Mesh]") -> None:
+    import jax
+
+    remedy = 'write for example Topology.from_devices({"left": mesh, "right": other_mesh})'
+    if not isinstance(meshes, Mapping):
+        raise TopologyError(f"from_devices takes a dict of meshes, not {type(meshes).__name__}", remedy=remedy)
+    owners: dict[jax.Device, str] = {}
+    for name, mesh in meshes.items():
+        if not isinstance(mesh, jax.sharding.Mesh):
+            raise TopologyError(f"island {shown(name)} is no jax.sharding.Mesh", remedy=remedy)
+        for device in mesh.devices.flat:
+            owner = owners.setdefault(device, name)
+            if owner != name:
+                what = f"device {shown(device)} is in island {shown(owner)} and in {shown(name)}"
+                raise TopologyError(what, remedy="give each device to one island")
+
+
+def _counted_name(index: int) -> str:
+    """The name that the text `N x kind[k]` gives to an island."""
+    return f"island{index}"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The islands of one statement."""
+
+    place: Place
+    islands: tuple[Island, ...]
+    counted: bool
+
+
+@dataclass(frozen=True)
+class _PlacedLink:
+    place: Place
+    link: Link
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What stands in brackets and parentheses; at least one of the two is written."""
+
+    shape: tuple[int, ...] | None
+    axes: tuple[Axis, ...] | None
+
+
+_Amount = tuple[Token, Token]  # a number and its unit
+
+
+@v_args(inline=True)
+class _Reader(Reader):
+    def start(self, *statements: _Group | _PlacedLink) -> Topology:
+        groups = [statement for statement in statements if isinstance(statement, _Group)]
+        links = [statement for statement in statements if isinstance(statement, _PlacedLink)]
+        census = _Census()
+        for group in groups:
+            with group.place.blamed():
+                if group.counted and len(groups) > 1:
+                    remedy = "write a line like island left : cpu[4] for each"
+                    raise TopologyError("a count stands beside other islands", remedy=remedy)
+                for island in group.islands:
+                    census.add_island(island)
+        for placed in links:
+            with placed.place.blamed():
+                census.add_link(placed.link)
+        with self.at(0).blamed():
+            return Topology(
+                tuple(island for group in groups for island in group.islands), tuple(placed.link for placed in links)
+            )
+
+    def counted(self, count: Token, island: Island) -> _Group:
+        names = map(_counted_name, range(self._count("the number of islands", count, MOST_ISLANDS)))
+        return _Group(self.at(count), tuple(replace(island, name=name) for name in names), counted=True)
+
+    @v_args(inline=True, meta=True)
+    def uncounted(self, meta: Meta, island: Island) -> NoReturn:
+        raise self.at(meta).fault("the number of islands is missing", f"write for example 2 x {island.device_text}")
+
+    def island(self, name: Token, island: Island) -> _Group:
+        return _Group(self.at(name), (replace(island, name=str(name)),), counted=False)
+
+    def link(self, source: Token, target: Token, bandwidth: _Amount, latency: _Amount) -> _PlacedLink:
+        place = self.at(source)
+        rate, delay = self._amount(bandwidth, BANDWIDTH), self._amount(latency, LATENCY)
+        with place.blamed():
+            return _PlacedLink(place, Link(str(source), str(target), rate, delay))
+
+    def device(self, kind: Token, size: _Size | None, memory: _Amount | None) -> Island:
+        """An island under the first counted name; the statement around it knows the right one."""
+        with self.at(kind).blamed():
+            if size is None:
+                remedy = "write how many islands and how many devices in each, as in 2 x cpu[4]"
+                raise TopologyError(f"the size of {shown(kind)} is missing", remedy=remedy)
+            # cpu[4] is a count, but v4[4] a physical shape that lacks dimensions.
+            is_count = size.shape is not None and len(size.shape) == 1 and size.axes is None
+            shape = None if is_count and kind not in PHYSICAL_RANK else size.shape
+            axes = size.axes or (Axis(ONLY_AXIS, device_count(size.shape or ())),)
+            limit = None if memory is None else self._amount(memory, MEMORY)
+            return Island(_counted_name(0), str(kind), axes, shape, limit)
+
+    def size(self, shape: tuple[int, ...], axes: tuple[Axis, ...] | None) -> _Size:
+        return _Size(shape, axes)
+
+    def logical(self, axes: tuple[Axis, ...]) -> _Size:
+        return _Size(None, axes)
+
+    def shape(self, *extents: Token) -> tuple[int, ...]:
+        return tuple(self._count("the number of devices", extent, MOST_DEVICES) for extent in extents)
+
+    def axes(self, *axes: Axis) -> tuple[Axis, ...]:
+        return axes
+
+    def axis(self, name: Token, size: Token) -> Axis:
+        return Axis(str(name), self._count(f"axis {shown(name)}", size, MOST_DEVICES))
+
+    def amount(self, number: Token, unit: Token) -> _Amount:
+        return number, unit
+
+    def _count(self, what: str, token: Token, most: int) -> int:
+        with self.at(token).blamed():
+            return whole_number(what, self.whole(token), TopologyError, most=most)
+
+    def _amount(self, amount: _Amount, units: Units) -> int:
+        number, unit = amount
+        if unit not in units:
+            raise self.at(unit).fault(f"unknown unit {shown(unit)}", known_names(unit, units))
+        if len(number) > MOST_DIGITS:
+            raise self.at(number).fault(f"the number has {len(number)} digits", f"write at most {MOST_DIGITS}")
+        try:
+            return exact_amount(number, unit, units)
+        except ValueError as fault:
+            raise self.at(number).fault(str(fault), "write it in a smaller unit") from None

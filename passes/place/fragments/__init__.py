@@ -1,0 +1,1 @@
+"""Which fragments a staged module comes to."""

@@ -1,0 +1,164 @@
+"""Which fragments a module in phase `staged` comes to, and what replicas exchange between them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.main_function import text_attribute
+from atoll.compiler.module.marks import KINDS, STAGE, SWEEP, plan_of, read_marks, slot, stage_islands, stages_of
+from atoll.compiler.module.tasks import EXCHANGE, OWN_SHARE
+
+# What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:
+# it goes over the islands as often as it needs to, forward each time.
+_PIPELINE = "FBU"
+_FREE = "F"
+# What stands before, between and behind loops over microbatches, and what the loops before the last one do.
+_INITIAL = "I"
+_UPDATE = "U"
+_PRELIMINARY = "P"
+
+
+@dataclass
+class Fragment:
+    """The operations of one stage in one sweep of a region, with the values that enter and leave.
+
+    name: of its task: `F0`, `B1`, `U0`; `U0.1` in the sweep behind `U0`.
+    """
+
+    region: int
+    stage: int
+    sweep: int
+    island: int
+    name: str = ""
+    operations: list[int] = field(default_factory=list)
+    inputs: dict[int, None] = field(default_factory=dict)
+    outputs: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PlacedExchange:
+    """An operation that stands for an exchange between replicas, on the island where it is made."""
+
+    operation: ir.OpView
+    region: int
+    island: int
+    operand: int
+    result: int
+
+    @property
+    def is_own_share(self) -> bool:
+        return text_attribute(self.operation.operation.attributes, EXCHANGE) == OWN_SHARE
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """What a graph comes to.
+
+    fragments: those of all regions, in the order of their slots.
+    exchanges: those of what is no sum of a loop, in order.
+    """
+
+    graph: Graph
+    fragments: Sequence[Fragment]
+    exchanges: Sequence[PlacedExchange]
+
+    @classmethod
+    def of(cls, module: ir.Module, graph: Graph) -> "Dataflow":
+        islands = stage_islands(module)
+        fragments = _fragments(graph, islands, stages_of(module))
+        _name(graph, fragments, is_pipeline=plan_of(module).placement is None)
+        return cls(graph, fragments, _exchanges(graph, islands))
+
+    def fragments_in(self, region: int) -> list[Fragment]:
+        return [fragment for fragment in self.fragments if fragment.region == region]
+
+    def own_shares_of(self, value: int) -> list[PlacedExchange]:
+        """What takes of a value the share of a replica."""
+        return [one for one in self.exchanges if one.operand == value and one.is_own_share]
+
+    def island_of_makers(self) -> Mapping[int, int]:
+        """Where each value is made that leaves what makes it."""
+        made = {value: fragment.island for fragment in self.fragments for value in fragment.outputs}
+        return made | {exchange.result: exchange.island for exchange in self.exchanges}
+
+    def users(self) -> dict[int, dict[tuple[int, int], None]]:
+        """The regions and islands that take each value, in the order in which they need it."""
+        users: dict[int, dict[tuple[int, int], None]] = {}
+        for fragment in self.fragments:
+            for value in fragment.inputs:
+                users.setdefault(value, {})[fragment.region, fragment.island] = None
+        for exchange in self.exchanges:
+            users.setdefault(exchange.operand, {})[exchange.region, exchange.island] = None
+        makers = self.island_of_makers()
+        for loop in self.graph.loops:
+            for one in loop.carried:
+                if not one.is_part:
+                    users.setdefault(one.initial, {})[loop.region - 1, makers[one.yielded]] = None
+        return users
+
+
+def _fragments(graph: Graph, islands: Sequence[int], stages: int) -> list[Fragment]:
+    """islands: that of each stage."""
+    found: dict[tuple[int, int], Fragment] = {}
+    fragment_of: list[Fragment | None] = []  # what replicas exchange is in none
+    marks = zip(graph.region, read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
+    for index, (region, stage, sweep) in enumerate(marks):
+        assert stage is not None
+        assert sweep is not None
+        if graph.is_exchange[index]:
+            fragment_of.append(None)
+            continue
+        made = Fragment(region, stage, sweep, islands[stage])
+        fragment = found.setdefault((region, slot(stage, sweep, stages)), made)
+        fragment.operations.append(index)
+        fragment_of.append(fragment)
+    is_returned = set(graph.returned) | {one for one, is_yielded in enumerate(graph.is_yielded) if is_yielded}
+    begins = {one.initial for loop in graph.loops for one in loop.carried}  # goes on as it is
+    for index, own in enumerate(fragment_of):
+        if own is None:
+            continue
+        for value in graph.operands[index]:
+            if graph.producer[value] == ARGUMENT or fragment_of[graph.producer[value]] is not own:
+                own.inputs[value] = None
+        for value in graph.results[index]:
+            is_kept = value in is_returned or value in begins
+            if is_kept or any(fragment_of[user] is not own for user in graph.users[value]):
+                own.outputs.append(value)
+    return [found[number] for number in sorted(found)]
+
+
+def _exchanges(graph: Graph, islands: Sequence[int]) -> list[PlacedExchange]:
+    found = []
+    for index, stage in enumerate(read_marks(graph, STAGE)):
+        if graph.is_exchange[index]:
+            (operand,), (result,) = graph.operands[index], graph.results[index]
+            found.append(
+                PlacedExchange(graph.operations[index], graph.region[index], islands[stage or 0], operand, result)
+            )
+    return found
+
+
+def _name(graph: Graph, fragments: Sequence[Fragment], *, is_pipeline: bool) -> None:
+    taken: set[str] = set()
+    for fragment in fragments:
+        kinds = _kinds(graph, fragment.region, is_pipeline=is_pipeline)
+        name = base = f"{kinds[min(fragment.sweep, len(kinds) - 1)]}{fragment.stage}"
+        count = 0
+        while name in taken:
+            count += 1
+            name = f"{base}.{count}"
+        taken.add(name)
+        fragment.name = name
+
+
+def _kinds(graph: Graph, region: int, *, is_pipeline: bool) -> str:
+    """The kinds of task of a region's sweeps; all later sweeps are like the last."""
+    if not graph.loops:
+        return _PIPELINE if is_pipeline else _FREE
+    if region % 2 == 0:
+        return _UPDATE if region == 2 * len(graph.loops) else _INITIAL
+    loop = graph.loops[region // 2]
+    if region != graph.main_loop:
+        return _PRELIMINARY
+    return text_attribute(loop.operation.operation.attributes, KINDS) or _FREE

@@ -1,0 +1,1 @@
+"""What the branches of a `case` are made of."""

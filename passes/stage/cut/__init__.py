@@ -1,0 +1,1 @@
+"""Where to cut the forward part of a model, and who gets what is left."""

@@ -1,0 +1,82 @@
+"""Backward contractions follow the forward ones that they belong to, and so do those of lookups in a table: a stage's
+gradients are its own work.
+
+Left to the least traffic alone, a small model's gradients may be computed on another island, for a few bytes less.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from atoll.compiler.mlir.bindings import stablehlo
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.scopes import Role
+from atoll.passes.stage.operations.roles import roles_of
+
+_CONTRACTIONS = (stablehlo.DotGeneralOp, stablehlo.ConvolutionOp)
+# The gradient of a table is scattered by the numbers by which its rows were gathered.
+_LOOKUPS = (stablehlo.GatherOp, stablehlo.ScatterOp)
+# A contraction of what these make is one of what they take.
+_SEEN_THROUGH = (stablehlo.ConvertOp, stablehlo.ReshapeOp, stablehlo.ReverseOp, stablehlo.TransposeOp)
+
+
+def with_companions(graph: Graph, stages: Sequence[int | None]) -> list[int | None]:
+    """The stages, and those of backward contractions and lookups that have none: each takes a parameter, an activation
+    or numbers of rows that forward ones of a single stage take."""
+    roles = roles_of(graph)
+    found = list(stages)
+    if _goes_back_and_forth(graph, roles):
+        return found
+    followers = [index for index, one in enumerate(graph.operations) if isinstance(one, (*_CONTRACTIONS, *_LOOKUPS))]
+    taken_on: dict[int, set[int]] = {}
+    for index in followers:
+        stage = stages[index]
+        if roles[index] is Role.FORWARD and stage is not None:
+            for source in _telling(graph, index):
+                taken_on.setdefault(source, set()).add(stage)
+    for index in followers:
+        if found[index] is None and roles[index] in (Role.BACKWARD, Role.REMATERIALISED):
+            found[index] = _common_stage(graph, index, taken_on)
+    return found
+
+
+def _common_stage(graph: Graph, index: int, taken_on: Mapping[int, set[int]]) -> int | None:
+    """The only stage on which all that is known of what it takes is taken."""
+    known = [taken_on[source] for source in _telling(graph, index) if source in taken_on]
+    common = set.intersection(*known) if known else set()
+    return common.pop() if len(common) == 1 else None
+
+
+def _telling(graph: Graph, index: int) -> list[int]:
+    """What tells where an operation belongs: all that is contracted, and the numbers of the rows that are looked up,
+    since a table may be used elsewhere too."""
+    operation, values = graph.operations[index], graph.operands[index]
+    if isinstance(operation, _LOOKUPS):
+        is_simple = len(values) == len(operation.operation.operands)  # one table, and nothing captured
+        values = values[1:2] if is_simple else []
+    return [_source(graph, value) for value in values]
+
+
+def _source(graph: Graph, value: int) -> int:
+    """What a value is made of, but for its form."""
+    while (producer := graph.producer[value]) != ARGUMENT:
+        operation = graph.operations[producer]
+        if isinstance(operation, stablehlo.OptimizationBarrierOp):
+            operands = operation.operation.operands
+            held_back = operands[graph.results[producer].index(value)]
+            value = graph.operands[producer][list(dict.fromkeys(operands)).index(held_back)]
+        elif isinstance(operation, _SEEN_THROUGH):
+            (value,) = graph.operands[producer]
+        else:
+            break
+    return value
+
+
+def _goes_back_and_forth(graph: Graph, roles: Sequence[Role]) -> bool:
+    """Whether the model needs gradients of its own. On one stage such a program takes two sweeps, and on many more than
+    a schedule of forward and backward tasks has."""
+    is_behind: list[bool] = []
+    for index, role in enumerate(roles):
+        producers = [graph.producer[value] for value in graph.operands[index]]
+        is_behind.append(role is Role.BACKWARD or any(one != ARGUMENT and is_behind[one] for one in producers))
+        if role is Role.FORWARD and is_behind[index]:
+            return True
+    return False

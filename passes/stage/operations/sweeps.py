@@ -1,0 +1,135 @@
+"""In which sweep each operation runs, for the stages that operations have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.marks import slot, sweep_from
+from atoll.compiler.module.scopes import Role
+from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
+from atoll.passes.stage.operations.roles import roles_of
+
+# A role's operations begin in this sweep, and come later only if what they need comes later.
+_FIRST_SWEEP = {Role.FORWARD: 0, Role.BACKWARD: 1, Role.REMATERIALISED: 1, Role.UPDATE: 2}
+# A loop over microbatches holds the forward and the backward part. What is neither, such as the count of right
+# answers, comes as early as it can, so that it takes no sweep of its own; and so does all that stands around the loop.
+_FIRST_SWEEP_IN_LOOP = {**_FIRST_SWEEP, Role.UPDATE: 0}
+_FIRST_SWEEP_AROUND_LOOP = dict.fromkeys(Role, 0)
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """What decides the sweep of each operation beside its stage.
+
+    first: the sweep in which it begins at the earliest.
+    producers: for each operation those of its region whose values it takes.
+    is_behind: whether an operation is an exchange of what a fragment makes: it is no part of that fragment, and what
+        takes its result runs in a later one.
+    """
+
+    first: tuple[int, ...]
+    producers: tuple[tuple[int, ...], ...]
+    is_behind: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, graph: Graph) -> "Sweeps":
+        by_region = _first_sweeps(graph)
+        first = (by_region[region][role] for region, role in zip(graph.region, roles_of(graph), strict=True))
+        producers = (
+            tuple(
+                producer
+                for producer in (graph.producer[value] for value in sources)
+                if producer != ARGUMENT and graph.region[producer] == graph.region[index]
+            )
+            for index, sources in enumerate(sent_operands(graph, copied(graph)))
+        )
+        return cls(tuple(first), tuple(producers), tuple(exchanges_behind(graph)))
+
+    def least(self, index: int, stage: int, slots: Sequence[int], stages: Sequence[int | None], count: int) -> int:
+        """The first sweep in which an operation can run on a stage, if those before it run in those slots."""
+        least = slot(stage, self.first[index], count)
+        for producer in self.producers[index]:
+            least = max(least, slots[producer] + (stages[producer] != stage or self.is_behind[producer]))
+        return sweep_from(stage, least, count)
+
+    def run(self, stages: Sequence[int | None], count: int) -> list[int | None]:
+        """The sweep of each operation; None for one without a stage."""
+        slots = [0] * len(stages)
+        sweeps: list[int | None] = [None] * len(stages)
+        for index, stage in enumerate(stages):
+            if stage is not None:
+                sweeps[index] = sweep = self.least(index, stage, slots, stages, count)
+                slots[index] = slot(stage, sweep, count)
+        return sweeps
+
+    def pulled_back(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
+        """The stages, but of operations that may move those that would need a third sweep go on where the backward
+        sweep has come to: to the earliest stage of what they take of it."""
+        moved, slots = list(stages), [0] * len(stages)
+        for index, stage in enumerate(stages):
+            if stage is None:
+                continue
+            sweep = self.least(index, stage, slots, moved, count)
+            if sweep > 1 and may_move[index]:
+                behind = [one for one in self.producers[index] if slots[one] >= count]
+                moved[index] = stage = min((moved[one] or 0 for one in behind), default=stage)
+                sweep = self.least(index, stage, slots, moved, count)
+            slots[index] = slot(stage, sweep, count)
+        return moved
+
+    def pushed_on(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
+        """The stages, but forward operations that may move, and for which another one has to wait for a third sweep,
+        go on to the last stage of what they take, so that they need not wait for the backward sweep."""
+        sweeps, late = self.run(stages, count), [False] * len(stages)
+        for index in reversed(range(len(stages))):
+            if late[index] or (sweeps[index] or 0) > 1:
+                for one in self.producers[index]:
+                    late[one] |= self.first[one] == 0 and (sweeps[one] or 0) > 0
+        moved = list(stages)
+        for index, stage in enumerate(stages):
+            if stage is not None and late[index] and may_move[index]:
+                moved[index] = max([stage, *(moved[one] or 0 for one in self.producers[index])])
+        return moved
+
+    def in_segments(
+        self, stages: Sequence[int | None], planned: Sequence[int | None], segments: int
+    ) -> list[int | None]:
+        """A segment of its planned stage for each operation, with which all take no more sweeps than planned stages do.
+
+        The stages say the segments that are wished for. In a sweep, what takes a value of the same planned stage goes
+        on in the segment where that is made, or in one that runs behind it.
+        """
+        count = 1 + max((plan for plan in planned if plan is not None), default=0)
+        sweeps, found = self.run(planned, count), list(stages)
+        for index, (stage, plan, sweep) in enumerate(zip(stages, planned, sweeps, strict=True)):
+            if stage is None or plan is None or sweep is None:
+                continue
+            later = max if sweep % 2 == 0 else min
+            first, last = plan * segments, (plan + 1) * segments - 1
+            segment = min(max(stage, first), last)
+            for one in self.producers[index]:
+                if (planned[one], sweeps[one]) == (plan, sweep):
+                    segment = later(segment, found[one] or 0)
+            found[index] = segment
+        return found
+
+
+def exchanges_behind(graph: Graph) -> list[bool]:
+    """Which operations are exchanges of what is made in their own region."""
+    return [
+        is_exchange and any(_is_beside(graph, value, index) for value in graph.operands[index])
+        for index, is_exchange in enumerate(graph.is_exchange)
+    ]
+
+
+def _is_beside(graph: Graph, value: int, index: int) -> bool:
+    producer = graph.producer[value]
+    return producer != ARGUMENT and graph.region[producer] == graph.region[index]
+
+
+def _first_sweeps(graph: Graph) -> list[Mapping[Role, int]]:
+    """For each region the first sweep of each role."""
+    if not graph.loops:
+        return [_FIRST_SWEEP]
+    around, inside = _FIRST_SWEEP_AROUND_LOOP, _FIRST_SWEEP_IN_LOOP
+    return [around, *(one for _ in graph.loops for one in (inside, around))]

@@ -1,0 +1,1 @@
+"""Updates of which every replica makes its own share."""

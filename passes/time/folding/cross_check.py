@@ -1,0 +1,165 @@
+"""Compares what the rules say of every value with what Shardy's propagation makes of the same program.
+
+Propagation over an axis made for this purpose, along which the examples are divided, answers much the same question as
+the rules do. It is no authority: what Shardy has no sharding rule for loses what was known, and through some operations
+that move examples about it passes all the same. So where the two differ is told, and the rules are followed.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from atoll.compiler.batch_rules.interpretation import Scope
+from atoll.compiler.batch_rules.needed_forms import Entry
+from atoll.compiler.batch_rules.nodes import Body, Node, Program
+from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
+from atoll.compiler.errors import CompileError
+from atoll.compiler.mlir.bindings import ir, sdy
+from atoll.compiler.mlir.functions import (
+    argument_attributes,
+    arguments_of,
+    operations_in,
+    result_attributes,
+    set_argument_attributes,
+    set_result_attributes,
+)
+from atoll.compiler.mlir.ir_text import copy_module
+from atoll.compiler.mlir.locations import place
+from atoll.compiler.module.main_function import BATCH, entry_function
+from atoll.compiler.module.shardings import SHARDING, result_specs
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
+from atoll.passes.time.folding.levels import Levels
+
+log = logging.getLogger(__name__)
+
+_MESH, _AXIS = "microbatches", "microbatch"
+_PROPAGATION = "sdy-add-data-flow-edges, sdy-aggressive-propagate, sdy-sink-data-flow-edges"
+
+# Of how many differences each has a line; what follows from them is only counted.
+_LINES = 10
+
+
+def cross_check(scope: Scope, levels: Levels) -> None:
+    """Tell in the log where Shardy's propagation differs from what was decided; nothing depends on it.
+
+    It runs only for those who see that log: it takes as long as some passes, and native code that fails ends the
+    process.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
+    program = scope.batch.program
+    copy = copy_module(program.module)
+    with copy.context, ir.Location.unknown():
+        if not _divide_examples(copy, program.parts):
+            log.info("not compared with Shardy's propagation: the program has operations of Shardy's own")
+            return
+        try:
+            run_passes(copy, steps_of_text(_PROPAGATION))
+        except CompileError as error:
+            log.info("not compared with Shardy's propagation: %s", error)
+            return
+        other = Program.of(copy, program.parts)
+    if [node.name for node in _nodes(program.body)] != [node.name for node in _nodes(other.body)]:
+        log.info("not compared with Shardy's propagation: it has changed the operations")
+        return
+    _tell(program, _forms(scope, levels), _propagated(other))
+
+
+def _divide_examples(copy: ir.Module, parts: int) -> bool:
+    """Divide the examples over an axis, and nothing over any other; False if other shardings cannot be taken away."""
+    for view in operations_in(copy.operation, ir.OpView):
+        operation = view.operation
+        if isinstance(view, sdy.MeshOp):
+            operation.erase()
+        elif isinstance(view, sdy.ShardingConstraintOp):
+            operation.attributes["sharding"] = _sharding(view.result, "{?}")
+        elif operation.name.startswith("sdy.") and operation.name != "sdy.return":
+            return False
+        elif SHARDING in operation.attributes:
+            del operation.attributes[SHARDING]
+    mesh = ir.Operation.parse(f'sdy.mesh @{_MESH} = <["{_AXIS}"={parts}]>')
+    ir.InsertionPoint.at_block_begin(copy.body).insert(mesh)
+    main = entry_function(copy)
+    given = zip(arguments_of(main), argument_attributes(main), strict=True)
+    marks = [_sharding(argument, f'{{"{_AXIS}"}}' if BATCH in marks else "{}") for argument, marks in given]
+    set_argument_attributes(main, [ir.DictAttr.get({SHARDING: one}) for one in marks])
+    set_result_attributes(main, [ir.DictAttr.get({}) for _ in result_attributes(main)])
+    return True
+
+
+def _sharding(value: "ir.Value[ir.Type]", first: str) -> ir.Attribute:
+    """A sharding with this for dimension 0; of the others nothing is known."""
+    rank = ir.RankedTensorType(value.type).rank
+    rest = "{}" if first != "{?}" else first
+    return ir.Attribute.parse(f"#sdy.sharding<@{_MESH}, [{', '.join([first, *[rest] * (rank - 1)][:rank])}]>")
+
+
+def _nodes(body: Body) -> Iterator[Node]:
+    for node in body.nodes:
+        yield node
+        yield from node.inner()
+
+
+def _propagated(program: Program) -> dict[int, State]:
+    """The form that propagation gives to each result that has dimensions."""
+    found: dict[int, State] = {}
+    for node in _nodes(program.body):
+        for value, spec in zip(node.results, result_specs(node.operation.opview), strict=False):
+            found[value] = next((Split(number) for number, axes in enumerate(spec) if axes), SAME)
+    return found
+
+
+def _forms(scope: Scope, levels: Levels) -> dict[int, set[State]]:
+    """The forms in which the rules have each value; one without any is the same for all."""
+    forms: dict[int, set[State]] = defaultdict(set)
+    _note_scope(scope, forms)
+    for loop in levels.loops:
+        _note_entries(loop.entries, forms)
+    for entries in levels.around:
+        _note_entries((entry for entry in entries if entry.completes is None), forms)
+    return forms
+
+
+def _note_scope(scope: Scope, forms: dict[int, set[State]]) -> None:
+    for value, state in (*scope.states.items(), *scope.completed.items()):
+        forms[value].add(state)
+    for decision in scope.decisions.values():
+        for inner in decision.scopes:
+            _note_scope(inner, forms)
+
+
+def _note_entries(entries: Iterable[Entry], forms: dict[int, set[State]]) -> None:
+    for entry in entries:
+        for value, form in entry.makes():
+            if form != ABSENT:
+                forms[value].add(form)
+        for inner in entry.decision.scopes if entry.decision is not None else ():
+            _note_scope(inner, forms)
+            _note_entries(inner.entries, forms)
+
+
+def _tell(program: Program, forms: dict[int, set[State]], propagated: dict[int, State]) -> None:
+    """One line for each difference that does not follow from another one."""
+    differing: set[int] = set()
+    lines: dict[str, None] = {}
+    for node in _nodes(program.body):
+        if node.name == "stablehlo.constant":  # it is the same in every block
+            continue
+        follows = any(operand in differing for operand in (*node.operands, *node.captured))
+        for value in node.results:
+            ours, theirs = forms.get(value) or {SAME}, propagated[value]
+            if not _agree(ours, theirs):
+                differing.add(value)
+                if not follows:
+                    written = " and ".join(sorted(map(str, ours)))
+                    lines[f"{described(node)} at {place(node.location)} is {written}, and {theirs} to Shardy"] = None
+    for line in list(lines)[:_LINES]:
+        log.info("%s", line)
+    log.info("Shardy's propagation has %d of %d values in another form", len(differing), len(propagated))
+
+
+def _agree(ours: set[State], theirs: State) -> bool:
+    """Whether the rules have a value as Shardy has it, to which what is partial is the same for all."""
+    return theirs in ours if isinstance(theirs, Split) else not all(isinstance(form, Split) for form in ours)

@@ -1,0 +1,129 @@
+"""Writes the folded @main: loops over microbatches, and what stands around them."""
+
+from atoll.compiler.batch_rules.interpretation import Scope
+from atoll.compiler.batch_rules.local import Local
+from atoll.compiler.batch_rules.states import SAME, Split
+from atoll.compiler.mlir.bindings import func, ir
+from atoll.compiler.mlir.functions import (
+    argument_attributes,
+    body_of,
+    empty_copy,
+    named_attributes,
+    result_attributes,
+    set_argument_attributes,
+    set_result_attributes,
+)
+from atoll.compiler.module.main_function import PARTS, PARTS_DIMENSION, entry_function
+from atoll.compiler.module.marks import integer
+from atoll.passes.time.folding.levels import Levels, Loop
+
+
+def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
+    """Replace @main by what was decided about it."""
+    old = entry_function(module)
+    program = scope.batch.program
+    # A function of its own: the old one is read until the last operation is made.
+    new = _empty_copy(old, scope)
+    block = body_of(new)
+    outer = Local(program, scope.batch.rules, block)
+    for value, argument in zip(program.body.arguments, block.arguments, strict=True):
+        outer.values[value, scope.state(value)] = argument
+    for number, entries in enumerate(levels.around):
+        for entry in entries:
+            if entry.completes is None:
+                outer.make(entry)
+            else:
+                _complete(scope, outer, entry.completes)
+        if number < len(levels.loops):
+            _make_loop(scope, outer, levels.loops[number])
+    returned = [outer.get((value, scope.state(value))) for value in program.body.returned]
+    terminator = list(body_of(old).operations)[-1]
+    outer.create("func.return", [], returned, terminator.location)
+    old.operation.erase()
+
+
+def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
+    program, parts = scope.batch.program, scope.batch.parts
+    local = Local(program, {}, body_of(main))
+    inputs: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.arguments]
+    results: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.returned]
+    copy = empty_copy(main, inputs, [one.location for one in body_of(main).arguments], results)
+    arguments = [named_attributes(marks) for marks in argument_attributes(main)]
+    for marks, value in zip(arguments, program.body.arguments, strict=True):
+        if isinstance(scope.state(value), Split):
+            marks[PARTS] = integer(parts)
+    set_argument_attributes(copy, [ir.DictAttr.get(marks) for marks in arguments])
+    kept = [named_attributes(marks) for marks in result_attributes(main)]
+    for marks, value in zip(kept, program.body.returned, strict=True):
+        state = scope.state(value)
+        if isinstance(state, Split):
+            marks[PARTS] = integer(parts)
+            marks[PARTS_DIMENSION] = integer(state.dimension)
+    set_result_attributes(copy, [ir.DictAttr.get(marks) for marks in kept])
+    return copy
+
+
+def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
+    program = scope.batch.program
+    location = program.body.block.owner.location
+    initial, types = [], list[ir.Type]()
+    for value in loop.sums:
+        kind = scope.completed[value].kind
+        type_ = _accumulator(program.tensor(value), scope.batch.widens)
+        types.append(type_)
+        initial.append(outer.identity(kind, type_, _producer_location(scope, value)))
+    for value in loop.kept:
+        type_ = outer.type_of(value, scope.state(value))
+        types.append(type_)
+        initial.append(outer.identity("add", type_, _producer_location(scope, value)))
+    attributes: dict[str, ir.Attribute] = {
+        "iterations": ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), scope.batch.parts)
+    }
+    if loop.kept:
+        attributes[PARTS] = ir.DenseI64ArrayAttr.get(list(range(len(loop.sums), len(types))))
+    made = outer.create("mpmd.for", types, initial, location, attributes, regions=1)
+    index = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
+    block = made.regions[0].blocks.append(*types, index, arg_locs=[location] * (len(types) + 1))
+    inner = outer.inside(block, block.arguments[len(types)])
+    inner.make_all(loop.entries)
+    yielded = []
+    for value, carried in zip(loop.sums, block.arguments, strict=False):
+        state = scope.completed[value]
+        partial = _converted(inner, inner.get((value, state)), carried.type, _producer_location(scope, value))
+        yielded.append(inner.combine(state.kind, carried, partial, _producer_location(scope, value)))
+    yielded += [inner.get((value, scope.state(value))) for value in loop.kept]
+    inner.create("mpmd.return", [], yielded, location)
+    for value, result in zip((*loop.sums, *loop.kept), made.results, strict=True):
+        outer.values[value, scope.completed.get(value, scope.state(value))] = result
+
+
+def _complete(scope: Scope, outer: Local, value: int) -> None:
+    """The sum as the program knows it: with what joins it once, and of its own type."""
+    total = outer.get((value, scope.completed[value]))
+    location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
+    base = scope.base_of(value)
+    if base is not None:
+        joined = outer.get((base, SAME))
+        if ir.RankedTensorType(joined.type).rank != type_.rank:
+            joined = outer.broadcast(joined, type_, location)
+        joined = _converted(outer, joined, total.type, location)
+        total = outer.combine(scope.completed[value].kind, joined, total, location)
+    outer.values[value, SAME] = _converted(outer, total, type_, location)
+
+
+def _converted(local: Local, value: "ir.Value[ir.Type]", type_: ir.Type, location: ir.Location) -> "ir.Value[ir.Type]":
+    return value if value.type == type_ else local.one("stablehlo.convert", type_, [value], location)
+
+
+def _accumulator(type_: ir.RankedTensorType, widens: bool) -> ir.RankedTensorType:
+    """Narrow floats lose too much when many parts are added up."""
+    element = type_.element_type
+    if not widens or not isinstance(element, ir.FloatType) or element.width >= 32:
+        return type_
+    return ir.RankedTensorType.get(list(type_.shape), ir.F32Type.get(), type_.encoding)
+
+
+def _producer_location(scope: Scope, value: int) -> ir.Location:
+    producer = scope.batch.program.producers[value]
+    assert producer is not None
+    return producer.location
