@@ -15,7 +15,7 @@ import jax
 from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.main_function import PLAN, TOPOLOGY
+from atoll.compiler.module.marks import PLAN, TOPOLOGY
 from atoll.compiler.pipeline.pass_base import Step, step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES

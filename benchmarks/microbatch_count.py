@@ -16,7 +16,7 @@ from atoll.compiler.export.signature import Signature
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
-from atoll.compiler.module.main_function import PLAN, TOPOLOGY
+from atoll.compiler.module.marks import PLAN, TOPOLOGY
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import steps_of_phase

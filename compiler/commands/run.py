@@ -24,7 +24,7 @@ from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_file, parse_text
-from atoll.compiler.module.marks import plan_of, topology_of
+from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
 from atoll.compiler.plan.plan import Plan

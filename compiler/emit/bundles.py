@@ -10,8 +10,8 @@ from atoll.compiler.emit.stream import buffer_of_type
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of, operations_in
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import topology_of
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.tasks import (
     GATHER,

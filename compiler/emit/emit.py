@@ -25,23 +25,21 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.mlir.ir_text import to_bytecode
 from atoll.compiler.mlir.locations import name_stack, place
-from atoll.compiler.module.main_function import (
-    DONATED,
-    PARTS,
-    entry_function,
+from atoll.compiler.module.interface import (
     numbers_by_path,
     parts_of,
     share_of,
     start_in_whole,
     whole_shape,
 )
-from atoll.compiler.module.marks import plan_of, topology_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import DONATED, EXCHANGE, PARTS
 from atoll.compiler.module.mesh_types import island_of, local_type
+from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.scopes import read_scope
 from atoll.compiler.module.shardings import MESH, SHARDING, spec_of
 from atoll.compiler.module.tasks import (
-    EXCHANGE,
     code_name,
     dataflow_functions,
     fragment_functions,

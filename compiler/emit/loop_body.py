@@ -9,7 +9,7 @@ from atoll.compiler.emit.stream import ALL, Name
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in
 from atoll.compiler.module.graph import iterations_of, parts_of_loop
-from atoll.compiler.module.main_function import PARTS
+from atoll.compiler.module.marks import PARTS
 from atoll.compiler.module.task_order import MicrobatchTask, order_of
 from atoll.compiler.module.tasks import calls_in, microbatch_call, task_name
 

@@ -21,7 +21,8 @@ from atoll.compiler.mlir.functions import (
     set_result_attributes,
 )
 from atoll.compiler.mlir.ir_text import copy_module
-from atoll.compiler.module.main_function import BATCH, DONATED, PATH, entry_function
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import BATCH, DONATED, PATH
 from atoll.compiler.module.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology

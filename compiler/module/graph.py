@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, body_of, operations_in
-from atoll.compiler.module.main_function import PARTS, entry_function
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import EXCHANGE, PARTS
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.tasks import EXCHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes, result_attributes, type_of
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.main_function import DONATED, PATH, Piece, entry_function, piece_of, text_attribute
+from atoll.compiler.module.interface import Piece, piece_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import DONATED, PATH
 from atoll.compiler.plan.scope_patterns import path_components
 
 

@@ -1,21 +1,4 @@
-"""What the passes read and write on a module beside the marks of `entry`: plan, topology, stages and sweeps.
-
-A *sweep* is one walk over the stages: sweep 0 goes forward from stage 0, sweep 1 backward to it, sweep 2 forward
-again, and so on. A loop over microbatches, and what stands before and after it, have sweeps of their own. A fragment is
-what one stage computes in one sweep, and its *slot* counts these in order. A value flows to its own slot or to a later
-one, so fragments cannot wait for each other in a circle.
-"""
-
-from collections.abc import Sequence
-
-from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.diagnostics import refuse
-from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.main_function import PLAN, TOPOLOGY, text_attribute
-from atoll.compiler.module.replicas import replicas_in
-from atoll.compiler.plan.pipeline_shape import PipelineShape
-from atoll.compiler.plan.plan import Plan, noted_plan
-from atoll.compiler.topology.topology import Topology, noted_topology
+"""The marks that passes leave on the IR: one name each, and what it says. Nothing else writes `atoll.*` attributes."""
 
 STAGE = "atoll.stage"
 # The stage of the plan, where it runs in segments and which of them is open yet.
@@ -46,105 +29,42 @@ JOINED = "atoll.joined"
 # On the module: what the replicas do not share of the state that only the update reads, and why; and what they gather.
 NOT_SHARED = "atoll.not_shared"
 
+# The pytree path, in the user's words: `state['params']['w']`, `result[0]`.
+PATH = "atoll.path"
 
-def plan_of(module: ir.Module) -> Plan:
-    """The module's plan; without one every part is `auto`."""
-    text = text_attribute(module.operation.attributes, PLAN)
-    return Plan() if text is None else noted_plan(text)
+# On an argument with the batch on axis 0.
+BATCH = "atoll.batch"
 
+# On an argument or a result that stands for as many values as there are microbatches, each of the type it has; on a
+# loop over microbatches the numbers of the results that are of this kind.
+PARTS = "atoll.parts"
 
-def topology_of(module: ir.Module) -> Topology:
-    """The module's topology, which every phase behind `stablehlo` needs."""
-    text = text_attribute(module.operation.attributes, TOPOLOGY)
-    if text is None:
-        raise refuse(module.operation.location, "the module has no topology", 'give one: --topology "2 x cpu[4]"')
-    return noted_topology(text)
+# On a result with parts: the dimension along which they make up the whole; 0 if it is not said.
+PARTS_DIMENSION = "atoll.parts_dimension"
 
+# On one of several arguments, or results, with one path, which together are what the user passes or gets: the
+# dimension along which they are the whole, where this one starts, and how long the whole is.
+PIECE = "atoll.piece"
 
-def shape_of(module: ir.Module) -> PipelineShape:
-    """The pipeline that the plan asks for on the islands of the topology."""
-    plan = plan_of(module)
-    return PipelineShape(plan, max(1, len(topology_of(module).islands) // replicas_in(plan)))
+# On an argument whose buffers the caller gives away.
+DONATED = "atoll.donated"
 
+# On the module: the phase that its verifier vouched for, and the texts it was compiled with.
+PHASE = "atoll.phase"
 
-def segments_of(module: ir.Module) -> int:
-    """In how many segments each stage of the plan runs."""
-    segments = plan_of(module).segments
-    return segments if isinstance(segments, int) else 1
+TOPOLOGY = "atoll.topology"
 
+PLAN = "atoll.plan"
 
-def stage_islands(module: ir.Module) -> tuple[int, ...]:
-    """The island of each stage of a module in phase `staged`."""
-    shape, count = shape_of(module), stages_of(module)
-    if count != shape.stages:  # the module was written by hand: its plan does not know
-        shape = PipelineShape(Plan(stages=count), shape.islands)
-    return shape.stage_island
+# On a transfer that stands for an exchange between replicas: how they combine what each has.
+EXCHANGE = "atoll.exchange"
 
+# On an exchange of which every replica gives or gets its share alone: the dimension along which shares are the whole.
+# Also on an argument or a result of `@main` of which every replica has its share.
+SHARE = "atoll.share"
 
-def stages_of(module: ir.Module) -> int:
-    """How many stages the module has, as `seed-stages` has noted."""
-    count = integer_attribute(module.operation, STAGES)
-    if count is None:
-        raise refuse(module.operation.location, f"the module has no {STAGES}", "run the passes of phase stage")
-    if count < 1:
-        raise refuse(module.operation.location, f"{STAGES} is {count}", "there is at least one stage")
-    return count
+# On a loop over microbatches in phase `scheduled`.
+ORDER = "atoll.order"
 
-
-def read_marks(graph: Graph, name: str) -> list[int | None]:
-    """The value of an integer attribute on each operation, None where it is absent."""
-    return [integer_attribute(operation.operation, name) for operation in graph.operations]
-
-
-def integer_attribute(operation: ir.Operation, name: str) -> int | None:
-    """The attribute's value, None if it is absent; people edit dumps, so it may be anything."""
-    attributes = operation.attributes
-    return integer_in(attributes, name, operation.location) if name in attributes else None
-
-
-def integer_in(attributes: ir.OpAttributeMap | ir.DictAttr, name: str, location: ir.Location) -> int:
-    """The value of an attribute that is there."""
-    attribute = attributes[name]
-    if not isinstance(attribute, ir.IntegerAttr):
-        raise refuse(location, f"{name} is {attribute}, which is no integer", f"write {name} = 0 : i32")
-    return attribute.value
-
-
-def write_marks(graph: Graph, name: str, marks: Sequence[int | None]) -> None:
-    """Set an integer attribute on each operation that has a value for it."""
-    for operation, mark in zip(graph.operations, marks, strict=True):
-        if mark is not None:
-            operation.operation.attributes[name] = integer(mark)
-
-
-def integer(value: int, bits: int = 32) -> ir.IntegerAttr:
-    return ir.IntegerAttr.get(ir.IntegerType.get_signless(bits), value)
-
-
-def unsigned(value: int) -> ir.IntegerAttr:
-    """How a loop says the number of its iterations."""
-    return ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), value)
-
-
-def texts_of(module: ir.Module, name: str) -> tuple[str, ...]:
-    """The texts that passes have noted on the module."""
-    attributes = module.operation.attributes
-    return tuple(ir.StringAttr(one).value for one in ir.ArrayAttr(attributes[name])) if name in attributes else ()
-
-
-def add_texts(module: ir.Module, name: str, texts: Sequence[str]) -> None:
-    """Note texts on the module, behind those that are there."""
-    if texts:
-        found = [*texts_of(module, name), *texts]
-        module.operation.attributes[name] = ir.ArrayAttr.get([ir.StringAttr.get(one) for one in found])
-
-
-def slot(stage: int, sweep: int, stages: int) -> int:
-    """The number of a stage's fragment of a sweep, in an order in which values flow only onwards."""
-    return sweep * stages + (stage if sweep % 2 == 0 else stages - 1 - stage)
-
-
-def sweep_from(stage: int, least_slot: int, stages: int) -> int:
-    """The first sweep in which a stage's slot is at least `least_slot`."""
-    sweep = max(0, least_slot // stages)
-    return sweep if slot(stage, sweep, stages) >= least_slot else sweep + 1
+# On the pieces of a `case`: its number, so that those that come to one fragment can be joined again.
+BRANCHES = "atoll.branches"

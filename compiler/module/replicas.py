@@ -7,8 +7,9 @@ own: the *twins* of its islands.
 from collections.abc import Sequence
 
 from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.main_function import PLAN, text_attribute
+from atoll.compiler.module.marks import PLAN
 from atoll.compiler.plan.plan import Plan, noted_plan
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology

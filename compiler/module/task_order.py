@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.module.marks import ORDER
 from atoll.compiler.text.language import shown
-
-# On a loop over microbatches in phase `scheduled`.
-ORDER = "atoll.order"
 
 _TASK = re.compile(r"([A-Za-z]+)([0-9]{1,9})@(.+)")
 _NAME = re.compile(r"([A-Za-z]+)(.+)")

@@ -5,12 +5,8 @@ from typing import TypeGuard
 from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in
+from atoll.compiler.module.marks import EXCHANGE, SHARE
 
-# On a transfer that stands for an exchange between replicas: how they combine what each has.
-EXCHANGE = "atoll.exchange"
-# On an exchange of which every replica gives or gets its share alone: the dimension along which shares are the whole.
-# Also on an argument or a result of `@main` of which every replica has its share.
-SHARE = "atoll.share"
 # Two exchanges combine nothing. One takes of what all replicas have this one's share, and nothing crosses; the other
 # puts the shares of all replicas together.
 OWN_SHARE = "share"

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.main_function import PHASE, PLAN, TOPOLOGY, text_attribute
+from atoll.compiler.module.marks import PHASE, PLAN, TOPOLOGY
 from atoll.compiler.pipeline.pass_base import Step
 from atoll.compiler.pipeline.pipeline import PHASES, Phase, phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase

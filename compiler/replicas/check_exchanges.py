@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 
 from atoll.compiler.batch_rules.states import COMBINE
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
 from atoll.compiler.module.graph import parts_of_loop
-from atoll.compiler.module.main_function import share_of, text_attribute
-from atoll.compiler.module.marks import plan_of, topology_of
+from atoll.compiler.module.interface import share_of
+from atoll.compiler.module.marks import EXCHANGE, SHARE
 from atoll.compiler.module.mesh_types import island_of, local_type
+from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.module.replicas import check_replicas, replicas_of
 from atoll.compiler.module.tasks import (
-    EXCHANGE,
     GATHER,
     OWN_SHARE,
-    SHARE,
     ExchangeOp,
     dataflow_functions,
     exchange_kind,

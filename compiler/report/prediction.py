@@ -6,11 +6,13 @@ from operator import itemgetter
 
 from atoll.compiler.emit.bundles import Exchange, exchanges_of
 from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
-from atoll.compiler.module.main_function import entry_function, text_attribute
-from atoll.compiler.module.marks import KINDS, SCHEDULE, plan_of, shape_of, topology_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import KINDS, SCHEDULE
+from atoll.compiler.module.planned import plan_of, shape_of, topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs, task_costs
 from atoll.compiler.module.task_order import MicrobatchTask, order_of

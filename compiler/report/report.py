@@ -10,26 +10,26 @@ from typing import Any
 from atoll.compiler.emit.bundles import Exchange, bundles_of
 from atoll.compiler.emit.routes import crossing_of
 from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import integer_attribute, text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import bytes_of, iterations_of
 from atoll.compiler.module.homes import replaced_arguments
-from atoll.compiler.module.main_function import PATH, entry_function, text_attribute
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import texts_of
 from atoll.compiler.module.marks import (
     JOINED,
     NOT_FOLLOWED,
     NOT_SHARED,
+    PATH,
     TRAFFIC,
     TRAFFIC_BOUND,
     WHOLE_BATCH,
     WHOLE_LOOPS,
-    integer_attribute,
-    stages_of,
-    texts_of,
-    topology_of,
 )
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
+from atoll.compiler.module.planned import stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.task_costs import StageCost, task_costs
 from atoll.compiler.module.tasks import (

@@ -11,7 +11,9 @@ from atoll.compiler.mlir.functions import (
     functions_in,
     operations_in,
 )
-from atoll.compiler.module.main_function import BATCH, PHASE, check_paths, entry_function
+from atoll.compiler.module.interface import check_paths
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import BATCH, PHASE
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
 

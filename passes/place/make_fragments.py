@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.states import KIND_OF
+from atoll.compiler.mlir.attributes import integer, unsigned
 from atoll.compiler.mlir.bindings import func, ir, mpmd, sdy
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import (
@@ -19,20 +20,20 @@ from atoll.compiler.mlir.functions import (
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.module.homes import homes_of
-from atoll.compiler.module.main_function import PARTS, entry_function
+from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import (
+    EXCHANGE,
     KINDS,
     NOT_FOLLOWED,
+    PARTS,
+    SHARE,
     STAGE,
     SWEEP,
-    integer,
-    topology_of,
-    unsigned,
 )
 from atoll.compiler.module.mesh_types import MeshTypes, topology_attribute
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.shardings import SHARDING, on_island, sharding_of, spec_of
-from atoll.compiler.module.tasks import EXCHANGE, SHARE
 from atoll.compiler.module.value_shardings import specs_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.place.fragments.partition import Dataflow, Fragment, PlacedExchange

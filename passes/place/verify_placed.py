@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
-from atoll.compiler.module.main_function import PHASE, check_pieces, entry_function
-from atoll.compiler.module.marks import STAGE, SWEEP, topology_of
+from atoll.compiler.module.interface import check_pieces
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import PHASE, STAGE, SWEEP
 from atoll.compiler.module.mesh_types import island_of, topology_attribute
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.tasks import check_dataflow, dataflow_functions, transfers_in
 from atoll.compiler.pipeline.pass_base import Pass

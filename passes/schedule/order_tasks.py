@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
-from atoll.compiler.module.main_function import entry_function, text_attribute
-from atoll.compiler.module.marks import KINDS, SCHEDULE, STAGES, shape_of, stages_of, topology_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import KINDS, SCHEDULE, STAGES
+from atoll.compiler.module.planned import shape_of, stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.module.task_order import MicrobatchTask, set_order
 from atoll.compiler.module.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name

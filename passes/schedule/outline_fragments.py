@@ -10,8 +10,9 @@ from atoll.compiler.mlir.functions import (
     set_argument_attributes,
     set_result_attributes,
 )
-from atoll.compiler.module.marks import STAGE, SWEEP, topology_of
+from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.module.mesh_types import mesh_attribute, spec_of_type
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.shardings import SHARDING, sharding_of
 from atoll.compiler.module.tasks import dataflow_functions, mesh_name, task_name
 from atoll.compiler.pipeline.pass_base import Pass

@@ -7,11 +7,13 @@ from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
-from atoll.compiler.module.main_function import PHASE, check_paths, entry_function
-from atoll.compiler.module.marks import topology_of
+from atoll.compiler.module.interface import check_paths
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import ORDER, PHASE
 from atoll.compiler.module.mesh_types import island_of
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.task_order import ORDER, MicrobatchTask, order_of
+from atoll.compiler.module.task_order import MicrobatchTask, order_of
 from atoll.compiler.module.tasks import calls_in, check_dataflow, dataflow_functions, microbatch_name, task_name
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.replicas.check_exchanges import check_exchanges

@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import body_of, operations_in
 from atoll.compiler.module.graph import ARGUMENT, Carried, Graph, Loop
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import STAGE, SWEEP, integer, read_marks, slot, stages_of, sweep_from
+from atoll.compiler.module.marking import read_marks
+from atoll.compiler.module.marks import STAGE, SWEEP
+from atoll.compiler.module.planned import stages_of
+from atoll.compiler.module.slots import slot, sweep_from
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.operations.cheap_operations import sent_operands
 from atoll.passes.stage.operations.sweeps import exchanges_behind

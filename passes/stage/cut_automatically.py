@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import name_stack, place
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.marks import WHOLE_LOOPS, add_texts, plan_of, stages_of
+from atoll.compiler.module.marking import add_texts
+from atoll.compiler.module.marks import WHOLE_LOOPS
+from atoll.compiler.module.planned import plan_of, stages_of
 from atoll.compiler.module.scopes import read_scope
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut

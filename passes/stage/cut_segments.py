@@ -5,20 +5,17 @@ from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.main_function import PLAN
 from atoll.compiler.module.marks import (
     LAYERS,
+    PLAN,
     PLANNED_STAGE,
     STAGE,
     STAGES,
-    integer,
-    integer_attribute,
-    shape_of,
-    stages_of,
-    topology_of,
 )
+from atoll.compiler.module.planned import shape_of, stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_in, twins_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PipelineShape

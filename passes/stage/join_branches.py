@@ -4,13 +4,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from atoll.compiler.mlir.attributes import integer_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd, sdy, stablehlo
 from atoll.compiler.mlir.functions import body_of, operations_in
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import STAGE, SWEEP, integer_attribute, slot, stages_of
+from atoll.compiler.module.marks import BRANCHES, STAGE, SWEEP
+from atoll.compiler.module.planned import stages_of
 from atoll.compiler.module.shardings import SHARDING
+from atoll.compiler.module.slots import slot
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.passes.stage.branches.branches import BRANCHES, is_choice
+from atoll.passes.stage.branches.branches import is_choice
 from atoll.passes.stage.operations.cheap_operations import may_be_copied
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.marks import KINDS, STAGE, SWEEP, plan_of, read_marks, stages_of, write_marks
+from atoll.compiler.module.marking import read_marks, write_marks
+from atoll.compiler.module.marks import KINDS, STAGE, SWEEP
+from atoll.compiler.module.planned import plan_of, stages_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.operations.sweeps import Sweeps
 

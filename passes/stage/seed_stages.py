@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import integer, text_attribute
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.mlir.locations import name_stack, place
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.main_function import PATH, entry_function, text_attribute
-from atoll.compiler.module.marks import LAYERS, STAGE, STAGES, integer, plan_of, shape_of, topology_of, write_marks
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import write_marks
+from atoll.compiler.module.marks import LAYERS, PATH, STAGE, STAGES
+from atoll.compiler.module.planned import plan_of, shape_of, topology_of
 from atoll.compiler.module.replicas import check_replicas, replicas_in
 from atoll.compiler.module.scopes import Role, read_scope
 from atoll.compiler.pipeline.pass_base import Pass

@@ -7,16 +7,18 @@ from math import prod
 
 from atoll.compiler.batch_rules.nodes import Node, Program
 from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.homes import fed_back
-from atoll.compiler.module.main_function import PARTS, PATH, PIECE, entry_function, text_attribute
-from atoll.compiler.module.marks import NOT_SHARED, add_texts, plan_of, topology_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import add_texts
+from atoll.compiler.module.marks import NOT_SHARED, PARTS, PATH, PIECE, SHARE
+from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.shardings import SHARDING, Spec, spec_of
-from atoll.compiler.module.tasks import SHARE
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.plan import SHARDED
 from atoll.compiler.topology.island import Island

@@ -3,10 +3,12 @@
 import logging
 from dataclasses import dataclass
 
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.main_function import text_attribute
-from atoll.compiler.module.marks import KINDS, STAGE, SWEEP, read_marks, shape_of, write_marks
+from atoll.compiler.module.marking import read_marks, write_marks
+from atoll.compiler.module.marks import KINDS, STAGE, SWEEP
+from atoll.compiler.module.planned import shape_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
 

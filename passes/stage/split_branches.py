@@ -5,14 +5,15 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.marks import integer
+from atoll.compiler.module.marks import BRANCHES
 from atoll.compiler.module.shardings import SHARDING
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.passes.stage.branches.branches import BRANCHES, Branch, has_effect, is_choice
+from atoll.passes.stage.branches.branches import Branch, has_effect, is_choice
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from atoll.compiler.batch_rules.nodes import Node, Program
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, operations_in
-from atoll.compiler.module.main_function import BATCH, entry_function
-from atoll.compiler.module.marks import JOINED, LAYERS, add_texts
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import add_texts
+from atoll.compiler.module.marks import BATCH, JOINED, LAYERS
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.layers.chunks import Layers
 from atoll.passes.stage.layers.layer_stages import stages_of_layers

@@ -5,22 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.states import COMBINE
+from atoll.compiler.mlir.attributes import integer, text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.homes import replaced_arguments
-from atoll.compiler.module.main_function import text_attribute
+from atoll.compiler.module.marking import read_marks, write_marks
 from atoll.compiler.module.marks import (
+    EXCHANGE,
     PLANNED_STAGE,
     STAGE,
     TRAFFIC,
     TRAFFIC_BOUND,
-    integer,
-    read_marks,
-    segments_of,
-    stages_of,
-    write_marks,
 )
-from atoll.compiler.module.tasks import EXCHANGE
+from atoll.compiler.module.planned import segments_of, stages_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.cut.least_traffic import Labelling, Value, cheap_labels, least_traffic, traffic
 from atoll.passes.stage.operations.backward_partners import with_companions

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.main_function import PHASE, check_pieces, entry_function
-from atoll.compiler.module.marks import STAGE, SWEEP, read_marks, slot, stages_of
+from atoll.compiler.module.interface import check_pieces
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import read_marks
+from atoll.compiler.module.marks import PHASE, STAGE, SWEEP
+from atoll.compiler.module.planned import stages_of
 from atoll.compiler.module.replicas import replicas_of
+from atoll.compiler.module.slots import slot
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.operations.sweeps import exchanges_behind
 

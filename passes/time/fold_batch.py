@@ -10,12 +10,15 @@ from atoll.compiler.batch_rules.rule import Mixed, Rule, described
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.mlir.locations import place
-from atoll.compiler.module.main_function import BATCH, PATH, entry_function, text_attribute
-from atoll.compiler.module.marks import WHOLE_BATCH, add_texts, plan_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import add_texts
+from atoll.compiler.module.marks import BATCH, PATH, WHOLE_BATCH
+from atoll.compiler.module.planned import plan_of
 from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import microbatches_of

@@ -4,11 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.states import KIND_OF, identity
+from atoll.compiler.mlir.attributes import integer_in
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
-from atoll.compiler.module.main_function import BATCH, PARTS, PARTS_DIMENSION, PHASE, check_paths, entry_function
-from atoll.compiler.module.marks import integer_in, plan_of
+from atoll.compiler.module.interface import check_paths
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import (
+    BATCH,
+    PARTS,
+    PARTS_DIMENSION,
+    PHASE,
+)
+from atoll.compiler.module.planned import plan_of
 from atoll.compiler.module.replicas import replicas_in, replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
 

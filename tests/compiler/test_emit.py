@@ -7,7 +7,7 @@ from atoll.compiler.emit.emit import emit, signature_of_module
 from atoll.compiler.export.frontend import export, signature_of, trace
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir, new_context
-from atoll.compiler.module.main_function import PLAN, TOPOLOGY
+from atoll.compiler.module.marks import PLAN, TOPOLOGY
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import steps_of_phase

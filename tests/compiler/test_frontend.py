@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy
 import pytest
 from atoll.compiler.export.frontend import export, leaves_of, trace
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in, result_attributes, type_of
 from atoll.compiler.mlir.ir_text import print_module
 from atoll.compiler.mlir.locations import frames, place
-from atoll.compiler.module.main_function import BATCH, DONATED, PATH, entry_function, text_attribute
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import BATCH, DONATED, PATH
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 

@@ -9,8 +9,10 @@ import numpy
 import optax
 import pytest
 from atoll.compiler.export.frontend import export, leaves_of
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.functions import argument_attributes
-from atoll.compiler.module.main_function import PATH, entry_function, text_attribute
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import PATH
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.examples import decoder

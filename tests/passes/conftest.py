@@ -9,17 +9,12 @@ import pytest
 from atoll.compiler.emit.emit import code_of
 from atoll.compiler.export.frontend import export, leaves_of
 from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
-from atoll.compiler.module.main_function import (
-    PATH,
-    PLAN,
-    TOPOLOGY,
-    entry_function,
-    numbers_by_path,
-    piece_of,
-    text_attribute,
-)
+from atoll.compiler.module.interface import numbers_by_path, piece_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import PATH, PLAN, TOPOLOGY
 from atoll.compiler.module.mesh_types import island_of, local_type
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES, phase_named

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
 from atoll.compiler.module.graph import bytes_of
-from atoll.compiler.module.main_function import PATH, entry_function, text_attribute
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.mesh_types import island_of
 from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder

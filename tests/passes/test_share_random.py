@@ -12,8 +12,10 @@ from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
-from atoll.compiler.module.main_function import PLAN, TOPOLOGY, entry_function, share_of
-from atoll.compiler.module.tasks import EXCHANGE, GATHER, OWN_SHARE, SHARE
+from atoll.compiler.module.interface import share_of
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import EXCHANGE, PLAN, SHARE, TOPOLOGY
+from atoll.compiler.module.tasks import GATHER, OWN_SHARE
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase, steps_of_text

@@ -13,7 +13,13 @@ from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.marks import STAGE, SWEEP, TRAFFIC, TRAFFIC_BOUND, read_marks
+from atoll.compiler.module.marking import read_marks
+from atoll.compiler.module.marks import (
+    STAGE,
+    SWEEP,
+    TRAFFIC,
+    TRAFFIC_BOUND,
+)
 from atoll.compiler.module.scopes import Role, read_scope
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text

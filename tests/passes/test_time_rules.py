@@ -10,7 +10,7 @@ import pytest
 from atoll.compiler.batch_rules.table import ROWS, RULES, described_rows
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.main_function import PLAN
+from atoll.compiler.module.marks import PLAN
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import phase_named

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, body_of, operations_in, result_attributes, type_of
-from atoll.compiler.module.main_function import BATCH, PHASE, entry_function, text_attribute
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import BATCH, PHASE
 from untimed import PARTS, PARTS_DIMENSION, batch_arguments, kept_parts, loops_of, uses_within
 
 # What an accumulator may be made with.

@@ -14,9 +14,11 @@ import numpy
 import pytest
 from atoll.compiler.export.frontend import leaves_of, lower, trace
 from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes
-from atoll.compiler.module.main_function import PATH, PLAN, TOPOLOGY, entry_function, text_attribute
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import PATH, PLAN, TOPOLOGY
 from atoll.compiler.pipeline.pass_base import Step
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES, phase_named

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.main_function import text_attribute
-from atoll.compiler.module.marks import KINDS, STAGE, SWEEP, plan_of, read_marks, slot, stage_islands, stages_of
-from atoll.compiler.module.tasks import EXCHANGE, OWN_SHARE
+from atoll.compiler.module.marking import read_marks
+from atoll.compiler.module.marks import EXCHANGE, KINDS, STAGE, SWEEP
+from atoll.compiler.module.planned import plan_of, stage_islands, stages_of
+from atoll.compiler.module.slots import slot
+from atoll.compiler.module.tasks import OWN_SHARE
 
 # What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:
 # it goes over the islands as often as it needs to, forward each time.

@@ -10,9 +10,10 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in
 from atoll.compiler.module.graph import bytes_of
-from atoll.compiler.module.main_function import entry_function, parts_of
-from atoll.compiler.module.marks import topology_of
+from atoll.compiler.module.interface import parts_of
+from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.mesh_types import island_of, local_type
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs
 from atoll.compiler.module.tasks import calls_in, task_name

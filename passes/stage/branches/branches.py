@@ -13,9 +13,6 @@ from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import operations_in
 from atoll.passes.stage.operations.cheap_operations import is_scalar, may_be_copied
 
-# On the pieces of a `case`: its number, so that those that come to one fragment can be joined again.
-BRANCHES = "atoll.branches"
-
 _Value = ir.Value[ir.Type]
 
 # An operation on arrays that more pieces than these would have to do again makes a piece itself.

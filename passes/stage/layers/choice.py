@@ -6,7 +6,8 @@ from atoll.compiler.batch_rules.nodes import Body, Program
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import Graph, bytes_of
-from atoll.compiler.module.main_function import BATCH, entry_function
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import BATCH
 from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop, loops_of
 
 

@@ -11,6 +11,7 @@ from atoll.compiler.batch_rules.propagation import is_choice
 from atoll.compiler.batch_rules.rule import Decision, Factor, FactorRule, Values
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
+from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -21,8 +22,9 @@ from atoll.compiler.mlir.functions import (
     result_attributes,
 )
 from atoll.compiler.mlir.locations import name_stack, place
-from atoll.compiler.module.main_function import PARTS, PIECE, Piece, entry_function
-from atoll.compiler.module.marks import LAYERS, STAGE, integer
+from atoll.compiler.module.interface import Piece
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import LAYERS, PARTS, PIECE, STAGE
 from atoll.passes.stage.layers.chunks import Layers, make_chunk
 from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 from atoll.passes.stage.layers.stacking import Stacking

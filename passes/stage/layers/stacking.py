@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.nodes import Node, Program
 from atoll.compiler.batch_rules.propagation import Running
-from atoll.compiler.module.main_function import PARTS
+from atoll.compiler.module.marks import PARTS
 from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.marks import slot, sweep_from
 from atoll.compiler.module.scopes import Role
+from atoll.compiler.module.slots import slot, sweep_from
 from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
 from atoll.passes.stage.operations.roles import roles_of
 

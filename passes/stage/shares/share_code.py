@@ -8,6 +8,7 @@ from atoll.compiler.batch_rules.nodes import Node, Program
 from atoll.compiler.batch_rules.rule import FactorRule, described
 from atoll.compiler.batch_rules.states import Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
+from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -21,8 +22,8 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import integer
-from atoll.compiler.module.tasks import EXCHANGE, GATHER, OWN_SHARE, SHARE
+from atoll.compiler.module.marks import EXCHANGE, SHARE
+from atoll.compiler.module.tasks import GATHER, OWN_SHARE
 from atoll.passes.stage.shares.shares import Shares
 
 _Value = ir.Value[ir.Type]

@@ -26,7 +26,8 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.mlir.ir_text import copy_module
 from atoll.compiler.mlir.locations import place
-from atoll.compiler.module.main_function import BATCH, entry_function
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import BATCH
 from atoll.compiler.module.shardings import SHARDING, result_specs
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text

@@ -3,6 +3,7 @@
 from atoll.compiler.batch_rules.interpretation import Scope
 from atoll.compiler.batch_rules.local import Local
 from atoll.compiler.batch_rules.states import SAME, Split
+from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -13,8 +14,8 @@ from atoll.compiler.mlir.functions import (
     set_argument_attributes,
     set_result_attributes,
 )
-from atoll.compiler.module.main_function import PARTS, PARTS_DIMENSION, entry_function
-from atoll.compiler.module.marks import integer
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import PARTS, PARTS_DIMENSION
 from atoll.passes.time.folding.levels import Levels, Loop
 
 

@@ -3,8 +3,9 @@
 import pytest
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text
-from atoll.compiler.module.main_function import PLAN, TOPOLOGY
-from atoll.compiler.module.marks import shape_of, slot, sweep_from
+from atoll.compiler.module.marks import PLAN, TOPOLOGY
+from atoll.compiler.module.planned import shape_of
+from atoll.compiler.module.slots import slot, sweep_from
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 7])

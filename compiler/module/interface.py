@@ -1,0 +1,168 @@
+"""What the arguments and results of `@main` are to the caller: wholes, parts, pieces or shares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import accumulate
+
+from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.mlir.bindings import func, ir
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import argument_attributes, result_attributes, type_of
+from atoll.compiler.module.marks import PARTS, PARTS_DIMENSION, PATH, PIECE, SHARE
+from atoll.compiler.module.mesh_types import local_type
+
+
+@dataclass(frozen=True, order=True)
+class Piece:
+    """Which part of a whole an argument or a result is, such as some layers of a stacked parameter."""
+
+    dimension: int
+    start: int
+    whole: int
+
+    def attribute(self) -> ir.DenseI64ArrayAttr:
+        """As `PIECE` has it."""
+        return ir.DenseI64ArrayAttr.get([self.dimension, self.start, self.whole])
+
+
+def parts_of(marks: ir.DictAttr) -> int | None:
+    """How many parts an argument or a result has, one for each microbatch; None if it is whole."""
+    return ir.IntegerAttr(marks[PARTS]).value if PARTS in marks else None
+
+
+def piece_of(marks: ir.DictAttr) -> Piece | None:
+    """Which piece an argument or a result is; None if it is not one of several."""
+    return Piece(*ir.DenseI64ArrayAttr(marks[PIECE])) if PIECE in marks else None
+
+
+def share_of(marks: ir.DictAttr) -> int | None:
+    """The dimension along which an argument or result is one share of several, one for each replica; None if every
+    replica has all of it."""
+    return ir.IntegerAttr(marks[SHARE]).value if SHARE in marks else None
+
+
+def numbers_by_path(attributes: Sequence[ir.DictAttr]) -> dict[str, list[int]]:
+    """The numbers of the arguments, or of the results, with each path: of several pieces in their order."""
+    found: dict[str, list[int]] = {}
+    for number, marks in enumerate(attributes):
+        found.setdefault(text_attribute(marks, PATH) or "", []).append(number)
+    for numbers in found.values():
+        if len(numbers) > 1:
+            numbers.sort(key=lambda number: piece_of(attributes[number]) or Piece(0, 0, 0))
+    return found
+
+
+def parts_dimension(marks: ir.DictAttr) -> int:
+    """The dimension along which the parts of an argument or result are the whole."""
+    return ir.IntegerAttr(marks[PARTS_DIMENSION]).value if PARTS_DIMENSION in marks else 0
+
+
+def whole_shape(shape: Sequence[int], marks: ir.DictAttr, replicas: int) -> list[int]:
+    """The shape of an argument or result as callers see it: all parts, or all pieces, or all shares together."""
+    piece, share, parts = piece_of(marks), share_of(marks), parts_of(marks)
+    whole = list(shape)
+    if share is not None:
+        whole[share] *= replicas
+    if parts is not None:
+        whole[parts_dimension(marks)] *= parts
+    if piece is not None:
+        whole[piece.dimension] = piece.whole
+    return whole
+
+
+def start_in_whole(shape: Sequence[int], marks: ir.DictAttr, part: int) -> tuple[int, ...]:
+    """Where one part of an argument or result begins in what callers see, of those that there are along a dimension:
+    the part of a microbatch, or the share of a replica."""
+    piece, share = piece_of(marks), share_of(marks)
+    start = [0] * len(shape)
+    if piece is not None:
+        start[piece.dimension] = piece.start
+    if share is not None:
+        start[share] += part * shape[share]
+    elif PARTS in marks:
+        start[parts_dimension(marks)] += part * shape[parts_dimension(marks)]
+    return tuple(start)
+
+
+def check_paths(main: func.FuncOp, replicas: int = 1) -> None:
+    """Refuse arguments and results without a pytree path, and two of a kind with the same one.
+
+    Pieces of one value have the same path, and together they are the whole.
+    """
+    check_pieces(main, replicas)
+    for kind, attributes in (("argument", argument_attributes(main)), ("result", result_attributes(main))):
+        for index, marks in enumerate(attributes):
+            if text_attribute(marks, PATH) is None:
+                raise refuse(main.location, f"{kind} {index} of @main has no {PATH}", f'add {{{PATH} = "..."}}')
+        for path, numbers in numbers_by_path(attributes).items():
+            if len(numbers) > 1 and any(PIECE not in attributes[number] for number in numbers):
+                one, other, *_ = sorted(numbers)
+                what = f"{kind}s {one} and {other} of @main are both {path}"
+                raise refuse(main.location, what, f"give each its own {PATH}")
+
+
+def check_pieces(main: func.FuncOp, replicas: int = 1) -> None:
+    """Refuse pieces and shares that say not what they are, and pieces that are not the whole together."""
+    inputs, results = type_of(main).inputs, type_of(main).results
+    _check_pieces(main, "argument", list(inputs), argument_attributes(main), replicas)
+    _check_pieces(main, "result", list(results), result_attributes(main), replicas)
+
+
+def _check_pieces(
+    main: func.FuncOp, kind: str, types: Sequence[ir.Type], attributes: Sequence[ir.DictAttr], replicas: int
+) -> None:
+    for index, marks in enumerate(attributes):
+        if SHARE in marks:
+            _check_share(main, f"{kind} {index} of @main", marks, types[index], replicas)
+        if PIECE in marks:
+            _check_piece(main, f"{kind} {index} of @main", marks, types[index])
+    for path, numbers in numbers_by_path(attributes).items():
+        pieces = [(number, piece) for number in numbers if (piece := piece_of(attributes[number]))]
+        if len(pieces) == len(numbers):
+            sizes = [
+                _tensor(types[number]).shape[piece.dimension]
+                * (replicas if share_of(attributes[number]) == piece.dimension else 1)
+                for number, piece in pieces
+            ]
+            names = ", ".join(str(number) for number, _ in pieces)
+            _check_cover(main, f"{kind}s {names} of @main, pieces of {path},", [piece for _, piece in pieces], sizes)
+
+
+def _check_cover(main: func.FuncOp, name: str, pieces: Sequence[Piece], sizes: Sequence[int]) -> None:
+    """Each piece begins where the one before ends, and they end with the whole."""
+    first, *_ = pieces
+    starts = accumulate(sizes, initial=0)
+    wanted = [Piece(first.dimension, start, first.whole) for start in starts]
+    if [*pieces, Piece(first.dimension, first.whole, first.whole)] != wanted:
+        ranges = [f"{one.start}..{one.start + size}" for one, size in zip(pieces, sizes, strict=True)]
+        what = f"{name} are {', '.join(ranges)} of {first.whole} along dimension {first.dimension}"
+        raise refuse(main.location, what, f"let each begin where the one before ends, up to {first.whole}")
+
+
+def _check_piece(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type) -> None:
+    """A piece says what it is, and has the dimension; what has parts, one for each microbatch, has no pieces."""
+    attribute = marks[PIECE]
+    if not isinstance(attribute, ir.DenseI64ArrayAttr) or len(attribute) != len(fields(Piece)):
+        remedy = f"write {PIECE} = array<i64: DIMENSION, START, WHOLE>"
+        raise refuse(main.location, f"{PIECE} of {name} is {attribute}", remedy)
+    if PARTS in marks:
+        raise refuse(main.location, f"{name} has both {PARTS} and {PIECE}", "take one of them away")
+    if not 0 <= Piece(*attribute).dimension < _tensor(type_).rank:
+        what = f"{name} is a piece along dimension {Piece(*attribute).dimension}, and is {_tensor(type_)}"
+        raise refuse(main.location, what, "name a dimension that it has")
+
+
+def _check_share(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type, replicas: int) -> None:
+    """A share is one of several, and along a dimension that it has; it has no parts, one for each microbatch."""
+    attribute, rank = marks[SHARE], _tensor(type_).rank
+    if not isinstance(attribute, ir.IntegerAttr) or not 0 <= attribute.value < rank:
+        what = f"{SHARE} of {name}, which is {_tensor(type_)}, is {attribute}"
+        raise refuse(main.location, what, f"write {SHARE} = DIMENSION : i32, a dimension that it has")
+    if PARTS in marks:
+        raise refuse(main.location, f"{name} has both {PARTS} and {SHARE}", "take one of them away")
+    if replicas == 1:
+        raise refuse(main.location, f"{name} is a share, and there is but one replica", f"take {SHARE} away")
+
+
+def _tensor(type_: ir.Type) -> ir.RankedTensorType:
+    return ir.RankedTensorType(local_type(type_))
