@@ -1,22 +1,23 @@
-"""`atoll opt`: runs passes on MLIR text."""
+"""`atoll opt`: runs passes on MLIR text; on a file that reproduces a defect those that it names."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from atoll.compiler.commands.dump_folder import DumpFolder
 from atoll.compiler.commands.verify_diagnostics import differences
 from atoll.compiler.errors import CompileError, Diagnostic, UsageError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import NO_FILE
 from atoll.compiler.mlir.ir_text import SEPARATOR, parse_file, parse_text, print_module, split_text
+from atoll.compiler.pipeline.dump_folder import DumpFolder
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from atoll.compiler.pipeline.pass_base import Step, step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pass_options import describe_options
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import pass_class, steps_of_text
+from atoll.compiler.pipeline.reproducer import take_steps_left
 from atoll.compiler.text.language import known_names, shown
 from atoll.passes import PASSES
 
@@ -110,7 +111,8 @@ class _Command:
         module = parse_file(source) if isinstance(source, Path) else parse_text(source)
         is_observing = self.options.print_ir_after is not None or self.folder is not None
         observer = self._observe if is_observing else None
-        diagnostics = run_passes(module, self.steps, observer, self.options.timing)
+        steps = self.steps or take_steps_left(module)
+        diagnostics = run_passes(module, steps, observer, self.options.timing)
         return module, diagnostics
 
     def _observe(self, step: Step, module: ir.Module) -> None:

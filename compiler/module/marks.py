@@ -68,3 +68,6 @@ ORDER = "atoll.order"
 
 # On the pieces of a `case`: its number, so that those that come to one fragment can be joined again.
 BRANCHES = "atoll.branches"
+
+# On the module, in the file that reproduces a defect: the passes to run on it.
+PASSES_LEFT = "atoll.passes_left"
