@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from atoll.compiler.batch_rules.control import copy_attributes
-from atoll.compiler.batch_rules.local import Local, resized
+from atoll.compiler.batch_rules.decision import Decision
+from atoll.compiler.batch_rules.local import Local, Values, resized
 from atoll.compiler.batch_rules.nodes import Body, Node, Program
 from atoll.compiler.batch_rules.propagation import is_choice
-from atoll.compiler.batch_rules.rule import Decision, Factor, FactorRule, Values
+from atoll.compiler.batch_rules.rule import Factor, FactorRule
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
@@ -65,13 +66,8 @@ class _Range(Local):
     """Makes operations for one range of layers."""
 
     def __init__(self, splitter: "_Splitter", here: _Here, number: int) -> None:
-        self.program = splitter.program
-        self.rules = RULES
-        self.point = here.point
+        super().__init__(splitter.program, here.point, splitter.ranges[number].count)
         self._splitter, self._here, self._number = splitter, here, number
-
-    def share(self, size: int) -> int:
-        return size // self.program.parts * self._splitter.ranges[self._number].count
 
     def offset(self, size: int, location: ir.Location) -> _Value:
         layers = self._splitter.ranges[self._number]
