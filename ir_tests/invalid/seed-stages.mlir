@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "seed-stages" --verify-diagnostics --split-input-file
 
+// Without a topology it is not known how many stages there are.
 
 // expected-error @below {{the module has no topology; give one: --topology "2 x cpu[4]"}}
 module {
