@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" --verify-diagnostics --split-input-file
 
+// Programs that cannot run on one microbatch after another: each names the operation that is in the way.
+
 // An operation that nothing is known of.
 
 module attributes {atoll.plan = "microbatches=2"} {
@@ -235,5 +237,46 @@ module attributes {atoll.plan = "replicas=2, microbatches=2"} {
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>
     %3 = stablehlo.subtract %0, %2 : tensor<4x2xf32>
     return %3 : tensor<4x2xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=3"} {
+  // expected-error @unknown {{x has 8 examples, which 3 microbatches cannot share evenly; choose microbatches that divide}}
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2, microbatches=2"} {
+  // expected-error @unknown {{the plan asks for 2 replicas of 2 microbatches, and no argument that is used carries the batch}}
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x"}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=4"} {
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch}}
+    stablehlo.custom_call @print(%x) {has_side_effect = true} : (tensor<8xf32>) -> ()
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
+// A call of a library that says how many leading dimensions count matrices, and makes another number of them.
+
+module attributes {atoll.plan = "microbatches=4"} {
+  func.func @main(%x: tensor<8x3x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<6x3xf32> {atoll.path = "y"}) {
+    // expected-error @below {{custom_call does not keep the microbatches apart}}
+    %0 = stablehlo.custom_call @lapack_sgeev_ffi(%x) {mhlo.frontend_attributes = {num_batch_dims = "1"}}
+        : (tensor<8x3x3xf32>) -> tensor<6x3xf32>
+    return %0 : tensor<6x3xf32>
   }
 }

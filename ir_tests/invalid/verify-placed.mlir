@@ -557,3 +557,21 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
     return %x : !on0
   }
 }
+
+// -----
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
+    // expected-error @below {{there is no function @microbatch with a topology; run make-fragments}}
+    %0 = mpmd.for (%x) {iterations = 3 : ui32} (%a: !on0, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a) : (!on0) -> !on0
+      mpmd.return %1 : !on0
+    } : !on0
+    return %0 : !on0
+  }
+  func.func private @microbatch(%a: !on0) -> !on0 {
+    return %a : !on0
+  }
+}
