@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atoll.compiler.commands.verify_diagnostics import differences
-from atoll.compiler.errors import CompileError, Diagnostic, UsageError
+from atoll.compiler.errors import AtollError, CompileError, Diagnostic, UsageError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import NO_FILE
 from atoll.compiler.mlir.ir_text import SEPARATOR, parse_file, parse_text, print_module, split_text
@@ -68,7 +68,7 @@ class _Command:
         for read in self._inputs():
             try:
                 module, diagnostics = self._process(read)
-            except CompileError as error:
+            except AtollError as error:
                 status = 1
                 self._complain(error)
                 continue
@@ -84,9 +84,10 @@ class _Command:
         for text in self._texts():
             try:
                 _, emitted = self._process(text)
-            except CompileError as error:
-                # An error that no diagnostic tells of, such as a defect of a pass, is never expected.
-                emitted = list(error.diagnostics) or [Diagnostic("error", str(error))]
+            except AtollError as error:
+                # One that no diagnostic tells of, such as that of a plan, is at no line of this file.
+                told = error.diagnostics if isinstance(error, CompileError) else ()
+                emitted = list(told) or [Diagnostic("error", str(error))]
             complaints += differences(text, self.file, emitted)
         for complaint in complaints:
             print(f"error: {complaint}", file=sys.stderr)
@@ -123,7 +124,7 @@ class _Command:
         if self.folder is not None:
             self.folder.write(name, print_module(module, self.options.debug_info))
 
-    def _complain(self, error: CompileError) -> None:
+    def _complain(self, error: AtollError) -> None:
         if self.options.debug:
             raise error
         if error.where.partition(":")[0] == NO_FILE:

@@ -1,11 +1,12 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-
 // What is made of shares and needed whole is gathered, and what counts along the shared dimension counts on from where
 // the own share begins.
+
 // CHECK:      atoll.not_shared = ["tensor<4xf32> is gathered for sort at optimizer.py:9"]
 // CHECK:      [[BEGINS:%.*]] = stablehlo.constant dense<[0, 2]> : tensor<2xui32>
-// CHECK-NEXT: [[OWN:%.*]] = stablehlo.custom_call @atoll.exchange([[BEGINS]]) {atoll.exchange = "share", atoll.share = 0 : i32
+// CHECK-NEXT: [[OWN:%.*]] = stablehlo.custom_call @atoll.exchange([[BEGINS]])
+// CHECK-SAME:   {atoll.exchange = "share", atoll.share = 0 : i32
 // CHECK-NEXT: stablehlo.reshape [[OWN]] : (tensor<1xui32>) -> tensor<ui32>
 // CHECK:      [[M:%.*]] = stablehlo.add %arg0, {{.*}} : tensor<2xf32>
 // CHECK:      [[ALL:%.*]] = stablehlo.custom_call @atoll.exchange([[M]]) {atoll.exchange = "gather"
