@@ -4,7 +4,7 @@
 // of the layer, which the body also computes with, goes on from range to range. What takes the whole stack gets it
 // joined, and the module says so.
 
-// CHECK:      atoll.joined = ["tensor<4x8xf32> for the result at {{.*}}reverse.mlir:{{[0-9]+}}"]
+// CHECK:      atoll.joined = ["tensor<4x8xf32> for the result at {{.*}}backwards.mlir:{{[0-9]+}}"]
 // CHECK:      func.func @main(%arg0: tensor<2x8xf32> {{.*}}, %arg1: tensor<2x8xf32>
 // CHECK:      [[LAST:%[0-9]+]]:4 = stablehlo.while({{.*}} = %arg1, {{.*}}) {{.*}} {atoll.stage = 1 : i32}
 // CHECK:      [[ONE:%.*]] = stablehlo.constant dense<1> : tensor<i32>
