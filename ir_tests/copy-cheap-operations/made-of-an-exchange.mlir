@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "copy-cheap-operations" | filecheck %s
 
-// What @main returns of an exchange is made in a fragment behind what is exchanged.
+// What @main returns of an exchange is made in a later fragment than what is exchanged.
 
 // CHECK:      negate %arg0 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: @atoll.exchange(%0) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32}

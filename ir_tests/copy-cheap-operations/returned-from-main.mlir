@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "copy-cheap-operations" | filecheck %s
 
-// A cheap value that is returned is made in the fragment that makes what it needs, a constant in the first of all.
+// A cheap value that is returned is made in the fragment that makes what it needs; a constant, in the first fragment.
 
 // CHECK:      [[S:%.*]] = stablehlo.custom_call @f(%arg0) {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: [[C:%.*]] = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}

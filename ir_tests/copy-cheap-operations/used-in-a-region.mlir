@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "copy-cheap-operations" | filecheck %s
 
-// A region takes the copy of the operation that it belongs to, which stands in front of that.
+// A region uses the copy of the operation that it belongs to, which stands directly before that operation.
 
 // CHECK:      [[C:%.*]] = stablehlo.constant {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} dense<1.0
 // CHECK-NEXT: "stablehlo.if"(%arg1)

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A mean over the examples that count needs their number first: a loop of its own, which does nothing else.
+// A mean over the examples that a mask selects needs their number first: a loop of its own computes it, and nothing
+// else.
 
 // CHECK:      [[COUNTING:%.*]] = mpmd.for
 // CHECK-NEXT:   stablehlo.constant dense<0.000000e+00> : tensor<f32>

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Nothing says how to draw only a block: all is drawn once, each microbatch takes its own, and the module tells.
+// No rule says how to draw a block alone: all is drawn once, each microbatch takes its own block, and the module says
+// so.
 
 // CHECK:      atoll.whole_batch = ["rng_bit_generator at {{.*}}whole-batch.mlir:{{[0-9]+}}, 96 bytes"]
 // CHECK:      {{%.*}}, [[DRAWN:%.*]] = stablehlo.rng_bit_generator

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// In a loop of the program a sum is not complete before all microbatches have been in it. What is linear is done with
-// the parts of the sum: scaled by what is the same for all, negated, added up.
+// In a loop of the program a sum is not complete before all microbatches have been through it. What is linear is done
+// to the parts of the sum: scaling by a value that is the same for all, negating, adding.
 
 // CHECK:      mpmd.for
 // CHECK:        stablehlo.while({{.*}}, [[SUM:%.*]] = {{%.*}}) : tensor<i32>, tensor<f32>

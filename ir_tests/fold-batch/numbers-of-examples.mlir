@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Numbers of examples go on counting, so that what is drawn for an example does not depend on its microbatch; along
-// other dimensions they stay.
+// A count of the examples goes on from the microbatch before, so that what is drawn for an example does not depend on
+// its microbatch; a count along another dimension stays as it is.
 
 // CHECK:      ({{%.*}}: tensor<2x3xi32>, %index: tensor<ui32>)
 // CHECK-NEXT:   [[OWN:%.*]] = stablehlo.iota dim = 0 : tensor<2x3xi32>

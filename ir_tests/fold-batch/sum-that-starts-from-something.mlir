@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What a sum starts from joins it once, behind the loop; sums of narrow floats are kept in wide ones.
+// What a sum starts from joins it once, after the loop; sums of narrow floats are kept in wide ones.
 
 // CHECK:      [[ZERO:%.*]] = stablehlo.constant dense<0.000000e+00> : tensor<5xf32>
 // CHECK-NEXT: [[SUM:%.*]] = mpmd.for ([[ZERO]])

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A gradient that is added up from layer to layer stays a part of the sum; what is given once counts in one microbatch.
+// A gradient that is added up from layer to layer stays a part of the sum; its initial value counts in one microbatch
+// alone.
 
 // CHECK:      mpmd.for
 // CHECK:        [[FIRST:%.*]] = stablehlo.compare EQ, %index

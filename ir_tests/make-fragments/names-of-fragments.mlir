@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
-// Forward, backward, update, and whatever follows; in the order in which values flow.
+// Forward, backward, update and what follows are named in the order in which values flow.
 
 // CHECK: origin=["F0"]
 // CHECK: origin=["F1"]

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "order-sweeps" | filecheck %s
 
-// Replicas exchange what a fragment has made, and go on with what comes of it in a later one. What they have before is
-// exchanged before.
+// Replicas exchange what a fragment has made, and go on with the result in a later one. What they have before that is
+// exchanged before it.
 
 // CHECK:      @atoll.exchange(%arg0)
 // CHECK-SAME:   {atoll.exchange = "share", atoll.share = 0 : i32, atoll.stage = 0 : i32, atoll.sweep = 0 : i32}

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "order-tasks" | filecheck %s
 
-// By the plan's schedule, without the backward task of stage 0, which the function has not.
+// 1f1b: forward and backward tasks take turns. The function has no backward task of stage 0, so the order has none.
 
 // CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 F2@0", island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}
 

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "order-tasks" | filecheck %s
 
-// If the plan leaves the schedule open, the best order is searched for what the tasks cost.
+// If the plan leaves the schedule open, the best order is searched for, given what the tasks cost.
 
 // CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 F2@0 B0@0 B1@0 B2@0",
 // CHECK-SAME: island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}

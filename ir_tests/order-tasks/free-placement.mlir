@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "order-tasks" | filecheck %s
 
-// A free placement is no pipeline: each task runs as soon as it can, what was begun first.
+// A free placement is no pipeline: each task runs as soon as it can, those of the earliest microbatch first.
 
 // CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 F2@0", island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}
 

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "order-tasks" | filecheck %s
 
-// The order is that of one replica: of four microbatches each of two replicas runs two.
+// The order is that of one replica: of four microbatches, each of two replicas runs two.
 
 // CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0",
 // CHECK-SAME: island1 = "F0@1 B0@1 F1@1 B1@1"}

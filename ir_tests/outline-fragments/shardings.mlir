@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "outline-fragments" | filecheck %s
 
-// How values are divided over the devices of their island stands on the function's arguments and results.
+// How values are divided over the devices of their island is written on the function's arguments and results.
 
 // CHECK:      func.func private @F0(%arg0: tensor<4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>})
 // CHECK-SAME: -> (tensor<4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>})

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "seed-stages" | filecheck %s
 
-// A range of iterations of a loop names its layers; which stage each is on, the loop says.
+// A range of iterations names the layers of a loop, and the loop says which stage each is on.
 
 // CHECK: stablehlo.while{{.*}} {atoll.layers = array<i64: 0, 1, 1, 1>}
 // CHECK: tanh {{%.*}} {atoll.stage = 1 : i32}

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "seed-stages" | filecheck %s
 
-// Iterations are counted as they run, and stages stand by layer: of a loop that begins with the last layer, the last is
-// iteration 0.
+// Ranges count iterations as they run, and the mark on the loop counts layers: in a loop that begins with the last
+// layer, that one is iteration 0.
 
 // CHECK: stablehlo.while{{.*}} {atoll.layers = array<i64: 1, 1, 1, 0>}
 module attributes {atoll.plan = "stages=\"layers[0..0] | layers[1..3]\"", atoll.topology = "2 x cpu[1]"} {

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// Of a sum over the batch a replica takes its share too. What the loop reads, such as the parameter, every replica has
-// whole; what only the update reads is shared.
+// A replica takes its share of a sum over the batch, too. What the loop reads, such as the parameter, is whole in every
+// replica; what only the update reads is shared.
 
 // CHECK:      func.func @main(%arg0: tensor<4xf32> {atoll.path = "state['w']"},
 // CHECK-SAME: %arg1: tensor<2xf32> {atoll.path = "state['m']", atoll.share = 0 : i32}

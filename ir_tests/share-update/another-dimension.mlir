@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// An array is shared along its first dimension that replicas can divide, and what it is computed from along the
+// An array is shared along the first dimension that replicas can divide, and what it is computed from along the
 // dimension that becomes that one.
 
 // CHECK:      %arg0: tensor<3x2xf32> {atoll.path = "state['m']", atoll.share = 1 : i32}

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// Nothing is exchanged within a branch, as some replicas might not come there: a choice that would need that is made
+// Nothing is exchanged within a branch, which some replicas might not enter: a choice that would need that is made
 // whole.
 
 // CHECK:      atoll.not_shared = ["state['m'] is needed whole by cond at optimizer.py:5"]

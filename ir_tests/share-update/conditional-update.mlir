@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// An update that is made or not is made in shares, if the choice is the same for all replicas: what its branches need
-// is exchanged ahead of it.
+// An update under a condition is made in shares if the choice is the same for all replicas: what its branches need is
+// exchanged before it.
 
 // CHECK:      [[OWN:%.*]] = stablehlo.custom_call @atoll.exchange(%arg2) {atoll.exchange = "share"
 // CHECK-NEXT: "stablehlo.case"(%arg0) ({

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// Random keys are no arrays that could be shared, and of scalars there is no share; of neither a word is lost.
+// Random keys are not arrays that could be shared, and a scalar has no shares; the module has no note about either.
 
 // CHECK-NOT:  atoll.not_shared
 // CHECK:      func.func @main(%arg0: tensor<2xui32> {atoll.path = "state['key']"}, %arg1: tensor<i32>

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// What something needs whole is not shared, nor what no dimension of can be shared evenly; the module says why. What
-// the user divides over the devices of an island is shared along another dimension.
+// What something needs whole is not shared, nor what has no dimension that can be shared evenly; the module says why.
+// What the user divides over the devices of an island is shared along another dimension.
 
 // CHECK:      atoll.not_shared = ["state['sorted'] is needed whole by sort at optimizer.py:7",
 // CHECK-SAME:   "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly"]

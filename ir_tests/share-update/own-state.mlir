@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// The state has one share in each replica; of the gradient and of the parameter the own share is taken, and the new
+// Each replica keeps its share of the state; it takes its share of the gradient and of the parameter, and the new
 // parameter is gathered.
 
 // CHECK:      func.func @main(%arg0: tensor<4x3xf32> {atoll.path = "state['w']"},

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// Of a stack that is in pieces each piece is shared by itself, or left whole where it cannot be divided.
+// Each piece of a stack is shared by itself, or left whole where it cannot be divided.
 
 // CHECK:      atoll.not_shared = ["state['m'], in pieces of 3, has no dimension that 2 replicas share evenly"]
 // CHECK:      %arg0: tensor<2xf32> {atoll.path = "state['m']",

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
 // A loop that goes over the layers backwards comes to the last range first, and finds its rows from the end. The number
-// of the layer, which the body also computes with, goes on from range to range. What takes the whole stack gets it
+// of the layer, which the body also computes with, goes on from range to range. What needs the whole stack gets it
 // joined, and the module says so.
 
 // CHECK:      atoll.joined = ["tensor<4x8xf32> for the result at {{.*}}backwards.mlir:{{[0-9]+}}"]

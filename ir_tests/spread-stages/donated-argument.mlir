@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
 
-// What replaces a donated argument is made where the argument is used, though without the donation nothing had to
-// cross.
+// What replaces a donated argument is made where the argument is used, though without the donation nothing would have
+// to cross.
 
 // CHECK: atoll.traffic = 32 : i64
 // CHECK: negate %arg1 {atoll.stage = 0 : i32}

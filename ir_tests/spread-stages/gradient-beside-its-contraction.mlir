@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
 
-// A gradient is computed where its contraction is, though it would cost less on the other stage; the bound knows that.
+// A gradient is computed where its contraction is, though it would cost less on the other stage; the lower bound takes
+// that into account.
 
 // CHECK: atoll.traffic = 64 : i64, atoll.traffic_at_least = 48 : i64
 // CHECK: dot_general {{%.*}}, %arg1{{.*}} {atoll.stage = 0 : i32}

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
 
-// A sum over microbatches is added up where its terms are made, and crosses once behind the loop to who takes it.
+// A sum over microbatches is added up where its terms are made, and crosses once, after the loop, to where it is used.
 
 // CHECK: atoll.traffic = 128 : i64
 // CHECK: mpmd.for

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "verify-placed" | filecheck %s
 
-// Replicas exchange each sum of the loop once: to all of it, or to the own share of it. Of what all have a share is
-// cut, and what is there in shares is gathered.
+// Replicas exchange each sum of the loop once: the whole of it, or their own share. A share is cut from what all
+// replicas have, and what is there in shares is gathered.
 
 // CHECK: atoll.phase = "placed"
 
