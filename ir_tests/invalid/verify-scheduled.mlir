@@ -299,7 +299,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 
 // -----
 
-// island1 would send the value on to island2 behind F1, which waits for what comes back from there.
+// island1 would send the value on to island2 after F1, which waits for what comes back from there.
 !on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
 !on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
 !on2 = !mpmd.mesh_tensor<"island2", tensor<4xf32>>

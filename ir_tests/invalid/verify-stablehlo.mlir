@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-stablehlo" --verify-diagnostics --split-input-file
 
-// What no later phase could do anything with.
+// What no later phase could do anything with, and marks of arguments that contradict each other.
 
 func.func @main() {
   return

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-staged" --verify-diagnostics --split-input-file
 
-// What is wrong with stages and sweeps.
+// Stages and sweeps that do not come one after another, or are missing.
 
 // expected-error @below {{the module has no atoll.stages; run the passes of phase stage}}
 module {
@@ -120,7 +120,7 @@ module attributes {atoll.stages = 1 : i32} {
 
 // -----
 
-// An exchange has one operand, and stands behind the loops.
+// An exchange has one operand, and stands after the loops.
 module attributes {atoll.stages = 1 : i32} {
   func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
     // expected-error @below {{an exchange has 2 operands and 1 results; write one of each}}

@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
-// A sum of which a replica takes its own share alone is exchanged as one, in the way in which it is summed up; one that
-// something takes whole is exchanged whole, and the own share is cut out of that. What a fragment makes is exchanged
-// behind it.
+// A sum of which a replica takes only its own share is exchanged as that share, combined as it is summed up; one that
+// something needs whole is exchanged whole, and the share is cut from that. What a fragment makes is exchanged after
+// it.
 
 // CHECK-LABEL: func.func @main
 // CHECK:       [[LOOP:%.*]]:2 = mpmd.for

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// What is made of shares and needed whole is gathered, and what counts along the shared dimension counts on from where
-// the own share begins.
+// What is made in shares and needed whole is gathered, and a count along the shared dimension begins where the own
+// share begins.
 
 // CHECK:      atoll.not_shared = ["tensor<4xf32> is gathered for sort at optimizer.py:9"]
 // CHECK:      [[BEGINS:%.*]] = stablehlo.constant dense<[0, 2]> : tensor<2xui32>

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "split-backward" | filecheck %s
 
-// Stage 1 sends %d on: what makes it stays, what only its own sum needs runs later. Stage 0 sends nothing: it is whole.
+// Stage 1 sends %d on: what makes it stays, and what only its own sum needs runs later. Stage 0 sends nothing, and
+// stays whole.
 
 // CHECK:      mpmd.for {{.*}}atoll.kinds = "FBW"
 // CHECK:      sine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}

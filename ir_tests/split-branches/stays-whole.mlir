@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "split-branches" | filecheck %s
 
-// Effects and calls into Python happen once, with all around them.
+// Effects and calls into Python happen once, along with everything around them.
 
 // CHECK-COUNT-2: "stablehlo.case"
 // CHECK-NOT: atoll.branches

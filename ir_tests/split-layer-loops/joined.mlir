@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// What needs a stack whole, such as this change of the order of its layers, gets it joined from its pieces; the module
-// says for what.
+// What needs a whole stack, such as a reversal of its layers, gets it joined from its pieces, and the module says for
+// what.
 
 // CHECK:      atoll.joined = ["tensor<4xf32> for rev at train.py:9"]
 // CHECK:      [[ONE:%.*]] = stablehlo.add %arg0, %arg0 : tensor<2xf32>

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "spread-stages,order-sweeps" | filecheck %s
 
-// The fewest bytes would cross if stage 1 joined the two, and sent back what is left of them; but every microbatch
-// would go over the stages twice more for that. So stage 0 joins them.
+// The fewest bytes would cross if stage 1 joined the two and sent back what is left of them; but for that every
+// microbatch would go over the stages twice more. So stage 0 joins them.
 
 // CHECK: atoll.traffic = 576 : i64, atoll.traffic_at_least = 128 : i64
 // CHECK: mpmd.for {{.*}}atoll.kinds = "FB"
