@@ -126,4 +126,4 @@ class Running:
 
 def is_choice(node: Node) -> bool:
     """Whether a node chooses between branches that only compute."""
-    return node.name in ("stablehlo.case", "stablehlo.if") and not any(one.has_effect for one in node.inner())
+    return node.name in ("stablehlo.case", "stablehlo.if") and not node.has_effect

@@ -3,7 +3,7 @@
 The bindings' own accessors on `FuncOp` are added at run time, where no type checker sees them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from atoll.compiler.mlir.bindings import func, ir
@@ -34,6 +34,27 @@ def operations_in(operation: ir.Operation | ir.OpView, kind: type[_Op]) -> list[
     return found
 
 
+def operands_within(operation: ir.OpView) -> "Iterator[ir.Value[ir.Type]]":
+    """The operands of an operation and of all that its regions hold."""
+    for inner in _with_inner(operation):
+        yield from inner.operation.operands
+
+
+def replace_within(operation: ir.OpView, replaced: "Mapping[ir.Value[ir.Type], ir.Value[ir.Type]]") -> None:
+    """Let an operation, with all that its regions hold, take other values in place of some."""
+    if not replaced:
+        return
+    for inner in _with_inner(operation):
+        for number, operand in enumerate(list(inner.operation.operands)):
+            if operand in replaced:
+                inner.operation.operands[number] = replaced[operand]
+
+
+def _with_inner(operation: ir.OpView) -> Sequence[ir.OpView]:
+    # Most operations have no regions, and a walk takes longer than this question.
+    return operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]
+
+
 def new_private_function(
     name: str, inputs: Sequence[ir.Type], results: Sequence[ir.Type], location: ir.Location
 ) -> func.FuncOp:
@@ -60,23 +81,6 @@ def empty_copy(
     assert isinstance(made, func.FuncOp)
     made.regions[0].blocks.append(*inputs, arg_locs=list(locations))
     return made
-
-
-def erase_unused(block: ir.Block) -> None:
-    """Erase the operations of a block whose results nobody takes, and which do nothing else."""
-    for view in reversed(list(block.operations)[:-1]):
-        operation = view.operation
-        if not has_effect(operation) and not any(True for result in operation.results for _ in result.uses):
-            operation.erase()
-
-
-def has_effect(operation: ir.Operation) -> bool:
-    """Whether an operation, or one in its regions, does something beside computing its results."""
-    inner = operations_in(operation, ir.OpView) if len(operation.regions) else [operation.opview]
-    flag = "has_side_effect"
-    return any(
-        flag in one.operation.attributes and ir.BoolAttr(one.operation.attributes[flag]).value for one in inner
-    ) or not len(operation.results)
 
 
 def named_attributes(attributes: ir.OpAttributeMap | ir.DictAttr) -> dict[str, ir.Attribute]:

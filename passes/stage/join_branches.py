@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.mlir.attributes import integer_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd, sdy, stablehlo
-from atoll.compiler.mlir.functions import body_of, operations_in
+from atoll.compiler.mlir.functions import body_of, replace_within
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BRANCHES, STAGE, SWEEP
 from atoll.compiler.module.planned import stages_of
@@ -113,10 +113,8 @@ def _hand_on(pieces: Sequence[ir.Operation], branch: int) -> Mapping[_Value, _Va
     given: dict[_Value, _Value] = {}
     for piece in pieces:
         operations = list(piece.regions[branch].blocks[0].operations)
-        for inner in (inner for operation in operations for inner in operations_in(operation, ir.OpView)):
-            for number, operand in enumerate(list(inner.operation.operands)):
-                if operand in given:
-                    inner.operation.operands[number] = given[operand]
+        for operation in operations:
+            replace_within(operation, given)
         given.update(zip(piece.results, operations[-1].operation.operands, strict=True))
     return given
 

@@ -91,8 +91,8 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
 
 def _check_effects(program: Program) -> None:
     """What acts on the world outside would do so in every replica."""
-    for node in (inner for one in program.body.nodes for inner in (one, *one.inner())):
-        if node.has_effect:
+    for node in (one.acting for one in program.body.nodes):
+        if node is not None:
             what = f"{described(node)} has an effect outside of the program, which would happen in every replica"
             raise refuse(node.location, what, "take it out, or set replicas=1")
 

@@ -13,11 +13,11 @@ from atoll.compiler.batch_rules.states import SAME, Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
+from atoll.compiler.mlir.effects import erase_unused
 from atoll.compiler.mlir.functions import (
     argument_attributes,
     body_of,
     empty_copy,
-    erase_unused,
     named_attributes,
     result_attributes,
 )

@@ -15,7 +15,7 @@ from atoll.compiler.mlir.functions import (
     arguments_of,
     body_of,
     named_attributes,
-    operations_in,
+    replace_within,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
@@ -212,11 +212,7 @@ class _Writer:
     def _give(self, node: Node, given: Mapping[int, _Value]) -> None:
         """Let an operation take other values in place of those that it takes."""
         replaced = {self.program.values[value]: whole for value, whole in given.items()}
-        inner = operations_in(node.operation, ir.OpView) if node.bodies else [node.operation.opview]
-        for one in inner:
-            for number, operand in enumerate(list(one.operation.operands)):
-                if operand in replaced:
-                    one.operation.operands[number] = replaced[operand]
+        replace_within(node.operation.opview, replaced)
 
     def end(self, returning: ir.Operation, along: Mapping[int, int]) -> None:
         """Return the shares of some results, each along a dimension, and the whole of all others."""
