@@ -78,7 +78,7 @@ class Graph:
             if isinstance(operation, mpmd.ForOp):
                 graph._add_loop(operation, region + 1, numbers)
                 region += 2
-            elif not _is_placeholder(operation):
+            elif not is_placeholder(operation):
                 graph._add_operation(operation, region, numbers)
             else:
                 graph._add_values(operation.operation.results, ARGUMENT, numbers)
@@ -181,11 +181,17 @@ def parts_of_loop(loop: mpmd.ForOp) -> frozenset[int]:
     return frozenset(ir.DenseI64ArrayAttr(attributes[PARTS])) if PARTS in attributes else frozenset()
 
 
-def _is_placeholder(operation: ir.OpView) -> bool:
-    """Whether an operation only stands where a loop wants an initial value for its parts, which nobody reads."""
+def is_placeholder(operation: ir.OpView) -> bool:
+    """Whether an operation only stands where a loop wants an initial value for its parts, which nobody reads.
+
+    Once values live on islands, this one is assigned to one on its way to the loop.
+    """
     uses = [use for result in operation.operation.results for use in result.uses]
     return bool(uses) and all(
-        isinstance(use.owner, mpmd.ForOp) and use.operand_number in parts_of_loop(use.owner) for use in uses
+        use.operand_number in parts_of_loop(use.owner)
+        if isinstance(use.owner, mpmd.ForOp)
+        else isinstance(use.owner, mpmd.AssignOp) and is_placeholder(use.owner)
+        for use in uses
     )
 
 
