@@ -69,7 +69,7 @@ def acts(operation: ir.OpView) -> bool:
 
 def has_effect(operation: ir.OpView) -> bool:
     """Whether an operation, or one in its regions, does something beside computing its results."""
-    return any(map(acts, operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]))
+    return any(map(acts, operations_in(operation, ir.OpView)))
 
 
 def host_calls_in(operation: ir.Operation) -> list[stablehlo.CustomCallOp]:

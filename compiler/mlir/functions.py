@@ -18,10 +18,13 @@ def functions_in(module: ir.Module) -> dict[str, func.FuncOp]:
 
 
 def operations_in(operation: ir.Operation | ir.OpView, kind: type[_Op]) -> list[_Op]:
-    """The operations of a kind in all regions, outer before inner.
+    """The operations of a kind, this one and those in all its regions, outer before inner.
 
     A list, as the bindings turn an exception that is raised while they walk into one of another class.
     """
+    if not len(operation.operation.regions):  # as most have none, and a walk takes longer than this question
+        view = operation.operation.opview
+        return [view] if isinstance(view, kind) else []
     found: list[_Op] = []
 
     def note(inner: ir.Operation) -> ir.WalkResult:
@@ -36,7 +39,7 @@ def operations_in(operation: ir.Operation | ir.OpView, kind: type[_Op]) -> list[
 
 def operands_within(operation: ir.OpView) -> "Iterator[ir.Value[ir.Type]]":
     """The operands of an operation and of all that its regions hold."""
-    for inner in _with_inner(operation):
+    for inner in operations_in(operation, ir.OpView):
         yield from inner.operation.operands
 
 
@@ -44,15 +47,10 @@ def replace_within(operation: ir.OpView, replaced: "Mapping[ir.Value[ir.Type], i
     """Let an operation, with all that its regions hold, take other values in place of some."""
     if not replaced:
         return
-    for inner in _with_inner(operation):
+    for inner in operations_in(operation, ir.OpView):
         for number, operand in enumerate(list(inner.operation.operands)):
             if operand in replaced:
                 inner.operation.operands[number] = replaced[operand]
-
-
-def _with_inner(operation: ir.OpView) -> Sequence[ir.OpView]:
-    # Most operations have no regions, and a walk takes longer than this question.
-    return operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]
 
 
 def new_private_function(

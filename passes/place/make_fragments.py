@@ -191,7 +191,7 @@ class _Placement:
             operation.operation.move_before(leaving)
             for mark in (STAGE, SWEEP):
                 del operation.operation.attributes[mark]
-            for inner in operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]:
+            for inner in operations_in(operation, ir.OpView):
                 self._localise_sharding(inner, fragment.island)
             replace_within(operation, renamed)
         for value, result in zip(fragment.outputs, built.operation.results, strict=True):
