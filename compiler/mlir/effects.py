@@ -7,7 +7,7 @@ nothing else: an operation that nobody has thought of counts as having an effect
 import re
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
-from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.functions import is_used, operations_in
 
 # What only computes, by dialect; of what has regions these are asked about too. Not among them: what speaks with the
 # world outside (`infeed`, `outfeed`, `send`, `recv`) and the tokens that order it; `rng`, which draws from a state that
@@ -80,8 +80,13 @@ def host_calls_in(operation: ir.Operation) -> list[stablehlo.CustomCallOp]:
 def erase_unused(block: ir.Block) -> None:
     """Erase the operations of a block whose results nobody takes, and which do nothing else."""
     for operation in reversed(list(block.operations)[:-1]):
-        if not has_effect(operation) and not any(True for result in operation.operation.results for _ in result.uses):
-            operation.operation.erase()
+        erase_if_unused(operation)
+
+
+def erase_if_unused(operation: ir.OpView) -> None:
+    """Erase an operation if nobody takes its results, and it does nothing else."""
+    if not any(map(is_used, operation.operation.results)) and not has_effect(operation):
+        operation.operation.erase()
 
 
 def _target(call: stablehlo.CustomCallOp) -> str:

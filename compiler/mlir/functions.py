@@ -37,6 +37,10 @@ def operations_in(operation: ir.Operation | ir.OpView, kind: type[_Op]) -> list[
     return found
 
 
+def is_used(value: "ir.Value[ir.Type]") -> bool:
+    return any(True for _ in value.uses)
+
+
 def operands_within(operation: ir.OpView) -> "Iterator[ir.Value[ir.Type]]":
     """The operands of an operation and of all that its regions hold."""
     for inner in operations_in(operation, ir.OpView):

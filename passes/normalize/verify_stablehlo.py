@@ -9,6 +9,7 @@ from atoll.compiler.mlir.functions import (
     argument_attributes,
     arguments_of,
     functions_in,
+    is_used,
     operations_in,
 )
 from atoll.compiler.module.interface import check_paths
@@ -49,7 +50,7 @@ class VerifyStablehlo(Pass):
             raise refuse(call.location, "a call is left in @main", "run inline-calls")
         _check_arrays(main)
         for argument in arguments_of(main):
-            if not list(argument.uses):
+            if not is_used(argument):
                 what = f"argument {argument.arg_number} of @main is never used"
                 raise refuse(argument.location, what, "run drop-dead-arguments")
         check_paths(main, replicas_of(module))

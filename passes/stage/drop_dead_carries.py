@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from atoll.compiler.batch_rules.control import copy_attributes
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.effects import erase_unused, has_effect
-from atoll.compiler.mlir.functions import operands_within, operations_in
+from atoll.compiler.mlir.functions import is_used, operands_within, operations_in
 from atoll.compiler.pipeline.pass_base import Pass
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ def _live(loop: stablehlo.WhileOp) -> list[int]:
     """The slots whose results are used, or that these, or the end of the loop, depend on."""
     condition, body = (region.blocks[0] for region in loop.operation.regions)
     *inside, terminator = body.operations
-    live = {slot for slot, result in enumerate(loop.operation.results) if _is_used(result)}
-    live |= {slot for slot, argument in enumerate(condition.arguments) if _is_used(argument)}
+    live = {slot for slot, result in enumerate(loop.operation.results) if is_used(result)}
+    live |= {slot for slot, argument in enumerate(condition.arguments) if is_used(argument)}
     while True:
         needed = {terminator.operation.operands[slot] for slot in live}
         for operation in reversed(inside):
@@ -56,10 +56,6 @@ def _live(loop: stablehlo.WhileOp) -> list[int]:
         if found == live:
             return sorted(live)
         live = found
-
-
-def _is_used(value: "ir.Value[ir.Type]") -> bool:
-    return any(True for _ in value.uses)
 
 
 def _rebuild(loop: stablehlo.WhileOp, live: list[int]) -> None:

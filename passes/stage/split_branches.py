@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.mlir.effects import has_effect
-from atoll.compiler.mlir.functions import replace_within
+from atoll.compiler.mlir.functions import is_used, replace_within
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.marks import BRANCHES
@@ -57,9 +57,7 @@ def _split(choice: ir.OpView, numbers: Iterator[int]) -> None:
         for inner in list(block.operations):
             if is_choice(inner):
                 _split(inner, numbers)
-    used = [
-        number for number, result in enumerate(choice.operation.results) if next(iter(result.uses), None) is not None
-    ]
+    used = [number for number, result in enumerate(choice.operation.results) if is_used(result)]
     splitting = _Splitting(choice, [Branch.of(block, used) for block in blocks], used)
     if splitting.count() > 1:
         splitting.rewrite(next(numbers))

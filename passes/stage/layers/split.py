@@ -7,13 +7,13 @@ from itertools import accumulate
 from atoll.compiler.batch_rules.control import copy_attributes
 from atoll.compiler.batch_rules.local import Local, resized
 from atoll.compiler.batch_rules.nodes import Body, Node, Program
-from atoll.compiler.batch_rules.propagation import is_choice
+from atoll.compiler.batch_rules.propagation import only_chooses
 from atoll.compiler.batch_rules.rule import Decision, Factor, FactorRule, Values
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
-from atoll.compiler.mlir.effects import erase_unused
+from atoll.compiler.mlir.effects import erase_if_unused, erase_unused
 from atoll.compiler.mlir.functions import (
     argument_attributes,
     body_of,
@@ -117,8 +117,7 @@ class _Splitter:
         returned = [one for value in body.returned for one in self._forms_like(here, value, value)]
         self._create(here, "func.return", [], returned)
         for operation in reversed(self._beside):
-            if not any(True for result in operation.results for _ in result.uses):
-                operation.erase()
+            erase_if_unused(operation.opview)
         old.operation.erase()
 
     # Types and marks.
@@ -229,7 +228,7 @@ class _Splitter:
             if node.name == MICROBATCHES:
                 self._make_loop(here, node)
                 continue
-            if is_choice(node) and any(value in dimensions for value in (*node.results, *node.captured)):
+            if only_chooses(node) and any(value in dimensions for value in (*node.results, *node.captured)):
                 self._make_choices(here, node)
                 continue
             for value in node.captured:

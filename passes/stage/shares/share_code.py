@@ -10,6 +10,7 @@ from atoll.compiler.batch_rules.states import Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.effects import erase_if_unused
 from atoll.compiler.mlir.functions import (
     argument_attributes,
     arguments_of,
@@ -223,8 +224,7 @@ class _Writer:
             elif value in self._replaced:
                 returning.operands[number] = self.whole(value, point)
         for node in reversed(self._left):
-            if not any(True for result in node.operation.results for _ in result.uses):
-                node.operation.erase()
+            erase_if_unused(node.operation.opview)
 
     def share(self, value: int, dimension: int, point: ir.InsertionPoint, user: Node | None = None) -> _Value:
         """The own share of a value along a dimension."""
