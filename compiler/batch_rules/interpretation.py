@@ -70,7 +70,7 @@ class Scope:
         is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)
         if node.acting is not None and (is_varied or self.parent is not None):
             why = "has an effect outside of the program, which would happen once for every microbatch"
-            raise Mixed(node.acting, why)
+            raise Mixed(node.acting, why, "take it out")
         if not is_varied:
             return
         decision = self.rule(node).forward(self, node, states)

@@ -238,7 +238,7 @@ module attributes {atoll.plan = "microbatches=2"} {
     } do {
       %one = stablehlo.constant dense<1> : tensor<i32>
       %j = stablehlo.add %i, %one : tensor<i32>
-      // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch; keep the examples apart}}
+      // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch; take it out, or set microbatches=1}}
       stablehlo.custom_call @tell(%i) {has_side_effect = true} : (tensor<i32>) -> ()
       stablehlo.return %j, %y : tensor<i32>, tensor<4xf32>
     }

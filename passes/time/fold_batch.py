@@ -78,8 +78,8 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     try:
         scope.interpret(states)
     except Mixed as mixed:
-        remedy = f"keep the examples apart up to a sum or mean over them, or set {uncut}"
-        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", remedy) from None
+        what = f"{described(mixed.node)} {mixed.why}"
+        raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {uncut}") from None
     levels = levels_of(scope)
     cross_check(scope, levels)
     whole = whole_batch_work(program, levels)
