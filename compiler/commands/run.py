@@ -15,7 +15,6 @@ import jax
 from atoll.compiler import compiled, guard
 from atoll.compiler.commands.comparison import Difference, compare
 from atoll.compiler.commands.example_values import seeded
-from atoll.compiler.commands.feedback import fed_back
 from atoll.compiler.commands.target import load_target
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
@@ -24,6 +23,7 @@ from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_file, parse_text
+from atoll.compiler.module.feedback import Leaf, replacements
 from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
@@ -34,7 +34,7 @@ from atoll.compiler.topology.devices import reserve_cpu_devices
 from atoll.compiler.topology.topology import Topology, topology
 from atoll.runtime.array import Array, dtype_of
 from atoll.runtime.fragment import Fragment
-from atoll.runtime.program import Input, Output, Program
+from atoll.runtime.program import Input, Output, Port, Program
 
 # How many scalar results are printed for a step.
 _MOST_SCALARS = 8
@@ -154,7 +154,8 @@ def _open_program(path: Path, islands: Topology | None, plan: Plan | None) -> _O
 
 def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
     program = opened.compiled.program
-    replaced = fed_back(program.inputs, program.outputs)
+    donated = {number: _leaf(one) for number, one in enumerate(program.inputs) if one.donated}
+    replaced = replacements(donated, list(map(_leaf, program.outputs)))
 
     def first(number: int) -> Any:  # noqa: ANN401 (any array)
         one = program.inputs[number]
@@ -190,6 +191,10 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
     if is_checked:
         _judge(differences)
     return 0
+
+
+def _leaf(port: Port) -> Leaf:
+    return Leaf(port.path, (port.shape, port.dtype))
 
 
 def _check_memory(opened: _Opened) -> None:

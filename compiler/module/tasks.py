@@ -5,6 +5,7 @@ from typing import TypeGuard
 from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in
+from atoll.compiler.module.graph import is_placeholder
 from atoll.compiler.module.marks import EXCHANGE, SHARE
 
 # Two exchanges combine nothing. One takes of what all replicas have this one's share, and nothing crosses; the other
@@ -91,7 +92,7 @@ def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> Non
             elif not (
                 isinstance(operation, (task, mpmd.TransferOp, func.ReturnOp))
                 or is_exchange(operation)
-                or _is_placeholder(operation)
+                or (isinstance(operation, (stablehlo.ConstantOp, mpmd.AssignOp)) and is_placeholder(operation))
             ):
                 what = f"{operation.operation.name} stands in @{name}, outside of every fragment"
                 raise refuse(operation.location, what, remedy)
@@ -105,15 +106,6 @@ def _check_loop(module: ir.Module, loop: mpmd.ForOp, remedy: str) -> None:
         raise refuse(loop.location, "a loop does more than to call the function of a microbatch", remedy)
     if microbatch_name(loop) not in dataflow_functions(module):
         raise refuse(loop.location, f"there is no function @{microbatch_name(loop)} with a topology", remedy)
-
-
-def _is_placeholder(operation: ir.OpView) -> bool:
-    """Whether an operation stands for the value, never read, that parts of results have before the loop."""
-    users = [use.owner for result in operation.operation.results for use in result.uses]
-    if isinstance(operation, mpmd.AssignOp):
-        return all(isinstance(one, mpmd.ForOp) for one in users)
-    is_assigned = bool(users) and all(isinstance(one, mpmd.AssignOp) for one in users)
-    return isinstance(operation, stablehlo.ConstantOp) and is_assigned
 
 
 def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:

@@ -12,6 +12,7 @@ from atoll.compiler.mlir.functions import (
     body_of,
     new_private_function,
     operations_in,
+    replace_within,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
@@ -190,11 +191,9 @@ class _Placement:
             operation.operation.move_before(leaving)
             for mark in (STAGE, SWEEP):
                 del operation.operation.attributes[mark]
-            for inner in operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]:
+            for inner in operations_in(operation, ir.OpView):
                 self._localise_sharding(inner, fragment.island)
-                for number, operand in enumerate(list(inner.operation.operands)):
-                    if operand in renamed:
-                        inner.operation.operands[number] = renamed[operand]
+            replace_within(operation, renamed)
         for value, result in zip(fragment.outputs, built.operation.results, strict=True):
             held[value, fragment.island] = result
         return fragment.outputs

@@ -9,7 +9,7 @@ from dataclasses import replace
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in
-from atoll.compiler.module.graph import bytes_of
+from atoll.compiler.module.graph import bytes_of, parts_of_loop
 from atoll.compiler.module.interface import parts_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.mesh_types import island_of, local_type
@@ -102,8 +102,9 @@ def _limits(module: ir.Module, names: Sequence[str]) -> list[float] | None:
         parts = (parts_of(marks) or replicas) // replicas
         taken[island_of(argument.type)] += bytes_of(local_type(argument.type)) * parts
     *_, loop = operations_in(main, mpmd.ForOp)
-    for begin in loop.operation.operands:
-        if not isinstance(begin.owner, mpmd.AssignOp):  # a placeholder
+    parts_of_results = parts_of_loop(loop)
+    for number, begin in enumerate(loop.operation.operands):
+        if number not in parts_of_results:  # these begin with what nobody reads
             taken[island_of(begin.type)] += bytes_of(local_type(begin.type))
     limits = []
     for name in names:

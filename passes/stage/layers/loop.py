@@ -64,7 +64,9 @@ class LayerLoop:
 
 def read_loop(node: Node) -> LayerLoop | str:
     """The loop of a `while`; a clause that says why it is none, if it is none."""
-    _, body = node.bodies
+    condition, body = node.bodies
+    if any(one.has_effect for one in condition.nodes):
+        return "its condition has an effect, which would happen once more for each part of the loop"
     constants = frozenset(slot for slot, value in enumerate(body.returned) if value == body.arguments[slot])
     counters = _counters(node)
     ending = _ending(node, counters, constants)
