@@ -86,7 +86,7 @@ def hide_own_frames() -> None:
     """Keep atoll's own frames out of the locations that jax writes: the outermost frame is then the user's."""
     from jax._src import source_info_util
 
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     # The front door is beside the other folders in the repository, and above them where atoll is installed.
     for own in ("compiler/", "passes/", "runtime/", "atoll/", "__init__.py", "__main__.py"):
         source_info_util.register_exclusion(f"{package}/{own}")
