@@ -32,7 +32,9 @@ ROOMS = (
     "emit",
     "report",
     "saving",
+    "inspectable",
     "compiled",
+    "lowered",
     "commands",
 )
 
