@@ -23,6 +23,7 @@ from atoll.compiler.tracebacks import caller
 from atoll.runtime.array import Array
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Program
+from atoll.runtime.program_file import load_program
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def load(path: str | Path, topology: Topology | str | None = None) -> Compiled:
 
     The classes of its results are imported by their names, so load files that you trust.
     """
-    program = Program.load(path)
+    program = load_program(path)
     try:
         calling = Described(program.trees) if program.trees else Flat(program)
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -127,5 +128,5 @@ def load(path: str | Path, topology: Topology | str | None = None) -> Compiled:
 
 def load_flat(path: str | Path, topology: Topology | str | None = None) -> Compiled:
     """The same, but called with flat arrays, for callers who need not have the classes."""
-    program = Program.load(path)
+    program = load_program(path)
     return Compiled(program, loaded_topology(program, topology, str(path)), Flat(program), {})

@@ -16,6 +16,7 @@ from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.text.language import known_names, shown
 from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Program
+from atoll.runtime.program_file import save_program
 
 # What `phases` calls the program, behind the phases of the IR.
 _PROGRAM = "program"
@@ -61,4 +62,4 @@ class Inspectable:
     def save(self, path: str | Path) -> None:
         """Write the program as one file, which `atoll.load` reads; your source need not be there."""
         check_saveable(self.program)
-        replace(self.program, trees=self._calling.to_text()).save(path)
+        save_program(replace(self.program, trees=self._calling.to_text()), path)

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "compiler/commands/*": ["compiler*", "passes", "runtime*"],
     "compiler/compiled.py": ["compiler*", "runtime*"],  # what a user holds: a compiled program, and what runs it
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
-    "compiler/*": ["compiler*", "passes", "runtime.program"],
+    "compiler/*": ["compiler*", "passes", "runtime.program*"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.
     "passes/*": [
         "passes*",

@@ -34,7 +34,8 @@ from atoll.compiler.topology.devices import reserve_cpu_devices
 from atoll.compiler.topology.topology import Topology, topology
 from atoll.runtime.array import Array, dtype_of
 from atoll.runtime.fragment import Fragment
-from atoll.runtime.program import Input, Output, Program
+from atoll.runtime.program import Input, Output
+from atoll.runtime.program_file import load_program
 
 # How many scalar results are printed for a step.
 _MOST_SCALARS = 8
@@ -145,7 +146,7 @@ def _reference_of(module: ir.Module) -> _Reference:
 def _open_program(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
     if plan is not None:
         raise UsageError("a saved program has its plan", str(path), "leave --plan out, or run the job")
-    reserve_cpu_devices(islands or topology(Program.load(path).topology))
+    reserve_cpu_devices(islands or topology(load_program(path).topology))
     return _Opened(compiled.load_flat(path, islands), (), "a saved program has no function; check the job")
 
 
