@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy)
 import numpy
-from atoll.compiler.compiled import compile_module
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.shardings import sharding_text
 from atoll.compiler.topology.topology import Topology

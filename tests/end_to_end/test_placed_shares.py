@@ -6,7 +6,8 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.commands.cli import run_here
-from atoll.compiler.compiled import compile_module, load_flat
+from atoll.compiler.compiled import load_flat
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.replicas.exchange import bytes_sent
 from atoll.compiler.report.report import Report

@@ -8,8 +8,8 @@ import numpy
 import optax
 import pytest
 import zoo
-from atoll.compiler.compiled import compile_module
 from atoll.compiler.errors import AtollError, CompileError, PlanError
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Receive, Run, Send
