@@ -10,7 +10,6 @@ everything but the fragments and the bytes of each fragment.
 import hashlib
 import json
 import os
-import string
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -23,9 +22,10 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 (registers bfloat16 and its kin with numpy)
 import numpy
 from atoll.compiler.errors import UsageError
+from atoll.compiler.task_name import TaskName
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 5
+VERSION = 6
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")
@@ -115,15 +115,9 @@ class Code:
     scopes: str = ""
 
 
-# The kind of the tasks that divide a value otherwise, and compute nothing.
-RESHARD = "R"
-
-
 @dataclass(frozen=True)
 class Run:
-    """Run a task: `F3@0` is the forward task of microbatch 3 on stage 0, `B` backward, `W` weight gradient; outside of
-    the loop over microbatches `U0` is the update on stage 0, `X0.add` a task of exchange 0 between replicas, and `R0`,
-    or in the loop `R3@0`, divides value 0 otherwise, as two islands divide it unlike.
+    """Run a task, which is called as `TaskName` says: `F3@0` is the forward task of microbatch 3 on stage 0.
 
     donated: the inputs whose memory the outputs may take over; they are gone afterwards.
     """
@@ -134,9 +128,10 @@ class Run:
     outputs: tuple[int, ...]
     donated: tuple[int, ...] = ()
 
-    @property
-    def kind(self) -> str:
-        return self.task[: len(self.task) - len(self.task.lstrip(string.ascii_letters))]
+    @cached_property
+    def name(self) -> TaskName:
+        """What the task's name says; ValueError if no task is called that."""
+        return TaskName.parse(self.task)
 
 
 @dataclass(frozen=True)

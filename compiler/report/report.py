@@ -43,7 +43,7 @@ from atoll.compiler.module.tasks import (
 from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
-from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
+from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, rolled_task
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction, calls_of_functions, predict
 from atoll.compiler.text.quantities import MEMORY, amount_text
@@ -262,7 +262,7 @@ def _made(kind: type[Any], fields: dict[str, Any]) -> Any:  # noqa: ANN401 (an o
 
 
 def _island(program: Program, island: IslandProgram, cost: int) -> IslandReport:
-    tasks = [task_of_stage(one.task) for one in island.instructions if isinstance(one, Run)]
+    tasks = [rolled_task(one) for one in island.instructions if isinstance(one, Run)]
     return IslandReport(
         name=island.name,
         tasks=folded(tasks),
@@ -293,7 +293,7 @@ def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Itera
             units = [unit for unit in bundle.units if unit.form == form]
             yield ExchangeReport(
                 islands,
-                bundle.task,
+                bundle.task_text,
                 form,
                 sum(len(unit.members) for unit in units),
                 sum(unit.bytes for unit in units),

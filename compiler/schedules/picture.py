@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 if TYPE_CHECKING:
     from atoll.compiler.schedules.schedule import Schedule

@@ -10,8 +10,9 @@ from pathlib import Path
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.picture import gantt_svg, schedule_panel
 from atoll.compiler.schedules.simulate import Simulation, simulate, uniform
-from atoll.compiler.schedules.task import FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check
+from atoll.compiler.task_name import FORWARD, WEIGHT
 from atoll.compiler.text.language import MOST_DIGITS, Language, Place, Reader, shown
 from atoll.compiler.text.quantities import whole_number
 from lark import Token, v_args

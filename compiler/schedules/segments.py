@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from atoll.compiler.schedules.schedule import Block, Schedule, check_size
-from atoll.compiler.schedules.task import FORWARD, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import FORWARD
 
 
 def in_segments(schedule: Schedule, count: int) -> Schedule:

@@ -7,8 +7,9 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check_tasks, walk
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 if TYPE_CHECKING:
     from atoll.compiler.schedules.schedule import Block, Schedule

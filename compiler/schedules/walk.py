@@ -5,7 +5,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, KINDS, WEIGHT, Task
+from atoll.compiler.schedules.task import KINDS, Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.language import EXCERPT_WIDTH, LISTED, shown
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@
 // expected-error @below {{the plan makes 2 stages, each segment counted, and the module has 3; give the plan as it was, or change it in a dump of phase timed, behind which this is decided}}
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.stages = 3 : i32, atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.parts = 3 : i32}, %z: !mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
     } : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
@@ -32,7 +32,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.parts = 3 : i32}, %z: !mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     // expected-error @below {{the plan has 4 microbatches on all replicas together, and the module has 3; give the plan as it was, or change it in a dump of phase stablehlo, behind which this is decided}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
     } : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
@@ -60,7 +60,7 @@ module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.parts = 3 : i32}, %z: !mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     // expected-error @below {{schedule 1f1b has F2 nowhere, and the module has it on island1; give the plan as it was, or change it in a dump of phase timed, behind which this is decided}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
     } : !mpmd.mesh_tensor<"island1", tensor<4xf32>>

@@ -119,7 +119,7 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
 module attributes {atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     // expected-error @below {{a loop does more than to call the function of a microbatch; run make-fragments}}
-    %0 = mpmd.for (%x) {iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
       mpmd.return %a : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
     } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
     return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
@@ -146,7 +146,7 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     // expected-error @below {{result 0 of a loop is a sum of one replica, and func.return takes it; let one mpmd.transfer with atoll.exchange take it, and all else take what that makes}}
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
     } : !mpmd.mesh_tensor<"island0", tensor<f32>>
@@ -164,7 +164,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
     } : !mpmd.mesh_tensor<"island0", tensor<f32>>
@@ -184,7 +184,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 
 module attributes {atoll.plan = "replicas=1, microbatches=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
     } : !mpmd.mesh_tensor<"island0", tensor<f32>>
@@ -204,7 +204,7 @@ module attributes {atoll.plan = "replicas=1, microbatches=2", atoll.topology = "
 
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
     } : !mpmd.mesh_tensor<"island0", tensor<f32>>
@@ -224,7 +224,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<f32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island1", tensor<f32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<f32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<f32>>) -> !mpmd.mesh_tensor<"island0", tensor<f32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<f32>>
     } : !mpmd.mesh_tensor<"island0", tensor<f32>>
@@ -355,7 +355,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<2xf32>> {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
     } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
@@ -375,7 +375,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y"}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
     } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
@@ -435,5 +435,133 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   // expected-error @below {{arguments 0 of @main, pieces of x, are 0..8 of 4 along dimension 0; let each begin where the one before ends, up to 4}}
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "x", atoll.piece = array<i64: 0, 0, 4>, atoll.share = 0 : i32}) -> (!mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.path = "y", atoll.piece = array<i64: 0, 0, 4>, atoll.share = 0 : i32}) attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a fragment is called 'second', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
+    %0 = mpmd.fragment<mesh="island0", origin=["second"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a fragment is called 'F3@0', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
+    %0 = mpmd.fragment<mesh="island0", origin=["F3@0"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a fragment is called 'X0.add', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
+    %0 = mpmd.fragment<mesh="island0", origin=["X0.add"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{U1.1 is of stage 0; call it U0.1}}
+    %0 = mpmd.fragment<mesh="island0", origin=["U1.1"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{L0.F0 stands in the last loop; call it F0}}
+    %0 = mpmd.fragment<mesh="island0", origin=["L0.F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{B0 stands in a loop with atoll.role = "F"; take a letter of that, or add B to it}}
+    %0 = mpmd.fragment<mesh="island0", origin=["B0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @first(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    %2 = mpmd.for (%0) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      %3 = mpmd.call @last(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+      mpmd.return %3 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %2 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @first(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{F0 stands in loop 0; call it L0.F0}}
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+      mpmd.return %a : tensor<4xf32>
+    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @last(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %s : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a loop over microbatches has no atoll.role; run order-sweeps}}
+    %0 = mpmd.for (%x) {iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    return %s : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
   }
 }

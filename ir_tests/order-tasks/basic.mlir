@@ -5,7 +5,7 @@
 // CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 F2@0", island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.parts = 3 : i32}, %z: !mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!mpmd.mesh_tensor<"island1", tensor<4xf32>>, !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>>
       mpmd.return %1 : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
     } : !mpmd.mesh_tensor<"island1", tensor<4xf32>>
