@@ -4,7 +4,6 @@ Whoever holds a `Program` can run it: it needs neither the user's source nor the
 jax either.
 """
 
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import ml_dtypes  # noqa: F401 (registers bfloat16 and its kin with numpy)
 import numpy
+from atoll.compiler.task_name import TaskName
 
 Place = tuple[str, int]  # an island, and a buffer on it
 # Where a value is: for each of its parts, or for all of it if it is whole, the places that have a copy each.
@@ -100,15 +100,9 @@ class Code:
     scopes: str = ""
 
 
-# The kind of the tasks that divide a value otherwise, and compute nothing.
-RESHARD = "R"
-
-
 @dataclass(frozen=True)
 class Run:
-    """Run a task: `F3@0` is the forward task of microbatch 3 on stage 0, `B` backward, `W` weight gradient; outside of
-    the loop over microbatches `U0` is the update on stage 0, `X0.add` a task of exchange 0 between replicas, and `R0`,
-    or in the loop `R3@0`, divides value 0 otherwise, as two islands divide it unlike.
+    """Run a task, which is called as `TaskName` says: `F3@0` is the forward task of microbatch 3 on stage 0.
 
     donated: the inputs whose memory the outputs may take over; they are gone afterwards.
     """
@@ -119,9 +113,10 @@ class Run:
     outputs: tuple[int, ...]
     donated: tuple[int, ...] = ()
 
-    @property
-    def kind(self) -> str:
-        return self.task[: len(self.task) - len(self.task.lstrip(string.ascii_letters))]
+    @cached_property
+    def name(self) -> TaskName:
+        """What the task's name says; ValueError if no task is called that."""
+        return TaskName.parse(self.task)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Step:
         for island in self._program.islands:
             record = records[island.name]
             runs = [one for index in record.order if isinstance(one := island.instructions[index], Run)]
-            tasks.update(run.kind for run in runs)
+            tasks.update(run.name.kind for run in runs)
             order[island.name] = tuple(run.task for run in runs)
             bytes_per_link.update(record.bytes_per_link)
         nanoseconds = self.caller_nanoseconds + sum(record.nanoseconds for record in records.values())

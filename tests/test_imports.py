@@ -18,6 +18,7 @@ FOLDERS = ("atoll", "compiler", "examples", "passes", "runtime")
 # The rooms of the compiler, in the order in which a program meets them; each may import those before it and itself.
 ROOMS = (
     "errors",
+    "task_name",
     "tracebacks",
     "guard",
     "files",
@@ -54,10 +55,10 @@ MAY_IMPORT = {
         "passes*",
         *(f"compiler.{room}*" for room in ROOMS[: ROOMS.index("emit")] if room != "export"),
     ],
-    # A worker process needs of the compiler its errors and what reads MLIR, nothing else.
+    # A worker process needs of the compiler its errors, the names of tasks and what reads MLIR, nothing else.
     "runtime/fragment.py": ["runtime*", "compiler.errors", "compiler.mlir*"],  # what meets MLIR
     "runtime/crossing.py": ["runtime*", "compiler.mlir.bindings"],  # where private names of jax are; it needs one
-    "runtime/*": ["runtime*", "compiler.errors"],
+    "runtime/*": ["runtime*", "compiler.errors", "compiler.task_name"],
 }
 
 # Libraries that take long to load, or that a user of atoll need not have.

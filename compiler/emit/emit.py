@@ -18,6 +18,7 @@ from atoll.compiler.mlir.functions import (
     argument_attributes,
     arguments_of,
     body_of,
+    operations_in,
     result_attributes,
     set_public,
     symbol_name,
@@ -47,6 +48,7 @@ from atoll.compiler.module.tasks import (
     microbatch_name,
     task_name,
 )
+from atoll.compiler.task_name import TaskName, loop_in_names
 from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Place, Places, Program, Start
 
 _Value = ir.Value[ir.Type]
@@ -121,6 +123,7 @@ class _Emitter:
         made = {stream.name: stream for replica in self.replicas for stream in replica.values()}
         self.all_streams = {island.name: made[island.name] for island in topology.islands}
         self._functions = dataflow_functions(module)
+        self._loops = operations_in(self._functions["main"], mpmd.ForOp)
         self._bundles = {bundle.begin: bundle for bundle in bundles_of(module)}
         self._tasks = tasks
         self._codes = codes
@@ -175,7 +178,7 @@ class _Emitter:
                     stream = streams[mesh_name(operation)]
                     inputs = [stream.buffer_of((operand, ALL)) for operand in operation.operation.operands]
                     outputs = [(result, ALL) for result in operation.operation.results]
-                    stream.run(task_name(operation), self._tasks[code_name(operation)], inputs, outputs)
+                    stream.run(str(task_name(operation)), self._tasks[code_name(operation)], inputs, outputs)
                 elif isinstance(operation, mpmd.TransferOp) and EXCHANGE not in operation.operation.attributes:
                     source, target = operation.operation.operands[0], operation.operation.results[0]
                     route = self._routes.route(source, target)
@@ -196,13 +199,14 @@ class _Emitter:
         main = self._functions["main"]
         body = LoopBody.of(loop, self._functions[microbatch_name(loop)], main, len(self.replicas))
         exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in self._bundles_behind(loop)}
+        number_in_names = loop_in_names(self._loops.index(loop), len(self._loops))
         for number, streams in enumerate(self.replicas):
             first = number * body.microbatches
             leaving: dict[Name, _Leaving] = {}
             for transfer in body.transfers:
                 source = transfer.operation.operands[0]
                 for one in range(body.microbatches):
-                    route = self._routes.route(source, transfer.result).of(one)
+                    route = self._routes.route(source, transfer.result).of(one, number_in_names)
                     tag = _expect(streams, source, transfer.result, first + one, route)
                     leaving[transfer.result, first + one] = _Leaving(tag, route.sent)
             for name in streams:
@@ -246,7 +250,7 @@ class _Row:
         body: LoopBody,
         leaving: Mapping[Name, _Leaving],
         tasks: Mapping[str, int],
-        begins: Mapping[str | None, Sequence[Exchange]],
+        begins: Mapping[TaskName | None, Sequence[Exchange]],
     ) -> None:
         self.island = island
         self.streams = streams
@@ -281,7 +285,7 @@ class _Row:
     def _microbatches(self) -> range:
         return range(self.first, self.first + self.body.microbatches)
 
-    def _end_sums(self, task: str | None) -> None:
+    def _end_sums(self, task: TaskName | None) -> None:
         """Give the sums that a task has made for the last time their buffers, and exchange them with other replicas."""
         stream, body = self.stream, self.body
         for result, ending in body.results.items():

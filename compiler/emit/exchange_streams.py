@@ -40,6 +40,7 @@ from atoll.compiler.replicas.exchange import (
     shared_in_ring,
     slice_bounds,
 )
+from atoll.compiler.task_name import EXCHANGE, TaskName
 from atoll.runtime.program import Code
 
 
@@ -64,7 +65,7 @@ class Exchange:
 
     def __init__(self, number: int, bundle: Bundle, unit: Unit, streams: Sequence[Stream], codes: Codes) -> None:
         """streams: those of the island in each replica."""
-        self._name = f"X{number}"
+        self._number = number
         self._members = [bundle.members[member] for member in unit.members]
         self._arrays = tuple(one.whole for one in self._members)
         self._kind = self._members[0].kind
@@ -114,11 +115,14 @@ class Exchange:
         task, code, inputs = end[self._unit.form](replica)
         stream.run(task, code, inputs, self._results)
 
+    def _task(self, part: str) -> str:
+        return str(TaskName(EXCHANGE, self._number, part=part))
+
     def _pack(self, replica: int, own: Sequence[int]) -> Sequence[int]:
         if not self._unit.is_packed:
             return own
         code = self._codes.number(pack_code, self._sent)
-        return self._streams[replica].run_on(f"{self._name}.pack", code, own, [self._vector.buffer])
+        return self._streams[replica].run_on(self._task("pack"), code, own, [self._vector.buffer])
 
     # Direct, and shares.
 
@@ -129,7 +133,7 @@ class Exchange:
     def _begin_scatter(self, replica: int, own: Sequence[int]) -> None:
         code = self._codes.number(share_out_code, self._shared, self._replicas)
         vectors = [self._vector.buffer] * self._replicas
-        shares = self._streams[replica].run_on(f"{self._name}.cut", code, own, vectors)
+        shares = self._streams[replica].run_on(self._task("cut"), code, own, vectors)
         self._own[replica] = [shares[replica]]
         self._send_to_all(replica, shares)
 
@@ -149,19 +153,19 @@ class Exchange:
 
     def _end_direct(self, replica: int) -> tuple[str, int, list[int]]:
         code = self._codes.number(combine_code, self._sent, self._kind, self._replicas)
-        return f"{self._name}.add", code, self._of_all(replica)
+        return self._task("add"), code, self._of_all(replica)
 
     # What each has added up is a share of what `direct` gives.
     _end_scatter = _end_direct
 
     def _end_gather(self, replica: int) -> tuple[str, int, list[int]]:
         code = self._codes.number(gather_code, self._shared, self._replicas)
-        return f"{self._name}.join", code, self._of_all(replica)
+        return self._task("join"), code, self._of_all(replica)
 
     def _end_own_share(self, replica: int) -> tuple[str, int, list[int]]:
         """Nothing has crossed, and what is cut may itself be asked for as late as this."""
         code = self._codes.number(own_share_code, self._shared, replica)
-        return f"{self._name}.share", code, self._given(replica)
+        return self._task("share"), code, self._given(replica)
 
     # Trees.
 
@@ -177,20 +181,20 @@ class Exchange:
         code = self._codes.number(add_code, self._vector, self._kind)
         for number, child in enumerate(children):
             part = self._receive(self._vector, child, replica, 0)
-            (total,) = stream.run_on(f"{self._name}.add{number}", code, [total, part], [self._vector.buffer])
+            (total,) = stream.run_on(self._task(f"add{number}"), code, [total, part], [self._vector.buffer])
         if parent is not None:
             if children:
                 self._send(total, replica, parent, 0)
             total = self._receive(self._vector, parent, replica, 1)
         for child in reversed(children):  # the one with the longest way below it first
             self._send(total, replica, child, 1)
-        return f"{self._name}.end", self._codes.number(combine_code, self._arrays, self._kind, 1), [total]
+        return self._task("end"), self._codes.number(combine_code, self._arrays, self._kind, 1), [total]
 
     # Rings.
 
     def _begin_ring(self, replica: int, own: Sequence[int]) -> None:
         code = self._codes.number(cut_code, self._arrays, self._dimension, self._bounds)
-        slices = self._streams[replica].run_on(f"{self._name}.cut", code, own, [one.buffer for one in self._slices])
+        slices = self._streams[replica].run_on(self._task("cut"), code, own, [one.buffer for one in self._slices])
         self._own[replica] = slices
         sent, _ = added_in_ring(replica, 0, self._replicas)
         self._send(slices[sent], replica, self._next(replica), 0)
@@ -205,13 +209,13 @@ class Exchange:
             part = self._slices[got]
             others = self._receive(part, self._before(replica), replica, step)
             code = self._codes.number(add_code, part, self._kind)
-            (slices[got],) = stream.run_on(f"{self._name}.add{step}", code, [others, slices[got]], [part.buffer])
+            (slices[got],) = stream.run_on(self._task(f"add{step}"), code, [others, slices[got]], [part.buffer])
         for step in range(steps):
             sent, got = shared_in_ring(replica, step, self._replicas)
             self._send(slices[sent], replica, self._next(replica), steps + step)
             slices[got] = self._receive(self._slices[got], self._before(replica), replica, steps + step)
         code = self._codes.number(join_code, self._arrays, self._dimension, tuple(self._slices))
-        return f"{self._name}.join", code, slices
+        return self._task("join"), code, slices
 
     def _next(self, replica: int) -> int:
         return (replica + 1) % self._replicas

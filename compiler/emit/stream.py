@@ -8,6 +8,7 @@ from atoll.compiler.export.signature import dtype_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.mesh_types import local_type, spec_of_type
 from atoll.compiler.module.shardings import Spec
+from atoll.compiler.task_name import TaskName
 from atoll.runtime.program import Buffer, Count, Free, Instruction, Receive, Run, Send
 
 _Value = ir.Value[ir.Type]
@@ -26,7 +27,7 @@ def buffer_of_type(tensor: ir.Type, spec: Spec) -> Buffer:
 class Reshard(NamedTuple):
     """A task that divides a value otherwise. buffer: what it makes of it."""
 
-    task: str
+    task: TaskName
     code: int
     buffer: Buffer
 
@@ -109,7 +110,7 @@ class Stream:
         """A buffer in another division; made once, as several islands may get it so."""
         key = number, reshard.buffer
         if key not in self.resharded:
-            (self.resharded[key],) = self.run_on(reshard.task, reshard.code, [number], [reshard.buffer])
+            (self.resharded[key],) = self.run_on(str(reshard.task), reshard.code, [number], [reshard.buffer])
         return self.resharded[key]
 
     def send_buffer(self, number: int, target: str, tag: int) -> None:

@@ -8,8 +8,8 @@ SWEEP = "atoll.sweep"
 LAYERS = "atoll.layers"
 # On a constant that stands for the number of the microbatch.
 INDEX = "atoll.index"
-# On a loop over microbatches: the kind of task that each sweep is, one letter each.
-KINDS = "atoll.kinds"
+# On a loop over microbatches: what it goes over the stages for, a letter for each sweep: `F`, `FB`, `FBW`.
+ROLE = "atoll.role"
 # On a loop over microbatches: the name of the schedule that its table was made from.
 SCHEDULE = "atoll.schedule"
 # On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.

@@ -43,7 +43,7 @@ from atoll.compiler.module.tasks import (
 from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
-from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
+from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, rolled_task
 from atoll.compiler.report.contents import (
     ExchangeReport,
     IslandReport,
@@ -152,7 +152,7 @@ def _made(kind: type[Any], fields: dict[str, Any]) -> Any:  # noqa: ANN401 (an o
 
 
 def _island(program: Program, island: IslandProgram, cost: int) -> IslandReport:
-    tasks = [task_of_stage(one.task) for one in island.instructions if isinstance(one, Run)]
+    tasks = [rolled_task(one) for one in island.instructions if isinstance(one, Run)]
     return IslandReport(
         name=island.name,
         tasks=folded(tasks),
@@ -184,7 +184,7 @@ def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Itera
             size = sum(unit.bytes for unit in units)
             yield ExchangeReport(
                 islands=islands,
-                task=bundle.task,
+                task=bundle.task_text,
                 form=form,
                 sums=sum(len(unit.members) for unit in units),
                 bytes=size,

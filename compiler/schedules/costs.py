@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.task_table import TaskTable
+from atoll.compiler.task_name import FORWARD, WEIGHT
 
 
 class Link(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from atoll.compiler.schedules.simulate import Simulation
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.schedules.task_table import TaskTable
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 # For each kind of bar its name in the legend, hue, saturation and the lightness of the first chunk, in per cent.
 _LOOKS = {

@@ -14,7 +14,8 @@ from atoll.compiler.schedules.lower_bound import lower_bound
 from atoll.compiler.schedules.patterns import Pattern, patterns_for
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import Simulation, simulate
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.quantities import whole_number
 
 # How many tasks are ordered and timed, which bounds the time: a few seconds for each of the two.

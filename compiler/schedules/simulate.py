@@ -6,9 +6,10 @@ from typing import NamedTuple
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.lower_bound import lower_bound
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.task_table import Block, TaskTable
 from atoll.compiler.schedules.walk import check_tasks, walk
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 
 class Timed(NamedTuple):

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Self
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import FORWARD, WEIGHT
 from atoll.compiler.text.language import shown
 from atoll.compiler.text.quantities import whole_number
 

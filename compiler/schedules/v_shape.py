@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from atoll.compiler.schedules.filling import fill
 from atoll.compiler.schedules.order import Order, zigzag
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 _PERIOD = 6
 

@@ -5,8 +5,9 @@ from functools import partial
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.progress import Progress
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, KINDS, WEIGHT, Task
+from atoll.compiler.schedules.task import KINDS, Task
 from atoll.compiler.schedules.task_table import Block, TaskTable
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.language import EXCERPT_WIDTH, LISTED, shown
 
 Key = tuple[str, int, int]  # equal to the task of these fields, and made in less time

@@ -9,7 +9,7 @@
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.stages = 3 : i32,
     atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -41,7 +41,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
     // expected-error @below {{the plan has 4 microbatches on all replicas together, and the module has 3; give the plan as it was, or change it in a dump of phase stablehlo, behind which this is decided}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -73,7 +73,7 @@ module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
     // expected-error @below {{schedule 1f1b has F2 nowhere, and the module has it on island1; give the plan as it was, or change it in a dump of phase timed, behind which this is decided}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -106,7 +106,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 // expected-error @unknown {{goes over the stages forward and backward, and the function does so 3 times; leave the schedule out}}
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FBF", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FBF", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -162,7 +162,7 @@ module attributes {
 // expected-error @unknown {{schedule auto would run 600000 microbatches on 2 stages; take fewer}}
 module attributes {atoll.plan = "stages=2, microbatches=600000", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 600000 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 600000 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 600000 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -196,7 +196,7 @@ module attributes {
   atoll.topology = "island island0 : cpu[1]\nisland island1 : cpu[1] 8 B"
 } {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -230,7 +230,7 @@ module attributes {
   atoll.topology = "2 x cpu[1]"
 } {
   func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -263,7 +263,7 @@ module attributes {
   atoll.topology = "2 x cpu[1]"
 } {
   func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -296,7 +296,7 @@ module attributes {
   atoll.topology = "2 x cpu[1]"
 } {
   func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -329,7 +329,7 @@ module attributes {
   atoll.topology = "2 x cpu[1]"
 } {
   func.func @main(%x: !on0 {atoll.parts = 1 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 1 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 1 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -362,7 +362,7 @@ module attributes {
   atoll.topology = "2 x cpu[1]"
 } {
   func.func @main(%x: !on0 {atoll.parts = 1 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 1 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 1 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1

@@ -11,7 +11,7 @@ module attributes {atoll.plan = "replicas=2, stages=2", atoll.stages = 2 : i32, 
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32})
       -> (tensor<4xf32> {atoll.path = "y", atoll.parts = 2 : i32}) {
     %none = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
-    %0 = mpmd.for (%none) {atoll.kinds = "F", atoll.parts = array<i64: 0>, iterations = 2 : ui32}
+    %0 = mpmd.for (%none) {atoll.role = "F", atoll.parts = array<i64: 0>, iterations = 2 : ui32}
         (%p: tensor<4xf32>, %i: tensor<ui32>) {
       %1 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
       %2 = stablehlo.cosine %1 {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>

@@ -11,7 +11,7 @@ module attributes {atoll.plan = "microbatches=2", atoll.stages = 2 : i32, atoll.
   func.func @main(%x: tensor<f32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32})
       -> (tensor<f32> {atoll.path = "sum"}) {
     %zero = stablehlo.constant {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<f32>
-    %0 = mpmd.for (%zero) {atoll.kinds = "F", iterations = 2 : ui32} (%s: tensor<f32>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%zero) {atoll.role = "F", iterations = 2 : ui32} (%s: tensor<f32>, %i: tensor<ui32>) {
       %1 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<f32>
       %2 = stablehlo.convert %i {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} : (tensor<ui32>) -> tensor<f32>
       %3 = stablehlo.multiply %1, %2 {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} : tensor<f32>

@@ -21,7 +21,7 @@ module attributes {atoll.plan = "microbatches=2", atoll.stages = 2 : i32, atoll.
       -> (tensor<4xf32> {atoll.path = "sum"}, tensor<4xf32> {atoll.path = "y", atoll.parts = 2 : i32}) {
     %zero = stablehlo.constant {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
     %none = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
-    %0:2 = mpmd.for (%zero, %none) {atoll.kinds = "F", atoll.parts = array<i64: 1>, iterations = 2 : ui32}
+    %0:2 = mpmd.for (%zero, %none) {atoll.role = "F", atoll.parts = array<i64: 1>, iterations = 2 : ui32}
         (%s: tensor<4xf32>, %p: tensor<4xf32>, %i: tensor<ui32>) {
       %1 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
       %2 = stablehlo.multiply %1, %w {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>

@@ -25,7 +25,7 @@ module attributes {atoll.plan = "replicas=2, microbatches=2, update=sharded", at
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 4 : i32})
       -> (tensor<4xf32>, tensor<4xf32>) {
     %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
-    %0:2 = mpmd.for (%zero, %zero) {atoll.kinds = "F", iterations = 4 : ui32}
+    %0:2 = mpmd.for (%zero, %zero) {atoll.role = "F", iterations = 4 : ui32}
         (%s: tensor<4xf32>, %m: tensor<4xf32>, %i: tensor<ui32>) {
       %1 = stablehlo.add %s, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
       %2 = stablehlo.maximum %m, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>

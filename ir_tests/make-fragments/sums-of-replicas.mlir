@@ -16,7 +16,7 @@ module attributes {atoll.plan = "replicas=2, microbatches=2", atoll.stages = 2 :
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 4 : i32})
       -> (tensor<f32>, tensor<f32>) {
     %zero = stablehlo.constant {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<f32>
-    %0:3 = mpmd.for (%zero, %zero, %zero) {atoll.kinds = "F", iterations = 4 : ui32}
+    %0:3 = mpmd.for (%zero, %zero, %zero) {atoll.role = "F", iterations = 4 : ui32}
         (%s: tensor<f32>, %m: tensor<f32>, %u: tensor<f32>, %i: tensor<ui32>) {
       %none = stablehlo.constant {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<f32>
       %1 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>

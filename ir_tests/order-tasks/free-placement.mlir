@@ -9,7 +9,7 @@
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "microbatches=3, placement={\"a\": \"island0\"}", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FF", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FF", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1

@@ -11,7 +11,7 @@
 module attributes {atoll.plan = "stages=4, microbatches=2, schedule=interleaved-1f1b(2)",
     atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %p: !on0) -> !on0 attributes {topology = #islands} {
-    %0 = mpmd.for (%p) {atoll.kinds = "FB", atoll.parts = array<i64: 0>, iterations = 2 : ui32}
+    %0 = mpmd.for (%p) {atoll.role = "FB", atoll.parts = array<i64: 0>, iterations = 2 : ui32}
         (%part: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%x) : (!on0) -> !on0
       mpmd.return %1 : !on0

@@ -3,7 +3,7 @@
 // Wherever the first two numbers are added, two numbers cross. On stage 0 that would have to wait until the backward
 // sweep comes there, and the last stage would wait for it in turn; so stage 1, which has the second number, adds them.
 
-// CHECK: mpmd.for {{.*}}atoll.kinds = "FB"
+// CHECK: mpmd.for {{.*}}atoll.role = "FB"
 // CHECK-NEXT: tanh {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: sine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: cosine {{.*}} {atoll.stage = 2 : i32, atoll.sweep = 0 : i32}

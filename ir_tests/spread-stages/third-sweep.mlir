@@ -4,7 +4,7 @@
 // microbatch would go over the stages twice more. So stage 0 joins them.
 
 // CHECK: atoll.traffic = 576 : i64, atoll.traffic_at_least = 128 : i64
-// CHECK: mpmd.for {{.*}}atoll.kinds = "FB"
+// CHECK: mpmd.for {{.*}}atoll.role = "FB"
 // CHECK-NEXT: tanh {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: sine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: cosine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}

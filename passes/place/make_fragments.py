@@ -24,9 +24,9 @@ from atoll.compiler.module.homes import homes_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import (
     EXCHANGE,
-    KINDS,
     NOT_FOLLOWED,
     PARTS,
+    ROLE,
     SHARE,
     STAGE,
     SWEEP,
@@ -175,9 +175,9 @@ class _Placement:
         built = mpmd.FragmentOp(
             [self._type(value, fragment.island) for value in fragment.outputs],
             [held[value, fragment.island] for value in fragment.inputs],
-            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(fragment.name, 0)]),
+            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(str(fragment.name), 0)]),
             self.topology.islands[fragment.island].name,
-            loc=ir.Location.name(fragment.name, location),
+            loc=ir.Location.name(str(fragment.name), location),
         )
         built.operation.attributes[STAGE] = integer(fragment.stage)
         built.operation.attributes[SWEEP] = integer(fragment.sweep)
@@ -245,7 +245,7 @@ class _Placement:
         ]
         types = [self._type(one.yielded, island) for one, island in zip(loop.carried, islands, strict=True)]
         built = mpmd.ForOp(types, begin, unsigned(loop.iterations), loc=location)
-        for mark in (PARTS, KINDS):
+        for mark in (PARTS, ROLE):
             if mark in loop.operation.operation.attributes:
                 built.operation.attributes[mark] = loop.operation.operation.attributes[mark]
         index = self.graph.values[loop.index]

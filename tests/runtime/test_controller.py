@@ -118,7 +118,7 @@ def chain(make_code, codes):
         "left",
         (("devices", 1),),
         (VECTOR,) * (last + 2),
-        (*runs, Send(last, "right", 3), Run("D0", last, (0,), (last + 1,))),
+        (*runs, Send(last, "right", 3), Run("U0", last, (0,), (last + 1,))),
     )
     right = IslandProgram(
         "right", (("devices", 1),), (VECTOR,) * 2, (Receive(0, "left", 3), Run("F9", last, (0,), (1,)), Free((0,)))
@@ -638,7 +638,7 @@ def test_an_island_may_be_ahead_of_its_devices_for_long(make_code, make_meshes):
         Controller(program, meshes, timeout=120, devices=sleeping.devices) as controller,
     ):
         controller.start([numpy.ones(4, "float32")])
-        assert controller.stats().tasks == {"F": AHEAD + 5, "D": 1}
+        assert controller.stats().tasks == {"F": AHEAD + 5, "U": 1}
         assert [one.task for one in sleeping.slept if one.island == "left"][: AHEAD + 1] == [
             f"F{index}" for index in range(AHEAD + 1)
         ]

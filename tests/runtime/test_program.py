@@ -109,7 +109,7 @@ def test_who_changes_the_format_changes_the_version():
     found = "".join(
         f"{name}: {' '.join(one.name for one in dataclasses.fields(_CLASSES[name]))}\n" for name in sorted(_CLASSES)
     )
-    assert (VERSION, found) == (5, FORMAT.lstrip())
+    assert (VERSION, found) == (6, FORMAT.lstrip())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 11, 12, 20, 47, 48, 100, -1])
@@ -268,6 +268,7 @@ def test_good_programs():
         (program_of(RUN, Free((0, 0))), r"instruction 1 \(free 0, 0\) uses buffer 0, which is gone"),
         (program_of(RUN, Free((1,))), "ends buffer 1, an output"),
         (program_of(Run("F0", 0, (0,), (4,))), "defines buffer 4, which is not declared"),
+        (program_of(Run("f", 0, (0,), (1,))), r"island a: instruction 0 \(run f\): no task has this name"),
         (program_of(Run("F0", 1, (0,), (1,))), "runs code 1, which does not exist"),
         (program_of(Run("F0", 0, (0,), (1, 2))), "has 2 outputs, f returns 1"),
         (program_of(Run("F0", 0, (0,), (1,), (0,))), "donates buffer 0, which is needed again"),

@@ -21,8 +21,8 @@ from atoll.compiler.plan.pipeline_shape import PipelineShape
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.segments import in_segments
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.schedules.task_table import check_size
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
     costs = stage_costs(module, function, [names[home] for home in shape.stage_island])
     activations = _activations(function, shape)
     tasks = set(map(task_name, calls_in(function)))
-    whole = {stage for stage in range(shape.stages) if f"{WEIGHT}{stage}" not in tasks}
+    whole = {stage for stage in range(shape.stages) if TaskName(WEIGHT, stage) not in tasks}
     # What is searched is an order of stages; where these run in segments, they do so under every schedule.
     segments = [range(first, first + shape.segments) for first in range(0, shape.stages, shape.segments)]
     stages = [_together([costs[one] for one in stage]) for stage in segments]
@@ -79,7 +79,7 @@ def _activations(function: func.FuncOp, shape: PipelineShape) -> tuple[float, ..
     calls = {task_name(call): call for call in calls_in(function)}
     kept = []
     for stage in range(shape.stages):
-        forward, *later = (calls.get(f"{kind}{stage}") for kind in (FORWARD, BACKWARD, WEIGHT))
+        forward, *later = (calls.get(TaskName(kind, stage)) for kind in (FORWARD, BACKWARD, WEIGHT))
         if forward is None:
             kept.append(0.0)
             continue
