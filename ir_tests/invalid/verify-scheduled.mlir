@@ -308,7 +308,7 @@ module attributes {atoll.plan = "microbatches=2", atoll.topology = "3 x cpu[1]"}
   func.func @main(%x: !on0 {atoll.batch, atoll.parts = 2 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     %0 = mpmd.for (%z) {atoll.order = {island0 = "F0@0 F1@0", island1 = "F0@1 F1@1", island2 = "F0@2 F1@2"},
-        iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+        atoll.role = "F", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
