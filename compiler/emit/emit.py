@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from atoll.compiler.emit.bundles import Bundle, bundles_of
-from atoll.compiler.emit.exchange_streams import Codes, Exchange
+from atoll.compiler.emit.codes import Codes
+from atoll.compiler.emit.exchange_streams import Exchange
 from atoll.compiler.emit.loop_body import LoopBody
 from atoll.compiler.emit.routes import Route, Routes
 from atoll.compiler.emit.stream import ALL, Expected, Name, Reshard, Stream, buffer_of_type
