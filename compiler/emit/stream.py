@@ -1,6 +1,6 @@
 """The instruction stream of one island, as it grows while a program is emitted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -167,6 +167,10 @@ class Stream:
                 wanted.remove(buffer)
                 taken.append(position)
         return tuple(taken)
+
+
+# The streams of one replica, by the names of its islands in the IR: those of the first replica.
+ReplicaStreams = Mapping[str, Stream]
 
 
 def _used(one: Instruction) -> tuple[int, ...]:
