@@ -61,7 +61,14 @@ class Member:
         buffer = self.whole.buffer
         specs = [buffer.spec, *([] if self.share is None else [self.shared.share.buffer.spec])]
         divided = tuple(any(axes) for axes in zip_longest(*specs, fillvalue=()))
-        return Summand(buffer.shape, buffer.dtype, buffer.itemsize, self.kind, divided, self.share)
+        return Summand(
+            shape=buffer.shape,
+            dtype=buffer.dtype,
+            itemsize=buffer.itemsize,
+            kind=self.kind,
+            divided=divided,
+            share=self.share,
+        )
 
 
 def _array(value: _Value) -> Array:
@@ -139,7 +146,7 @@ def _bundle(
         (_, task), begin = sums[first.given], first.given
     elif isinstance(maker, mpmd.FragmentCallOp) and first.kind != OWN_SHARE:
         task, begin = task_name(maker), first.given
-    return Bundle(names[0], task, is_sum, begin, tuple(members), tuple(units))
+    return Bundle(island=names[0], task=task, in_loop=is_sum, begin=begin, members=tuple(members), units=tuple(units))
 
 
 def _makers_of_sums(

@@ -24,7 +24,7 @@ class Ending(NamedTuple):
     sum: _Value | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoopBody:
     """What a loop's function does for a microbatch, and what its parameters are.
 
@@ -71,7 +71,15 @@ class LoopBody:
         ]
         results: dict[_Value, Ending] = dict(zip(loop.operation.results, endings, strict=True))
         microbatches = iterations_of(loop) // replicas
-        return cls(function, microbatches, order_of(loop), sums, taken, frozenset(counters), results)
+        return cls(
+            function=function,
+            microbatches=microbatches,
+            order=order_of(loop),
+            sums=sums,
+            taken=taken,
+            counters=frozenset(counters),
+            results=results,
+        )
 
     def name(self, value: _Value, microbatch: int) -> Name:
         """What a value of the function is for a microbatch."""

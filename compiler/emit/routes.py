@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from atoll.compiler.emit.exchange_streams import Codes
+from atoll.compiler.emit.codes import Codes
 from atoll.compiler.emit.resharding import Crossing, End, crossing
 from atoll.compiler.emit.stream import Reshard, buffer_of_type
 from atoll.compiler.mlir.bindings import ir

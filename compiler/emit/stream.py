@@ -1,6 +1,6 @@
 """The instruction stream of one island, as it grows while a program is emitted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -123,11 +123,11 @@ class Stream:
         """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""
         kept = {buffer for name, buffer in results if name == self.name}
         last = {buffer: number for number, one in enumerate(self.instructions) for buffer in _used(one)}
-        ending = [
-            [buffer for buffer in _used(one) if last[buffer] == number and buffer not in kept]
-            + [buffer for buffer in _made(one) if buffer not in last and buffer not in kept]
-            for number, one in enumerate(self.instructions)
-        ]
+        ending = []
+        for number, one in enumerate(self.instructions):
+            used_last = [buffer for buffer in _used(one) if last[buffer] == number]
+            never_used = [buffer for buffer in _made(one) if buffer not in last]
+            ending.append([buffer for buffer in (*used_last, *never_used) if buffer not in kept])
         positions = self._donated_positions(ending, donated)
         stream: list[Instruction] = []
         for one, ends in zip(self.instructions, ending, strict=True):
@@ -168,6 +168,10 @@ class Stream:
                 wanted.remove(buffer)
                 taken.append(position)
         return tuple(taken)
+
+
+# The streams of one replica, by the names of its islands in the IR: those of the first replica.
+ReplicaStreams = Mapping[str, Stream]
 
 
 def _used(one: Instruction) -> tuple[int, ...]:

@@ -107,14 +107,14 @@ def costs_of(
         (source, target): topology.link(names[source], names[target]) for source, target in pairs if source != target
     }
     return Costs(
-        tuple(stage.forward / speed[stage.island] for stage in stages),
-        tuple(stage.backward / speed[stage.island] for stage in stages),
-        tuple(stage.weight / speed[stage.island] for stage in stages),
-        tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
-        (1 / chunks,) * len(stages),
-        {pair: Link(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
-        tuple(stage.forward_bytes for stage in stages[:-1]),
-        tuple(stage.backward_bytes for stage in stages[1:]),
+        forward=tuple(stage.forward / speed[stage.island] for stage in stages),
+        backward=tuple(stage.backward / speed[stage.island] for stage in stages),
+        weight=tuple(stage.weight / speed[stage.island] for stage in stages),
+        update=tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
+        activations=(1 / chunks,) * len(stages),
+        links={pair: Link(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
+        forward_bytes=tuple(stage.forward_bytes for stage in stages[:-1]),
+        backward_bytes=tuple(stage.backward_bytes for stage in stages[1:]),
     )
 
 

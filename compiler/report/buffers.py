@@ -70,7 +70,7 @@ def _freeing(before: Instruction | None, task_of: Callable[[Run], str]) -> str:
     return "freed when sent" if isinstance(before, Send) else "freed at once"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BufferGroup:
     """The buffers of one island that live alike, those of all microbatches together.
 
@@ -103,7 +103,15 @@ def groups_of(program: Program, island: IslandProgram) -> list[BufferGroup]:
         most[keys[number]] = max(most[keys[number]], live[keys[number]])
     counts = Counter(keys.values())
     return [
-        BufferGroup(island.name, buffer, born, end, count, most[buffer, born, end, size], size)
+        BufferGroup(
+            island=island.name,
+            buffer=buffer,
+            born=born,
+            end=end,
+            count=count,
+            alive=most[buffer, born, end, size],
+            bytes=size,
+        )
         for (buffer, born, end, size), count in counts.items()
     ]
 

@@ -57,7 +57,11 @@ def _measured_panel(measured: Measurement, names: Sequence[str], homes: Sequence
         if island in rows:
             kind, label, chunk = _look(task, rows[island], homes)
             title = f"{task}, island {island}: {1e3 * start:.6g} to {1e3 * end:.6g}"
-            bars.append(Bar(rows[island], kind, label, 1e3 * start, 1e3 * end, title, chunk))
+            bars.append(
+                Bar(
+                    row=rows[island], kind=kind, label=label, start=1e3 * start, end=1e3 * end, title=title, chunk=chunk
+                )
+            )
     bubble = f"bubble {100 * measured.bubble(names):.0f}%"
     return Panel(f"measured: {1e3 * measured.step:.4g} ms, {bubble}", names, bars)
 

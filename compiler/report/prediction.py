@@ -34,7 +34,7 @@ from atoll.compiler.schedules.walk import check
 from atoll.compiler.topology.topology import Topology
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The schedule of a program's loop over microbatches, and what the simulator says of it.
 
@@ -85,19 +85,19 @@ def predict(module: ir.Module) -> Prediction | None:
     costs = costs_of(topology, islands, stages, outside)
     simulation = _simulated(schedule, costs, islands, exchanges)
     return Prediction(
-        schedule.name,
-        schedule.microbatches,
-        str(schedule),
-        islands,
-        stages,
-        outside,
-        exchanges,
-        simulation.makespan,
-        simulation.span,
-        simulation.bubble,
-        _simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
-        simulation.lower_bound,
-        tuple(simulation.peak),
+        name=schedule.name,
+        microbatches=schedule.microbatches,
+        schedule=str(schedule),
+        islands=islands,
+        stages=stages,
+        around=outside,
+        exchanges=exchanges,
+        step=simulation.makespan,
+        span=simulation.span,
+        bubble=simulation.bubble,
+        bubble_without_links=_simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
+        lower_bound=simulation.lower_bound,
+        activations=tuple(simulation.peak),
     )
 
 

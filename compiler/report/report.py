@@ -248,4 +248,11 @@ def _transfer(transfer: mpmd.TransferOp, times: int, topology: Topology) -> Tran
     crosses, ends = crossing_of(source, target, topology), (source, target)
     changed = (crosses.sent != spec_of_type(source), crosses.received != spec_of_type(target))
     resharded = tuple(island_of(one) for one, is_changed in zip(ends, changed, strict=True) if is_changed)
-    return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where, times, resharded)
+    return TransferReport(
+        source=island_of(source),
+        target=island_of(target),
+        bytes=bytes_of(local_type(source)),
+        where=where,
+        times=times,
+        resharded=resharded,
+    )

@@ -158,10 +158,12 @@ class _Splitting:
                 copy = source.clone()
                 replace_within(copy.opview, ChainMap(here, self.made))
                 here.update(zip(source.results, copy.results, strict=True))
-            found = [
-                _zeros(result.type, location) if value is None else here.get(value) or self.made.get(value) or value
-                for value, result in zip(values, piece.results, strict=True)
-            ]
+            found: list[_Value] = []
+            for value, result in zip(values, piece.results, strict=True):
+                if value is None:
+                    found.append(_zeros(result.type, location))
+                else:  # what is made nowhere in the choice comes from outside
+                    found.append(here.get(value) or self.made.get(value) or value)
             ir.Operation.create("stablehlo.return", [], found, loc=location)
 
     def _share_out(self, piece: ir.Operation, results: Sequence[int | None]) -> None:
@@ -177,9 +179,10 @@ class _Splitting:
 def _zeros(type_: ir.Type, location: ir.Location) -> _Value:
     """What a branch gives that has no part in a piece; nobody reads it."""
     element = ir.RankedTensorType(type_).element_type
-    zero = "0" if isinstance(element, ir.IntegerType) else "(0.0,0.0)" if isinstance(element, ir.ComplexType) else "0.0"
-    if isinstance(element, ir.IntegerType) and element.width == 1:
-        zero = "false"
+    if isinstance(element, ir.IntegerType):
+        zero = "false" if element.width == 1 else "0"
+    else:
+        zero = "(0.0,0.0)" if isinstance(element, ir.ComplexType) else "0.0"
     value = ir.Attribute.parse(f"dense<{zero}> : {type_}")
     made: _Value = ir.Operation.create("stablehlo.constant", [type_], attributes={"value": value}, loc=location).result
     return made

@@ -65,12 +65,12 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
 def _together(segments: Sequence[StageCost]) -> StageCost:
     """What a stage costs that runs in segments; what it sends leaves from its ends."""
     return StageCost(
-        segments[0].island,
-        sum(one.forward for one in segments),
-        sum(one.backward for one in segments),
-        sum(one.weight for one in segments),
-        segments[-1].forward_bytes,
-        segments[0].backward_bytes,
+        island=segments[0].island,
+        forward=sum(one.forward for one in segments),
+        backward=sum(one.backward for one in segments),
+        weight=sum(one.weight for one in segments),
+        forward_bytes=segments[-1].forward_bytes,
+        backward_bytes=segments[0].backward_bytes,
     )
 
 
