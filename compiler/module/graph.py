@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, body_of, operands_within
+from atoll.compiler.module.interface import parts_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import EXCHANGE, PARTS
 from atoll.compiler.module.replicas import replicas_of
@@ -135,7 +136,7 @@ class Graph:
             for one in loop.carried:
                 times[one.yielded] = loop.iterations // self.replicas if one.is_part else 1
         for number, marks in enumerate(argument_attributes(entry_function(self.module))):
-            times[number] = ir.IntegerAttr(marks[PARTS]).value // self.replicas if PARTS in marks else 1
+            times[number] = (parts_of(marks) or self.replicas) // self.replicas
         return times
 
     @cached_property
@@ -175,7 +176,7 @@ def iterations_of(loop: mpmd.ForOp) -> int:
     return ir.IntegerAttr(loop.operation.attributes["iterations"]).value
 
 
-def parts_of_loop(loop: mpmd.ForOp) -> frozenset[int]:
+def parts_of_loop(loop: mpmd.ForOp | ir.Operation) -> frozenset[int]:
     """The numbers of the results that are parts of results of @main, one a microbatch."""
     attributes = loop.operation.attributes
     return frozenset(ir.DenseI64ArrayAttr(attributes[PARTS])) if PARTS in attributes else frozenset()

@@ -375,3 +375,23 @@ module attributes {atoll.plan = "replicas=2"} {
     return %x : tensor<4xf32>
   }
 }
+
+// -----
+
+// Collectives only compute; of what stands around them nothing says what it does with a batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  sdy.mesh @mesh = <["devices"=2]>
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{manual_computation has no rule that says what it does with a batch; keep the examples apart up to a sum or mean over them, or set microbatches=1}}
+    %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"devices"}]>] out_shardings=[<@mesh, [{"devices"}]>] manual_axes={"devices"} (%local: tensor<2xf32>) {
+      %1 = "stablehlo.all_reduce"(%local) <{replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}> ({
+      ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+        %sum = stablehlo.add %a, %b : tensor<f32>
+        stablehlo.return %sum : tensor<f32>
+      }) : (tensor<2xf32>) -> tensor<2xf32>
+      sdy.return %1 : tensor<2xf32>
+    } : (tensor<4xf32>) -> tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}

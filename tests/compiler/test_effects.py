@@ -61,6 +61,11 @@ COMPUTING = {
     "call": "%0 = stablehlo.custom_call @f(%x) : (tensor<f32>) -> tensor<f32>",
     "call that says so": "%0 = stablehlo.custom_call @f(%x) {has_side_effect = false} : (tensor<f32>) -> tensor<f32>",
     "call of Python": "%0 = stablehlo.custom_call @xla_ffi_python_cpu_callback(%x) : (tensor<f32>) -> tensor<f32>",
+    "collective": """%0 = "stablehlo.all_reduce"(%x) <{replica_groups = dense<0> : tensor<1x1xi64>}> ({
+^bb0(%a: tensor<f32>, %b: tensor<f32>):
+  %sum = stablehlo.add %a, %b : tensor<f32>
+  stablehlo.return %sum : tensor<f32>
+}) : (tensor<f32>) -> tensor<f32>""",
     "memory": "%0 = stablehlo.custom_call @annotate_device_placement(%x) {has_side_effect = true}"
     " : (tensor<f32>) -> tensor<f32>",
     "drawn from what it is given": """%0 = stablehlo.constant dense<0> : tensor<2xui64>

@@ -22,6 +22,7 @@ from atoll.compiler.mlir.functions import (
     named_attributes,
     result_attributes,
 )
+from atoll.compiler.module.graph import parts_of_loop
 from atoll.compiler.module.interface import Piece
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import LAYERS, PARTS, PIECE, STAGE
@@ -240,8 +241,8 @@ class _Splitter:
             loc=node.location,
             ip=here.point,
         )
-        if node.has(PARTS):
-            made.attributes[PARTS] = ir.DenseI64ArrayAttr.get(self._renumbered(carried, node.integers(PARTS)))
+        if parts := parts_of_loop(node.operation):
+            made.attributes[PARTS] = ir.DenseI64ArrayAttr.get(self._renumbered(carried, sorted(parts)))
         types = [*(one.type for one in begin), self._program.tensor(index)]
         block = ir.Block.create_at_start(made.regions[0], types, [node.location] * len(types))
         behind, here.point = here.point, ir.InsertionPoint(made)

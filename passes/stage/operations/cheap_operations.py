@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
-from atoll.compiler.mlir.effects import has_effect
 from atoll.compiler.module.graph import ARGUMENT, Graph, elements_of
 from atoll.compiler.module.scopes import Role
 from atoll.passes.stage.operations.roles import roles_of
 
 # What costs little: it does the same to every element, or only moves elements. A list of what is cheap, not of what is
-# not: an operation that nobody has thought of is then sent, which is right as well.
+# not: an operation that nobody has thought of is then sent, which is right as well. A test holds that all of these are
+# among what `effects` says only computes: asking of each operation again takes long in a large program.
 _CHEAP = frozenset(
     f"{dialect}.{name}"
     for dialect, names in {
@@ -33,7 +33,7 @@ _CHEAP = frozenset(
 
 def may_be_copied(operation: ir.OpView) -> bool:
     """Whether an operation costs little and does nothing but compute its results, always the same."""
-    return operation.operation.name in _CHEAP and not has_effect(operation)
+    return operation.operation.name in _CHEAP
 
 
 def copied(graph: Graph) -> list[bool]:
