@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 FORWARD, BACKWARD, WEIGHT = "F", "B", "W"
-# What stands before a loop over microbatches, and behind the last one.
+# What stands before a loop over microbatches, and after the last one.
 INITIAL, UPDATE = "I", "U"
 # A part of an exchange between replicas, and what divides a value otherwise and computes nothing.
 EXCHANGE, RESHARD = "X", "R"
@@ -22,11 +22,11 @@ class TaskName(NamedTuple):
     kind: one of the letters above.
     number: of the stage; of `X` and `R`, which are of no stage, that of the exchange and of the value: `X0.add`, `R2`.
     microbatch: None outside of loops over microbatches, and for what is said of all microbatches.
-    loop: the number of the loop that it stands in, or in front of: `L0.F3@0`; None for the last loop, which most
-        programs have alone, and for what is of no loop.
+    loop: the number of the loop over microbatches that it stands in or before: `L0.F3@0`; None for the last one, which
+        most programs have alone, and for what is of no loop.
     turn: how many tasks of its kind its stage has run before it; where stages are gone over more often than there are
         kinds, `U0.1` follows `U0`.
-    part: of an exchange: what it does of it.
+    part: what a task of an exchange does for it.
     """
 
     kind: str
@@ -49,11 +49,11 @@ class TaskName(NamedTuple):
         return cls(kind, int(number), microbatch, None if loop is None else int(loop), int(turn or 0))
 
     def __str__(self) -> str:
-        loop = "" if self.loop is None else f"L{self.loop}."
-        rest = f".{self.turn}" if self.turn else f".{self.part}" if self.part else ""
-        if self.microbatch is None:
-            return f"{loop}{self.kind}{self.number}{rest}"
-        return f"{loop}{self.kind}{self.microbatch}@{self.number}{rest}"
+        kind, number, microbatch, loop, turn, part = self
+        text = f"{kind}{number}" if microbatch is None else f"{kind}{microbatch}@{number}"
+        if loop is not None:
+            text = f"L{loop}.{text}"
+        return f"{text}.{turn or part}" if turn or part else text
 
     @property
     def stage(self) -> int | None:
