@@ -28,8 +28,8 @@ from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.report.report import bytes_text
 from atoll.compiler.saving import difference_of_islands
+from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.devices import reserve_cpu_devices
 from atoll.compiler.topology.topology import Topology, topology
 from atoll.runtime.array import Array, dtype_of

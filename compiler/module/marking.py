@@ -1,23 +1,9 @@
-"""Reads and writes marks: numbers on operations, texts on the module."""
+"""Reads and writes marks."""
 
 from collections.abc import Sequence
 
 from atoll.compiler.mlir.attributes import integer, integer_attribute
-from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph
-
-
-def texts_of(module: ir.Module, name: str) -> tuple[str, ...]:
-    """The texts that passes have noted on the module."""
-    attributes = module.operation.attributes
-    return tuple(ir.StringAttr(one).value for one in ir.ArrayAttr(attributes[name])) if name in attributes else ()
-
-
-def add_texts(module: ir.Module, name: str, texts: Sequence[str]) -> None:
-    """Note texts on the module, behind those that are there."""
-    if texts:
-        found = [*texts_of(module, name), *texts]
-        module.operation.attributes[name] = ir.ArrayAttr.get([ir.StringAttr.get(one) for one in found])
 
 
 def read_marks(graph: Graph, name: str) -> list[int | None]:

@@ -12,22 +12,10 @@ INDEX = "atoll.index"
 KINDS = "atoll.kinds"
 # On a loop over microbatches: the name of the schedule that its table was made from.
 SCHEDULE = "atoll.schedule"
-# On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
-NOT_FOLLOWED = "atoll.not_followed"
 # On the module: how many stages there are.
 STAGES = "atoll.stages"
-# On the module: the bytes that cross between stages, and how few any other choice could have had.
-TRAFFIC = "atoll.traffic"
-TRAFFIC_BOUND = "atoll.traffic_at_least"
-
-# On the module: what is computed for the whole batch, though each microbatch needs only its block.
-WHOLE_BATCH = "atoll.whole_batch"
-# On the module: the loops of the model that the cut leaves whole, and why.
-WHOLE_LOOPS = "atoll.whole_loops"
-# On the module: the stacks of layers that are split, and yet needed whole, with what needs them.
-JOINED = "atoll.joined"
-# On the module: what the replicas do not share of the state that only the update reads, and why; and what they gather.
-NOT_SHARED = "atoll.not_shared"
+# On the module: what passes tell people.
+NOTES = "atoll.notes"
 
 # The pytree path, in the user's words: `state['params']['w']`, `result[0]`.
 PATH = "atoll.path"

@@ -5,13 +5,14 @@ What MLIR's manager does not tell, `_Watch` adds: which pass was at work when so
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from atoll.compiler import guard
 from atoll.compiler.errors import AtollError, CompileError, Diagnostic
 from atoll.compiler.mlir.bindings import ExternalPass, PassManager, ir
 from atoll.compiler.mlir.diagnostics import Refusal, collecting, failure
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.noting import attributes_of_notes, notes_in, remark
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from atoll.compiler.pipeline.pass_base import NativePass, Pass, Step, step_name
 from atoll.compiler.tracebacks import first_line
@@ -44,13 +45,13 @@ def run_passes(
             manager.add(watch.after(step), name=f"(after {step_name(step)})")
     if timing:
         manager.enable_timing()
-    with collecting(module.context) as diagnostics:
+    with collecting(module.context) as watch.diagnostics:
         try:
             manager.run(module.operation)
         except ir.MLIRError:
-            error = watch.explain(diagnostics)
+            error = watch.explain()
             raise error from (watch.raised if watch.raised is not error else None)
-    return diagnostics
+    return watch.diagnostics
 
 
 _Callback = Callable[[ir.Operation, ExternalPass], None]
@@ -58,13 +59,17 @@ _Callback = Callable[[ir.Operation, ExternalPass], None]
 
 @dataclass
 class _Watch:
-    """Remembers the pass at work and what it raised: no exception may cross MLIR's frames."""
+    """Remembers the pass at work and what it raised: no exception may cross MLIR's frames.
+
+    diagnostics: what was emitted, in order: by MLIR, and for each note of a pass a remark.
+    """
 
     module: ir.Module
     observer: Observer | None
     at_work: str = ""
     is_done: bool = False  # the pass at work returned; only verification can fail now
     raised: BaseException | None = None
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def before(self, step: NativePass) -> _Callback:
         def check() -> None:
@@ -77,7 +82,11 @@ class _Watch:
     def running(self, step: Pass) -> _Callback:
         def run() -> None:
             self._begin(step.name())
-            step.run(self.module)
+            noted = len(attributes_of_notes(self.module))
+            try:
+                step.run(self.module)
+            finally:
+                self._tell(noted)
             self.is_done = True
 
         return self._callback(run)
@@ -89,18 +98,18 @@ class _Watch:
 
         return self._callback(observe)
 
-    def explain(self, diagnostics: list[Diagnostic]) -> BaseException:
+    def explain(self) -> BaseException:
         """The error to raise once MLIR has come back from a failure."""
         prefix = f"pass {self.at_work}: "
         match self.raised:
             case None if self.is_done:
-                return failure(diagnostics, f"{prefix}it left invalid IR: ", "this is a defect of the pass")
+                return failure(self.diagnostics, f"{prefix}it left invalid IR: ", "this is a defect of the pass")
             case None:
-                return failure(diagnostics, prefix)
+                return failure(self.diagnostics, prefix)
             case AtollError() as error:
                 error.what = prefix + error.what
                 if isinstance(error, CompileError):
-                    error.diagnostics = tuple(diagnostics)
+                    error.diagnostics = tuple(self.diagnostics)
                 return error
             case Exception() as defect:
                 what = f"{prefix}internal error, {type(defect).__name__}: {first_line(defect)}"
@@ -112,6 +121,12 @@ class _Watch:
         self.at_work, self.is_done = name, False
         guard.announce(f"pass {name}")
         log.info("pass %s", name)
+
+    def _tell(self, noted: int) -> None:
+        """Emit what the pass at work has noted, after the notes that were there."""
+        for note in notes_in(attributes_of_notes(self.module)[noted:], self.module.operation.location):
+            self.diagnostics.append(remark(note))
+            log.info("%s", self.diagnostics[-1].labelled)
 
     def _callback(self, run: Callable[[], None]) -> _Callback:
         def callback(_operation: ir.Operation, external: ExternalPass) -> None:

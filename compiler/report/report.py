@@ -10,25 +10,17 @@ from typing import Any
 from atoll.compiler.emit.bundles import Exchange, bundles_of
 from atoll.compiler.emit.routes import crossing_of
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import integer_attribute, text_attribute
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import bytes_of, iterations_of
 from atoll.compiler.module.homes import replaced_arguments
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import texts_of
-from atoll.compiler.module.marks import (
-    JOINED,
-    NOT_FOLLOWED,
-    NOT_SHARED,
-    PATH,
-    TRAFFIC,
-    TRAFFIC_BOUND,
-    WHOLE_BATCH,
-    WHOLE_LOOPS,
-)
+from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
+from atoll.compiler.module.notes import Note
+from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.planned import stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.task_costs import StageCost, task_costs
@@ -46,7 +38,7 @@ from atoll.compiler.report.abbreviation import folded
 from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction, calls_of_functions, predict
-from atoll.compiler.text.quantities import MEMORY, amount_text
+from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.program import IslandProgram, Program, Run, Send
@@ -148,24 +140,14 @@ class Report:
     transfers: tuple[TransferReport, ...]
     links: tuple[LinkReport, ...]
     shared: tuple[SharedArgument, ...]
-    # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
-    not_followed: tuple[str, ...]
-    # What is computed for the whole batch, though a microbatch needs only its block; the loops that
-    # no cut goes through, and why; and the stacks of layers that are split, and yet needed whole.
-    whole_batch: tuple[str, ...]
-    whole_loops: tuple[str, ...]
-    joined: tuple[str, ...]
-    not_shared: tuple[str, ...]
+    # What passes have noted, such as a loop that no cut goes through; a module that was written by hand has fewer.
+    notes: tuple[Note, ...]
     fragments: int
-    # What crosses between stages, and that no choice of stages for what the plan leaves open has less than; None for a
-    # module that was written by hand from phase `staged` on.
-    traffic: int | None
-    traffic_at_least: int | None
     # Every buffer of every island, those that live alike together.
     buffers: tuple[BufferGroup, ...]
     # None for a program without a loop over microbatches, or with one that no schedule is for.
     pipeline: Prediction | None
-    # How many replicas there are. `transfers`, `shared` and `traffic` are of one of them; `links` of all.
+    # How many replicas there are. `transfers` and `shared` are of one of them; `links` of all.
     replicas: int = 1
     exchanges: tuple[ExchangeReport, ...] = ()
     # The last step that was traced; None if none was.
@@ -196,14 +178,8 @@ class Report:
             transfers=transfers,
             links=tuple(_links(topology, program)),
             shared=tuple(_shared(module)),
-            not_followed=texts_of(module, NOT_FOLLOWED),
-            whole_batch=texts_of(module, WHOLE_BATCH),
-            whole_loops=texts_of(module, WHOLE_LOOPS),
-            joined=texts_of(module, JOINED),
-            not_shared=texts_of(module, NOT_SHARED),
+            notes=notes_of(module),
             fragments=len(program.codes),
-            traffic=integer_attribute(module.operation, TRAFFIC),
-            traffic_at_least=integer_attribute(module.operation, TRAFFIC_BOUND),
             buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
             pipeline=predict(module),
             replicas=replicas,
@@ -211,7 +187,8 @@ class Report:
         )
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        notes = [one.to_data() for one in self.notes]
+        return json.dumps({**dataclasses.asdict(self), "notes": notes}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
@@ -224,7 +201,7 @@ class Report:
             exchanges = tuple(_made(Exchange, one) for one in pipeline.pop("exchanges"))
             pipeline = _made(Prediction, {**pipeline, "stages": stages, "exchanges": exchanges})
         return cls(
-            not_followed=tuple(content.pop("not_followed")),
+            notes=tuple(map(Note.from_data, content.pop("notes"))),
             pipeline=pipeline,
             measured=None if measured is None else Measurement.of(**measured),
             **content,
@@ -358,10 +335,3 @@ def _transfer(transfer: mpmd.TransferOp, times: int, topology: Topology) -> Tran
     changed = (crosses.sent != spec_of_type(source), crosses.received != spec_of_type(target))
     resharded = tuple(island_of(one) for one, is_changed in zip(ends, changed, strict=True) if is_changed)
     return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where, times, resharded)
-
-
-def bytes_text(count: int) -> str:
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"

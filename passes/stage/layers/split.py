@@ -21,10 +21,11 @@ from atoll.compiler.mlir.functions import (
     named_attributes,
     result_attributes,
 )
-from atoll.compiler.mlir.locations import name_stack, place
+from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.interface import Piece
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import LAYERS, PARTS, PIECE, STAGE
+from atoll.compiler.module.notes import JoinedStack
 from atoll.passes.stage.layers.chunks import Layers, make_chunk
 from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 from atoll.passes.stage.layers.stacking import Stacking
@@ -44,11 +45,13 @@ class Stages:
     otherwise: Sequence[int] | None
 
 
-def split(module: ir.Module, stacking: Stacking, ranges: Sequence[Layers], stages: Stages) -> list[str]:
-    """Split what is stacked into ranges of layers; returns what had to be joined again."""
+def split(
+    module: ir.Module, stacking: Stacking, ranges: Sequence[Layers], stages: Stages
+) -> list[tuple[ir.Location, JoinedStack]]:
+    """Split what is stacked into ranges of layers; returns what had to be joined again, and where it is needed."""
     splitter = _Splitter(stacking, ranges, stages)
     splitter.rewrite(entry_function(module))
-    return list(splitter.joined)
+    return splitter.joined
 
 
 @dataclass
@@ -88,13 +91,13 @@ class _Range(Local):
 class _Splitter:
     """One run.
 
-    joined: for what stacks were joined, one clause each.
+    joined: which stacks were joined, and where they are needed.
     """
 
     def __init__(self, stacking: Stacking, ranges: Sequence[Layers], stages: Stages) -> None:
         self.program: Program = stacking.program
         self.ranges = ranges
-        self.joined: dict[str, None] = {}
+        self.joined: list[tuple[ir.Location, JoinedStack]] = []
         self._stacking = stacking
         self._stages = stages
         self._location: ir.Location = ir.Location.unknown()  # of what is being made, for what that needs
@@ -164,8 +167,8 @@ class _Splitter:
 
     def _joined(self, here: _Here, value: int, dimension: int) -> _Value:
         type_, pieces = self.program.tensor(value), here.pieces[value, dimension]
-        user = f"{name_stack(self._location).rpartition('/')[2] or 'the result'} at {place(self._location)}"
-        self.joined[f"{type_} for {user}"] = None
+        user = name_stack(self._location).rpartition("/")[2] or "the result"
+        self.joined.append((self._location, JoinedStack(str(type_), user)))
         attributes: dict[str, ir.Attribute] = {"dimension": integer(dimension, bits=64)}
         made: _Value = self._create(here, "stablehlo.concatenate", [type_], pieces, attributes).results[0]
         return made
