@@ -15,7 +15,7 @@ from atoll.compiler.topology.topology import Topology
 def write_texts(module: ir.Module, islands: Topology | None, plan: Plan | None) -> None:
     """Write topology and plan into the module, so that a dump can be resumed."""
     with module.context:
-        for name, value in ((TOPOLOGY, islands), (PLAN, plan)):
+        for name, value in {TOPOLOGY: islands, PLAN: plan}.items():
             if value is not None:
                 module.operation.attributes[name] = ir.StringAttr.get(str(value))
 

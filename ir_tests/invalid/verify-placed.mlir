@@ -437,3 +437,13 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
     return %x : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
   }
 }
+
+// -----
+
+module attributes {atoll.topology = "1 x cpu[1]"} {
+  func.func @main() attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>>} {
+    // expected-error @below {{atoll.index is left on stablehlo.constant, which nothing reads from here on; run the passes that lead to phase placed, or take it away}}
+    %0 = stablehlo.constant {atoll.index} dense<0> : tensor<ui32>
+    return
+  }
+}

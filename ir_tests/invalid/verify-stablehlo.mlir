@@ -153,3 +153,12 @@ func.func @main(
     -> (tensor<2xf32> {atoll.path = "x"}, tensor<2xf32> {atoll.path = "y"}) {
   return %x, %y : tensor<2xf32>, tensor<2xf32>
 }
+
+// -----
+
+// A slip of the pen would be ignored in silence.
+func.func @main(%x: tensor<2xf32> {atoll.path = "x"}) -> (tensor<2xf32> {atoll.path = "result"}) {
+  // expected-error @below {{there is no mark atoll.stagse; did you mean 'atoll.stage'? known are atoll.topology,}}
+  %0 = stablehlo.negate %x {atoll.stagse = 1 : i32} : tensor<2xf32>
+  return %0 : tensor<2xf32>
+}

@@ -10,6 +10,7 @@ from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
 from atoll.compiler.module.interface import check_paths
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import (
     BATCH,
     PARTS,
@@ -38,6 +39,7 @@ class VerifyTimed(Pass):
 
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
+        check_marks(module, "timed")
         check_paths(main, replicas_of(module))
         loops = [one for one in body_of(main).operations if isinstance(one, mpmd.ForOp)]
         for loop in operations_in(main, mpmd.ForOp):
