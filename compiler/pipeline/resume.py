@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.mlir.attributes import text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.marks import PHASE, PLAN, TOPOLOGY
 from atoll.compiler.pipeline.pass_base import Step
@@ -22,7 +22,7 @@ def write_texts(module: ir.Module, islands: Topology | None, plan: Plan | None) 
 
 def phase_of(module: ir.Module) -> Phase | None:
     """The phase that the module says it is at; None if it says nothing, as before the first."""
-    reached = text_attribute(module.operation.attributes, PHASE)
+    reached = text_of(module.operation, PHASE)
     return None if reached is None else phase_named(reached)
 
 

@@ -447,3 +447,12 @@ module attributes {atoll.topology = "1 x cpu[1]"} {
     return
   }
 }
+
+// -----
+
+// expected-error @below {{atoll.topology is ["2 x cpu[1]"], which is no text; write atoll.topology = "..."}}
+module attributes {atoll.topology = ["2 x cpu[1]"]} {
+  func.func @main() {
+    return
+  }
+}

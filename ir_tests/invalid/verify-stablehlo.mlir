@@ -162,3 +162,13 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x"}) -> (tensor<2xf32> {atoll.p
   %0 = stablehlo.negate %x {atoll.stagse = 1 : i32} : tensor<2xf32>
   return %0 : tensor<2xf32>
 }
+
+// -----
+
+// A plan that is no text would be no plan.
+// expected-error @below {{atoll.plan is 3 : i32, which is no text; write atoll.plan = "..."}}
+module attributes {atoll.plan = 3 : i32} {
+  func.func @main() {
+    return
+  }
+}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.states import KIND_OF, identity
-from atoll.compiler.mlir.attributes import integer_in
+from atoll.compiler.mlir.attributes import integer_in, integers_in
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
@@ -137,12 +137,11 @@ def kept_parts(loop: mpmd.ForOp) -> list[int]:
     attributes = loop.operation.attributes
     if PARTS not in attributes:
         return []
-    numbers = attributes[PARTS]
-    count = len(loop.operation.results)
-    if not isinstance(numbers, ir.DenseI64ArrayAttr) or not set(numbers) <= set(range(count)):
-        what = f"{PARTS} of a loop is {numbers}, and it has {count} results"
-        raise refuse(loop.location, what, f"write {PARTS} = array<i64: ...> with numbers of results")
-    return list(numbers)
+    numbers, count = integers_in(attributes, PARTS, loop.location), len(loop.operation.results)
+    if not set(numbers) <= set(range(count)):
+        what = f"{PARTS} of a loop has {', '.join(map(str, numbers))}, and the loop has {count} results"
+        raise refuse(loop.location, what, "name some of its results by their numbers, from 0 on")
+    return numbers
 
 
 def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
