@@ -119,7 +119,7 @@ class NotFollowed:
 Fact = WholeBatch | WholeLoop | JoinedStack | OneReplica | NeededWhole | NotDivisible | Gathered | Traffic | NotFollowed
 
 # The kinds of notes, in the order in which the pipeline makes them.
-KINDS_OF_NOTES: Mapping[str, type[Fact]] = {
+FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "whole-batch": WholeBatch,
     "whole-loop": WholeLoop,
     "joined-stack": JoinedStack,
@@ -160,14 +160,14 @@ class Note:
     def to_data(self) -> dict[str, Any]:
         """As plain data: `{"kind": "joined-stack", "at": ["train.py", 12, 5], "type": ..., "user": ...}`."""
         at = {} if self.place is None else {"at": astuple(self.place)}
-        kind = next(kind for kind, made in KINDS_OF_NOTES.items() if made is type(self.fact))
+        kind = next(kind for kind, made in FACTS_BY_KIND.items() if made is type(self.fact))
         return {"kind": kind, **at, **asdict(self.fact)}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Note":
         """What `to_data` gave; ValueError if it is something else."""
         entries = dict(data)
-        made, at = KINDS_OF_NOTES.get(entries.pop("kind", "")), entries.pop("at", None)
+        made, at = FACTS_BY_KIND.get(entries.pop("kind", "")), entries.pop("at", None)
         if made is None:
             raise ValueError("no note of a kind that there is")
         place = None if at is None else _made(Place, dict(zip(("file", "line", "column"), at, strict=True)))

@@ -7,7 +7,7 @@ from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import copy_module, parse_text, print_module
 from atoll.compiler.module.notes import (
-    KINDS_OF_NOTES,
+    FACTS_BY_KIND,
     Gathered,
     JoinedStack,
     NeededWhole,
@@ -40,7 +40,7 @@ EMPTY = "module { func.func @main() { return } }"
 
 
 def test_every_kind_has_its_words():
-    assert {type(fact) for fact in FACTS} == set(KINDS_OF_NOTES.values())
+    assert {type(fact) for fact in FACTS} == set(FACTS_BY_KIND.values())
     assert {str(fact) for fact in FACTS} == set(FACTS.values())
 
 
