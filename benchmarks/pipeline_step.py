@@ -17,9 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy
+from atoll.compiler.schedules.costs import uniform
 from atoll.compiler.schedules.kinds import KINDS
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import simulate, uniform
+from atoll.compiler.schedules.simulate import simulate
 from atoll.compiler.schedules.task import FORWARD, WEIGHT
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller

@@ -8,10 +8,10 @@ import sys
 import time
 from itertools import pairwise, permutations
 
+from atoll.compiler.schedules.costs import Costs, Link
 from atoll.compiler.schedules.kinds import KINDS
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
-from atoll.compiler.schedules.simulate import Costs, Link
 from atoll.compiler.schedules.walk import check
 
 ISLANDS, MICROBATCHES = 16, 512

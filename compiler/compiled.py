@@ -20,6 +20,7 @@ from atoll.compiler.export.signature import Signature
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text, print_module, to_bytecode
 from atoll.compiler.module.replicas import check_replicas
+from atoll.compiler.pipeline.dump_folder import compile_dump
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
@@ -98,9 +99,10 @@ def compile_module(
     callbacks: the Python functions that it calls while it runs.
     """
     dumps = {}
+    dump = compile_dump(module)
     for phase, steps in phases_left(module):
         began = time.monotonic()
-        run_passes(module, steps)
+        run_passes(module, steps, dump)
         dumps[phase.name] = to_bytecode(module)
         log.info("phase %s took %.1f s", phase.name, time.monotonic() - began)
     signature = given[0] if given else signature_of_module(module)

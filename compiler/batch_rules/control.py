@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.local import Local
+from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Mixed
+from atoll.compiler.batch_rules.interpretation import Rule, Scope
+from atoll.compiler.batch_rules.local import Values
+from atoll.compiler.batch_rules.local_block import LocalBlock
+from atoll.compiler.batch_rules.needed_forms import settled
 from atoll.compiler.batch_rules.nodes import Body, Node
-from atoll.compiler.batch_rules.rule import Decision, Mixed, Rule, Values
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.module.shardings import SHARDING
@@ -57,8 +59,8 @@ class WhileRule:
         """A loop that carries blocks rather than cutting them out in every iteration, where it can."""
         decision = self._fixed(scope, node, states)
         left_whole: set[int] = set()
-        while cut := _cut_from_arguments(decision.scopes[1]).keys() - left_whole:
-            forms = _cut_from_arguments(decision.scopes[1])
+        while cut := _cut_from_arguments(decision.bodies[1]).keys() - left_whole:
+            forms = _cut_from_arguments(decision.bodies[1])
             wanted = tuple(forms[index] if index in cut else one for index, one in enumerate(decision.results))
             try:
                 decision = self._fixed(scope, node, wanted)
@@ -85,35 +87,37 @@ class WhileRule:
         (predicate,) = node.bodies[0].returned
         if condition.state(predicate) != SAME:
             raise Mixed(node, "goes on or ends by what is in the batch")
-        condition.settle([(predicate, SAME)])
         returned = zip(node.bodies[1].returned, kept, strict=True)
-        body.settle([version for version in returned if version[1] != ABSENT])
-        return Decision(kept, kept, scopes=(condition, body))
+        bodies = (
+            settled(condition, [(predicate, SAME)]),
+            settled(body, [version for version in returned if version[1] != ABSENT]),
+        )
+        return Decision(kept, kept, bodies=bodies)
 
-    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+    def build(self, local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         loop = local.create(node.name, types, operands, node.location, regions=2)
         copy_attributes(node.operation, loop, kept)
-        for region, scope in zip(loop.regions, decision.scopes, strict=True):
+        for region, decided in zip(loop.regions, decision.bodies, strict=True):
             block = region.blocks.append(*types, arg_locs=[node.location] * len(types))
             inner = local.inside(block)
             for index, value in zip(kept, block.arguments, strict=True):
-                inner.values[scope.body.arguments[index], decision.results[index]] = value
-            inner.make_all(scope.entries)
-            if scope is decision.scopes[0]:
-                returned = [inner.get((value, SAME)) for value in scope.body.returned]
+                inner.values[decided.body.arguments[index], decision.results[index]] = value
+            inner.make_all(decided.entries)
+            if decided is decision.bodies[0]:
+                returned = [inner.get((value, SAME)) for value in decided.body.returned]
             else:
-                returned = [inner.get((scope.body.returned[index], decision.results[index])) for index in kept]
+                returned = [inner.get((decided.body.returned[index], decision.results[index])) for index in kept]
             inner.create("stablehlo.return", [], returned, node.location)
         return list(loop.results)
 
 
-def _cut_from_arguments(scope: Scope) -> dict[int, Split]:
+def _cut_from_arguments(decided: DecidedBody) -> dict[int, Split]:
     """Arguments of the block from which blocks of the batch are cut."""
-    position = {value: index for index, value in enumerate(scope.body.arguments)}
+    position = {value: index for index, value in enumerate(decided.body.arguments)}
     found = {}
-    for entry in scope.entries:
+    for entry in decided.entries:
         if entry.derived is not None and entry.derived[0] in position and isinstance(entry.derived[1], Split):
             found[position[entry.derived[0]]] = entry.derived[1]
     return found
@@ -157,24 +161,25 @@ class CaseRule:
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
         return _branching(branches, _only_same(decision.results))
 
-    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+    def build(self, local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         choice = local.create(node.name, types, operands, node.location, regions=len(node.bodies))
         copy_attributes(node.operation, choice, kept)
-        for region, scope in zip(choice.regions, decision.scopes, strict=True):
+        for region, decided in zip(choice.regions, decision.bodies, strict=True):
             inner = local.inside(region.blocks.append())
-            inner.make_all(scope.entries)
-            returned = [inner.get((scope.body.returned[index], decision.results[index])) for index in kept]
+            inner.make_all(decided.entries)
+            returned = [inner.get((decided.body.returned[index], decision.results[index])) for index in kept]
             inner.create("stablehlo.return", [], returned, node.location)
         return list(choice.results)
 
 
 def _branching(branches: list[Scope], forms: tuple[State, ...]) -> Decision:
+    bodies = []
     for branch in branches:
         returned = zip(branch.body.returned, forms, strict=True)
-        branch.settle([version for version in returned if version[1] != ABSENT])
-    return Decision((SAME,), forms, scopes=tuple(branches))
+        bodies.append(settled(branch, [version for version in returned if version[1] != ABSENT]))
+    return Decision((SAME,), forms, bodies=tuple(bodies))
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,7 @@ class BarrierRule:
         forms = _only_same(decision.results)
         return Decision(forms, forms)
 
-    def build(self, local: Local, node: Node, _decision: Decision, operands: Values) -> Values:
+    def build(self, local: LocalBlock, node: Node, _decision: Decision, operands: Values) -> Values:
         barrier = local.create(node.name, [one.type for one in operands], operands, node.location)
         return list(barrier.results)
 

@@ -77,6 +77,7 @@ _PLAIN = (
     "chlo.is_neg_inf",
     "chlo.is_pos_inf",
     "chlo.lgamma",
+    "chlo.mulhi",
     "chlo.next_after",
     "chlo.polygamma",
     "chlo.sinh",

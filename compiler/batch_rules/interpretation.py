@@ -1,12 +1,37 @@
-"""Interprets a block: gives every value its state, and finds which forms of which values are needed."""
+"""Interprets a block: gives every value its state, and every operation that meets the batch its form."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from atoll.compiler.batch_rules.needed_forms import Entry, sweep
+from atoll.compiler.batch_rules.decision import Decision, Mixed
+from atoll.compiler.batch_rules.local_block import Builder
 from atoll.compiler.batch_rules.nodes import Body, Node, Program
-from atoll.compiler.batch_rules.rule import Decision, Mixed, Rule
-from atoll.compiler.batch_rules.states import SAME, Partial, Split, State, Version
+from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
+
+
+class Rule(Builder, Protocol):
+    """A row of the table: one half decides, the other makes operations."""
+
+    @property
+    def operations(self) -> tuple[str, ...]: ...
+
+    @property
+    def says(self) -> str:
+        """What happens to the batch, in a sentence for the table in the documents."""
+
+    @property
+    def takes_batch_in_regions(self) -> bool:
+        """Whether what its regions take from outside may carry the batch."""
+
+    def forward(self, scope: "Scope", node: Node, states: Sequence[State], /) -> Decision:
+        """Decide from the states of the operands, of which one is not `R`; raises Mixed."""
+
+    def backward(self, scope: "Scope", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
+        """Decide so that results which are the same for all are made in blocks; None if they cannot be."""
+
+    def without_batch(self, scope: "Scope", node: Node, decision: Decision, /) -> Decision:
+        """The same operation without all that carries the batch, for its results that do not."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +59,6 @@ class Scope:
     states: of the values of the block that are not the same for all.
     decisions: of the operations that take such a value, by number.
     completed: values of @main that are partial in a loop, and the same for all behind it.
-    entries, captured: what `settle` found to be needed, in order, and from outside.
     """
 
     batch: Batch
@@ -43,8 +67,6 @@ class Scope:
     states: dict[int, State] = field(default_factory=dict)
     decisions: dict[int, Decision] = field(default_factory=dict)
     completed: dict[int, Partial] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    captured: dict[Version, None] = field(default_factory=dict)
     _without_batch: dict[int, Decision] = field(default_factory=dict)
     _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
 
@@ -149,7 +171,3 @@ class Scope:
         if node.number not in self._without_batch:
             self._without_batch[node.number] = self.rule(node).without_batch(self, node, own)
         return self._without_batch[node.number]
-
-    def settle(self, roots: "Iterable[Version]") -> None:
-        """Find what the block has to make for what it returns."""
-        self.entries, self.captured = sweep(self, roots)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from atoll.compiler.batch_rules.states import COMPLEX_ZERO, identity
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import body_of
+from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.main_function import entry_function
 
 Shape = tuple[int, ...]
@@ -77,6 +78,11 @@ class Node:
             for node in body.nodes:
                 yield node
                 yield from node.inner()
+
+
+def described(node: Node) -> str:
+    """An operation in the user's words: what jax calls it, or else the IR."""
+    return name_stack(node.location).rpartition("/")[2] or node.name.partition(".")[2]
 
 
 @dataclass(eq=False)

@@ -1,7 +1,7 @@
 """The table of rules, which is the whole of the proof."""
 
 from atoll.compiler.batch_rules import contraction, control, elementwise, indexing, libraries, reduction, shape
-from atoll.compiler.batch_rules.rule import Rule
+from atoll.compiler.batch_rules.interpretation import Rule
 
 ROWS: tuple[Rule, ...] = (
     *elementwise.RULES,

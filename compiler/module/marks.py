@@ -33,6 +33,8 @@ INDEX = "atoll.index"
 # From the phase `scheduled` on.
 SCHEDULE = "atoll.schedule"
 ORDER = "atoll.order"
+# In a file that reproduces a defect.
+PASSES_LEFT = "atoll.passes_left"
 
 
 # As the pipeline names them; the rooms of passes come after this one.
@@ -45,7 +47,8 @@ class Mark:
 
     on: what it stands on.
     says: what it says there.
-    since: the phase on whose way it is first written; people may write it sooner.
+    since: the phase on whose way it is first written; people may write it sooner. None if no pass writes it: it stands
+        in a file that reproduces a defect.
     gone: the phase on whose way it is taken away again; None if it lives as long as the module.
     writers: the passes and files that write it anew or change it.
     readers: those that use it in any other way: that read it, move it along or take it away.
@@ -54,7 +57,7 @@ class Mark:
     name: str
     on: str
     says: str
-    since: str
+    since: str | None
     gone: str | None
     writers: tuple[str, ...]
     readers: tuple[str, ...]
@@ -66,6 +69,8 @@ class Mark:
     @property
     def life(self) -> str:
         """From when to when it lives, in words."""
+        if self.since is None:
+            return "in a file that reproduces a defect"
         if self.gone is None:
             return f"from `{self.since}` on"
         if self.gone == self.since:
@@ -339,5 +344,14 @@ MARKS = (
         gone=None,
         writers=("module/task_order",),
         readers=("module/task_order", "verify-scheduled"),
+    ),
+    Mark(
+        PASSES_LEFT,
+        on="the module",
+        says="the passes to run on it, as text",
+        since=None,
+        gone=None,
+        writers=("pipeline/reproducer",),
+        readers=("pipeline/reproducer",),
     ),
 )

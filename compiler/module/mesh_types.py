@@ -52,7 +52,7 @@ def _end_of_tensor(text: str) -> int:
         depth += (character == "<") - (character == ">")
         if character == ">" and not depth:
             return position + 1
-    raise ValueError(f"{text} begins with no tensor")
+    raise AssertionError(f"{text} begins with no tensor")
 
 
 def topology_attribute(topology: Topology, context: ir.Context) -> ir.Attribute:

@@ -16,7 +16,7 @@ from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.mesh_types import island_of, local_type
 from atoll.compiler.module.tasks import calls_in, code_name, fragment_functions, mesh_name, task_name, transfers_in
-from atoll.compiler.schedules.simulate import Costs, Link
+from atoll.compiler.schedules.costs import Costs, Link
 from atoll.compiler.schedules.task import BACKWARD, FORWARD
 from atoll.compiler.schedules.task import KINDS as TASKS
 from atoll.compiler.topology.island import Island

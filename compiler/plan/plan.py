@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.stage_text import Pattern, StageText
 from atoll.compiler.schedules.kinds import MOST_CHUNKS, kind_named
-from atoll.compiler.schedules.schedule import MOST_CELLS, Schedule
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task_table import MOST_CELLS
 from atoll.compiler.schedules.walk import check
 from atoll.compiler.text.language import Language, Place, Reader, known_names, shown
 from atoll.compiler.text.quantities import LARGEST, whole_number

@@ -24,9 +24,10 @@ from atoll.compiler.module.tasks import (
 )
 from atoll.compiler.plan.pipeline_shape import PIPELINES
 from atoll.compiler.plan.plan import AUTO
+from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.kinds import KINDS as KINDS_OF_SCHEDULES
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Costs, Simulation, simulate
+from atoll.compiler.schedules.simulate import Simulation, simulate
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check
 from atoll.compiler.topology.topology import Topology

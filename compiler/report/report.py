@@ -36,8 +36,18 @@ from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
 from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
+from atoll.compiler.report.contents import (
+    ExchangeReport,
+    IslandReport,
+    LinkReport,
+    ReportContents,
+    SharedArgument,
+    TransferReport,
+)
+from atoll.compiler.report.gantt import report_svg
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction, calls_of_functions, predict
+from atoll.compiler.report.report_text import report_text
 from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
@@ -45,113 +55,8 @@ from atoll.runtime.program import IslandProgram, Program, Run, Send
 
 
 @dataclass(frozen=True)
-class IslandReport:
-    """One island.
-
-    tasks: in the order in which it runs them, without the numbers of microbatches, and folded where they repeat
-        themselves: `8 x (F0 B0)`.
-    input_bytes, peak_bytes: on each of its devices, of arguments and of all values at the worst moment; what a task
-        needs beside them while it runs is XLA's affair.
-    array_peak_bytes: the same for whole arrays, however many devices hold a part or a copy: what `.stats().peak_bytes`
-        counts, if the caller keeps nothing on the island that the step does not return or take over.
-    cost: floating-point operations, counted from shapes; an element of anything else counts as one.
-    """
-
-    name: str
-    tasks: tuple[str, ...]
-    input_bytes: int
-    peak_bytes: int
-    array_peak_bytes: int
-    cost: int
-
-
-@dataclass(frozen=True)
-class TransferReport:
-    """One value that crosses, once for each microbatch if it stands in the loop over them.
-
-    bytes: of one crossing; times: how many there are in a step.
-    where: the user's line that makes it, or the argument it is.
-    resharded: the islands that divide it otherwise, before it is sent or when it has come.
-    """
-
-    source: str
-    target: str
-    bytes: int
-    where: str
-    times: int = 1
-    resharded: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LinkReport:
-    """A link that is used. text: its bandwidth and latency; is_default: the topology does not write it."""
-
-    source: str
-    target: str
-    bytes: int
-    text: str
-    is_default: bool
-
-
-@dataclass(frozen=True)
-class SharedArgument:
-    """An argument that several islands use. home: where it lives; why: what made that the choice."""
-
-    path: str
-    home: str
-    islands: tuple[str, ...]
-    bytes: int
-    why: str
-
-
-@dataclass(frozen=True)
-class ExchangeReport:
-    """What an island exchanges with its twins in other replicas when a task has run for the last time.
-
-    islands: they, in the order of the replicas. task: `None` if no task makes it.
-    form: `direct`, `ring` or `tree`; `scatter` if each gets its share of the sums, `gather` if shares are joined.
-    sums, bytes: how many values, and how large they are together: on each island, or of shares in all.
-    messages, sent: what each island sends in all, and the bytes of it; in a tree at the most.
-    chunk: how many bytes are worth a message; smaller sums are packed.
-    seconds: what it should take.
-    in_loop: whether a loop over microbatches sums it up; else a task makes it that stands outside of loops.
-    """
-
-    islands: tuple[str, ...]
-    task: str | None
-    form: str
-    sums: int
-    bytes: int
-    messages: int
-    sent: int
-    chunk: int
-    seconds: float
-    in_loop: bool = True
-
-
-@dataclass(frozen=True)
-class Report:
+class Report(ReportContents):
     """Prints as text for people; `to_json` has the same for programs, and `svg` draws the tasks in time."""
-
-    topology: str
-    plan: str
-    stages: int
-    islands: tuple[IslandReport, ...]
-    transfers: tuple[TransferReport, ...]
-    links: tuple[LinkReport, ...]
-    shared: tuple[SharedArgument, ...]
-    # What passes have noted, such as a loop that no cut goes through; a module that was written by hand has fewer.
-    notes: tuple[Note, ...]
-    fragments: int
-    # Every buffer of every island, those that live alike together.
-    buffers: tuple[BufferGroup, ...]
-    # None for a program without a loop over microbatches, or with one that no schedule is for.
-    pipeline: Prediction | None
-    # How many replicas there are. `transfers` and `shared` are of one of them; `links` of all.
-    replicas: int = 1
-    exchanges: tuple[ExchangeReport, ...] = ()
-    # The last step that was traced; None if none was.
-    measured: Measurement | None = None
 
     @classmethod
     def of(cls, module: ir.Module, program: Program) -> "Report":
@@ -208,9 +113,6 @@ class Report:
         )
 
     def __str__(self) -> str:
-        # Imported here, as they draw and write what is declared above.
-        from atoll.compiler.report.report_text import report_text
-
         return report_text(self)
 
     def svg(self) -> str:
@@ -218,8 +120,6 @@ class Report:
 
         UsageError if there is neither.
         """
-        from atoll.compiler.report.gantt import report_svg
-
         return report_svg(self)
 
 
@@ -268,17 +168,18 @@ def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Itera
         crossing = (unit.form for unit in bundle.units if unit.form != OWN_SHARE)
         for form in dict.fromkeys(crossing):
             units = [unit for unit in bundle.units if unit.form == form]
+            size = sum(unit.bytes for unit in units)
             yield ExchangeReport(
-                islands,
-                bundle.task,
-                form,
-                sum(len(unit.members) for unit in units),
-                sum(unit.bytes for unit in units),
-                sum(messages(unit.form, len(islands)) for unit in units),
-                sum(bytes_sent(unit.form, unit.bytes, len(islands)) for unit in units),
-                round(speed.chunk),
-                seconds(form, sum(unit.bytes for unit in units), len(islands), speed),
-                bundle.in_loop,
+                islands=islands,
+                task=bundle.task,
+                form=form,
+                sums=sum(len(unit.members) for unit in units),
+                bytes=size,
+                messages=sum(messages(unit.form, len(islands)) for unit in units),
+                sent=sum(bytes_sent(unit.form, unit.bytes, len(islands)) for unit in units),
+                chunk=round(speed.chunk),
+                seconds=seconds(form, size, len(islands), speed),
+                in_loop=bundle.in_loop,
             )
 
 

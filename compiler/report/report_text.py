@@ -6,9 +6,9 @@ from atoll.compiler.module.notes import Traffic
 from atoll.compiler.module.task_costs import ASSUMED_SPEED
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.report.buffers import BufferGroup
+from atoll.compiler.report.contents import ExchangeReport, ReportContents
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
-from atoll.compiler.report.report import ExchangeReport, Report
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
 
@@ -16,7 +16,7 @@ from atoll.compiler.topology.topology import Topology
 _BUFFERS_SHOWN = 4
 
 
-def report_text(report: Report) -> str:
+def report_text(report: ReportContents) -> str:
     """Sections of lines, with an empty line between them."""
     sections = (
         _head(report),
@@ -32,7 +32,7 @@ def report_text(report: Report) -> str:
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
-def _head(report: Report) -> list[str]:
+def _head(report: ReportContents) -> list[str]:
     first, *rest = report.topology.splitlines()
     lines = [f"topology  {first}", *(f"          {line}" for line in rest)]
     segments = Plan.parse(report.plan).segments
@@ -40,7 +40,7 @@ def _head(report: Report) -> list[str]:
     return [*lines, f"plan      {report.plan}", f"stages    {stages}, {report.fragments} different fragments"]
 
 
-def _island_rows(report: Report) -> list[str]:
+def _island_rows(report: ReportContents) -> list[str]:
     total = sum(island.cost for island in report.islands) or 1
     rows = [f"{'island':<12}{'arguments':>12}{'peak':>12}{'cost':>12}{'share':>8}   tasks"]
     for one in report.islands:
@@ -55,7 +55,7 @@ def _tasks_text(tasks: Sequence[str]) -> str:
     return (", " if any(" " in one for one in tasks) else " ").join(tasks)
 
 
-def _pipeline_rows(report: Report) -> list[str]:
+def _pipeline_rows(report: ReportContents) -> list[str]:
     one = report.pipeline
     if one is None:
         return []
@@ -81,7 +81,7 @@ def _pipeline_rows(report: Report) -> list[str]:
     return rows
 
 
-def _exchange_rows(report: Report) -> list[str]:
+def _exchange_rows(report: ReportContents) -> list[str]:
     if report.replicas == 1:
         return []
     count = len(report.islands) // report.replicas
@@ -121,7 +121,7 @@ def _assumed(topology: str) -> str:
     return f"{', '.join(speeds)}, an island's work divided evenly over its devices"
 
 
-def _measured_rows(report: Report) -> list[str]:
+def _measured_rows(report: ReportContents) -> list[str]:
     one = report.measured
     if one is None:
         return []
@@ -134,7 +134,7 @@ def _busy_rows(one: Measurement, names: Sequence[str]) -> list[str]:
     return [f"          {name:<12}busy {_seconds_text(one.busy(name)):>12}" for name in names]
 
 
-def _buffer_rows(report: Report) -> list[str]:
+def _buffer_rows(report: ReportContents) -> list[str]:
     rows = [f"{'buffers':<12}{'of each':>12}{'count':>8}{'at once':>8}   what"]
     for island in report.islands:
         groups = sorted(
@@ -155,11 +155,11 @@ def _buffer_row(one: BufferGroup) -> str:
     return f"{one.island:<12}{bytes_text(one.bytes):>12}{one.count:>8}{one.alive:>8}   {what}"
 
 
-def _note_rows(report: Report) -> list[str]:
+def _note_rows(report: ReportContents) -> list[str]:
     return [str(one) for one in report.notes if not isinstance(one.fact, Traffic)]
 
 
-def _shared_rows(report: Report) -> list[str]:
+def _shared_rows(report: ReportContents) -> list[str]:
     rows = [
         f"{one.path:<28}{bytes_text(one.bytes):>12}   "
         f"lives on {one.home}, {one.why}; sent to {', '.join(one.islands[1:])}"
@@ -168,7 +168,7 @@ def _shared_rows(report: Report) -> list[str]:
     return ["arguments that several islands use", *rows] if rows else []
 
 
-def _transfer_rows(report: Report) -> list[str]:
+def _transfer_rows(report: ReportContents) -> list[str]:
     if not report.links:
         return ["nothing crosses between islands"]
     often = 7 * any(one.times > 1 for one in report.transfers)  # the width of `x 512`

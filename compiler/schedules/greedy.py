@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.schedules.simulate import Costs
+from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
 
 Rows = list[list[Task]]

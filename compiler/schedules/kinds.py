@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules import dualpipe_v, interleaved, straight, v_shape
 from atoll.compiler.schedules.order import Order, round_robin, zigzag
-from atoll.compiler.schedules.schedule import Schedule, check_size
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task_table import check_size
 from atoll.compiler.text.language import MOST_DIGITS, known_names, shown
 from atoll.compiler.text.quantities import whole_number
 

@@ -4,14 +4,11 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from atoll.compiler.schedules.simulate import Simulation
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
-
-if TYPE_CHECKING:
-    from atoll.compiler.schedules.schedule import Schedule
-    from atoll.compiler.schedules.simulate import Simulation
+from atoll.compiler.schedules.task_table import TaskTable
 
 # For each kind of bar its name in the legend, hue, saturation and the lightness of the first chunk, in per cent.
 _LOOKS = {
@@ -71,7 +68,7 @@ def gantt_svg(panels: Sequence[Panel], unit: str = "") -> str:
     return _Chart(panels, unit).text()
 
 
-def schedule_panel(schedule: "Schedule", simulation: "Simulation", title: str = "") -> Panel:
+def schedule_panel(schedule: TaskTable, simulation: Simulation, title: str = "") -> Panel:
     """The panel of a simulated schedule."""
     bars = []
     for task, island, start, end in simulation.tasks:

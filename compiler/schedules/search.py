@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from atoll.compiler.errors import PlanError
+from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.greedy import Problem, Rows, Taste, greedy, refilled
 from atoll.compiler.schedules.improve import Moves, Timer, improved
 from atoll.compiler.schedules.kinds import KINDS, Kind, with_chunks
+from atoll.compiler.schedules.lower_bound import lower_bound
 from atoll.compiler.schedules.patterns import Pattern, patterns_for
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Costs, Simulation, lower_bound, simulate
+from atoll.compiler.schedules.simulate import Simulation, simulate
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
 from atoll.compiler.text.quantities import whole_number
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from atoll.compiler.schedules.schedule import Block, Schedule, check_size
+from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import FORWARD, Task
+from atoll.compiler.schedules.task_table import Block, check_size
 
 
 def in_segments(schedule: Schedule, count: int) -> Schedule:

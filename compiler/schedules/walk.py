@@ -2,17 +2,12 @@
 
 import itertools
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, KINDS, WEIGHT, Task
+from atoll.compiler.schedules.task_table import Block, TaskTable
 from atoll.compiler.text.language import EXCERPT_WIDTH, LISTED, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from atoll.compiler.schedules.schedule import Block, Schedule
-
 
 Key = tuple[str, int, int]  # equal to the task of these fields, and made in less time
 
@@ -28,14 +23,14 @@ def needs(task: Key, stages: int) -> tuple[Key, ...]:
     return (forward,) if stage == stages - 1 else (forward, (BACKWARD, stage + 1, microbatch))
 
 
-def check(schedule: "Schedule") -> None:
+def check(schedule: TaskTable) -> None:
     """Raises a `PlanError` unless every island can run its row from its beginning to its end."""
     check_tasks(schedule)
     for _ in walk(schedule):
         pass
 
 
-def check_tasks(schedule: "Schedule") -> None:
+def check_tasks(schedule: TaskTable) -> None:
     """Raises a `PlanError` unless the rows have every task once, on its island."""
     seen: set[Task] = set()
     for island, row in enumerate(schedule.rows):
@@ -49,7 +44,7 @@ def check_tasks(schedule: "Schedule") -> None:
     _check_complete(schedule, seen)
 
 
-def _fault_of(task: Task, island: int, schedule: "Schedule") -> tuple[str, str] | None:
+def _fault_of(task: Task, island: int, schedule: TaskTable) -> tuple[str, str] | None:
     """What is wrong with a task wherever in its row it stands, and what to do."""
     if task.kind not in KINDS:
         return "is of no known kind", f"the kinds are {', '.join(KINDS)}"
@@ -63,7 +58,7 @@ def _fault_of(task: Task, island: int, schedule: "Schedule") -> tuple[str, str] 
     return None
 
 
-def _check_complete(schedule: "Schedule", seen: set[Task]) -> None:
+def _check_complete(schedule: TaskTable, seen: set[Task]) -> None:
     """All forward tasks; if there are others, all backward tasks; the weight tasks of a stage all or none."""
     kinds = (FORWARD, BACKWARD) if schedule.has_backward else (FORWARD,)
     wanted = len(kinds) * schedule.stages + len(schedule.split_stages)
@@ -79,7 +74,7 @@ def _check_complete(schedule: "Schedule", seen: set[Task]) -> None:
                     raise PlanError(what, f"schedule {schedule.name}, island {island}", remedy, place.excerpt)
 
 
-def walk(schedule: "Schedule") -> "Iterator[tuple[int, Block]]":
+def walk(schedule: TaskTable) -> Iterator[tuple[int, Block]]:
     """The islands' blocks, each after all that it needs; a `PlanError` if some wait for each other for ever.
 
     Values are sent when they are made and wait where they are needed, under their own names. So an island waits only
@@ -108,7 +103,7 @@ def walk(schedule: "Schedule") -> "Iterator[tuple[int, Block]]":
         raise _deadlock(schedule, stuck, ended)
 
 
-def _missing(block: "Block", ended: set[Key], stages: int) -> Key | None:
+def _missing(block: Block, ended: set[Key], stages: int) -> Key | None:
     """The first task outside of a block that it needs and that has not ended."""
     for task in block:
         for need in needs(task, stages):
@@ -117,7 +112,7 @@ def _missing(block: "Block", ended: set[Key], stages: int) -> Key | None:
     return None
 
 
-def _deadlock(schedule: "Schedule", stuck: dict[int, int], ended: set[Key]) -> PlanError:
+def _deadlock(schedule: TaskTable, stuck: dict[int, int], ended: set[Key]) -> PlanError:
     """The error that names what each island waits for; its place is that of the first."""
     places, lines = [], []
     for island, at in stuck.items():
@@ -135,7 +130,7 @@ def _deadlock(schedule: "Schedule", stuck: dict[int, int], ended: set[Key]) -> P
 class _Place:
     """A place in the table: a row and the index of a task in it."""
 
-    def __init__(self, schedule: "Schedule", island: int, index: int) -> None:
+    def __init__(self, schedule: TaskTable, island: int, index: int) -> None:
         self._schedule, self._island, self._index = schedule, island, index
 
     @property

@@ -61,7 +61,7 @@ def amount_text(amount: int, units: Units) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """About how much, with one digit after the point."""
+    """So many bytes, rounded, for people."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

@@ -1,10 +1,10 @@
 // RUN: atoll-opt %s --passes "copy-cheap-operations" | filecheck %s
 
-
 // A region takes the copy of the operation that it belongs to, which stands in front of that.
-// CHECK:      %[[C:.*]] = stablehlo.constant {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} dense<1.0
+
+// CHECK:      [[C:%.*]] = stablehlo.constant {atoll.stage = 1 : i32, atoll.sweep = 0 : i32} dense<1.0
 // CHECK-NEXT: "stablehlo.if"(%arg1)
-// CHECK-NEXT:   stablehlo.add %arg0, %[[C]]
+// CHECK-NEXT:   stablehlo.add %arg0, [[C]]
 // CHECK-NOT:  constant
 module attributes {atoll.stages = 2 : i32} {
   func.func @main(%x: tensor<4xf32>, %p: tensor<i1>) -> tensor<4xf32> {

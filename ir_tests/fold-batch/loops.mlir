@@ -3,12 +3,13 @@
 // A gradient that is added up from layer to layer stays a part of the sum; what is given once counts in one microbatch.
 
 // CHECK:      mpmd.for
-// CHECK:        %[[FIRST:.*]] = stablehlo.compare EQ, %index
-// CHECK-NEXT:   %[[NOTHING:.*]] = stablehlo.constant dense<0.000000e+00> : tensor<3xf32>
-// CHECK-NEXT:   %[[ONCE:.*]] = stablehlo.select %[[FIRST]], %arg0, %[[NOTHING]]
-// CHECK:        stablehlo.while(%{{.*}} = %{{.*}}, %[[SUM:.*]] = %[[ONCE]], %[[X:.*]] = %arg1) : tensor<i32>, tensor<3xf32>, tensor<2x3xf32>
-// CHECK:          %[[PART:.*]] = stablehlo.reduce(%[[X]]
-// CHECK:          stablehlo.add %[[SUM]], %[[PART]]
+// CHECK:        [[FIRST:%.*]] = stablehlo.compare EQ, %index
+// CHECK-NEXT:   [[NOTHING:%.*]] = stablehlo.constant dense<0.000000e+00> : tensor<3xf32>
+// CHECK-NEXT:   [[ONCE:%.*]] = stablehlo.select [[FIRST]], %arg0, [[NOTHING]]
+// CHECK:        stablehlo.while({{%.*}} = {{%.*}}, [[SUM:%.*]] = [[ONCE]], [[X:%.*]] = %arg1)
+// CHECK-SAME:     : tensor<i32>, tensor<3xf32>, tensor<2x3xf32>
+// CHECK:          [[PART:%.*]] = stablehlo.reduce([[X]]
+// CHECK:          stablehlo.add [[SUM]], [[PART]]
 module attributes {atoll.plan = "microbatches=4"} {
   func.func @main(%start: tensor<3xf32> {atoll.path = "start"}, %x: tensor<8x3xf32> {atoll.path = "x", atoll.batch})
       -> (tensor<3xf32> {atoll.path = "sum"}, tensor<8x3xf32> {atoll.path = "y"}) {
@@ -21,7 +22,8 @@ module attributes {atoll.plan = "microbatches=4"} {
     } do {
       %one = stablehlo.constant dense<1> : tensor<i32>
       %none = stablehlo.constant dense<0.0> : tensor<f32>
-      %part = stablehlo.reduce(%y init: %none) applies stablehlo.add across dimensions = [0] : (tensor<8x3xf32>, tensor<f32>) -> tensor<3xf32>
+      %part = stablehlo.reduce(%y init: %none) applies stablehlo.add across dimensions = [0]
+          : (tensor<8x3xf32>, tensor<f32>) -> tensor<3xf32>
       %next = stablehlo.add %i, %one : tensor<i32>
       %after = stablehlo.add %sum, %part : tensor<3xf32>
       %z = stablehlo.tanh %y : tensor<8x3xf32>

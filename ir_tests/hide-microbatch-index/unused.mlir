@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "hide-microbatch-index" | filecheck %s
 
-
 // Nothing takes the number: there is nothing to hide.
+
 // CHECK-NOT: atoll.index
 // CHECK:     mpmd.for
 module {

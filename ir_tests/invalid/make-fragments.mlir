@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "make-fragments" --verify-diagnostics --split-input-file
 
+// What does not fit the islands or the replicas.
+
 module attributes {
   atoll.topology = "island a : cpu[data=2]\nisland b : cpu[data=4]", atoll.stages = 2 : i32, atoll.phase = "staged"
 } {

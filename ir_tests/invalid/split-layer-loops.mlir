@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" --verify-diagnostics --split-input-file
 
+// Loops whose layers cannot be given to stages as the plan or the module says.
 
 func.func @main(%x: tensor<8xf32>, %n: tensor<i32>) -> tensor<8xf32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
@@ -21,7 +22,8 @@ func.func @main(%x: tensor<8xf32>, %n: tensor<i32>) -> tensor<8xf32> {
 func.func @main(%x: tensor<8xf32>, %w: tensor<3xf32>) -> tensor<8xf32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
   // expected-error @below {{the loop has 3 layers, and atoll.layers says the stages of 2; give the stage of each layer}}
-  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3xf32> attributes {atoll.layers = array<i64: 0, 1>}
+  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3xf32>
+      attributes {atoll.layers = array<i64: 0, 1>}
   cond {
     %n = stablehlo.constant dense<3> : tensor<i32>
     %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
@@ -44,7 +46,8 @@ func.func @main(%x: tensor<8xf32>, %p: tensor<i32>) -> tensor<8xf32> {
   %0 = "stablehlo.case"(%p) ({
     %zero = stablehlo.constant dense<0> : tensor<i32>
     // expected-error @below {{a loop within another operation cannot be split by layers; remove atoll.layers}}
-    %1:2 = stablehlo.while(%i = %zero, %h = %x) : tensor<i32>, tensor<8xf32> attributes {atoll.layers = array<i64: 0, 1>}
+    %1:2 = stablehlo.while(%i = %zero, %h = %x) : tensor<i32>, tensor<8xf32>
+        attributes {atoll.layers = array<i64: 0, 1>}
     cond {
       %n = stablehlo.constant dense<2> : tensor<i32>
       %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
@@ -64,7 +67,8 @@ func.func @main(%x: tensor<8xf32>, %p: tensor<i32>) -> tensor<8xf32> {
 func.func @main(%x: tensor<8xf32>, %w: tensor<3xf32>) -> tensor<8xf32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
   // expected-error @below {{atoll.layers is 2 : i32, which is no list of integers; write atoll.layers = array<i64: 0, 1>}}
-  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3xf32> attributes {atoll.layers = 2 : i32}
+  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3xf32>
+      attributes {atoll.layers = 2 : i32}
   cond {
     %n = stablehlo.constant dense<3> : tensor<i32>
     %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>

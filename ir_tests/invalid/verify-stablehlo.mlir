@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "verify-stablehlo" --verify-diagnostics --split-input-file
 
+// What no later phase could do anything with.
+
 func.func @main() {
   return
 }
@@ -80,7 +82,8 @@ func.func @main(
     %w: tensor<3xf32> {atoll.path = "w"},
     // expected-error @below {{the batch has 8 examples in argument 0 and 4 in argument 2; mark with atoll.batch only what has the batch on axis 0}}
     %y: tensor<4xf32> {atoll.path = "y", atoll.batch})
-    -> (tensor<8xf32> {atoll.path = "result[0]"}, tensor<3xf32> {atoll.path = "result[1]"}, tensor<4xf32> {atoll.path = "result[2]"}) {
+    -> (tensor<8xf32> {atoll.path = "result[0]"}, tensor<3xf32> {atoll.path = "result[1]"},
+    tensor<4xf32> {atoll.path = "result[2]"}) {
   return %x, %w, %y : tensor<8xf32>, tensor<3xf32>, tensor<4xf32>
 }
 

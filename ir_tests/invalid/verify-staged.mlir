@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-staged" --verify-diagnostics --split-input-file
 
+// What is wrong with stages and sweeps.
 
 // expected-error @below {{the module has no atoll.stages; run the passes of phase stage}}
 module {
@@ -109,7 +110,8 @@ module attributes {atoll.stages = 1 : i32} {
 module attributes {atoll.stages = 1 : i32} {
   func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
     %0 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
-    %1 = stablehlo.custom_call @atoll.exchange(%0) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
+    %1 = stablehlo.custom_call @atoll.exchange(%0)
+        {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
     // expected-error @below {{stage 0 in sweep 0 needs a value of stage 0 in sweep 0, which comes no sooner; move it to a later sweep}}
     %2 = stablehlo.negate %1 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
     return %2 : tensor<4xf32>
@@ -122,7 +124,9 @@ module attributes {atoll.stages = 1 : i32} {
 module attributes {atoll.stages = 1 : i32} {
   func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
     // expected-error @below {{an exchange has 2 operands and 1 results; write one of each}}
-    %0 = stablehlo.custom_call @atoll.exchange(%x, %x) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+    %0 = stablehlo.custom_call @atoll.exchange(%x, %x)
+        {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>, tensor<4xf32>)
+        -> tensor<4xf32>
     return %0 : tensor<4xf32>
   }
 }
@@ -134,7 +138,8 @@ module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
     %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
     %0 = mpmd.for (%zero) {atoll.kinds = "F", iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
       // expected-error @below {{replicas exchange before a loop ends; move it behind the last loop}}
-      %1 = stablehlo.custom_call @atoll.exchange(%x) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
+      %1 = stablehlo.custom_call @atoll.exchange(%x)
+          {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
       %2 = stablehlo.add %s, %1 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
       mpmd.return %2 : tensor<4xf32>
     } : tensor<4xf32>

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
-
 // Forward, backward, update, and whatever follows; in the order in which values flow.
+
 // CHECK: origin=["F0"]
 // CHECK: origin=["F1"]
 // CHECK: origin=["B1"]

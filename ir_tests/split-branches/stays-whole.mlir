@@ -1,9 +1,11 @@
 // RUN: atoll-opt %s --passes "split-branches" | filecheck %s
 
 // Effects and calls into Python happen once, with all around them.
+
 // CHECK-COUNT-2: "stablehlo.case"
 // CHECK-NOT: atoll.branches
-func.func @main(%i: tensor<i32>, %x: tensor<4xf32>, %y: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) {
+func.func @main(%i: tensor<i32>, %x: tensor<4xf32>, %y: tensor<4xf32>)
+    -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) {
   %0:2 = "stablehlo.case"(%i) ({
     stablehlo.return %x, %y : tensor<4xf32>, tensor<4xf32>
   }, {

@@ -1,10 +1,11 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
 
+// What replaces a donated argument is made where the argument is used, though without the donation nothing had to
+// cross.
 
-// What replaces a donated argument is made where the argument is used, though without the donation nothing had to cross.
 // CHECK: atoll.notes = {{.*}} bytes = 32 : i64, kind = "traffic"
 // CHECK: negate %arg1 {atoll.stage = 0 : i32}
-// CHECK: concatenate %{{.*}} {atoll.stage = 1 : i32}
+// CHECK: concatenate {{%.*}} {atoll.stage = 1 : i32}
 module attributes {atoll.stages = 2 : i32} {
   func.func @main(
       %w: tensor<4x4xf32> {atoll.path = "state['w']", atoll.donated},

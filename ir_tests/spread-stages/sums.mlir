@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
 
-
 // A sum over microbatches is added up where its terms are made, and crosses once behind the loop to who takes it.
+
 // CHECK: atoll.notes = {{.*}} bytes = 128 : i64, kind = "traffic"
 // CHECK: mpmd.for
 // CHECK: dot_general {{.*}} {atoll.stage = 0 : i32}
@@ -14,7 +14,8 @@ module attributes {atoll.stages = 2 : i32} {
       -> (tensor<4x4xf32> {atoll.path = "result"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<4x4xf32>
     %0 = mpmd.for (%zero) {iterations = 2 : ui32} (%sum: tensor<4x4xf32>, %index: tensor<ui32>) {
-      %1 = stablehlo.dot_general %x, %x, contracting_dims = [0] x [0] {atoll.stage = 0 : i32} : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+      %1 = stablehlo.dot_general %x, %x, contracting_dims = [0] x [0] {atoll.stage = 0 : i32}
+          : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
       %2 = stablehlo.add %sum, %1 : tensor<4x4xf32>
       mpmd.return %2 : tensor<4x4xf32>
     } : tensor<4x4xf32>

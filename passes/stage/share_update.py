@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from atoll.compiler.batch_rules.nodes import Node, Program
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.nodes import Node, Program, described
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.interpretation import Batch, Scope
-from atoll.compiler.batch_rules.nodes import Program
-from atoll.compiler.batch_rules.rule import Mixed, Rule, described
+from atoll.compiler.batch_rules.decision import Mixed
+from atoll.compiler.batch_rules.interpretation import Batch, Rule, Scope
+from atoll.compiler.batch_rules.nodes import Program, described
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError

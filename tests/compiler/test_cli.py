@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from atoll.compiler import guard
 from atoll.compiler.commands.cli import run_here
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import parse_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -479,7 +481,7 @@ def test_an_abort_is_a_sentence(target, doing):
     )
 
 
-def test_an_abort_names_the_pass():
+def test_an_abort_names_the_pass(tmp_path):
     program = """
 import sys
 from atoll.compiler.commands import cli
@@ -487,9 +489,22 @@ from atoll.compiler.pipeline import native_passes
 native_passes.NATIVE_PASSES["sdy-basic-propagate"] = native_passes.Native("lost its guard")
 sys.exit(cli.main(["opt", "-", "--passes", "cse, sdy-basic-propagate"]))
 """
-    done = subprocess.run([sys.executable, "-c", program], input="", capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
+    (file,) = tmp_path.glob("atoll-*/*")
     assert "(SIGABRT) during: pass sdy-basic-propagate;" in done.stderr
+    assert f"please report it with {file}, which `atoll opt` runs" in done.stderr
+    again = parse_file(file)
+    assert again.operation.attributes["atoll.passes_left"] == ir.StringAttr.get("sdy-basic-propagate", again.context)
+
+
+def test_a_native_pass_that_ends_well_leaves_no_file(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "atoll", "opt", "-", "--passes", "cse, symbol-dce"]
+    subprocess.run(command, input="", capture_output=True, text=True, check=True, env=environment)
+    assert not list(tmp_path.iterdir())
 
 
 def waiting_command(folder):

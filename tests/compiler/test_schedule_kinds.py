@@ -1,5 +1,7 @@
 """The named schedules: what they cost with equal costs, against published numbers and formulas."""
 
+from pathlib import Path
+
 import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.kinds import KINDS, kind_named, schedule
@@ -111,6 +113,13 @@ def test_kinds_say_what_they_build():
         assert (made.islands, made.microbatches, made.chunks) == (4, 8, kind.chunks)
         assert made.stage_island == kind.stage_island(4)
         assert bool(made.split_stages) == kind.splits_backward
+
+
+def test_the_documents_list_the_kinds():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "schedules.md").read_text(encoding="utf-8")
+    table = text.partition("| kind | stages go | takes | keeps | |\n")[2].partition("\n\n")[0]
+    listed = [line.split("`")[1].partition("(")[0] for line in table.splitlines()[1:]]
+    assert sorted(listed) == sorted(KINDS)
 
 
 def test_maps_from_stage_to_island():

@@ -7,13 +7,14 @@ from random import Random
 
 import pytest
 from atoll.compiler.errors import PlanError
+from atoll.compiler.schedules.costs import Costs, Link
 from atoll.compiler.schedules.greedy import Problem, Taste, greedy, refilled
 from atoll.compiler.schedules.improve import Moves, Timer, improved
 from atoll.compiler.schedules.kinds import KINDS, kind_named, schedule
 from atoll.compiler.schedules.patterns import patterns_for
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import _bound, search
-from atoll.compiler.schedules.simulate import Costs, Link, simulate
+from atoll.compiler.schedules.simulate import simulate
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check
 from hypothesis import given, settings

@@ -5,9 +5,11 @@ from time import process_time
 
 import pytest
 from atoll.compiler.errors import PlanError
+from atoll.compiler.schedules.costs import Costs, Link, uniform
 from atoll.compiler.schedules.kinds import KINDS, schedule
+from atoll.compiler.schedules.lower_bound import lower_bound
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Costs, Link, lower_bound, simulate, uniform
+from atoll.compiler.schedules.simulate import simulate
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check, needs
 from hypothesis import given, settings

@@ -18,10 +18,11 @@ from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs
 from atoll.compiler.module.tasks import calls_in, task_name
 from atoll.compiler.plan.pipeline_shape import PipelineShape
-from atoll.compiler.schedules.schedule import Schedule, check_size
+from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
+from atoll.compiler.schedules.task_table import check_size
 from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.local import Local, resized
-from atoll.compiler.batch_rules.nodes import Node, Program
-from atoll.compiler.batch_rules.rule import FactorRule, described
+from atoll.compiler.batch_rules.nodes import Node, Program, described
+from atoll.compiler.batch_rules.rule import FactorRule
 from atoll.compiler.batch_rules.states import Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
@@ -79,9 +79,7 @@ class _Own(Local):
     def __init__(
         self, writer: "_Writer", point: ir.InsertionPoint, outside: ir.InsertionPoint, user: Node | None = None
     ) -> None:
-        self.program = writer.program
-        self.rules = RULES
-        self.point = point
+        super().__init__(writer.program, point)
         self._writer = writer
         self._outside = outside
         self._user = user

@@ -7,12 +7,11 @@ that move examples about it passes all the same. So where the two differ is told
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from atoll.compiler.batch_rules.decision import Decision, Entry
 from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.needed_forms import Entry
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.nodes import Body, Node, Program, described
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir, sdy
@@ -115,7 +114,9 @@ def _propagated(program: Program) -> dict[int, State]:
 def _forms(scope: Scope, levels: Levels) -> dict[int, set[State]]:
     """The forms in which the rules have each value; one without any is the same for all."""
     forms: dict[int, set[State]] = defaultdict(set)
-    _note_scope(scope, forms)
+    for value, state in scope.completed.items():
+        forms[value].add(state)
+    _note_decided(scope.states, scope.decisions, forms)
     for loop in levels.loops:
         _note_entries(loop.entries, forms)
     for entries in levels.around:
@@ -123,12 +124,12 @@ def _forms(scope: Scope, levels: Levels) -> dict[int, set[State]]:
     return forms
 
 
-def _note_scope(scope: Scope, forms: dict[int, set[State]]) -> None:
-    for value, state in (*scope.states.items(), *scope.completed.items()):
+def _note_decided(states: Mapping[int, State], decisions: Mapping[int, Decision], forms: dict[int, set[State]]) -> None:
+    for value, state in states.items():
         forms[value].add(state)
-    for decision in scope.decisions.values():
-        for inner in decision.scopes:
-            _note_scope(inner, forms)
+    for decision in decisions.values():
+        for inner in decision.bodies:
+            _note_decided(inner.states, inner.decisions, forms)
 
 
 def _note_entries(entries: Iterable[Entry], forms: dict[int, set[State]]) -> None:
@@ -136,8 +137,8 @@ def _note_entries(entries: Iterable[Entry], forms: dict[int, set[State]]) -> Non
         for value, form in entry.makes():
             if form != ABSENT:
                 forms[value].add(form)
-        for inner in entry.decision.scopes if entry.decision is not None else ():
-            _note_scope(inner, forms)
+        for inner in entry.decision.bodies if entry.decision is not None else ():
+            _note_decided(inner.states, inner.decisions, forms)
             _note_entries(inner.entries, forms)
 
 

@@ -7,10 +7,10 @@ stands in the last loop; the ones before it do only what leads to sums that are 
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.contraction import CONTRACTIONS
+from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.needed_forms import Entry, sweep
-from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.needed_forms import sweep
+from atoll.compiler.batch_rules.nodes import Node, described
 from atoll.compiler.batch_rules.states import SAME, Split, Version
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.locations import place

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from atoll.compiler.batch_rules.needed_forms import Entry
-from atoll.compiler.batch_rules.nodes import Node, Program
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.decision import Entry
+from atoll.compiler.batch_rules.nodes import Node, Program, described
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.notes import WholeBatch
@@ -27,5 +26,5 @@ def _all(entries: list[Entry]) -> Iterator[Entry]:
     for entry in entries:
         yield entry
         if entry.decision is not None:
-            for scope in entry.decision.scopes:
-                yield from _all(scope.entries)
+            for inner in entry.decision.bodies:
+                yield from _all(inner.entries)

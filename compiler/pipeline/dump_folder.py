@@ -1,11 +1,21 @@
 """A folder with one numbered file of IR a pass, in the order in which they ran."""
 
+import itertools
+import os
 import re
 from pathlib import Path
 
 from atoll.compiler.errors import AtollError, UsageError
+from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import print_module
+from atoll.compiler.pipeline.pass_base import Step, step_name
 
 _OURS = re.compile(r"\d{2,}-[a-z0-9-]+\.mlir")
+
+
+# Names a folder in which every compilation writes its IR into a folder of its own.
+DUMP_DIR = "ATOLL_DUMP_DIR"
 
 
 class DumpFolder:
@@ -41,3 +51,30 @@ class DumpFolder:
         return UsageError(
             f"cannot write IR here: {error.strerror}", str(self.path), "name a folder that can be written"
         )
+
+
+class CompileDump:
+    """The IR of one compilation, locations included: as it came, and after every pass."""
+
+    def __init__(self, folder: DumpFolder, module: ir.Module) -> None:
+        self._folder = folder
+        self._write("input", module)
+
+    def __call__(self, step: Step, module: ir.Module) -> None:
+        self._write(step_name(step), module)
+
+    def _write(self, name: str, module: ir.Module) -> None:
+        self._folder.write(name, print_module(module, debug_info=True))
+
+
+def compile_dump(module: ir.Module) -> CompileDump | None:
+    """What writes the passes' IR if the environment asks for it, into `DIR/00-NAME`, `DIR/01-NAME` and so on."""
+    parent = os.environ.get(DUMP_DIR)
+    if not parent:
+        return None
+    name = re.sub(r"\W+", "-", text_attribute(module.operation.attributes, "sym_name") or "module")
+    for number in itertools.count():
+        path = Path(parent) / f"{number:02d}-{name}"
+        if not any(Path(parent).glob(f"{number:02d}-*")):
+            return CompileDump(DumpFolder(path), module)
+    raise AssertionError("numbers do not end")
