@@ -7,6 +7,7 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.marks import MARKS
+from atoll.compiler.module.noting import notes_of
 from atoll.compiler.text.language import known_names
 
 _PREFIX = "atoll."
@@ -46,7 +47,8 @@ def standing_marks(module: ir.Module) -> dict[str, ir.Operation]:
 
 def check_marks(module: ir.Module, phase: str) -> None:
     """Refuse what looks like a mark and is none, and marks that nothing reads from this phase on: whoever wrote one by
-    hand would wait in vain for what it asks for."""
+    hand would wait in vain for what it asks for. Notes are read once, as only the report reads them else."""
+    notes_of(module)
     known = {mark.name: mark for mark in MARKS}
     for name, operation in standing_marks(module).items():
         if name not in known:

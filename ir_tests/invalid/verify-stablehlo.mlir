@@ -175,3 +175,43 @@ module attributes {atoll.plan = 3 : i32} {
     return
   }
 }
+
+// -----
+
+// Notes are a list.
+// expected-error @below {{atoll.notes is 3 : i64, which is no list of notes; take it out, as notes only tell what passes did}}
+module attributes {atoll.notes = 3} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// There is no such kind of notes.
+// expected-error @below {{atoll.notes has {kind = "whole"}, which is no note; take it out, as notes only tell what passes did}}
+module attributes {atoll.notes = [{kind = "whole"}]} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// A note of this kind says a path as well.
+// expected-error @below {{atoll.notes has {kind = "needed-whole", user = "sort"}, which is no note}}
+module attributes {atoll.notes = [{kind = "needed-whole", user = "sort"}]} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// No note has a type.
+// expected-error @below {{which is no note}}
+module attributes {atoll.notes = [{kind = "needed-whole", path = "w", user = f32}]} {
+  func.func @main() {
+    return
+  }
+}
