@@ -73,7 +73,8 @@ class _Command:
                 self._complain(error)
                 continue
             for diagnostic in diagnostics:
-                print(f"{diagnostic.severity}: {diagnostic}", file=sys.stderr)
+                if not (self.options.verbose and diagnostic.severity == "remark"):  # the log has these
+                    print(diagnostic.labelled, file=sys.stderr)
             printed.append(print_module(module, self.options.debug_info))
         self._write(f"\n{SEPARATOR}\n".join(printed))
         return status

@@ -1,6 +1,6 @@
 """What a module was compiled with: its plan and topology, and what follows from these."""
 
-from atoll.compiler.mlir.attributes import integer_attribute, text_attribute
+from atoll.compiler.mlir.attributes import integer_attribute, text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.module.marks import PLAN, STAGES, TOPOLOGY
@@ -12,13 +12,13 @@ from atoll.compiler.topology.topology import Topology, noted_topology
 
 def plan_of(module: ir.Module) -> Plan:
     """The module's plan; without one every part is `auto`."""
-    text = text_attribute(module.operation.attributes, PLAN)
+    text = text_of(module.operation, PLAN)
     return Plan() if text is None else noted_plan(text)
 
 
 def topology_of(module: ir.Module) -> Topology:
     """The module's topology, which every phase behind `stablehlo` needs."""
-    text = text_attribute(module.operation.attributes, TOPOLOGY)
+    text = text_of(module.operation, TOPOLOGY)
     if text is None:
         raise refuse(module.operation.location, "the module has no topology", 'give one: --topology "2 x cpu[4]"')
     return noted_topology(text)

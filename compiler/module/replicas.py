@@ -7,7 +7,7 @@ own: the *twins* of its islands.
 from collections.abc import Sequence
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.mlir.attributes import text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.marks import PLAN
 from atoll.compiler.plan.plan import Plan, noted_plan
@@ -23,7 +23,7 @@ def replicas_in(plan: Plan) -> int:
 
 def replicas_of(module: ir.Module) -> int:
     """How many replicas the module's plan asks for."""
-    text = text_attribute(module.operation.attributes, PLAN)
+    text = text_of(module.operation, PLAN)
     return 1 if text is None else replicas_in(noted_plan(text))
 
 

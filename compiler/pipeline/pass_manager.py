@@ -13,6 +13,7 @@ from atoll.compiler.mlir.bindings import ExternalPass, PassManager, ir
 from atoll.compiler.mlir.diagnostics import Refusal, collecting, failure
 from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.noting import attributes_of_notes, notes_in, remark
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from atoll.compiler.pipeline.pass_base import NativePass, Pass, Step, step_name
 from atoll.compiler.pipeline.reproducer import CrashFile, write_reproducer
@@ -48,15 +49,15 @@ def run_passes(
             manager.add(watch.after(step), name=f"(after {step_name(step)})")
     if timing:
         manager.enable_timing()
-    with collecting(module.context) as diagnostics:
+    with collecting(module.context) as watch.diagnostics:
         try:
             manager.run(module.operation)
         except ir.MLIRError:
-            error = watch.explain(diagnostics, start)
+            error = watch.explain(start)
             raise error from (watch.raised if watch.raised is not error else None)
         finally:
             watch.crash_file.remove()
-    return diagnostics
+    return watch.diagnostics
 
 
 _Callback = Callable[[ir.Operation, ExternalPass], None]
@@ -64,7 +65,10 @@ _Callback = Callable[[ir.Operation, ExternalPass], None]
 
 @dataclass
 class _Watch:
-    """Remembers the pass at work and what it raised: no exception may cross MLIR's frames."""
+    """Remembers the pass at work and what it raised: no exception may cross MLIR's frames.
+
+    diagnostics: what was emitted, in order: by MLIR, and for each note of a pass a remark.
+    """
 
     module: ir.Module
     steps: Sequence[Step]
@@ -72,6 +76,7 @@ class _Watch:
     at_work: int = 0
     is_done: bool = False  # the pass at work returned; only verification can fail now
     raised: BaseException | None = None
+    diagnostics: list[Diagnostic] = field(default_factory=list)
     crash_file: CrashFile = field(default_factory=CrashFile)
 
     def before(self, number: int, step: NativePass) -> _Callback:
@@ -85,7 +90,11 @@ class _Watch:
     def running(self, number: int, step: Pass) -> _Callback:
         def run() -> None:
             self._begin(number)
-            step.run(self.module)
+            noted = len(attributes_of_notes(self.module))
+            try:
+                step.run(self.module)
+            finally:
+                self._tell(noted)
             self.is_done = True
 
         return self._callback(run)
@@ -97,19 +106,20 @@ class _Watch:
 
         return self._callback(observe)
 
-    def explain(self, diagnostics: list[Diagnostic], start: bytes) -> BaseException:
+    def explain(self, start: bytes) -> BaseException:
         """The error to raise once MLIR has come back from a failure. start: the module before all steps."""
         prefix = f"pass {step_name(self.steps[self.at_work])}: "
         match self.raised:
             case None if self.is_done:
                 remedy = f"this is a defect of the pass; please report it with {self._reproducer(start)}"
-                return failure(diagnostics, f"{prefix}it left invalid IR: ", remedy)
+                return failure(self.diagnostics, f"{prefix}it left invalid IR: ", remedy)
             case None:
-                return failure(diagnostics, prefix, f"to see the IR that it failed on, open {self._reproducer(start)}")
+                remedy = f"to see the IR that it failed on, open {self._reproducer(start)}"
+                return failure(self.diagnostics, prefix, remedy)
             case AtollError() as error:
                 error.what = prefix + error.what
                 if isinstance(error, CompileError):
-                    error.diagnostics = tuple(diagnostics)
+                    error.diagnostics = tuple(self.diagnostics)
                 return error
             case Exception() as defect:
                 what = f"{prefix}internal error, {type(defect).__name__}: {first_line(defect)}"
@@ -136,6 +146,12 @@ class _Watch:
             module = parse_text(start)
         file = write_reproducer(module, left)
         return "the input" if file is None else f"{file}, which `atoll opt` runs"
+
+    def _tell(self, noted: int) -> None:
+        """Emit what the pass at work has noted, after the notes that were there."""
+        for note in notes_in(attributes_of_notes(self.module)[noted:], self.module.operation.location):
+            self.diagnostics.append(remark(note))
+            log.info("%s", self.diagnostics[-1].labelled)
 
     def _callback(self, run: Callable[[], None]) -> _Callback:
         def callback(_operation: ir.Operation, external: ExternalPass) -> None:

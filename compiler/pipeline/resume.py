@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.mlir.attributes import text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.marks import PHASE, PLAN, TOPOLOGY
 from atoll.compiler.pipeline.pass_base import Step
@@ -15,14 +15,14 @@ from atoll.compiler.topology.topology import Topology
 def write_texts(module: ir.Module, islands: Topology | None, plan: Plan | None) -> None:
     """Write topology and plan into the module, so that a dump can be resumed."""
     with module.context:
-        for name, value in ((TOPOLOGY, islands), (PLAN, plan)):
+        for name, value in {TOPOLOGY: islands, PLAN: plan}.items():
             if value is not None:
                 module.operation.attributes[name] = ir.StringAttr.get(str(value))
 
 
 def phase_of(module: ir.Module) -> Phase | None:
     """The phase that the module says it is at; None if it says nothing, as before the first."""
-    reached = text_attribute(module.operation.attributes, PHASE)
+    reached = text_of(module.operation, PHASE)
     return None if reached is None else phase_named(reached)
 
 

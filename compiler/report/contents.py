@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from atoll.compiler.module.notes import Note
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
@@ -103,24 +104,14 @@ class ReportContents:
     transfers: tuple[TransferReport, ...]
     links: tuple[LinkReport, ...]
     shared: tuple[SharedArgument, ...]
-    # `island: axis` for shardings over an axis that an island has not, or that does not divide a value evenly there.
-    not_followed: tuple[str, ...]
-    # What is computed for the whole batch, though a microbatch needs only its block; the loops that
-    # no cut goes through, and why; and the stacks of layers that are split, and yet needed whole.
-    whole_batch: tuple[str, ...]
-    whole_loops: tuple[str, ...]
-    joined: tuple[str, ...]
-    not_shared: tuple[str, ...]
+    # What passes have noted, such as a loop that no cut goes through; a module that was written by hand has fewer.
+    notes: tuple[Note, ...]
     fragments: int
-    # What crosses between stages, and that no choice of stages for what the plan leaves open has less than; None for a
-    # module that was written by hand from phase `staged` on.
-    traffic: int | None
-    traffic_at_least: int | None
     # Every buffer of every island, those that live alike together.
     buffers: tuple[BufferGroup, ...]
     # None for a program without a loop over microbatches, or with one that no schedule is for.
     pipeline: Prediction | None
-    # How many replicas there are. `transfers`, `shared` and `traffic` are of one of them; `links` of all.
+    # How many replicas there are. `transfers` and `shared` are of one of them; `links` of all.
     replicas: int = 1
     exchanges: tuple[ExchangeReport, ...] = ()
     # The last step that was traced; None if none was.

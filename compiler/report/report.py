@@ -10,25 +10,17 @@ from typing import Any
 from atoll.compiler.emit.bundles import Exchange, bundles_of
 from atoll.compiler.emit.routes import crossing_of
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import integer_attribute, text_attribute
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import bytes_of, iterations_of
 from atoll.compiler.module.homes import replaced_arguments
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import texts_of
-from atoll.compiler.module.marks import (
-    JOINED,
-    NOT_FOLLOWED,
-    NOT_SHARED,
-    PATH,
-    TRAFFIC,
-    TRAFFIC_BOUND,
-    WHOLE_BATCH,
-    WHOLE_LOOPS,
-)
+from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
+from atoll.compiler.module.notes import Note
+from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.planned import stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.task_costs import StageCost, task_costs
@@ -91,14 +83,8 @@ class Report(ReportContents):
             transfers=transfers,
             links=tuple(_links(topology, program)),
             shared=tuple(_shared(module)),
-            not_followed=texts_of(module, NOT_FOLLOWED),
-            whole_batch=texts_of(module, WHOLE_BATCH),
-            whole_loops=texts_of(module, WHOLE_LOOPS),
-            joined=texts_of(module, JOINED),
-            not_shared=texts_of(module, NOT_SHARED),
+            notes=notes_of(module),
             fragments=len(program.codes),
-            traffic=integer_attribute(module.operation, TRAFFIC),
-            traffic_at_least=integer_attribute(module.operation, TRAFFIC_BOUND),
             buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
             pipeline=predict(module),
             replicas=replicas,
@@ -106,7 +92,8 @@ class Report(ReportContents):
         )
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        notes = [one.to_data() for one in self.notes]
+        return json.dumps({**dataclasses.asdict(self), "notes": notes}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
@@ -119,7 +106,7 @@ class Report(ReportContents):
             exchanges = tuple(_made(Exchange, one) for one in pipeline.pop("exchanges"))
             pipeline = _made(Prediction, {**pipeline, "stages": stages, "exchanges": exchanges})
         return cls(
-            not_followed=tuple(content.pop("not_followed")),
+            notes=tuple(map(Note.from_data, content.pop("notes"))),
             pipeline=pipeline,
             measured=None if measured is None else Measurement.of(**measured),
             **content,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from atoll.compiler.module.notes import Traffic
 from atoll.compiler.module.task_costs import ASSUMED_SPEED
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.report.buffers import BufferGroup
@@ -22,8 +23,7 @@ def report_text(report: ReportContents) -> str:
         _island_rows(report),
         _pipeline_rows(report),
         _measured_rows(report),
-        _sharding_rows(report),
-        _whole_rows(report),
+        _note_rows(report),
         _shared_rows(report),
         _exchange_rows(report),
         _transfer_rows(report),
@@ -155,18 +155,8 @@ def _buffer_row(one: BufferGroup) -> str:
     return f"{one.island:<12}{bytes_text(one.bytes):>12}{one.count:>8}{one.alive:>8}   {what}"
 
 
-def _sharding_rows(report: ReportContents) -> list[str]:
-    return [
-        f"replicated on {island}, which cannot divide some value over axis {axis}"
-        for island, _, axis in (one.partition(": ") for one in report.not_followed)
-    ]
-
-
-def _whole_rows(report: ReportContents) -> list[str]:
-    whole = [f"computed for the whole batch, as no rule makes only a block of it: {one}" for one in report.whole_batch]
-    loops = [f"not cut, and on one stage: {one}" for one in report.whole_loops]
-    joined = [f"split by layers, and joined again: {one}" for one in report.joined]
-    return [*whole, *loops, *joined, *(f"not shared by replicas: {one}" for one in report.not_shared)]
+def _note_rows(report: ReportContents) -> list[str]:
+    return [str(one) for one in report.notes if not isinstance(one.fact, Traffic)]
 
 
 def _shared_rows(report: ReportContents) -> list[str]:
@@ -193,15 +183,8 @@ def _transfer_rows(report: ReportContents) -> list[str]:
     for link in report.links:
         default = " (assumed: the topology does not say)" if link.is_default else ""
         rows.append(_row(link.source, link.target, link.bytes, link.text + default, " " * often))
-    if report.traffic is None or report.traffic_at_least is None:
-        return rows
-    gap = report.traffic - report.traffic_at_least
-    verdict = "the least possible" if not gap else f"at most {bytes_text(gap)} above the least possible"
-    where = " of each replica" if report.replicas > 1 else ""
-    what = (
-        f"{bytes_text(report.traffic)} cross between stages{where}: {verdict} for the operations the plan leaves open"
-    )
-    return [*rows, "", what]
+    traffic = [str(one.fact) for one in report.notes if isinstance(one.fact, Traffic)]
+    return [*rows, "", *traffic] if traffic else rows
 
 
 def _row(source: str, target: str, size: int, text: str, times: str) -> str:

@@ -3,8 +3,8 @@
 // A loop whose rows are not parameters goes over the steps of a sequence: it stays whole, the cut is elsewhere, and the
 // module says why.
 
-// CHECK: atoll.whole_loops = ["the loop in scope layers at train.py:3: its iterations share
-// CHECK-SAME: more parameters than they have of their own"]
+// CHECK: atoll.notes = [{at = ["train.py", 3, 1], kind = "whole-loop", scope = "layers",
+// CHECK-SAME: why = "its iterations share more parameters than they have of their own"}]
 // CHECK: stablehlo.while{{.*}} {atoll.stage = 0 : i32}
 // CHECK: {atoll.stage = 1 : i32}
 module attributes {atoll.plan = "stages=2", atoll.stages = 2 : i32, atoll.topology = "2 x cpu[1]"} {

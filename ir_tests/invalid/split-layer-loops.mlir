@@ -66,7 +66,7 @@ func.func @main(%x: tensor<8xf32>, %p: tensor<i32>) -> tensor<8xf32> {
 
 func.func @main(%x: tensor<8xf32>, %w: tensor<3xf32>) -> tensor<8xf32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
-  // expected-error @below {{atoll.layers is 2 : i32, which is no list of stages; write atoll.layers = array<i64: 0, 1>}}
+  // expected-error @below {{atoll.layers is 2 : i32, which is no list of integers; write atoll.layers = array<i64: 0, 1>}}
   %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3xf32>
       attributes {atoll.layers = 2 : i32}
   cond {

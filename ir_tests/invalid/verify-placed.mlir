@@ -703,3 +703,22 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
     return %s : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
   }
 }
+
+// -----
+
+module attributes {atoll.topology = "1 x cpu[1]"} {
+  func.func @main() attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>>} {
+    // expected-error @below {{atoll.index is left on stablehlo.constant, which nothing reads from here on; run the passes that lead to phase placed, or take it away}}
+    %0 = stablehlo.constant {atoll.index} dense<0> : tensor<ui32>
+    return
+  }
+}
+
+// -----
+
+// expected-error @below {{atoll.topology is ["2 x cpu[1]"], which is no text; write atoll.topology = "..."}}
+module attributes {atoll.topology = ["2 x cpu[1]"]} {
+  func.func @main() {
+    return
+  }
+}

@@ -406,3 +406,16 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
     return %a : tensor<4xf32>
   }
 }
+
+// -----
+
+module {
+  func.func @main(%x: !mpmd.mesh_tensor<"a", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"a", tensor<4xf32>> {atoll.path = "result"}) attributes {topology = #mpmd.topology<<"a" : <["devices"=1]>>>} {
+    // expected-error @below {{atoll.stage is left on mpmd.fragment_call, which nothing reads from here on; run the passes that lead to phase scheduled, or take it away}}
+    %0 = mpmd.fragment_call<mesh="a", origin=["F0"]> @F0(%x) {atoll.stage = 0 : i32} : (!mpmd.mesh_tensor<"a", tensor<4xf32>>) -> !mpmd.mesh_tensor<"a", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"a", tensor<4xf32>>
+  }
+  func.func private @F0(%x: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %x : tensor<4xf32>
+  }
+}

@@ -254,3 +254,62 @@ func.func @main(
     -> (tensor<2xf32> {atoll.path = "x"}, tensor<2xf32> {atoll.path = "y"}) {
   return %x, %y : tensor<2xf32>, tensor<2xf32>
 }
+
+// -----
+
+// A slip of the pen would be ignored in silence.
+func.func @main(%x: tensor<2xf32> {atoll.path = "x"}) -> (tensor<2xf32> {atoll.path = "result"}) {
+  // expected-error @below {{there is no mark atoll.stagse; did you mean 'atoll.stage'? known are atoll.topology,}}
+  %0 = stablehlo.negate %x {atoll.stagse = 1 : i32} : tensor<2xf32>
+  return %0 : tensor<2xf32>
+}
+
+// -----
+
+// A plan that is no text would be no plan.
+// expected-error @below {{atoll.plan is 3 : i32, which is no text; write atoll.plan = "..."}}
+module attributes {atoll.plan = 3 : i32} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// Notes are a list.
+// expected-error @below {{atoll.notes is 3 : i64, which is no list of notes; take it out, as notes only tell what passes did}}
+module attributes {atoll.notes = 3} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// There is no such kind of notes.
+// expected-error @below {{atoll.notes has {kind = "whole"}, which is no note; take it out, as notes only tell what passes did}}
+module attributes {atoll.notes = [{kind = "whole"}]} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// A note of this kind says a path as well.
+// expected-error @below {{atoll.notes has {kind = "needed-whole", user = "sort"}, which is no note}}
+module attributes {atoll.notes = [{kind = "needed-whole", user = "sort"}]} {
+  func.func @main() {
+    return
+  }
+}
+
+// -----
+
+// No note has a type.
+// expected-error @below {{which is no note}}
+module attributes {atoll.notes = [{kind = "needed-whole", path = "w", user = f32}]} {
+  func.func @main() {
+    return
+  }
+}

@@ -133,7 +133,7 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
-  // expected-error @below {{atoll.parts of a loop is array<i64: 1>, and it has 1 results; write atoll.parts = array<i64: ...> with numbers of results}}
+  // expected-error @below {{atoll.parts of a loop has 1, and the loop has 1 results; name some of its results by their numbers, from 0 on}}
   %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 1>}
       (%sum: tensor<2xf32>, %index: tensor<ui32>) {
     %next = stablehlo.add %sum, %x : tensor<2xf32>
@@ -240,4 +240,15 @@ module attributes {atoll.plan = "replicas=2"} {
       -> (tensor<2xf32> {atoll.path = "y", atoll.parts = 3 : i32, atoll.parts_dimension = 0 : i32}) {
     return %x : tensor<2xf32>
   }
+}
+
+// -----
+
+func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
+  %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
+  // expected-error @below {{atoll.parts is 0 : i32, which is no list of integers; write atoll.parts = array<i64: 0, 1>}}
+  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = 0 : i32} (%sum: tensor<2xf32>, %index: tensor<ui32>) {
+    mpmd.return %x : tensor<2xf32>
+  } : tensor<2xf32>
+  return
 }

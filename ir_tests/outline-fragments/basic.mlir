@@ -4,7 +4,6 @@
 
 // CHECK-LABEL: @main
 // CHECK-NEXT:  [[Y:%.*]] = mpmd.fragment_call<mesh="island0", origin=["F0"]> @F0(%arg0)
-// CHECK-SAME:      {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT:  return [[Y]]
 // CHECK:       func.func private @F0(%arg0: tensor<4xf32>) -> tensor<4xf32>
 // CHECK-SAME:      attributes {mesh_shape = #sdy.mesh<["devices"=1]>}

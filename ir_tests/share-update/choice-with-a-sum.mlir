@@ -3,7 +3,7 @@
 // Nothing is exchanged within a branch, which some replicas might not enter: a choice that would need that is made
 // whole.
 
-// CHECK:      atoll.not_shared = ["state['m'] is needed whole by cond at optimizer.py:5"]
+// CHECK:      atoll.notes = [{at = ["optimizer.py", 5, 1], kind = "needed-whole", path = "state['m']", user = "cond"}]
 // CHECK:      func.func @main({{.*}}, %arg1: tensor<4xf32> {atoll.path = "state['m']"})
 // CHECK-NOT:  atoll.exchange
 module attributes {atoll.plan = "replicas=2, update=sharded", atoll.topology = "2 x cpu[1]"} {

@@ -2,7 +2,7 @@
 
 // Random keys are not arrays that could be shared, and a scalar has no shares; the module has no note about either.
 
-// CHECK-NOT:  atoll.not_shared
+// CHECK-NOT:  atoll.notes
 // CHECK:      func.func @main(%arg0: tensor<2xui32> {atoll.path = "state['key']"}, %arg1: tensor<i32>
 // CHECK-NOT:  atoll.exchange
 module attributes {atoll.plan = "replicas=2, update=sharded", atoll.topology = "2 x cpu[1]"} {

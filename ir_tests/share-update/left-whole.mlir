@@ -1,10 +1,12 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
+// RUN: atoll-opt %s --passes "share-update" --verify-diagnostics
 
 // What something needs whole is not shared, nor what has no dimension that can be shared evenly; the module says why.
 // What the user divides over the devices of an island is shared along another dimension.
 
-// CHECK:      atoll.not_shared = ["state['sorted'] is needed whole by sort at optimizer.py:7",
-// CHECK-SAME:   "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly"]
+// expected-remark @unknown {{not shared by replicas: state['sorted'], which sort needs whole}}
+// CHECK:      atoll.notes = [{at = ["optimizer.py", 7, 1], kind = "needed-whole", path = "state['sorted']", user = "sort"}
+// CHECK-SAME:   is_in_pieces = false, kind = "not-divisible", path = "state['odd']", replicas = 2 : i64, shape = "3 x 5"}]
 // CHECK:      %arg0: tensor<4xf32> {atoll.path = "state['sorted']"}
 // CHECK-SAME: %arg1: tensor<3x5xf32> {atoll.path = "state['odd']"}
 // CHECK-SAME: %arg2: tensor<4x3xf32> {atoll.path = "state['divided']", atoll.share = 1 : i32,
@@ -14,6 +16,7 @@ module attributes {atoll.plan = "replicas=2, update=sharded", atoll.topology = "
   sdy.mesh @mesh = <["x"=2]>
   func.func @main(
       %a: tensor<4xf32> {atoll.path = "state['sorted']"},
+      // expected-remark @below {{not shared by replicas: state['odd'], 3 x 5, which has no dimension that 2 replicas share evenly}}
       %b: tensor<3x5xf32> {atoll.path = "state['odd']"},
       %c: tensor<4x6xf32> {atoll.path = "state['divided']", sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>})
       -> (tensor<4xf32> {atoll.path = "result['sorted']"}, tensor<3x5xf32> {atoll.path = "result['odd']"},

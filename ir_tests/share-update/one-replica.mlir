@@ -2,7 +2,7 @@
 
 // With one replica there is nobody to share with, and the module says so.
 
-// CHECK:     atoll.not_shared = ["the update, as there is one replica"]
+// CHECK:     atoll.notes = [{{.*}}kind = "one-replica"}]
 // CHECK-NOT: atoll.exchange
 module attributes {atoll.plan = "replicas=1, update=sharded", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%m: tensor<4xf32> {atoll.path = "state['m']"}) -> (tensor<4xf32> {atoll.path = "result['m']"}) {

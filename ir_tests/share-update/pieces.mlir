@@ -2,7 +2,7 @@
 
 // Each piece of a stack is shared by itself, or left whole where it cannot be divided.
 
-// CHECK:      atoll.not_shared = ["state['m'], in pieces of 3, has no dimension that 2 replicas share evenly"]
+// CHECK:      atoll.notes = [{{.*}}is_in_pieces = true, kind = "not-divisible", path = "state['m']", replicas = 2 : i64
 // CHECK:      %arg0: tensor<2xf32> {atoll.path = "state['m']",
 // CHECK-SAME: atoll.piece = array<i64: 0, 0, 7>, atoll.share = 0 : i32}
 // CHECK-SAME: %arg1: tensor<3xf32> {atoll.path = "state['m']", atoll.piece = array<i64: 0, 4, 7>})

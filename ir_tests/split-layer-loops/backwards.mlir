@@ -1,10 +1,11 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
+// RUN: atoll-opt %s --passes "split-layer-loops" --verify-diagnostics
 
 // A loop that goes over the layers backwards comes to the last range first, and finds its rows from the end. The number
 // of the layer, which the body also computes with, goes on from range to range. What needs the whole stack gets it
 // joined, and the module says so.
 
-// CHECK:      atoll.joined = ["tensor<4x8xf32> for the result at {{.*}}backwards.mlir:{{[0-9]+}}"]
+// CHECK:      atoll.notes = [{at = [{{.*}}], kind = "joined-stack", type = "tensor<4x8xf32>", user = "the result"}]
 // CHECK:      func.func @main(%arg0: tensor<2x8xf32> {{.*}}, %arg1: tensor<2x8xf32>
 // CHECK:      [[LAST:%[0-9]+]]:4 = stablehlo.while({{.*}} = %arg1, {{.*}}) {{.*}} {atoll.stage = 1 : i32}
 // CHECK:      [[ONE:%.*]] = stablehlo.constant dense<1> : tensor<i32>
@@ -26,6 +27,7 @@ module attributes {atoll.stages = 2 : i32} {
     %none = stablehlo.constant dense<0.0> : tensor<f32>
     %nothing = stablehlo.broadcast_in_dim %none, dims = [] : (tensor<f32>) -> tensor<4x8xf32>
     %sum = stablehlo.broadcast_in_dim %none, dims = [] : (tensor<f32>) -> tensor<8xf32>
+    // expected-remark @below {{split by layers, and joined again: tensor<4x8xf32> for the result}}
     %all:2 = mpmd.for (%sum, %nothing) {atoll.parts = array<i64: 1>, iterations = 2 : ui32}
         (%s: tensor<8xf32>, %p: tensor<4x8xf32>, %m: tensor<ui32>) {
       %0:4 = stablehlo.while(%a = %w, %i = %zero, %h = %x, %ys = %nothing) : tensor<4x8xf32>, tensor<i32>,

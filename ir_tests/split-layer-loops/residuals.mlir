@@ -3,7 +3,7 @@
 // What the forward loop saves for each layer, the backward loop takes back: each range hands on its own rows, and
 // nothing is joined. On the way back the last range comes first, though the backward loop itself says no stages.
 
-// CHECK-NOT:  atoll.joined
+// CHECK-NOT:  atoll.notes
 // CHECK:      [[FIRST:%.*]]:4 = stablehlo.while({{.*}} = %arg0, {{.*}} = %arg2, {{.*}}) {{.*}} {atoll.stage = 0 : i32}
 // CHECK:      [[SECOND:%.*]]:4 = stablehlo.while({{.*}} = %arg1, {{.*}} = [[FIRST]]#2, {{.*}})
 // CHECK-SAME: {atoll.stage = 1 : i32}

@@ -1,8 +1,10 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
+// RUN: atoll-opt %s --passes "spread-stages" --verify-diagnostics
 
 // The small value crosses, not the large one that it is made from.
+// expected-remark @unknown {{4 B cross between stages: the least possible for the operations the plan leaves open}}
 
-// CHECK:      atoll.traffic = 4 : i64, atoll.traffic_at_least = 4 : i64
+// CHECK:      atoll.notes = [{at_least = 4 : i64, bytes = 4 : i64, kind = "traffic"
 // CHECK:      constant dense<0.000000e+00> : tensor<f32>
 // CHECK-NEXT: negate %arg0 {atoll.stage = 0 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 0 : i32}

@@ -3,7 +3,7 @@
 // What replaces a donated argument is made where the argument is used, though without the donation nothing would have
 // to cross.
 
-// CHECK: atoll.traffic = 32 : i64
+// CHECK: atoll.notes = {{.*}} bytes = 32 : i64, kind = "traffic"
 // CHECK: negate %arg1 {atoll.stage = 0 : i32}
 // CHECK: concatenate {{%.*}} {atoll.stage = 1 : i32}
 module attributes {atoll.stages = 2 : i32} {

@@ -1,9 +1,11 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
+// RUN: atoll-opt %s --passes "spread-stages" --verify-diagnostics
 
 // A gradient is computed where its contraction is, though it would cost less on the other stage; the lower bound takes
 // that into account.
 
-// CHECK: atoll.traffic = 64 : i64, atoll.traffic_at_least = 48 : i64
+// expected-remark @unknown {{64 B cross between stages: at most 16 B above the least possible for the operations}}
+// CHECK: atoll.notes = [{at_least = 48 : i64, bytes = 64 : i64, kind = "traffic"
 // CHECK: dot_general {{%.*}}, %arg1{{.*}} {atoll.stage = 0 : i32}
 // CHECK: dot_general {{%.*}}, %arg2{{.*}} {atoll.stage = 1 : i32}
 // CHECK: transpose %arg2{{.*}} {atoll.stage = 1 : i32}

@@ -3,7 +3,7 @@
 // Between segments of one stage nothing crosses, so only the 16 bytes between the stages count. Of the last operation
 // only its stage in the plan was known.
 
-// CHECK:      atoll.traffic = 16 : i64, atoll.traffic_at_least = 16 : i64
+// CHECK:      atoll.notes = [{at_least = 16 : i64, bytes = 16 : i64, kind = "traffic"
 // CHECK:      sine %arg0 {atoll.stage = 0 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 1 : i32}
 // CHECK-NEXT: tan %1 {atoll.stage = 2 : i32}

@@ -2,7 +2,7 @@
 
 // A sum over microbatches is added up where its terms are made, and crosses once, after the loop, to where it is used.
 
-// CHECK: atoll.traffic = 128 : i64
+// CHECK: atoll.notes = {{.*}} bytes = 128 : i64, kind = "traffic"
 // CHECK: mpmd.for
 // CHECK: dot_general {{.*}} {atoll.stage = 0 : i32}
 // CHECK: add {{.*}} {atoll.stage = 0 : i32}

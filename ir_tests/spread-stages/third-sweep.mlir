@@ -3,7 +3,7 @@
 // The fewest bytes would cross if stage 1 joined the two and sent back what is left of them; but for that every
 // microbatch would go over the stages twice more. So stage 0 joins them.
 
-// CHECK: atoll.traffic = 576 : i64, atoll.traffic_at_least = 128 : i64
+// CHECK: atoll.notes = [{at_least = 128 : i64, bytes = 576 : i64, kind = "traffic"
 // CHECK: mpmd.for {{.*}}atoll.role = "FB"
 // CHECK-NEXT: tanh {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: sine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}

@@ -14,6 +14,7 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.module.interface import check_paths
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import BATCH, PHASE
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
@@ -39,6 +40,7 @@ class VerifyStablehlo(Pass):
 
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
+        check_marks(module, "stablehlo")
         for name, function in functions_in(module).items():
             if name != "main":
                 raise refuse(function.location, f"@{name} is left beside @main", "run inline-calls and symbol-dce")

@@ -22,19 +22,13 @@ from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.module.homes import homes_of
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import (
-    EXCHANGE,
-    NOT_FOLLOWED,
-    PARTS,
-    ROLE,
-    SHARE,
-    STAGE,
-    SWEEP,
-)
+from atoll.compiler.module.marks import EXCHANGE, PARTS, ROLE, SHARE, STAGE, SWEEP
 from atoll.compiler.module.mesh_types import MeshTypes, topology_attribute
+from atoll.compiler.module.notes import NotFollowed
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.shardings import SHARDING, on_island, sharding_of, spec_of
+from atoll.compiler.module.shardings import SHARDING, not_followed, on_island, sharding_of, spec_of
 from atoll.compiler.module.value_shardings import specs_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.place.fragments.partition import Dataflow, Fragment, PlacedExchange
@@ -98,6 +92,8 @@ class _Placement:
         self._users = self.flow.users()
         self._producer_island = self.flow.island_of_makers()
         self._unmade = list(self.flow.exchanges)
+        # Each island and axis that a sharding asks for in vain there, and where one first does.
+        self._not_followed: dict[tuple[str, str], ir.Location] = {}
         users = {value: [island for _, island in taking] for value, taking in self._users.items()}
         self.homes = homes_of(self.module, self.graph, users, self._producer_island)
 
@@ -121,14 +117,16 @@ class _Placement:
             exchange.operation.operation.erase()
         for loop in self.graph.loops:
             loop.operation.operation.erase()
-        if self.types.not_followed:
-            pairs = [f"{island}: {axis}" for island, axis in self.types.not_followed]
-            self.module.operation.attributes[NOT_FOLLOWED] = ir.ArrayAttr.get(list(map(ir.StringAttr.get, pairs)))
+        for (island, axis), location in self._not_followed.items():
+            add_note(self.module, location, NotFollowed(island, axis))
 
     # Building.
 
     def _type(self, value: int, island: int) -> ir.Type:
-        return self.types.on(island, self.tensors[value], self.specs[value])
+        tensor, spec, on = self.tensors[value], self.specs[value], self.topology.islands[island]
+        for axis in not_followed(spec, ir.RankedTensorType(tensor).shape, on):
+            self._not_followed.setdefault((on.name, axis), self.graph.values[value].location)
+        return self.types.on(island, tensor, spec)
 
     def _build_around(self, region: int, held: _Scope) -> None:
         """Build the fragments of a region outside of loops, and each exchange as soon as its operand is there."""

@@ -8,6 +8,7 @@ from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.check_names import check_names
 from atoll.compiler.module.interface import check_pieces
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import PHASE, STAGE, SWEEP
 from atoll.compiler.module.mesh_types import island_of, topology_attribute
 from atoll.compiler.module.planned import topology_of
@@ -36,6 +37,7 @@ class VerifyPlaced(Pass):
 
     def run(self, module: ir.Module) -> None:
         topology = topology_of(module)
+        check_marks(module, "placed")
         check_pieces(entry_function(module), replicas_of(module))
         functions = {"main": entry_function(module), **dataflow_functions(module)}
         for name, function in functions.items():

@@ -10,7 +10,6 @@ from atoll.compiler.mlir.functions import (
     set_argument_attributes,
     set_result_attributes,
 )
-from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.module.mesh_types import mesh_attribute, spec_of_type
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.shardings import SHARDING, sharding_of
@@ -49,8 +48,6 @@ class OutlineFragments(Pass):
                     name,
                     loc=fragment.location,
                 )
-            for mark in (STAGE, SWEEP):
-                call.operation.attributes[mark] = fragment.operation.attributes[mark]
             for old, new in zip(fragment.operation.results, call.operation.results, strict=True):
                 old.replace_all_uses_with(new)
             fragment.operation.erase()

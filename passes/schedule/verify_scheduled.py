@@ -10,6 +10,7 @@ from atoll.compiler.module.check_names import check_names
 from atoll.compiler.module.graph import iterations_of
 from atoll.compiler.module.interface import check_paths
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import ORDER, PHASE
 from atoll.compiler.module.mesh_types import island_of
 from atoll.compiler.module.planned import topology_of
@@ -44,6 +45,7 @@ class VerifyScheduled(Pass):
         main = entry_function(module)
         check_dataflow(module, mpmd.FragmentCallOp, "run outline-fragments")
         check_names(module, mpmd.FragmentCallOp)
+        check_marks(module, "scheduled")
         functions = dataflow_functions(module)
         replicas = replicas_of(module)
         for loop in operations_in(main, mpmd.ForOp):

@@ -10,8 +10,8 @@ from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, operations_in
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import add_texts
-from atoll.compiler.module.marks import BATCH, JOINED, LAYERS
+from atoll.compiler.module.marks import BATCH, LAYERS
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.layers.chunks import Layers
 from atoll.passes.stage.layers.layer_stages import stages_of_layers
@@ -75,9 +75,8 @@ def _split_next(module: ir.Module) -> bool:
     is_one = all(other == stages for other in by_loop.values())
     joined = split(module, stacking, ranges, Stages(by_loop, stages if is_one else None))
     log.info("split %d loops over %d layers into %d ranges", len(stacking.loops), first.iterations, len(ranges))
-    for one in joined:
-        log.info("joined from its pieces: %s", one)
-    add_texts(module, JOINED, joined)
+    for location, one in joined:
+        add_note(module, location, one)
     return True
 
 

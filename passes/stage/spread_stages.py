@@ -1,30 +1,24 @@
 """Pass `spread-stages`."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.states import COMBINE
-from atoll.compiler.mlir.attributes import integer, text_attribute
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.homes import replaced_arguments
 from atoll.compiler.module.marking import read_marks, write_marks
-from atoll.compiler.module.marks import (
-    EXCHANGE,
-    PLANNED_STAGE,
-    STAGE,
-    TRAFFIC,
-    TRAFFIC_BOUND,
-)
+from atoll.compiler.module.marks import EXCHANGE, PLANNED_STAGE, STAGE
+from atoll.compiler.module.notes import Traffic
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import segments_of, stages_of
+from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.cut.least_traffic import Labelling, Value, cheap_labels, least_traffic, traffic
 from atoll.passes.stage.operations.backward_partners import with_companions
 from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
 from atoll.passes.stage.operations.sweeps import Sweeps, exchanges_behind
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class SpreadStages(Pass):
     broadcasts of scalars) gets no stage. A donated argument and the result that replaces it are pulled to one stage.
     Where fewer bytes would have a microbatch go over the stages a third time, more bytes cross. Stages that run in
     segments are found as if they did not, and then their segments. The traffic that is left, and a lower bound for it,
-    are written on the module.
+    are noted.
 
     Requires: `seed-stages` or `cut-automatically` before.
 
@@ -60,10 +54,8 @@ class SpreadStages(Pass):
         labels = (0 if stage is None else stage for stage in (*stages, *found.labels[len(stages) :]))
         crossing = traffic([label // segments for label in labels], values)
         _write(graph, stages)
-        attributes = module.operation.attributes
-        attributes[TRAFFIC] = integer(crossing, bits=64)
-        attributes[TRAFFIC_BOUND] = integer(found.lower_bound, bits=64)
-        log.info("%d bytes cross between stages; no choice has less than %d", crossing, found.lower_bound)
+        fact = Traffic(crossing, found.lower_bound, replicas_of(module))
+        add_note(module, ir.Location.unknown(), fact)  # about all of the module, which has no line
 
 
 def _combined_where_made(graph: Graph, labels: Sequence[int]) -> list[int]:

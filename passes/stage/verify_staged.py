@@ -8,7 +8,7 @@ from atoll.compiler.module.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.module.interface import check_pieces
 from atoll.compiler.module.loop_roles import loop_role
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import read_marks
+from atoll.compiler.module.marking import check_marks, read_marks
 from atoll.compiler.module.marks import PHASE, ROLE, STAGE, SWEEP
 from atoll.compiler.module.planned import stages_of
 from atoll.compiler.module.replicas import replicas_of
@@ -33,6 +33,7 @@ class VerifyStaged(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
+        check_marks(module, "staged")
         check_pieces(entry_function(module), replicas_of(module))
         count = stages_of(module)
         graph = Graph.of(module)

@@ -16,8 +16,8 @@ from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import add_texts
-from atoll.compiler.module.marks import BATCH, PATH, WHOLE_BATCH
+from atoll.compiler.module.marks import BATCH, PATH
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of
 from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.pipeline.pass_base import Pass
@@ -82,10 +82,8 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
         raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {uncut}") from None
     levels = levels_of(scope)
     cross_check(scope, levels)
-    whole = whole_batch_work(program, levels)
-    for work in whole:
-        log.info("computed for the whole batch, as no rule makes only a block of it: %s", work)
-    add_texts(module, WHOLE_BATCH, whole)
+    for node, work in whole_batch_work(program, levels):
+        add_note(module, node.location, work)
     rewrite(module, scope, levels)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.states import KIND_OF, identity
-from atoll.compiler.mlir.attributes import integer_in
+from atoll.compiler.mlir.attributes import integer_in, integers_in
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
 from atoll.compiler.module.graph import iterations_of, parts_of_loop
 from atoll.compiler.module.interface import check_paths
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import (
     BATCH,
     PARTS,
@@ -39,6 +40,7 @@ class VerifyTimed(Pass):
 
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
+        check_marks(module, "timed")
         check_paths(main, replicas_of(module))
         loops = [one for one in body_of(main).operations if isinstance(one, mpmd.ForOp)]
         for loop in operations_in(main, mpmd.ForOp):
@@ -135,11 +137,12 @@ def _check_accumulator(
 def _check_parts(loop: mpmd.ForOp) -> None:
     """The loop says in numbers of results which of them are kept as parts rather than carried on."""
     attributes = loop.operation.attributes
-    numbers = attributes[PARTS] if PARTS in attributes else ir.DenseI64ArrayAttr.get([])
-    count = len(loop.operation.results)
-    if not isinstance(numbers, ir.DenseI64ArrayAttr) or not set(numbers) <= set(range(count)):
-        what = f"{PARTS} of a loop is {numbers}, and it has {count} results"
-        raise refuse(loop.location, what, f"write {PARTS} = array<i64: ...> with numbers of results")
+    if PARTS not in attributes:
+        return
+    numbers, count = integers_in(attributes, PARTS, loop.location), len(loop.operation.results)
+    if not set(numbers) <= set(range(count)):
+        what = f"{PARTS} of a loop has {', '.join(map(str, numbers))}, and the loop has {count} results"
+        raise refuse(loop.location, what, "name some of its results by their numbers, from 0 on")
 
 
 def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:

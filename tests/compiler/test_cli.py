@@ -425,6 +425,17 @@ def test_verbose_says_why_nothing_happened():
     ]
 
 
+@pytest.mark.parametrize("verbose", [(), ("--verbose",)])
+def test_notes_are_told_once(verbose, tmp_path):
+    """By `opt` in any case, with --verbose among what passes say; `dump` tells them with --verbose alone."""
+    golden = str(ROOT / "ir_tests/fold-batch/whole-batch.mlir")
+    told = ": remark: computed for the whole batch, as no rule makes only a block of it: rng_bit_generator, 96 bytes"
+    done = in_process_of_its_own("opt", golden, "--passes", "fold-batch", *verbose)
+    assert [line.endswith(told) for line in done.stderr.splitlines() if "remark" in line] == [True]
+    done = in_process_of_its_own("dump", golden, "--phase", "timed", *verbose)
+    assert [line.endswith(told) for line in done.stderr.splitlines() if "remark" in line] == [True] * len(verbose)
+
+
 @pytest.mark.parametrize("command", [(), ("opt",), ("dump",), ("demo",)])
 def test_every_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -12,6 +12,8 @@ from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import functions_in, operations_in
 from atoll.compiler.mlir.ir_text import parse_file, parse_text, print_module
+from atoll.compiler.module.notes import WholeLoop
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.pipeline.pass_base import NativePass, Pass, step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
@@ -243,6 +245,39 @@ def test_remarks_and_warnings_are_returned(module):
 
     (found,) = run_passes(module, [Warn()])
     assert str(found) == "train.py:12:3: only said"
+
+
+@dataclass(frozen=True)
+class NoteFirst(Pass):
+    def run(self, module):
+        add_note(module, first_operation(module).location, WholeLoop("layers", "its length depends on data"))
+
+
+REMARK = "not cut, and on one stage: the loop in scope layers, as its length depends on data"
+
+
+def test_a_note_is_a_remark_at_the_users_line(module, caplog):
+    caplog.set_level(logging.INFO)
+    (told,) = run_passes(module, [NoteFirst(), Nothing(), NoteFirst()])  # what is noted is not noted twice
+    assert (told.severity, told.where, told.message) == ("remark", "train.py:12:3", REMARK)
+    assert [one.message for one in caplog.records if "remark" in one.message] == [f"train.py:12:3: remark: {REMARK}"]
+
+
+def test_what_was_noted_before_is_not_told_again(module):
+    run_passes(module, [NoteFirst()])
+    assert run_passes(parse_text(print_module(module)), [Nothing()]) == []
+
+
+def test_a_pass_that_fails_has_told_its_notes(module):
+    @dataclass(frozen=True)
+    class NoteAndRefuse(Pass):
+        def run(self, module):
+            NoteFirst().run(module)
+            Refuse().run(module)
+
+    error = failure(module, NoteAndRefuse())
+    assert [one.severity for one in error.diagnostics] == ["remark", "error"]
+    assert "not cut" not in str(error)
 
 
 def test_passes_say_in_the_log_why_they_have_nothing_to_do(module, caplog):

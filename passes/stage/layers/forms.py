@@ -8,7 +8,8 @@ from atoll.compiler.batch_rules.nodes import Program
 from atoll.compiler.batch_rules.states import Split, Version
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.locations import name_stack, place
+from atoll.compiler.mlir.locations import name_stack
+from atoll.compiler.module.notes import JoinedStack
 from atoll.passes.stage.layers.chunks import Layers
 from atoll.passes.stage.layers.stacking import Stacking
 
@@ -29,12 +30,12 @@ class Forms:
     """The forms of all values, for ranges of layers.
 
     location: of what is being made, for what that needs.
-    joined: for what stacks were joined, one clause each.
+    joined: which stacks were joined, and where they are needed.
     """
 
     def __init__(self, stacking: Stacking, ranges: Sequence[Layers]) -> None:
         self.location: ir.Location = ir.Location.unknown()
-        self.joined: dict[str, None] = {}
+        self.joined: list[tuple[ir.Location, JoinedStack]] = []
         self._program: Program = stacking.program
         self._stacking = stacking
         self._ranges = ranges
@@ -78,8 +79,8 @@ class Forms:
 
     def _joined(self, here: SplitBlock, value: int, dimension: int) -> _Value:
         type_, pieces = self._program.tensor(value), here.pieces[value, dimension]
-        user = f"{name_stack(self.location).rpartition('/')[2] or 'the result'} at {place(self.location)}"
-        self.joined[f"{type_} for {user}"] = None
+        user = name_stack(self.location).rpartition("/")[2] or "the result"
+        self.joined.append((self.location, JoinedStack(str(type_), user)))
         attributes: dict[str, ir.Attribute] = {"dimension": integer(dimension, bits=64)}
         return self._create(here, "stablehlo.concatenate", type_, pieces, attributes)
 

@@ -26,6 +26,7 @@ from atoll.compiler.module.graph import parts_of_loop
 from atoll.compiler.module.interface import Piece
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import LAYERS, PARTS, PIECE, STAGE
+from atoll.compiler.module.notes import JoinedStack
 from atoll.passes.stage.layers.chunks import Layers, make_chunk
 from atoll.passes.stage.layers.forms import Forms, OneRange, SplitBlock
 from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
@@ -46,11 +47,13 @@ class Stages:
     otherwise: Sequence[int] | None
 
 
-def split(module: ir.Module, stacking: Stacking, ranges: Sequence[Layers], stages: Stages) -> list[str]:
-    """Split what is stacked into ranges of layers; returns what had to be joined again."""
+def split(
+    module: ir.Module, stacking: Stacking, ranges: Sequence[Layers], stages: Stages
+) -> list[tuple[ir.Location, JoinedStack]]:
+    """Split what is stacked into ranges of layers; returns what had to be joined again, and where it is needed."""
     forms = Forms(stacking, ranges)
     _Splitter(stacking, ranges, stages, forms).rewrite(entry_function(module))
-    return list(forms.joined)
+    return forms.joined
 
 
 class _Splitter:

@@ -21,22 +21,22 @@ from atoll.compiler.mlir.functions import (
     set_argument_attributes,
     set_result_attributes,
 )
-from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import EXCHANGE, SHARE
+from atoll.compiler.module.notes import Gathered
 from atoll.compiler.module.tasks import GATHER, OWN_SHARE
 from atoll.passes.stage.shares.shares import Shares
 
 _Value = ir.Value[ir.Type]
 
 # What stands for an exchange between replicas as long as values live on no islands.
-CALLED = "atoll.exchange"
+CALLED = EXCHANGE
 # The first names of dimensions in Shardy's rules.
 _NAMES = "ijklmnopqrstuvwxyz"
 
 
-def write_shares(module: ir.Module, shares: Shares, state: Mapping[int, int]) -> list[str]:
-    """Write the update so that each replica makes its share; returns what has to be gathered within it.
+def write_shares(module: ir.Module, shares: Shares, state: Mapping[int, int]) -> list[tuple[ir.Location, Gathered]]:
+    """Write the update so that each replica makes its share; returns what has to be gathered within it, and where.
 
     state: the arguments that are shared, and the results that take their places.
     """
@@ -50,7 +50,7 @@ def write_shares(module: ir.Module, shares: Shares, state: Mapping[int, int]) ->
     along = {result: shares.dimensions[argument] for argument, result in state.items()}
     writer.end(returning.operation, along)
     _sign(module, {argument: shares.dimensions[argument] for argument in state}, along)
-    return list(writer.gathered)
+    return writer.gathered
 
 
 def _sign(module: ir.Module, inputs: Mapping[int, int], results: Mapping[int, int]) -> None:
@@ -136,11 +136,11 @@ def _name(number: int) -> str:
 class _Writer:
     """One run.
 
-    gathered: what was put together from its shares within the update, one clause each.
+    gathered: what was put together from its shares within the update, and where that is needed.
     """
 
     shares: Shares
-    gathered: dict[str, None] = field(default_factory=dict)
+    gathered: list[tuple[ir.Location, Gathered]] = field(default_factory=list)
     _shares: dict[tuple[int, int], _Value] = field(default_factory=dict)  # of a value along a dimension
     _wholes: dict[int, _Value] = field(default_factory=dict)  # of values that are made as shares, and combined
     _replaced: set[int] = field(default_factory=set)  # values of which what first made them goes
@@ -240,6 +240,6 @@ class _Writer:
             dimension = self.shares.dimensions[value]
             type_, share = self.program.tensor(value), self._shares[value, dimension]
             if user is not None:
-                self.gathered[f"{type_} is gathered for {described(user)} at {place(user.location)}"] = None
+                self.gathered.append((user.location, Gathered(str(type_), described(user))))
             self._wholes[value] = _Own(self, point, point).exchange(GATHER, share, type_, share.location, dimension)
         return self._wholes[value]
