@@ -23,6 +23,7 @@ from atoll.compiler.module.replicas import check_replicas
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.program_schedule import followed_schedule
 from atoll.compiler.report.program_text import program_text
@@ -63,7 +64,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     job = _job(fn, args, options)
     islands = as_topology(topology)
     check_plan(plan)
-    check_replicas(plan, islands)
+    check_replicas(resolved(plan, len(islands.islands)).replicas, islands)
     meshes_of(islands)  # before tracing starts jax's backend, after which no CPU device can be made
     traced = trace(job, islands)
     module, callbacks = lower(job, traced, lowered_for(islands))

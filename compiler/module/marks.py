@@ -56,6 +56,9 @@ TOPOLOGY = "atoll.topology"
 
 PLAN = "atoll.plan"
 
+# On the module: the parts of the plan that whoever wrote it left open, with what they were decided to be.
+FILLED = "atoll.filled"
+
 # On a transfer that stands for an exchange between replicas: how they combine what each has.
 EXCHANGE = "atoll.exchange"
 

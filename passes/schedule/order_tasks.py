@@ -13,12 +13,10 @@ from atoll.compiler.module.graph import iterations_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import KINDS, SCHEDULE, STAGES
 from atoll.compiler.module.planned import shape_of, stages_of, topology_of
-from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.module.task_order import MicrobatchTask, set_order
 from atoll.compiler.module.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PIPELINES, PipelineShape
-from atoll.compiler.plan.plan import AUTO
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import BACKWARD, WEIGHT
 from atoll.compiler.tracebacks import caller
@@ -74,7 +72,7 @@ class OrderTasks(Pass):
 
 def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
     """The plan's schedule; if it leaves that open, the best for a loop that goes forward and backward."""
-    if shape.plan.schedule == AUTO and BACKWARD in kinds and shape.is_even:
+    if shape.plan.has_open_schedule and BACKWARD in kinds and shape.is_even:
         return auto_schedule(module, function, shape)
     return shape.schedule_of(kinds, {task_name(call) for call in calls_in(function)})
 
@@ -89,7 +87,7 @@ def _check_stages(module: ir.Module) -> None:
 
 def _check_microbatches(loop: mpmd.ForOp, shape: PipelineShape) -> None:
     """Refuse a plan with other microbatches than the loop has."""
-    wanted, found = shape.microbatches * replicas_in(shape.plan), iterations_of(loop)
+    wanted, found = shape.microbatches * shape.plan.replicas, iterations_of(loop)
     if wanted != found:
         what = f"the plan has {wanted} microbatches on all replicas together, and the module has {found}"
         raise refuse(loop.location, what, _as_it_was("stablehlo"))
@@ -120,7 +118,7 @@ def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
     It is that of forward tasks, and of backward tasks in one piece. Where these are not split a kind has no weight
     tasks, here as in a loop; but a table that somebody wrote is followed as it is, or not at all.
     """
-    if shape.plan.placement is not None or shape.plan.schedule == AUTO:
+    if shape.plan.placement is not None or shape.plan.has_open_schedule:
         return
     has_backward = any(task.startswith(BACKWARD) for task in tasks)
     shape.schedule_of("FB" if has_backward else "F", tasks)
@@ -139,10 +137,11 @@ def _unscheduled(
     names: Sequence[str],
 ) -> dict[str, list[MicrobatchTask]]:
     """The order of a loop that no schedule is for."""
-    calls, replicas = calls_in(function), replicas_in(shape.plan)
+    calls, replicas = calls_in(function), shape.plan.replicas
     is_pipeline = shape.plan.placement is None
-    if is_pipeline and kinds is not None and shape.plan.schedule not in (AUTO, _SWEEP_BY_SWEEP):
-        schedule = shape.plan.schedule
+    schedule = shape.plan.schedule
+    is_open = shape.plan.has_open_schedule or schedule == _SWEEP_BY_SWEEP
+    if is_pipeline and kinds is not None and not is_open:
         name = schedule.name if isinstance(schedule, Schedule) else schedule
         what = f"schedule {name} goes over the stages forward and backward, and the function does so {len(kinds)} times"
         raise PlanError(what, caller(), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
