@@ -25,7 +25,6 @@ from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.report.measurement import Measurement
-from atoll.compiler.report.program_schedule import followed_schedule
 from atoll.compiler.report.program_text import program_text
 from atoll.compiler.report.report import Report
 from atoll.compiler.saving import check_saveable, loaded_topology
@@ -212,7 +211,8 @@ class Compiled:
         None if there is no such loop, or one that is no pipeline: it walks over the stages more than once, or its
         placement is free.
         """
-        return followed_schedule(self.program, self.report().pipeline)
+        predicted = self.report().pipeline
+        return None if predicted is None else predicted.schedule_that_runs()
 
     def report(self) -> Report:
         """What was decided, and what it costs; and what the last traced step took, if there was one."""

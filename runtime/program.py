@@ -25,7 +25,7 @@ import numpy
 from atoll.compiler.errors import UsageError
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 5
+VERSION = 6
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")

@@ -10,7 +10,7 @@ LAYERS = "atoll.layers"
 INDEX = "atoll.index"
 # On a loop over microbatches: the kind of task that each sweep is, one letter each.
 KINDS = "atoll.kinds"
-# On a loop over microbatches: the name of the schedule that its table was made from.
+# On a loop over microbatches: what its table does not tell of its schedule, such as the name; see `loop_schedule`.
 SCHEDULE = "atoll.schedule"
 # On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
 NOT_FOLLOWED = "atoll.not_followed"

@@ -153,6 +153,10 @@ class Schedule:
             return self
         return self._keeping(lambda task: task.kind != WEIGHT or task.stage not in stages)
 
+    def without(self, tasks: Collection[str]) -> "Schedule":
+        """The same without some tasks, such as `B0`, of any microbatch; the others need not be a whole schedule."""
+        return self._keeping(lambda task: f"{task.kind}{task.stage}" not in tasks) if tasks else self
+
     def _keeping(self, kept: Callable[[Task], bool]) -> "Schedule":
         blocks = [[list(filter(kept, block)) for block in row] for row in self.blocks]
         rows = tuple(tuple(task for block in row for task in block) for row in blocks)

@@ -1,8 +1,10 @@
 // RUN: atoll-opt %s --passes "order-tasks" | filecheck %s
 
 
-// By the plan's schedule, without the backward task of stage 0, which the function has not.
-// CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 F2@0", island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}
+// By the plan's schedule. The function has no backward task of stage 0: the table keeps its places for the schedule, in
+// parentheses, and nothing runs there. Beside the table stands what else makes it a schedule.
+// CHECK:      mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 (B0@0) F2@0 (B1@0) (B2@0)", island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}
+// CHECK-SAME: atoll.schedule = {check_sum = "{{[0-9a-f]+}}", microbatches = 3 : i32, name = "1f1b", stage_island = array<i64: 0, 1>}
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>> {atoll.parts = 3 : i32}, %z: !mpmd.mesh_tensor<"island1", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island1", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
     %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !mpmd.mesh_tensor<"island1", tensor<4xf32>>, %i: tensor<ui32>) {

@@ -10,8 +10,9 @@ from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.loop_schedule import set_schedule
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import KINDS, SCHEDULE, STAGES
+from atoll.compiler.module.marks import KINDS, STAGES
 from atoll.compiler.module.planned import shape_of, stages_of, topology_of
 from atoll.compiler.module.task_order import MicrobatchTask, set_order
 from atoll.compiler.module.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
@@ -36,8 +37,8 @@ class OrderTasks(Pass):
 
     The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
     tasks alone grows with the number of microbatches. The order is that of the plan's schedule, or of the best one that
-    is found; of a loop that no schedule is for, such as one with a free placement, it follows the dataflow. It is that
-    of one replica: the others run their microbatches in the same order.
+    is found, and the loop says of which; of a loop that no schedule is for, such as one with a free placement, it
+    follows the dataflow. It is that of one replica: the others run their microbatches in the same order.
 
     Requires: phase `placed`.
 
@@ -63,9 +64,8 @@ class OrderTasks(Pass):
             _check_microbatches(loop, shape)
             if kinds in PIPELINES and shape.plan.placement is None:
                 schedule = _schedule(module, function, kinds, shape)
-                loop.operation.attributes[SCHEDULE] = ir.StringAttr.get(schedule.name)
                 _check_tasks(loop, calls_in(function), schedule, names)
-                set_order(loop, _scheduled(calls_in(function), schedule, names))
+                set_schedule(loop, schedule, names, {task_name(call) for call in calls_in(function)})
             else:
                 set_order(loop, _unscheduled(loop, function, kinds, shape, names))
 
@@ -158,15 +158,3 @@ def _unscheduled(
         names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]
         for island, row in order.items()
     }
-
-
-def _scheduled(
-    calls: Sequence[mpmd.FragmentCallOp], schedule: Schedule, names: Sequence[str]
-) -> dict[str, list[MicrobatchTask]]:
-    """The schedule's rows, without the tasks that the function has not."""
-    there = {task_name(call) for call in calls}
-    rows = {}
-    for name, row in zip(names, schedule.rows, strict=False):
-        tasks = [MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch) for task in row]
-        rows[name] = [task for task in tasks if task.task in there]
-    return rows

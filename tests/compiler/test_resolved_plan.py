@@ -1,5 +1,7 @@
 """What a plan means that leaves parts open, and where that is decided."""
 
+from pathlib import Path
+
 import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.bindings import ir
@@ -12,6 +14,7 @@ from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.schedules.kinds import schedule
 from atoll.compiler.topology.topology import Topology
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 OPEN = "stages=auto, microbatches=auto, schedule=auto, replicas=auto"
 
 
@@ -92,3 +95,14 @@ def test_a_new_plan_is_told_as_it_was_given():
     module = module_with(OPEN)
     write_texts(module, None, Plan(stages=4, microbatches=1))
     assert asked_plan_of(module) == Plan(stages=4, microbatches=1)
+
+
+def test_no_pass_and_no_report_asks_what_auto_means():
+    """It is a word of the plan's; who reads a plan asks for what was decided, or whether something is open yet."""
+    asking = [
+        file.relative_to(ROOT).as_posix()
+        for folder in ("compiler", "passes", "runtime")
+        for file in (ROOT / folder).rglob("*.py")
+        if "import AUTO" in (text := file.read_text()) or '== "auto"' in text
+    ]
+    assert asking == ["compiler/plan/resolved_plan.py"]
