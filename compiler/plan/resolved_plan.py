@@ -57,7 +57,7 @@ class ResolvedPlan(Plan):
 
     @property
     def has_open_schedule(self) -> bool:
-        """Whether `order-tasks` is to find the schedule: only there it is known what the tasks cost."""
+        """Whether `order-tasks` is to find the schedule: only there is it known what tasks cost."""
         return self.schedule == AUTO
 
     def kind(self, chunks: int) -> Kind | None:
@@ -78,16 +78,17 @@ def resolved(plan: Plan, islands: int | None) -> ResolvedPlan:
     islands: how many the topology has; None where there is none yet, and the number of stages stays open.
     """
     written = {one.name: getattr(plan, one.name) for one in fields(Plan)}
-    schedule = plan.schedule if isinstance(plan.schedule, Schedule) else None
     if plan.microbatches == AUTO:
-        written["microbatches"] = 1 if schedule is None else schedule.microbatches
+        written["microbatches"] = plan.schedule.microbatches if isinstance(plan.schedule, Schedule) else 1
     if plan.replicas == AUTO:
         written["replicas"] = 1
     if plan.segments == AUTO and written["replicas"] == 1:
         written["segments"] = 1  # they are there for what replicas exchange
     if plan.stages == AUTO and plan.placement is None:
-        here = None if islands is None else islands_of_replica(islands, written["replicas"])
-        written["stages"] = AUTO if here is None and schedule is None else _stages(plan.schedule, here or 1)
+        if isinstance(plan.schedule, Schedule):
+            written["stages"] = plan.schedule.stages
+        elif islands is not None:
+            written["stages"] = _stages(plan.schedule, islands_of_replica(islands, written["replicas"]))
     return ResolvedPlan(**written)
 
 
@@ -96,10 +97,8 @@ def islands_of_replica(islands: int, replicas: int) -> int:
     return max(1, islands // replicas)
 
 
-def _stages(schedule: str | Schedule, islands: int) -> int:
-    """As many as a schedule has that the user wrote; else one for each island and chunk."""
-    if isinstance(schedule, Schedule):
-        return schedule.stages
+def _stages(schedule: str, islands: int) -> int:
+    """One for each island and chunk."""
     chunks = 1 if schedule == AUTO else kind_named(schedule).chunks
     if islands * chunks > MOST_STAGES:
         what = f"the plan leaves the stages open, and {islands} islands with {chunks} each have {islands * chunks}"

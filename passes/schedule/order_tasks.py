@@ -44,7 +44,8 @@ class OrderTasks(Pass):
 
         mpmd.for (...) {iterations = 2 : ui32} {... mpmd.call @microbatch(...)}
         ~~>
-        mpmd.for (...) {atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0"}, iterations = 2 : ui32} {...}
+        mpmd.for (...) {atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0"}, atoll.schedule = {name = "gpipe", ...},
+                        iterations = 2 : ui32} {...}
     """
 
     def run(self, module: ir.Module) -> None:
