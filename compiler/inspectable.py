@@ -8,7 +8,6 @@ from atoll.compiler.errors import UsageError
 from atoll.compiler.export.calling import Calling
 from atoll.compiler.mlir.ir_text import parse_text, print_module
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.report.program_schedule import followed_schedule
 from atoll.compiler.report.program_text import program_text
 from atoll.compiler.report.report import Report
 from atoll.compiler.saving import check_saveable
@@ -53,7 +52,8 @@ class Inspectable:
         None if there is no such loop, or one that is no pipeline: it walks over the stages more than once, or its
         placement is free.
         """
-        return followed_schedule(self.program, self.report().pipeline)
+        predicted = self.report().pipeline
+        return None if predicted is None else predicted.schedule_that_runs()
 
     def report(self) -> Report:
         """What was decided, and what it costs."""

@@ -21,6 +21,7 @@ from atoll.compiler.pipeline.dump_folder import compile_dump
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.report.report import Report
 from atoll.compiler.topology.devices import meshes_of, reserve_cpu_devices
 from atoll.compiler.topology.platforms import lowered_for
@@ -78,7 +79,7 @@ def lower(
     job = _job(fn, args, options)
     islands = as_topology(topology)
     _check_plan(plan)
-    check_replicas(plan, islands)
+    check_replicas(resolved(plan, len(islands.islands)).replicas, islands)
     reserve_cpu_devices(islands)  # before jax's backend starts, which lowering does; afterwards none can be made
     traced = frontend.trace(job, islands)
     module, callbacks = frontend.lower(job, traced, lowered_for(islands))

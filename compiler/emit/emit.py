@@ -36,7 +36,7 @@ from atoll.compiler.module.interface import (
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import DONATED, EXCHANGE, PARTS
 from atoll.compiler.module.mesh_types import island_of, local_type
-from atoll.compiler.module.planned import plan_of, topology_of
+from atoll.compiler.module.planned import asked_plan_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.tasks import (
     code_name,
@@ -88,7 +88,7 @@ def emit(module: ir.Module, signature: Signature) -> Program:
         inputs=inputs,
         outputs=outputs,
         topology=str(topology),
-        plan=str(plan_of(module)),
+        plan=str(asked_plan_of(module)),
     )
 
 

@@ -14,6 +14,7 @@ PATH = "atoll.path"
 BATCH = "atoll.batch"
 DONATED = "atoll.donated"
 # From the phase `timed` on.
+FILLED = "atoll.filled"
 PARTS = "atoll.parts"
 PARTS_DIMENSION = "atoll.parts_dimension"
 NOTES = "atoll.notes"
@@ -106,12 +107,13 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=(
-            "cut-segments",
+            "module/planned",
             "pipeline/resume",
         ),
         readers=(
             "module/planned",
-            "module/replicas",
+            "pipeline/resume",
+            "verify-timed",
         ),
     ),
     Mark(
@@ -171,6 +173,18 @@ MARKS = (
         readers=(
             "emit/emit",
             "module/homes",
+        ),
+    ),
+    Mark(
+        FILLED,
+        on="the module",
+        says="the parts of the plan that whoever wrote it left open, with what they were decided to be",
+        since="timed",
+        gone=None,
+        writers=("module/planned",),
+        readers=(
+            "module/planned",
+            "pipeline/resume",
         ),
     ),
     Mark(
@@ -394,8 +408,8 @@ MARKS = (
         says="the name of the schedule that its order comes from",
         since="scheduled",
         gone=None,
-        writers=("order-tasks",),
-        readers=("report/prediction",),
+        writers=("module/loop_schedule",),
+        readers=("module/loop_schedule",),
     ),
     Mark(
         ORDER,

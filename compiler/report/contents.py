@@ -100,6 +100,7 @@ class ReportContents:
     topology: str
     plan: str
     stages: int
+    segments: int
     islands: tuple[IslandReport, ...]
     transfers: tuple[TransferReport, ...]
     links: tuple[LinkReport, ...]

@@ -21,7 +21,7 @@ from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
 from atoll.compiler.module.notes import Note
 from atoll.compiler.module.noting import notes_of
-from atoll.compiler.module.planned import stages_of, topology_of
+from atoll.compiler.module.planned import segments_of, stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.task_costs import StageCost, task_costs
 from atoll.compiler.module.tasks import (
@@ -79,6 +79,7 @@ class Report(ReportContents):
             topology=program.topology,
             plan=program.plan,
             stages=stages_of(module),
+            segments=segments_of(module),
             islands=islands,
             transfers=transfers,
             links=tuple(_links(topology, program)),

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from atoll.compiler.module.notes import Traffic
 from atoll.compiler.module.task_costs import ASSUMED_SPEED
-from atoll.compiler.plan.plan import Plan
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.contents import ExchangeReport, ReportContents
 from atoll.compiler.report.measurement import Measurement
@@ -35,8 +34,9 @@ def report_text(report: ReportContents) -> str:
 def _head(report: ReportContents) -> list[str]:
     first, *rest = report.topology.splitlines()
     lines = [f"topology  {first}", *(f"          {line}" for line in rest)]
-    segments = Plan.parse(report.plan).segments
-    stages = f"{report.stages // segments} of {segments} segments each" if isinstance(segments, int) else report.stages
+    segments, stages = report.segments, str(report.stages)
+    if segments > 1:
+        stages = f"{report.stages // segments} of {segments} segments each"
     return [*lines, f"plan      {report.plan}", f"stages    {stages}, {report.fragments} different fragments"]
 
 

@@ -130,6 +130,10 @@ class TaskTable:
             return self
         return self._keeping(lambda task: task.kind != WEIGHT or task.stage not in stages)
 
+    def without(self, tasks: Collection[str]) -> Self:
+        """The same without some tasks, such as `B0`, of any microbatch; the others need not be a whole schedule."""
+        return self._keeping(lambda task: str(task.name.rolled) not in tasks) if tasks else self
+
     def _keeping(self, kept: Callable[[Task], bool]) -> Self:
         rows, joined = rows_of_blocks([[tuple(filter(kept, block)) for block in row] for row in self.blocks])
         return replace(self, rows=rows, joined=joined)

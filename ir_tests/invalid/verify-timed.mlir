@@ -235,7 +235,7 @@ module attributes {atoll.plan = "replicas=2"} {
 // -----
 
 module attributes {atoll.plan = "replicas=2"} {
-  // expected-error @below {{the batch is in 3 parts, and the plan asks for auto microbatches in each of 2 replicas; write replicas that divide 3}}
+  // expected-error @below {{the batch is in 3 parts, and the plan asks for 1 microbatches in each of 2 replicas; write replicas that divide 3}}
   func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 3 : i32})
       -> (tensor<2xf32> {atoll.path = "y", atoll.parts = 3 : i32, atoll.parts_dimension = 0 : i32}) {
     return %x : tensor<2xf32>

@@ -2,7 +2,7 @@
 
 // 1f1b: forward and backward tasks take turns. The function has no backward task of stage 0, so the order has none.
 
-// CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 F2@0", island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}
+// CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 (B0@0) F2@0 (B1@0) (B2@0)", island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}
 
 !on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
 !on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>

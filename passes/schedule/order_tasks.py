@@ -10,15 +10,14 @@ from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
 from atoll.compiler.module.loop_roles import loop_role
+from atoll.compiler.module.loop_schedule import set_schedule
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import SCHEDULE, STAGES
+from atoll.compiler.module.marks import STAGES
 from atoll.compiler.module.planned import shape_of, stages_of, topology_of
-from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.module.task_order import MicrobatchTask, set_order
 from atoll.compiler.module.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PIPELINES, PipelineShape
-from atoll.compiler.plan.plan import AUTO
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
@@ -38,14 +37,15 @@ class OrderTasks(Pass):
 
     The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
     tasks alone grows with the number of microbatches. The order is that of the plan's schedule, or of the best one that
-    is found; of a loop that no schedule is for, such as one with a free placement, it follows the dataflow. It is that
-    of one replica: the others run their microbatches in the same order.
+    is found, and the loop says of which; of a loop that no schedule is for, such as one with a free placement, it
+    follows the dataflow. It is that of one replica: the others run their microbatches in the same order.
 
     Requires: phase `placed`.
 
         mpmd.for (...) {iterations = 2 : ui32} {... mpmd.call @microbatch(...)}
         ~~>
-        mpmd.for (...) {atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0"}, iterations = 2 : ui32} {...}
+        mpmd.for (...) {atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0"}, atoll.schedule = {name = "gpipe", ...},
+                        iterations = 2 : ui32} {...}
     """
 
     def run(self, module: ir.Module) -> None:
@@ -65,16 +65,15 @@ class OrderTasks(Pass):
             _check_microbatches(loop, shape)
             if kinds in PIPELINES and shape.plan.placement is None:
                 schedule = _schedule(module, function, kinds, shape)
-                loop.operation.attributes[SCHEDULE] = ir.StringAttr.get(schedule.name)
                 _check_tasks(loop, calls_in(function), schedule, names)
-                set_order(loop, _scheduled(calls_in(function), schedule, names))
+                set_schedule(loop, schedule, names, {task_name(call) for call in calls_in(function)})
             else:
                 set_order(loop, _unscheduled(loop, function, kinds, shape, names))
 
 
 def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
     """The plan's schedule; if it leaves that open, the best for a loop that goes forward and backward."""
-    if shape.plan.schedule == AUTO and BACKWARD in kinds and shape.is_even:
+    if shape.plan.has_open_schedule and BACKWARD in kinds and shape.is_even:
         return auto_schedule(module, function, shape)
     return shape.schedule_of(kinds, {task_name(call) for call in calls_in(function)})
 
@@ -89,7 +88,7 @@ def _check_stages(module: ir.Module) -> None:
 
 def _check_microbatches(loop: mpmd.ForOp, shape: PipelineShape) -> None:
     """Refuse a plan with other microbatches than the loop has."""
-    wanted, found = shape.microbatches * replicas_in(shape.plan), iterations_of(loop)
+    wanted, found = shape.microbatches * shape.plan.replicas, iterations_of(loop)
     if wanted != found:
         what = f"the plan has {wanted} microbatches on all replicas together, and the module has {found}"
         raise refuse(loop.location, what, _as_it_was("stablehlo"))
@@ -118,7 +117,7 @@ def _check_fits(shape: PipelineShape, tasks: set[TaskName]) -> None:
     It is that of forward tasks, and of backward tasks in one piece. Where these are not split a kind has no weight
     tasks, here as in a loop; but a table that somebody wrote is followed as it is, or not at all.
     """
-    if shape.plan.placement is not None or shape.plan.schedule == AUTO:
+    if shape.plan.placement is not None or shape.plan.has_open_schedule:
         return
     has_backward = any(task.kind == BACKWARD for task in tasks)
     shape.schedule_of("FB" if has_backward else "F", tasks)
@@ -137,10 +136,11 @@ def _unscheduled(
     names: Sequence[str],
 ) -> dict[str, list[MicrobatchTask]]:
     """The order of a loop that no schedule is for."""
-    calls, replicas = calls_in(function), replicas_in(shape.plan)
+    calls, replicas = calls_in(function), shape.plan.replicas
     is_pipeline = shape.plan.placement is None
-    if is_pipeline and kinds is not None and shape.plan.schedule not in (AUTO, _SWEEP_BY_SWEEP):
-        schedule = shape.plan.schedule
+    schedule = shape.plan.schedule
+    is_open = shape.plan.has_open_schedule or schedule == _SWEEP_BY_SWEEP
+    if is_pipeline and kinds is not None and not is_open:
         name = schedule.name if isinstance(schedule, Schedule) else schedule
         what = f"schedule {name} goes over the stages forward and backward, and the function does so {len(kinds)} times"
         raise PlanError(what, caller(), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
@@ -157,15 +157,3 @@ def _unscheduled(
         names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]
         for island, row in order.items()
     }
-
-
-def _scheduled(
-    calls: Sequence[mpmd.FragmentCallOp], schedule: Schedule, names: Sequence[str]
-) -> dict[str, list[MicrobatchTask]]:
-    """The schedule's rows, without the tasks that the function has not."""
-    there = {task_name(call) for call in calls}
-    rows = {}
-    for name, row in zip(names, schedule.rows, strict=False):
-        tasks = [MicrobatchTask(task.name.rolled, task.microbatch) for task in row]
-        rows[name] = [task for task in tasks if task.task in there]
-    return rows

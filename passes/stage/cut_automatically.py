@@ -41,7 +41,7 @@ class CutAutomatically(Pass):
 
     def run(self, module: ir.Module) -> None:
         plan = plan_of(module)
-        if plan.placement is not None or not (isinstance(plan.stages, int) or plan.stages == "auto"):
+        if plan.placement is not None or plan.scopes is not None:
             log.info("nothing to do: the plan says which scopes make the stages")
             return
         graph = Graph.of(module)

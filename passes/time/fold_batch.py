@@ -19,10 +19,8 @@ from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH, PATH
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of
-from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.compiler.plan.pipeline_shape import microbatches_of
-from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.cross_check import cross_check
 from atoll.passes.time.folding.levels import levels_of
@@ -65,13 +63,13 @@ class FoldBatch(Pass):
 def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     """Fold by a table of rules; raises CompileError for what the table does not prove."""
     plan = plan_of(module)
-    parts = microbatches_of(plan) * replicas_in(plan)
+    parts = plan.microbatches * plan.replicas
     if parts == 1:
         log.info("nothing to do: the plan asks for one microbatch")
         return
     states = _states_of_arguments(module, plan)
     program = Program.of(module, parts)
-    if replicas_in(plan) > 1:
+    if plan.replicas > 1:
         _check_effects(program)
     uncut = " and ".join(f"{name}=1" for name in _cutting(plan))
     scope = Scope(Batch(program, rules, plan.accumulator == "float32", uncut), program.body)
@@ -95,9 +93,9 @@ def _check_effects(program: Program) -> None:
             raise refuse(node.location, what, "take it out, or set replicas=1")
 
 
-def _states_of_arguments(module: ir.Module, plan: Plan) -> list[State]:
+def _states_of_arguments(module: ir.Module, plan: ResolvedPlan) -> list[State]:
     main = entry_function(module)
-    parts, asked = microbatches_of(plan) * replicas_in(plan), _asked(plan)
+    parts, asked = plan.microbatches * plan.replicas, _asked(plan)
     states: list[State] = []
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         states.append(Split(0) if BATCH in marks else SAME)
@@ -114,15 +112,15 @@ def _states_of_arguments(module: ir.Module, plan: Plan) -> list[State]:
     return states
 
 
-def _asked(plan: Plan) -> str:
+def _asked(plan: ResolvedPlan) -> str:
     """In how many parts the plan cuts the batch."""
-    replicas, microbatches = replicas_in(plan), microbatches_of(plan)
+    replicas, microbatches = plan.replicas, plan.microbatches
     if replicas == 1:
         return f"{microbatches} microbatches"
     return f"{replicas} replicas" if microbatches == 1 else f"{replicas} replicas of {microbatches} microbatches"
 
 
-def _cutting(plan: Plan) -> list[str]:
+def _cutting(plan: ResolvedPlan) -> list[str]:
     """The fields of the plan that do so."""
-    fields = {"replicas": replicas_in(plan), "microbatches": microbatches_of(plan)}
+    fields = {"replicas": plan.replicas, "microbatches": plan.microbatches}
     return [name for name, count in fields.items() if count > 1]

@@ -17,9 +17,10 @@ from atoll.compiler.module.marks import (
     PARTS,
     PARTS_DIMENSION,
     PHASE,
+    PLAN,
 )
 from atoll.compiler.module.planned import plan_of
-from atoll.compiler.module.replicas import replicas_in, replicas_of
+from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
 
 
@@ -75,9 +76,11 @@ def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int:
 
 
 def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
+    if PLAN not in module.operation.attributes:
+        return  # a person wrote the module, and nothing that it could contradict
     plan = plan_of(module)
-    planned, replicas = plan.microbatches, replicas_in(plan)
-    if parts % replicas or (parts > 1 and isinstance(planned, int) and planned * replicas != parts):
+    planned, replicas = plan.microbatches, plan.replicas
+    if parts % replicas or (parts > 1 and planned * replicas != parts):
         if parts == 1:
             raise refuse(
                 main.location, f"the batch is whole, and the plan asks for {replicas} replicas", "run fold-batch"

@@ -343,6 +343,16 @@ def test_dump_all_writes_numbered_files_and_each_can_be_resumed(atoll, tmp_path)
         assert resumed == final
 
 
+def test_what_a_plan_leaves_open_is_decided_anew_for_other_islands(atoll, tmp_path):
+    timed = tmp_path / "timed.mlir"
+    given = (("good.mlir",), (str(timed), "--topology", "3 x cpu[1]"), (str(timed), "--topology", "2 x cpu[1]"))
+    for arguments, stages in zip(given, ("auto", 3, 2), strict=True):
+        status, text, errors = atoll("dump", *arguments, "--phase", "timed")
+        assert (status, errors) == (0, "")
+        assert f'atoll.plan = "stages={stages}, microbatches=1, ' in text
+        timed.write_text(text)
+
+
 def test_dump_all_replaces_an_earlier_dump_and_leaves_other_files(atoll, tmp_path):
     (tmp_path / "07-old.mlir").write_text("old")
     (tmp_path / "notes.txt").write_text("mine")

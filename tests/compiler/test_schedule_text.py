@@ -45,6 +45,13 @@ def test_joined_tasks():
     assert [len(block) for block in made.blocks[0]] == [1, 3, 2]
     assert str(made.forward_only()).endswith("island 0: F0 F1")
     assert str(made.whole_backward({0})).endswith("island 0: F0 F1+B0 B1")
+
+
+def test_without_some_tasks_the_blocks_are_of_those_that_are_left():
+    made = Schedule.parse("schedule mine: 1 island, 2 microbatches; island 0: F0 F1+B0+W0 B1 W1")
+    assert str(made.without({"B0"})).endswith("island 0: F0 F1+W0 W1")
+    assert str(made.without({"F0"})).endswith("island 0: B0+W0 B1 W1")
+    assert made.without(()) is made
     assert made.whole_backward({7}) == made
 
 
