@@ -21,7 +21,8 @@ from atoll.compiler.schedules.costs import uniform
 from atoll.compiler.schedules.kinds import KINDS
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import simulate
-from atoll.compiler.schedules.task import FORWARD, WEIGHT
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import FORWARD, WEIGHT, TaskName
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.sleeping import SleepingDevices
@@ -62,12 +63,12 @@ def step_time(program: Any, schedule: Schedule, meshes: Any, seconds: dict[str, 
     """The fastest of three steps."""
 
     def of(task: str) -> float:
-        kind, stage = task[0], task.partition("@")[2]
-        if not stage:  # around the loop
+        found = Task.of(TaskName.parse(task))
+        if found is None:  # around the loop
             return 0.0
-        if kind in (FORWARD, WEIGHT) or int(stage) in schedule.split_stages:
-            return seconds[kind]
-        return seconds[kind] + seconds[WEIGHT]  # a whole backward
+        if found.kind in (FORWARD, WEIGHT) or found.stage in schedule.split_stages:
+            return seconds[found.kind]
+        return seconds[found.kind] + seconds[WEIGHT]  # a whole backward
 
     arguments = [numpy.zeros(one.shape, one.dtype) for one in program.inputs]
     with (

@@ -43,10 +43,12 @@ class Mixed(Exception):  # noqa: N818 (it says what was found, and is always cau
     """An operation that cannot be done on one microbatch.
 
     why: a clause that follows the name of the operation, such as "sorts along the batch".
+    remedy: what to do, other than to leave the batch in one piece.
     """
 
     node: Node
     why: str
+    remedy: str = "keep the examples apart up to a sum or mean over them"
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,9 @@ class Scope:
         states = [self.state(value) for value in node.operands]
         is_varied = any(state is not SAME and state != SAME for state in states)
         is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)
-        if node.has_effect and (is_varied or self.parent is not None):
-            raise Mixed(node, "has an effect outside of the program, which would happen once for every microbatch")
+        if node.acting is not None and (is_varied or self.parent is not None):
+            why = "has an effect outside of the program, which would happen once for every microbatch"
+            raise Mixed(node.acting, why, "take it out")
         if not is_varied:
             return
         decision = self.rule(node).forward(self, node, states)
@@ -127,6 +128,8 @@ class Scope:
 
     def derived(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
         """How an operation makes blocks of results that are the same for all; None if they are cut out of the whole."""
+        if node.has_effect:
+            return None  # it is there once, however often what it gives is needed
         key = (node.number, *wanted.items())
         if key not in self._derived:
             self._derived[key] = self._derive(node, wanted)

@@ -7,7 +7,7 @@ from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.nodes import Node, Program
 from atoll.compiler.batch_rules.states import COMBINE, COMPLEX_ZERO, SAME, Split, State, Version, identity
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.functions import replace_within
 
 Values = list["ir.Value[ir.Type]"]
 
@@ -57,10 +57,7 @@ class Local(ABC):
         """Let what a copy's regions take from outside be what it is here."""
         if node.captured:
             replaced = {self.program.values[value]: self.get((value, SAME)) for value in node.captured}
-            for inner in operations_in(copy, ir.OpView):
-                for index, operand in enumerate(list(inner.operation.operands)):
-                    if operand in replaced:
-                        inner.operation.operands[index] = replaced[operand]
+            replace_within(copy.opview, replaced)
 
     def create(
         self,

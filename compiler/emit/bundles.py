@@ -27,6 +27,7 @@ from atoll.compiler.module.tasks import (
 )
 from atoll.compiler.replicas.exchange import Summand, Unit, seconds, units_of
 from atoll.compiler.replicas.speed import speed_between
+from atoll.compiler.task_name import TaskName
 from atoll.compiler.topology.topology import Topology
 
 _Value = ir.Value[ir.Type]
@@ -60,7 +61,14 @@ class Member:
         buffer = self.whole.buffer
         specs = [buffer.spec, *([] if self.share is None else [self.shared.share.buffer.spec])]
         divided = tuple(any(axes) for axes in zip_longest(*specs, fillvalue=()))
-        return Summand(buffer.shape, buffer.dtype, buffer.itemsize, self.kind, divided, self.share)
+        return Summand(
+            shape=buffer.shape,
+            dtype=buffer.dtype,
+            itemsize=buffer.itemsize,
+            kind=self.kind,
+            divided=divided,
+            share=self.share,
+        )
 
 
 def _array(value: _Value) -> Array:
@@ -79,11 +87,15 @@ class Bundle:
     """
 
     island: str
-    task: str | None
+    task: TaskName | None
     in_loop: bool
     begin: _Value
     members: tuple[Member, ...]
     units: tuple[Unit, ...]
+
+    @property
+    def task_text(self) -> str | None:
+        return None if self.task is None else str(self.task)
 
 
 # What is exchanged together: the island, and what makes it.
@@ -122,7 +134,7 @@ def bundles_of(module: ir.Module) -> list[Bundle]:
 
 def _bundle(
     members: Sequence[Member],
-    sums: Mapping[_Value, tuple[int, str | None]],
+    sums: Mapping[_Value, tuple[int, TaskName | None]],
     twins: Mapping[str, tuple[str, ...]],
     topology: Topology,
 ) -> Bundle:
@@ -134,12 +146,14 @@ def _bundle(
         (_, task), begin = sums[first.given], first.given
     elif isinstance(maker, mpmd.FragmentCallOp) and first.kind != OWN_SHARE:
         task, begin = task_name(maker), first.given
-    return Bundle(names[0], task, is_sum, begin, tuple(members), tuple(units))
+    return Bundle(island=names[0], task=task, in_loop=is_sum, begin=begin, members=tuple(members), units=tuple(units))
 
 
-def _makers_of_sums(main: func.FuncOp, functions: Mapping[str, func.FuncOp]) -> dict[_Value, tuple[int, str | None]]:
+def _makers_of_sums(
+    main: func.FuncOp, functions: Mapping[str, func.FuncOp]
+) -> dict[_Value, tuple[int, TaskName | None]]:
     """For each result of a loop the number of the loop, and the task of it that makes the result."""
-    found: dict[_Value, tuple[int, str | None]] = {}
+    found: dict[_Value, tuple[int, TaskName | None]] = {}
     for number, loop in enumerate(operations_in(main, mpmd.ForOp)):
         *_, returning = body_of(functions[microbatch_name(loop)]).operations
         for result, yielded in zip(loop.operation.results, returning.operation.operands, strict=True):
@@ -191,5 +205,5 @@ def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
             sizes[unit.form] += unit.bytes
         takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
         if sizes.keys() != {OWN_SHARE}:
-            found.append(Exchange(bundle.island, bundle.task, takes, bundle.in_loop))
+            found.append(Exchange(bundle.island, bundle.task_text, takes, bundle.in_loop))
     return tuple(found)

@@ -152,15 +152,22 @@ def ways(source: End, target: End, shape: tuple[int, ...]) -> Iterator[_Way]:
             reshards = (sent != own, received != wanted)
             is_on_other = reshards[source.devices >= target.devices]
             size = _least(shape, own, sent) + behind
-            yield _Way(size, sum(reshards), is_on_other, -prod(received), sent, received)
+            yield _Way(
+                bytes=size,
+                reshards=sum(reshards),
+                is_on_other=is_on_other,
+                fewer_parts=-prod(received),
+                sent=sent,
+                received=received,
+            )
 
 
 def _grids(shape: tuple[int, ...], finest: Sequence[int], devices: int) -> Iterator[Grid]:
     """The grids of equal parts that so many devices can hold, as fine as one or coarser."""
-    choices = [
-        [parts for parts in range(1, most + 1) if most % parts == 0 and size % parts == 0 and devices % parts == 0]
-        for most, size in zip(finest, shape, strict=True)
-    ]
+    choices = []
+    for most, size in zip(finest, shape, strict=True):
+        common = gcd(most, size, devices)
+        choices.append([parts for parts in range(1, common + 1) if common % parts == 0])
     return (grid for grid in product(*choices) if devices % prod(grid) == 0)
 
 

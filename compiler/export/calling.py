@@ -19,6 +19,7 @@ from atoll.compiler.export.pytree_text import (
     static_data,
 )
 from atoll.compiler.tracebacks import caller
+from atoll.runtime.program import Program
 
 
 class Calling(ABC):
@@ -154,9 +155,9 @@ class Described(Calling):
 class Flat(Calling):
     """Called with one array for each input, for a program that comes from a module: returns the list of its outputs."""
 
-    def __init__(self, names: Sequence[str], results: int) -> None:
-        super().__init__("the program", names)
-        self._result: Tree = jax.tree.structure([0] * results)
+    def __init__(self, program: Program) -> None:
+        super().__init__("the program", [one.path for one in program.inputs])
+        self._result: Tree = jax.tree.structure([0] * len(program.outputs))
 
     def to_text(self) -> str:
         return ""

@@ -27,7 +27,7 @@ PIECE = "atoll.piece"
 EXCHANGE = "atoll.exchange"
 SHARE = "atoll.share"
 SWEEP = "atoll.sweep"
-KINDS = "atoll.kinds"
+ROLE = "atoll.role"
 # From the phase `placed` on.
 INDEX = "atoll.index"
 # From the phase `scheduled` on.
@@ -162,8 +162,6 @@ MARKS = (
             "module/graph",
             "module/interface",
             "share-update",
-            "stage/layers/split",
-            "stage/layers/stacking",
             "verify-timed",
         ),
     ),
@@ -222,6 +220,7 @@ MARKS = (
             "cut-segments",
             "join-branches",
             "make-fragments",
+            "module/check_names",
             "order-sweeps",
             "place/fragments/partition",
             "split-backward",
@@ -310,13 +309,13 @@ MARKS = (
         ),
     ),
     Mark(
-        KINDS,
+        ROLE,
         on="a loop over microbatches",
-        says="the kind of task that each of its sweeps is, a letter each: `FBW`",
+        says="what it goes over the stages for, a letter for each sweep: `F`, `FB`, `FBW`",
         since="staged",
         gone=None,
-        writers=("order-sweeps", "split-backward"),
-        readers=("make-fragments", "order-tasks", "place/fragments/partition", "report/prediction", "split-backward"),
+        writers=("module/loop_roles",),
+        readers=("make-fragments", "module/check_names", "module/loop_roles", "verify-staged"),
     ),
     Mark(
         INDEX,

@@ -3,30 +3,24 @@
 The loop carries it as text, `{island0 = "F0@0 F1@0 B0@0"}`, which people may edit: `F1@0` is task `F0` of microbatch 1.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.module.marks import ORDER
+from atoll.compiler.task_name import TaskName
 from atoll.compiler.text.language import shown
-
-_TASK = re.compile(r"([A-Za-z]+)([0-9]{1,9})@(.+)")
-_NAME = re.compile(r"([A-Za-z]+)(.+)")
 
 
 class MicrobatchTask(NamedTuple):
-    """A task, by its name in the loop's function, for one microbatch."""
+    """A task of a loop's function, for one microbatch."""
 
-    task: str
+    task: TaskName
     microbatch: int
 
     def __str__(self) -> str:
-        """As in the table of a schedule."""
-        match = _NAME.fullmatch(self.task)
-        kind, rest = match.groups() if match else ("", self.task)
-        return f"{kind}{self.microbatch}@{rest}"
+        return str(self.task.of(self.microbatch))
 
 
 def order_of(loop: mpmd.ForOp) -> dict[str, list[MicrobatchTask]]:
@@ -48,8 +42,10 @@ def set_order(loop: mpmd.ForOp, rows: Mapping[str, Sequence[MicrobatchTask]]) ->
 
 
 def _task(text: str, loop: mpmd.ForOp) -> MicrobatchTask:
-    match = _TASK.fullmatch(text)
-    if match is None:
+    try:
+        name = TaskName.parse(text)
+    except ValueError:
+        name = None
+    if name is None or name.microbatch is None:
         raise refuse(loop.location, f"{shown(text)} is no task", "write for example F3@0: task F0 of microbatch 3")
-    kind, microbatch, rest = match.groups()
-    return MicrobatchTask(kind + rest, int(microbatch))
+    return MicrobatchTask(name.rolled, name.microbatch)

@@ -13,7 +13,7 @@ from atoll.compiler.plan.stage_text import StageText
 from atoll.compiler.schedules.kinds import KINDS, Kind, kind_named, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.segments import in_segments
-from atoll.compiler.schedules.task import BACKWARD, WEIGHT
+from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 
 # What `auto` stands for: for islands with one stage each, and for islands with several.
@@ -123,7 +123,7 @@ class PipelineShape:
         except PlanError as error:
             raise replace(error, where=caller()) from None
 
-    def schedule_of(self, kinds: str, tasks: Collection[str]) -> Schedule:
+    def schedule_of(self, kinds: str, tasks: Collection[TaskName]) -> Schedule:
         """The plan's schedule, for a loop with sweeps of these kinds and with these tasks: `F0`, `B0`."""
         schedule = self.schedule()
         if BACKWARD not in kinds:
@@ -131,7 +131,9 @@ class PipelineShape:
         if not schedule.has_backward:
             what = f"schedule {schedule.name} has no backward tasks, and the function has"
             raise PlanError(what, caller(), "take another schedule")
-        return schedule.whole_backward([stage for stage in range(schedule.stages) if f"{WEIGHT}{stage}" not in tasks])
+        return schedule.whole_backward(
+            [stage for stage in range(schedule.stages) if TaskName(WEIGHT, stage) not in tasks]
+        )
 
     def _fitting(self, schedule: Schedule) -> Schedule:
         sizes = (

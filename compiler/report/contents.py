@@ -68,7 +68,7 @@ class SharedArgument:
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExchangeReport:
     """What an island exchanges with its twins in other replicas when a task has run for the last time.
 

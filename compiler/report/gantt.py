@@ -1,6 +1,5 @@
 """The report as a picture: the tasks of a step in time, predicted and below it as measured."""
 
-import re
 from collections.abc import Sequence
 
 from atoll.compiler.errors import UsageError
@@ -9,10 +8,8 @@ from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
 from atoll.compiler.schedules.picture import Bar, Panel, gantt_svg, schedule_panel
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.task_name import UPDATE, TaskName
 from atoll.compiler.topology.topology import Topology
-from atoll.runtime.program import RESHARD
-
-_TASK = re.compile(r"([A-Za-z]+)([0-9]+)(?:@([0-9]+))?.*")
 
 
 def report_svg(report: ReportContents) -> str:
@@ -60,18 +57,21 @@ def _measured_panel(measured: Measurement, names: Sequence[str], homes: Sequence
         if island in rows:
             kind, label, chunk = _look(task, rows[island], homes)
             title = f"{task}, island {island}: {1e3 * start:.6g} to {1e3 * end:.6g}"
-            bars.append(Bar(rows[island], kind, label, 1e3 * start, 1e3 * end, title, chunk))
+            bars.append(
+                Bar(
+                    row=rows[island], kind=kind, label=label, start=1e3 * start, end=1e3 * end, title=title, chunk=chunk
+                )
+            )
     bubble = f"bubble {100 * measured.bubble(names):.0f}%"
     return Panel(f"measured: {1e3 * measured.step:.4g} ms, {bubble}", names, bars)
 
 
 def _look(task: str, row: int, homes: Sequence[int]) -> tuple[str, str, int]:
     """The kind of a task's bar, what is written in it, and which of its island's stages it is of."""
-    match = _TASK.fullmatch(task)
-    if match is None:
-        return "", task, 0
-    kind, number, stage = match.groups()
-    if stage is None or kind == RESHARD:  # around the loop, in a program without one, or of no stage
-        return kind, f"{kind}{number}" if kind != "U" else "U", 0
-    chunk = homes[: int(stage)].count(row) if int(stage) < len(homes) else 0
-    return kind, number, chunk
+    name = TaskName.parse(task)
+    if name.microbatch is None:  # around the loop, or in a program without one
+        return name.kind, f"{name.kind}{name.number}" if name.kind != UPDATE else name.kind, 0
+    if name.stage is None:
+        return name.kind, f"{name.kind}{name.microbatch}", 0
+    chunk = homes[: name.stage].count(row) if name.stage < len(homes) else 0
+    return name.kind, str(name.microbatch), chunk

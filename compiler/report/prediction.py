@@ -10,8 +10,9 @@ from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.loop_roles import loop_role
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import KINDS, SCHEDULE
+from atoll.compiler.module.marks import SCHEDULE
 from atoll.compiler.module.planned import plan_of, shape_of, topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs, task_costs
@@ -33,7 +34,7 @@ from atoll.compiler.schedules.walk import check
 from atoll.compiler.topology.topology import Topology
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The schedule of a program's loop over microbatches, and what the simulator says of it.
 
@@ -84,19 +85,19 @@ def predict(module: ir.Module) -> Prediction | None:
     costs = costs_of(topology, islands, stages, outside)
     simulation = _simulated(schedule, costs, islands, exchanges)
     return Prediction(
-        schedule.name,
-        schedule.microbatches,
-        str(schedule),
-        islands,
-        stages,
-        outside,
-        exchanges,
-        simulation.makespan,
-        simulation.span,
-        simulation.bubble,
-        _simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
-        simulation.lower_bound,
-        tuple(simulation.peak),
+        name=schedule.name,
+        microbatches=schedule.microbatches,
+        schedule=str(schedule),
+        islands=islands,
+        stages=stages,
+        around=outside,
+        exchanges=exchanges,
+        step=simulation.makespan,
+        span=simulation.span,
+        bubble=simulation.bubble,
+        bubble_without_links=_simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
+        lower_bound=simulation.lower_bound,
+        activations=tuple(simulation.peak),
     )
 
 
@@ -112,7 +113,7 @@ def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchang
     ready: dict[str, float] = {}
     for task, island, start, end in found.tasks:
         starts.setdefault(island, start)
-        ready[f"{task.kind}{task.stage}"] = end  # tasks of a row are in order
+        ready[str(task.name.rolled)] = end  # tasks of a row are in order
     done = [0.0] * len(islands)
     summed = [one for one in exchanges if one.in_loop]
     for begin, one in sorted(((ready.get(one.task or "", 0.0), one) for one in summed), key=itemgetter(0)):
@@ -144,7 +145,7 @@ def calls_of_functions(module: ir.Module) -> list[tuple[func.FuncOp, int]]:
 
 def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, names: Sequence[str]) -> Schedule | None:
     """The schedule that a loop's table follows: the one that it was made from, unless somebody has edited it."""
-    kinds = text_attribute(loop.operation.attributes, KINDS)
+    kinds = loop_role(loop)
     if kinds not in PIPELINES:
         return None
     tasks = {task_name(call) for call in calls_in(function)}
@@ -155,7 +156,7 @@ def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, names:
         shape = replace(shape, plan=replace(shape.plan, schedule=name))
     try:
         planned = shape.schedule_of(kinds, tasks)
-        rows = [[_in_loop(task) for task in row if f"{task.kind}{task.stage}" in tasks] for row in planned.rows]
+        rows = [[_in_loop(task) for task in row if task.name.rolled in tasks] for row in planned.rows]
         if all(order.get(island, []) == row for island, row in zip(names, rows, strict=False)):
             return planned
         found = Schedule(
@@ -171,9 +172,12 @@ def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, names:
 
 
 def _in_loop(task: Task) -> MicrobatchTask:
-    return MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch)
+    return MicrobatchTask(task.name.rolled, task.microbatch)
 
 
 def _of_loop(task: MicrobatchTask) -> Task:
     """ValueError for a task that no schedule has."""
-    return Task(task.task[0], int(task.task[1:]), task.microbatch)
+    found = Task.of(task.task.of(task.microbatch))
+    if found is None:
+        raise ValueError(f"no schedule has {task}")
+    return found

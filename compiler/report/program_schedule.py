@@ -1,13 +1,9 @@
 """The schedule that a program follows, read from its instruction streams."""
 
-import re
-
 from atoll.compiler.report.prediction import Prediction
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import Task
 from atoll.runtime.program import IslandProgram, Program, Run
-
-_TASK = re.compile(r"([FBW])([0-9]+)@([0-9]+)")
 
 
 def followed_schedule(program: Program, predicted: Prediction | None) -> Schedule | None:
@@ -26,5 +22,5 @@ def followed_schedule(program: Program, predicted: Prediction | None) -> Schedul
 
 
 def _row(island: IslandProgram) -> tuple[Task, ...]:
-    found = (_TASK.fullmatch(one.task) for one in island.instructions if isinstance(one, Run))
-    return tuple(Task(match[1], int(match[3]), int(match[2])) for match in found if match is not None)
+    found = (Task.of(one.name) for one in island.instructions if isinstance(one, Run))
+    return tuple(task for task in found if task is not None)

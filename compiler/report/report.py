@@ -35,7 +35,7 @@ from atoll.compiler.module.tasks import (
 from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
-from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, task_of_stage
+from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, rolled_task
 from atoll.compiler.report.contents import (
     ExchangeReport,
     IslandReport,
@@ -139,7 +139,7 @@ def _made(kind: type[Any], fields: dict[str, Any]) -> Any:  # noqa: ANN401 (an o
 
 
 def _island(program: Program, island: IslandProgram, cost: int) -> IslandReport:
-    tasks = [task_of_stage(one.task) for one in island.instructions if isinstance(one, Run)]
+    tasks = [rolled_task(one) for one in island.instructions if isinstance(one, Run)]
     return IslandReport(
         name=island.name,
         tasks=folded(tasks),
@@ -171,7 +171,7 @@ def _exchanges(module: ir.Module, twins: Mapping[str, tuple[str, ...]]) -> Itera
             size = sum(unit.bytes for unit in units)
             yield ExchangeReport(
                 islands=islands,
-                task=bundle.task,
+                task=bundle.task_text,
                 form=form,
                 sums=sum(len(unit.members) for unit in units),
                 bytes=size,
@@ -235,4 +235,11 @@ def _transfer(transfer: mpmd.TransferOp, times: int, topology: Topology) -> Tran
     crosses, ends = crossing_of(source, target, topology), (source, target)
     changed = (crosses.sent != spec_of_type(source), crosses.received != spec_of_type(target))
     resharded = tuple(island_of(one) for one, is_changed in zip(ends, changed, strict=True) if is_changed)
-    return TransferReport(island_of(source), island_of(target), bytes_of(local_type(source)), where, times, resharded)
+    return TransferReport(
+        source=island_of(source),
+        target=island_of(target),
+        bytes=bytes_of(local_type(source)),
+        where=where,
+        times=times,
+        resharded=resharded,
+    )

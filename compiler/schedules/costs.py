@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.task_table import TaskTable
+from atoll.compiler.task_name import FORWARD, WEIGHT
 
 
 class Link(NamedTuple):
@@ -82,12 +83,12 @@ def uniform(
     link = Link(bandwidth=1 / transfer) if transfer else Link()
     stages = schedule.stages
     return Costs(
-        (forward,) * stages,
-        (backward,) * stages,
-        (weight,) * stages,
-        (update,) * schedule.islands,
-        (1,) * stages,
-        {pair: link for source, target in pairs for pair in ((source, target), (target, source))},
-        (1,) * (stages - 1),
-        (1,) * (stages - 1),
+        forward=(forward,) * stages,
+        backward=(backward,) * stages,
+        weight=(weight,) * stages,
+        update=(update,) * schedule.islands,
+        activations=(1,) * stages,
+        links={pair: link for source, target in pairs for pair in ((source, target), (target, source))},
+        forward_bytes=(1,) * (stages - 1),
+        backward_bytes=(1,) * (stages - 1),
     )

@@ -7,7 +7,8 @@ last microbatches.
 """
 
 from atoll.compiler.schedules.order import Order
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 
 def dualpipe_v(islands: int, microbatches: int, _chunks: int) -> Order:

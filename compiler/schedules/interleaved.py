@@ -8,7 +8,8 @@ Lamy-Poirier 2022; Qi et al. 2023.)
 
 from atoll.compiler.schedules.filling import fill
 from atoll.compiler.schedules.order import Order, one_forward_one_backward
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 
 def looped_bfs(islands: int, microbatches: int, chunks: int) -> Order:

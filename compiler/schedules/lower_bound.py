@@ -3,8 +3,9 @@
 from itertools import accumulate, pairwise
 
 from atoll.compiler.schedules.costs import Costs
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.task_table import TaskTable
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 
 def lower_bound(schedule: TaskTable, costs: Costs) -> float:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.schedules.greedy import Problem, Rows
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 _STRETCHES = (1.0, 1.04, 1.12)  # the period, in parts of the work of the slowest island
 _SLACKS = range(6)  # in sixths of the period

@@ -1,12 +1,11 @@
 """Reads and writes the text of a schedule."""
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.task import Task
-from atoll.compiler.schedules.task_table import TaskTable, counted
+from atoll.compiler.schedules.task_table import TaskTable, counted, rows_of_blocks
 from atoll.compiler.text.language import MOST_DIGITS, Language, Place, Reader
 from atoll.compiler.text.quantities import whole_number
 from lark import Token, v_args
@@ -74,9 +73,10 @@ class _Reader(Reader):
         if missing is not None:
             raise self.at(0).fault(f"island {missing} has no row", "write one row for each island")
         homes = header.homes or tuple(range(header.islands))
-        blocks = [[self._block(block, row, homes) for block in row.blocks] for _, row in sorted(by_island.items())]
-        rows_of_tasks = tuple(tuple(itertools.chain(*row)) for row in blocks)
-        joined = frozenset(task for row in blocks for block in row for task in block[1:])
+        in_order = [by_island[island] for island in range(header.islands)]
+        rows_of_tasks, joined = rows_of_blocks(
+            [self._block(block, row, homes) for block in row.blocks] for row in in_order
+        )
         with self.at(0).blamed():
             return TaskTable(header.name, header.microbatches, homes, rows_of_tasks, joined)
 

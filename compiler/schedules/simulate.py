@@ -6,9 +6,10 @@ from typing import NamedTuple
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.lower_bound import lower_bound
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.task_table import Block, TaskTable
 from atoll.compiler.schedules.walk import check_tasks, walk
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 
 class Timed(NamedTuple):
@@ -44,13 +45,13 @@ class Simulation:
     def divided(self, divisor: float) -> "Simulation":
         """The same in a unit of time and memory that is so many times as large."""
         return Simulation(
-            self.makespan / divisor,
-            self.span / divisor,
-            self.bubble,
-            [peak / divisor for peak in self.peak],
-            self.lower_bound / divisor,
-            tuple(Timed(task, island, start / divisor, end / divisor) for task, island, start, end in self.tasks),
-            tuple((start / divisor, end / divisor) for start, end in self.updates),
+            makespan=self.makespan / divisor,
+            span=self.span / divisor,
+            bubble=self.bubble,
+            peak=[peak / divisor for peak in self.peak],
+            lower_bound=self.lower_bound / divisor,
+            tasks=tuple(Timed(task, island, start / divisor, end / divisor) for task, island, start, end in self.tasks),
+            updates=tuple((start / divisor, end / divisor) for start, end in self.updates),
         )
 
 
@@ -74,7 +75,15 @@ def simulate(schedule: TaskTable, costs: Costs) -> Simulation:
     bubble = (makespan - work) / makespan if makespan else 0.0
     tasks = tuple(timed for row in clock.rows for timed in row)
     peak = [_peak(schedule, costs, island) for island in islands]
-    return Simulation(makespan, span, bubble, peak, lower_bound(schedule, costs), tasks, updates)
+    return Simulation(
+        makespan=makespan,
+        span=span,
+        bubble=bubble,
+        peak=peak,
+        lower_bound=lower_bound(schedule, costs),
+        tasks=tasks,
+        updates=updates,
+    )
 
 
 def _check_sizes(schedule: TaskTable, costs: Costs) -> None:

@@ -7,7 +7,8 @@ no island of zb-h2 pauses once it has started if M is at least 2P - 1. An island
 
 from atoll.compiler.schedules.filling import fill
 from atoll.compiler.schedules.order import Order, one_forward_one_backward
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 
 def forward_only(islands: int, microbatches: int, _chunks: int) -> Order:

@@ -1,13 +1,14 @@
 """A table of tasks: what each island runs, in its order."""
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import FORWARD, WEIGHT
 from atoll.compiler.text.language import shown
 from atoll.compiler.text.quantities import whole_number
 
@@ -28,6 +29,16 @@ def check_size(name: str, stages: int, microbatches: int) -> None:
 def counted(count: int, noun: str) -> str:
     """So many of what a noun names."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def rows_of_blocks(blocks: Iterable[Sequence[Sequence[Task]]]) -> tuple[tuple[Block, ...], frozenset[Task]]:
+    """For each island its tasks, whose blocks are given, and the tasks that are not the first of their block."""
+    rows, joined = [], set[Task]()
+    for row in blocks:
+        rows.append(tuple(task for block in row for task in block))
+        for block in row:
+            joined.update(block[1:])
+    return tuple(rows), frozenset(joined)
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,5 @@ class TaskTable:
         return self._keeping(lambda task: task.kind != WEIGHT or task.stage not in stages)
 
     def _keeping(self, kept: Callable[[Task], bool]) -> Self:
-        blocks = [[list(filter(kept, block)) for block in row] for row in self.blocks]
-        rows = tuple(tuple(task for block in row for task in block) for row in blocks)
-        joined = frozenset(task for row in blocks for block in row for task in block[1:])
+        rows, joined = rows_of_blocks([[tuple(filter(kept, block)) for block in row] for row in self.blocks])
         return replace(self, rows=rows, joined=joined)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from atoll.compiler.schedules.filling import fill
 from atoll.compiler.schedules.order import Order, zigzag
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 _PERIOD = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Pattern:
     """The ticks from a task of a microbatch to the next, which is on the neighbouring island except at a turn.
 
@@ -59,11 +60,14 @@ class _Pattern:
         ]
 
 
-_ZB_V = _Pattern(4, 1, 2, 1, 4, 1, 2)
-_V_HALF_EVEN = _Pattern(2, 4, 1, 1, 2, 5, 1)
-_V_HALF_ODD = _Pattern(2, 1, 1, 1, 2, 2, 1)
-_V_MIN = _Pattern(1, 1, 1, 1, 1, 1, 1)
-_V_MIN_THREES = _Pattern(1, 3, 1, 1, 1, 3, 1)  # turns one after the other would meet where 3 divides P
+_ZB_V = _Pattern(forward=4, turn=1, forward_back=2, turn_to_backward=1, backward=4, turn_back=1, backward_back=2)
+_V_HALF_EVEN = _Pattern(forward=2, turn=4, forward_back=1, turn_to_backward=1, backward=2, turn_back=5, backward_back=1)
+_V_HALF_ODD = _Pattern(forward=2, turn=1, forward_back=1, turn_to_backward=1, backward=2, turn_back=2, backward_back=1)
+_V_MIN = _Pattern(forward=1, turn=1, forward_back=1, turn_to_backward=1, backward=1, turn_back=1, backward_back=1)
+# Turns one after the other would meet where 3 divides P.
+_V_MIN_THREES = _Pattern(
+    forward=1, turn=3, forward_back=1, turn_to_backward=1, backward=1, turn_back=3, backward_back=1
+)
 
 
 def zb_v(islands: int, microbatches: int, _chunks: int) -> Order:

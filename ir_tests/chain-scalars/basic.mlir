@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "chain-scalars, trivial-dce" | filecheck %s
 
-// A stack of stacks, one by one in its order, and the initial value last.
+// A reduction of a stack of scalars, or of a stack of stacks, becomes a chain over the scalars in their order, with the
+// initial value last.
 
 // CHECK:      [[TRUE:%.*]] = stablehlo.constant dense<true>
 // CHECK-NEXT: [[TWO:%.*]] = stablehlo.and %arg0, %arg1

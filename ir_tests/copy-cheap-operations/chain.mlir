@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "copy-cheap-operations" | filecheck %s
 
-// What a copy needs is copied too, and stands in front of its first user; two users of one fragment share it.
+// What a copy needs is copied too, and stands before its first user; two users of one fragment share it.
 
 // CHECK:      [[C:%.*]] = stablehlo.constant {{.*}} dense<1.0
 // CHECK-NEXT: [[N:%.*]] = stablehlo.negate [[C]]

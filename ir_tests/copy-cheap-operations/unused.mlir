@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "copy-cheap-operations" | filecheck %s
 
-// What no fragment uses goes.
+// What no fragment uses is dropped.
 
 // CHECK-NOT: constant
 module attributes {atoll.stages = 1 : i32} {

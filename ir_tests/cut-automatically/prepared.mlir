@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "cut-automatically" | filecheck %s
 
-// Casts of all parameters stand ahead of the model; each is in the stage of what uses it.
+// Casts of all parameters come before the model; each is on the stage that uses it.
 
 // CHECK: convert %arg1 {atoll.stage = 0 : i32}
 // CHECK: convert %arg2 {atoll.stage = 1 : i32}

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "drop-dead-arguments" | filecheck %s
 
-// A function all of whose arguments are unused has none left.
+// A function whose arguments are all unused has none left.
 
 // CHECK: @main() -> tensor<f32>
 func.func @main(%unused: tensor<f32>) -> tensor<f32> {

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "drop-dead-carries" | filecheck %s
 
-// %w is only handed on, and of what %d makes nobody hears. %s is not returned, but %h depends on it.
+// A loop no longer carries what it only hands on, like %w, or what has no effect on its results, like %d. %s is not
+// returned, but %h depends on it.
 
 // CHECK: while({{%.*}} = %c, {{%.*}} = %arg1, {{%.*}} = %arg1) : tensor<i32>, tensor<8xf32>, tensor<8xf32>
 // CHECK-NOT: tanh

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "drop-dead-carries" | filecheck %s
 
-// A loop whose result only a dead carry takes goes with it.
+// A loop whose result is taken only by a dead carry goes with it.
 
 // CHECK:     while(%iterArg = %c, %iterArg_{{[0-9]+}} = %arg0) : tensor<i32>, tensor<8xf32>
 // CHECK-NOT: while

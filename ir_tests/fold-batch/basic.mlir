@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A product with the batch contracted is a sum; the per-example result is kept as parts; the update stands behind.
+// A product with the batch contracted is a sum; the result for each example is kept in parts; the update comes after
+// the loop.
 
 // CHECK:      func.func public @main([[W:%.*]]: tensor<4x4xf32> {atoll.path = "w"},
 // CHECK-SAME:     [[X:%.*]]: tensor<2x4xf32> {atoll.batch, atoll.parts = 4 : i32, atoll.path = "x"})

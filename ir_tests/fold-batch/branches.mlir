@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A choice that is the same for all examples is made in each microbatch; a branch that gives what is the same for all
-// gives a block of it.
+// A choice that does not depend on the example is made in each microbatch; a branch that gives the same value for all
+// examples gives a block of it.
 
 // CHECK:      mpmd.for
 // CHECK-NEXT:   "stablehlo.case"(%arg0) ({

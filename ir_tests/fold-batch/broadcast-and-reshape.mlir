@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A microbatch stays one block where dimensions are added, turned, or joined with those after the batch; what is the
-// same for all is made in the shape of a block.
+// A microbatch stays one block when dimensions are added, transposed, or merged with those after the batch; a value
+// that is the same for all examples is made in the shape of a block.
 
 // CHECK:      mpmd.for
 // CHECK-NEXT:   stablehlo.reshape %arg0 : (tensor<2x3xf32>) -> tensor<6xf32>

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A call of a library that treats matrices one by one, and says so, gets those of one microbatch; what it says of its
-// sharding follows.
+// A call of a library that says that it treats matrices one by one gets those of one microbatch, and its sharding rule
+// is adapted.
 
 // CHECK: custom_call @lapack_sgeqrf_ffi(%arg0) {mhlo.frontend_attributes = {num_batch_dims = "1"},
 // CHECK-SAME: sdy.sharding_rule = #sdy.op_sharding_rule<([i, j, k])->([i, j, k], [i, l]) {i=2, j=3, k=3, l=3}, custom>

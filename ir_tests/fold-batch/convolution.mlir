@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A convolution is made image by image; the gradient of its kernel, in which the images are the features, is a sum.
+// A convolution is computed image by image; the gradient of its kernel, in which the images are the features, is a sum.
 
 // CHECK:      mpmd.for
 // CHECK-NEXT:   [[Y:%.*]] = stablehlo.convolution(%arg0, %arg2) dim_numbers = [b, 0, f]x[0, i, o]->[b, 0, f]

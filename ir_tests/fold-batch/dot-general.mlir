@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// A product along dimensions of one side, or of both as a batch, is made for one microbatch; where the batch is
-// contracted, it is a sum.
+// Where the batch is free or a batching dimension, a product is computed for one microbatch; where it is contracted,
+// the product is a sum over microbatches.
 
 // CHECK:      mpmd.for
 // CHECK-NEXT:   [[FREE:%.*]] = stablehlo.dot_general %arg0, %arg2, contracting_dims = [1] x [0]

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Each example looks up its own places, in a table that is the same for all or in its own row; or all look up the same
-// place, and then the size of the batch in slice_sizes becomes that of a microbatch.
+// Each example looks up its own places, in a table that all share or in its own row; or all look up the same place, and
+// then the size of the batch in slice_sizes becomes that of a microbatch.
 
 // CHECK:      mpmd.for
 // CHECK-NEXT:   "stablehlo.gather"(%arg2, %arg0) {{.*}} slice_sizes = array<i64: 1, 3>

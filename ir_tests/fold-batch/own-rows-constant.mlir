@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Numbers that NumPy counted are a constant, and whether they are negative is one too: still each example's own row.
+// Row numbers that NumPy counted are a constant, and so is whether they are negative: it is still each example's own
+// row that is looked up.
 
 // CHECK:      [[ASKED:%.*]] = stablehlo.concatenate
 // CHECK:      [[STARTS:%.*]] = stablehlo.select

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Along the batch a reduction is combined from microbatch to microbatch in its own way, beginning with what changes
-// nothing; what it starts from joins it once, after the loop. Along other dimensions it is made for each example.
+// A reduction over the batch is combined from microbatch to microbatch, beginning with what changes nothing; its
+// initial value joins once, after the loop. A reduction over other dimensions is computed for each example.
 
 // CHECK:      [[ZERO:%.*]] = stablehlo.constant dense<0.000000e+00> : tensor<3xf32>
 // CHECK-NEXT: [[LEAST:%.*]] = stablehlo.constant dense<0xFF800000> : tensor<f32>

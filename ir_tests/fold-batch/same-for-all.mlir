@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What is the same for all microbatches is made once, before the loop. In the loop stand constants and what only moves
-// data, in the shape of a block; of an array that has a row for each example a microbatch takes its own.
+// What is the same for all microbatches is computed once, before the loop. Constants and operations that only move data
+// stay in the loop, in the shape of a block; of an array with a row for each example, a microbatch takes its own rows.
 
 // CHECK:      func.func @main({{.*}}, %arg1: tensor<8x3xf32> {atoll.path = "mask"},
 // CHECK-NEXT: [[T:%.*]] = stablehlo.tanh %arg2 : tensor<3xf32>

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What examples add to places of one array is a sum, such as the gradient of an embedding; what each puts into its own
-// row is made for one microbatch.
+// What examples add to one array, such as the gradient of an embedding, is a sum; what each puts into its own row is
+// computed for one microbatch.
 
 // CHECK:      mpmd.for
 // CHECK:        [[NONE:%.*]] = stablehlo.constant dense<0.000000e+00> : tensor<7x3xf32>

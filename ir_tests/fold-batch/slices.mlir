@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What cuts, joins, pads or reverses along other dimensions is made for one microbatch; limits and sizes along the
+// Cutting, joining, padding and reversing along other dimensions is done for one microbatch; limits and sizes along the
 // batch become those of a microbatch.
 
 // CHECK:      mpmd.for

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What sorts along another dimension sorts each example by itself.
+// Sorting along another dimension sorts each example by itself.
 
 // CHECK:      mpmd.for
 // CHECK-NEXT:   "stablehlo.sort"(%arg0) <{dimension = 1 : i64, is_stable = true}>

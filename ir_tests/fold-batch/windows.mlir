@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Windows that reach over one example alone go over each microbatch.
+// Windows that never reach from one example into another go over each microbatch.
 
 // CHECK:      mpmd.for
 // CHECK:        "stablehlo.reduce_window"(%arg0, {{%.*}}) <{window_dimensions = array<i64: 1, 2>

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What is made of a sum stands after the loop, where it is complete.
+// What is computed from a sum comes after the loop, where the sum is complete.
 
 // CHECK:      [[SUM:%.*]] = mpmd.for
 // CHECK:      } : tensor<f32>

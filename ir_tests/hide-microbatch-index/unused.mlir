@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "hide-microbatch-index" | filecheck %s
 
-// Nothing takes the number: there is nothing to hide.
+// A number that nothing uses needs no hiding.
 
 // CHECK-NOT: atoll.index
 // CHECK:     mpmd.for

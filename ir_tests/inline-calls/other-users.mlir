@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" | filecheck %s
 
-// A callee that something other than a call names is still there afterwards.
+// A callee that is named by something other than a call stays.
 
 // CHECK-LABEL: @main(%arg0
 // CHECK-NEXT:    [[N:%.*]] = stablehlo.negate %arg0

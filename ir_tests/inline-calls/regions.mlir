@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" | filecheck %s
 
-// Calls are inlined where they stand: in the regions of a loop and of a branch, of values from outside too.
+// Calls are inlined where they stand: in the regions of a loop and of a branch, with values from outside too.
 
 // CHECK-LABEL: @main(%arg0
 // CHECK:       stablehlo.while([[I:%.*]] = %arg0)

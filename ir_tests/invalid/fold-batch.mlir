@@ -280,3 +280,118 @@ module attributes {atoll.plan = "microbatches=4"} {
     return %0 : tensor<6x3xf32>
   }
 }
+
+// -----
+
+// Effects beside the batch: in the body of a loop that carries it, in its condition, in a branch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %y = %x) : tensor<i32>, tensor<4xf32>
+    cond {
+      %n = stablehlo.constant dense<4> : tensor<i32>
+      %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %j = stablehlo.add %i, %one : tensor<i32>
+      // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch; take it out, or set microbatches=1}}
+      stablehlo.custom_call @tell(%i) {has_side_effect = true} : (tensor<i32>) -> ()
+      stablehlo.return %j, %y : tensor<i32>, tensor<4xf32>
+    }
+    return %0#1 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %y = %x) : tensor<i32>, tensor<4xf32>
+    cond {
+      // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch}}
+      %more = stablehlo.custom_call @ask(%i) {has_side_effect = true} : (tensor<i32>) -> tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %j = stablehlo.add %i, %one : tensor<i32>
+      stablehlo.return %j, %y : tensor<i32>, tensor<4xf32>
+    }
+    return %0#1 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%k: tensor<i32> {atoll.path = "k"}, %x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %low = stablehlo.constant dense<0.0> : tensor<f32>
+    %high = stablehlo.constant dense<1.0> : tensor<f32>
+    %size = stablehlo.constant dense<4> : tensor<1xi64>
+    %0 = "stablehlo.case"(%k) ({
+      stablehlo.return %x : tensor<4xf32>
+    }, {
+      // expected-error @below {{rng has an effect outside of the program, which would happen once for every microbatch}}
+      %1 = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>) -> tensor<4xf32>
+      stablehlo.return %1 : tensor<4xf32>
+    }) : (tensor<i32>) -> tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// What nobody knows the effects of, and takes the batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{negf has an effect outside of the program, which would happen once for every microbatch}}
+    %0 = arith.negf %x : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// In every replica, from within a loop that has nothing to do with the batch.
+
+module attributes {atoll.plan = "replicas=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0 = stablehlo.while(%i = %zero) : tensor<i32>
+    cond {
+      %n = stablehlo.constant dense<4> : tensor<i32>
+      %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %j = stablehlo.add %i, %one : tensor<i32>
+      // expected-error @below {{custom_call has an effect outside of the program, which would happen in every replica; take it out, or set replicas=1}}
+      stablehlo.custom_call @tell(%i) {has_side_effect = true} : (tensor<i32>) -> ()
+      stablehlo.return %j : tensor<i32>
+    }
+    return %x : tensor<4xf32>
+  }
+}
+
+// -----
+
+// Collectives only compute; of what stands around them nothing says what it does with a batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  sdy.mesh @mesh = <["devices"=2]>
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{manual_computation has no rule that says what it does with a batch; keep the examples apart up to a sum or mean over them, or set microbatches=1}}
+    %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"devices"}]>] out_shardings=[<@mesh, [{"devices"}]>] manual_axes={"devices"} (%local: tensor<2xf32>) {
+      %1 = "stablehlo.all_reduce"(%local) <{replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}> ({
+      ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+        %sum = stablehlo.add %a, %b : tensor<f32>
+        stablehlo.return %sum : tensor<f32>
+      }) : (tensor<2xf32>) -> tensor<2xf32>
+      sdy.return %1 : tensor<2xf32>
+    } : (tensor<4xf32>) -> tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}

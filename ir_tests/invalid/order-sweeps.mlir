@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "order-sweeps" --verify-diagnostics --split-input-file
 
-// Operations without a stage, and the stages of a circle.
+// The number of stages must be known.
 
 // expected-error @below {{the module has no atoll.stages; run the passes of phase stage}}
 module {

@@ -9,7 +9,7 @@
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.stages = 3 : i32,
     atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -41,7 +41,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
     // expected-error @below {{the plan has 4 microbatches on all replicas together, and the module has 3; give the plan as it was, or change it in a dump of phase stablehlo, behind which this is decided}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -73,7 +73,7 @@ module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
     // expected-error @below {{schedule 1f1b has F2 nowhere, and the module has it on island1; give the plan as it was, or change it in a dump of phase timed, behind which this is decided}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -106,7 +106,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 // expected-error @unknown {{goes over the stages forward and backward, and the function does so 3 times; leave the schedule out}}
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FBF", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FBF", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -162,7 +162,7 @@ module attributes {
 // expected-error @unknown {{schedule auto would run 600000 microbatches on 2 stages; take fewer}}
 module attributes {atoll.plan = "stages=2, microbatches=600000", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 600000 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 600000 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 600000 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -196,7 +196,173 @@ module attributes {
   atoll.topology = "island island0 : cpu[1]\nisland island1 : cpu[1] 8 B"
 } {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
+      mpmd.return %1 : !on1
+    } : !on1
+    return %0 : !on1
+  }
+  func.func private @microbatch(%a: !on1, %x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @g(%2, %a) : (!on1, !on1) -> !on1
+    return %3 : !on1
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+  func.func private @g(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32>
+      attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %b : tensor<4xf32>
+  }
+}
+
+// -----
+
+// Stages and schedule fit each other and the islands.
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+// expected-error @unknown {{3 stages go unevenly round 2 islands, and there is no schedule for that; cut into 2 or 4 stages}}
+module attributes {
+  atoll.plan = "stages=3, microbatches=2",
+  atoll.topology = "2 x cpu[1]"
+} {
+  func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
+      mpmd.return %1 : !on1
+    } : !on1
+    return %0 : !on1
+  }
+  func.func private @microbatch(%a: !on1, %x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @g(%2, %a) : (!on1, !on1) -> !on1
+    return %3 : !on1
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+  func.func private @g(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32>
+      attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %b : tensor<4xf32>
+  }
+}
+
+// -----
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+// expected-error @unknown {{schedule interleaved-1f1b(2) has 2 stages an island, and the plan has 2 on 2 islands; cut into 4 stages}}
+module attributes {
+  atoll.plan = "stages=2, microbatches=2, schedule=interleaved-1f1b(2)",
+  atoll.topology = "2 x cpu[1]"
+} {
+  func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
+      mpmd.return %1 : !on1
+    } : !on1
+    return %0 : !on1
+  }
+  func.func private @microbatch(%a: !on1, %x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @g(%2, %a) : (!on1, !on1) -> !on1
+    return %3 : !on1
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+  func.func private @g(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32>
+      attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %b : tensor<4xf32>
+  }
+}
+
+// -----
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+// expected-error @unknown {{schedule dualpipe-v needs at least 4 microbatches on 2 islands, not 2; ask for more microbatches}}
+module attributes {
+  atoll.plan = "stages=4, microbatches=2, schedule=dualpipe-v",
+  atoll.topology = "2 x cpu[1]"
+} {
+  func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
+      mpmd.return %1 : !on1
+    } : !on1
+    return %0 : !on1
+  }
+  func.func private @microbatch(%a: !on1, %x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @g(%2, %a) : (!on1, !on1) -> !on1
+    return %3 : !on1
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+  func.func private @g(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32>
+      attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %b : tensor<4xf32>
+  }
+}
+
+// -----
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+// expected-error @unknown {{schedule mine has no backward tasks, and the function has; take another schedule}}
+module attributes {
+  atoll.plan = "schedule=\"schedule mine: 2 islands, 1 microbatch; island 0: F0; island 1: F0\"",
+  atoll.topology = "2 x cpu[1]"
+} {
+  func.func @main(%x: !on0 {atoll.parts = 1 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 1 : ui32} (%a: !on1, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
+      mpmd.return %1 : !on1
+    } : !on1
+    return %0 : !on1
+  }
+  func.func private @microbatch(%a: !on1, %x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @g(%2, %a) : (!on1, !on1) -> !on1
+    return %3 : !on1
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+  func.func private @g(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32>
+      attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %b : tensor<4xf32>
+  }
+}
+
+// -----
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+// expected-error @unknown {{schedule mine is for 3 islands, and here are 2; write a schedule for 2 islands, or change the plan}}
+module attributes {
+  atoll.plan = "schedule=\"schedule mine: 3 islands, 1 microbatch; island 0: F0; island 1: F0; island 2: F0\"",
+  atoll.topology = "2 x cpu[1]"
+} {
+  func.func @main(%x: !on0 {atoll.parts = 1 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 1 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1

@@ -133,3 +133,24 @@ module attributes {atoll.plan = "stages=\"layers[2..2] | layers[0..1]\"", atoll.
     return %0#2 : tensor<8xf32>
   }
 }
+
+// -----
+
+// Patterns that overlap.
+module attributes {atoll.plan = "stages=\"a | b\"", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    // expected-error @unknown {{a/b is claimed by stage 0 (a) and stage 1 (b); write patterns that do not overlap}}
+    %0 = stablehlo.negate %x : tensor<4xf32> loc("jit(step)/a/b/neg")
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "placement={\"a\": \"moon\"}", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+    // expected-error @unknown {{placement puts a on island moon, which the topology does not have; its islands are island0, island1}}
+    %0 = stablehlo.negate %x : tensor<4xf32> loc("jit(step)/a/neg")
+    return %0 : tensor<4xf32>
+  }
+}

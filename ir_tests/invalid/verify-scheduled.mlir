@@ -69,7 +69,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
   func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{a loop has no order of tasks; run order-tasks}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -102,7 +102,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
   func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{F2@0, in the row of island island0, is there twice}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", atoll.order = {island0 = "F0@0 F1@0 F2@0 F2@0",
+    %0 = mpmd.for (%z) {atoll.role = "FB", atoll.order = {island0 = "F0@0 F1@0 F2@0 F2@0",
         island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}, iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -136,7 +136,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
   func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{F3@0, in the row of island island0, is no task of the loop}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", atoll.order = {island0 = "F0@0 F1@0 F3@0",
+    %0 = mpmd.for (%z) {atoll.role = "FB", atoll.order = {island0 = "F0@0 F1@0 F3@0",
         island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}, iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -170,7 +170,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
   func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{F2@0 is in no row}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", atoll.order = {island0 = "F0@0 F1@0",
+    %0 = mpmd.for (%z) {atoll.role = "FB", atoll.order = {island0 = "F0@0 F1@0",
         island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}, iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -204,7 +204,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
   func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{B2@1 is in the row of island island0 and runs on island1}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", atoll.order = {island0 = "F0@0 F1@0 F2@0 B2@1",
+    %0 = mpmd.for (%z) {atoll.role = "FB", atoll.order = {island0 = "F0@0 F1@0 F2@0 B2@1",
         island1 = "F0@1 B0@1 F1@1 B1@1 F2@1"}, iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -238,7 +238,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
   func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{'second' is no task; write for example F3@0: task F0 of microbatch 3}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", atoll.order = {island0 = "F0@0 F1@0 second",
+    %0 = mpmd.for (%z) {atoll.role = "FB", atoll.order = {island0 = "F0@0 F1@0 second",
         island1 = "F0@1 B0@1 F1@1 B1@1 F2@1 B2@1"}, iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -272,7 +272,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
   func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{the islands wait for each other: island1 at B0@1; correct atoll.order, or run order-tasks}}
-    %0 = mpmd.for (%z) {atoll.kinds = "FB", atoll.order = {island0 = "F0@0 F1@0 F2@0",
+    %0 = mpmd.for (%z) {atoll.role = "FB", atoll.order = {island0 = "F0@0 F1@0 F2@0",
         island1 = "B0@1 F0@1 F1@1 B1@1 F2@1 B2@1"}, iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -299,7 +299,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 
 // -----
 
-// island1 would send the value on to island2 behind F1, which waits for what comes back from there.
+// island1 would send the value on to island2 after F1, which waits for what comes back from there.
 !on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
 !on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
 !on2 = !mpmd.mesh_tensor<"island2", tensor<4xf32>>
@@ -308,7 +308,7 @@ module attributes {atoll.plan = "microbatches=2", atoll.topology = "3 x cpu[1]"}
   func.func @main(%x: !on0 {atoll.batch, atoll.parts = 2 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"})
       -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
     %0 = mpmd.for (%z) {atoll.order = {island0 = "F0@0 F1@0", island1 = "F0@1 F1@1", island2 = "F0@2 F1@2"},
-        iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
+        atoll.role = "F", iterations = 2 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
     } : !on1
@@ -343,7 +343,7 @@ module attributes {atoll.plan = "microbatches=2", atoll.topology = "3 x cpu[1]"}
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
     // expected-error @below {{result 0 of a loop is a sum of one replica, and func.return takes it; let one mpmd.transfer with atoll.exchange take it, and all else take what that makes}}
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -365,7 +365,7 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
     // expected-error @below {{F1@0, in the row of island island0, is no task of the loop; correct atoll.order, or run order-tasks}}
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -377,6 +377,33 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   }
   func.func private @f(%a: tensor<f32>) -> tensor<f32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
     return %a : tensor<f32>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    // expected-error @below {{a fragment is called 'first', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
+    %0 = mpmd.fragment_call<mesh="island0", origin=["first"]> @f(%x) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    // expected-error @below {{the name F0 is taken; give each fragment its own}}
+    %1 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%0) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
   }
 }
 

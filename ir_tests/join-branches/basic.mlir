@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "join-branches" | filecheck %s
 // RUN: atoll-opt %s --passes "split-branches, join-branches" | filecheck %s
 
-// Pieces of one choice come together again where they are in the same fragment, in the order of the fragments. What one
-// computes for another is no result, and what each has a copy of is computed once.
+// Pieces of one choice in the same fragment are joined again, in the order of the fragments. What one computes for
+// another is no longer a result, and what each has a copy of is computed once.
 
 // CHECK:      [[LEFT:%.*]]:2 = "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg1, %arg2

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "split-branches, join-branches" | filecheck %s
 
-// Joined again, all is as it was, branches in branches too; each computes what chooses once.
+// Joined again, all is as it was, nested branches included; what chooses is computed once.
 
 // CHECK:      [[BOTH:%.*]]:2 = "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg1, %arg2

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
-// One transfer for each value and island: from the argument's home, and to both users on the other island together.
+// There is one transfer for each value and island: from the argument's home, for both users on the other island
+// together.
 
 // CHECK:      @main(%arg0: !mpmd.mesh_tensor<"island0", tensor<4xf32>>)
 // CHECK-NEXT: [[SENT:%.*]] = mpmd.transfer %arg0

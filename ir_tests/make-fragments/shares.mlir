@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
-// A sum of which a replica takes its own share alone is exchanged as one, in the way in which it is summed up; one that
-// something takes whole is exchanged whole, and the own share is cut out of that. What a fragment makes is exchanged
-// behind it.
+// A sum of which a replica takes only its own share is exchanged as that share, combined as it is summed up; one that
+// something needs whole is exchanged whole, and the share is cut from that. What a fragment makes is exchanged after
+// it.
 
 // CHECK-LABEL: func.func @main
 // CHECK:       [[LOOP:%.*]]:2 = mpmd.for
@@ -25,7 +25,7 @@ module attributes {atoll.plan = "replicas=2, microbatches=2, update=sharded", at
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 4 : i32})
       -> (tensor<4xf32>, tensor<4xf32>) {
     %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
-    %0:2 = mpmd.for (%zero, %zero) {atoll.kinds = "F", iterations = 4 : ui32}
+    %0:2 = mpmd.for (%zero, %zero) {atoll.role = "F", iterations = 4 : ui32}
         (%s: tensor<4xf32>, %m: tensor<4xf32>, %i: tensor<ui32>) {
       %1 = stablehlo.add %s, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
       %2 = stablehlo.maximum %m, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>

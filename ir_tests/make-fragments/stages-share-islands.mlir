@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
-// More stages than islands go round, and what two stages of one island pass on is not sent.
+// With more stages than islands these take turns, and what two stages of one island hand on is not sent.
 
 // CHECK:      [[F0:%.*]] = mpmd.fragment<mesh="island0", origin=["F0"]>
 // CHECK:      mpmd.transfer [[F0]]

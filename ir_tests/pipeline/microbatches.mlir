@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "stage, place, schedule"
 
 // Two stages and four microbatches: the loop calls the function of one, whose fragments are there once; the sums begin
-// as zeros, go on where they are made and are used behind the loop; results of examples are parts, one a microbatch.
+// as zeros, go on where they are made and are used after the loop; results of examples are parts, one a microbatch.
 
 module attributes {atoll.phase = "timed", atoll.plan = "stages=\"a | b\", microbatches=4, schedule=zb-h1",
     atoll.topology = "2 x cpu[1]"} {

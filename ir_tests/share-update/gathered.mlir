@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 // RUN: atoll-opt %s --passes "share-update" --verify-diagnostics
 
-// What is made of shares and needed whole is gathered, and what counts along the shared dimension counts on from where
-// the own share begins.
+// What is made in shares and needed whole is gathered, and a count along the shared dimension begins where the own
+// share begins.
 
 // expected-remark @unknown {{not shared by replicas: tensor<4xf32>, which is gathered for sort}}
 // CHECK:      atoll.notes = [{at = ["optimizer.py", 9, 1], kind = "gathered", type = "tensor<4xf32>", user = "sort"}]

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
 
-// A norm is added up over the shares; what begins it is the same for all. Constants are there for a share and, if
-// something else takes them, whole.
+// A norm is added up over the shares; what it begins with is the same for all. A constant is made for a share and, if
+// something else uses it, whole.
 
 // CHECK:      [[M:%.*]] = stablehlo.add %arg0,
 // CHECK:      [[OWN:%.*]] = stablehlo.reduce([[SQUARES:%.*]] init: {{%.*}}) applies stablehlo.add

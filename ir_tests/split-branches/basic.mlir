@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "split-branches" | filecheck %s
 
-// Each result has what it needs of each branch, and cheap work that they share is copied.
+// Each result gets a choice of its own, with what it needs of each branch; cheap work that they share is copied.
 
 // CHECK:      [[FIRST:%.*]] = "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg1

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-branches" | filecheck %s
 
-// What is costly is done once, in a piece of its own; the other branch gives zeros for it. The result that it is itself
-// needs no piece beside it.
+// Costly work is done once, in a piece of its own; the other branch gives zeros for it. A result that is that work
+// itself needs no further piece.
 
 // CHECK:      [[PRODUCT:%.*]] = "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg1

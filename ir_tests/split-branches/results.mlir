@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-branches" --debug-info | filecheck %s
 
-// Shardings and other attributes stay with the results, and locations with the work; what nobody uses falls away, and a
-// value that all branches give is no choice. So too in a loop over microbatches.
+// Shardings and other attributes stay with the results, and locations with the work; what nobody uses is dropped, and a
+// value that all branches give is not a choice. The same holds in a loop over microbatches.
 
 // CHECK:     mpmd.for
 // CHECK:       "stablehlo.if"(%arg0)

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// Layers may stand along any dimension of a stack, and along another one of what is made of it.
+// Layers may stand along any dimension of a stack, and along another one of what is computed from it.
 
 // CHECK:      %arg0: tensor<3x3xf32> {atoll.path = "w", atoll.piece = array<i64: 1, 0, 4>}
 // CHECK-SAME: %arg1: tensor<3x1xf32> {atoll.path = "w", atoll.piece = array<i64: 1, 3, 4>}

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// What carries the batch is no stack of parameters, even if the loop takes rows of it like of one: it stays one
-// argument, and each range gets its rows cut out.
+// What carries the batch is no stack of parameters, even if the loop takes rows of it as of one: it stays one argument,
+// and each range gets its rows cut out.
 
 // CHECK:      %arg1: tensor<2xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 2, 4>}
 // CHECK-SAME: %arg2: tensor<4xf32> {atoll.batch, atoll.path = "x"})

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// An update that is made or not is chosen range by range, and what is not stacked by itself.
+// An update under a condition becomes a choice for each range, and one for what is not stacked.
 
 // CHECK:      [[COUNT:%.*]] = "stablehlo.case"(%arg3) ({
 // CHECK-NEXT:   stablehlo.return {{%.*}} : tensor<i32>

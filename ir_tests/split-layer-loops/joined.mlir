@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// What needs a stack whole, such as this change of the order of its layers, gets it joined from its pieces; the module
-// says for what.
+// What needs a whole stack, such as a reversal of its layers, gets it joined from its pieces, and the module says for
+// what.
 
 // CHECK:      atoll.notes = [{at = ["train.py", 9, {{[0-9]+}}], kind = "joined-stack", type = "tensor<4xf32>", user = "rev"}]
 // CHECK:      [[ONE:%.*]] = stablehlo.add %arg0, %arg0 : tensor<2xf32>

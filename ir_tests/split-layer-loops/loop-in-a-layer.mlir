@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// A loop within a layer goes where the layer goes, and still sees the number of its layer, the row of its layer and
-// what comes from outside.
+// A loop within a layer goes where the layer goes, and still sees the number of its layer, its row and what comes from
+// outside.
 
 // CHECK:      stablehlo.while({{.*}} = %arg0, {{.*}} = %arg2) {{.*}} {atoll.stage = 0 : i32}
 // CHECK:        [[ROW:%.*]] = stablehlo.dynamic_slice

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// In a loop over microbatches too: of a stack that is summed up there are as many sums as ranges, and the numbers of
-// the results that are parts move up.
+// In a loop over microbatches, a stack that is summed up becomes as many sums as there are ranges, and the numbers of
+// the results that are in parts move up.
 
 // CHECK:      tensor<2xf32> {atoll.path = "sum", atoll.piece = array<i64: 0, 0, 4>}
 // CHECK-SAME: tensor<2xf32> {atoll.path = "sum", atoll.piece = array<i64: 0, 2, 4>}

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// The state of the optimizer is split with the parameters that it belongs to, and so is what is computed from both;
+// The state of the optimizer is split like the parameters that it belongs to, and so is what is computed from both;
 // what is the same for all layers stays one. Paths and donations are those of the whole.
 
 // CHECK:      @main(%arg0: tensor<2xf32> {atoll.donated, atoll.path = "state['w']", atoll.piece = array<i64: 0, 0, 4>}

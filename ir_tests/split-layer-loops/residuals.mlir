@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// What the forward loop saves for each layer, the backward loop takes in its turn: each range hands on its own rows,
-// and nothing is joined. The last range comes first on the way back, though the backward loop itself says no stages.
+// What the forward loop saves for each layer, the backward loop takes back: each range hands on its own rows, and
+// nothing is joined. On the way back the last range comes first, though the backward loop itself says no stages.
 
 // CHECK-NOT:  atoll.notes
 // CHECK:      [[FIRST:%.*]]:4 = stablehlo.while({{.*}} = %arg0, {{.*}} = %arg2, {{.*}}) {{.*}} {atoll.stage = 0 : i32}

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// Loops that go over one stack are cut wherever one of them is, so that both find their rows in the same pieces; each
-// has its own stages.
+// Loops over one stack are all cut wherever one of them is, so that they find their rows in the same pieces; each has
+// its own stages.
 
 // CHECK:      %arg0: tensor<1xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 0, 4>}
 // CHECK-SAME: %arg1: tensor<1xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 1, 4>}

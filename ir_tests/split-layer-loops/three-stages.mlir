@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// Ranges need not have the same length, and there may be as many as stages. What one range carries, the next takes up.
+// Ranges may differ in length, and there may be as many as there are stages. What one range carries, the next takes up.
 
 // CHECK:      %arg0: tensor<1xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 0, 4>}
 // CHECK-SAME: %arg1: tensor<2xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 1, 4>}

@@ -3,7 +3,7 @@
 // The gradient of the first segment's activations is needed for that of the second's, as where each layer's are
 // returned. The second one has gone back by then; so that no third sweep is needed, the first segment does that too.
 
-// CHECK: mpmd.for {{.*}}atoll.kinds = "FB"
+// CHECK: mpmd.for {{.*}}atoll.role = "FB"
 // CHECK-NEXT: sine {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: cosine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: multiply {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 1 : i32}

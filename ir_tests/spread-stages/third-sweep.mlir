@@ -1,10 +1,10 @@
 // RUN: atoll-opt %s --passes "spread-stages,order-sweeps" | filecheck %s
 
-// The fewest bytes would cross if stage 1 joined the two, and sent back what is left of them; but every microbatch
-// would go over the stages twice more for that. So stage 0 joins them.
+// The fewest bytes would cross if stage 1 joined the two and sent back what is left of them; but for that every
+// microbatch would go over the stages twice more. So stage 0 joins them.
 
 // CHECK: atoll.notes = [{at_least = 128 : i64, bytes = 576 : i64, kind = "traffic"
-// CHECK: mpmd.for {{.*}}atoll.kinds = "FB"
+// CHECK: mpmd.for {{.*}}atoll.role = "FB"
 // CHECK-NEXT: tanh {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: sine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: cosine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-placed" | filecheck %s
 
-// A value may be sent on.
+// A value may be sent on from where it was sent to.
 
 // CHECK: atoll.phase = "placed"
 

@@ -12,6 +12,7 @@ from atoll.compiler.mlir.functions import (
     body_of,
     new_private_function,
     operations_in,
+    replace_within,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
@@ -21,7 +22,7 @@ from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.module.homes import homes_of
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import EXCHANGE, KINDS, PARTS, SHARE, STAGE, SWEEP
+from atoll.compiler.module.marks import EXCHANGE, PARTS, ROLE, SHARE, STAGE, SWEEP
 from atoll.compiler.module.mesh_types import MeshTypes, topology_attribute
 from atoll.compiler.module.notes import NotFollowed
 from atoll.compiler.module.noting import add_note
@@ -172,9 +173,9 @@ class _Placement:
         built = mpmd.FragmentOp(
             [self._type(value, fragment.island) for value in fragment.outputs],
             [held[value, fragment.island] for value in fragment.inputs],
-            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(fragment.name, 0)]),
+            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(str(fragment.name), 0)]),
             self.topology.islands[fragment.island].name,
-            loc=ir.Location.name(fragment.name, location),
+            loc=ir.Location.name(str(fragment.name), location),
         )
         built.operation.attributes[STAGE] = integer(fragment.stage)
         built.operation.attributes[SWEEP] = integer(fragment.sweep)
@@ -188,11 +189,9 @@ class _Placement:
             operation.operation.move_before(leaving)
             for mark in (STAGE, SWEEP):
                 del operation.operation.attributes[mark]
-            for inner in operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]:
+            for inner in operations_in(operation, ir.OpView):
                 self._localise_sharding(inner, fragment.island)
-                for number, operand in enumerate(list(inner.operation.operands)):
-                    if operand in renamed:
-                        inner.operation.operands[number] = renamed[operand]
+            replace_within(operation, renamed)
         for value, result in zip(fragment.outputs, built.operation.results, strict=True):
             held[value, fragment.island] = result
         return fragment.outputs
@@ -244,7 +243,7 @@ class _Placement:
         ]
         types = [self._type(one.yielded, island) for one, island in zip(loop.carried, islands, strict=True)]
         built = mpmd.ForOp(types, begin, unsigned(loop.iterations), loc=location)
-        for mark in (PARTS, KINDS):
+        for mark in (PARTS, ROLE):
             if mark in loop.operation.operation.attributes:
                 built.operation.attributes[mark] = loop.operation.operation.attributes[mark]
         index = self.graph.values[loop.index]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.loop_roles import loop_role
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import KINDS, SCHEDULE, STAGES
+from atoll.compiler.module.marks import SCHEDULE, STAGES
 from atoll.compiler.module.planned import shape_of, stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.module.task_order import MicrobatchTask, set_order
@@ -20,7 +20,7 @@ from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.plan.plan import AUTO
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.task import BACKWARD, WEIGHT
+from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 from atoll.passes.schedule.order.auto_schedule import auto_schedule
 from atoll.passes.schedule.order.dataflow_order import dataflow_order
@@ -60,7 +60,7 @@ class OrderTasks(Pass):
             return
         for number, loop in enumerate(loops):
             function = functions[microbatch_name(loop)]
-            kinds = text_attribute(loop.operation.attributes, KINDS) if number == len(loops) - 1 else None
+            kinds = loop_role(loop) if number == len(loops) - 1 else None
             shape = shape_of(module)
             _check_microbatches(loop, shape)
             if kinds in PIPELINES and shape.plan.placement is None:
@@ -99,9 +99,7 @@ def _check_tasks(
     loop: mpmd.ForOp, calls: Sequence[mpmd.FragmentCallOp], schedule: Schedule, names: Sequence[str]
 ) -> None:
     """Refuse a schedule that has a stage on another island than the module, or lacks one of its tasks."""
-    islands = {
-        f"{task.kind}{task.stage}": name for name, row in zip(names, schedule.rows, strict=False) for task in row
-    }
+    islands = {task.name.rolled: name for name, row in zip(names, schedule.rows, strict=False) for task in row}
     for call in calls:
         planned, found = islands.get(task_name(call)), mesh_name(call)
         if planned != found:
@@ -114,7 +112,7 @@ def _as_it_was(phase: str) -> str:
     return f"give the plan as it was, or change it in a dump of phase {phase}, behind which this is decided"
 
 
-def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
+def _check_fits(shape: PipelineShape, tasks: set[TaskName]) -> None:
     """Refuse a schedule that does not fit, even where there is but one order: that of the dataflow.
 
     It is that of forward tasks, and of backward tasks in one piece. Where these are not split a kind has no weight
@@ -122,7 +120,7 @@ def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
     """
     if shape.plan.placement is not None or shape.plan.schedule == AUTO:
         return
-    has_backward = any(task.startswith(BACKWARD) for task in tasks)
+    has_backward = any(task.kind == BACKWARD for task in tasks)
     shape.schedule_of("FB" if has_backward else "F", tasks)
     written = shape.plan.schedule
     if has_backward and isinstance(written, Schedule) and written.split_stages:
@@ -168,6 +166,6 @@ def _scheduled(
     there = {task_name(call) for call in calls}
     rows = {}
     for name, row in zip(names, schedule.rows, strict=False):
-        tasks = [MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch) for task in row]
+        tasks = [MicrobatchTask(task.name.rolled, task.microbatch) for task in row]
         rows[name] = [task for task in tasks if task.task in there]
     return rows

@@ -36,7 +36,8 @@ class OutlineFragments(Pass):
         meshes = {island.name: mesh_attribute(island, module.context) for island in topology_of(module).islands}
         for fragment in fragments:
             mesh = mesh_name(fragment)
-            function = _outlined(fragment, task_name(fragment), module)
+            name = str(task_name(fragment))
+            function = _outlined(fragment, name, module)
             function.attributes["mesh_shape"] = meshes[mesh]
             with ir.InsertionPoint(fragment):
                 call = mpmd.FragmentCallOp(
@@ -44,7 +45,7 @@ class OutlineFragments(Pass):
                     list(fragment.operation.operands),
                     fragment.operation.attributes["origin"],
                     mesh,
-                    task_name(fragment),
+                    name,
                     loc=fragment.location,
                 )
             for old, new in zip(fragment.operation.results, call.operation.results, strict=True):

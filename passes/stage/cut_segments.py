@@ -105,11 +105,8 @@ def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[in
     for index, arguments in sources.items():
         for argument in arguments:
             stages_of.setdefault(argument, set()).add(integer_attribute(graph.operations[index].operation, STAGE))
-    return {
-        index: loop
-        for index, loop in loops.items()
-        if index in is_cut or all(len(stages_of[argument]) == 1 for argument in sources[index])
-    }
+    within_stage = {index for index in loops if all(len(stages_of[argument]) == 1 for argument in sources[index])}
+    return {index: loop for index, loop in loops.items() if index in is_cut | within_stage}
 
 
 def _stacked_arguments(graph: Graph, index: int, loop: LayerLoop) -> set[int]:

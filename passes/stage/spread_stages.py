@@ -127,10 +127,7 @@ class _Known:
     @classmethod
     def of(cls, graph: Graph, is_copied: Sequence[bool], segments: int) -> "_Known":
         """What the marks say of the operations, and their companions."""
-        seeds, planned = (
-            [None if is_copy else stage for is_copy, stage in zip(is_copied, read_marks(graph, name), strict=True)]
-            for name in (STAGE, PLANNED_STAGE)
-        )
+        seeds, planned = (_marks_of_rest(graph, is_copied, name) for name in (STAGE, PLANNED_STAGE))
         fixed = [
             stage if stage is not None or seed is None else seed // segments
             for stage, seed in zip(planned, seeds, strict=True)
@@ -167,15 +164,24 @@ class _Known:
             return
         middle = segments[len(segments) // 2]
         number = {node: at for at, node in enumerate(nodes)}
-        inside = ((value.weight, tuple(node for node in value.nodes if node in number)) for value in values)
-        values = [Value(weight, nodes) for weight, nodes in inside if len(nodes) > 1]
-        known = (self.of_segments[node] for node in nodes)
-        sides = cheap_labels(
-            [None if one is None or one not in segments else int(one >= middle) for one in known],
-            [Value(value.weight, tuple(number[node] for node in value.nodes)) for value in values],
-        )
+        known: list[int | None] = []
+        for node in nodes:
+            segment = self.of_segments[node]
+            known.append(int(segment >= middle) if segment is not None and segment in segments else None)
+        inside, renumbered = [], []
+        for value in values:
+            common = [node for node in value.nodes if node in number]
+            if len(common) > 1:
+                inside.append(Value(value.weight, tuple(common)))
+                renumbered.append(Value(value.weight, tuple(number[node] for node in common)))
+        sides = cheap_labels(known, renumbered)
         for side, half in enumerate((range(segments.start, middle), range(middle, segments.stop))):
-            yield from self._halved([node for node in nodes if sides[number[node]] == side], values, half)
+            yield from self._halved([node for node in nodes if sides[number[node]] == side], inside, half)
+
+
+def _marks_of_rest(graph: Graph, is_copied: Sequence[bool], name: str) -> list[int | None]:
+    """A mark of each operation that is not copied."""
+    return [None if is_copy else mark for is_copy, mark in zip(is_copied, read_marks(graph, name), strict=True)]
 
 
 def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -> Iterator[Value]:

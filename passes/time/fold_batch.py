@@ -78,8 +78,8 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     try:
         scope.interpret(states)
     except Mixed as mixed:
-        remedy = f"keep the examples apart up to a sum or mean over them, or set {uncut}"
-        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", remedy) from None
+        what = f"{described(mixed.node)} {mixed.why}"
+        raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {uncut}") from None
     levels = levels_of(scope)
     cross_check(scope, levels)
     for node, work in whole_batch_work(program, levels):
@@ -89,8 +89,8 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
 
 def _check_effects(program: Program) -> None:
     """What acts on the world outside would do so in every replica."""
-    for node in (inner for one in program.body.nodes for inner in (one, *one.inner())):
-        if node.has_effect:
+    for node in (one.acting for one in program.body.nodes):
+        if node is not None:
             what = f"{described(node)} has an effect outside of the program, which would happen in every replica"
             raise refuse(node.location, what, "take it out, or set replicas=1")
 

@@ -8,6 +8,7 @@ from atoll.compiler.mlir.attributes import integer_in, integers_in
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
+from atoll.compiler.module.graph import iterations_of, parts_of_loop
 from atoll.compiler.module.interface import check_paths
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import check_marks
@@ -91,13 +92,14 @@ def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
 
 def _check_loop(loop: mpmd.ForOp, parts: int) -> None:
     operation = loop.operation
-    iterations = ir.IntegerAttr(operation.attributes["iterations"]).value
+    iterations = iterations_of(loop)
     if iterations != parts:
         what = f"a loop has {iterations} iterations, and the batch is in {parts} parts"
         raise refuse(loop.location, what, f"write iterations = {parts} : ui32")
     block = operation.regions[0].blocks[0]
     yielded = list(list(block.operations)[-1].operation.operands)
-    kept = kept_parts(loop)
+    _check_parts(loop)
+    kept = parts_of_loop(loop)
     for number, (value, argument, initial) in enumerate(
         zip(yielded, block.arguments, operation.operands, strict=False)
     ):
@@ -132,16 +134,14 @@ def _check_accumulator(
         raise refuse(loop.location, what, f"begin with {str(neutral).partition(' :')[0]}")
 
 
-def kept_parts(loop: mpmd.ForOp) -> list[int]:
-    """The results of a loop that are kept as parts rather than carried on."""
+def _check_parts(loop: mpmd.ForOp) -> None:
+    """The loop says in numbers of results which of them are kept as parts rather than carried on."""
     attributes = loop.operation.attributes
-    if PARTS not in attributes:
-        return []
-    numbers, count = integers_in(attributes, PARTS, loop.location), len(loop.operation.results)
+    numbers = integers_in(attributes, PARTS, loop.location) if PARTS in attributes else []
+    count = len(loop.operation.results)
     if not set(numbers) <= set(range(count)):
         what = f"{PARTS} of a loop has {', '.join(map(str, numbers))}, and the loop has {count} results"
         raise refuse(loop.location, what, "name some of its results by their numbers, from 0 on")
-    return numbers
 
 
 def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
@@ -153,7 +153,7 @@ def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
                 what = f"{owner.name} takes argument {argument.arg_number}, of which each microbatch has a part"
                 raise refuse(owner.location, what, "move it into a loop")
     for loop in loops:
-        for number in kept_parts(loop):
+        for number in parts_of_loop(loop):
             for use in loop.operation.results[number].uses:
                 user = use.owner.operation
                 if user.name != "func.return":
@@ -175,7 +175,7 @@ def _check_results(main: func.FuncOp, loops: Sequence[mpmd.ForOp], parts: int) -
         for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True)
         if PARTS in marks
     ]
-    kept = [loop.operation.results[number] for loop in loops for number in kept_parts(loop)]
+    kept = [loop.operation.results[number] for loop in loops for number in parts_of_loop(loop)]
     returned = list(body_of(main).operations)[-1]
     for number, (value, marks) in enumerate(zip(returned.operands, result_attributes(main), strict=True)):
         is_part = value in in_parts or value in kept

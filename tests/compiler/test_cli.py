@@ -391,6 +391,16 @@ def test_opt_tells_each_broken_module_and_goes_on(atoll, tmp_path):
     assert "@second" in output
 
 
+def test_opt_goes_on_after_a_plan_that_does_not_fit(atoll, tmp_path):
+    file = tmp_path / "several.mlir"
+    planned = 'module attributes {atoll.plan = "microbatches=2"} { func.func @main() { return } }'
+    file.write_text(f"{planned}\n// -----\n{GOOD}")
+    status, output, errors = atoll("opt", str(file), "--split-input-file", "--passes", "fold-batch")
+    assert status == 1
+    assert "the plan asks for 2 microbatches, and no argument that is used carries the batch" in errors
+    assert "stablehlo.negate" in output
+
+
 def test_opt_writes_every_step(atoll, tmp_path):
     _, _, errors = atoll("opt", "good.mlir", "--passes", "inline-calls, cse", "--print-ir-after", "all")
     assert re.findall(r"IR after (\S+)", errors) == ["inline-calls", "cse"]

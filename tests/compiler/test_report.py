@@ -6,9 +6,10 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.compiled import Report, compile_module
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.notes import WholeLoop
+from atoll.compiler.report.report import Report
 from atoll.runtime.program import Run
 
 import atoll

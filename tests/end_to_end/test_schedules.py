@@ -80,7 +80,7 @@ def test_an_order_that_was_edited():
         text = step.ir("scheduled")
     row = 'island0 = "F0@0 F1@0 B0@0'
     assert row in text
-    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.lowered import compile_module
     from atoll.compiler.mlir.ir_text import parse_text
 
     edited = parse_text(text.replace("F0@0 F1@0", "F1@0 F0@0"))
@@ -118,7 +118,7 @@ def test_an_order_that_was_edited():
 def test_a_plan_that_was_edited_behind_what_it_decides(name, edit, told, phase):
     with compiled(name) as step:
         text, topology = step.ir("staged"), step.topology
-    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.lowered import compile_module
     from atoll.compiler.mlir.ir_text import parse_text
 
     assert text.count(edit[0]) == 1
@@ -137,7 +137,7 @@ def test_a_plan_that_was_edited_behind_what_it_decides(name, edit, told, phase):
 def test_a_plan_that_is_edited_before_it_decides(name):
     with compiled(name) as step:
         text, topology = step.ir("timed"), step.topology
-    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.lowered import compile_module
     from atoll.compiler.mlir.ir_text import parse_text
 
     with compile_module(parse_text(text.replace("stages=2", "segments=2, stages=2")), topology) as again:

@@ -13,7 +13,7 @@ import numpy
 import optax
 import pytest
 import zoo
-from atoll.compiler.compiled import compile_module
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.notes import Gathered, NeededWhole, NotDivisible, OneReplica
 from atoll.compiler.topology.topology import Topology

@@ -1,8 +1,10 @@
 """Orders of tasks and the dataflow between them. Pure: numbers in, numbers out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+
+from atoll.compiler.schedules.progress import Progress
 
 Order = Mapping[int, Sequence[tuple[int, int]]]
 
@@ -45,16 +47,13 @@ def dataflow_order(nodes: Sequence[Node], microbatches: int) -> dict[int, list[t
 
 def waiting_for_ever(nodes: Sequence[Node], order: Order) -> dict[int, tuple[int, int]]:
     """For each island that does not come to the end of its row, the task that it waits to begin."""
-    done: set[tuple[int, int]] = set()
-    next_of = dict.fromkeys(order, 0)
-    advances = True
-    while advances:
-        advances = False
-        for island, row in order.items():
-            start = index = next_of[island]
-            while index < len(row) and all((one, row[index][1]) in done for one in nodes[row[index][0]].needs):
-                done.add(row[index])
-                index += 1
-            next_of[island] = index
-            advances |= index > start
-    return {island: row[next_of[island]] for island, row in order.items() if next_of[island] < len(row)}
+    islands = list(order)
+
+    def needs(task: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        node, microbatch = task
+        return ((needed, microbatch) for needed in nodes[node].needs)
+
+    progress = Progress([[(task,) for task in order[island]] for island in islands], needs)
+    for _ in progress.run():
+        pass
+    return {islands[row]: order[islands[row]][at] for row, at in progress.stuck().items()}

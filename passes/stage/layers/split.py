@@ -8,20 +8,21 @@ from atoll.compiler.batch_rules.control import copy_attributes
 from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.nodes import Body, Node, Program
-from atoll.compiler.batch_rules.propagation import is_choice
+from atoll.compiler.batch_rules.propagation import only_chooses
 from atoll.compiler.batch_rules.rule import Factor, FactorRule
 from atoll.compiler.batch_rules.states import SAME, Partial, Split
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
+from atoll.compiler.mlir.effects import erase_if_unused, erase_unused
 from atoll.compiler.mlir.functions import (
     argument_attributes,
     body_of,
     empty_copy,
-    erase_unused,
     named_attributes,
     result_attributes,
 )
+from atoll.compiler.module.graph import parts_of_loop
 from atoll.compiler.module.interface import Piece
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import LAYERS, PARTS, PIECE, STAGE
@@ -83,8 +84,7 @@ class _Splitter:
         returned = [one for value in body.returned for one in self._forms.like(here, value, value)]
         self._create(here, "func.return", [], returned)
         for operation in reversed(self._beside):
-            if not any(True for result in operation.results for _ in result.uses):
-                operation.erase()
+            erase_if_unused(operation.opview)
         old.operation.erase()
 
     def _marks(self, values: Sequence[int], marks: Sequence[ir.DictAttr]) -> ir.ArrayAttr:
@@ -124,7 +124,7 @@ class _Splitter:
             if node.name == MICROBATCHES:
                 self._make_loop(here, node)
                 continue
-            if is_choice(node) and any(value in dimensions for value in (*node.results, *node.captured)):
+            if only_chooses(node) and any(value in dimensions for value in (*node.results, *node.captured)):
                 self._make_choices(here, node)
                 continue
             for value in node.captured:
@@ -244,8 +244,8 @@ class _Splitter:
             loc=node.location,
             ip=here.point,
         )
-        if node.has(PARTS):
-            made.attributes[PARTS] = ir.DenseI64ArrayAttr.get(self._renumbered(carried, node.integers(PARTS)))
+        if parts := parts_of_loop(node.operation):
+            made.attributes[PARTS] = ir.DenseI64ArrayAttr.get(self._renumbered(carried, sorted(parts)))
         types = [*(one.type for one in begin), self._program.tensor(index)]
         block = ir.Block.create_at_start(made.regions[0], types, [node.location] * len(types))
         behind, here.point = here.point, ir.InsertionPoint(made)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.nodes import Node, Program
 from atoll.compiler.batch_rules.propagation import Running
-from atoll.compiler.module.marks import PARTS
+from atoll.compiler.module.graph import parts_of_loop
 from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 
 
@@ -37,7 +37,7 @@ class Stacking(Running):
         (body,) = node.bodies
         self._read(body.nodes)
         columns = (node.operands, body.arguments, body.returned, node.results)
-        parts = node.integers(PARTS)
+        parts = parts_of_loop(node.operation)
         for number, ring in enumerate(zip(*columns, strict=False)):  # the last argument counts
             if number not in parts:
                 self._tie(ring)

@@ -10,12 +10,13 @@ from atoll.compiler.batch_rules.states import Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.effects import erase_if_unused
 from atoll.compiler.mlir.functions import (
     argument_attributes,
     arguments_of,
     body_of,
     named_attributes,
-    operations_in,
+    replace_within,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
@@ -210,11 +211,7 @@ class _Writer:
     def _give(self, node: Node, given: Mapping[int, _Value]) -> None:
         """Let an operation take other values in place of those that it takes."""
         replaced = {self.program.values[value]: whole for value, whole in given.items()}
-        inner = operations_in(node.operation, ir.OpView) if node.bodies else [node.operation.opview]
-        for one in inner:
-            for number, operand in enumerate(list(one.operation.operands)):
-                if operand in replaced:
-                    one.operation.operands[number] = replaced[operand]
+        replace_within(node.operation.opview, replaced)
 
     def end(self, returning: ir.Operation, along: Mapping[int, int]) -> None:
         """Return the shares of some results, each along a dimension, and the whole of all others."""
@@ -225,8 +222,7 @@ class _Writer:
             elif value in self._replaced:
                 returning.operands[number] = self.whole(value, point)
         for node in reversed(self._left):
-            if not any(True for result in node.operation.results for _ in result.uses):
-                node.operation.erase()
+            erase_if_unused(node.operation.opview)
 
     def share(self, value: int, dimension: int, point: ir.InsertionPoint, user: Node | None = None) -> _Value:
         """The own share of a value along a dimension."""
