@@ -140,9 +140,8 @@ def _check_accumulator(
 def _check_parts(loop: mpmd.ForOp) -> None:
     """The loop says in numbers of results which of them are kept as parts rather than carried on."""
     attributes = loop.operation.attributes
-    if PARTS not in attributes:
-        return
-    numbers, count = integers_in(attributes, PARTS, loop.location), len(loop.operation.results)
+    numbers = integers_in(attributes, PARTS, loop.location) if PARTS in attributes else []
+    count = len(loop.operation.results)
     if not set(numbers) <= set(range(count)):
         what = f"{PARTS} of a loop has {', '.join(map(str, numbers))}, and the loop has {count} results"
         raise refuse(loop.location, what, "name some of its results by their numbers, from 0 on")
