@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 from atoll.compiler.schedules.costs import uniform
-from atoll.compiler.schedules.kinds import KINDS
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import simulate
 from atoll.compiler.schedules.task import Task
@@ -36,7 +36,7 @@ LIMIT = 1.05
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--schedules", nargs="*", default=list(KINDS))
+    parser.add_argument("--schedules", nargs="*", default=list(SCHEDULE_KINDS))
     parser.add_argument("--microbatches", type=int, nargs="*", default=[8, 32])
     options = parser.parse_args()
     print(f"{'schedule':<22}{'microbatches':>13}{'simulated':>11}{'measured':>10}{'ratio':>7}")
@@ -86,7 +86,7 @@ def step_time(program: Any, schedule: Schedule, meshes: Any, seconds: dict[str, 
 
 def compiled(name: str, microbatches: int) -> tuple[Any, Schedule, Any]:
     """The program of a train step, or of a forward pass, and the schedule that it follows."""
-    chunks = KINDS[name].chunks
+    chunks = SCHEDULE_KINDS[name].chunks
     params = [numpy.eye(4, dtype=numpy.float32)] * (ISLANDS * chunks)
     x = numpy.ones((microbatches, 4), numpy.float32)
     plan = atoll.Plan(stages=len(params), microbatches=microbatches, schedule=name)

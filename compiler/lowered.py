@@ -82,7 +82,7 @@ def lower(
     check_replicas(resolved(plan, len(islands.islands)).replicas, islands)
     reserve_cpu_devices(islands)  # before jax's backend starts, which lowering does; afterwards none can be made
     traced = frontend.trace(job, islands)
-    module, callbacks = frontend.lower(job, traced, lowered_for(islands))
+    module, callbacks = frontend.lower_traced(job, traced, lowered_for(islands))
     write_texts(module, islands, plan)
     return lower_module(module, islands, (frontend.signature_of(job, traced), Traced(job, traced)), callbacks)
 

@@ -19,7 +19,7 @@ from atoll.runtime.compilation import compile_program
 from atoll.runtime.devices import Devices
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.fragment import Callback, Executable
-from atoll.runtime.island import Island, Order, Task
+from atoll.runtime.island import Order, RunningIsland, Task
 from atoll.runtime.island_thread import IslandThread
 from atoll.runtime.program import Division, IslandProgram, Program, Run
 from atoll.runtime.promise import Promise
@@ -113,8 +113,8 @@ class Controller:
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
-    def _island(self, island: IslandProgram, executables: Mapping[int, Executable]) -> Island:
-        return Island(
+    def _island(self, island: IslandProgram, executables: Mapping[int, Executable]) -> RunningIsland:
+        return RunningIsland(
             self.program,
             island,
             self._tasks(island, executables),
@@ -277,7 +277,7 @@ class Controller:
                     thread.join()
 
 
-def _crews(islands: Sequence[Island]) -> list[Sequence[Island]]:
+def _crews(islands: Sequence[RunningIsland]) -> list[Sequence[RunningIsland]]:
     """Which islands share a thread: all, if no task takes as long as a message between threads; else none.
 
     What one thread enqueues on CPU devices runs one after the other, on whichever devices.

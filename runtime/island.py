@@ -48,7 +48,7 @@ class Task:
 
 
 @dataclass
-class Island:
+class RunningIsland:
     """The worker of one island with all that it acts on.
 
     It never waits, as its thread may have other islands to carry: what it cannot do yet it does when it is called

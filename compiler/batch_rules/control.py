@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Mixed
-from atoll.compiler.batch_rules.interpretation import Rule, Scope
+from atoll.compiler.batch_rules.interpretation import Interpretation, Rule
 from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.local_block import LocalBlock
 from atoll.compiler.batch_rules.needed_forms import settled
@@ -27,8 +27,8 @@ def _only_same(states: tuple[State, ...]) -> tuple[State, ...]:
     return tuple(SAME if one == SAME else ABSENT for one in states)
 
 
-def _interpreted(scope: Scope, body: Body, states: Sequence[State]) -> Scope:
-    inner = Scope(scope.batch, body, scope)
+def _interpreted(scope: Interpretation, body: Body, states: Sequence[State]) -> Interpretation:
+    inner = Interpretation(scope.batch, body, scope)
     inner.interpret(states)
     return inner
 
@@ -41,10 +41,10 @@ class WhileRule:
     says: str = "what it carries keeps its form from iteration to iteration, sums included"
     takes_batch_in_regions: bool = True
 
-    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         return self._with_blocks(scope, node, tuple(states))
 
-    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         own = scope.decisions.get(node.number)
         states: list[State] = list(own.results) if own is not None else [SAME] * len(node.results)
         for index, form in wanted.items():
@@ -52,10 +52,10 @@ class WhileRule:
         decision = self._with_blocks(scope, node, tuple(states))
         return decision if all(decision.results[index] == form for index, form in wanted.items()) else None
 
-    def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
+    def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
         return self._settled(scope, node, decision.results, _only_same(decision.results))
 
-    def _with_blocks(self, scope: Scope, node: Node, states: tuple[State, ...]) -> Decision:
+    def _with_blocks(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
         """A loop that carries blocks rather than cutting them out in every iteration, where it can."""
         decision = self._fixed(scope, node, states)
         left_whole: set[int] = set()
@@ -68,7 +68,7 @@ class WhileRule:
                 left_whole |= cut
         return decision
 
-    def _fixed(self, scope: Scope, node: Node, states: tuple[State, ...]) -> Decision:
+    def _fixed(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
         body = node.bodies[1]
         while True:
             inner = _interpreted(scope, body, states)
@@ -80,7 +80,7 @@ class WhileRule:
             states = joined
 
     def _settled(
-        self, scope: Scope, node: Node, states: tuple[State, ...], kept: tuple[State, ...] | None = None
+        self, scope: Interpretation, node: Node, states: tuple[State, ...], kept: tuple[State, ...] | None = None
     ) -> Decision:
         kept = kept or states
         condition, body = (_interpreted(scope, one, states) for one in node.bodies)
@@ -141,7 +141,7 @@ class CaseRule:
     says: str = "branch by branch, if the choice does not depend on the batch"
     takes_batch_in_regions: bool = True
 
-    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         if states[0] != SAME:
             raise Mixed(node, "chooses by what is in the batch")
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
@@ -152,12 +152,12 @@ class CaseRule:
             ]
         return _branching(branches, tuple(forms))
 
-    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
         forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
         return _branching(branches, forms)
 
-    def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
+    def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
         return _branching(branches, _only_same(decision.results))
 
@@ -174,7 +174,7 @@ class CaseRule:
         return list(choice.results)
 
 
-def _branching(branches: list[Scope], forms: tuple[State, ...]) -> Decision:
+def _branching(branches: list[Interpretation], forms: tuple[State, ...]) -> Decision:
     bodies = []
     for branch in branches:
         returned = zip(branch.body.returned, forms, strict=True)
@@ -190,14 +190,14 @@ class BarrierRule:
     says: str = "each value by itself"
     takes_batch_in_regions: bool = False
 
-    def forward(self, _scope: Scope, _node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, _scope: Interpretation, _node: Node, states: Sequence[State]) -> Decision:
         return Decision(tuple(states), tuple(states))
 
-    def backward(self, _scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, _scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
         return Decision(forms, forms)
 
-    def without_batch(self, _scope: Scope, _node: Node, decision: Decision) -> Decision:
+    def without_batch(self, _scope: Interpretation, _node: Node, decision: Decision) -> Decision:
         forms = _only_same(decision.results)
         return Decision(forms, forms)
 

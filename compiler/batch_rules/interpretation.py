@@ -6,7 +6,7 @@ from typing import Protocol
 
 from atoll.compiler.batch_rules.decision import Decision, Mixed
 from atoll.compiler.batch_rules.local_block import Builder
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
 
 
@@ -24,13 +24,13 @@ class Rule(Builder, Protocol):
     def takes_batch_in_regions(self) -> bool:
         """Whether what its regions take from outside may carry the batch."""
 
-    def forward(self, scope: "Scope", node: Node, states: Sequence[State], /) -> Decision:
+    def forward(self, scope: "Interpretation", node: Node, states: Sequence[State], /) -> Decision:
         """Decide from the states of the operands, of which one is not `R`; raises Mixed."""
 
-    def backward(self, scope: "Scope", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
+    def backward(self, scope: "Interpretation", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
         """Decide so that results which are the same for all are made in blocks; None if they cannot be."""
 
-    def without_batch(self, scope: "Scope", node: Node, decision: Decision, /) -> Decision:
+    def without_batch(self, scope: "Interpretation", node: Node, decision: Decision, /) -> Decision:
         """The same operation without all that carries the batch, for its results that do not."""
 
 
@@ -42,7 +42,7 @@ class Batch:
     uncut: what to write in the plan so that the batch stays in one piece.
     """
 
-    program: Program
+    program: NodeTree
     rules: Mapping[str, Rule]
     widens: bool
     uncut: str
@@ -53,7 +53,7 @@ class Batch:
 
 
 @dataclass
-class Scope:
+class Interpretation:
     """One block, interpreted.
 
     states: of the values of the block that are not the same for all.
@@ -63,7 +63,7 @@ class Scope:
 
     batch: Batch
     body: Body
-    parent: "Scope | None" = None
+    parent: "Interpretation | None" = None
     states: dict[int, State] = field(default_factory=dict)
     decisions: dict[int, Decision] = field(default_factory=dict)
     completed: dict[int, Partial] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Scope:
     _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
 
     def state(self, value: int) -> State:
-        scope: Scope | None = self
+        scope: Interpretation | None = self
         while scope is not None:
             if value in scope.states:
                 return scope.states[value]

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from atoll.compiler.batch_rules.decision import Decision
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.batch_rules.states import COMBINE, COMPLEX_ZERO, SAME, Split, State, Version, identity
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import replace_within
@@ -18,7 +18,7 @@ class Local(ABC):
     count: how many of the equal parts into which a program's values divide are in this one.
     """
 
-    def __init__(self, program: Program, point: ir.InsertionPoint, count: int = 1) -> None:
+    def __init__(self, program: NodeTree, point: ir.InsertionPoint, count: int = 1) -> None:
         self.program = program
         self.point = point
         self._count = count

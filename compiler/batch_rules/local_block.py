@@ -5,7 +5,7 @@ from typing import Protocol
 
 from atoll.compiler.batch_rules.decision import Decision, Entry
 from atoll.compiler.batch_rules.local import Local, Values
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Partial, Split, State, Version
 from atoll.compiler.mlir.bindings import ir
 
@@ -25,7 +25,7 @@ class LocalBlock(Local):
 
     def __init__(
         self,
-        program: Program,
+        program: NodeTree,
         builders: Mapping[str, Builder],
         block: ir.Block,
         parent: "LocalBlock | None" = None,
@@ -117,6 +117,6 @@ class LocalBlock(Local):
         return self.one("stablehlo.select", type_, [is_first, whole, self.identity(kind, type_, location)], location)
 
 
-def _location(program: Program, value: int) -> ir.Location:
+def _location(program: NodeTree, value: int) -> ir.Location:
     producer = program.producers[value]
     return producer.location if producer is not None else program.values[value].location

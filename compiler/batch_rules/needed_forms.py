@@ -4,18 +4,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Entry
-from atoll.compiler.batch_rules.interpretation import Scope
+from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node
 from atoll.compiler.batch_rules.states import SAME, State, Version
 
 
-def settled(scope: Scope, roots: Iterable[Version]) -> DecidedBody:
+def settled(scope: Interpretation, roots: Iterable[Version]) -> DecidedBody:
     """What was decided about a block in a region, of which these forms are returned."""
-    entries, captured = sweep(scope, roots)
+    entries, captured = needed_entries(scope, roots)
     return DecidedBody(scope.body, scope.states, scope.decisions, entries, captured)
 
 
-def sweep(scope: Scope, roots: Iterable[Version], inside_loop: bool = False) -> tuple[list[Entry], dict[Version, None]]:
+def needed_entries(
+    scope: Interpretation, roots: Iterable[Version], inside_loop: bool = False
+) -> tuple[list[Entry], dict[Version, None]]:
     """What has to be made for the roots, in order, and what is taken from outside of the block.
 
     inside_loop: what is the same for all comes from outside as well.
@@ -48,7 +50,7 @@ def sweep(scope: Scope, roots: Iterable[Version], inside_loop: bool = False) -> 
 class _Wanted:
     """The forms of values that what stands behind takes."""
 
-    scope: Scope
+    scope: Interpretation
     inside_loop: bool
     forms: dict[int, dict[State, None]] = field(default_factory=dict)
     outside: dict[Version, None] = field(default_factory=dict)

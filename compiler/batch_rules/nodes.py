@@ -27,7 +27,7 @@ class Body:
 class Node:
     """An operation. Operands and results are numbers of values."""
 
-    program: "Program"
+    program: "NodeTree"
     number: int  # in program order, regions included
     operation: ir.Operation
     name: str
@@ -86,7 +86,7 @@ def described(node: Node) -> str:
 
 
 @dataclass(eq=False)
-class Program:
+class NodeTree:
     """Every value of @main by number, and the operations that make them."""
 
     module: ir.Module  # kept alive, as operations and values do not
@@ -101,7 +101,7 @@ class Program:
     _count: int = 0
 
     @classmethod
-    def of(cls, module: ir.Module, parts: int) -> "Program":
+    def of(cls, module: ir.Module, parts: int) -> "NodeTree":
         program = cls(module, parts)
         program.body = program._read(body_of(entry_function(module)))[0]
         return program

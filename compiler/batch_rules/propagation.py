@@ -7,7 +7,7 @@ its pieces, and pieces of a whole value are cut out of it, so that every choice 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.batch_rules.rule import Factor, FactorRule
 from atoll.compiler.batch_rules.table import RULES
 
@@ -21,7 +21,7 @@ class Running:
     factors: how operations treat that dimension.
     """
 
-    program: Program
+    program: NodeTree
     fixed: Collection[int]
     dimensions: dict[int, int] = field(default_factory=dict)
     factors: dict[int, Factor] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.decision import Decision, Mixed
-from atoll.compiler.batch_rules.interpretation import Scope
+from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node, described
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
@@ -67,7 +67,7 @@ class FactorRule:
     make: Build = build_same
     takes_batch_in_regions: bool = False
 
-    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         if any(isinstance(state, Partial) for state in states):
             return self._pass_partial(scope, node, states)
         factors = self.factors(node)
@@ -79,7 +79,7 @@ class FactorRule:
             raise Mixed(node, "brings every example of the batch together with every other")
         raise Mixed(node, "combines the examples of the batch with each other")
 
-    def backward(self, _scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, _scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         for factor in self.factors(node):
             if all(factor.results[index] == form.dimension for index, form in wanted.items()):
                 return self.decide(node, factor)
@@ -88,7 +88,7 @@ class FactorRule:
     def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
         return self.make(local, node, decision, operands)
 
-    def without_batch(self, _scope: Scope, node: Node, _decision: Decision) -> Decision:
+    def without_batch(self, _scope: Interpretation, node: Node, _decision: Decision) -> Decision:
         raise AssertionError(f"all results of {node.name} carry the batch, or none")
 
     def decide(self, node: Node, factor: Factor) -> Decision:
@@ -105,7 +105,7 @@ class FactorRule:
                 operands[base] = Partial(factor.kind)
         return Decision(tuple(operands), results, base)
 
-    def _pass_partial(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+    def _pass_partial(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         partial = [index for index, state in enumerate(states) if isinstance(state, Partial)]
         state = states[partial[0]]
         assert isinstance(state, Partial)

@@ -16,7 +16,7 @@ ROWS: tuple[Rule, ...] = (
 RULES: dict[str, Rule] = {name: row for row in ROWS for name in row.operations}
 
 
-def described_rows() -> list[str]:
+def rows_of_rules() -> list[str]:
     """The rows of the table in the documents: operations that the same is said of in one."""
     by_saying: dict[str, list[str]] = {}
     for row in ROWS:

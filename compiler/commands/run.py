@@ -23,7 +23,7 @@ from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_file, parse_text
-from atoll.compiler.module.feedback import Leaf, replacements
+from atoll.compiler.module.feedback import StateLeaf, replacements
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
@@ -194,8 +194,8 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
     return 0
 
 
-def _leaf(port: Port) -> Leaf:
-    return Leaf(port.path, (port.shape, port.dtype))
+def _leaf(port: Port) -> StateLeaf:
+    return StateLeaf(port.path, (port.shape, port.dtype))
 
 
 def _check_memory(opened: _Opened) -> None:

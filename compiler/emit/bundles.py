@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from atoll.compiler.emit.exchange_code import Array, Shared
+from atoll.compiler.emit.exchange_code import ExchangedArray, Shared
 from atoll.compiler.emit.stream import buffer_of_type
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of, operations_in
@@ -47,7 +47,7 @@ class Member:
     share: int | None
 
     @property
-    def whole(self) -> Array:
+    def whole(self) -> ExchangedArray:
         return _array(self.made if self.kind == GATHER else self.given)
 
     @property
@@ -71,9 +71,9 @@ class Member:
         )
 
 
-def _array(value: _Value) -> Array:
+def _array(value: _Value) -> ExchangedArray:
     tensor = ir.RankedTensorType(local_type(value.type))
-    return Array(buffer_of_type(tensor, spec_of_type(value.type)), str(tensor.element_type))
+    return ExchangedArray(buffer_of_type(tensor, spec_of_type(value.type)), str(tensor.element_type))
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _first_takers(main: func.FuncOp) -> dict[_Value, int]:
 
 
 @dataclass(frozen=True)
-class Exchange:
+class ExchangeCost:
     """What an island exchanges behind a task.
 
     task: None if it is there from the start; seconds: how long the exchange takes.
@@ -192,7 +192,7 @@ class Exchange:
     in_loop: bool = True
 
 
-def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
+def exchanges_of(module: ir.Module) -> tuple[ExchangeCost, ...]:
     """What the islands of the first replica exchange, bundle by bundle."""
     topology = topology_of(module)
     twins = twins_of(topology, replicas_of(module))
@@ -205,5 +205,5 @@ def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
             sizes[unit.form] += unit.bytes
         takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
         if sizes.keys() != {OWN_SHARE}:
-            found.append(Exchange(bundle.island, bundle.task_text, takes, bundle.in_loop))
+            found.append(ExchangeCost(bundle.island, bundle.task_text, takes, bundle.in_loop))
     return tuple(found)

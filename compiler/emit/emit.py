@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from atoll.compiler.emit.bundles import Bundle, bundles_of
 from atoll.compiler.emit.codes import Codes
-from atoll.compiler.emit.exchange_streams import Exchange
+from atoll.compiler.emit.exchange_streams import ExchangeWriter
 from atoll.compiler.emit.fragment_code import code_of
 from atoll.compiler.emit.loop_body import LoopBody
 from atoll.compiler.emit.loop_rows import Leaving as Leaving
@@ -42,7 +42,7 @@ from atoll.compiler.module.tasks import (
     code_name,
     dataflow_functions,
     fragment_functions,
-    mesh_name,
+    island_of_task,
     microbatch_name,
     task_name,
 )
@@ -167,7 +167,7 @@ class _Emitter:
                 continue
             for streams in self.replicas:
                 if isinstance(operation, mpmd.FragmentCallOp):
-                    stream = streams[mesh_name(operation)]
+                    stream = streams[island_of_task(operation)]
                     inputs = [stream.buffer_of((operand, ALL)) for operand in operation.operation.operands]
                     outputs = [(result, ALL) for result in operation.operation.results]
                     stream.run(str(task_name(operation)), self._tasks[code_name(operation)], inputs, outputs)
@@ -214,11 +214,14 @@ class _Emitter:
                 )
                 row.follow()
 
-    def _exchanges_of(self, bundle: Bundle) -> list[Exchange]:
+    def _exchanges_of(self, bundle: Bundle) -> list[ExchangeWriter]:
         streams = [streams[bundle.island] for streams in self.replicas]
         first = self._exchanges
         self._exchanges += len(bundle.units)
-        return [Exchange(number, bundle, unit, streams, self._codes) for number, unit in enumerate(bundle.units, first)]
+        return [
+            ExchangeWriter(number, bundle, unit, streams, self._codes)
+            for number, unit in enumerate(bundle.units, first)
+        ]
 
 
 def _expect(streams: ReplicaStreams, source: _Value, target: _Value, microbatch: int, route: Route) -> int:

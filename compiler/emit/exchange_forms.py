@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from atoll.compiler.emit.exchange_code import (
-    Array,
+    ExchangedArray,
     add_code,
     combine_code,
     cut_code,
@@ -109,7 +109,7 @@ def _send_to_all(wires: Wires, replica: int, buffers: Sequence[int]) -> None:
         wires.send(buffers[other], replica, other, 0)
 
 
-def _of_all(wires: Wires, replica: int, own: int, array: Array) -> list[int]:
+def _of_all(wires: Wires, replica: int, own: int, array: ExchangedArray) -> list[int]:
     """What the replicas have sent to one, and what it has itself, in their order."""
     others = range(wires.count)
     return [own if other == replica else wires.receive(array, other, replica, 0) for other in others]

@@ -18,7 +18,7 @@ from atoll.compiler.emit.stream import Stream
 from atoll.compiler.replicas.exchange import Unit
 
 
-class Exchange:
+class ExchangeWriter:
     """One unit of a bundle, in all replicas."""
 
     def __init__(self, number: int, bundle: Bundle, unit: Unit, streams: Sequence[Stream], codes: Codes) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from atoll.compiler.emit.bundles import Bundle
 from atoll.compiler.emit.codes import Codes
-from atoll.compiler.emit.exchange_code import Array, Shared, pack_code, vector_of
+from atoll.compiler.emit.exchange_code import ExchangedArray, Shared, pack_code, vector_of
 from atoll.compiler.emit.stream import ALL, Name, Stream
 from atoll.compiler.replicas.exchange import Unit
 from atoll.compiler.task_name import EXCHANGE, TaskName
@@ -31,7 +31,7 @@ class Wires:
         return self._members[0].kind
 
     @property
-    def wholes(self) -> tuple[Array, ...]:
+    def wholes(self) -> tuple[ExchangedArray, ...]:
         return tuple(one.whole for one in self._members)
 
     @property
@@ -39,7 +39,7 @@ class Wires:
         return tuple(one.shared for one in self._members)
 
     @property
-    def shares(self) -> tuple[Array, ...]:
+    def shares(self) -> tuple[ExchangedArray, ...]:
         return tuple(one.share for one in self.shared)
 
     @property
@@ -50,7 +50,7 @@ class Wires:
         """The buffers of what a replica has."""
         return [self.streams[replica].buffer_of((one.given, ALL)) for one in self._members]
 
-    def packed(self, replica: int, arrays: Sequence[Array]) -> int:
+    def packed(self, replica: int, arrays: Sequence[ExchangedArray]) -> int:
         """All that a replica has as one buffer."""
         own = self.given(replica)
         if not self.unit.is_packed:
@@ -66,7 +66,9 @@ class Wires:
         """What a task of the exchange is called."""
         return str(TaskName(EXCHANGE, self._number, part=name))
 
-    def run(self, replica: int, name: str, code: int, inputs: Sequence[int], results: Sequence[Array]) -> Sequence[int]:
+    def run(
+        self, replica: int, name: str, code: int, inputs: Sequence[int], results: Sequence[ExchangedArray]
+    ) -> Sequence[int]:
         """Let a replica run a task; returns the buffers of what it makes."""
         made = [one.buffer for one in results]
         return self.streams[replica].run_on(self.task(name), code, inputs, made)
@@ -74,7 +76,7 @@ class Wires:
     def send(self, number: int, source: int, target: int, step: int) -> None:
         self.streams[source].send_buffer(number, self.streams[target].name, self._tag(source, target, step))
 
-    def receive(self, array: Array, source: int, target: int, step: int) -> int:
+    def receive(self, array: ExchangedArray, source: int, target: int, step: int) -> int:
         name = self.streams[source].name
         return self.streams[target].receive(array.buffer, name, self._tag(source, target, step))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from atoll.compiler.emit.exchange_streams import Exchange
+from atoll.compiler.emit.exchange_streams import ExchangeWriter
 from atoll.compiler.emit.loop_body import LoopBody
 from atoll.compiler.emit.stream import ALL, Name, ReplicaStreams, Reshard, Stream
 from atoll.compiler.mlir.bindings import ir, mpmd
@@ -38,7 +38,7 @@ class LoopRow:
     body: LoopBody
     leaving: Mapping[Name, Leaving]
     codes: Mapping[str, int]
-    begins: Mapping[TaskName | None, Sequence[Exchange]]
+    begins: Mapping[TaskName | None, Sequence[ExchangeWriter]]
     _sent: set[Name] = field(default_factory=set)
 
     @property

@@ -137,7 +137,7 @@ def _cheapest(source: End, target: End, shape: tuple[int, ...]) -> Crossing:
     for bound in sorted(ways(source, target, shape)):
         if best is not None and bound.bytes > best.bytes:
             break
-        found = bound._replace(bytes=cost_of(source, target, shape, bound.sent, bound.received))
+        found = bound._replace(bytes=bytes_of_way(source, target, shape, bound.sent, bound.received))
         best = found if best is None else min(best, found)
     assert best is not None  # in one part at the least
     return Crossing(source.divided(best.sent).spec, target.divided(best.received).spec)
@@ -171,7 +171,7 @@ def _grids(shape: tuple[int, ...], finest: Sequence[int], devices: int) -> Itera
     return (grid for grid in product(*choices) if devices % prod(grid) == 0)
 
 
-def cost_of(source: End, target: End, shape: tuple[int, ...], sent: Grid, received: Grid) -> int:
+def bytes_of_way(source: End, target: End, shape: tuple[int, ...], sent: Grid, received: Grid) -> int:
     """The elements that the busiest device of the sender gets, and with them those of the receiver's."""
     arrived = target.divided(received)
     return (

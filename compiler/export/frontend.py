@@ -72,7 +72,7 @@ def export(job: Job, topology: Topology | None = None) -> ir.Module:
 
     Nothing is dropped here: an argument that the function ignores is still an argument of `@main`.
     """
-    return lower(job, trace(job, topology), lowered_for(topology))[0]
+    return lower_traced(job, trace(job, topology), lowered_for(topology))[0]
 
 
 def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
@@ -131,7 +131,9 @@ def _abstract_arguments(job: Job) -> Iterator[Any]:
             yield jax.tree.unflatten(structure, [abstract(job, next(leaves)) for _ in values])
 
 
-def lower(job: Job, traced: jax.stages.Traced, platform: str) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
+def lower_traced(
+    job: Job, traced: jax.stages.Traced, platform: str
+) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
     """What was traced, as a module that is marked; and the Python functions that it calls while it runs."""
     with _blaming_the_user(job, traced), own_traces(), jax.set_mesh(None):
         lowered = traced.lower(lowering_platforms=(platform,))

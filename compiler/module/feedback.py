@@ -13,7 +13,7 @@ _Place = tuple[tuple[str, ...], Piece | None, Hashable]
 
 
 @dataclass(frozen=True)
-class Leaf:
+class StateLeaf:
     """An argument or result of `@main`: a leaf of a pytree.
 
     path: what the user calls it: `state['params']['w']`.
@@ -26,7 +26,7 @@ class Leaf:
     piece: Piece | None = None
 
 
-def replacements(arguments: Mapping[int, Leaf], results: Sequence[Leaf]) -> dict[int, int]:
+def replacements(arguments: Mapping[int, StateLeaf], results: Sequence[StateLeaf]) -> dict[int, int]:
     """For each leaf of arguments that a result replaces, the number of that result; arguments have their own numbers.
 
     An argument is replaced as a whole, by the first result, `result` or `result[0]`, that has all its leaves, of the
@@ -52,7 +52,7 @@ def replacements(arguments: Mapping[int, Leaf], results: Sequence[Leaf]) -> dict
 class _Offered:
     """What results there are. used: the numbers of those that replace something."""
 
-    def __init__(self, results: Sequence[Leaf]) -> None:
+    def __init__(self, results: Sequence[StateLeaf]) -> None:
         self.used: set[int] = set()
         # For what may be wanted, in which wholes it is, by their order, and the number of the leaf there.
         self._at: defaultdict[_Place, list[tuple[int, int]]] = defaultdict(list)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes, result_attributes, type_of
-from atoll.compiler.module.feedback import Leaf, replacements
+from atoll.compiler.module.feedback import StateLeaf, replacements
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.interface import piece_of
 from atoll.compiler.module.main_function import entry_function
@@ -34,9 +34,9 @@ def _replaced(module: ir.Module, arguments: Sequence[int]) -> list[tuple[int, in
     return list(replacements({number: given[number] for number in arguments}, results).items())
 
 
-def _leaves(types: Sequence[ir.Type], marks: Sequence[ir.DictAttr]) -> list[Leaf]:
+def _leaves(types: Sequence[ir.Type], marks: Sequence[ir.DictAttr]) -> list[StateLeaf]:
     leaves = zip(types, marks, strict=True)
-    return [Leaf(text_attribute(one, PATH) or "", type_, piece_of(one)) for type_, one in leaves]
+    return [StateLeaf(text_attribute(one, PATH) or "", type_, piece_of(one)) for type_, one in leaves]
 
 
 def homes_of(

@@ -39,7 +39,7 @@ PASSES_LEFT = "atoll.passes_left"
 
 
 # As the pipeline names them; the rooms of passes come after this one.
-PHASES = ("stablehlo", "timed", "staged", "placed", "scheduled")
+PHASE_NAMES = ("stablehlo", "timed", "staged", "placed", "scheduled")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Mark:
 
     def may_stand(self, phase: str) -> bool:
         """Whether the phase's verifier lets it pass."""
-        return self.gone is None or PHASES.index(phase) < PHASES.index(self.gone)
+        return self.gone is None or PHASE_NAMES.index(phase) < PHASE_NAMES.index(self.gone)
 
     @property
     def life(self) -> str:
@@ -79,7 +79,7 @@ class Mark:
         return f"from `{self.since}` until on the way to `{self.gone}`"
 
 
-def described_rows() -> list[str]:
+def rows_of_marks() -> list[str]:
     """The rows of the table in the documents."""
     return [
         f"| `{one.name}` | {one.on} | {one.says} | {one.life} | {', '.join(one.writers)} | {', '.join(one.readers)} |"

@@ -132,11 +132,11 @@ FACTS_BY_KIND: Mapping[str, type[Fact]] = {
 }
 
 
-_Made = TypeVar("_Made", bound="Fact | Place")
+_Made = TypeVar("_Made", bound="Fact | SourcePlace")
 
 
 @dataclass(frozen=True)
-class Place:
+class SourcePlace:
     """The user's line that a note is about; a whole file has line 0."""
 
     file: str
@@ -152,7 +152,7 @@ class Note:
     """A fact, and where it is one; None where no line of the user's is known, as for an argument."""
 
     fact: Fact
-    place: Place | None = None
+    place: SourcePlace | None = None
 
     def __str__(self) -> str:
         return f"{self.fact}, at {self.place}" if self.place else str(self.fact)
@@ -170,7 +170,7 @@ class Note:
         made, at = FACTS_BY_KIND.get(entries.pop("kind", "")), entries.pop("at", None)
         if made is None:
             raise ValueError("no note of a kind that there is")
-        place = None if at is None else _made(Place, dict(zip(("file", "line", "column"), at, strict=True)))
+        place = None if at is None else _made(SourcePlace, dict(zip(("file", "line", "column"), at, strict=True)))
         return cls(_made(made, entries), place)
 
 

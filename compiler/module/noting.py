@@ -13,13 +13,13 @@ from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import named_attributes
 from atoll.compiler.mlir.locations import user_frame
 from atoll.compiler.module.marks import NOTES
-from atoll.compiler.module.notes import Fact, Note, Place
+from atoll.compiler.module.notes import Fact, Note, SourcePlace
 
 
 def add_note(module: ir.Module, location: ir.Location, fact: Fact) -> None:
     """Note a fact about what has this location. What is noted already is not noted again: pieces say the same."""
     frame = user_frame(location)
-    note = Note(fact, Place(frame.filename, frame.start_line, frame.start_col) if frame else None)
+    note = Note(fact, SourcePlace(frame.filename, frame.start_line, frame.start_col) if frame else None)
     with module.context:
         made, found = _attribute(note.to_data()), attributes_of_notes(module)
         if made not in found:
@@ -57,7 +57,7 @@ def notes_in(attributes: Sequence[ir.Attribute], location: ir.Location) -> tuple
 
 def remark(note: Note) -> Diagnostic:
     """The note as MLIR would emit it; the bindings can only emit errors."""
-    at = note.place or Place("", 0, 0)
+    at = note.place or SourcePlace("", 0, 0)
     return Diagnostic("remark", str(note.fact), at.file, at.line, at.column)
 
 

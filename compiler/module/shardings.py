@@ -54,7 +54,7 @@ def not_followed(spec: Spec, shape: Sequence[int], island: Island) -> list[str]:
     return [axis for asked, followed in zip(spec, kept, strict=True) for axis in asked if axis not in followed]
 
 
-def mesh_name(sharding: ir.Attribute) -> str:
+def name_of_mesh(sharding: ir.Attribute) -> str:
     """The name of the mesh that a `#sdy.sharding` speaks of; empty if it writes the mesh out."""
     reference = sdy.TensorShardingAttr(sharding).mesh_or_ref
     return ir.FlatSymbolRefAttr(reference).value if isinstance(reference, ir.FlatSymbolRefAttr) else ""

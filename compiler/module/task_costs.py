@@ -15,9 +15,9 @@ from atoll.compiler.mlir.functions import body_of
 from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.mesh_types import island_of, local_type
-from atoll.compiler.module.tasks import calls_in, code_name, fragment_functions, mesh_name, task_name, transfers_in
-from atoll.compiler.schedules.costs import Costs, Link
-from atoll.compiler.schedules.task import KINDS as TASKS
+from atoll.compiler.module.tasks import calls_in, code_name, fragment_functions, island_of_task, task_name, transfers_in
+from atoll.compiler.schedules.costs import Costs, LinkCost
+from atoll.compiler.schedules.task import TASK_KINDS as TASKS
 from atoll.compiler.task_name import BACKWARD, FORWARD, TaskName
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
@@ -56,7 +56,7 @@ def task_costs(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) 
     found: Counter[str] = Counter()
     for function, times in functions:
         for call in calls_in(function):
-            found[mesh_name(call)] += times * cost[code_name(call)]
+            found[island_of_task(call)] += times * cost[code_name(call)]
     return found
 
 
@@ -112,7 +112,7 @@ def costs_of(
         weight=tuple(stage.weight / speed[stage.island] for stage in stages),
         update=tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
         activations=(1 / chunks,) * len(stages),
-        links={pair: Link(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
+        links={pair: LinkCost(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
         forward_bytes=tuple(stage.forward_bytes for stage in stages[:-1]),
         backward_bytes=tuple(stage.backward_bytes for stage in stages[1:]),
     )

@@ -50,9 +50,9 @@ def task_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> TaskName:
     return name
 
 
-def mesh_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
+def island_of_task(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
     """The island that the task runs on."""
-    return ir.StringAttr(operation.operation.attributes["mesh_name"]).value
+    return ir.StringAttr(operation.operation.attributes["island_of_task"]).value
 
 
 def code_name(call: mpmd.FragmentCallOp) -> str:

@@ -12,7 +12,7 @@ from functools import cached_property
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.plan import AUTO, MOST_STAGES, Plan
 from atoll.compiler.plan.stage_text import StageText
-from atoll.compiler.schedules.kinds import KINDS, Kind, kind_named, with_chunks
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, kind_named, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.tracebacks import caller
 
@@ -69,7 +69,7 @@ class ResolvedPlan(Plan):
             return None
         if self.schedule != AUTO:
             return kind_named(self.schedule)
-        return KINDS[_ONE_STAGE_EACH] if chunks == 1 else with_chunks(KINDS[_SEVERAL_EACH], chunks)
+        return SCHEDULE_KINDS[_ONE_STAGE_EACH] if chunks == 1 else with_chunks(SCHEDULE_KINDS[_SEVERAL_EACH], chunks)
 
 
 def resolved(plan: Plan, islands: int | None) -> ResolvedPlan:

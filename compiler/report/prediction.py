@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
-from atoll.compiler.emit.bundles import Exchange, exchanges_of
+from atoll.compiler.emit.bundles import ExchangeCost, exchanges_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
@@ -45,7 +45,7 @@ class Prediction:
     islands: tuple[str, ...]
     stages: tuple[StageCost, ...]
     around: tuple[int, ...]
-    exchanges: tuple[Exchange, ...]
+    exchanges: tuple[ExchangeCost, ...]
     step: float
     span: float
     bubble: float
@@ -98,7 +98,9 @@ def predict(module: ir.Module) -> Prediction | None:
     )
 
 
-def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchanges: Sequence[Exchange]) -> Simulation:
+def _simulated(
+    schedule: Schedule, costs: Costs, islands: Sequence[str], exchanges: Sequence[ExchangeCost]
+) -> Simulation:
     """The schedule, and behind each island's last task the time by which its exchanges outlast it.
 
     An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from atoll.compiler.emit.bundles import Exchange, bundles_of
+from atoll.compiler.emit.bundles import ExchangeCost, bundles_of
 from atoll.compiler.emit.routes import crossing_of
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.attributes import text_attribute
@@ -104,7 +104,7 @@ class Report(ReportContents):
         pipeline, measured = content.pop("pipeline"), content.pop("measured")
         if pipeline is not None:
             stages = tuple(_made(StageCost, one) for one in pipeline.pop("stages"))
-            exchanges = tuple(_made(Exchange, one) for one in pipeline.pop("exchanges"))
+            exchanges = tuple(_made(ExchangeCost, one) for one in pipeline.pop("exchanges"))
             pipeline = _made(Prediction, {**pipeline, "stages": stages, "exchanges": exchanges})
         return cls(
             notes=tuple(map(Note.from_data, content.pop("notes"))),

@@ -12,7 +12,7 @@ from atoll.compiler.schedules.task_table import TaskTable
 from atoll.compiler.task_name import FORWARD, WEIGHT
 
 
-class Link(NamedTuple):
+class LinkCost(NamedTuple):
     """One direction of a connection between two islands: seconds, and bytes a second."""
 
     latency: float = 0.0
@@ -35,7 +35,7 @@ class Costs:
     weight: tuple[float, ...]
     update: tuple[float, ...]
     activations: tuple[float, ...]
-    links: Mapping[tuple[int, int], Link] = field(default_factory=dict, hash=False)
+    links: Mapping[tuple[int, int], LinkCost] = field(default_factory=dict, hash=False)
     forward_bytes: tuple[float, ...] = ()
     backward_bytes: tuple[float, ...] = ()
 
@@ -80,7 +80,7 @@ def uniform(
 ) -> Costs:
     """The same costs for every stage. A transfer occupies its link for as long as it takes."""
     pairs = {*pairwise(schedule.stage_island)}
-    link = Link(bandwidth=1 / transfer) if transfer else Link()
+    link = LinkCost(bandwidth=1 / transfer) if transfer else LinkCost()
     stages = schedule.stages
     return Costs(
         forward=(forward,) * stages,

@@ -9,9 +9,9 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.greedy import Problem, Rows, Taste, greedy, refilled
 from atoll.compiler.schedules.improve import Moves, Timer, improved
-from atoll.compiler.schedules.kinds import KINDS, Kind, with_chunks
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
 from atoll.compiler.schedules.lower_bound import lower_bound
-from atoll.compiler.schedules.patterns import Pattern, patterns_for
+from atoll.compiler.schedules.patterns import Repetition, patterns_for
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import Simulation, simulate
 from atoll.compiler.schedules.task import Task
@@ -145,7 +145,7 @@ def _kinds_for(islands: int, microbatches: int, costs: Costs, stage_island: Sequ
         what = f"{len(costs.forward)} stages cannot be shared by {islands} islands"
         raise PlanError(what, remedy="take a number of stages that the number of islands divides")
     kinds = []
-    for kind in KINDS.values():
+    for kind in SCHEDULE_KINDS.values():
         if not kind.has_backward or microbatches < kind.least_microbatches(islands):
             continue
         sized = with_chunks(kind, chunks) if kind.free_chunks and chunks > 1 else kind
@@ -240,7 +240,7 @@ def _greedy(taste: Taste, problem: Problem) -> Rows | None:
     return greedy(problem, taste)
 
 
-def _patterned(pattern: Pattern, problem: Problem) -> Rows | None:
+def _patterned(pattern: Repetition, problem: Problem) -> Rows | None:
     return refilled(problem, pattern.rows(problem), 0.0)
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT, TaskName
 
-KINDS = (FORWARD, BACKWARD, WEIGHT)
+TASK_KINDS = (FORWARD, BACKWARD, WEIGHT)
 
 
 class Task(NamedTuple):
@@ -22,7 +22,7 @@ class Task(NamedTuple):
     def of(cls, name: TaskName) -> "Task | None":
         """The task of a name; None if no schedule has such tasks."""
         kind, stage, microbatch, loop, turn, _ = name
-        if kind not in KINDS or microbatch is None or loop is not None or turn:
+        if kind not in TASK_KINDS or microbatch is None or loop is not None or turn:
             return None
         return cls(kind, stage, microbatch)
 

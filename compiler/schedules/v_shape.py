@@ -12,7 +12,7 @@ takes about 3M + 3P/2, v-min keeps those of (P + 4)//3 and takes about 3M + 2P.
 from dataclasses import dataclass
 
 from atoll.compiler.schedules.filling import fill
-from atoll.compiler.schedules.order import Order, zigzag
+from atoll.compiler.schedules.order import RowOrder, zigzag
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.task_name import BACKWARD, FORWARD
 
@@ -70,21 +70,21 @@ _V_MIN_THREES = _Pattern(
 )
 
 
-def zb_v(islands: int, microbatches: int, _chunks: int) -> Order:
+def zb_v(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """No pauses, at the memory of 1f1b. At the start islands run forward tasks ahead of the pattern."""
     rows = _ZB_V.rows(islands, microbatches)
-    return Order(fill(rows, 2 * islands, microbatches, most=2 * islands, early_stages=islands))
+    return RowOrder(fill(rows, 2 * islands, microbatches, most=2 * islands, early_stages=islands))
 
 
-def v_half(islands: int, microbatches: int, _chunks: int) -> Order:
+def v_half(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """Half the memory of 1f1b."""
     pattern = _V_HALF_ODD if islands % 2 else _V_HALF_EVEN
     rows = pattern.rows(islands, microbatches)
-    return Order(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 2) // 2)))
+    return RowOrder(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 2) // 2)))
 
 
-def v_min(islands: int, microbatches: int, _chunks: int) -> Order:
+def v_min(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """A third of the memory of 1f1b."""
     pattern = _V_MIN if islands % 3 else _V_MIN_THREES
     rows = pattern.rows(islands, microbatches)
-    return Order(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 4) // 3)))
+    return RowOrder(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 4) // 3)))

@@ -5,7 +5,7 @@ from functools import partial
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.progress import Progress
-from atoll.compiler.schedules.task import KINDS, Task
+from atoll.compiler.schedules.task import TASK_KINDS, Task
 from atoll.compiler.schedules.task_table import Block, TaskTable
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.language import EXCERPT_WIDTH, LISTED, shown
@@ -47,8 +47,8 @@ def check_tasks(schedule: TaskTable) -> None:
 
 def _fault_of(task: Task, island: int, schedule: TaskTable) -> tuple[str, str] | None:
     """What is wrong with a task wherever in its row it stands, and what to do."""
-    if task.kind not in KINDS:
-        return "is of no known kind", f"the kinds are {', '.join(KINDS)}"
+    if task.kind not in TASK_KINDS:
+        return "is of no known kind", f"the kinds are {', '.join(TASK_KINDS)}"
     if not 0 <= task.stage < schedule.stages:
         return f"is of stage {task.stage}", f"the stages are 0 to {schedule.stages - 1}"
     if not 0 <= task.microbatch < schedule.microbatches:
@@ -119,7 +119,7 @@ class _Place:
 
     def label(self, task: Task) -> str:
         """The task as it would be written in this row."""
-        return self._schedule.label(task, self._island) if task.kind in KINDS else shown(task.kind)
+        return self._schedule.label(task, self._island) if task.kind in TASK_KINDS else shown(task.kind)
 
     @property
     def excerpt(self) -> str:

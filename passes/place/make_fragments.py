@@ -31,7 +31,7 @@ from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.shardings import SHARDING, not_followed, on_island, sharding_of, spec_of
 from atoll.compiler.module.value_shardings import specs_of
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.passes.place.fragments.partition import Dataflow, Fragment, PlacedExchange
+from atoll.passes.place.fragments.partition import Dataflow, FragmentPlan, PlacedExchange
 
 _Value = ir.Value[ir.Type]
 # The name of the function that a loop over microbatches calls.
@@ -161,12 +161,12 @@ class _Placement:
         held[exchange.result, exchange.island] = made.results[0]
         self._send(exchange.result, exchange.island, held, regions)
 
-    def _build_all(self, fragments: Iterable[Fragment], held: _Scope, regions: range) -> None:
+    def _build_all(self, fragments: Iterable[FragmentPlan], held: _Scope, regions: range) -> None:
         """Build fragments, and send what they make to where it is taken in some regions."""
         for fragment in fragments:
             self._send_all(((value, fragment.island) for value in self._build(fragment, held)), held, regions)
 
-    def _build(self, fragment: Fragment, held: _Scope) -> list[int]:
+    def _build(self, fragment: FragmentPlan, held: _Scope) -> list[int]:
         """Build a fragment; returns what it has made."""
         inside = [self.graph.operations[index] for index in fragment.operations]
         location = next((one.location for one in inside if place(one.location)), inside[0].location)

@@ -15,7 +15,7 @@ from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import STAGES
 from atoll.compiler.module.planned import shape_of, stages_of, topology_of
 from atoll.compiler.module.task_order import MicrobatchTask, set_order
-from atoll.compiler.module.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
+from atoll.compiler.module.tasks import calls_in, dataflow_functions, island_of_task, microbatch_name, task_name
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.schedules.schedule import Schedule
@@ -100,7 +100,7 @@ def _check_tasks(
     """Refuse a schedule that has a stage on another island than the module, or lacks one of its tasks."""
     islands = {task.name.rolled: name for name, row in zip(names, schedule.rows, strict=False) for task in row}
     for call in calls:
-        planned, found = islands.get(task_name(call)), mesh_name(call)
+        planned, found = islands.get(task_name(call)), island_of_task(call)
         if planned != found:
             where = "nowhere" if planned is None else f"on {planned}"
             what = f"schedule {schedule.name} has {task_name(call)} {where}, and the module has it on {found}"
@@ -148,7 +148,7 @@ def _unscheduled(
     if is_pipeline and shape.plan.schedule == _SWEEP_BY_SWEEP:
         rows: dict[str, list[MicrobatchTask]] = {}
         for call in calls:
-            rows.setdefault(mesh_name(call), []).extend(
+            rows.setdefault(island_of_task(call), []).extend(
                 MicrobatchTask(task_name(call), one) for one in range(microbatches)
             )
         return rows

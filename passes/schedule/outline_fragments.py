@@ -13,7 +13,7 @@ from atoll.compiler.mlir.functions import (
 from atoll.compiler.module.mesh_types import mesh_attribute, spec_of_type
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.shardings import SHARDING, sharding_of
-from atoll.compiler.module.tasks import dataflow_functions, mesh_name, task_name
+from atoll.compiler.module.tasks import dataflow_functions, island_of_task, task_name
 from atoll.compiler.pipeline.pass_base import Pass
 
 
@@ -35,7 +35,7 @@ class OutlineFragments(Pass):
         ]
         meshes = {island.name: mesh_attribute(island, module.context) for island in topology_of(module).islands}
         for fragment in fragments:
-            mesh = mesh_name(fragment)
+            mesh = island_of_task(fragment)
             name = str(task_name(fragment))
             function = _outlined(fragment, name, module)
             function.attributes["mesh_shape"] = meshes[mesh]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from atoll.compiler.batch_rules.nodes import Node, Program, described
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
@@ -63,7 +63,7 @@ class ShareUpdate(Pass):
             add_note(module, entry_function(module).location, OneReplica())
             return
         _check_once(module)
-        program = Program.of(module, replicas)
+        program = NodeTree.of(module, replicas)
         update = _Update.of(module, program)
         state = {
             argument: along
@@ -86,13 +86,13 @@ class _Update:
     state: the arguments that nothing else reads, and the results that take their places.
     """
 
-    program: Program
+    program: NodeTree
     nodes: Sequence[Node]
     state: Mapping[int, int]
     marks: Sequence[ir.DictAttr]
 
     @classmethod
-    def of(cls, module: ir.Module, program: Program) -> "_Update":
+    def of(cls, module: ir.Module, program: NodeTree) -> "_Update":
         nodes = program.body.nodes
         last = max((number for number, node in enumerate(nodes) if node.name == MICROBATCHES), default=-1)
         before = {value for node in nodes[: last + 1] for value in (*node.operands, *node.captured)}

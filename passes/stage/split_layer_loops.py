@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, operations_in
@@ -54,7 +54,7 @@ def _split_next(module: ir.Module) -> bool:
     marked = [loop for loop in operations_in(module.operation, stablehlo.WhileOp) if LAYERS in loop.attributes]
     if not marked:
         return False
-    program = Program.of(module, 1)
+    program = NodeTree.of(module, 1)
     found = list(loops_of(program))
     for node, loop in found:
         _check(node, loop)

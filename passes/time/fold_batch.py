@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.decision import Mixed
-from atoll.compiler.batch_rules.interpretation import Batch, Rule, Scope
-from atoll.compiler.batch_rules.nodes import Program, described
+from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
+from atoll.compiler.batch_rules.nodes import NodeTree, described
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
@@ -68,11 +68,11 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
         log.info("nothing to do: the plan asks for one microbatch")
         return
     states = _states_of_arguments(module, plan)
-    program = Program.of(module, parts)
+    program = NodeTree.of(module, parts)
     if plan.replicas > 1:
         _check_effects(program)
     uncut = " and ".join(f"{name}=1" for name in _cutting(plan))
-    scope = Scope(Batch(program, rules, plan.accumulator == "float32", uncut), program.body)
+    scope = Interpretation(Batch(program, rules, plan.accumulator == "float32", uncut), program.body)
     try:
         scope.interpret(states)
     except Mixed as mixed:
@@ -85,7 +85,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     rewrite(module, scope, levels)
 
 
-def _check_effects(program: Program) -> None:
+def _check_effects(program: NodeTree) -> None:
     """What acts on the world outside would do so in every replica."""
     for node in (one.acting for one in program.body.nodes):
         if node is not None:

@@ -3,13 +3,13 @@
 import pytest
 from atoll.compiler.commands.run import _leaf
 from atoll.compiler.mlir.ir_text import parse_text
-from atoll.compiler.module.feedback import Leaf, replacements
+from atoll.compiler.module.feedback import StateLeaf, replacements
 from atoll.compiler.module.homes import fed_back, replaced_arguments
 from atoll.runtime.program import Input, Output
 
 
 def leaves(*paths):
-    return [Leaf(*path.split(":")) if ":" in path else Leaf(path, "f32") for path in paths]
+    return [StateLeaf(*path.split(":")) if ":" in path else StateLeaf(path, "f32") for path in paths]
 
 
 def found(arguments, results):

@@ -15,7 +15,7 @@ from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module import marks
 from atoll.compiler.module.marking import check_marks, standing_marks
-from atoll.compiler.module.marks import MARKS, described_rows
+from atoll.compiler.module.marks import MARKS, rows_of_marks
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import steps_of_phase
@@ -90,7 +90,7 @@ def test_a_row_says_who_writes_and_who_reads(mark):
 
 
 def test_the_table_goes_through_the_phases_in_order():
-    assert list(marks.PHASES) == PHASE_NAMES
+    assert list(marks.PHASE_NAMES) == PHASE_NAMES
     since = [PHASE_NAMES.index(mark.since) for mark in IN_THE_PIPELINE]
     assert since == sorted(since)
     assert all(PHASE_NAMES.index(mark.gone) >= PHASE_NAMES.index(mark.since) for mark in IN_THE_PIPELINE if mark.gone)
@@ -217,4 +217,4 @@ def test_a_name_that_is_no_mark(place):
 def test_the_page_shows_the_table():
     page = (ROOT / "docs/marks.md").read_text(encoding="utf-8")
     table = page.partition("|---|---|---|---|---|---|\n")[2].partition("\n\n")[0]
-    assert table.splitlines() == described_rows(), "write what `described_rows()` of module/marks.py returns"
+    assert table.splitlines() == rows_of_marks(), "write what `rows_of_marks()` of module/marks.py returns"

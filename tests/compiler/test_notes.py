@@ -15,7 +15,7 @@ from atoll.compiler.module.notes import (
     Note,
     NotFollowed,
     OneReplica,
-    Place,
+    SourcePlace,
     Traffic,
     WholeBatch,
     WholeLoop,
@@ -56,13 +56,13 @@ def test_notes_outlive_dumps(read):
         for fact in FACTS:
             add_note(module, ir.Location.name("jit(f)/layer", line), fact)
             add_note(module, argument, fact)
-    place = Place("a b: c.py", 12, 5)
+    place = SourcePlace("a b: c.py", 12, 5)
     assert notes_of(read(module)) == tuple(Note(fact, at) for fact in FACTS for at in (place, None))
 
 
 def test_plain_data():
     for fact in FACTS:
-        note = Note(fact, Place("train.py", 12, 5))
+        note = Note(fact, SourcePlace("train.py", 12, 5))
         data = json.loads(json.dumps(note.to_data()))
         assert Note.from_data(data) == note
         assert list(data)[:2] == ["kind", "at"]
@@ -70,8 +70,8 @@ def test_plain_data():
 
 def test_words_with_the_line():
     fact = NeededWhole("w", "sort")
-    assert str(Note(fact, Place("train.py", 12, 5))) == f"{fact}, at train.py:12"
-    assert str(Note(fact, Place("train.mlir", 0, 0))) == f"{fact}, at train.mlir"
+    assert str(Note(fact, SourcePlace("train.py", 12, 5))) == f"{fact}, at train.py:12"
+    assert str(Note(fact, SourcePlace("train.mlir", 0, 0))) == f"{fact}, at train.mlir"
     assert str(Note(fact)) == str(fact)
 
 

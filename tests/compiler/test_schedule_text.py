@@ -2,7 +2,7 @@
 
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.kinds import KINDS, kind_named, schedule
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, kind_named, schedule
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import Task
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.own
 
 named = st.builds(
     lambda kind, islands, more: kind.build(islands, kind.least_microbatches(islands) + more),
-    st.sampled_from([*KINDS.values(), kind_named("interleaved-1f1b(3)")]),
+    st.sampled_from([*SCHEDULE_KINDS.values(), kind_named("interleaved-1f1b(3)")]),
     st.integers(1, 5),
     st.integers(0, 9),
 )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.schedules.kinds import KINDS
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run
@@ -32,7 +32,7 @@ def train_step(params, x):
 
 
 def compiled(name, microbatches=MICROBATCHES):
-    params = [numpy.eye(4, dtype="float32")] * (ISLANDS * KINDS[name].chunks)
+    params = [numpy.eye(4, dtype="float32")] * (ISLANDS * SCHEDULE_KINDS[name].chunks)
     x = numpy.ones((microbatches, 4), "float32")
     plan = atoll.Plan(stages=len(params), microbatches=microbatches, schedule=name)
     fn = forward if name == "forward-only" else train_step
@@ -47,7 +47,7 @@ def streams(program):
     ]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", SCHEDULE_KINDS)
 def test_a_program_follows_the_plans_schedule(name, tmp_path):
     with compiled(name) as step:
         schedule = step.schedule

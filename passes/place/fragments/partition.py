@@ -22,7 +22,7 @@ _FREE = FORWARD
 
 
 @dataclass
-class Fragment:
+class FragmentPlan:
     """The operations of one stage in one sweep of a region, with the values that enter and leave.
 
     name: of its task.
@@ -62,7 +62,7 @@ class Dataflow:
     """
 
     graph: Graph
-    fragments: Sequence[Fragment]
+    fragments: Sequence[FragmentPlan]
     exchanges: Sequence[PlacedExchange]
 
     @classmethod
@@ -71,7 +71,7 @@ class Dataflow:
         kinds = _kinds(graph, is_pipeline=plan_of(module).placement is None)
         return cls(graph, _fragments(graph, islands, stages_of(module), kinds), _exchanges(graph, islands))
 
-    def fragments_in(self, region: int) -> list[Fragment]:
+    def fragments_in(self, region: int) -> list[FragmentPlan]:
         return [fragment for fragment in self.fragments if fragment.region == region]
 
     def own_shares_of(self, value: int) -> list[PlacedExchange]:
@@ -99,10 +99,10 @@ class Dataflow:
         return users
 
 
-def _fragments(graph: Graph, islands: Sequence[int], stages: int, kinds: Sequence[str]) -> list[Fragment]:
+def _fragments(graph: Graph, islands: Sequence[int], stages: int, kinds: Sequence[str]) -> list[FragmentPlan]:
     """islands: that of each stage; kinds: in each region what its sweeps are for, and all later ones like the last."""
-    found: dict[tuple[int, int], Fragment] = {}
-    fragment_of: list[Fragment | None] = []  # what replicas exchange is in none
+    found: dict[tuple[int, int], FragmentPlan] = {}
+    fragment_of: list[FragmentPlan | None] = []  # what replicas exchange is in none
     marks = zip(graph.region, read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
     for index, (region, stage, sweep) in enumerate(marks):
         assert stage is not None
@@ -114,7 +114,7 @@ def _fragments(graph: Graph, islands: Sequence[int], stages: int, kinds: Sequenc
         if key not in found:
             kind = kinds[region][min(sweep, len(kinds[region]) - 1)]
             name = TaskName(kind, stage, loop=_loop_in_names(graph, region))
-            found[key] = Fragment(region, stage, sweep, islands[stage], name)
+            found[key] = FragmentPlan(region, stage, sweep, islands[stage], name)
         found[key].operations.append(index)
         fragment_of.append(found[key])
     is_returned = set(graph.returned) | {one for one, is_yielded in enumerate(graph.is_yielded) if is_yielded}

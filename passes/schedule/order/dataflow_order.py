@@ -10,14 +10,14 @@ Order = Mapping[int, Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
-class Node:
+class TaskNode:
     """A task of every microbatch. needs: the tasks, by number, of the same microbatch that must have ended."""
 
     island: int
     needs: tuple[int, ...]
 
 
-def dataflow_order(nodes: Sequence[Node], microbatches: int) -> dict[int, list[tuple[int, int]]]:
+def dataflow_order(nodes: Sequence[TaskNode], microbatches: int) -> dict[int, list[tuple[int, int]]]:
     """For each island its tasks as (node, microbatch), if all take the same time and each runs as soon as it can.
 
     Of several that could run, an island takes the one of the earliest microbatch, and of those the first node: what
@@ -45,7 +45,7 @@ def dataflow_order(nodes: Sequence[Node], microbatches: int) -> dict[int, list[t
     return order
 
 
-def waiting_for_ever(nodes: Sequence[Node], order: Order) -> dict[int, tuple[int, int]]:
+def waiting_for_ever(nodes: Sequence[TaskNode], order: Order) -> dict[int, tuple[int, int]]:
     """For each island that does not come to the end of its row, the task that it waits to begin."""
     islands = list(order)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.local import Local, resized
-from atoll.compiler.batch_rules.nodes import Program
+from atoll.compiler.batch_rules.nodes import NodeTree
 from atoll.compiler.batch_rules.states import Split, Version
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
@@ -36,7 +36,7 @@ class Forms:
     def __init__(self, stacking: Stacking, ranges: Sequence[Layers]) -> None:
         self.location: ir.Location = ir.Location.unknown()
         self.joined: list[tuple[ir.Location, JoinedStack]] = []
-        self._program: Program = stacking.program
+        self._program: NodeTree = stacking.program
         self._stacking = stacking
         self._ranges = ranges
 
@@ -129,7 +129,9 @@ class Forms:
 class OneRange(Local):
     """Makes operations for one range of layers, in a block."""
 
-    def __init__(self, program: Program, forms: Forms, here: SplitBlock, ranges: Sequence[Layers], number: int) -> None:
+    def __init__(
+        self, program: NodeTree, forms: Forms, here: SplitBlock, ranges: Sequence[Layers], number: int
+    ) -> None:
         self._layers = ranges[number]
         super().__init__(program, here.point, self._layers.count)
         self._forms, self._here, self._number = forms, here, number

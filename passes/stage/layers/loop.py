@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.passes.stage.layers.scalars import Scalars
 
 # A loop over microbatches.
@@ -219,7 +219,7 @@ def _row(node: Node, scalars: Scalars) -> tuple[int, int, bool, int] | None:
     return dimension, width, starts != forward, first_start + dimension
 
 
-def loops_of(program: Program) -> "Iterator[tuple[Node, LayerLoop | str]]":
+def loops_of(program: NodeTree) -> "Iterator[tuple[Node, LayerLoop | str]]":
     """Each `while` that stands directly in @main, or in a loop over microbatches, with what it is."""
     for node in program.body.nodes:
         for one in node.bodies[0].nodes if node.name == MICROBATCHES else (node,):

@@ -7,7 +7,7 @@ from itertools import accumulate
 from atoll.compiler.batch_rules.control import copy_attributes
 from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.local import Values
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.compiler.batch_rules.propagation import only_chooses
 from atoll.compiler.batch_rules.rule import Factor, FactorRule
 from atoll.compiler.batch_rules.states import SAME, Partial, Split
@@ -61,7 +61,7 @@ class _Splitter:
 
     def __init__(self, stacking: Stacking, ranges: Sequence[Layers], stages: Stages, forms: Forms) -> None:
         self._forms = forms
-        self._program: Program = stacking.program
+        self._program: NodeTree = stacking.program
         self._ranges = ranges
         self._stacking = stacking
         self._stages = stages

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.local import Local, resized
-from atoll.compiler.batch_rules.nodes import Node, Program, described
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.batch_rules.rule import FactorRule
 from atoll.compiler.batch_rules.states import Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
@@ -147,7 +147,7 @@ class _Writer:
     _left: list[Node] = field(default_factory=list)  # operations that may go
 
     @property
-    def program(self) -> Program:
+    def program(self) -> NodeTree:
         return self.shares.program
 
     def enter(self, argument: int) -> None:

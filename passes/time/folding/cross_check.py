@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from atoll.compiler.batch_rules.decision import Decision, Entry
-from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.nodes import Body, Node, Program, described
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree, described
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir, sdy
@@ -41,7 +41,7 @@ _PROPAGATION = "sdy-add-data-flow-edges, sdy-aggressive-propagate, sdy-sink-data
 _LINES = 10
 
 
-def cross_check(scope: Scope, levels: Levels) -> None:
+def cross_check(scope: Interpretation, levels: Levels) -> None:
     """Tell in the log where Shardy's propagation differs from what was decided; nothing depends on it.
 
     It runs only for those who see that log: it takes as long as some passes, and native code that fails ends the
@@ -60,7 +60,7 @@ def cross_check(scope: Scope, levels: Levels) -> None:
         except CompileError as error:
             log.info("not compared with Shardy's propagation: %s", error)
             return
-        other = Program.of(copy, program.parts)
+        other = NodeTree.of(copy, program.parts)
     if [node.name for node in _nodes(program.body)] != [node.name for node in _nodes(other.body)]:
         log.info("not compared with Shardy's propagation: it has changed the operations")
         return
@@ -102,7 +102,7 @@ def _nodes(body: Body) -> Iterator[Node]:
         yield from node.inner()
 
 
-def _propagated(program: Program) -> dict[int, State]:
+def _propagated(program: NodeTree) -> dict[int, State]:
     """The form that propagation gives to each result that has dimensions."""
     found: dict[int, State] = {}
     for node in _nodes(program.body):
@@ -111,7 +111,7 @@ def _propagated(program: Program) -> dict[int, State]:
     return found
 
 
-def _forms(scope: Scope, levels: Levels) -> dict[int, set[State]]:
+def _forms(scope: Interpretation, levels: Levels) -> dict[int, set[State]]:
     """The forms in which the rules have each value; one without any is the same for all."""
     forms: dict[int, set[State]] = defaultdict(set)
     for value, state in scope.completed.items():
@@ -142,7 +142,7 @@ def _note_entries(entries: Iterable[Entry], forms: dict[int, set[State]]) -> Non
             _note_entries(inner.entries, forms)
 
 
-def _tell(program: Program, forms: dict[int, set[State]], propagated: dict[int, State]) -> None:
+def _tell(program: NodeTree, forms: dict[int, set[State]], propagated: dict[int, State]) -> None:
     """One line for each difference that does not follow from another one."""
     differing: set[int] = set()
     lines: dict[str, None] = {}

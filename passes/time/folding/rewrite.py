@@ -1,6 +1,6 @@
 """Writes the folded @main: loops over microbatches, and what stands around them."""
 
-from atoll.compiler.batch_rules.interpretation import Scope
+from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.local_block import LocalBlock
 from atoll.compiler.batch_rules.states import SAME, Split
 from atoll.compiler.mlir.attributes import integer
@@ -16,10 +16,10 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import PARTS, PARTS_DIMENSION
-from atoll.passes.time.folding.levels import Levels, Loop
+from atoll.passes.time.folding.levels import FoldedLoop, Levels
 
 
-def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
+def rewrite(module: ir.Module, scope: Interpretation, levels: Levels) -> None:
     """Replace @main by what was decided about it."""
     old = entry_function(module)
     program = scope.batch.program
@@ -43,7 +43,7 @@ def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
     old.operation.erase()
 
 
-def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
+def _empty_copy(main: func.FuncOp, scope: Interpretation) -> func.FuncOp:
     program, parts = scope.batch.program, scope.batch.parts
     local = LocalBlock(program, {}, body_of(main))
     inputs: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.arguments]
@@ -64,7 +64,7 @@ def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
     return copy
 
 
-def _make_loop(scope: Scope, outer: LocalBlock, loop: Loop) -> None:
+def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> None:
     program = scope.batch.program
     location = program.body.block.owner.location
     initial, types = [], list[ir.Type]()
@@ -98,7 +98,7 @@ def _make_loop(scope: Scope, outer: LocalBlock, loop: Loop) -> None:
         outer.values[value, scope.completed.get(value, scope.state(value))] = result
 
 
-def _complete(scope: Scope, outer: LocalBlock, value: int) -> None:
+def _complete(scope: Interpretation, outer: LocalBlock, value: int) -> None:
     """The sum as the program knows it: with what joins it once, and of its own type."""
     total = outer.get((value, scope.completed[value]))
     location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
@@ -126,7 +126,7 @@ def _accumulator(type_: ir.RankedTensorType, widens: bool) -> ir.RankedTensorTyp
     return ir.RankedTensorType.get(list(type_.shape), ir.F32Type.get(), type_.encoding)
 
 
-def _producer_location(scope: Scope, value: int) -> ir.Location:
+def _producer_location(scope: Interpretation, value: int) -> ir.Location:
     producer = scope.batch.program.producers[value]
     assert producer is not None
     return producer.location

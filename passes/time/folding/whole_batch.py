@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from atoll.compiler.batch_rules.decision import Entry
-from atoll.compiler.batch_rules.nodes import Node, Program, described
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.notes import WholeBatch
 from atoll.passes.time.folding.levels import Levels
 
 
-def whole_batch_work(program: Program, levels: Levels) -> Iterator[tuple[Node, WholeBatch]]:
+def whole_batch_work(program: NodeTree, levels: Levels) -> Iterator[tuple[Node, WholeBatch]]:
     """Each operation whose result is made whole, and then cut."""
     for loop in levels.loops:
         for entry in _all(loop.entries):
