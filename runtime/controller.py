@@ -19,7 +19,7 @@ from atoll.runtime.compilation import compile_program
 from atoll.runtime.devices import Devices
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.fragment import Callback, Executable
-from atoll.runtime.island import Order, RunnableTask, RunningIsland
+from atoll.runtime.island import Order, ReadyTask, RunningIsland
 from atoll.runtime.island_thread import IslandThread
 from atoll.runtime.program import Division, IslandProgram, Program, Run
 from atoll.runtime.promise import Promise
@@ -125,20 +125,20 @@ class Controller:
             self._patience,
         )
 
-    def _tasks(self, island: IslandProgram, executables: Mapping[int, Executable]) -> dict[int, RunnableTask]:
+    def _tasks(self, island: IslandProgram, executables: Mapping[int, Executable]) -> dict[int, ReadyTask]:
         runs = {index: one for index, one in enumerate(island.instructions) if isinstance(one, Run)}
         given_away = {number for run in runs.values() for number in run.donated}
         kept = {number for name, number in self._served if name == island.name}
         sizes = [buffer.bytes for buffer in island.buffers]
 
-        def task(index: int, run: Run) -> RunnableTask:
+        def task(index: int, run: Run) -> ReadyTask:
             # A result that stays tells when the task has ended; the smallest, as it is kept until then.
             by_size = sorted(
                 range(len(run.outputs)), key=lambda one: (run.outputs[one] in given_away, sizes[run.outputs[one]])
             )
             size = sum(sizes[number] for number in run.outputs) - sum(sizes[number] for number in run.donated)
             published = tuple(number for number in run.outputs if number in kept)
-            return RunnableTask(index, executables[run.code], run, size, by_size[0] if by_size else 0, published)
+            return ReadyTask(index, executables[run.code], run, size, by_size[0] if by_size else 0, published)
 
         return {index: task(index, run) for index, run in runs.items()}
 

@@ -36,7 +36,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class RunnableTask:
+class ReadyTask:
     """A `Run` made ready."""
 
     index: int
@@ -57,7 +57,7 @@ class RunningIsland:
 
     program: Program
     island: IslandProgram
-    tasks: Mapping[int, RunnableTask]  # by index of the instruction
+    tasks: Mapping[int, ReadyTask]  # by index of the instruction
     transport: Transport
     turn: Turn
     store: Store
@@ -264,7 +264,7 @@ class RunningIsland:
             case Free() as free:
                 return partial(self._free, free)
 
-    def _run(self, task: RunnableTask, frame: Frame) -> None:
+    def _run(self, task: ReadyTask, frame: Frame) -> None:
         values, run = frame.values, task.run
         arguments = list(map(values.__getitem__, run.inputs))
         if frame.failed and (failure := next((one for one in arguments if isinstance(one, Failure)), None)):
@@ -275,7 +275,7 @@ class RunningIsland:
         self.window.add(frame.step, task.index, results[task.token], may_fail=not self.is_short)
         self._set_outputs(task, frame, results)
 
-    def _set_outputs(self, task: RunnableTask, frame: Frame, results: Sequence[Value]) -> None:
+    def _set_outputs(self, task: ReadyTask, frame: Frame, results: Sequence[Value]) -> None:
         values, run = frame.values, task.run
         for number in run.donated:
             del values[number]
