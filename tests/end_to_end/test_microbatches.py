@@ -7,6 +7,7 @@ import zoo
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.kinds import kind_named
 from microbatched import (
+    BY_XLA,
     ROUND,
     STRAIGHT,
     ZIGZAG,
@@ -14,9 +15,9 @@ from microbatched import (
     check_cut_in_time,
     codes_of_tasks,
     compiled,
-    compiled_once,  # noqa: F401 (a fixture)
-    compiled_quickly,  # noqa: F401 (a fixture)
+    compiled_by_xla,  # noqa: F401 (a fixture)
     error_of,
+    evaluated,  # noqa: F401 (a fixture)
 )
 
 import atoll
@@ -51,7 +52,8 @@ def pytest_generate_tests(metafunc):
     if "family" in metafunc.fixturenames:
         is_full, is_quick = map(metafunc.config.getoption, ("full", "quick"))
         chosen = itertools.product(FOLDED, FAMILIES, COUNTS, (1, *MICROBATCHES)) if is_full else cover(is_quick)
-        metafunc.parametrize(("name", "family", "count", "microbatches"), list(chosen))
+        parameters = [pytest.param(*one, marks=BY_XLA if number % 9 == 0 else ()) for number, one in enumerate(chosen)]
+        metafunc.parametrize(("name", "family", "count", "microbatches"), parameters)
 
 
 def test_same_answer_as_jit_by_every_schedule(name, family, count, microbatches):
