@@ -48,14 +48,6 @@ def _remainder(one: Array, other: Array) -> Array:
     return numpy.where(is_zero, one, numpy.fmod(one, numpy.where(is_zero, 1, other).astype(one.dtype)))
 
 
-def _power(one: Array, other: Array) -> Array:
-    if one.dtype.kind not in "iu":
-        return numpy.power(one, other)
-    result = numpy.power(one, numpy.where(other < 0, 0, other).astype(one.dtype))
-    below = numpy.where(abs(one) == 1, numpy.power(one, other & 1), 0).astype(one.dtype)
-    return numpy.where(other < 0, below, result)
-
-
 def _shifted(shift: Compute, is_logical: bool) -> Compute:
     """By as many bits as there are, or more, nothing is left but the sign of an arithmetic shift."""
 
@@ -85,15 +77,6 @@ def _half_away(one: Array) -> Array:
 def _logistic(one: Array) -> Array:
     unit = numpy.array(1, one.dtype)
     return unit / (unit + numpy.exp(-one))
-
-
-def _extreme(choose: Compute) -> Compute:
-    def compute(one: Array, other: Array) -> Array:
-        if one.dtype.kind == "c":
-            raise UnknownError("the larger of complex numbers")
-        return choose(one, other)
-
-    return compute
 
 
 def _bits(one: Array) -> Array:
@@ -141,9 +124,9 @@ BINARY: dict[str, Compute] = {
     "multiply": lambda one, other: one & other if one.dtype.kind == "b" else one * other,
     "divide": _divided,
     "remainder": _remainder,
-    "maximum": _extreme(numpy.maximum),
-    "minimum": _extreme(numpy.minimum),
-    "power": _power,
+    "maximum": numpy.maximum,
+    "minimum": numpy.minimum,
+    "power": numpy.power,
     "atan2": numpy.arctan2,
     "and": numpy.bitwise_and,
     "or": numpy.bitwise_or,
@@ -153,7 +136,8 @@ BINARY: dict[str, Compute] = {
     "shift_right_arithmetic": _shifted(numpy.right_shift, False),
     "complex": lambda one, other: one + 1j * other,
 }
-# Types whose arithmetic numpy would widen; and what it does through Python's numbers.
+# Kinds of numbers with which numpy does something else.
+_OTHERWISE = {"stablehlo.maximum": "c", "stablehlo.minimum": "c", "stablehlo.power": "iu"}
 _COMPARISONS = {
     "EQ": numpy.equal,
     "NE": numpy.not_equal,
@@ -167,6 +151,8 @@ _COMPARISONS = {
 def _typed(compute: Compute, operation: ir.Operation) -> Compute:
     """Results have the type that they should: numpy has scalars, and widens some."""
     dtype = dtype_of(operation.results[0])
+    if dtype.kind in _OTHERWISE.get(operation.name, ""):
+        raise UnknownError(f"{operation.name} of {dtype}")
     return lambda *operands: numpy.asarray(compute(*operands), dtype)
 
 
