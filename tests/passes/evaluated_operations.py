@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from evaluated_reading import UnknownError, dtype_of, ints, shape_of, whole
@@ -166,7 +165,7 @@ def _compare(operation: ir.Operation) -> Compute:
 
 def _total(one: Array) -> Array:
     """Integers in the total order of floats: -NaN, -inf, ..., -0, 0, ..., inf, NaN."""
-    if one.dtype.kind not in "fV":
+    if one.dtype.kind not in "f":
         return one
     bits = one.view(numpy.dtype(f"i{one.dtype.itemsize}"))
     return numpy.where(bits < 0, bits ^ numpy.iinfo(bits.dtype).max, bits)
@@ -175,7 +174,7 @@ def _total(one: Array) -> Array:
 def _converted(operation: ir.Operation) -> Compute:
     """To booleans whatever is not zero; from floats to integers the nearest there is, and of NaN zero."""
     target = dtype_of(operation.results[0])
-    is_float = dtype_of(operation.operands[0]).kind in "fV"
+    is_float = dtype_of(operation.operands[0]).kind in "f"
 
     def convert(one: Array) -> Array:
         if target.kind == "b":
@@ -221,13 +220,13 @@ def _constant(operation: ir.Operation) -> Compute:
 
 def _constant_value(operation: ir.Operation) -> Array:
     dtype, shape = dtype_of(operation.results[0]), shape_of(operation.results[0])
-    if dtype.kind not in "cV" and dtype != ml_dtypes.bfloat16:
+    if dtype.kind != "c":
         return numpy.array(operation.attributes["value"], dtype).reshape(shape)
     text = re.search(r"dense<(.*)> : tensor", operation.get_asm(), re.DOTALL)[1]
     if text.startswith('"0x'):
         found = numpy.frombuffer(bytes.fromhex(text.strip('"')[2:]), dtype)
     else:
-        part = numpy.dtype(dtype if dtype.kind != "c" else f"f{dtype.itemsize // 2}")
+        part = numpy.dtype(f"f{dtype.itemsize // 2}")
         tokens = re.findall(r"0x[0-9A-F]+|[-+]?\d[\d.]*(?:[eE][-+]?\d+)?", text)
         found = numpy.array([_number(one, part) for one in tokens], part).view(dtype)
     return numpy.broadcast_to(found[0], shape) if found.size == 1 else found.reshape(shape)

@@ -152,20 +152,18 @@ def dots(operation: ir.Operation) -> Compute:
     batches = list(numbers.lhs_batching_dimensions), list(numbers.rhs_batching_dimensions)
     summed = list(numbers.lhs_contracting_dimensions), list(numbers.rhs_contracting_dimensions)
     dtype, shape = dtype_of(operation.results[0]), shape_of(operation.results[0])
-    # Narrow floats are added up as XLA does, and numpy has no products of its own for some of them.
-    inside = numpy.dtype("float32") if dtype.kind in "fV" and dtype.itemsize < 4 else dtype
 
     def matrices(one: Array, batch: list[int], contracted: list[int], is_first: bool) -> Array:
         kept = [number for number in range(one.ndim) if number not in (*batch, *contracted)]
         order = [*batch, *kept, *contracted] if is_first else [*batch, *contracted, *kept]
         sizes = [int(numpy.prod([one.shape[d] for d in some], dtype=int)) for some in (batch, kept, contracted)]
         ends = sizes[1:] if is_first else sizes[:0:-1]
-        return one.transpose(order).reshape(sizes[0], *ends).astype(inside)
+        return one.transpose(order).reshape(sizes[0], *ends).astype(dtype, copy=False)
 
     def compute(one: Array, other: Array) -> Array:
         first = matrices(one, batches[0], summed[0], True)
         second = matrices(other, batches[1], summed[1], False)
-        return numpy.matmul(first, second).astype(dtype, copy=False).reshape(shape)
+        return numpy.matmul(first, second).reshape(shape)
 
     return compute
 
