@@ -28,6 +28,14 @@ _BY_ELEMENT = frozenset(
 )
 
 
+_UFUNCS = {
+    "stablehlo.add": numpy.add,
+    "stablehlo.multiply": numpy.multiply,
+    "stablehlo.maximum": numpy.maximum,
+    "stablehlo.minimum": numpy.minimum,
+}
+
+
 def _check_by_element(operation: ir.Operation) -> None:
     for region in operation.regions:
         for one in region.blocks[0].operations:
@@ -47,8 +55,20 @@ def padded(one: Array, value: Array, low: Sequence[int], high: Sequence[int], be
     return result[tuple(slice(max(0, -before), size - max(0, -after)) for before, after, size in kept)]
 
 
-def _folded(body: Body, initial: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+def _ufunc(operation: ir.Operation) -> Any:
+    """What numpy has for a body that combines two numbers by one operation; None if it does more."""
+    (block,) = operation.regions[0].blocks
+    first, *others = (one.operation for one in block.operations)
+    is_single = len(block.arguments) == 2 and len(others) == 1 and first.name in _UFUNCS
+    if not is_single or dtype_of(block.arguments[0]).kind not in "iuf":
+        return None
+    return _UFUNCS[first.name] if {*first.operands} == {*block.arguments} else None
+
+
+def _folded(body: Body, initial: Sequence[Array], operands: Sequence[Array], ufunc: Any) -> list[Array]:
     """Along the first axis, one after the other; operands are of one shape."""
+    if ufunc is not None:
+        return [ufunc.reduce(operands[0], 0, dtype=operands[0].dtype, initial=initial[0][()])]
     rest = operands[0].shape[1:]
     found = [numpy.broadcast_to(one, rest) for one in initial]
     for number in range(len(operands[0])):
@@ -67,12 +87,13 @@ def _flattened(one: Array, dimensions: Sequence[int]) -> Array:
 
 def reduced(operation: ir.Operation) -> Compute:
     _check_by_element(operation)
+    ufunc = _ufunc(operation)
     dimensions = ints(operation, "dimensions")
     shapes = [shape_of(one) for one in operation.results]
 
     def compute(operands: list[Array], body: Body) -> list[Array]:
         half = len(operands) // 2
-        found = _folded(body, operands[half:], [_flattened(one, dimensions) for one in operands[:half]])
+        found = _folded(body, operands[half:], [_flattened(one, dimensions) for one in operands[:half]], ufunc)
         return [numpy.broadcast_to(one, shape) for one, shape in zip(found, shapes, strict=True)]
 
     return compute
@@ -94,6 +115,7 @@ def _padding(operation: ir.Operation, rank: int) -> tuple[list[int], list[int]]:
 
 def reduced_windows(operation: ir.Operation) -> Compute:
     _check_by_element(operation)
+    ufunc = _ufunc(operation)
     sizes = ints(operation, "window_dimensions")
     rank, ones = len(sizes), [1] * len(sizes)
     strides = optional_ints(operation, "window_strides", ones)
@@ -108,7 +130,7 @@ def reduced_windows(operation: ir.Operation) -> Compute:
             padded(one, value, low, high, base) for one, value in zip(operands[:half], operands[half:], strict=True)
         ]
         windows = [_flattened(_windows(one, sizes, strides, dilations), range(rank, 2 * rank)) for one in values]
-        found = _folded(body, operands[half:], windows)
+        found = _folded(body, operands[half:], windows, ufunc)
         return [numpy.broadcast_to(one, shape) for one, shape in zip(found, shapes, strict=True)]
 
     return compute
@@ -287,7 +309,7 @@ def gathered(operation: ir.Operation) -> Compute:
         starts = _first_elements(indices, vector, named, paired, one.ndim)
         index = []
         for number, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-            start = numpy.clip(start, 0, one.shape[number] - size).reshape(*start.shape, *[1] * len(kept))
+            start = numpy.clip(start, 0, one.shape[number] - size).reshape((*start.shape, *[1] * len(kept)))
             if number in kept:
                 line = [size if other == number else 1 for other in kept]
                 start = start + numpy.arange(size).reshape(line)
@@ -301,7 +323,8 @@ def gathered(operation: ir.Operation) -> Compute:
 
 
 def scattered(operation: ir.Operation) -> Compute:
-    """What falls outside of the operand, with any of its window, is left out; the order is that of the updates."""
+    """Window by window, in the order of the updates; a window that is not all inside of the operand is left out."""
+    _check_by_element(operation)
     numbers = stablehlo.ScatterDimensionNumbers(operation.attributes["scatter_dimension_numbers"])
     vector, named = numbers.index_vector_dim, list(numbers.scattered_dims_to_operand_dims)
     window = list(numbers.update_window_dims)
@@ -321,18 +344,15 @@ def scattered(operation: ir.Operation) -> Compute:
         for number, start in enumerate(starts):
             size = sizes.get(number, 1)
             is_inside = is_inside & (start >= 0) & (start <= values[0].shape[number] - size)
-            start = start.reshape(*start.shape, *[1] * len(kept))
+            start = start.reshape((*start.shape, *[1] * len(kept)))
             if number in sizes:
                 start = start + numpy.arange(size).reshape([size if other == number else 1 for other in kept])
             index.append(start)
         results = [one.copy() for one in values]
-        shape = updates[0].shape
-        index = [numpy.broadcast_to(one, shape).reshape(-1) for one in index]
-        inside = numpy.broadcast_to(is_inside.reshape(*is_inside.shape, *[1] * len(kept)), shape).reshape(-1)
-        flat = [one.reshape(-1) for one in updates]
-        for number in numpy.flatnonzero(inside):
+        index = [numpy.broadcast_to(one, updates[0].shape) for one in index]
+        for number in filter(is_inside.__getitem__, numpy.ndindex(is_inside.shape)):
             place = tuple(one[number] for one in index)
-            made = body([*(one[place] for one in results), *(one[number] for one in flat)])
+            made = body([*(one[place] for one in results), *(one[number] for one in updates)])
             for result, one in zip(results, made, strict=True):
                 result[place] = one
         return results
