@@ -86,9 +86,11 @@ def test_operations_keep_their_places(name):
     assert all(where for _, where in found)
 
 
-def test_one_microbatch_changes_the_phase_alone():
+def test_one_microbatch_changes_no_code():
     _, module, _ = lowered(Program(*PROGRAMS["mean_square"]))
     take_to(module, "stablehlo", 1)
-    before = str(module)
+    _, _, before = str(module).partition("\n")
     take_to(module, "timed", 1)
-    assert str(module) == before.replace('atoll.phase = "stablehlo"', 'atoll.phase = "timed"')
+    marks, _, after = str(module).partition("\n")  # the phase, and the plan with what was open in it
+    assert 'atoll.phase = "timed"' in marks
+    assert after == before
