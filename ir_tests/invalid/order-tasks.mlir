@@ -155,7 +155,7 @@ module attributes {
 
 // -----
 
-// No schedule is searched that would be too large to write down.
+// No schedule is searched for that would be too large to write down.
 !on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
 !on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-timed" --verify-diagnostics --split-input-file
 
-// What is wrong in a module whose batch is in parts.
+// What can be wrong in a module whose batch is in parts.
 
 // expected-error @below {{argument 0 of @main has no atoll.path}}
 func.func @main(%x: tensor<2xf32>) -> (tensor<2xf32> {atoll.path = "y"}) {
