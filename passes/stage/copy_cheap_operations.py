@@ -24,7 +24,7 @@ _Value = ir.Value[ir.Type]
 class CopyCheapOperations(Pass):
     """Give every fragment its own copy of the cheap operations that it uses.
 
-    Cheap is what depends on constants alone, or spreads a scalar: computing it again costs less than sending it.
+    What depends on constants alone, or spreads a scalar, is cheap: computing it again costs less than sending it.
 
     Requires: `order-sweeps` before.
 

@@ -90,7 +90,7 @@ def _check(node: Node, loop: LayerLoop | str) -> None:
 
 
 def _ranges(marked: Sequence[Sequence[int]]) -> Iterator[Layers]:
-    """The ranges of layers that are on one stage, in each of the loops."""
+    """The longest ranges of layers that are on one stage in every one of the loops."""
     start = 0
     for _, run in groupby(zip(*marked, strict=True)):
         stop = start + len(list(run))

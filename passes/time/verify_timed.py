@@ -127,7 +127,7 @@ def _check_accumulator(
     is_made_of_it = len(uses) == 1 and maker is not None and uses[0].owner.operation == maker
     if maker is None or not is_made_of_it or maker.name not in KIND_OF:
         what = f"result {number} is neither kept as parts nor what was before, combined with something"
-        remedy = "make it by one stablehlo.add, maximum, minimum, and or or, which alone uses what was before"
+        remedy = "make it by one stablehlo.add, maximum, minimum, `and` or `or`, and use what was before nowhere else"
         raise refuse(loop.location, what, remedy)
     neutral = identity(KIND_OF[maker.name], ir.RankedTensorType(value.type))
     constant = loop.operation.operands[number].owner

@@ -154,7 +154,7 @@ class _Network:
         self.at_least = 0  # no cut costs less; known after `cheapest`
 
     def add_cost_if_any_keeps(self, weight: int, nodes: Iterable[int]) -> None:
-        """weight, unless all of the nodes take the target's label."""
+        """Cost the weight, unless all of the nodes take the target's label."""
         places = {self._place(node) for node in nodes} - {self.source}
         if self.sink in places or not places:  # the fixed nodes alone decide whether it is paid
             self.unavoidable += weight if places else 0
@@ -164,7 +164,7 @@ class _Network:
         self.edges += [(extra, place, _INFINITE) for place in places]
 
     def add_cost_if_any_takes(self, weight: int, nodes: Iterable[int]) -> None:
-        """weight, unless all of the nodes keep their labels."""
+        """Cost the weight, unless all of the nodes keep their labels."""
         places = {self._place(node) for node in nodes} - {self.sink}
         if self.source in places or not places:
             self.unavoidable += weight if places else 0

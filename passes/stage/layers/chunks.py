@@ -27,9 +27,9 @@ def make_chunk(
 ) -> ir.Operation:
     """The loop for a range of its layers, with the arrays that have only their rows.
 
-    It counts from where the whole loop does, so that ranges of equal length are equal loops. Where its rows are the
-    body finds from that count; all else that it computes from it sees the whole loop's count, which is further on by
-    the iterations of the ranges before.
+    It counts from where the whole loop does, so that ranges of equal length are equal loops. The body finds its rows by
+    that count; all else that is computed from the count sees that of the whole loop, which is further on by the
+    iterations of the ranges before.
     """
     chunk = loop.node.operation.clone(ip=point)
     for slot, (operand, type_) in enumerate(zip(operands, types, strict=True)):

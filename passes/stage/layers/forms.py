@@ -31,7 +31,7 @@ class Forms:
 
     A form is made where the value itself is, so that all who need it share it.
 
-    location: of what is being made, for what that needs.
+    location: of the operation that is being made; whatever is made for it gets the same one.
     joined: which stacks were joined, and where they are needed.
     """
 

@@ -109,6 +109,7 @@ class Scalars:
         if node.result_shape() != (1,):
             return None
         numbers = self._numbers(node.operands[1])
+        # `dynamic_slice` moves a start that is out of bounds to the nearest that is not.
         return None if numbers is None else numpy.clip(numbers, 0, table.result_shape()[0] - 1)
 
 

@@ -306,6 +306,6 @@ class _Splitter:
         return made
 
     def _renumbered(self, carried: Sequence[int], numbers: Sequence[int]) -> list[int]:
-        """The places at which values are carried now that were carried at some places before."""
+        """For the places of some carried values, their places among what is carried now."""
         places = list(accumulate((len(self._forms.types(value)) for value in carried), initial=0))
         return [places[number] for number in numbers]

@@ -73,7 +73,8 @@ def _marked(marks: Sequence[ir.DictAttr], along: Mapping[int, int]) -> list[ir.D
 class _Own(Local):
     """Makes operations for a replica's own share.
 
-    outside: where replicas can exchange what these need: ahead of the choice that they are in, if they are in one.
+    outside: where replicas can exchange what these need: ahead of the choice that they are in, if they are in one,
+    since some replicas may not reach a branch.
     user: the operation that is done in shares.
     """
 

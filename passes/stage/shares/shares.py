@@ -14,7 +14,7 @@ from atoll.compiler.module.shardings import Spec, on_island
 from atoll.compiler.topology.island import Island
 from atoll.passes.stage.layers.loop import MICROBATCHES
 
-# Operations whose rules ask for the number of the share; along which dimension, the rule says.
+# Operations whose rules ask where the own share begins, which takes an exchange.
 _NUMBERED = frozenset(("stablehlo.gather", "stablehlo.iota", "stablehlo.scatter"))
 
 
@@ -141,7 +141,7 @@ class Shares(Running):
         return self._dimension_made(value) is not None and not is_beside
 
     def _dimension_made(self, value: int) -> int | None:
-        """The dimension along which what makes a value makes shares of it."""
+        """The dimension along which a value is made in shares; None if it is made whole."""
         node = self.program.producers[value]
         if node is None:
             return self.dimensions[value] if value in self.kept else None
