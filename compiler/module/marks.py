@@ -95,10 +95,7 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("pipeline/resume",),
-        readers=(
-            "commands/dump",
-            "module/planned",
-        ),
+        readers=("commands/dump", "module/planned"),
     ),
     Mark(
         PLAN,
@@ -106,15 +103,8 @@ MARKS = (
         says="the plan, as text",
         since="stablehlo",
         gone=None,
-        writers=(
-            "module/planned",
-            "pipeline/resume",
-        ),
-        readers=(
-            "module/planned",
-            "pipeline/resume",
-            "verify-timed",
-        ),
+        writers=("module/planned", "pipeline/resume"),
+        readers=("module/planned", "pipeline/resume", "verify-timed"),
     ),
     Mark(
         PHASE,
@@ -122,13 +112,7 @@ MARKS = (
         says="the phase that its verifier vouched for",
         since="stablehlo",
         gone=None,
-        writers=(
-            "verify-placed",
-            "verify-scheduled",
-            "verify-stablehlo",
-            "verify-staged",
-            "verify-timed",
-        ),
+        writers=("verify-placed", "verify-scheduled", "verify-stablehlo", "verify-staged", "verify-timed"),
         readers=("pipeline/resume",),
     ),
     Mark(
@@ -138,14 +122,7 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("export/frontend",),
-        readers=(
-            "fold-batch",
-            "module/homes",
-            "module/interface",
-            "report/report",
-            "seed-stages",
-            "share-update",
-        ),
+        readers=("fold-batch", "module/homes", "module/interface", "report/report", "seed-stages", "share-update"),
     ),
     Mark(
         BATCH,
@@ -170,10 +147,7 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("export/frontend",),
-        readers=(
-            "emit/emit",
-            "module/homes",
-        ),
+        readers=("emit/emit", "module/homes"),
     ),
     Mark(
         FILLED,
@@ -182,10 +156,7 @@ MARKS = (
         since="timed",
         gone=None,
         writers=("module/planned",),
-        readers=(
-            "module/planned",
-            "pipeline/resume",
-        ),
+        readers=("module/planned", "pipeline/resume"),
     ),
     Mark(
         PARTS,
@@ -193,10 +164,7 @@ MARKS = (
         says="it stands for as many values of its type, one for each microbatch; which results of the loop do",
         since="timed",
         gone=None,
-        writers=(
-            "stage/layers/split",
-            "time/folding/rewrite",
-        ),
+        writers=("stage/layers/split", "time/folding/rewrite"),
         readers=(
             "emit/emit",
             "emit/loop_body",
@@ -214,10 +182,7 @@ MARKS = (
         since="timed",
         gone=None,
         writers=("time/folding/rewrite",),
-        readers=(
-            "module/interface",
-            "verify-timed",
-        ),
+        readers=("module/interface", "verify-timed"),
     ),
     Mark(
         NOTES,
@@ -243,14 +208,8 @@ MARKS = (
         says="how many stages there are",
         since="staged",
         gone=None,
-        writers=(
-            "cut-segments",
-            "seed-stages",
-        ),
-        readers=(
-            "module/planned",
-            "order-tasks",
-        ),
+        writers=("cut-segments", "seed-stages"),
+        readers=("module/planned", "order-tasks"),
     ),
     Mark(
         STAGE,
@@ -288,10 +247,7 @@ MARKS = (
         says="the stage of each of them",
         since="staged",
         gone="staged",
-        writers=(
-            "seed-stages",
-            "stage/layers/steps",
-        ),
+        writers=("seed-stages", "stage/layers/steps"),
         readers=(
             "cut-segments",
             "split-layer-loops",
@@ -316,10 +272,7 @@ MARKS = (
         since="staged",
         gone=None,
         writers=("stage/layers/split",),
-        readers=(
-            "module/interface",
-            "share-update",
-        ),
+        readers=("module/interface", "share-update"),
     ),
     Mark(
         EXCHANGE,
@@ -327,10 +280,7 @@ MARKS = (
         says="how they combine what each has",
         since="staged",
         gone=None,
-        writers=(
-            "make-fragments",
-            "stage/shares/share_code",
-        ),
+        writers=("make-fragments", "stage/shares/share_code"),
         readers=(
             "emit/emit",
             "make-fragments",
@@ -349,13 +299,7 @@ MARKS = (
         since="staged",
         gone=None,
         writers=("stage/shares/share_code",),
-        readers=(
-            "make-fragments",
-            "module/interface",
-            "module/tasks",
-            "replicas/check_exchanges",
-            "share-update",
-        ),
+        readers=("make-fragments", "module/interface", "module/tasks", "replicas/check_exchanges", "share-update"),
     ),
     Mark(
         SWEEP,
@@ -363,12 +307,7 @@ MARKS = (
         says="the sweep in which its stage computes it",
         since="staged",
         gone="scheduled",
-        writers=(
-            "copy-cheap-operations",
-            "make-fragments",
-            "order-sweeps",
-            "split-backward",
-        ),
+        writers=("copy-cheap-operations", "make-fragments", "order-sweeps", "split-backward"),
         readers=(
             "copy-cheap-operations",
             "join-branches",
@@ -386,12 +325,7 @@ MARKS = (
         since="staged",
         gone=None,
         writers=("module/loop_roles",),
-        readers=(
-            "make-fragments",
-            "module/check_names",
-            "module/loop_roles",
-            "verify-staged",
-        ),
+        readers=("make-fragments", "module/check_names", "module/loop_roles", "verify-staged"),
     ),
     Mark(
         INDEX,
@@ -418,10 +352,7 @@ MARKS = (
         since="scheduled",
         gone=None,
         writers=("module/task_order",),
-        readers=(
-            "module/task_order",
-            "verify-scheduled",
-        ),
+        readers=("module/task_order", "verify-scheduled"),
     ),
     Mark(
         PASSES_LEFT,

@@ -1,9 +1,9 @@
 // RUN: atoll-opt %s --passes "drop-dead-carries" | filecheck %s
 
-
 // The effects of a loop happen in each iteration, even if nobody takes what it carries for them: it tells of %a, asks
 // with %b and draws random numbers as far as %d. Calls that say that they only compute are dropped, those of Python
 // too, and so is what they take.
+
 // CHECK:      while({{.*}} = %c, {{.*}} = %arg0, {{.*}} = %arg0, {{.*}} = %arg0)
 // CHECK:        outfeed
 // CHECK-NOT:    xla_ffi_python_cpu_callback
@@ -16,19 +16,22 @@
 // CHECK:      return
 func.func @main(%x: tensor<4xf32>, %p: tensor<i32>) -> tensor<i32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
-  %0:6 = stablehlo.while(%i = %zero, %a = %x, %b = %x, %d = %x, %e = %x, %f = %x) : tensor<i32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
+  %0:6 = stablehlo.while(%i = %zero, %a = %x, %b = %x, %d = %x, %e = %x, %f = %x) : tensor<i32>, tensor<4xf32>,
+      tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
   cond {
     %n = stablehlo.constant dense<4> : tensor<i32>
     %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
     stablehlo.return %more : tensor<i1>
   } do {
     %token = stablehlo.create_token : !stablehlo.token
-    %told = "stablehlo.outfeed"(%a, %token) {outfeed_config = ""} : (tensor<4xf32>, !stablehlo.token) -> !stablehlo.token
+    %told = "stablehlo.outfeed"(%a, %token) {outfeed_config = ""} : (tensor<4xf32>, !stablehlo.token)
+        -> !stablehlo.token
     %pure = stablehlo.custom_call @xla_ffi_python_cpu_callback(%e) : (tensor<4xf32>) -> tensor<4xf32>
     %answer = stablehlo.custom_call @ask(%b) {has_side_effect = true} : (tensor<4xf32>) -> tensor<4xf32>
     %from = stablehlo.constant dense<0.0> : tensor<f32>
     %size = stablehlo.constant dense<3> : tensor<1xi64>
-    %drawn = stablehlo.rng %from, %from, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>) -> tensor<3xf32>
+    %drawn = stablehlo.rng %from, %from, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>)
+        -> tensor<3xf32>
     %unknown = arith.divsi %p, %i : tensor<i32>
     %chosen = "stablehlo.case"(%p) ({
       stablehlo.custom_call @xla_ffi_python_cpu_callback(%d) {has_side_effect = true} : (tensor<4xf32>) -> ()
@@ -37,7 +40,8 @@ func.func @main(%x: tensor<4xf32>, %p: tensor<i32>) -> tensor<i32> {
     %g = stablehlo.tanh %f : tensor<4xf32>
     %one = stablehlo.constant dense<1> : tensor<i32>
     %j = stablehlo.add %i, %one : tensor<i32>
-    stablehlo.return %j, %a, %b, %d, %pure, %g : tensor<i32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
+    stablehlo.return %j, %a, %b, %d, %pure, %g : tensor<i32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>,
+        tensor<4xf32>, tensor<4xf32>
   }
   return %0#0 : tensor<i32>
 }

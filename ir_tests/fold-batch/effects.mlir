@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What acts on the world, and does not depend on the batch, happens once and outside of the loop over microbatches: in
-// front of it if what it gives is used there, else after it, and together with the whole loop or choice that it stands
+// What acts on the world, and does not depend on the batch, happens once and outside of the loop over microbatches:
+// before it if what it gives is used there, else after it, and together with the whole loop or choice that it stands
 // in. What only computes may be dropped, even a call of Python.
 
 // CHECK:      [[DRAWN:%.*]] = stablehlo.rng
@@ -18,14 +18,18 @@
 // CHECK-NOT:  xla_ffi_python_cpu_callback
 // CHECK:      return
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%w: tensor<2xf32> {atoll.path = "w"}, %k: tensor<i32> {atoll.path = "k"}, %x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x2xf32> {atoll.path = "y"}) {
+  func.func @main(
+      %w: tensor<2xf32> {atoll.path = "w"},
+      %k: tensor<i32> {atoll.path = "k"},
+      %x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x2xf32> {atoll.path = "y"}) {
     stablehlo.custom_call @tell(%w) {has_side_effect = true} : (tensor<2xf32>) -> ()
     %unused = stablehlo.custom_call @ask(%w) {has_side_effect = true} : (tensor<2xf32>) -> tensor<2xf32>
     %pure = stablehlo.custom_call @xla_ffi_python_cpu_callback(%w) : (tensor<2xf32>) -> tensor<2xf32>
     %low = stablehlo.constant dense<0.0> : tensor<f32>
     %high = stablehlo.constant dense<1.0> : tensor<f32>
     %size = stablehlo.constant dense<2> : tensor<1xi64>
-    %drawn = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>) -> tensor<2xf32>
+    %drawn = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>)
+        -> tensor<2xf32>
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %0 = stablehlo.while(%i = %zero) : tensor<i32>
     cond {

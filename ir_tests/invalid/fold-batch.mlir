@@ -326,7 +326,8 @@ module attributes {atoll.plan = "microbatches=2"} {
 // -----
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%k: tensor<i32> {atoll.path = "k"}, %x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+  func.func @main(%k: tensor<i32> {atoll.path = "k"}, %x: tensor<4xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4xf32> {atoll.path = "y"}) {
     %low = stablehlo.constant dense<0.0> : tensor<f32>
     %high = stablehlo.constant dense<1.0> : tensor<f32>
     %size = stablehlo.constant dense<4> : tensor<1xi64>
@@ -334,7 +335,8 @@ module attributes {atoll.plan = "microbatches=2"} {
       stablehlo.return %x : tensor<4xf32>
     }, {
       // expected-error @below {{rng has an effect outside of the program, which would happen once for every microbatch}}
-      %1 = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>) -> tensor<4xf32>
+      %1 = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>)
+          -> tensor<4xf32>
       stablehlo.return %1 : tensor<4xf32>
     }) : (tensor<i32>) -> tensor<4xf32>
     return %0 : tensor<4xf32>
@@ -384,7 +386,8 @@ module attributes {atoll.plan = "microbatches=2"} {
   sdy.mesh @mesh = <["devices"=2]>
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
     // expected-error @below {{manual_computation has no rule that says what it does with a batch; keep the examples apart up to a sum or mean over them, or set microbatches=1}}
-    %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"devices"}]>] out_shardings=[<@mesh, [{"devices"}]>] manual_axes={"devices"} (%local: tensor<2xf32>) {
+    %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"devices"}]>] out_shardings=[<@mesh,
+        [{"devices"}]>] manual_axes={"devices"} (%local: tensor<2xf32>) {
       %1 = "stablehlo.all_reduce"(%local) <{replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}> ({
       ^bb0(%a: tensor<f32>, %b: tensor<f32>):
         %sum = stablehlo.add %a, %b : tensor<f32>

@@ -92,7 +92,8 @@ func.func @main(%x: tensor<8xf32>, %w: tensor<3xf32>) -> tensor<8xf32> {
 func.func @main(%x: tensor<8xf32>, %w: tensor<3x8xf32>) -> tensor<8xf32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
   // expected-error @below {{the loop cannot be split by layers: its condition has an effect, which would happen once more for each part of the loop; remove atoll.layers}}
-  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3x8xf32> attributes {atoll.layers = array<i64: 0, 0, 1>}
+  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<3x8xf32>
+      attributes {atoll.layers = array<i64: 0, 0, 1>}
   cond {
     %n = stablehlo.constant dense<3> : tensor<i32>
     stablehlo.custom_call @tell(%i) {has_side_effect = true} : (tensor<i32>) -> ()
@@ -100,7 +101,8 @@ func.func @main(%x: tensor<8xf32>, %w: tensor<3x8xf32>) -> tensor<8xf32> {
     stablehlo.return %more : tensor<i1>
   } do {
     %c = stablehlo.constant dense<0> : tensor<i32>
-    %row = stablehlo.dynamic_slice %a, %i, %c, sizes = [1, 8] : (tensor<3x8xf32>, tensor<i32>, tensor<i32>) -> tensor<1x8xf32>
+    %row = stablehlo.dynamic_slice %a, %i, %c, sizes = [1, 8] : (tensor<3x8xf32>, tensor<i32>, tensor<i32>)
+        -> tensor<1x8xf32>
     %r = stablehlo.reshape %row : (tensor<1x8xf32>) -> tensor<8xf32>
     %next = stablehlo.add %h, %r : tensor<8xf32>
     %one = stablehlo.constant dense<1> : tensor<i32>

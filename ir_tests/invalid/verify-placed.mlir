@@ -175,7 +175,8 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
     // expected-error @below {{result 0 of a loop is a sum of one replica, and func.return takes it; let one mpmd.transfer with atoll.exchange take it, and all else take what that makes}}
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -196,7 +197,8 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -219,7 +221,8 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "replicas=1, microbatches=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -242,7 +245,8 @@ module attributes {atoll.plan = "replicas=1, microbatches=2", atoll.topology = "
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -266,7 +270,8 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on1 {atoll.path = "y"}) attributes {topology = #islands} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -454,7 +459,8 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0_4xf32 {atoll.path = "x"})
       -> (!on0_2xf32 {atoll.path = "y", atoll.share = 0 : i32}) attributes {topology = #islands} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0_4xf32, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0_4xf32, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0_4xf32) -> !on0_4xf32
       mpmd.return %1 : !on0_4xf32
     } : !on0_4xf32
@@ -478,7 +484,8 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -578,129 +585,187 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{a fragment is called 'second', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
-    %0 = mpmd.fragment<mesh="island0", origin=["second"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+    %0 = mpmd.fragment<mesh="island0", origin=["second"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<4xf32>) {
       mpmd.return %a : tensor<4xf32>
-    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : (!on0) -> !on0
+    return %0 : !on0
   }
 }
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{a fragment is called 'F3@0', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
-    %0 = mpmd.fragment<mesh="island0", origin=["F3@0"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+    %0 = mpmd.fragment<mesh="island0", origin=["F3@0"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<4xf32>) {
       mpmd.return %a : tensor<4xf32>
-    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : (!on0) -> !on0
+    return %0 : !on0
   }
 }
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{a fragment is called 'X0.add', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
-    %0 = mpmd.fragment<mesh="island0", origin=["X0.add"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+    %0 = mpmd.fragment<mesh="island0", origin=["X0.add"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<4xf32>) {
       mpmd.return %a : tensor<4xf32>
-    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : (!on0) -> !on0
+    return %0 : !on0
   }
 }
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{U1.1 is of stage 0; call it U0.1}}
-    %0 = mpmd.fragment<mesh="island0", origin=["U1.1"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+    %0 = mpmd.fragment<mesh="island0", origin=["U1.1"]> (%x) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<4xf32>) {
       mpmd.return %a : tensor<4xf32>
-    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : (!on0) -> !on0
+    return %0 : !on0
   }
 }
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
-      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
+    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!on0)
+          -> !on0
+      mpmd.return %1 : !on0
+    } : !on0
+    return %0 : !on0
   }
-  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func private @microbatch(%s: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{L0.F0 stands in the last loop; call it F0}}
-    %0 = mpmd.fragment<mesh="island0", origin=["L0.F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+    %0 = mpmd.fragment<mesh="island0", origin=["L0.F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<4xf32>) {
       mpmd.return %a : tensor<4xf32>
-    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : (!on0) -> !on0
+    return %0 : !on0
   }
 }
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
-      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
+    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!on0)
+          -> !on0
+      mpmd.return %1 : !on0
+    } : !on0
+    return %0 : !on0
   }
-  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func private @microbatch(%s: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{B0 stands in a loop with atoll.role = "F"; take a letter of that, or add B to it}}
-    %0 = mpmd.fragment<mesh="island0", origin=["B0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+    %0 = mpmd.fragment<mesh="island0", origin=["B0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<4xf32>) {
       mpmd.return %a : tensor<4xf32>
-    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : (!on0) -> !on0
+    return %0 : !on0
   }
 }
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
-      %1 = mpmd.call @first(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    %2 = mpmd.for (%0) {atoll.role = "F", iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
-      %3 = mpmd.call @last(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-      mpmd.return %3 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %2 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
+    %0 = mpmd.for (%x) {atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
+      %1 = mpmd.call @first(%s) : (!on0)
+          -> !on0
+      mpmd.return %1 : !on0
+    } : !on0
+    %2 = mpmd.for (%0) {atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
+      %3 = mpmd.call @last(%s) : (!on0)
+          -> !on0
+      mpmd.return %3 : !on0
+    } : !on0
+    return %2 : !on0
   }
-  func.func private @first(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func private @first(%s: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{F0 stands in loop 0; call it L0.F0}}
-    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4xf32>) {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<4xf32>) {
       mpmd.return %a : tensor<4xf32>
-    } : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    } : (!on0) -> !on0
+    return %0 : !on0
   }
-  func.func private @last(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    return %s : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  func.func private @last(%s: !on0)
+      -> !on0
+      attributes {topology = #islands} {
+    return %s : !on0
   }
 }
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func @main(%x: !on0)
+      -> !on0
+      attributes {topology = #islands} {
     // expected-error @below {{a loop over microbatches has no atoll.role; run order-sweeps}}
-    %0 = mpmd.for (%x) {iterations = 2 : ui32} (%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>, %i: tensor<ui32>) {
-      %1 = mpmd.call @microbatch(%s) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-      mpmd.return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    } : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    %0 = mpmd.for (%x) {iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!on0)
+          -> !on0
+      mpmd.return %1 : !on0
+    } : !on0
+    return %0 : !on0
   }
-  func.func private @microbatch(%s: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    return %s : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  func.func private @microbatch(%s: !on0)
+      -> !on0
+      attributes {topology = #islands} {
+    return %s : !on0
   }
 }
 

@@ -343,7 +343,8 @@ module attributes {atoll.plan = "microbatches=2", atoll.topology = "3 x cpu[1]"}
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
     // expected-error @below {{result 0 of a loop is a sum of one replica, and func.return takes it; let one mpmd.transfer with atoll.exchange take it, and all else take what that makes}}
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -365,7 +366,8 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
     // expected-error @below {{F1@0, in the row of island island0, is no task of the loop; correct atoll.order, or run order-tasks}}
-    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, atoll.role = "F", iterations = 2 : ui32} (%s: !on0, %i: tensor<ui32>) {
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0 F1@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
       mpmd.return %1 : !on0
     } : !on0
@@ -382,11 +384,13 @@ module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
+  func.func @main(%x: !on0) -> !on0 attributes {topology = #islands} {
     // expected-error @below {{a fragment is called 'first', which says no stage and what it does for it; write for example F0, or L0.F0 in the first of several loops}}
-    %0 = mpmd.fragment_call<mesh="island0", origin=["first"]> @f(%x) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    %0 = mpmd.fragment_call<mesh="island0", origin=["first"]> @f(%x) : (!on0) -> !on0
+    return %0 : !on0
   }
   func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
     return %a : tensor<4xf32>
@@ -395,12 +399,14 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
 
 // -----
 
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.topology = "2 x cpu[1]"} {
-  func.func @main(%x: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>> attributes {topology = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>} {
-    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+  func.func @main(%x: !on0) -> !on0 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
     // expected-error @below {{the name F0 is taken; give each fragment its own}}
-    %1 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%0) : (!mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
-    return %1 : !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+    %1 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%0) : (!on0) -> !on0
+    return %1 : !on0
   }
   func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
     return %a : tensor<4xf32>
@@ -409,11 +415,13 @@ module attributes {atoll.topology = "2 x cpu[1]"} {
 
 // -----
 
+!on_a = !mpmd.mesh_tensor<"a", tensor<4xf32>>
+#islands = #mpmd.topology<<"a" : <["devices"=1]>>>
 module {
-  func.func @main(%x: !mpmd.mesh_tensor<"a", tensor<4xf32>> {atoll.path = "x"}) -> (!mpmd.mesh_tensor<"a", tensor<4xf32>> {atoll.path = "result"}) attributes {topology = #mpmd.topology<<"a" : <["devices"=1]>>>} {
+  func.func @main(%x: !on_a {atoll.path = "x"}) -> (!on_a {atoll.path = "result"}) attributes {topology = #islands} {
     // expected-error @below {{atoll.stage is left on mpmd.fragment_call, which nothing reads from here on; run the passes that lead to phase scheduled, or take it away}}
-    %0 = mpmd.fragment_call<mesh="a", origin=["F0"]> @F0(%x) {atoll.stage = 0 : i32} : (!mpmd.mesh_tensor<"a", tensor<4xf32>>) -> !mpmd.mesh_tensor<"a", tensor<4xf32>>
-    return %0 : !mpmd.mesh_tensor<"a", tensor<4xf32>>
+    %0 = mpmd.fragment_call<mesh="a", origin=["F0"]> @F0(%x) {atoll.stage = 0 : i32} : (!on_a) -> !on_a
+    return %0 : !on_a
   }
   func.func private @F0(%x: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
     return %x : tensor<4xf32>

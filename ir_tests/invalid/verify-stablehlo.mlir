@@ -129,7 +129,8 @@ func.func @main(%x: tensor<4xf32> {atoll.path = "x"}) -> (tensor<i32> {atoll.pat
     %j = stablehlo.add %i, %one : tensor<i32>
     %token = stablehlo.create_token : !stablehlo.token
     // expected-error @below {{stablehlo.outfeed makes a !stablehlo.token, which no island can send to another; take it out}}
-    %told = "stablehlo.outfeed"(%y, %token) {outfeed_config = ""} : (tensor<4xf32>, !stablehlo.token) -> !stablehlo.token
+    %told = "stablehlo.outfeed"(%y, %token) {outfeed_config = ""} : (tensor<4xf32>, !stablehlo.token)
+        -> !stablehlo.token
     stablehlo.return %j, %y : tensor<i32>, tensor<4xf32>
   }
   return %0#0 : tensor<i32>
@@ -142,7 +143,8 @@ func.func @main(%x: tensor<i32> {atoll.path = "x"}) -> (tensor<i32> {atoll.path 
   cond {
     %token = stablehlo.create_token : !stablehlo.token
     // expected-error @below {{stablehlo.recv makes a !stablehlo.token}}
-    %n:2 = "stablehlo.recv"(%token) {channel_handle = #stablehlo.channel_handle<handle = 1, type = 3>, is_host_transfer = true} : (!stablehlo.token) -> (tensor<i32>, !stablehlo.token)
+    %n:2 = "stablehlo.recv"(%token) {channel_handle = #stablehlo.channel_handle<handle = 1, type = 3>,
+        is_host_transfer = true} : (!stablehlo.token) -> (tensor<i32>, !stablehlo.token)
     %more = stablehlo.compare LT, %i, %n#0, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
     stablehlo.return %more : tensor<i1>
   } do {
@@ -155,13 +157,15 @@ func.func @main(%x: tensor<i32> {atoll.path = "x"}) -> (tensor<i32> {atoll.path 
 
 // -----
 
-func.func @main(%i: tensor<i32> {atoll.path = "i"}, %x: tensor<4xf32> {atoll.path = "x"}) -> (tensor<4xf32> {atoll.path = "result"}) {
+func.func @main(%i: tensor<i32> {atoll.path = "i"}, %x: tensor<4xf32> {atoll.path = "x"})
+    -> (tensor<4xf32> {atoll.path = "result"}) {
   %token = stablehlo.create_token : !stablehlo.token
   %0 = "stablehlo.case"(%i) ({
     stablehlo.return %x : tensor<4xf32>
   }, {
     // expected-error @below {{stablehlo.send makes a !stablehlo.token}}
-    %told = "stablehlo.send"(%x, %token) {channel_handle = #stablehlo.channel_handle<handle = 1, type = 2>, is_host_transfer = true} : (tensor<4xf32>, !stablehlo.token) -> !stablehlo.token
+    %told = "stablehlo.send"(%x, %token) {channel_handle = #stablehlo.channel_handle<handle = 1, type = 2>,
+        is_host_transfer = true} : (tensor<4xf32>, !stablehlo.token) -> !stablehlo.token
     stablehlo.return %x : tensor<4xf32>
   }) : (tensor<i32>) -> tensor<4xf32>
   return %0 : tensor<4xf32>
@@ -180,7 +184,8 @@ func.func @main(%x: tensor<i32> {atoll.path = "x"}) -> (tensor<i32> {atoll.path 
     stablehlo.return %more : tensor<i1>
   } do {
     // expected-error @below {{stablehlo.custom_call makes a !stablehlo.token, which no island can send to another; take it out; what calls Python need not be ordered}}
-    %1:2 = stablehlo.custom_call @xla_ffi_python_cpu_callback(%t, %i) {has_side_effect = true} : (!stablehlo.token, tensor<i32>) -> (!stablehlo.token, tensor<i32>)
+    %1:2 = stablehlo.custom_call @xla_ffi_python_cpu_callback(%t, %i) {has_side_effect = true}
+        : (!stablehlo.token, tensor<i32>) -> (!stablehlo.token, tensor<i32>)
     stablehlo.return %1#1, %1#0 : tensor<i32>, !stablehlo.token
   }
   return %0#0 : tensor<i32>

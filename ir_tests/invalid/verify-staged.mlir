@@ -209,7 +209,8 @@ module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
 module attributes {atoll.stages = 2 : i32} {
   func.func @main(%x: tensor<4xf32> {atoll.path = "x"}) -> (tensor<4xf32> {atoll.path = "result"}) {
     // expected-error @below {{atoll.layers is left on stablehlo.while, which nothing reads from here on; run the passes that lead to phase staged, or take it away}}
-    %0 = stablehlo.while(%h = %x) : tensor<4xf32> attributes {atoll.layers = array<i64: 0, 1>, atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+    %0 = stablehlo.while(%h = %x) : tensor<4xf32> attributes {atoll.layers = array<i64: 0, 1>, atoll.stage = 0 : i32,
+        atoll.sweep = 0 : i32}
     cond {
       %more = stablehlo.constant dense<false> : tensor<i1>
       stablehlo.return %more : tensor<i1>

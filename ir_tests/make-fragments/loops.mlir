@@ -1,8 +1,7 @@
 // RUN: atoll-opt %s --passes "make-fragments, verify-placed" | filecheck %s
 
+// The last of several loops goes without a number. What stands in another loop, or in front of one, says which.
 
-// The last of several loops goes without a number in names. What stands in another loop, or in front of one, says
-// which.
 // CHECK-LABEL: func.func @main
 // CHECK: origin=["L0.I0"]
 // CHECK: mpmd.for {{.*}}atoll.role = "F"

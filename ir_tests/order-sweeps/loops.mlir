@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "order-sweeps" | filecheck %s
 
-
 // Every loop over microbatches gets its role: the first one goes over the stages forward, the last one there and back.
+
 // CHECK: mpmd.for {{.*}}atoll.role = "F"
 // CHECK: mpmd.for {{.*}}atoll.role = "FB"
 module attributes {atoll.plan = "stages=2, microbatches=2", atoll.stages = 2 : i32, atoll.topology = "2 x cpu[1]"} {

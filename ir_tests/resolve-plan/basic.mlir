@@ -1,8 +1,9 @@
 // RUN: atoll-opt %s --passes "resolve-plan" --split-input-file | filecheck %s
 
-
 // Without a plan every part is open: a stage for each island.
-// CHECK:      module attributes {atoll.filled = {microbatches = 1 : i64, replicas = 1 : i64, segments = 1 : i64, stages = 3 : i64}
+
+// CHECK:      module attributes {atoll.filled = {microbatches = 1 : i64, replicas = 1 : i64, segments = 1 : i64,
+// CHECK-SAME:   stages = 3 : i64}
 // CHECK-SAME: atoll.plan = "stages=3, microbatches=1, schedule=auto, replicas=1, segments=1"
 module attributes {atoll.topology = "3 x cpu[1]"} {
 }

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "resolve-plan" --split-input-file | filecheck %s
 
-
 // Without a topology nobody can tell how many stages there are.
+
 // CHECK:      atoll.filled = {replicas = 1 : i64, segments = 1 : i64}
 // CHECK-SAME: atoll.plan = "stages=auto, microbatches=4, schedule=auto, replicas=1, segments=1"
 module attributes {atoll.plan = "microbatches=4"} {

@@ -5,8 +5,10 @@
 // What the user divides over the devices of an island is shared along another dimension.
 
 // expected-remark @unknown {{not shared by replicas: state['sorted'], which sort needs whole}}
-// CHECK:      atoll.notes = [{at = ["optimizer.py", 7, 1], kind = "needed-whole", path = "state['sorted']", user = "sort"}
-// CHECK-SAME:   is_in_pieces = false, kind = "not-divisible", path = "state['odd']", replicas = 2 : i64, shape = "3 x 5"}]
+// CHECK:      atoll.notes = [{at = ["optimizer.py", 7, 1], kind = "needed-whole", path = "state['sorted']",
+// CHECK-SAME:   user = "sort"}
+// CHECK-SAME:   is_in_pieces = false, kind = "not-divisible", path = "state['odd']", replicas = 2 : i64,
+// CHECK-SAME:   shape = "3 x 5"}]
 // CHECK:      %arg0: tensor<4xf32> {atoll.path = "state['sorted']"}
 // CHECK-SAME: %arg1: tensor<3x5xf32> {atoll.path = "state['odd']"}
 // CHECK-SAME: %arg2: tensor<4x3xf32> {atoll.path = "state['divided']", atoll.share = 1 : i32,

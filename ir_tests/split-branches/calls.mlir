@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "split-branches" | filecheck %s
 
 // A call of Python that says that it only computes is a costly operation like others: one piece has it.
+
 // CHECK:      "stablehlo.case"
 // CHECK:        custom_call @xla_ffi_python_cpu_callback
 // CHECK:      atoll.branches = 0

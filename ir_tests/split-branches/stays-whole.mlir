@@ -25,8 +25,10 @@ func.func @main(%i: tensor<i32>, %x: tensor<4xf32>, %y: tensor<4xf32>)
   %high = stablehlo.constant dense<1.0> : tensor<f32>
   %size = stablehlo.constant dense<3> : tensor<1xi64>
   %4:2 = "stablehlo.case"(%i) ({
-    %5 = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>) -> tensor<3xf32>
+    %5 = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>)
+        -> tensor<3xf32>
     stablehlo.return %5, %y : tensor<3xf32>, tensor<4xf32>
   }) : (tensor<i32>) -> (tensor<3xf32>, tensor<4xf32>)
-  return %0#0, %0#1, %2#0, %2#1, %4#0, %4#1 : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<3xf32>, tensor<4xf32>
+  return %0#0, %0#1, %2#0, %2#1, %4#0, %4#1 : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<3xf32>,
+      tensor<4xf32>
 }

@@ -3,7 +3,8 @@
 // What needs a whole stack, such as a reversal of its layers, gets it joined from its pieces, and the module says for
 // what.
 
-// CHECK:      atoll.notes = [{at = ["train.py", 9, {{[0-9]+}}], kind = "joined-stack", type = "tensor<4xf32>", user = "rev"}]
+// CHECK:      atoll.notes = [{at = ["train.py", 9, {{[0-9]+}}], kind = "joined-stack", type = "tensor<4xf32>",
+// CHECK-SAME:   user = "rev"}]
 // CHECK:      [[ONE:%.*]] = stablehlo.add %arg0, %arg0 : tensor<2xf32>
 // CHECK-NEXT: [[TWO:%.*]] = stablehlo.add %arg1, %arg1 : tensor<2xf32>
 // CHECK-NEXT: [[ALL:%.*]] = stablehlo.concatenate [[ONE]], [[TWO]], dim = 0

@@ -2,6 +2,7 @@
 // RUN: atoll-opt %s --passes "spread-stages" --verify-diagnostics
 
 // The small value crosses, not the large one that it is made from.
+
 // expected-remark @unknown {{4 B cross between stages: the least possible for the operations the plan leaves open}}
 
 // CHECK:      atoll.notes = [{at_least = 4 : i64, bytes = 4 : i64, kind = "traffic"

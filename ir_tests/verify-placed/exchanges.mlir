@@ -16,7 +16,8 @@ module attributes {
       %m: !on0_2xf32 {atoll.path = "m", atoll.share = 0 : i32})
       -> (!on0_4xf32 {atoll.path = "all"}, !on0_2xf32 {atoll.path = "own", atoll.share = 0 : i32},
       !on0_4xf32 {atoll.path = "gathered"}) attributes {topology = #islands} {
-    %0:2 = mpmd.for (%z, %z) {atoll.role = "F", iterations = 4 : ui32} (%s: !on0_4xf32, %t: !on0_4xf32, %i: tensor<ui32>) {
+    %0:2 = mpmd.for (%z, %z) {atoll.role = "F", iterations = 4 : ui32}
+        (%s: !on0_4xf32, %t: !on0_4xf32, %i: tensor<ui32>) {
       %1:2 = mpmd.call @microbatch(%s, %t, %x)
           : (!on0_4xf32, !on0_4xf32, !on0_4xf32) -> (!on0_4xf32, !on0_4xf32)
       mpmd.return %1#0, %1#1 : !on0_4xf32, !on0_4xf32

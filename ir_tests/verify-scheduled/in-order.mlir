@@ -13,7 +13,8 @@ module attributes {
 } {
   func.func @main(%x: !on0 {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}, %p: !on1 {atoll.path = "p"})
       -> (!on1 {atoll.path = "sum"}) attributes {topology = #islands} {
-    %0 = mpmd.for (%p) {atoll.order = {island0 = "F0@0 F1@0", island1 = "F0@1 F1@1"}, atoll.role = "F", iterations = 2 : ui32}
+    %0 = mpmd.for (%p) {atoll.order = {island0 = "F0@0 F1@0", island1 = "F0@1 F1@1"}, atoll.role = "F",
+        iterations = 2 : ui32}
         (%s: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%s, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
