@@ -35,7 +35,7 @@ ALLOWED = """write one of
 
 _RUN = re.compile(r"^[ \t]*// RUN:(.*)$", re.MULTILINE)
 _EXPECTATION = re.compile(r"//.*expected-(error|warning|remark|note)")
-# What looks like a line for filecheck; one that it does not know it skips without a word.
+# What looks like a line for filecheck, which skips a line that it does not know without a word.
 _DIRECTIVE = re.compile(r"^[ \t]*//[ \t]*([A-Z][A-Z0-9_-]*):", re.MULTILINE)
 _DIRECTIVE_KIND = re.compile(r"-(DAG|COUNT-\d+|NOT|EMPTY|NEXT|SAME|LABEL)$")
 _NO_CHECKS = frozenset(("RUN", "COM"))
@@ -47,7 +47,7 @@ class GoldenFailure(Exception):  # noqa: N818 (it is no error of the code that r
 
 @dataclass(frozen=True)
 class RunLine:
-    """A RUN line. Words may be quoted as in a shell; `|` is all that it shares with one beyond that."""
+    """A RUN line. Words may be quoted as in a shell; beyond that, it has only `|` in common with one."""
 
     command: tuple[str, ...]
     check: tuple[str, ...] | None  # None without a pipe
@@ -105,7 +105,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def _restored_logging() -> Iterator[None]:
-    """The command sets up logging for its own process, which here is that of all tests."""
+    """Undo what the command does to logging: it sets it up for its own process, which here is that of all tests."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:

@@ -59,25 +59,27 @@ PHASES = (
         name="staged",
         made_by="stage",
         passes=(
-            # First, as a stack of what all stages have belongs to none of them; in branches it is easier to see whole.
+            # First: a stack of scalars from all stages belongs to none of them, and one in a branch is easier to find
+            # before the branch is cut up.
             "chain-scalars",
-            # What a loop carries and nobody needs would be sent to its stage.
+            # What a loop carries although nobody needs it would be sent to the loop's stage.
             "drop-dead-carries",
-            # A choice over all parameters has no one stage, its pieces have.
+            # A choice over all parameters has no single stage; its pieces do.
             "split-branches",
             # What the user says comes before all that is arranged around it.
             "seed-stages",
             # Only where the user names no scopes.
             "cut-automatically",
-            # Once every stage is known, and before loops are split, as they may have to be at more places.
+            # Once every stage is known, and before loops are split, as segments may need them split in more places.
             "cut-segments",
             # As soon as the stage of each layer is known, so that from here on no operation is on several.
             "split-layer-loops",
-            # Behind layers, so that a share is of what one stage has; before the rest is spread, as it adds to it.
+            # After layers are split, so that a share is of what one stage has; before the rest is spread, as it adds
+            # operations that need a stage too.
             "share-update",
             # Once the forward part is fixed, the rest goes where it causes the least traffic.
             "spread-stages",
-            # Needs every stage, and decides from it which fragment computes what.
+            # Needs the stage of every operation, and decides from it which fragment computes what.
             "order-sweeps",
             # Makes two fragments of one, so before operations are copied to fragments.
             "split-backward",
@@ -92,8 +94,8 @@ PHASES = (
         name="placed",
         made_by="place",
         passes=(
-            # How values are divided within an island follows from what the user asked for, through the whole
-            # program: the pieces that it is cut into could not tell. Edges first, so that it passes through loops.
+            # How values are divided within an island follows from what the user asked for, through the whole program; a
+            # fragment alone could not tell. Edges first, so that propagation passes through loops.
             "hide-microbatch-index",
             "sdy-add-data-flow-edges",
             "sdy-aggressive-propagate",
@@ -110,7 +112,7 @@ PHASES = (
             # First as functions, each by itself; which of them are equal is then a question about functions.
             "outline-fragments",
             "share-fragments",
-            # After it is settled which tasks there are.
+            # Once it is settled which tasks there are.
             "order-tasks",
             "verify-scheduled",
         ),

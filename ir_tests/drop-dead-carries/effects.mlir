@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "drop-dead-carries" | filecheck %s
 
-// What a loop does beside computing its results it does in each iteration, though nobody takes what it carries for
-// that: it tells of %a, asks with %b and draws random numbers as far as %d. Calls that say that they only compute go,
-// those of Python too, and so does what they take.
+// The effects of a loop happen in each iteration, even if nobody takes what it carries for them: it tells of %a, asks
+// with %b and draws random numbers as far as %d. Calls that say that they only compute are dropped, those of Python
+// too, and so is what they take.
 
 // CHECK:      while({{.*}} = %c, {{.*}} = %arg0, {{.*}} = %arg0, {{.*}} = %arg0)
 // CHECK:        outfeed

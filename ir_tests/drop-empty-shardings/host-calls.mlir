@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "drop-empty-shardings" | filecheck %s
 
-// What jax writes for a host call inside of shard_map goes; on which device another is made stays.
+// What jax writes for a host call inside of shard_map goes; where another one says on which device it is made, that
+// stays.
 
 // CHECK-NOT: @empty_mesh
 sdy.mesh @empty_mesh = <[]>

@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
 // What acts on the world, and does not depend on the batch, happens once and outside of the loop over microbatches:
-// before it if what it gives is used there, else after it, and with all of a loop or a choice that it stands in. What
-// only computes may go, even a call of Python.
+// before it if what it gives is used there, else after it, and together with the whole loop or choice that it stands
+// in. What only computes may be dropped, even a call of Python.
 
 // CHECK:      [[DRAWN:%.*]] = stablehlo.rng
 // CHECK:      mpmd.for

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// `x[arange(n), labels]` looks up each example in its own row, whose number within a microbatch is another one.
+// `x[arange(n), labels]` looks up each example in its own row, which has another number within a microbatch.
 
 // CHECK:      [[ASKED:%.*]] = stablehlo.concatenate
 // CHECK:      [[STARTS:%.*]] = stablehlo.select

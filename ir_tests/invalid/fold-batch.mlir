@@ -2,7 +2,7 @@
 
 // Programs that cannot run on one microbatch after another: each names the operation that is in the way.
 
-// An operation that nothing is known of.
+// An operation of which nothing is known.
 
 module attributes {atoll.plan = "microbatches=2"} {
   func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
@@ -82,7 +82,7 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// A loop that goes on by what is in the batch.
+// A loop whose end depends on what is in the batch.
 
 module attributes {atoll.plan = "microbatches=2"} {
   func.func @main(%x: tensor<4xi1> {atoll.path = "x", atoll.batch}) -> (tensor<4xi1> {atoll.path = "y"}) {
@@ -153,7 +153,7 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// A choice by a sum, where it is not complete.
+// A choice that depends on a sum, where the sum is not complete.
 
 module attributes {atoll.plan = "microbatches=2"} {
   func.func @main(%x: tensor<4xi32> {atoll.path = "x", atoll.batch}, %start: tensor<i32> {atoll.path = "start"})
@@ -345,7 +345,7 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// What nobody knows the effects of, and takes the batch.
+// An operation of which nobody knows the effects, and which takes the batch.
 
 module attributes {atoll.plan = "microbatches=2"} {
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
@@ -380,7 +380,7 @@ module attributes {atoll.plan = "replicas=2"} {
 
 // -----
 
-// Collectives only compute; of what stands around them nothing says what it does with a batch.
+// Collectives only compute; but nothing says what the operation around them does with a batch.
 
 module attributes {atoll.plan = "microbatches=2"} {
   sdy.mesh @mesh = <["devices"=2]>

@@ -5,7 +5,7 @@
 !on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
 !on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
-// expected-error @below {{the plan makes 2 stages, each segment counted, and the module has 3; give the plan as it was, or change it in a dump of phase timed, behind which this is decided}}
+// expected-error @below {{the plan makes 2 stages, each segment counted, and the module has 3; give the plan as it was, or change it in a dump of phase timed, after which this is decided}}
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.stages = 3 : i32,
     atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
@@ -40,7 +40,7 @@ module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    // expected-error @below {{the plan has 4 microbatches on all replicas together, and the module has 3; give the plan as it was, or change it in a dump of phase stablehlo, behind which this is decided}}
+    // expected-error @below {{the plan has 4 microbatches on all replicas together, and the module has 3; give the plan as it was, or change it in a dump of phase stablehlo, after which this is decided}}
     %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -72,7 +72,7 @@ module attributes {atoll.plan = "stages=2, microbatches=4, schedule=1f1b", atoll
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
 module attributes {atoll.plan = "stages=2, microbatches=3, schedule=1f1b", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: !on0 {atoll.parts = 3 : i32}, %z: !on1) -> !on1 attributes {topology = #islands} {
-    // expected-error @below {{schedule 1f1b has F2 nowhere, and the module has it on island1; give the plan as it was, or change it in a dump of phase timed, behind which this is decided}}
+    // expected-error @below {{schedule 1f1b has F2 nowhere, and the module has it on island1; give the plan as it was, or change it in a dump of phase timed, after which this is decided}}
     %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
       %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
       mpmd.return %1 : !on1
@@ -155,7 +155,7 @@ module attributes {
 
 // -----
 
-// No schedule is searched that would be too large to write down.
+// No schedule is searched for that would be too large to write down.
 !on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
 !on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
 #islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>

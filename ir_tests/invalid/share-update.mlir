@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "share-update" --verify-diagnostics --split-input-file
 
-// An update is shared once.
+// An update is shared only once.
 
 module attributes {atoll.plan = "replicas=2, update=sharded", atoll.topology = "2 x cpu[1]"} {
   // expected-error @below {{the update is shared already; run share-update once}}

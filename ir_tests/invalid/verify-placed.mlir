@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-placed" --verify-diagnostics --split-input-file
 
-// What is wrong in a module whose fragments, transfers and exchanges are placed.
+// What can be wrong in a module whose fragments, transfers and exchanges are placed.
 
 // expected-error @below {{the module has no topology}}
 module {

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-scheduled" --verify-diagnostics --split-input-file
 
-// What is wrong in a module whose tasks are in order.
+// What can be wrong in a module whose tasks are in order.
 
 module {
   func.func @main() {

@@ -173,7 +173,7 @@ func.func @main(%i: tensor<i32> {atoll.path = "i"}, %x: tensor<4xf32> {atoll.pat
 
 // -----
 
-// A loop that hands on a token is not what the user wrote, but the ordered call in it.
+// The user did not write the loop that hands on a token, but the ordered call in it.
 
 func.func @main(%x: tensor<i32> {atoll.path = "x"}) -> (tensor<i32> {atoll.path = "result"}) {
   %token = stablehlo.create_token : !stablehlo.token

@@ -137,7 +137,7 @@ module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> tensor<4xf32> {
     %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
     %0 = mpmd.for (%zero) {atoll.role = "F", iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
-      // expected-error @below {{replicas exchange before a loop ends; move it behind the last loop}}
+      // expected-error @below {{replicas exchange before a loop ends; move it after the last loop}}
       %1 = stablehlo.custom_call @atoll.exchange(%x)
           {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
       %2 = stablehlo.add %s, %1 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-timed" --verify-diagnostics --split-input-file
 
-// What is wrong in a module whose batch is in parts.
+// What can be wrong in a module whose batch is in parts.
 
 // expected-error @below {{argument 0 of @main has no atoll.path}}
 func.func @main(%x: tensor<2xf32>) -> (tensor<2xf32> {atoll.path = "y"}) {
@@ -121,7 +121,7 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
-  // expected-error @below {{result 0 is neither kept as parts nor what was before, combined with something; make it by one stablehlo.add, maximum, minimum, and or or, which alone uses what was before}}
+  // expected-error @below {{result 0 is neither kept as parts nor what was before, combined with something; make it by one stablehlo.add, maximum, minimum, `and` or `or`, and use what was before nowhere else}}
   %0 = mpmd.for (%zero) {iterations = 2 : ui32} (%last: tensor<2xf32>, %index: tensor<ui32>) {
     %next = stablehlo.subtract %last, %x : tensor<2xf32>
     mpmd.return %next : tensor<2xf32>

@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "make-fragments, verify-placed" | filecheck %s
 
-// Of several loops the last one goes without a number. What stands in another loop, or in front of one, says which.
+// The last of several loops goes without a number. What stands in another loop, or in front of one, says which.
 
 // CHECK-LABEL: func.func @main
 // CHECK: origin=["L0.I0"]

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
 // Each of two replicas adds up its own microbatches. What is used after the loop is exchanged, and sent on from there;
-// what nobody uses is not exchanged, and of maxima the maximum is taken.
+// what nobody uses is not exchanged, and maxima are combined by their maximum.
 
 // CHECK-LABEL: func.func @main
 // CHECK:       [[LOOP:%.*]]:3 = mpmd.for

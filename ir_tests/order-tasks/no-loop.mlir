@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "order-tasks" | filecheck %s
 
-// Without a loop the tasks have but one order, that of the dataflow.
+// Without a loop the tasks have only one order, that of the dataflow.
 
 // CHECK-NOT: atoll.order
 

@@ -12,7 +12,7 @@ module attributes {atoll.plan = "replicas=1, update=sharded", atoll.topology = "
 
 // -----
 
-// Of a stack that is split by layers each piece has to have equal shares; one note is enough for all of them.
+// Each piece of a stack that is split by layers has to have equal shares; one note is enough for all of them.
 module attributes {atoll.plan = "replicas=2, update=sharded", atoll.topology = "2 x cpu[1]"} {
   func.func @main(
       // expected-remark @unknown {{not shared by replicas: state['w'], in pieces of 1 x 3, which has no dimension that 2 replicas share evenly}}

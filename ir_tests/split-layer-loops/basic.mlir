@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
 // Each range of layers takes its rows of the stack, which becomes as many arguments; the loops count from 0, so that
-// ranges of equal length are equal loops. What the update computes elementwise from the stack is split with it; of its
-// sum there is one. Constants that are no longer needed are left to later passes.
+// ranges of equal length are equal loops. What the update computes elementwise from the stack is split with it; its sum
+// stays one. Constants that are no longer needed are left to later passes.
 
 // CHECK:      func.func @main
 // CHECK-SAME: tensor<3x8xf32> {atoll.path = "w", atoll.piece = array<i64: 0, 0, 4>}

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
 // What acts on the world in each layer does so in the loop of that layer, told which layer it is, though nobody takes
-// what it gives; of what stands in a branch beside split arrays there is one.
+// what it gives; what stands in a branch beside split arrays stays one.
 
 // CHECK:      while
 // CHECK:        custom_call @tell(%iterArg_{{[0-9]+}})

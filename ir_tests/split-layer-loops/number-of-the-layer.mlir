@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "split-layer-loops" | filecheck %s
 
-// Every range counts from 0, and finds its rows so; what computes with the number of the layer gets its number in the
-// whole loop, and after the last range the count is where the whole loop would have left it.
+// Every range counts from 0, and finds its rows by that count; what computes with the number of the layer gets its
+// number in the whole loop, and after the last range the count is where the whole loop would have left it.
 
 // CHECK:      while({{.*}} = %arg0,
 // CHECK:        convert %iterArg_3

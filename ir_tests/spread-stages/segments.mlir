@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
 
-// Between segments of one stage nothing crosses, so only the 16 bytes between the stages count. Of the last operation
-// only its stage in the plan was known.
+// Between segments of one stage nothing crosses, so only the 16 bytes between the stages count. All that was known of
+// the last operation was its stage in the plan.
 
 // CHECK:      atoll.notes = [{at_least = 16 : i64, bytes = 16 : i64, kind = "traffic"
 // CHECK:      sine %arg0 {atoll.stage = 0 : i32}

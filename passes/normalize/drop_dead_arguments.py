@@ -31,7 +31,7 @@ class DropDeadArguments(Pass):
             log.info("nothing to do: every argument of @main is used")
             return
         attributes = argument_attributes(main)
-        for index in reversed(dead):  # so that the indices ahead stay true
+        for index in reversed(dead):  # so that the indices still to come stay valid
             body_of(main).erase_argument(index)
             del attributes[index]
         set_inputs(main, [argument.type for argument in arguments_of(main)], attributes)

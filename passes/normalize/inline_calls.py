@@ -23,8 +23,8 @@ class InlineCalls(Pass):
     The copied operations keep their own frames and get the call site's name stack in front of theirs. Private functions
     that were called stay behind; `symbol-dce` removes them.
 
-    What jax's own rules call (the slicing of a scan) jax traces once, with the frames of the line that was the first to
-    need it. Such frames, which are those of a call of the function, are left out: every call brings its own.
+    A function that jax's own rules call (the slicing of a scan) is traced once, with the frames of the first line that
+    needed it. Such frames, which are those of one of the function's calls, are left out: every call brings its own.
 
     Requires: no recursion; every callee is defined in the module and has one block.
 
@@ -64,7 +64,7 @@ def _check_body(call: func.CallOp, callee: func.FuncOp) -> None:
 
 
 def _check_no_recursion(calls: _Calls) -> None:
-    """Depth first, on a stack of our own: a chain of calls may be longer than Python's."""
+    """Depth first, on a stack of our own: a chain of calls may be deeper than Python's stack."""
     finished: set[str] = set()
     for root in calls:
         chain = {root: iter(calls[root])} if root not in finished else {}
@@ -106,14 +106,15 @@ def _begins_one_of(some: _Frames, known: set[_Frames]) -> bool:
 
 
 def _flatten(calls: list[func.CallOp], functions: dict[str, func.FuncOp]) -> None:
-    """Inline the calls and those that they bring along.
+    """Inline the calls, and those that their callees bring along.
 
-    From the outside in: every operation is copied once, and locations share what they have in common, the callers.
+    From the outside in, so that every operation is copied once, and locations share what they have in common: the
+    callers.
     """
     pending = list(calls)
     while pending:
         call = pending.pop()
-        # A copy even for the last call: what else names the callee, such as a custom call, only MLIR knows.
+        # A copy even for the last call: only MLIR knows what else names the callee, such as a custom call.
         pending += _inline(call, functions[_callee(call)].operation.clone(ip=False))
 
 

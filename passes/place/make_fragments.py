@@ -45,9 +45,9 @@ class MakeFragments(Pass):
     A value is sent at most once to each island, from the holder with the fastest link. Arguments live where they are
     used; one that is used on several islands lives on the one whose result replaces it, or that uses it first.
 
-    With replicas, what a loop sums up is the sum of one of them; an exchange, a transfer to where the sum is already,
-    makes it that of all. One of which a replica needs its own share alone gives that share. What replicas exchange of
-    the update stands behind the fragment that makes it.
+    With replicas, what a loop sums up is the sum of one replica; an exchange, which is a transfer to where the sum
+    already is, makes it the sum of all. Where a replica needs only its own share of that sum, the exchange gives the
+    share alone. What replicas exchange in the update stands after the fragment that makes it.
 
     The body of a loop over microbatches becomes a function, as transfers stand in functions only; what it takes from
     outside is sent before the loop begins, and what it sums up is sent when it has ended.
@@ -70,7 +70,7 @@ class MakeFragments(Pass):
         _Placement(module).rewrite()
 
 
-# What a value is called on an island, within one function.
+# For a value of the graph and an island, what holds it there within one function.
 _Scope = dict[tuple[int, int], _Value]
 
 
@@ -86,13 +86,14 @@ class _Placement:
         self.flow = Dataflow.of(module, self.graph)
         self.tensors = [value.type for value in self.graph.values]
         self.specs = specs_of(self.graph, argument_attributes(self.main))
+        # Each loop is an odd region; what stands before it and after it, an even one.
         self._regions = 2 * len(self.graph.loops) + 1
         self._is_replicated = replicas_of(module) > 1
         self._has_parts = [PARTS in marks for marks in argument_attributes(self.main)]
         self._users = self.flow.users()
         self._producer_island = self.flow.island_of_makers()
         self._unmade = list(self.flow.exchanges)
-        # Each island and axis that a sharding asks for in vain there, and where one first does.
+        # Each axis that a sharding asks for in vain on an island, and where one first does.
         self._not_followed: dict[tuple[str, str], ir.Location] = {}
         users = {value: [island for _, island in taking] for value, taking in self._users.items()}
         self.homes = homes_of(self.module, self.graph, users, self._producer_island)
@@ -105,6 +106,7 @@ class _Placement:
             argument.set_type(self._type(number, home))
             held[number, home] = argument
         with ir.InsertionPoint(terminator):
+            # Parts of the batch are sent within the loops that take them, one a microbatch.
             whole = [(one, home) for one, home in enumerate(self.homes) if not self._has_parts[one]]
             self._send_all(whole, held, range(self._regions))
             for region in range(self._regions):
@@ -113,6 +115,7 @@ class _Placement:
                 else:
                     self._build_around(region, held)
         self._return(terminator, held)
+        # Users before makers, as an operation that is still used cannot be erased.
         for exchange in reversed(self.flow.exchanges):
             exchange.operation.operation.erase()
         for loop in self.graph.loops:
@@ -146,7 +149,7 @@ class _Placement:
     ) -> None:
         """Build an exchange, or one of another kind in its place, and send what it gives to where it is taken.
 
-        One with shares changes the shape of a value, which no transfer does.
+        One with shares changes the shape of a value, which a transfer cannot.
         """
         self._unmade.remove(exchange)
         marks = exchange.operation.operation.attributes
@@ -155,7 +158,7 @@ class _Placement:
             attributes[EXCHANGE] = ir.StringAttr.get(kind)
         if SHARE in marks:
             name, type_ = "builtin.unrealized_conversion_cast", self._type(exchange.result, exchange.island)
-        else:  # whoever takes it divides it as it likes
+        else:  # what replicas combine keeps its division; whoever takes it may divide it otherwise
             name, type_ = mpmd.TransferOp.OPERATION_NAME, operand.type
         made = ir.Operation.create(name, [type_], [operand], attributes, loc=exchange.operation.location)
         held[exchange.result, exchange.island] = made.results[0]
@@ -197,7 +200,7 @@ class _Placement:
         return fragment.outputs
 
     def _known_as(self, region: int) -> Callable[[int], _Value]:
-        """How operations of a region call a value; behind a loop what it yields is its result."""
+        """What a value is to the operations of a region; after a loop, what the loop yields is known as its result."""
         values, outside, producer = self.graph.values, self.graph.outside, self.graph.producer
         return lambda value: (
             outside[value] if value in outside and self.graph.region[producer[value]] < region else values[value]
@@ -210,15 +213,15 @@ class _Placement:
     def _send(self, value: int, home: int, held: _Scope, regions: range) -> None:
         """Send a value from where it is made to the islands that take it in some regions.
 
-        Each gets it from the holder that is nearest. In a loop that is always the maker: one that holds the value
-        because it was sent there may, by the schedule, take it later than the next one needs it.
+        Each gets it from the nearest holder. In a loop the maker always sends it: an island to which the value was sent
+        may, by the schedule, take it later than the next island needs it, and the two would wait for each other.
         """
         holders = [home]
         for island in self._takers(value, regions):
             if island in holders:
                 continue
             nearest = min(holders, key=lambda holder: self._seconds(holder, island, self.graph.sizes[value]))
-            if regions.start % 2:
+            if regions.start % 2:  # in a loop
                 nearest = home
             sent = mpmd.TransferOp(self._type(value, island), held[value, nearest], loc=self._location(value))
             held[value, island] = sent.result
@@ -231,7 +234,7 @@ class _Placement:
     # Loops.
 
     def _build_loop(self, loop: Loop, held: _Scope) -> None:
-        """The loop anew: it calls a function that holds the fragments of one microbatch."""
+        """Build the loop anew: it calls a function that holds the fragments of one microbatch."""
         islands = [self._producer_island[one.yielded] for one in loop.carried]
         taken = self._taken_by(loop)
         counting = self._takers(loop.index, range(loop.region, loop.region + 1))
@@ -268,6 +271,7 @@ class _Placement:
             if shares is not None:
                 self._build_exchange(shares, result, held, behind, self._kind_of(one.yielded))
                 continue
+            # A sum that nobody uses after the loop is not worth an exchange.
             if self._is_replicated and self._is_used_behind(loop, one.yielded):
                 held[one.yielded, island] = self._exchanged(one.yielded, result)
             self._send(one.yielded, island, held, behind)
@@ -277,7 +281,7 @@ class _Placement:
         return value in self.graph.returned or any(self.graph.region[user] > loop.region for user in users)
 
     def _shares_of(self, loop: Loop, value: int, island: int) -> PlacedExchange | None:
-        """The own share of a sum, if nothing behind the loop takes more of it, so that no replica needs the total."""
+        """The own share of a sum, if nothing after the loop takes more of it, so that no replica needs the total."""
         if value in self.graph.returned:
             return None
         users = [user for user in self.graph.users[value] if self.graph.region[user] > loop.region]
@@ -287,13 +291,13 @@ class _Placement:
         return found[0] if len(users) == len(found) == 1 else None
 
     def _exchanged(self, value: int, total: _Value) -> _Value:
-        """A sum of one replica, made that of all."""
+        """The sum of all replicas, made of the sum of one."""
         made = mpmd.TransferOp(total.type, total, loc=self._location(value))
         made.operation.attributes[EXCHANGE] = ir.StringAttr.get(self._kind_of(value))
         return made.result
 
     def _kind_of(self, value: int) -> str:
-        """How what replicas have of a sum combines."""
+        """How the replicas' parts of a sum are combined."""
         maker = self.graph.operations[self.graph.producer[value]]
         kind = KIND_OF.get(maker.operation.name)
         if kind is None:
@@ -302,8 +306,8 @@ class _Placement:
         return kind
 
     def _taken_by(self, loop: Loop) -> list[tuple[int, int]]:
-        """What a loop takes from outside, and on which islands: parts of the batch where they live, all else everywhere
-        it is needed."""
+        """What a loop takes from outside, and on which islands: parts of the batch where they live, as they are sent
+        once a microbatch, and all else everywhere it is needed."""
         inside = {loop.index, *(one.argument for one in loop.carried)}
         taken: dict[tuple[int, int], None] = {}
         for fragment in self.flow.fragments_in(loop.region):
@@ -315,7 +319,8 @@ class _Placement:
         return list(taken)
 
     def _function_of(self, loop: Loop, taken: Sequence[tuple[int, int]], counting: Sequence[int]) -> func.FuncOp:
-        """The function of one microbatch. It takes the sums so far, what stands outside of the loop, and its number."""
+        """The function of one microbatch. It takes the sums so far, what is made outside of the loop, and the number of
+        the microbatch."""
         sums = [(one.argument, self._producer_island[one.yielded]) for one in loop.carried if not one.is_part]
         parameters = [*sums, *taken, *((loop.index, island) for island in counting)]
         ends = [(one.yielded, self._producer_island[one.yielded]) for one in loop.carried]
@@ -344,9 +349,9 @@ class _Placement:
         return mpmd.AssignOp(kind, constant, loc=loop.operation.location).result
 
     def _localise_sharding(self, operation: ir.OpView, island: int) -> None:
-        """Leave of the shardings inside a fragment what the user asked for and the island's mesh can follow.
+        """Keep, of the shardings inside a fragment, what the user asked for and the island's mesh can follow.
 
-        What was propagated goes: the fragment's compiler propagates anew, from its arguments and results.
+        What was propagated is removed: XLA propagates anew, from the fragment's arguments and results.
         """
         attributes = operation.operation.attributes
         if SHARDING in attributes:

@@ -27,7 +27,7 @@ class ShowMicrobatchIndex(Pass):
             if isinstance(operation, stablehlo.ConstantOp) and INDEX in operation.operation.attributes:
                 hidden.append(operation)
             elif isinstance(operation, mpmd.ForOp):
-                # A constant is in front of its own loop, and behind the one before.
+                # A constant stands in front of its own loop, and after the loop before that.
                 *_, index = operation.operation.regions[0].blocks[0].arguments
                 for constant in hidden:
                     constant.result.replace_all_uses_with(index)

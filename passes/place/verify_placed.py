@@ -25,8 +25,8 @@ class VerifyPlaced(Pass):
     `@main` and the functions of microbatches hold nothing but fragments, transfers and loops on the islands of the
     topology; every loop has its role, and every fragment its stage, its sweep and a name of its own, which says the
     stage and the loop; no value is sent to an island twice, or to where it is. With replicas, each sum that is used is
-    exchanged between them, once, and shares fit what they are of. That values are on one island each, and used there,
-    is what the MPMD dialect itself verifies.
+    exchanged between them, once, and shares fit what they are of. The MPMD dialect itself verifies that each value is
+    on one island and is used there.
 
     Requires: phase `staged`.
 

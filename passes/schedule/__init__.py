@@ -1,1 +1,1 @@
-"""From fragments to tasks: fragments are outlined and shared. Leads to phase `scheduled`."""
+"""From fragments to tasks: fragments are outlined and shared, and tasks ordered. Leads to phase `scheduled`."""

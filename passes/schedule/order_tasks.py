@@ -27,7 +27,7 @@ from atoll.passes.schedule.order.task_nodes import nodes_of
 
 log = logging.getLogger(__name__)
 
-# The schedule that is made for any number of sweeps: each runs for all microbatches before the next one begins.
+# The only schedule that fits any number of sweeps: each sweep runs for all microbatches before the next one begins.
 _SWEEP_BY_SWEEP = "gpipe"
 
 
@@ -37,8 +37,8 @@ class OrderTasks(Pass):
 
     The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
     tasks alone grows with the number of microbatches. The order is that of the plan's schedule, or of the best one that
-    is found, and the loop says of which; of a loop that no schedule is for, such as one with a free placement, it
-    follows the dataflow. It is that of one replica: the others run their microbatches in the same order.
+    is found, and the loop names that schedule. In a loop that no schedule is for, such as one with a free placement,
+    the order follows the dataflow. It is that of one replica: the others run their microbatches in the same order.
 
     Requires: phase `placed`.
 
@@ -60,6 +60,7 @@ class OrderTasks(Pass):
             return
         for number, loop in enumerate(loops):
             function = functions[microbatch_name(loop)]
+            # The model's forward and backward part is in the last loop; those before it complete sums that it needs.
             kinds = loop_role(loop) if number == len(loops) - 1 else None
             shape = shape_of(module)
             _check_microbatches(loop, shape)
@@ -79,7 +80,7 @@ def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: Pipel
 
 
 def _check_stages(module: ir.Module) -> None:
-    """Refuse a plan with other stages than the module has: it was changed behind the phase that decides on them."""
+    """Refuse a plan with other stages than the module has: it was changed after the phase that decides on them."""
     shape = shape_of(module)
     if STAGES in module.operation.attributes and stages_of(module) != shape.stages:
         what = f"the plan makes {shape.stages} stages, each segment counted, and the module has {stages_of(module)}"
@@ -108,14 +109,14 @@ def _check_tasks(
 
 
 def _as_it_was(phase: str) -> str:
-    return f"give the plan as it was, or change it in a dump of phase {phase}, behind which this is decided"
+    return f"give the plan as it was, or change it in a dump of phase {phase}, after which this is decided"
 
 
 def _check_fits(shape: PipelineShape, tasks: set[TaskName]) -> None:
-    """Refuse a schedule that does not fit, even where there is but one order: that of the dataflow.
+    """Refuse a schedule that does not fit, even where there is no loop, and so only one order: that of the dataflow.
 
-    It is that of forward tasks, and of backward tasks in one piece. Where these are not split a kind has no weight
-    tasks, here as in a loop; but a table that somebody wrote is followed as it is, or not at all.
+    Without a loop backward tasks are not split. A kind of schedule then leaves out its weight tasks, as it does in a
+    loop for stages whose backward tasks are whole; but a table that somebody wrote is followed as it is, or not at all.
     """
     if shape.plan.placement is not None or shape.plan.has_open_schedule:
         return

@@ -45,7 +45,7 @@ class ShareFragments(Pass):
 def _text(function: func.FuncOp) -> str:
     """The function as text, without its name and its locations."""
     name = symbol_name(function)
-    # In local scope, as the names of all values of the module would be made up for each of its functions.
+    # In local scope: otherwise names for all values of the module would be made up again for each function.
     text = str(function.operation.get_asm(enable_debug_info=False, use_local_scope=True))
     head, mark, tail = text.partition(f"@{name}")
     if not mark:

@@ -14,17 +14,17 @@ log = logging.getLogger(__name__)
 
 _Value = ir.Value[ir.Type]
 
-# What gives the same bits in whatever order, of whole numbers and of truths.
+# For integers and booleans these give the same bits in any order.
 _ANY_ORDER = frozenset(f"stablehlo.{name}" for name in ("add", "and", "maximum", "minimum", "or", "xor"))
 _SPREADS = (stablehlo.BroadcastInDimOp, stablehlo.ReshapeOp)
 
 
 @dataclass(frozen=True)
 class ChainScalars(Pass):
-    """Combine scalars one by one that are stacked to be combined, where the order does not matter.
+    """Combine scalars one by one, instead of stacking them first, where the order does not matter.
 
-    Whether all gradients are finite, say: stacked, every scalar would be sent to where the stack is. One by one, a
-    stage combines its own, and sends one on.
+    Take the question whether all gradients are finite: stacked, every scalar would be sent to where the stack is. One
+    by one, a stage combines its own scalars, and sends one on.
 
     Requires: phase `timed`.
 
@@ -47,7 +47,7 @@ class ChainScalars(Pass):
 
 
 def _stacked(reduce: stablehlo.ReduceOp) -> list[_Value]:
-    """The scalars that are combined, if they are nothing else."""
+    """The scalars that are combined, if nothing but scalars is; an empty list otherwise."""
     operation = reduce.operation
     if len(operation.results) != 1 or not is_scalar(operation.results[0]):
         return []

@@ -24,7 +24,7 @@ _Value = ir.Value[ir.Type]
 class CopyCheapOperations(Pass):
     """Give every fragment its own copy of the cheap operations that it uses.
 
-    Cheap is what depends on constants alone, or spreads a scalar: computing it again costs less than sending it.
+    What depends on constants alone, or spreads a scalar, is cheap: computing it again costs less than sending it.
 
     Requires: `order-sweeps` before.
 
@@ -62,8 +62,8 @@ class CopyCheapOperations(Pass):
 def _last_fragment(
     graph: Graph, values: list[int], stages: list[int | None], sweeps: list[int | None], count: int
 ) -> _Fragment:
-    """The fragment behind the loops that makes, or takes first, the last of the values; the first one where there are
-    only arguments."""
+    """The fragment after the loops that makes the last of the values, or that is the first to have it; the first
+    fragment where there are only arguments."""
     last, is_behind = 2 * len(graph.loops), exchanges_behind(graph)
     makers = [graph.producer[value] for value in values if graph.producer[value] != ARGUMENT]
 
@@ -86,12 +86,12 @@ class _Copies:
     made: "dict[tuple[int, _Fragment], ir.Operation]" = field(default_factory=dict)
 
     def give(self, index: int, user: ir.OpView, fragment: _Fragment) -> None:
-        """Let an operation, with all that its regions hold, take the copies of its fragment."""
+        """Let an operation, and all that its regions hold, take the copies of its fragment."""
         self._make([value for value in self.graph.operands[index] if self.is_cheap(value)], fragment, user)
         self._replace_operands(user, self.graph.operands[index], fragment)
 
     def give_initial(self, loop: Loop, stages: Mapping[Carried, int]) -> None:
-        """Let a loop begin with copies, each made on the stage where the loop goes on with it."""
+        """Let a loop begin with copies, each made on the stage where the loop adds to it."""
         for number, (one, stage) in enumerate(stages.items()):
             if not one.is_part and self.is_cheap(one.initial):
                 fragment = (loop.region - 1, stage, 0)
@@ -114,7 +114,7 @@ class _Copies:
     def _make(self, values: Sequence[int], fragment: _Fragment, user: ir.OpView) -> None:
         """Make the fragment's copies of cheap values, and of what those need, in front of their first user there.
 
-        Without recursion, as a chain of cheap operations may be longer than Python's stack.
+        Without recursion, as a chain of cheap operations may be deeper than Python's stack.
         """
         left, missing = list(values), set[int]()
         while left:

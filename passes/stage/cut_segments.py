@@ -27,7 +27,8 @@ from atoll.passes.stage.layers.steps import Steps
 
 log = logging.getLogger(__name__)
 
-# What outlasts the loop is the exchange of one segment, so more of them gain little; each is a task of its own.
+# Only the exchange of one segment outlasts the loop, so beyond some number more segments gain little, and each costs a
+# task of its own.
 _MOST = 32
 
 
@@ -39,8 +40,8 @@ class CutSegments(Pass):
     segment is a stage of its own from here on, beside the others on their island. What is not forward keeps the stage
     of the plan, and gets its segment when stages are spread.
 
-    If the plan leaves it open, there are as many segments as the sums that replicas exchange are worth messages. The
-    plan says so from here on.
+    If the plan leaves their number open, there is one segment for each message that the sums which replicas exchange
+    would fill. The plan states the number from here on.
 
     Requires: `seed-stages` and `cut-automatically` before.
 
@@ -74,7 +75,7 @@ class CutSegments(Pass):
 
 
 def _worth_messages(module: ir.Module, graph: Graph, shape: PipelineShape) -> int:
-    """As many segments as the sums of a stage are worth messages."""
+    """One segment for each message that the sums of a stage would fill."""
     sums = (
         sum(graph.sizes[one.yielded] for loop in graph.loops for one in loop.carried if not one.is_part)
         // shape.planned_stages
@@ -87,7 +88,7 @@ def _worth_messages(module: ir.Module, graph: Graph, shape: PipelineShape) -> in
 
 
 def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[int, LayerLoop]:
-    """The loops between whose layers a cut may go: those that have been cut, and those that may be.
+    """The loops that may be cut between layers: those that have been cut already, and those with layers of parameters.
 
     Loops over the same stack are split together, each range on one stage. So a loop within a stage stays whole if one
     within another stage goes over the same parameters.

@@ -16,8 +16,9 @@ log = logging.getLogger(__name__)
 class DropDeadCarries(Pass):
     """Let loops carry only what somebody needs.
 
-    What is the same for all microbatches is made by a loop of its own, which has no use for much of what the loop that
-    it comes from carries. Carried on, such an array would be sent to wherever the loop is.
+    What a loop of the user's makes that is the same for all microbatches is made by a loop of its own once the batch is
+    folded. That loop has no use for much of what the original carries; carried on, such an array would be sent to
+    wherever the loop runs.
 
     Requires: phase `timed`.
 
@@ -32,7 +33,7 @@ class DropDeadCarries(Pass):
         dropped = 0
         loops = operations_in(module.operation, stablehlo.WhileOp)
         while loops:
-            loop = loops.pop()  # inner loops before the outer ones, with which they may go
+            loop = loops.pop()  # inner loops before the outer ones, with which they may disappear
             count = len(loop.operation.results)
             live = _live(loop)
             if len(live) < count:
@@ -42,7 +43,7 @@ class DropDeadCarries(Pass):
 
 
 def _live(loop: stablehlo.WhileOp) -> list[int]:
-    """The slots whose results are used, or that these, or the end of the loop, depend on."""
+    """The slots whose results are used, and those on which these, the end of the loop or its effects depend."""
     condition, body = (region.blocks[0] for region in loop.operation.regions)
     *inside, terminator = body.operations
     live = {slot for slot, result in enumerate(loop.operation.results) if is_used(result)}

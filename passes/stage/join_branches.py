@@ -23,10 +23,10 @@ _Value = ir.Value[ir.Type]
 
 @dataclass(frozen=True)
 class JoinBranches(Pass):
-    """Make one `case` of the pieces of one that came to the same fragment.
+    """Make one `case` again of those pieces of a `case` that came to the same fragment.
 
     What several of them computed, each for itself, is computed once, and what they only handed to each other is no
-    result any more.
+    longer a result.
 
     Requires: `order-sweeps` before.
 
@@ -49,7 +49,7 @@ class JoinBranches(Pass):
 
 
 def _join_all(block: ir.Block, stages: int) -> int:
-    """Join the pieces in a block, and those in the branches of what comes of it; returns how many there were."""
+    """Join the pieces in a block, and those in the branches of the joined ones; returns how many there were."""
     groups: dict[int, list[ir.Operation]] = {}
     for operation in block.operations:
         number = integer_attribute(operation.operation, BRANCHES) if is_choice(operation) else None
@@ -61,12 +61,12 @@ def _join_all(block: ir.Block, stages: int) -> int:
 
 
 def _join(pieces: Sequence[ir.Operation], stages: int) -> None:
-    """Join the pieces of one choice that are of the same fragment. They move to the last of them, in the order of their
-    fragments: behind what each of them takes, and in front of all else that takes them."""
+    """Join the pieces of one choice that are of the same fragment. They move to where the last of them stands, in the
+    order of their fragments: after all that any of them takes, and in front of all else that takes them."""
     fragments: dict[int, list[ir.Operation]] = {}
     for piece in pieces:
         stage, sweep = integer_attribute(piece, STAGE), integer_attribute(piece, SWEEP)
-        # In the branches of another choice there are no fragments: all is in one.
+        # In the branches of another choice there are no fragments: all is in the fragment of that choice.
         number = 0 if stage is None or sweep is None else slot(stage, sweep, stages)
         fragments.setdefault(number, []).append(piece)
     with pieces[-1].context, ir.InsertionPoint(pieces[-1]):
@@ -80,10 +80,10 @@ def _join(pieces: Sequence[ir.Operation], stages: int) -> None:
 
 
 def _joined(pieces: Sequence[ir.Operation]) -> ir.Operation:
-    """The choice that does what some pieces do, which are left empty."""
+    """One choice that does what some pieces do; these are left empty."""
     first, branches = pieces[0], range(len(pieces[0].regions))
     given = [_hand_on(pieces, branch) for branch in branches]
-    # All that is left takes what the choice gives from outside of it.
+    # What is still used now is used from outside, so the choice has to give it.
     kept = [result for piece in pieces for result in piece.results if is_used(result)]
     attributes = {name: first.attributes[name] for name in first.attributes if name not in (BRANCHES, SHARDING)}
     attributes |= _shardings(pieces, kept)
@@ -120,7 +120,7 @@ def _hand_on(pieces: Sequence[ir.Operation], branch: int) -> Mapping[_Value, _Va
 
 
 def _shardings(pieces: Sequence[ir.Operation], kept: Sequence[_Value]) -> Mapping[str, ir.Attribute]:
-    """What is said about how the results are divided, if it is said of all."""
+    """How the results are divided, if that is known of all of them."""
     found: dict[_Value, sdy.TensorShardingAttr] = {}
     for piece in pieces:
         if SHARDING in piece.attributes:

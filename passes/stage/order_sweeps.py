@@ -18,9 +18,9 @@ class OrderSweeps(Pass):
     """Give every operation the sweep in which its stage computes it.
 
     Forward operations go into sweep 0, backward ones into sweep 1, the update into sweep 2, or into a later sweep if
-    what they need is computed behind that. Values then flow to the same fragment or to later ones only, so that
-    fragments cannot wait for each other in a circle, whatever the stages are. In a loop over microbatches and around
-    it sweeps count anew, and each loop gets its role: what each of its sweeps is for.
+    what they need is computed after that. Values then flow to the same fragment or to later ones only, so that
+    fragments cannot wait for each other in a circle, whatever the stages are. In a loop over microbatches and around it
+    sweeps count anew, and each loop gets its role: what each of its sweeps is for.
 
     Requires: `spread-stages` before.
 

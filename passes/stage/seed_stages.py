@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class SeedStages(Pass):
     """Give a stage to the operations that the plan's patterns name.
 
-    By their scope; where a library sets no scopes, by the path of the parameter that they take.
+    Operations are named by their scope; where a library sets no scopes, by the path of the parameter that they take.
 
     Requires: phase `stablehlo`.
 
@@ -79,7 +79,8 @@ def _stages_by_scope(graph: Graph, patterns: ScopePatterns) -> tuple[list[int | 
 
 
 def _path(operation: ir.OpView) -> tuple[str, ...]:
-    """The scope of an operation; that of a loop goes on with what all of its body is in, as Flax opens scopes there."""
+    """The scope of an operation; a loop's goes on with the scopes that all of its body is in, as Flax opens scopes
+    there."""
     path = read_scope(name_stack(operation.location)).path
     if not isinstance(operation, stablehlo.WhileOp):
         return path
@@ -126,7 +127,7 @@ def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stag
         operation.operation.attributes[LAYERS] = ir.DenseI64ArrayAttr.get(layers)
         cut.add(scope)
     for scope, error in refused.items():
-        if scope not in cut:  # else it is one beside the layers, such as that of a random generator
+        if scope not in cut:  # otherwise it is a loop beside the layers, such as that of a random generator
             raise error
 
 
@@ -143,7 +144,7 @@ def _stages_of_iterations(
 
 def _check_order(graph: Graph, stages: list[int | None]) -> None:
     """PlanError if a forward operation needs one of a later stage: the stages of a pipeline follow each other."""
-    latest: list[int | None] = []  # an operation of the latest stage that each depends on, itself included
+    latest: list[int | None] = []  # of each operation and what it depends on, one of the latest stage
     for index, role in enumerate(roles_of(graph)):
         producers = [graph.producer[value] for value in graph.operands[index]]
         behind = [latest[one] for one in producers if one != ARGUMENT]

@@ -34,9 +34,9 @@ _WORD = 32  # bits of a word of a random key
 class ShareUpdate(Pass):
     """Let each replica make its share of the update, and keep its share of the state that only the update reads.
 
-    Of what all replicas have, such as parameters and gradients, an operation takes the own share; the new parameters
-    are gathered from all. What is summed up over shared values, such as a norm, is added up over replicas. These
-    exchanges are calls of `@atoll.exchange` until values live on islands.
+    An operation takes the replica's own share of what all replicas have, such as parameters and gradients; the new
+    parameters are gathered from all. What is summed up over shared values, such as a norm, is added up over replicas.
+    These exchanges are calls of `@atoll.exchange` until values live on islands.
 
     Requires: `split-layer-loops` before, so that what is shared is on one stage.
 
@@ -81,7 +81,7 @@ class ShareUpdate(Pass):
 
 @dataclass(frozen=True)
 class _Update:
-    """What stands behind the last loop over microbatches.
+    """What stands after the last loop over microbatches.
 
     state: the arguments that nothing else reads, and the results that take their places.
     """
@@ -105,21 +105,21 @@ class _Update:
         return cls(program, nodes[last + 1 :], state, marks)
 
     def dimensions(self, islands: Sequence[Island]) -> dict[int, int | None]:
-        """For each array of the state the dimension to share it along."""
+        """For each array of the state, the dimension along which to share it."""
         return {
             argument: shared_dimension(self.program.shape(argument), self._spec(argument), self.program.parts, islands)
             for argument in self.state
         }
 
     def _spec(self, argument: int) -> Spec:
-        """How the user has the devices of an island divide it."""
+        """How the user wants an argument divided over the devices of an island."""
         marks = self.marks[argument]
         return spec_of(marks[SHARDING]) if SHARDING in marks else ()
 
     def left_whole(
         self, shares: Shares, wanted: Mapping[int, int]
     ) -> Iterator[tuple[ir.Location, NeededWhole | NotDivisible]]:
-        """What every replica keeps whole of the state, and why; scalars need no words."""
+        """The state that every replica keeps whole, and why; scalars are not worth a word."""
         for argument in self.state:
             shape = self.program.shape(argument)
             if argument in shares.kept or prod(shape) == 1:
@@ -141,6 +141,6 @@ def _check_once(module: ir.Module) -> None:
 
 
 def _are_keys(type_: ir.RankedTensorType) -> bool:
-    """Random keys are the words that they consist of, and a share of a key is none."""
+    """Random keys are arrays of words, and a share of these is no key."""
     element = type_.element_type
     return isinstance(element, ir.IntegerType) and element.is_unsigned and element.width == _WORD

@@ -20,12 +20,12 @@ _BACKWARD, _WEIGHT = 1, 2
 
 @dataclass(frozen=True)
 class SplitBackward(Pass):
-    """Part the backward task of a stage in two, for schedules that run the second part later.
+    """Divide the backward task of a stage in two, for schedules that run the second part later.
 
     What other stages wait for, the gradients of activations, stays in sweep 1; what only this stage needs, the
     gradients of its weights, goes into a sweep of its own. Nothing is computed twice, and nothing else is sent: the
     second part takes what it needs from the first. A stage that sends no gradients on keeps its backward task whole,
-    and so does one that has no weight tasks in the schedule; without a loop all do.
+    and so does one that has no weight tasks in the schedule. Without a loop all stages do.
 
     Requires: `order-sweeps` before.
 

@@ -27,7 +27,7 @@ class SplitBranches(Pass):
     """Cut a `case` into one for each of its results, so that they need not be computed in one place.
 
     What is costly in a branch gets a `case` of its own, and so does a scalar that is made of several; what is cheap is
-    copied. Pieces that come to the same fragment are joined by `join-branches`. One with effects stays whole.
+    copied. Pieces that come to the same fragment are joined by `join-branches`. A `case` with effects stays whole.
 
     Requires: phase `timed`.
 
@@ -51,7 +51,8 @@ class SplitBranches(Pass):
 
 
 def _split(choice: ir.OpView, numbers: Iterator[int]) -> None:
-    """Replace a choice by its pieces; those in its branches first, which are then costly operations of it."""
+    """Replace a choice by its pieces; choices in its branches come first, as their pieces then count as costly
+    operations of it."""
     blocks = [region.blocks[0] for region in choice.operation.regions]
     for block in blocks:
         for inner in list(block.operations):
@@ -70,7 +71,7 @@ class _Splitting:
     choice: ir.OpView
     branches: list[Branch]
     used: list[int]  # the numbers of the results that anything uses
-    made: dict[_Value, _Value] = field(default_factory=dict)  # what a branch computes: the piece's result
+    made: dict[_Value, _Value] = field(default_factory=dict)  # of what a branch computes, the piece's result
 
     def count(self) -> int:
         pieces = sum(len(list(branch.pieces())) for branch in self.branches)
@@ -89,15 +90,17 @@ class _Splitting:
         self.choice.operation.erase()
 
     def _shared(self, number: int) -> _Value | None:
-        """The value from outside that all branches return as this result, if so."""
+        """The value from outside that all branches return as this result, if there is one."""
         first, *others = (branch.returned[number] for branch in self.branches)
         is_outside = all(branch.returned[number] not in branch.maker for branch in self.branches)
         return first if is_outside and all(other == first for other in others) else None
 
     def _given_by_pieces(self) -> dict[_Value, int]:
-        """For values that pieces make, the results that these are in one branch while others have no pieces for them.
+        """For values that pieces make, the results that they become in one branch, where the other branches need no
+        pieces.
 
-        Such a piece gives the result itself in the other branches, in place of zeros.
+        In the other branches such a piece gives the result itself, in place of zeros, and so saves the result a piece
+        of its own.
         """
         given: dict[_Value, int] = {}
         for number in self.used:
@@ -128,7 +131,7 @@ class _Splitting:
     def _make_result(self, number: int, mark: ir.Attribute) -> _Value:
         """The piece of a result."""
         values = [branch.returned[number] for branch in self.branches]
-        # It stands for the branch that has most to do for it; of others it may be a mere zero.
+        # The location of the branch that has most to do for it; in others it may be a mere zero.
         slices = [branch.slice_of([value]) for branch, value in zip(self.branches, values, strict=True)]
         most = max(slices, key=len)
         location = self.branches[slices.index(most)].operations[most[-1]].location if most else self.choice.location
@@ -177,7 +180,7 @@ class _Splitting:
 
 
 def _zeros(type_: ir.Type, location: ir.Location) -> _Value:
-    """What a branch gives that has no part in a piece; nobody reads it."""
+    """What a branch that has no part in a piece gives; nobody reads it."""
     element = ir.RankedTensorType(type_).element_type
     if isinstance(element, ir.IntegerType):
         zero = "false" if element.width == 1 else "0"

@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class SplitLayerLoops(Pass):
     """Split a loop over layers by ranges of layers of one stage, with all that is stacked like its layers.
 
-    Stacked are the parameters that it takes rows of, what its reverse twin in the backward pass takes and gives, and
-    what is computed from those elementwise, such as the state of the optimizer. What needs a stack whole gets it joined
-    from its pieces.
+    What is stacked: the parameters that the loop takes rows of, what the reversed loop of the backward pass takes and
+    gives, and what is computed from those elementwise, such as the state of the optimizer. What needs a whole stack
+    gets it joined from its pieces.
 
     Requires: `seed-stages` and `cut-automatically` before, which say the stage of each layer.
 
@@ -50,7 +50,7 @@ class SplitLayerLoops(Pass):
 
 
 def _split_next(module: ir.Module) -> bool:
-    """Split the first loop that is marked, and what belongs to it; False if none is left."""
+    """Split the first loop that is marked, and what is stacked with it; False if none is left."""
     marked = [loop for loop in operations_in(module.operation, stablehlo.WhileOp) if LAYERS in loop.attributes]
     if not marked:
         return False
@@ -90,7 +90,7 @@ def _check(node: Node, loop: LayerLoop | str) -> None:
 
 
 def _ranges(marked: Sequence[Sequence[int]]) -> Iterator[Layers]:
-    """The ranges of layers that are on one stage, in each of the loops."""
+    """The longest ranges of layers that are on one stage in every one of the loops."""
     start = 0
     for _, run in groupby(zip(*marked, strict=True)):
         stop = start + len(list(run))

@@ -25,11 +25,11 @@ from atoll.passes.stage.operations.sweeps import Sweeps, exchanges_behind
 class SpreadStages(Pass):
     """Give a stage to every operation that has none, so that the fewest bytes cross.
 
-    Backward contractions go where the forward ones are that they belong to. What is copied to its users (constants,
-    broadcasts of scalars) gets no stage. A donated argument and the result that replaces it are pulled to one stage.
-    Where fewer bytes would have a microbatch go over the stages a third time, more bytes cross. Stages that run in
-    segments are found as if they did not, and then their segments. The traffic that is left, and a lower bound for it,
-    are noted.
+    Backward contractions go where the forward contractions that they belong to are. What is copied to its users
+    (constants, broadcasts of scalars) gets no stage. A donated argument and the result that replaces it are pulled to
+    one stage. Where the fewest bytes would make a microbatch go over the stages a third time, more bytes cross instead.
+    Stages that run in segments are found as if they did not, and their segments after that. The traffic that is left,
+    and a lower bound for it, are noted.
 
     Requires: `seed-stages` or `cut-automatically` before.
 
@@ -45,6 +45,7 @@ class SpreadStages(Pass):
         is_copied, homes = copied(graph), replaced_arguments(module)
         known = _Known.of(graph, is_copied, segments)
         values = list(_values(graph, is_copied, homes))
+        # A node for each donated argument that is replaced: it pulls the argument and the result to one stage.
         found = known.with_free(len(homes)).spread(values)
         found = replace(found, labels=tuple(_combined_where_made(graph, found.labels)))
         stages = [None if is_copy else label for is_copy, label in zip(is_copied, found.labels, strict=False)]
@@ -52,6 +53,7 @@ class SpreadStages(Pass):
             may_move = [stage is None for stage in known.kept]
             stages = _without_third_sweep(graph, stages, may_move, stages_of(module), segments)
         labels = (0 if stage is None else stage for stage in (*stages, *found.labels[len(stages) :]))
+        # From one segment of a stage to another nothing crosses.
         crossing = traffic([label // segments for label in labels], values)
         _write(graph, stages)
         fact = Traffic(crossing, found.lower_bound, replicas_of(module))
@@ -59,9 +61,9 @@ class SpreadStages(Pass):
 
 
 def _combined_where_made(graph: Graph, labels: Sequence[int]) -> list[int]:
-    """The labels, with what replicas combine on the stage that makes it: it crosses to others when it is the total.
+    """The labels, with what replicas combine moved to the stage that makes it: only the total crosses to other stages.
 
-    It is as large before as behind, so that no more crosses.
+    A value is as large before it is combined as after, so no more bytes cross.
     """
     moved = list(labels)
     for index, is_behind in enumerate(exchanges_behind(graph)):
@@ -74,12 +76,13 @@ def _combined_where_made(graph: Graph, labels: Sequence[int]) -> list[int]:
 def _without_third_sweep(
     graph: Graph, stages: list[int | None], may_move: Sequence[bool], count: int, segments: int
 ) -> list[int | None]:
-    """The stages, or others with which the main loop goes forward and backward once, if that is what keeps it from it.
+    """The stages, or others with which the main loop goes forward and backward once, if moved operations allow it.
 
     For the least traffic an operation of the backward part may stand on a later stage than what it takes, and one of
-    the forward part, such as a sum over what all layers have, on an earlier one. A sweep more would have every
-    microbatch go over all stages again, and most schedules have none. Of segments there are many more than of stages,
-    and so of such operations; whoever does without segments shall not need fewer sweeps.
+    the forward part, such as a sum over what all layers have, on an earlier one. One more sweep would have every
+    microbatch go over all stages again, and most schedules have no place for it. There are many more segments than
+    stages, and so more such operations; but a plan with segments should not take more sweeps than the same plan
+    without.
     """
     sweeps = Sweeps.of(graph)
 
@@ -101,12 +104,13 @@ def _without_third_sweep(
     found = moved(stages, count)
     if found is not None or segments == 1:
         return found or stages
+    # A model whose layers meet in the backward pass, as with penalised activations, is fine on whole stages.
     planned = [None if stage is None else stage // segments for stage in stages]
     return sweeps.in_segments(stages, moved(planned, count // segments) or planned, segments)
 
 
 def _write(graph: Graph, stages: Sequence[int | None]) -> None:
-    """Each operation has the stage that is found for it, and no mark that was to lead to one."""
+    """Mark each operation with the stage that was found for it alone; marks that only led to it go."""
     for operation in graph.operations:
         for name in (STAGE, PLANNED_STAGE):
             if name in operation.operation.attributes:
@@ -116,8 +120,12 @@ def _write(graph: Graph, stages: Sequence[int | None]) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of each node: its stage of the plan; the same with those that keep one for another reason than
-    traffic; and its segment, where one is known."""
+    """What is known of each node.
+
+    fixed: its stage in the plan, where marks say it.
+    kept: the same, and the stages of companions, which are fixed for another reason than traffic.
+    of_segments: its segment, where one is known.
+    """
 
     fixed: list[int | None]
     kept: list[int | None]
@@ -135,13 +143,14 @@ class _Known:
         return cls(fixed, with_companions(graph, fixed), with_companions(graph, seeds), segments)
 
     def with_free(self, count: int) -> "_Known":
-        """The same with so many nodes more, of which nothing is known."""
+        """The same with so many more nodes, of which nothing is known."""
         free = [None] * count
         return _Known([*self.fixed, *free], [*self.kept, *free], [*self.of_segments, *free], self.segments)
 
     def spread(self, values: Sequence[Value]) -> Labelling:
-        """The stage of each node. What crosses between segments stays on their island, so stages of the plan come
-        first, as they are without segments, and then, within each of these, segments."""
+        """The stage of each node. What goes from one segment of a stage to another stays on its island and costs
+        nothing, so the stages of the plan are found first, as they would be without segments, and then the segments
+        within each."""
         found = least_traffic(self.fixed, values, self.kept)
         if self.segments == 1:
             return found
@@ -154,10 +163,10 @@ class _Known:
         return replace(found, labels=tuple(labels))
 
     def _halved(self, nodes: Sequence[int], values: Sequence[Value], segments: range) -> Iterator[tuple[int, int]]:
-        """The segment of each node of a stretch of segments.
+        """The segment of each of the nodes that belong to a range of segments.
 
-        A stretch is cut in two where the least goes from one half to the other, and then each half again. Which
-        segments are neighbours tells so much about what they share that all of them at once would hardly do better.
+        The range is cut in two where the least goes from one half to the other, and then each half again. Neighbours
+        share so much more than other segments do that labelling all of them at once would hardly do better.
         """
         if len(segments) == 1:
             yield from ((node, segments.start) for node in nodes)
@@ -185,7 +194,7 @@ def _marks_of_rest(graph: Graph, is_copied: Sequence[bool], name: str) -> list[i
 
 
 def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -> Iterator[Value]:
-    """Each value with the operations that must have it; behind them a node for each home."""
+    """Each value with the operations that must have it; after these nodes comes one for each home."""
     first_home = len(graph.operations)
     nodes: list[dict[int, None]] = [
         {} if producer == ARGUMENT or is_copied[producer] else {producer: None} for producer in graph.producer
@@ -197,7 +206,7 @@ def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -
         if not is_copied[index]:
             for value in sources:
                 nodes[value][index] = None
-    # A sum over microbatches begins and goes on where it is made; who takes it behind the loop has no say in that.
+    # A sum over microbatches begins and goes on where it is made; whoever takes it after the loop has no say in that.
     for one in (one for loop in graph.loops for one in loop.carried if not one.is_part):
         producer = graph.producer[one.yielded]
         if producer != ARGUMENT and not is_copied[producer]:

@@ -22,8 +22,8 @@ class VerifyStaged(Pass):
     """Check that the module is in phase `staged`, and record it.
 
     Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones; what
-    replicas exchange flows to later ones, and is exchanged behind the loops. Every loop has a role, with a letter for
-    each of its sweeps. The pieces of an argument or a result are the whole together.
+    replicas exchange flows to later ones only, and is exchanged after the loops. Every loop has a role, with a letter
+    for each of its sweeps. The pieces of an argument or a result together are the whole.
 
     Requires: phase `stablehlo`.
 
@@ -71,10 +71,10 @@ def _check_role(loop: Loop, last: int) -> None:
 
 
 def _check_exchange(graph: Graph, index: int) -> None:
-    """What it exchanges, and of which kind, is checked where islands are known."""
+    """Check the form of an exchange; its kind, and what it exchanges, are checked once islands are known."""
     operation = graph.operations[index].operation
     if len(operation.operands) != 1 or len(operation.results) != 1:
         what = f"an exchange has {len(operation.operands)} operands and {len(operation.results)} results"
         raise refuse(operation.location, what, "write one of each")
     if graph.region[index] != 2 * len(graph.loops):
-        raise refuse(operation.location, "replicas exchange before a loop ends", "move it behind the last loop")
+        raise refuse(operation.location, "replicas exchange before a loop ends", "move it after the last loop")

@@ -36,8 +36,9 @@ class FoldBatch(Pass):
 
     Replicas divide the batch as microbatches do: a loop has as many iterations as all replicas have microbatches.
 
-    A loop computes what is per example, with shapes of one microbatch; sums over the batch are added up from one to the
-    next. What does not depend on the batch stands before the loop, and what needs the whole batch behind it.
+    A loop computes what is per example, with shapes of one microbatch; sums over the batch are added up from one
+    microbatch to the next. What does not depend on the batch stands before the loop, and what needs the whole batch
+    after it.
 
     Requires: phase `stablehlo`.
 
@@ -113,7 +114,7 @@ def _states_of_arguments(module: ir.Module, plan: ResolvedPlan) -> list[State]:
 
 
 def _asked(plan: ResolvedPlan) -> str:
-    """In how many parts the plan cuts the batch."""
+    """Into how many parts the plan cuts the batch."""
     replicas, microbatches = plan.replicas, plan.microbatches
     if replicas == 1:
         return f"{microbatches} microbatches"
@@ -121,6 +122,6 @@ def _asked(plan: ResolvedPlan) -> str:
 
 
 def _cutting(plan: ResolvedPlan) -> list[str]:
-    """The fields of the plan that do so."""
+    """The fields of the plan that cut the batch."""
     fields = {"replicas": plan.replicas, "microbatches": plan.microbatches}
     return [name for name, count in fields.items() if count > 1]

@@ -28,9 +28,9 @@ from atoll.compiler.pipeline.pass_base import Pass
 class VerifyTimed(Pass):
     """Check that the module is in phase `timed`, and record it.
 
-    Batch arguments and per-example results stand for as many parts as there are microbatches. Loops over these stand
-    in `@main`; what they carry is added up, or kept as a part of each microbatch, and nothing else goes from one
-    microbatch to the next. What is one a microbatch is used in loops and returned, and nowhere else.
+    Batch arguments and per-example results stand for as many parts as there are microbatches. Loops over microbatches
+    stand in `@main`; what they carry is added up, or kept as a part of each microbatch, and nothing else goes from one
+    microbatch to the next. What each microbatch has its own part of is used in loops and returned, and nowhere else.
 
     Requires: phase `stablehlo`.
 
@@ -77,7 +77,7 @@ def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int:
 
 def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
     if PLAN not in module.operation.attributes:
-        return  # a person wrote the module, and nothing that it could contradict
+        return  # a module written by hand may have no plan, and so nothing to contradict
     plan = plan_of(module)
     planned, replicas = plan.microbatches, plan.replicas
     if parts % replicas or (parts > 1 and planned * replicas != parts):
@@ -127,7 +127,7 @@ def _check_accumulator(
     is_made_of_it = len(uses) == 1 and maker is not None and uses[0].owner.operation == maker
     if maker is None or not is_made_of_it or maker.name not in KIND_OF:
         what = f"result {number} is neither kept as parts nor what was before, combined with something"
-        remedy = "make it by one stablehlo.add, maximum, minimum, and or or, which alone uses what was before"
+        remedy = "make it by one stablehlo.add, maximum, minimum, `and` or `or`, and use what was before nowhere else"
         raise refuse(loop.location, what, remedy)
     neutral = identity(KIND_OF[maker.name], ir.RankedTensorType(value.type))
     constant = loop.operation.operands[number].owner
@@ -148,7 +148,7 @@ def _check_parts(loop: mpmd.ForOp) -> None:
 
 
 def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
-    """What is one a microbatch exists in loops, and where parts are returned."""
+    """Parts of single microbatches are used in loops, and where they are returned, and nowhere else."""
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         for use in argument.uses if PARTS in marks else ():
             owner = use.owner.operation

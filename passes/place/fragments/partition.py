@@ -55,10 +55,10 @@ class PlacedExchange:
 
 @dataclass(frozen=True)
 class Dataflow:
-    """What a graph comes to.
+    """The fragments and the exchanges that a graph comes to.
 
     fragments: those of all regions, in the order of their slots.
-    exchanges: those of what is no sum of a loop, in order.
+    exchanges: those that the graph has as operations, in order; whole sums of loops are exchanged besides.
     """
 
     graph: Graph
@@ -75,11 +75,11 @@ class Dataflow:
         return [fragment for fragment in self.fragments if fragment.region == region]
 
     def own_shares_of(self, value: int) -> list[PlacedExchange]:
-        """What takes of a value the share of a replica."""
+        """The exchanges that take a replica's own share of a value."""
         return [one for one in self.exchanges if one.operand == value and one.is_own_share]
 
     def island_of_makers(self) -> Mapping[int, int]:
-        """Where each value is made that leaves what makes it."""
+        """For each value that leaves the fragment or exchange that makes it, the island on which that runs."""
         made = {value: fragment.island for fragment in self.fragments for value in fragment.outputs}
         return made | {exchange.result: exchange.island for exchange in self.exchanges}
 
@@ -100,7 +100,7 @@ class Dataflow:
 
 
 def _fragments(graph: Graph, islands: Sequence[int], stages: int, kinds: Sequence[str]) -> list[FragmentPlan]:
-    """islands: that of each stage; kinds: in each region what its sweeps are for, and all later ones like the last."""
+    """islands: that of each stage; kinds: what the sweeps of each region are for; further ones are like the last."""
     found: dict[tuple[int, int], FragmentPlan] = {}
     fragment_of: list[FragmentPlan | None] = []  # what replicas exchange is in none
     marks = zip(graph.region, read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
@@ -118,7 +118,7 @@ def _fragments(graph: Graph, islands: Sequence[int], stages: int, kinds: Sequenc
         found[key].operations.append(index)
         fragment_of.append(found[key])
     is_returned = set(graph.returned) | {one for one, is_yielded in enumerate(graph.is_yielded) if is_yielded}
-    begins = {one.initial for loop in graph.loops for one in loop.carried}  # goes on as it is
+    begins = {one.initial for loop in graph.loops for one in loop.carried}  # a loop takes these over at its start
     for index, own in enumerate(fragment_of):
         if own is None:
             continue
@@ -133,6 +133,7 @@ def _fragments(graph: Graph, islands: Sequence[int], stages: int, kinds: Sequenc
     turns: Counter[TaskName] = Counter()
     for fragment in fragments:
         name = fragment.name
+        # Sweeps beyond the last letter are of one kind, so a stage may have several tasks of it.
         fragment.name = name._replace(turn=turns[name])
         turns[name] += 1
     return fragments
@@ -157,5 +158,5 @@ def _kinds(graph: Graph, *, is_pipeline: bool) -> list[str]:
 
 
 def _loop_in_names(graph: Graph, region: int) -> int | None:
-    """Of what stands before a loop, that loop; of what is behind the last, none."""
+    """The loop in the names of what stands in it or just before it; after the last loop, the last."""
     return loop_in_names(min(region // 2, len(graph.loops) - 1), len(graph.loops))

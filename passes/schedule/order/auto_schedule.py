@@ -40,7 +40,7 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
     activations = _activations(function, shape)
     tasks = set(map(task_name, calls_in(function)))
     whole = {stage for stage in range(shape.stages) if TaskName(WEIGHT, stage) not in tasks}
-    # What is searched is an order of stages; where these run in segments, they do so under every schedule.
+    # The search is for an order of the plan's stages; whether these run in segments does not depend on the schedule.
     segments = [range(first, first + shape.segments) for first in range(0, shape.stages, shape.segments)]
     stages = [_together([costs[one] for one in stage]) for stage in segments]
     planned_costs = replace(
@@ -63,7 +63,7 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
 
 
 def _together(segments: Sequence[StageCost]) -> StageCost:
-    """What a stage costs that runs in segments; what it sends leaves from its ends."""
+    """What a stage that runs in segments costs; it sends from its last segment forward, from its first backward."""
     return StageCost(
         island=segments[0].island,
         forward=sum(one.forward for one in segments),
@@ -83,7 +83,7 @@ def _activations(function: func.FuncOp, shape: PipelineShape) -> tuple[float, ..
         if forward is None:
             kept.append(0.0)
             continue
-        outside = set(arguments_of(function))
+        outside = set(arguments_of(function))  # alive all the time, whatever the schedule
         at_hand = {*forward.operation.operands, *forward.operation.results} - outside
         values = {value for call in later if call is not None for value in call.operation.operands} & at_hand
         kept.append(float(sum(bytes_of(local_type(value.type)) for value in values)))
@@ -104,7 +104,7 @@ def _limits(module: ir.Module, names: Sequence[str]) -> list[float] | None:
     *_, loop = operations_in(main, mpmd.ForOp)
     parts_of_results = parts_of_loop(loop)
     for number, begin in enumerate(loop.operation.operands):
-        if number not in parts_of_results:  # these begin with what nobody reads
+        if number not in parts_of_results:  # parts begin as placeholders, which nobody reads
             taken[island_of(begin.type)] += bytes_of(local_type(begin.type))
     limits = []
     for name in names:

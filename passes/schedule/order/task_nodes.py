@@ -9,10 +9,10 @@ from atoll.passes.schedule.order.dataflow_order import TaskNode
 
 
 def nodes_of(function: func.FuncOp, islands: Sequence[str]) -> list[TaskNode]:
-    """The tasks of a function, in its order, and what each needs of the others.
+    """The tasks of a function, in its order, and which of the others each needs.
 
-    Arguments that are sent to other islands add nothing: they are sent ahead of all tasks, or behind one that those
-    who get them need anyway (`LoopBody.sent_ahead`).
+    Arguments that are sent to other islands add nothing: they are sent ahead of all tasks, or after one that their
+    receivers need anyway (`LoopBody.sent_ahead`).
     """
     makers: dict[ir.Value[ir.Type], int] = {}
     nodes: list[TaskNode] = []

@@ -15,7 +15,7 @@ from atoll.passes.stage.operations.cheap_operations import is_scalar, may_be_cop
 
 _Value = ir.Value[ir.Type]
 
-# An operation on arrays that more pieces than these would have to do again makes a piece itself.
+# An operation on arrays that more pieces than this would each have to repeat becomes a piece itself.
 _MOST_COPIES = 8
 
 
@@ -23,7 +23,7 @@ _MOST_COPIES = 8
 class Branch:
     """The operations of a branch by number, and which of them make pieces.
 
-    operands: of each operation, the operations of the branch whose results it takes, in its regions too.
+    operands: of each operation, those of the branch whose results it takes, also within its regions.
     sources: of each operation, up to two of what it is made of: pieces, and arrays from outside of the branch.
     """
 
@@ -64,7 +64,7 @@ class Branch:
 
     @staticmethod
     def _is_shared_scalar(results: Sequence[_Value], sources: set[_Value]) -> bool:
-        """Whether scalars are made of more than one scalar: then they are what is to be handed on."""
+        """Whether scalars are made of more than one scalar: then they are handed on, not what they are made of."""
         return all(map(is_scalar, results)) and (len(sources) > 1 or not all(map(is_scalar, sources)))
 
     def _count_copies(self, used: Sequence[int]) -> None:
@@ -84,14 +84,14 @@ class Branch:
             self.has_piece[index] |= any(self.has_piece[one] for one in operands)
 
     def pieces(self) -> Iterator[int]:
-        """The operations that make pieces, each behind those that it needs."""
+        """The operations that make pieces, each after those that it needs."""
         return (index for index, is_piece in enumerate(self.is_piece) if is_piece and self.is_needed[index])
 
     def needs_pieces(self, value: _Value) -> bool:
         return value in self.maker and self.has_piece[self.maker[value]]
 
     def slice_of(self, values: Sequence[_Value], root: int | None = None) -> list[int]:
-        """The operations that make some values, or all that the root needs and the root, from other pieces' results."""
+        """The operations that make some values, or the root and all that it needs, from the results of other pieces."""
         left = [self.maker[value] for value in values if value in self.maker] if root is None else [root]
         found: set[int] = set()
         while left:

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from itertools import accumulate, groupby
 from math import inf
 
-# How much more than the best possible bottleneck a part may cost for the sake of a smaller cut.
+# How many times the best possible bottleneck a part may cost for the sake of a smaller cut.
 SLACK = 1.15
-# How often the range between the two is halved in search of the most even cut among equally small ones.
+# How often the range between the two is halved, in search of the most even of the smallest cuts.
 _HALVINGS = 5
 
 
 def contiguous_cut(costs: Sequence[float], crossing: Sequence[float], parts: int) -> list[int]:
-    """The positions at which to cut: a part begins at each of them; fewer if there are fewer places to cut.
+    """The positions at which to cut: a part begins at each of them. There are fewer if there are fewer places to cut.
 
     crossing[i] is what crosses a cut before element i. First the smallest bottleneck T is found, then the smallest
-    crossing with every part at most SLACK * T: both in one objective would rather cut inside a block than leave the
+    crossing with every part at most SLACK * T: one objective for both would rather cut inside a block than leave the
     parts a little uneven.
     """
     places = _places(crossing)
@@ -28,10 +28,10 @@ def contiguous_cut(costs: Sequence[float], crossing: Sequence[float], parts: int
 
 
 def _places(crossing: Sequence[float]) -> list[int]:
-    """Where a cut may be: in every valley, and wherever less crosses than anywhere before, or than anywhere behind.
+    """Where a cut may be: in every valley, and wherever less crosses than anywhere before it, or anywhere after it.
 
-    Between two valleys is the inside of a block; but a model that narrows from layer to layer, or widens, has none. Of
-    a flat stretch all places are; a cut before element 0 is none.
+    Between two valleys is the inside of a block; but a model that narrows from layer to layer, or widens, has no
+    valleys. On a flat stretch every place counts. Before element 0 there is nothing to cut off.
     """
     runs = [list(run) for _, run in groupby(range(1, len(crossing)), key=lambda place: crossing[place])]
     heights = [crossing[run[0]] for run in runs]
@@ -47,8 +47,8 @@ def _places(crossing: Sequence[float]) -> list[int]:
 
 
 def _most_even(totals: Sequence[float], weights: Sequence[float], parts: int, least: float, most: float) -> list[int]:
-    """The ends at which to cut so that what crosses is the least with parts of at most `most`, and no part costs much
-    more than that takes: the bound is halved towards `least` as long as nothing more crosses."""
+    """The ends at which to cut so that the least crosses with parts of at most `most`, and no part costs much more than
+    that needs: by bisection, the bound goes down towards `least` as long as no more crosses."""
     best = _smallest_crossing(totals, weights, parts, most)
     even = _smallest_crossing(totals, weights, parts, least)
     if _sum(even, weights) == _sum(best, weights):
@@ -73,7 +73,7 @@ def _smallest_bottleneck(totals: Sequence[float], parts: int) -> float:
     for part in range(1, parts):
         following, start = [inf] * len(totals), part
         for end in range(part + 1, len(totals)):
-            # The further the last part begins, the less it costs and the more those before it do.
+            # The later the last part begins, the less it costs, and the more the parts before it do.
             while start + 1 < end and best[start] < totals[end] - totals[start]:
                 start += 1
             options = [one for one in (start - 1, start) if one >= part]
@@ -83,7 +83,7 @@ def _smallest_bottleneck(totals: Sequence[float], parts: int) -> float:
 
 
 def _smallest_crossing(totals: Sequence[float], weights: Sequence[float], parts: int, most: float) -> list[int]:
-    """The ends at which to cut so that no part costs more than `most` and what crosses is the least in sum."""
+    """The ends at which to cut so that no part costs more than `most`, and the least crosses in all."""
     best: list[float] = [inf if end == 0 or totals[end] > most else 0 for end in range(len(totals))]
     choices: list[list[int]] = []
     for _ in range(1, parts):

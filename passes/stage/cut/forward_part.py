@@ -12,7 +12,7 @@ from atoll.passes.stage.operations.roles import roles_of
 def forward_part(graph: Graph) -> list[int]:
     """The forward operations of the model, in program order, without those that are copied to their users.
 
-    What only prepares parameters and data, such as casts of all weights ahead of the model, stands where it is used.
+    What only prepares parameters and data, such as casts of all weights ahead of the model, counts where it is used.
     """
     is_copied = copied(graph)
     # Where there is a loop over microbatches, the model is in it; what stands before goes where it is used.

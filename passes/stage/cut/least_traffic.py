@@ -1,7 +1,7 @@
 """Labels nodes so that the least crosses between labels. Pure: numbers in, numbers out.
 
 Each *value* is a set of nodes, its producer and consumers, and costs its weight for every label beyond the first that
-its nodes have: it is sent once to each. With two labels this is a minimum cut, and the answer is the best there is.
+its nodes have, as it is sent once to each. With two labels this is a minimum cut, and the answer is the best there is.
 With more it is the multiway-cut problem, which is hard; moves that may relabel any number of nodes at once (Boykov,
 Veksler and Zabih, "Fast approximate energy minimization via graph cuts", 2001) come near, and the bound says how near.
 """
@@ -35,9 +35,10 @@ class Labelling:
 def least_traffic(
     fixed: Sequence[int | None], values: Sequence[Value], kept: Sequence[int | None] | None = None
 ) -> Labelling:
-    """The labels of all nodes; those in `fixed` keep theirs. A label that none is fixed to would part nodes in vain.
+    """The labels of all nodes; those in `fixed` keep theirs. A label that `fixed` lacks is not given: it would gain
+    nothing.
 
-    kept: `fixed` with more nodes that keep a label, for another reason than traffic. The bound knows nothing of them.
+    kept: `fixed`, and labels that more nodes keep for another reason than traffic. The bound takes those for free.
     """
     values = _that_can_cross(values)
     labels = cheap_labels(fixed if kept is None else kept, values)
@@ -119,7 +120,7 @@ def _expand(labels: list[int], fixed: Sequence[int | None], values: Sequence[Val
 
 
 def _lower_bound(fixed: Sequence[int | None], values: Sequence[Value]) -> int:
-    """Half of what it takes to part each label from all others: a value with k labels is in k of these cuts, and
+    """Half of what it takes to separate each label from all others: a value with k labels is in k of these cuts, and
     costs k - 1, which is at least k / 2."""
     isolating, used = 0, _used(fixed)
     for label in used if len(used) > 1 else ():
@@ -153,9 +154,9 @@ class _Network:
         self.at_least = 0  # no cut costs less; known after `cheapest`
 
     def add_cost_if_any_keeps(self, weight: int, nodes: Iterable[int]) -> None:
-        """weight, unless all of the nodes take the target's label."""
+        """Cost the weight, unless all of the nodes take the target's label."""
         places = {self._place(node) for node in nodes} - {self.source}
-        if self.sink in places or not places:  # paid, or not, whatever is decided
+        if self.sink in places or not places:  # the fixed nodes alone decide whether it is paid
             self.unavoidable += weight if places else 0
             return
         extra = self._new()
@@ -163,7 +164,7 @@ class _Network:
         self.edges += [(extra, place, _INFINITE) for place in places]
 
     def add_cost_if_any_takes(self, weight: int, nodes: Iterable[int]) -> None:
-        """weight, unless all of the nodes keep their labels."""
+        """Cost the weight, unless all of the nodes keep their labels."""
         places = {self._place(node) for node in nodes} - {self.sink}
         if self.source in places or not places:
             self.unavoidable += weight if places else 0
@@ -173,7 +174,7 @@ class _Network:
         self.edges += [(place, extra, _INFINITE) for place in places]
 
     def cheapest(self) -> list[int]:
-        """The labels behind the minimum cut."""
+        """The labels that the minimum cut stands for."""
         self.at_least = self.unavoidable
         if not self.edges:
             return list(self.labels)

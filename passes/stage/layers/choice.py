@@ -26,7 +26,7 @@ def layer_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
 
 
 def that_hold_parameters(module: ir.Module, loops: Mapping[int, LayerLoop | str]) -> dict[int, LayerLoop | str]:
-    """The same, with a reason in place of the layers where most parameters are those of all iterations."""
+    """The same, with a reason in place of the layers where iterations share most of the parameters."""
     programs = [loop.node.program for loop in loops.values() if isinstance(loop, LayerLoop)]
     parameters = _parameters(module, programs[0]) if programs else set()
 

@@ -27,8 +27,9 @@ def make_chunk(
 ) -> ir.Operation:
     """The loop for a range of its layers, with the arrays that have only their rows.
 
-    It counts from where the whole loop does, so that ranges of equal length are equal loops; what the body computes
-    from the count beside the places of its rows is set right by what the range is late.
+    It counts from where the whole loop does, so that ranges of equal length are equal loops. The body finds its rows by
+    that count; all else that is computed from the count sees that of the whole loop, which is further on by the
+    iterations of the ranges before.
     """
     chunk = loop.node.operation.clone(ip=point)
     for slot, (operand, type_) in enumerate(zip(operands, types, strict=True)):
@@ -45,7 +46,7 @@ def make_chunk(
         _rebase(loop, slot, late, body, terminator)
     _Rows(loop, layers.count, body).place(inside, types)
     for block in (body, condition):
-        erase_unused(block)  # places that nobody asks for any more would tell equal chunks apart
+        erase_unused(block)  # places that nobody asks for any more would keep equal chunks from being equal
     return chunk
 
 
@@ -59,7 +60,7 @@ def _end_after(loop: LayerLoop, iterations: int, condition: ir.Block) -> None:
 
 
 def _rebase(loop: LayerLoop, slot: int, late: int, body: ir.Block, terminator: ir.OpView) -> None:
-    """Let a counter go its own way, and what is computed from it see the count of the whole loop."""
+    """Let the chunk count for itself, and let what is computed from the count see that of the whole loop."""
     counter, count = loop.counters[slot], body.arguments[slot]
     with ir.InsertionPoint.at_block_begin(body), terminator.location:
         if late:
@@ -73,7 +74,7 @@ def _rebase(loop: LayerLoop, slot: int, late: int, body: ir.Block, terminator: i
 
 @dataclass
 class _Rows:
-    """The places of rows within a chunk's arrays."""
+    """Where the rows of each iteration are within a chunk's arrays."""
 
     loop: LayerLoop
     iterations: int

@@ -1,4 +1,4 @@
-"""What values are while @main is split by layers: whole, in pieces, or both; one is made of the other where needed."""
+"""What values are while @main is split by layers: whole, in pieces, or both; one is made from the other when needed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _Value = ir.Value[ir.Type]
 
 @dataclass
 class SplitBlock:
-    """A block that is being made. Operations are added at its point, so what is in it already comes before."""
+    """A block that is being made. Operations are added at its point, so what it holds already comes before them."""
 
     point: ir.InsertionPoint
     parent: "SplitBlock | None" = None
@@ -29,7 +29,9 @@ class SplitBlock:
 class Forms:
     """The forms of all values, for ranges of layers.
 
-    location: of what is being made, for what that needs.
+    A form is made where the value itself is, so that all who need it share it.
+
+    location: of the operation that is being made; whatever is made for it gets the same one.
     joined: which stacks were joined, and where they are needed.
     """
 
@@ -50,7 +52,7 @@ class Forms:
         return [resized(whole, dimension, unit * layers.count) for layers in self._ranges]
 
     def enter(self, here: SplitBlock, values: Sequence[int], forms: Sequence[_Value]) -> None:
-        """Note the forms of values, in a row."""
+        """Note the forms of values, given one after the other."""
         left = list(forms)
         for value in values:
             dimension = self._stacking.dimensions.get(value)
@@ -60,7 +62,7 @@ class Forms:
                 here.pieces[value, dimension] = [left.pop(0) for _ in self._ranges]
 
     def like(self, here: SplitBlock, value: int, other: int) -> list[_Value]:
-        """A value in the form in which another one is."""
+        """A value in the form that another one has."""
         dimension = self._stacking.dimensions.get(other)
         return [self.whole(here, value)] if dimension is None else self.pieces(here, value, dimension)
 
@@ -92,7 +94,7 @@ class Forms:
                 return at.pieces[value, dimension]
             if value in at.wholes or (value, self._stacking.dimensions.get(value, -1)) in at.pieces:
                 whole = self.whole(at, value)
-                # Of the batch a loop over microbatches has a part each time, which nothing outside of it has.
+                # A loop over microbatches has its own part of the batch each time, which nothing outside of it has.
                 cut_at = here if value in self._stacking.fixed else at
                 found = [self._cut(cut_at, whole, dimension, layers) for layers in self._ranges]
                 cut_at.pieces[value, dimension] = found

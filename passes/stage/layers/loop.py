@@ -63,7 +63,7 @@ class LayerLoop:
 
 
 def read_loop(node: Node) -> LayerLoop | str:
-    """The loop of a `while`; a clause that says why it is none, if it is none."""
+    """The loop that a `while` is, or a clause that says why it is none."""
     condition, body = node.bodies
     if any(one.has_effect for one in condition.nodes):
         return "its condition has an effect, which would happen once more for each part of the loop"
@@ -79,6 +79,7 @@ def read_loop(node: Node) -> LayerLoop | str:
         body.arguments[slot]: [one.first + one.step * i for i in range(iterations)] for slot, one in counters.items()
     }
     scalars = Scalars(node.program, iterations, known, _same(node, body, constants))
+    # What `_counters` tried is a sample; here the count is followed to the end.
     for slot, one in counters.items():
         if scalars.of(body.returned[slot]) != [one.first + one.step * (i + 1) for i in range(iterations)]:
             return "it counts in another way than by equal steps"
@@ -105,7 +106,8 @@ def read_loop(node: Node) -> LayerLoop | str:
 
 
 def _most_are_reverse(node: Node, stacks: Mapping[int, Stack]) -> bool:
-    """Which way the loop goes over its rows: as most elements do. What goes the other way is not taken for a stack."""
+    """Which way the loop goes over its rows: that of most elements. What goes the other way is not taken for a
+    stack."""
     elements = {False: 0, True: 0}
     for slot, stack in stacks.items():
         count = 1
@@ -122,7 +124,7 @@ def _counters(node: Node) -> dict[int, Counter]:
     found = {}
     for slot, value in enumerate(body.returned):
         first = outside.of(node.operands[slot])
-        # Where the slot holds 0, the next value is the step, if it is linear; where it holds 1, one more.
+        # From 0 the next number is the step; from 1 and from 1000 it has to be as much more as these are.
         at = [
             Scalars(node.program, 1, {body.arguments[slot]: [number]}).of(value) if first is not None else None
             for number in (0, 1, 1000)
@@ -135,7 +137,8 @@ def _counters(node: Node) -> dict[int, Counter]:
 
 
 def _ending(node: Node, counters: Mapping[int, Counter], constants: frozenset[int]) -> tuple[int, Access, int] | None:
-    """The counter that the condition compares, where it is compared with what, and how many iterations there are."""
+    """The counter that the condition compares, the operand that says where to end, and how many iterations there
+    are."""
     condition, _ = node.bodies
     if len(condition.returned) != 1:
         return None
@@ -156,12 +159,12 @@ def _ending(node: Node, counters: Mapping[int, Counter], constants: frozenset[in
 
 
 def _same(node: Node, body: Body, constants: frozenset[int]) -> dict[int, int]:
-    """What is handed on as it is, as the loop's operands."""
+    """For arguments that are handed on as they are, the loop's operands."""
     return {body.arguments[slot]: node.operands[slot] for slot in constants}
 
 
 def _uses(body: Body) -> dict[int, list[Access]]:
-    """The operations that take each value, and as which operand; -1 if something in their regions does."""
+    """The operations that take each value, and as which operand; -1 if something in their regions takes it."""
     uses: dict[int, list[Access]] = {}
     for node in body.nodes:
         for access in _taken(node):
@@ -177,9 +180,10 @@ def _taken(node: Node) -> Iterator[tuple[int, int]]:
 
 
 def _stack(body: Body, slot: int, uses: list[Access], scalars: Scalars, is_constant: bool) -> Stack | None:
-    """The slot as a stack: each iteration takes its own block alone, and puts back its own block alone."""
+    """The slot as a stack, if it is one: each iteration takes only its own block, and puts back only its own block."""
     argument, returned = body.arguments[slot], body.returned[slot]
     is_handed_on_once = body.returned.count(returned) == 1 and (is_constant or argument not in body.returned)
+    # Used once more after a block was put, it would be used whole.
     is_used_behind = any(returned in (*node.operands, *node.captured) for node in body.nodes)
     if not is_handed_on_once or (is_used_behind and not is_constant):
         return None
@@ -191,6 +195,7 @@ def _stack(body: Body, slot: int, uses: list[Access], scalars: Scalars, is_const
         if row is None:
             return None
         rows.append((node, row))
+    # Every use goes over the same dimension, by blocks of one size, and one way.
     is_written = any(node.results == (returned,) for node, _ in rows)
     if is_written == is_constant or len({row[:3] for _, row in rows}) != 1:
         return None

@@ -1,7 +1,7 @@
 """What the integer scalars of a loop's body are in each of its iterations.
 
 Loops spell their indices in many ways: counted up, counted down, from a bound minus one, made positive, converted. They
-are computed here for all iterations at once rather than recognised.
+are computed here for all iterations at once, rather than recognised by how they are spelt.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ class Scalars:
     """The integer scalars of a loop, computed as they are asked for.
 
     known: what is known of the body's arguments, for each iteration.
-    same: what arguments of the body are outside of the loop, where the loop hands them on as they are.
+    same: for arguments of the body that the loop hands on as they are, the values outside of the loop.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Scalars:
         if node.result_shape() != (1,):
             return None
         numbers = self._numbers(node.operands[1])
+        # `dynamic_slice` moves a start that is out of bounds to the nearest that is not.
         return None if numbers is None else numpy.clip(numbers, 0, table.result_shape()[0] - 1)
 
 

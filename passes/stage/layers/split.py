@@ -40,7 +40,7 @@ class Stages:
     """The stage of each range of layers.
 
     by_loop: in the loops that say it, by the number of their node.
-    otherwise: in all else; None to leave it open, where the loops differ.
+    otherwise: in all else; None leaves it open, where the loops differ.
     """
 
     by_loop: Mapping[int, Sequence[int]]
@@ -65,10 +65,10 @@ class _Splitter:
         self._ranges = ranges
         self._stacking = stacking
         self._stages = stages
-        self._beside: list[ir.Operation] = []  # made whole beside their pieces, which may be all that is needed
+        self._beside: list[ir.Operation] = []  # made whole besides in pieces, and erased if only the pieces are needed
 
     def rewrite(self, old: func.FuncOp) -> None:
-        # A function of its own: the old one is read until the last operation is made.
+        # A new function, as the old one is read until the last operation is made.
         body = self._program.body
         inputs = [type_ for value in body.arguments for type_ in self._forms.types(value)]
         results = [type_ for value in body.returned for type_ in self._forms.types(value)]
@@ -177,7 +177,7 @@ class _Splitter:
         return made
 
     def _set_stage(self, made: ir.Operation, stages: Sequence[int] | None, number: int) -> None:
-        """The piece of an operation goes where the piece's layers are."""
+        """Put the piece of an operation where the piece's layers are."""
         if stages is not None:
             made.attributes[STAGE] = integer(stages[number])
         elif STAGE in made.attributes:
@@ -191,7 +191,8 @@ class _Splitter:
         return total
 
     def _make_chunks(self, here: SplitBlock, loop: LayerLoop) -> None:
-        """A loop for each range, in the order in which the layers are done: what one carries goes on in the next."""
+        """Make a loop for each range, in the order in which the layers run: each goes on with what the last one
+        carries."""
         node = loop.node
         stacked = {
             slot: self._forms.pieces(here, node.operands[slot], one.dimension) for slot, one in loop.stacks.items()
@@ -227,7 +228,7 @@ class _Splitter:
                 here.wholes[value] = carried[slot]
 
     def _make_loop(self, here: SplitBlock, node: Node) -> None:
-        """A loop over microbatches; a stacked value that it carries becomes as many as it has pieces."""
+        """Make a loop over microbatches anew; a stacked value that it carries becomes a value for each piece."""
         (body,) = node.bodies
         *carried, index = body.arguments
         begin = [
@@ -248,6 +249,7 @@ class _Splitter:
             made.attributes[PARTS] = ir.DenseI64ArrayAttr.get(self._renumbered(carried, sorted(parts)))
         types = [*(one.type for one in begin), self._program.tensor(index)]
         block = ir.Block.create_at_start(made.regions[0], types, [node.location] * len(types))
+        # What the body takes from outside in a form that is not there yet is made in front of the loop.
         behind, here.point = here.point, ir.InsertionPoint(made)
         inside = SplitBlock(ir.InsertionPoint(block), here)
         self._forms.enter(inside, body.arguments, list(block.arguments))
@@ -263,7 +265,7 @@ class _Splitter:
         self._forms.enter(here, node.results, list(made.results))
 
     def _make_choices(self, here: SplitBlock, node: Node) -> None:
-        """A choice for each range of layers, and one for what is not stacked."""
+        """Make a choice for each range of layers, and one for what is not stacked."""
         dimensions = self._stacking.dimensions
         wholes = [index for index, value in enumerate(node.results) if value not in dimensions]
         stacked = [index for index, value in enumerate(node.results) if value in dimensions]
@@ -279,7 +281,7 @@ class _Splitter:
                 here.pieces[value, dimensions[value]].append(result)
 
     def _make_choice(self, here: SplitBlock, node: Node, kept: Sequence[int], number: int | None) -> ir.Operation:
-        """A choice that gives some of the results, or the pieces of them for a range."""
+        """Make a choice that gives some of the results, or the pieces of them for a range."""
         types = [self._forms.types(node.results[index])[number or 0] for index in kept]
         choice = self._forms.whole(here, node.operands[0])
         made = ir.Operation.create(
@@ -288,8 +290,9 @@ class _Splitter:
         copy_attributes(node.operation, made, list(kept))
         if node.has(STAGE) and number is not None:
             self._set_stage(made, self._stages.otherwise, number)
+        # What the branches take from outside in a form that is not there yet is made in front of the choice.
         behind, here.point = here.point, ir.InsertionPoint(made)
-        beside, self._beside = self._beside, []  # in the branches all that is unused goes at once
+        beside, self._beside = self._beside, []  # a branch drops all that it does not use itself, below
         for region, body in zip(made.regions, node.bodies, strict=True):
             inside = SplitBlock(ir.InsertionPoint(region.blocks.append()), here)
             self._make_all(inside, body)
@@ -303,6 +306,6 @@ class _Splitter:
         return made
 
     def _renumbered(self, carried: Sequence[int], numbers: Sequence[int]) -> list[int]:
-        """Where the values that were carried at some places are carried now."""
+        """For the places of some carried values, their places among what is carried now."""
         places = list(accumulate((len(self._forms.types(value)) for value in carried), initial=0))
         return [places[number] for number in numbers]

@@ -11,10 +11,13 @@ from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 
 @dataclass
 class Stacking(Running):
-    """What is stacked with some loops over layers, of which there are `program.parts`.
+    """What is stacked with some loops over layers; each loop goes over `program.parts` layers.
 
     readable: all loops over as many layers, by the number of their node.
-    loops: the loops that are stacked with the first ones.
+    loops: the loops that are stacked with the first one.
+
+    What a value is decides only where it is computed, never what: a stack that is needed whole is joined from its
+    pieces, and a whole value that is needed in pieces is cut. So no answer here can be wrong, only dear.
     """
 
     readable: Mapping[int, LayerLoop] = field(default_factory=dict)
@@ -33,7 +36,7 @@ class Stacking(Running):
         if node.name != MICROBATCHES:
             super()._read_bodies(node)
             return
-        # What a loop over microbatches carries has one form all the way round.
+        # What a loop over microbatches carries has the same form before, in and after the loop.
         (body,) = node.bodies
         self._read(body.nodes)
         columns = (node.operands, body.arguments, body.returned, node.results)
@@ -43,7 +46,7 @@ class Stacking(Running):
                 self._tie(ring)
 
     def _include(self, loop: LayerLoop) -> None:
-        """Split a loop: the stacks that it takes are wanted, and those that it gives are there."""
+        """Split a loop too: the stacks that it takes are wanted in pieces, and those that it gives come in pieces."""
         if loop.node.number in self.loops:
             return
         self.loops[loop.node.number] = loop

@@ -19,7 +19,8 @@ from atoll.passes.stage.layers.loop import LayerLoop
 class Steps:
     """What the forward part does, in order: operations one by one, and loops over layers layer by layer.
 
-    A layer is two steps, between which there is no place to cut.
+    A layer is two steps, between which there is no place to cut: so the place between two layers is a valley of its own
+    to `contiguous_cut`, whatever crosses elsewhere.
     """
 
     graph: Graph
@@ -74,7 +75,7 @@ class Steps:
         return [stage for stage in self._in_order(index, stages_of_layers(self.loops[index])) for _ in range(2)]
 
     def write_stages(self, stages: Sequence[int | None]) -> None:
-        """Mark each operation with the stage of its steps, or a loop with those of its layers, if there are several."""
+        """Mark each operation with the stage of its steps, or a loop with the stages of its layers if these differ."""
         for index in self.forward:
             attributes = self.graph.operations[index].operation.attributes
             found = [stages[step] for step in self.of(index)]
@@ -89,11 +90,11 @@ class Steps:
                 attributes[LAYERS] = ir.DenseI64ArrayAttr.get(self._in_order(index, found[::2]))
 
     def _in_order(self, index: int, layers: list[Any]) -> list[Any]:
-        """What is there for each step of a loop, for each of its layers; and the other way round."""
+        """From the order of steps to that of layers, or back: a loop in reverse begins with the last layer."""
         return layers[::-1] if self.loops[index].is_reverse else layers
 
     def _last_use(self, user: int, value: int) -> int:
-        """The last step of an operation that takes a value: what a loop carries or goes through, it takes at first."""
+        """The last step in which an operation needs a value: for what a loop carries or goes over, its first step."""
         if user not in self._first:
             return 0
         loop = self.loops.get(user)

@@ -1,5 +1,5 @@
-"""Backward contractions follow the forward ones that they belong to, and so do those of lookups in a table: a stage's
-gradients are its own work.
+"""Backward contractions follow the forward ones that they belong to, and so do the gradients of lookups in a table: a
+stage's gradients are its own work.
 
 Left to the least traffic alone, a small model's gradients may be computed on another island, for a few bytes less.
 """
@@ -14,13 +14,13 @@ from atoll.passes.stage.operations.roles import roles_of
 _CONTRACTIONS = (stablehlo.DotGeneralOp, stablehlo.ConvolutionOp)
 # The gradient of a table is scattered by the numbers by which its rows were gathered.
 _LOOKUPS = (stablehlo.GatherOp, stablehlo.ScatterOp)
-# A contraction of what these make is one of what they take.
+# A contraction of what these make counts as one of what they take.
 _SEEN_THROUGH = (stablehlo.ConvertOp, stablehlo.ReshapeOp, stablehlo.ReverseOp, stablehlo.TransposeOp)
 
 
 def with_companions(graph: Graph, stages: Sequence[int | None]) -> list[int | None]:
-    """The stages, and those of backward contractions and lookups that have none: each takes a parameter, an activation
-    or numbers of rows that forward ones of a single stage take."""
+    """The stages, with one for each backward contraction or lookup that had none and takes what only one stage's
+    forward ones take: a parameter, an activation or the numbers of rows."""
     roles = roles_of(graph)
     found = list(stages)
     if _goes_back_and_forth(graph, roles):
@@ -39,7 +39,7 @@ def with_companions(graph: Graph, stages: Sequence[int | None]) -> list[int | No
 
 
 def _common_stage(graph: Graph, index: int, taken_on: Mapping[int, set[int]]) -> int | None:
-    """The only stage on which all that is known of what it takes is taken."""
+    """The one stage where forward operations take all that tells where an operation belongs; None if there is none."""
     known = [taken_on[source] for source in _telling(graph, index) if source in taken_on]
     common = set.intersection(*known) if known else set()
     return common.pop() if len(common) == 1 else None
@@ -56,7 +56,7 @@ def _telling(graph: Graph, index: int) -> list[int]:
 
 
 def _source(graph: Graph, value: int) -> int:
-    """What a value is made of, but for its form."""
+    """What a value is made of, seen through changes of its type and shape."""
     while (producer := graph.producer[value]) != ARGUMENT:
         operation = graph.operations[producer]
         if isinstance(operation, stablehlo.OptimizationBarrierOp):
@@ -71,7 +71,7 @@ def _source(graph: Graph, value: int) -> int:
 
 
 def _goes_back_and_forth(graph: Graph, roles: Sequence[Role]) -> bool:
-    """Whether the model needs gradients of its own. On one stage such a program takes two sweeps, and on many more than
+    """Whether the model needs gradients of its own. On one stage such a program takes two sweeps; on several, more than
     a schedule of forward and backward tasks has."""
     is_behind: list[bool] = []
     for index, role in enumerate(roles):

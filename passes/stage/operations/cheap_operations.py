@@ -7,9 +7,9 @@ from atoll.compiler.module.graph import ARGUMENT, Graph, elements_of
 from atoll.compiler.module.scopes import Role
 from atoll.passes.stage.operations.roles import roles_of
 
-# What costs little: it does the same to every element, or only moves elements. A list of what is cheap, not of what is
-# not: an operation that nobody has thought of is then sent, which is right as well. A test holds that all of these are
-# among what `effects` says only computes: asking of each operation again takes long in a large program.
+# What costs little: it does the same to every element, or only moves elements. A list of what is cheap, rather than of
+# what is not: an operation that nobody has thought of is then sent, which is always right. A test checks that `effects`
+# has all of these among what only computes, as asking that of each operation again would take long in a large program.
 _CHEAP = frozenset(
     f"{dialect}.{name}"
     for dialect, names in {
@@ -38,14 +38,14 @@ def may_be_copied(operation: ir.OpView) -> bool:
 
 def copied(graph: Graph) -> list[bool]:
     """Which operations are copied to wherever they are used: what depends only on constants and scalar arguments;
-    broadcasts of scalars, for then the scalar is sent in place of what it is spread to; in the update, what scalars are
-    made of one scalar."""
+    broadcasts of scalars, as then the scalar is sent in place of the array; and in the update, scalars that are made of
+    one scalar."""
     roles = roles_of(graph)
     is_copied: list[bool] = []
     sources: list[list[int]] = []
     for index, operation in enumerate(graph.operations):
         sources.append(_sources_of(graph, index, is_copied, sources))
-        # A value that a loop hands on is there once, not once in each fragment.
+        # What a loop hands from one iteration to the next exists once, not once in each fragment.
         is_yielded = any(graph.is_yielded[value] for value in graph.results[index])
         sends_no_more = _sends_no_more(graph, index, roles[index], is_copied, sources[index])
         is_copied.append(may_be_copied(operation) and not is_yielded and sends_no_more)
@@ -61,7 +61,7 @@ def sent_operands(graph: Graph, is_copied: Sequence[bool]) -> list[list[int]]:
 
 
 def _sources_of(graph: Graph, index: int, is_copied: Sequence[bool], sources: Sequence[list[int]]) -> list[int]:
-    """What must be at hand for one operation, those before it known."""
+    """What must be at hand for one operation, where that is known of those before it."""
     found: dict[int, None] = {}
     for value in graph.operands[index]:
         producer = graph.producer[value]
@@ -71,11 +71,11 @@ def _sources_of(graph: Graph, index: int, is_copied: Sequence[bool], sources: Se
 
 
 def _sends_no_more(graph: Graph, index: int, role: Role, is_copied: Sequence[bool], sources: Sequence[int]) -> bool:
-    """Whether copying an operation sends no more than its result would be, those before it known."""
+    """Whether copying an operation sends no more than sending its result would."""
     computed = [value for value in sources if not _is_scalar_argument(graph, value)]
     if role is Role.UPDATE and computed and all(is_scalar(graph.values[value]) for value in graph.results[index]):
-        # One computed scalar is sent, whatever scalars are made of it. Not two in place of what is made of both: the
-        # sum of many, one after the other, is then one scalar where it goes over to another stage. Not in the model,
+        # One computed scalar is sent, whatever scalars are made of it. Two are not sent in place of what is made of
+        # both: so a sum of many, added one after the other, crosses to another stage as one scalar. Not in the model,
         # where a plan may say on which stage a scalar is computed.
         return len(sources) == 1 and is_scalar(graph.values[computed[0]])
     expensive = [value for value in graph.operands[index] if not _is_at_hand(graph, value, is_copied)]

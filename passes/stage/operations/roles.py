@@ -8,8 +8,8 @@ from atoll.compiler.module.scopes import Role, read_scope
 def roles_of(graph: Graph) -> list[Role]:
     """The role of each operation.
 
-    Under no `jvp`, what a differentiated operation needs is forward, such as preparing the batch; all else is update.
-    A function that takes no gradient is forward as a whole.
+    What stands under no `jvp` is forward if a differentiated operation needs it, such as preparing the batch; all else
+    is update. A function that takes no gradient is forward as a whole.
     """
     roles = [read_scope(name_stack(operation.location)).role for operation in graph.operations]
     is_differentiated = [role is not Role.UPDATE for role in roles]
@@ -21,7 +21,7 @@ def roles_of(graph: Graph) -> list[Role]:
             for value in graph.operands[index]:
                 if graph.producer[value] != ARGUMENT:
                     is_needed[graph.producer[value]] = True
-    # What depends on a differentiated operation comes behind it, even if another one needs it.
+    # What depends on a differentiated operation comes after it, and so stays update even if another one needs it.
     for index, taken in enumerate(graph.operands):
         producers = [graph.producer[value] for value in taken if graph.producer[value] != ARGUMENT]
         is_behind = any(is_differentiated[one] for one in producers)

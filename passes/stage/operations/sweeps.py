@@ -19,10 +19,10 @@ _FIRST_SWEEP_AROUND_LOOP = dict.fromkeys(Role, 0)
 
 @dataclass(frozen=True)
 class Sweeps:
-    """What decides the sweep of each operation beside its stage.
+    """What decides the sweep of each operation, besides its stage.
 
-    first: the sweep in which it begins at the earliest.
-    producers: for each operation those of its region whose values it takes.
+    first: the earliest sweep in which it may begin.
+    producers: for each operation, those of its region whose values it takes.
     is_behind: whether an operation is an exchange of what a fragment makes: it is no part of that fragment, and what
         takes its result runs in a later one.
     """
@@ -57,8 +57,8 @@ class Sweeps:
         return sweeps
 
     def pulled_back(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
-        """The stages, but of operations that may move those that would need a third sweep go on where the backward
-        sweep has come to: to the earliest stage of what they take of it."""
+        """The stages, changed for operations that may move and would need a third sweep: these go to where the backward
+        sweep has come to, which is the earliest stage of what they take from it."""
         moved, slots = list(stages), [0] * len(stages)
         for index, stage in enumerate(stages):
             if stage is None:
@@ -72,8 +72,8 @@ class Sweeps:
         return moved
 
     def pushed_on(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
-        """The stages, but forward operations that may move, and for which another one has to wait for a third sweep,
-        go on to the last stage of what they take, so that they need not wait for the backward sweep."""
+        """The stages, changed for forward operations that may move and for which another one has to wait until a third
+        sweep: these go on to the last stage of what they take, so that they need not wait for the backward sweep."""
         sweeps, late = self.run(stages, count), [False] * len(stages)
         for index in reversed(range(len(stages))):
             if late[index] or (sweeps[index] or 0) > 1:
@@ -88,10 +88,11 @@ class Sweeps:
     def in_segments(
         self, stages: Sequence[int | None], planned: Sequence[int | None], segments: int
     ) -> list[int | None]:
-        """A segment of its planned stage for each operation, with which all take no more sweeps than planned stages do.
+        """A segment of its planned stage for each operation, so that it takes no more sweeps than the planned stages
+        do.
 
-        The stages say the segments that are wished for. In a sweep, what takes a value of the same planned stage goes
-        on in the segment where that is made, or in one that runs behind it.
+        `stages` are the segments that are wished for. What takes a value of the same planned stage in the same sweep
+        goes into the segment where that value is made, or into one that runs later.
         """
         count = 1 + max((plan for plan in planned if plan is not None), default=0)
         sweeps, found = self.run(planned, count), list(stages)
@@ -109,7 +110,7 @@ class Sweeps:
 
 
 def _producers_beside(graph: Graph, index: int, sources: Iterable[int]) -> tuple[int, ...]:
-    """Of what makes some values, the operations in the region of another."""
+    """Of the operations that make some values, those in the region of another one."""
     producers = (graph.producer[value] for value in sources)
     return tuple(one for one in producers if one != ARGUMENT and graph.region[one] == graph.region[index])
 

@@ -71,9 +71,10 @@ def _marked(marks: Sequence[ir.DictAttr], along: Mapping[int, int]) -> list[ir.D
 
 
 class _Own(Local):
-    """Makes operations for the share of a replica.
+    """Makes operations for a replica's own share.
 
-    outside: where replicas can exchange what these need: ahead of the choice in which they are, if they are in one.
+    outside: where replicas can exchange what these need: ahead of the choice that they are in, if they are in one,
+    since some replicas may not reach a branch.
     user: the operation that is done in shares.
     """
 
@@ -92,7 +93,7 @@ class _Own(Local):
         return self._writer.whole(value, self._outside, self._user)
 
     def offset(self, size: int, location: ir.Location) -> _Value:
-        """The own share of where all shares begin."""
+        """Where the own share begins: the replica's share of the list of all beginnings."""
         begins = [size * number for number in range(self.program.parts)]
         unsigned = ir.IntegerType.get_unsigned(32)
         all_types = ir.RankedTensorType.get([len(begins)], unsigned)
@@ -114,7 +115,7 @@ class _Own(Local):
 
 
 def _rule(taken: Sequence[int], made: Sequence[int], along: int | None) -> ir.Attribute:
-    """How Shardy sees an exchange: a sharding passes through every dimension but that which is shared."""
+    """How Shardy sees an exchange: a sharding passes through every dimension but the shared one."""
     names, sizes, blocked = [_name(number) for number in range(len(taken))], list(taken), ""
     results = list(names)
     if along is not None:
@@ -136,14 +137,14 @@ def _name(number: int) -> str:
 class _Writer:
     """One run.
 
-    gathered: what was put together from its shares within the update, and where that is needed.
+    gathered: what was put together from shares within the update, and where it is needed.
     """
 
     shares: Shares
     gathered: list[tuple[ir.Location, Gathered]] = field(default_factory=list)
     _shares: dict[tuple[int, int], _Value] = field(default_factory=dict)  # of a value along a dimension
-    _wholes: dict[int, _Value] = field(default_factory=dict)  # of values that are made as shares, and combined
-    _replaced: set[int] = field(default_factory=set)  # values of which what first made them goes
+    _wholes: dict[int, _Value] = field(default_factory=dict)  # of values that are put together from what replicas make
+    _replaced: set[int] = field(default_factory=set)  # values that their first maker no longer gives whole
     _left: list[Node] = field(default_factory=list)  # operations that may go
 
     @property
@@ -151,7 +152,7 @@ class _Writer:
         return self.shares.program
 
     def enter(self, argument: int) -> None:
-        """An argument of which there is a share alone."""
+        """Let an argument be a share alone."""
         dimension = self.shares.dimensions[argument]
         self.program.values[argument].set_type(self._share_type(argument))
         self._shares[argument, dimension] = self.program.values[argument]
@@ -160,7 +161,7 @@ class _Writer:
     def write(self, node: Node, outside: ir.InsertionPoint | None = None) -> None:
         """Do an operation in shares, or give it all of what it takes.
 
-        outside: ahead of the choice in which it is, if it is in one.
+        outside: ahead of the choice that it is in, if it is in one.
         """
         point = ir.InsertionPoint(node.operation)
         if node.number in self.shares.factors:
@@ -233,7 +234,7 @@ class _Writer:
         return self._shares[value, dimension]
 
     def whole(self, value: int, point: ir.InsertionPoint, user: Node | None = None) -> _Value:
-        """All of a value; what is made in shares alone is gathered from all replicas."""
+        """All of a value; what is only made in shares is gathered from all replicas."""
         if value not in self._replaced:
             return self.program.values[value]
         if value not in self._wholes:

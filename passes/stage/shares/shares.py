@@ -1,4 +1,4 @@
-"""Which values of an update can be shared over replicas, so that each computes and keeps its own share alone.
+"""Which values of an update can be shared over replicas, so that each computes and keeps only its own share.
 
 Found from the arguments that only the update reads, and that it returns anew: the state of the optimizer. What runs
 along with a dimension of theirs is shared with them; the parameters themselves are not, as every replica needs them.
@@ -14,7 +14,7 @@ from atoll.compiler.module.shardings import Spec, on_island
 from atoll.compiler.topology.island import Island
 from atoll.passes.stage.layers.loop import MICROBATCHES
 
-# Operations whose rules ask for the number of the share; along which dimension, the rule says.
+# Operations whose rules ask where the own share begins, which takes an exchange.
 _NUMBERED = frozenset(("stablehlo.gather", "stablehlo.iota", "stablehlo.scatter"))
 
 
@@ -24,15 +24,15 @@ class Shares(Running):
 
     nodes: the operations of the update.
     kept: the arguments.
-    users_of_whole: for each other argument that was asked for an operation that needs it whole.
+    users_of_whole: for each argument that was asked for and is not kept, an operation that needs it whole.
     """
 
     nodes: Sequence[Node] = ()
     kept: Collection[int] = ()
     users_of_whole: Mapping[int, Node] = field(default_factory=dict)
-    _whole_choices: Collection[int] = frozenset()  # choices in whose branches something would have to be exchanged
+    _whole_choices: Collection[int] = frozenset()  # their branches would have to exchange something
     _read_nodes: set[int] = field(default_factory=set)
-    _captured: dict[int, Node] = field(default_factory=dict)  # what stands in regions, with the operation that has them
+    _captured: dict[int, Node] = field(default_factory=dict)  # what regions use, with the operation that has them
 
     @classmethod
     def of(cls, program: NodeTree, nodes: Sequence[Node], state: Mapping[int, int]) -> "Shares":
@@ -50,7 +50,7 @@ class Shares(Running):
             if not crossed and not needed:
                 return found
             choices |= crossed
-            if not crossed:  # else it may be that they are needed whole by fewer
+            if not crossed:  # otherwise fewer may be needed whole, once those choices stay whole
                 whole |= needed
                 left = {value: dimension for value, dimension in left.items() if value not in needed}
 
@@ -59,7 +59,7 @@ class Shares(Running):
         return self._is_open(node) and any(value in self.dimensions for value in node.results)
 
     def is_there_whole(self, node: Node) -> bool:
-        """Whether a node that is done in shares takes nothing shared: then it may be done whole beside that."""
+        """Whether a node that is done in shares takes nothing shared: then it may be done whole as well."""
         return all(one is None for one in self.factors[node.number].operands)
 
     def _run_from(self, state: Mapping[int, int]) -> None:
@@ -82,8 +82,7 @@ class Shares(Running):
         return self._is_open(node)
 
     def _want(self, value: int, dimension: int) -> None:
-        """Of a sum over the batch a replica gets its share, if nothing needs more of it: so all that takes it should
-        take a share."""
+        """Let all users of a sum over the batch take a share: if nothing needs more, a replica gets its share only."""
         super()._want(value, dimension)
         node = self.program.producers[value]
         if node is not None and node.name == MICROBATCHES:
@@ -108,9 +107,9 @@ class Shares(Running):
         return self._is_open(node) and touched and (not self.is_shared(node) or self._exchanges_in(node))
 
     def _exchanges_in(self, choice: Node) -> bool:
-        """Whether something in the branches of a choice would have to be exchanged, as some replicas may not get there.
+        """Whether something would have to be exchanged in a branch of a choice, which some replicas may not reach.
 
-        What is outside can be exchanged ahead of the choice.
+        What is made outside can be exchanged ahead of the choice.
         """
         return any(self._exchanges_in_branch(choice, branch) for branch in choice.bodies)
 
@@ -130,19 +129,19 @@ class Shares(Running):
         return not all(self._is_at_hand(value, self.dimensions.get(result), branch) for result, value in pairs)
 
     def _is_at_hand(self, value: int, dimension: int | None, branch: Body) -> bool:
-        """Whether a share of a value, or all of it, is there in a branch without an exchange in that."""
+        """Whether a branch has a share of a value, or all of it, without an exchange within the branch."""
         if dimension is None:
             return not self._is_made_in_shares(value)
         return self._dimension_made(value) == dimension or not _is_inside(self.program.homes[value], branch)
 
     def _is_made_in_shares(self, value: int) -> bool:
-        """Whether nobody has all of a value."""
+        """Whether a value is made in shares only, so that nobody has all of it."""
         node = self.program.producers[value]
         is_beside = node is not None and node.number in self.factors and self.is_there_whole(node)
         return self._dimension_made(value) is not None and not is_beside
 
     def _dimension_made(self, value: int) -> int | None:
-        """The dimension along which what makes a value makes shares of it."""
+        """The dimension along which a value is made in shares; None if it is made whole."""
         node = self.program.producers[value]
         if node is None:
             return self.dimensions[value] if value in self.kept else None
@@ -156,14 +155,14 @@ def _is_inside(home: Body, branch: Body) -> bool:
 
 
 def _is_complete(node: Node, factor: Factor) -> bool:
-    """Whether the results of all replicas, combined, are the value: nothing else joins them that is there only once."""
+    """Whether the results of all replicas, combined, are the value: nothing joins them that may count only once."""
     return factor.base is None or node.program.is_identity(node.operands[factor.base], factor.kind)
 
 
 def shared_dimension(shape: Sequence[int], spec: Spec, replicas: int, islands: Sequence[Island]) -> int | None:
-    """The first dimension that replicas can share evenly, and their islands' devices as they would divide the whole.
+    """The first dimension with an even share for each replica, which its island's devices divide as they do the whole.
 
-    One that the devices do not divide comes first: a share of it is on all of them.
+    Dimensions that the devices do not divide come first: a share along one of these is spread over all devices.
     """
 
     def is_shared(dimension: int) -> bool:

@@ -2,7 +2,7 @@
 
 Propagation over an axis made for this purpose, along which the examples are divided, answers much the same question as
 the rules do. It is no authority: what Shardy has no sharding rule for loses what was known, and through some operations
-that move examples about it passes all the same. So where the two differ is told, and the rules are followed.
+that move examples about it passes all the same. So where the two differ, the log says so, and the rules are followed.
 """
 
 import logging
@@ -37,14 +37,14 @@ log = logging.getLogger(__name__)
 _MESH, _AXIS = "microbatches", "microbatch"
 _PROPAGATION = "sdy-add-data-flow-edges, sdy-aggressive-propagate, sdy-sink-data-flow-edges"
 
-# Of how many differences each has a line; what follows from them is only counted.
+# How many differences get a line of their own; the others, and what follows from them, are only counted.
 _LINES = 10
 
 
 def cross_check(scope: Interpretation, levels: Levels) -> None:
-    """Tell in the log where Shardy's propagation differs from what was decided; nothing depends on it.
+    """Log where Shardy's propagation differs from what was decided; nothing depends on it.
 
-    It runs only for those who see that log: it takes as long as some passes, and native code that fails ends the
+    It runs only for those who see that log: it takes as long as some passes, and an abort in native code would end the
     process.
     """
     if not log.isEnabledFor(logging.INFO):
@@ -90,7 +90,7 @@ def _divide_examples(copy: ir.Module, parts: int) -> bool:
 
 
 def _sharding(value: "ir.Value[ir.Type]", first: str) -> ir.Attribute:
-    """A sharding with this for dimension 0; of the others nothing is known."""
+    """A sharding with this for dimension 0; the other dimensions are left open with it, or else not divided."""
     rank = ir.RankedTensorType(value.type).rank
     rest = "{}" if first != "{?}" else first
     return ir.Attribute.parse(f"#sdy.sharding<@{_MESH}, [{', '.join([first, *[rest] * (rank - 1)][:rank])}]>")
@@ -163,5 +163,5 @@ def _tell(program: NodeTree, forms: dict[int, set[State]], propagated: dict[int,
 
 
 def _agree(ours: set[State], theirs: State) -> bool:
-    """Whether the rules have a value as Shardy has it, to which what is partial is the same for all."""
+    """Whether the rules have a value in Shardy's form; to Shardy what is partial is the same for all."""
     return theirs in ours if isinstance(theirs, Split) else not all(isinstance(form, Split) for form in ours)

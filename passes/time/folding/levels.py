@@ -34,7 +34,7 @@ class FoldedLoop:
 
 @dataclass
 class Levels:
-    """The loops, and what stands around them: `around[i]` before loop i, the last behind all loops."""
+    """The loops, and what stands around them: `around[i]` before loop i, the last one after all loops."""
 
     loops: list[FoldedLoop]
     around: list[list[Entry]]
@@ -55,6 +55,7 @@ def levels_of(scope: Interpretation) -> Levels:
     if loops:
         loops[-1].kept = made
     for value in sums:
+        # What no example needs is summed up in the last loop, which does all that is per example anyway.
         at = level[value, scope.completed[value]] if value in early else -1
         loops[at].sums.append(value)
     for number, loop in enumerate(loops):
@@ -65,7 +66,7 @@ def levels_of(scope: Interpretation) -> Levels:
 
 
 def _everything(scope: Interpretation) -> list[Entry]:
-    """All that has to be made, in order; sums and what they join are followed through."""
+    """All that has to be made, in order; the search goes on through sums and what joins them."""
     program = scope.batch.program
     roots: list[Version] = [(value, scope.state(value)) for value in program.body.returned]
     return needed_entries(scope, roots)[0]
@@ -78,12 +79,12 @@ def _level_of_versions(scope: Interpretation, entries: list[Entry]) -> dict[Vers
         value, form = version
         if form == SAME and value in scope.completed:
             return 1 + level[value, scope.completed[value]]
-        return level.get(version, 0)  # arguments have none of their own
+        return level.get(version, 0)  # an argument needs no sum
 
     for entry in entries:
         deepest = max(map(level_of, entry.needs()), default=0)
         if entry.decision is not None and entry.decision.base is not None and entry.node is not None:
-            # Where the sum is complete, what joins it has to be there.
+            # What joins the sum has to be there where the sum is complete.
             deepest = max(deepest, level_of((entry.node.operands[entry.decision.base], SAME)) - 1)
         varied = is_in_loop(entry)
         level.update((version, deepest) for version in entry.makes() if version[1] != SAME or not varied)
@@ -91,6 +92,7 @@ def _level_of_versions(scope: Interpretation, entries: list[Entry]) -> dict[Vers
 
 
 def is_in_loop(entry: Entry) -> bool:
+    """Whether an entry makes anything that differs from microbatch to microbatch."""
     return any(form != SAME for _, form in entry.makes())
 
 
@@ -103,6 +105,7 @@ def _needed_early(scope: Interpretation, entries: list[Entry]) -> set[int]:
             early.update(taken)
         for value, form in entry.makes():
             if value in early and form != SAME:
+                # What joins a sum that is needed early is needed early itself.
                 joined = scope.base_of(value) if value in scope.completed else None
                 if joined is not None:
                     early.add(joined)
@@ -116,7 +119,7 @@ def _fill(scope: Interpretation, loop: FoldedLoop) -> None:
     loop.captured = [value for value, _ in outside]
 
 
-# What moves data and computes nothing; where only a loop uses it, there it is made.
+# These move data and compute nothing; one that a single loop uses, and nothing else, is made in that loop.
 _MOVES_DATA = frozenset(
     f"stablehlo.{name}" for name in ("constant", "broadcast_in_dim", "transpose", "reshape", "iota")
 )
@@ -126,10 +129,10 @@ _MOVES_DATA = frozenset(
 class _Around:
     """Places what is the same for all, from the last operation to the first.
 
-    outside: for a value, the first place around the loops where it has to be there.
+    outside: for a value, the first place around the loops where it is needed.
     within: for a value, the loops that use it.
     places: what stands around the loops, backwards.
-    moved: what stands in each loop instead, as it alone uses it and it only moves data; backwards too.
+    moved: what is made in each loop instead, since only that loop uses it and it only moves data; backwards too.
     """
 
     loops: int
@@ -145,7 +148,7 @@ class _Around:
         self.within.setdefault(value, set()).add(loop)
 
     def put(self, entry: Entry) -> None:
-        """As late as it can stand: before its first user."""
+        """Put an entry as late as it can stand: before its first user."""
         made = [value for value, _ in entry.makes()]
         loops = set[int]().union(*(self.within.get(value, ()) for value in made))
         outside = [self.outside[value] for value in made if value in self.outside]
@@ -156,7 +159,7 @@ class _Around:
                     self.take_within(value, loop)
             loops = set()
         if entry.node is not None and entry.node.has_effect:
-            outside.append(self.loops)  # it is used by the world
+            outside.append(self.loops)  # the world outside is a user too
         if loops or outside:
             place = min([*loops, *outside])
             self.places[place].append(entry)
@@ -165,13 +168,13 @@ class _Around:
 
 
 def _moves_data(entry: Entry, users: int) -> bool:
-    """Whether it is made in the loop that uses it: constants always, other moving of data if nothing else does."""
+    """Whether it is made in the loop that uses it: a constant always, other moves of data if nothing else uses them."""
     name = entry.node.name if entry.node is not None else ""
     return name in _MOVES_DATA and (users == 1 or name == "stablehlo.constant")
 
 
 def _around(scope: Interpretation, needed: list[Entry], loops: list[FoldedLoop]) -> list[list[Entry]]:
-    """What is the same for all, and thereby stands around the loops; some goes into them."""
+    """Place what is the same for all around the loops; some of it goes into them."""
     last = len(loops)
     around = _Around(last, places=[[] for _ in range(last + 1)], moved=[[] for _ in loops])
     for value in scope.batch.program.body.returned:
@@ -205,6 +208,7 @@ def _check_cheap(scope: Interpretation, loop: FoldedLoop) -> None:
     """Refuse to do the model's work twice: that is what mixing examples comes to."""
     if not any(_contracts(entry) for entry in loop.entries):
         return
+    # Filled for one sum at a time, to name the one that is to blame.
     for value in loop.sums:
         alone = FoldedLoop(sums=[value])
         _fill(scope, alone)

@@ -23,7 +23,7 @@ def rewrite(module: ir.Module, scope: Interpretation, levels: Levels) -> None:
     """Replace @main by what was decided about it."""
     old = entry_function(module)
     program = scope.batch.program
-    # A function of its own: the old one is read until the last operation is made.
+    # A new function, as the old one is read until the last operation is made.
     new = _empty_copy(old, scope)
     block = body_of(new)
     outer = LocalBlock(program, scope.batch.rules, block)
@@ -76,6 +76,7 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
     for value in loop.kept:
         type_ = outer.type_of(value, scope.state(value))
         types.append(type_)
+        # The loop wants an initial value, which nobody reads: each part stands by itself.
         initial.append(outer.identity("add", type_, _producer_location(scope, value)))
     attributes: dict[str, ir.Attribute] = {
         "iterations": ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), scope.batch.parts)
@@ -99,7 +100,8 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
 
 
 def _complete(scope: Interpretation, outer: LocalBlock, value: int) -> None:
-    """The sum as the program knows it: with what joins it once, and of its own type."""
+    """Make of the loop's total the sum that the program knows: joined by what joins it once, and in its own type, which
+    may be narrower than the accumulator's."""
     total = outer.get((value, scope.completed[value]))
     location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
     base = scope.base_of(value)
@@ -119,7 +121,7 @@ def _converted(
 
 
 def _accumulator(type_: ir.RankedTensorType, widens: bool) -> ir.RankedTensorType:
-    """Narrow floats lose too much when many parts are added up."""
+    """The type in which a sum is accumulated: narrow floats lose too much when many parts are added up."""
     element = type_.element_type
     if not widens or not isinstance(element, ir.FloatType) or element.width >= 32:
         return type_
