@@ -84,29 +84,28 @@ def schedule_of(module: ir.Module, loop: mpmd.ForOp) -> Schedule | None:
         _EDITED, iterations_of(loop) // plan.replicas, stage_islands(module), "written by hand"
     )
     is_edited = beside.check_sum != _check_sum(row_texts(loop))
-    cells = cells_of(loop)
+    cells = {island: [(_of_loop(cell.task), cell.is_joined) for cell in row] for island, row in cells_of(loop).items()}
+    if any(task is None for row in cells.values() for task, _ in row):
+        return None
     names = [island.name for island in topology_of(module).islands][: max(beside.stage_island) + 1]
     try:
         schedule = Schedule(
             _EDITED if is_edited else beside.name,
             beside.microbatches,
             beside.stage_island,
-            tuple(tuple(_of_loop(cell.task) for cell in cells.get(name, ())) for name in names),
-            frozenset(_of_loop(cell.task) for row in cells.values() for cell in row if cell.is_joined),
+            tuple(tuple(task for task, _ in cells.get(name, ()) if task is not None) for name in names),
+            frozenset(task for row in cells.values() for task, is_joined in row if is_joined and task is not None),
         )
         if is_edited:
             check(schedule)
-    except (PlanError, ValueError):
+    except PlanError:
         return None
     return schedule
 
 
-def _of_loop(task: MicrobatchTask) -> Task:
-    """ValueError for a task that no schedule has."""
-    found = Task.of(task.task.of(task.microbatch))
-    if found is None:
-        raise ValueError(f"no schedule has {task}")
-    return found
+def _of_loop(task: MicrobatchTask) -> Task | None:
+    """None for a task that no schedule has."""
+    return Task.of(task.task.of(task.microbatch))
 
 
 def _check_sum(rows: Mapping[str, str]) -> str:
