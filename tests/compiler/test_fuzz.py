@@ -245,11 +245,11 @@ def mutated(draw, seeds, pieces):
 def fuzzed(examples: int) -> settings:
     """How long to look: a while at the same inputs in every run, or longer at others."""
     if os.environ.get("ATOLL_LONG_FUZZ"):
-        return settings(max_examples=50 * examples, deadline=None, database=None)
+        return settings(max_examples=125 * examples, deadline=None, database=None)
     return settings(max_examples=examples, deadline=None, database=None, derandomize=True)
 
 
-@fuzzed(1000)
+@fuzzed(400)
 @given(text=mutated(SEEDS, PIECES), passes=st.sampled_from(PIPELINES), split=st.booleans())
 def test_opt_on_mutated_text(server, text, passes, split):
     arguments = ["opt", "-", "--passes", passes, "--debug-info", *(["--split-input-file"] if split else [])]
@@ -273,13 +273,13 @@ def bytecode_seeds() -> tuple[str, ...]:
 BYTES = (*map(chr, (0, 1, 2, 3, 127, 128, 254, 255)), "\xff" * 9, "\0" * 9, "ML\xefR")
 
 
-@fuzzed(300)
+@fuzzed(120)
 @given(text=st.deferred(lambda: mutated(bytecode_seeds(), BYTES)), passes=st.sampled_from(PIPELINES))
 def test_opt_on_mutated_bytecode(server, text, passes):
     check(server, ["opt", "-", "--passes", passes], text.encode("latin-1"))
 
 
-@fuzzed(200)
+@fuzzed(80)
 @given(
     text=mutated(
         SEEDS, (*PIECES, "// expected-error {{x}}", "// expected-error-re @below {{(}}", "// expected-note @+1 {{}}")
@@ -322,13 +322,13 @@ def as_argument(text: str) -> str:
     return text.replace("\0", "").encode(errors="ignore").decode()
 
 
-@fuzzed(400)
+@fuzzed(160)
 @given(text=damaged(PIPELINE_SEEDS, PIPELINE_PIECES))
 def test_any_pass_pipeline(server, text):
     check(server, ["opt", "-", f"--passes={as_argument(text)}"], SEEDS[0].encode())
 
 
-@fuzzed(100)
+@fuzzed(40)
 @given(
     names=st.lists(st.sampled_from([*NATIVE_PASSES, "inline-calls", "drop-dead-arguments"]), max_size=5),
     seed=st.sampled_from(SEEDS),
@@ -398,13 +398,13 @@ PLAN_PIECES = (
 )
 
 
-@fuzzed(300)
+@fuzzed(120)
 @given(topology=damaged(TOPOLOGY_SEEDS, TOPOLOGY_PIECES))
 def test_any_topology(server, module_file, topology):
     check(server, ["dump", module_file, "--phase", "stablehlo", f"--topology={as_argument(topology)}"])
 
 
-@fuzzed(300)
+@fuzzed(120)
 @given(plan=damaged(PLAN_SEEDS, PLAN_PIECES))
 def test_any_plan(server, module_file, plan):
     check(server, ["dump", module_file, "--phase", "stablehlo", f"--plan={as_argument(plan)}"])

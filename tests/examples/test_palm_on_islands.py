@@ -20,13 +20,17 @@ def jitted():
 
 @pytest.fixture(scope="module")
 def on_one_stage():
-    with atoll.compile(toy.job, topology="1 x cpu[2]", plan=atoll.Plan(stages=1, microbatches=4)) as step:
+    with atoll.compile(
+        toy.job, topology="1 x cpu[2]", plan=atoll.Plan(stages=1, microbatches=4, schedule="1f1b")
+    ) as step:
         yield step
 
 
 @pytest.fixture(scope="module")
 def on_two_islands():
-    with atoll.compile(toy.job, topology="2 x cpu[1]", plan=atoll.Plan(stages=2, microbatches=4)) as step:
+    with atoll.compile(
+        toy.job, topology="2 x cpu[1]", plan=atoll.Plan(stages=2, microbatches=4, schedule="1f1b")
+    ) as step:
         yield step
 
 

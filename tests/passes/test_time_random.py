@@ -1,6 +1,6 @@
 """Random programs: each is refused, or computes what `jax.jit` computes.
 
-A failure shows the program as Python, with its seed. `--full` tries ten times as many, `--quick` a fifth,
+A failure shows the program as Python, with its seed. `--full` tries thirty times as many, `--quick` a fifth,
 `--first-seed=N` others.
 
 Compiling tiny programs takes longer than all else: what the interpreter finds equal is compiled for one in ten alone.
@@ -17,7 +17,7 @@ from timed_harness import ContractBrokenError, Pair, Program, answers, differenc
 
 pytestmark = pytest.mark.timeout(6 * 3600)  # for `--full`
 
-COUNT = 1000
+COUNT = 300
 COMPILED = 10  # one in so many is compiled anyhow
 PREPARED = 500  # programs at a time; those of them that are compiled are in one XLA module
 # How far a smooth program's answers may be wrong where they cancel: their intermediate values are as large as this.
@@ -42,7 +42,7 @@ def prepared(seed):
 @pytest.fixture(scope="module")
 def seeds(request):
     first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
-    return range(first, first + (COUNT * 10 if is_full else COUNT // 5 if is_quick else COUNT))
+    return range(first, first + (COUNT * 30 if is_full else COUNT // 5 if is_quick else COUNT))
 
 
 def test_refused_or_right(seeds, capsys):
