@@ -151,7 +151,7 @@ class Graph:
 
     @cached_property
     def is_exchange(self) -> list[bool]:
-        """Whether each operation stands for an exchange between replicas; the first of these comes after the last loop."""
+        """Which operations stand for exchanges between replicas; the first of them comes after the last loop."""
         return [EXCHANGE in operation.operation.attributes for operation in self.operations]
 
     @cached_property
