@@ -1,1 +1,1 @@
-"""What compiles: from a job to a program. `pipeline.py` has the order of the passes."""
+"""The compiler: from a job to a program. `pipeline/pipeline.py` has the order of the passes."""

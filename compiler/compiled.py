@@ -39,7 +39,7 @@ class Compiled(Inspectable):
         dumps: Mapping[str, bytes],
         callbacks: Sequence[Callable[..., Any]] = (),
     ) -> None:
-        """callbacks: the Python functions that it calls while it runs."""
+        """callbacks: the Python functions that the program calls while it runs."""
         super().__init__(program, topology, calling, dumps)
         self._measured: Measurement | None = None
         self._controller = Controller(program, meshes_of(topology), callbacks=callbacks)
@@ -57,7 +57,7 @@ class Compiled(Inspectable):
         return jax.tree.unflatten(tree, self.call_flat(leaves))
 
     def put(self, *args: Any) -> tuple[Any, ...]:  # noqa: ANN401 (any pytrees)
-        """The arguments on the islands where a step takes them, so that a call does not have to move them."""
+        """The arguments, put on the islands where a step takes them, so that a call does not have to move them."""
         leaves, _ = self._calling.flatten(args)
         placed = iter(self._controller.put(leaves))
         return tuple(
@@ -66,14 +66,14 @@ class Compiled(Inspectable):
         )
 
     def call_flat(self, leaves: Sequence[Any]) -> list[Array]:
-        """The same for the leaves of the arguments; returns those of the result."""
+        """The same as a call, with the leaves of the arguments; returns the leaves of the result."""
         try:
             return self._controller.start(leaves)
         except UsageError as error:
             raise replace(error, where=error.where or caller()) from None
 
     def report(self) -> Report:
-        """What was decided, and what it costs; and what the last traced step took, if there was one."""
+        """What was decided, and what it costs; and what the last traced step took, if any step was traced."""
         return replace(super().report(), measured=self._measured)
 
     def stats(self) -> Any:  # noqa: ANN401 (see Controller)
@@ -82,12 +82,12 @@ class Compiled(Inspectable):
 
     @contextmanager
     def trace(self, path: str | Path) -> Iterator[None]:
-        """Record when every task of the steps inside ran and when values crossed, in a file that Perfetto shows.
+        """Record when each task of the steps inside runs and when values cross, in a file that Perfetto shows.
 
-        Traced steps are slower: each island waits for each of its tasks and sends, so that their times are true.
+        Traced steps are slower: for true times, an island has to wait for each of its tasks and sends.
         """
         try:
-            Path(path).write_text("")  # now, not after a long run
+            Path(path).write_text("")  # a path that cannot be written should fail now, not after a long run
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}", remedy="name another file") from None
         trace = None
@@ -114,7 +114,7 @@ class Compiled(Inspectable):
 
 
 def load(path: str | Path, topology: Topology | str | None = None) -> Compiled:
-    """A program that `save` wrote, on its islands; `topology` may name other devices for the same islands.
+    """A program that `save` wrote, on its islands; `topology` may give other devices for the same islands.
 
     The classes of its results are imported by their names, so load files that you trust.
     """
@@ -127,6 +127,6 @@ def load(path: str | Path, topology: Topology | str | None = None) -> Compiled:
 
 
 def load_flat(path: str | Path, topology: Topology | str | None = None) -> Compiled:
-    """The same, but called with flat arrays, for callers who need not have the classes."""
+    """The same, but called with flat arrays, for callers who do not have the classes."""
     program = load_program(path)
     return Compiled(program, loaded_topology(program, topology, str(path)), Flat(program), {})

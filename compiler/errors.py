@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-# An operation in full can fill pages.
+# The most characters of a message: MLIR may append an operation in full, which can fill pages.
 MESSAGE_WIDTH = 300
 
 
 @dataclass(eq=False)
 class AtollError(Exception):
-    """Something the user can put right; everything else that is raised is a defect of atoll.
+    """Something that the user can put right; any other exception is a defect of atoll.
 
     what: what is wrong, one clause without a full stop.
     where: the place in the user's own words: `train.py:12`, `topology text, line 1, column 5`.
@@ -30,7 +30,7 @@ class AtollError(Exception):
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What MLIR or one of our passes complains about, as plain data that outlives the context."""
+    """A complaint of MLIR or of one of our passes, as plain data that outlives the context."""
 
     severity: str  # error, warning, remark or note
     message: str
@@ -45,7 +45,7 @@ class Diagnostic:
 
     @property
     def sentence(self) -> str:
-        """The message without the operation that MLIR may append in full, regions and all."""
+        """The message without the operation that MLIR may append in full, with all its regions."""
         line = self.message.strip().partition("\n")[0]
         return line if len(line) <= MESSAGE_WIDTH else line[:MESSAGE_WIDTH] + "..."
 
@@ -55,7 +55,7 @@ class Diagnostic:
         return self._with_notes(self.where, self.severity, self.sentence)
 
     def __str__(self) -> str:
-        """One line a diagnostic, its notes indented below; the operation that MLIR appends in full is left out."""
+        """A line for the diagnostic, and its notes indented below; without the operation that MLIR appends in full."""
         return self._with_notes(self.where, self.sentence)
 
     def _with_notes(self, *parts: str) -> str:
@@ -68,7 +68,7 @@ class Diagnostic:
 class CompileError(AtollError):
     """The user's function, or IR made from it, cannot be compiled.
 
-    diagnostics: all that was emitted on the way to this error, where it comes from IR.
+    diagnostics: all that was emitted on the way to this error, if it comes from IR.
     """
 
     diagnostics: tuple[Diagnostic, ...] = ()

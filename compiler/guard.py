@@ -1,7 +1,7 @@
 """Turns the death of a native library into a sentence.
 
-MLIR and XLA end the process on some inputs, which Python can neither catch nor explain. The commands that hand
-user input to them therefore run in a child process; the parent stays small and tells what happened.
+MLIR and XLA end the process on some inputs, which Python can neither catch nor explain. So the commands that give them
+user input run in a child process; the parent stays small, and says what happened.
 """
 
 import mmap
@@ -14,32 +14,32 @@ from contextlib import contextmanager, suppress
 _NOTE_SIZE = 4096
 _DOING_WIDTH = 256
 
-# What asks a program to end, and reaches the parent alone.
+# Signals that ask a program to end, and that reach the parent alone.
 _TO_PASS_ON = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
-# What the parent leaves to its child. A terminal sends Ctrl-C to both.
+# Signals that the parent leaves to its child. Ctrl-C is not passed on: a terminal sends it to both.
 _TO_SURVIVE = (signal.SIGINT, *_TO_PASS_ON)
 
-# The child's line to its parent: what it is doing just now. None outside of a guarded process.
+# Memory shared with the parent, in which the child says what it is doing just now. None outside of a guarded process.
 _note: mmap.mmap | None = None
 
 
 def announce(doing: str, reproducer: str = "") -> None:
-    """Say what is being done, for the sentence that a native abort would need; and the file that would repeat it."""
+    """Note what is being done, for the sentence after a native abort, and the file that would reproduce that."""
     if _note is not None:
         note = f"{doing[:_DOING_WIDTH]}\n{reproducer}"
         _note[:] = note.encode(errors="replace")[:_NOTE_SIZE].ljust(_NOTE_SIZE, b"\0")
 
 
 def is_guarded() -> bool:
-    """Whether a parent would tell how this process ended."""
+    """Whether there is a parent that would say how this process ended."""
     return _note is not None
 
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command in a child process and return its exit status; 1 with a sentence if it died by a signal.
 
-    To be called before the first thread starts, as forks do not carry threads along.
+    To be called before the first thread starts, as a fork has only the thread that calls it.
     """
     global _note
     if not hasattr(os, "fork"):
@@ -47,7 +47,7 @@ def guarded(command: Callable[[], int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     note = mmap.mmap(-1, _NOTE_SIZE)
-    # No signal may come between the fork and the handlers that suit the parent, so it waits until they are there.
+    # No signal may come between the fork and the parent's own handlers: until those are there, signals wait.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_SURVIVE)
     child = os.fork()
     if child == 0:
@@ -79,9 +79,9 @@ def _obituary(died_by: int, doing: str, reproducer: str) -> str:
 
 @contextmanager
 def _left_to(child: int) -> Iterator[None]:
-    """Let the child have the signals that ask a program to end: it must not go on when its parent is gone.
+    """Pass the signals that ask a program to end on to the child: it must not go on when its parent is gone.
 
-    A handler that raised, as Python's own for Ctrl-C does, could lose the status that `waitpid` had just fetched.
+    The handlers must not raise, as Python's own for Ctrl-C does: that could lose a status just fetched by `waitpid`.
     """
 
     def pass_on(number: int, _: object) -> None:
@@ -107,7 +107,7 @@ def _exit(command: Callable[[], int], unblocked: Iterable[int]) -> None:
         sys.stderr.flush()
     except KeyboardInterrupt:
         status = 130
-    except OSError:  # the reader of our output has gone away
+    except OSError:  # whoever reads our output has gone away
         status = status or 1
     finally:
         os._exit(status)

@@ -1,4 +1,4 @@
-"""What can be asked of a program that need not run: its IR at every phase, what was decided, and its file."""
+"""What can be asked of a program without running it: its IR at every phase, what was decided, and its file."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,15 +17,15 @@ from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import save_program
 
-# What `phases` calls the program, behind the phases of the IR.
+# The name that `phases` gives the program, after the phases of the IR.
 _PROGRAM = "program"
 
 
 class Inspectable:
-    """A program, with all that is known of how it came about. It needs no devices."""
+    """A program, with all that is known about how it was made. It needs no devices."""
 
     def __init__(self, program: Program, topology: Topology, calling: Calling, dumps: Mapping[str, bytes]) -> None:
-        """dumps: the module at each phase that it went through."""
+        """dumps: the module at each phase that it went through, as bytecode."""
         self.program = program
         self.topology = topology
         self.plan = Plan.parse(program.plan)
@@ -34,7 +34,7 @@ class Inspectable:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """The phases that `ir` can show; of a program that was loaded only the last, the program itself."""
+        """The phases that `ir` can show; for a loaded program only the last one, the program itself."""
         return (*self._dumps, _PROGRAM)
 
     def ir(self, phase: str, debug_info: bool = False) -> str:
@@ -49,8 +49,8 @@ class Inspectable:
     def schedule(self) -> Schedule | None:
         """The order in which each island runs the tasks of the loop over microbatches.
 
-        None if there is no such loop, or one that is no pipeline: it walks over the stages more than once, or its
-        placement is free.
+        None if there is no such loop, or if it is no pipeline: it goes over the stages more than once, or its placement
+        is free.
         """
         predicted = self.report().pipeline
         return None if predicted is None else predicted.schedule_that_runs()
@@ -60,6 +60,6 @@ class Inspectable:
         return Report.from_json(self.program.report)
 
     def save(self, path: str | Path) -> None:
-        """Write the program as one file, which `atoll.load` reads; your source need not be there."""
+        """Write the program to one file, which `atoll.load` reads without needing your source."""
         check_saveable(self.program)
         save_program(replace(self.program, trees=self._calling.to_text()), path)

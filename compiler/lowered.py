@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Lowered(Inspectable):
-    """A program for islands that need not be here: all that `atoll.compile` makes before XLA begins."""
+    """A program for islands that need not be on this machine: all that `atoll.compile` makes before XLA begins."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Lowered(Inspectable):
         dumps: Mapping[str, bytes],
         callbacks: Sequence[Callable[..., Any]] = (),
     ) -> None:
-        """callbacks: the Python functions that it calls while it runs."""
+        """callbacks: the Python functions that the program calls while it runs."""
         super().__init__(program, topology, calling, dumps)
         self._callbacks = callbacks
 
@@ -53,7 +53,7 @@ class Lowered(Inspectable):
         return lowered_for(self.topology)
 
     def compile(self) -> Compiled:
-        """Compile it for the devices of its islands, which have to be here."""
+        """Compile it for the devices of its islands, which have to be on this machine."""
         return Compiled(self.program, self.topology, self._calling, self._dumps, self._callbacks)
 
 
@@ -80,7 +80,7 @@ def lower(
     islands = as_topology(topology)
     _check_plan(plan)
     check_replicas(resolved(plan, len(islands.islands)).replicas, islands)
-    reserve_cpu_devices(islands)  # before jax's backend starts, which lowering does; afterwards none can be made
+    reserve_cpu_devices(islands)  # lowering starts jax's backend, after which none can be made
     traced = frontend.trace(job, islands)
     module, callbacks = frontend.lower_traced(job, traced, lowered_for(islands))
     write_texts(module, islands, plan)
@@ -98,9 +98,9 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
     out_shardings: Any = None,  # noqa: ANN401 (as above)
 ) -> Compiled:
-    """Compile a function, or a job, for the islands of a topology; what it returns is called like the function."""
+    """Compile a function, or a job, for the islands of a topology; the result is called like the function."""
     islands = as_topology(topology)
-    meshes_of(islands)  # so that missing devices are told before the work, not after it
+    meshes_of(islands)  # so that missing devices are an error before the work, not after it
     return lower(
         fn,
         *args,
@@ -115,7 +115,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
 
 
 def _job(fn: Callable[..., Any] | Job, args: Sequence[Any], options: Mapping[str, Any]) -> Job:
-    """A job knows all of it; what is given beside one would be ignored."""
+    """The job. If a job is given, nothing else may be: it has all the options, and others would be ignored."""
     if not isinstance(fn, Job):
         return Job(fn, *args, **options)
     beside = [name for name, value in options.items() if value is not None and not _is_empty(value)]
@@ -141,10 +141,10 @@ def lower_module(
     given: tuple[Signature, Calling] | None = None,
     callbacks: Sequence[Callable[..., Any]] = (),
 ) -> Lowered:
-    """Take a module, at any phase, to a program for the islands whose names it has.
+    """Make a program of a module at any phase, for the islands that it names.
 
-    given: how the program is called; for a module without a job it is called with flat arrays, those of `@main`.
-    callbacks: the Python functions that it calls while it runs.
+    given: how the program is called; without it, with flat arrays, which are the arguments of `@main`.
+    callbacks: the Python functions that the program calls while it runs.
     """
     dumps = {}
     dump = compile_dump(module)

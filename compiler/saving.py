@@ -1,4 +1,4 @@
-"""What a saved program has to fulfil: that it needs nothing of this process, and that its islands are there."""
+"""Checks that a program to be saved needs nothing of this process, and that a loaded one has its islands."""
 
 from atoll.compiler.errors import CompileError, TopologyError
 from atoll.compiler.mlir.effects import host_calls_in
@@ -31,7 +31,7 @@ def loaded_topology(program: Program, topology: Topology | str | None, path: str
 
 
 def difference_of_islands(own: Topology, other: Topology) -> str:
-    """How the islands differ, in a sentence; how they are linked is no matter."""
+    """How the islands differ, in a sentence; how they are linked does not matter."""
     names, others = ([island.name for island in one.islands] for one in (own, other))
     if names != others:
         return f"it has {', '.join(names)}, the topology {', '.join(others)}"

@@ -1,12 +1,12 @@
-"""What a task is called: one text for each, which tables of tasks, streams, traces, reports and messages all have."""
+"""The names of tasks: one text for each, the same in tables of tasks, streams, traces, reports and messages."""
 
 import re
 from typing import NamedTuple
 
 FORWARD, BACKWARD, WEIGHT = "F", "B", "W"
-# What stands before a loop over microbatches, and after the last one.
+# What runs before a loop over microbatches, and what runs after the last one.
 INITIAL, UPDATE = "I", "U"
-# A part of an exchange between replicas, and what divides a value otherwise and computes nothing.
+# A part of an exchange between replicas, and a reshard, which divides a value differently and computes nothing.
 EXCHANGE, RESHARD = "X", "R"
 
 _NUMBER = "(?:0|[1-9][0-9]{0,8})"  # without leading zeros, so that a task has one text
@@ -17,16 +17,16 @@ _TEXT = re.compile(
 
 
 class TaskName(NamedTuple):
-    """A task: `F0` is the forward task of stage 0, for every microbatch in its turn, and `F3@0` is it for microbatch 3.
+    """A task: `F0` is the forward task of stage 0, for each microbatch in turn; `F3@0` is that for microbatch 3.
 
     kind: one of the letters above.
-    number: of the stage; of `X` and `R`, which are of no stage, that of the exchange and of the value: `X0.add`, `R2`.
+    number: that of the stage; for `X` and `R`, which have no stage, that of the exchange or the value: `X0.add`, `R2`.
     microbatch: None outside of loops over microbatches, and for what is said of all microbatches.
-    loop: the number of the loop over microbatches that it stands in or before: `L0.F3@0`; None for the last one, which
-        most programs have alone, and for what is of no loop.
-    turn: how many tasks of its kind its stage has run before it; where stages are gone over more often than there are
+    loop: the number of the loop over microbatches that it is in or before: `L0.F3@0`; None for the last loop, which in
+        most programs is the only one, and for what belongs to no loop.
+    turn: how many tasks of its kind its stage has run before it: where stages are gone over more often than there are
         kinds, `U0.1` follows `U0`.
-    part: what a task of an exchange does for it.
+    part: what a task of an exchange does for that.
     """
 
     kind: str
@@ -71,5 +71,5 @@ class TaskName(NamedTuple):
 
 
 def loop_in_names(number: int, loops: int) -> int | None:
-    """How names say in which of so many loops a task stands: of the last one, they say nothing."""
+    """How names say which of the loops a task is in: its number, and nothing for the last one."""
     return None if number == loops - 1 else number

@@ -6,14 +6,14 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-# What Python, and Debian's Python, call the folder of packages: there is one in each environment, one of the system and
-# one of the user, and of these Python may take packages from several.
+# The folder of packages in Python, and in Debian's Python. Looked for by name, as Python may take packages from
+# several: that of the environment, that of the system and that of the user.
 _PACKAGES = ("/site-packages/", "/dist-packages/")
 
 
 @functools.cache
 def is_library(filename: str) -> bool:
-    """Whether a Python file belongs to the standard library, an installed package or atoll's own machinery."""
+    """Whether a Python file belongs to the standard library, to an installed package or to atoll itself."""
     if any(folder in filename for folder in _PACKAGES):
         return True
     own = Path(__file__).resolve().parent.parent
@@ -28,18 +28,18 @@ def caller() -> str:
 
 
 def failing_line(error: BaseException) -> str:
-    """The user's `file:line` that an exception passed last; empty if it never passed one."""
+    """The innermost `file:line` of the user's that an exception came through; empty if there is none."""
     return _innermost(traceback.extract_tb(error.__traceback__))
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's message, cut to a sentence: those of jax go on for paragraphs."""
+    """An exception's message, cut to a sentence, as those of jax go on for paragraphs."""
     try:
         message = str(error)
     except Exception:  # a class of the user's may fail at that too
         message = ""
     lines = [line.strip() for line in message.strip().splitlines()] or ["no message"]
-    # A heading says nothing; what it stands above does.
+    # A heading alone says nothing, so the lines below it are added.
     return " ".join(lines[:3] if lines[0].endswith(":") else lines[:1]).rstrip(".")
 
 

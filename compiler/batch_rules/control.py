@@ -1,4 +1,4 @@
-"""Rules for loops and branches: what they do follows from what stands in them."""
+"""Rules for loops and branches: what they do to the batch follows from the operations in their regions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from atoll.compiler.module.shardings import SHARDING
 
 
 def _join(node: Node, one: State, other: State) -> State:
-    """The form that two values share which come to the same place."""
+    """The form for two values that arrive at the same place."""
     if one == other or other == SAME:
         return one
     if one == SAME:
@@ -35,7 +35,7 @@ def _interpreted(scope: Interpretation, body: Body, states: Sequence[State]) -> 
 
 @dataclass(frozen=True)
 class WhileRule:
-    """A loop. What it carries has one form in all iterations, which is found by going round until nothing changes."""
+    """A loop. What it carries has one form in all iterations; it is interpreted until these forms no longer change."""
 
     operations: tuple[str, ...] = ("stablehlo.while",)
     says: str = "what it carries keeps its form from iteration to iteration, sums included"
@@ -56,7 +56,7 @@ class WhileRule:
         return self._settled(scope, node, decision.results, _only_same(decision.results))
 
     def _with_blocks(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
-        """A loop that carries blocks rather than cutting them out in every iteration, where it can."""
+        """The loop, so that where it can it carries blocks instead of cutting them out in every iteration."""
         decision = self._fixed(scope, node, states)
         left_whole: set[int] = set()
         while cut := _cut_from_arguments(decision.bodies[1]).keys() - left_whole:
@@ -64,12 +64,13 @@ class WhileRule:
             wanted = tuple(forms[index] if index in cut else one for index, one in enumerate(decision.results))
             try:
                 decision = self._fixed(scope, node, wanted)
-            except Mixed:
+            except Mixed:  # carried as blocks they would be mixed, so they are cut in each iteration after all
                 left_whole |= cut
         return decision
 
     def _fixed(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
         body = node.bodies[1]
+        # This ends: joining either raises, or leaves a form as it is, or replaces `Same`, at most once for each value.
         while True:
             inner = _interpreted(scope, body, states)
             joined = tuple(
@@ -114,7 +115,7 @@ class WhileRule:
 
 
 def _cut_from_arguments(decided: DecidedBody) -> dict[int, Split]:
-    """Arguments of the block from which blocks of the batch are cut."""
+    """The block's arguments, by number, out of which blocks of the batch are cut; each with the form of the block."""
     position = {value: index for index, value in enumerate(decided.body.arguments)}
     found = {}
     for entry in decided.entries:
@@ -124,7 +125,7 @@ def _cut_from_arguments(decided: DecidedBody) -> dict[int, Split]:
 
 
 def copy_attributes(source: ir.Operation, target: ir.Operation, kept: list[int]) -> None:
-    """The attributes of an operation for one with some of its results."""
+    """Copy attributes to an operation that has only some of the results; `kept` are their numbers."""
     for name in source.attributes:
         target.attributes[name] = source.attributes[name]
     if SHARDING in source.attributes:
@@ -135,7 +136,7 @@ def copy_attributes(source: ir.Operation, target: ir.Operation, kept: list[int])
 
 @dataclass(frozen=True)
 class CaseRule:
-    """A choice between branches, which give their results in the same forms."""
+    """A choice between branches; all of them give their results in the same forms."""
 
     operations: tuple[str, ...] = ("stablehlo.case", "stablehlo.if")
     says: str = "branch by branch, if the choice does not depend on the batch"
@@ -144,6 +145,7 @@ class CaseRule:
     def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         if states[0] != SAME:
             raise Mixed(node, "chooses by what is in the batch")
+        # Branches have no arguments: whatever they use, they capture.
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
         forms: list[State] = [SAME] * len(node.results)
         for branch in branches:
@@ -184,7 +186,7 @@ def _branching(branches: list[Interpretation], forms: tuple[State, ...]) -> Deci
 
 @dataclass(frozen=True)
 class BarrierRule:
-    """Values that are held back together; each keeps its own form."""
+    """A barrier that values pass together; each keeps its own form."""
 
     operations: tuple[str, ...] = ("stablehlo.optimization_barrier",)
     says: str = "each value by itself"

@@ -1,4 +1,4 @@
-"""What is decided about operations: in which forms they take and give values, and so what has to be made."""
+"""What is decided about operations: the forms in which they take and give values, and so what has to be made."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from atoll.compiler.batch_rules.states import ABSENT, SAME, State, Version
 
 @dataclass(frozen=True)
 class Decision:
-    """The form in which an operation takes each operand, and in which it gives its results.
+    """The form in which an operation takes each operand, and the form in which it gives each result.
 
-    base: the operand that is combined with the complete result, and in the loop is left out.
-    bodies: what was decided about those of the operation, in their order.
+    base: the operand that is combined once, with the complete result, and is left out in the loop.
+    bodies: what was decided about the operation's regions, in order.
     """
 
     operands: tuple[State, ...]
@@ -25,10 +25,10 @@ class Decision:
 class DecidedBody:
     """A block in a region of an operation, and what was decided about it.
 
-    states: of the values of the block that are not the same for all.
-    decisions: of its operations that take such a value, by number.
-    entries: what has to be made for what is returned, in order.
-    captured: what that takes from outside.
+    states: those of the block's values that are not the same for all.
+    decisions: for its operations that take such a value, by number.
+    entries: what has to be made for the values that are returned, in order.
+    captured: what the entries take from outside.
     """
 
     body: Body
@@ -43,7 +43,7 @@ class Mixed(Exception):  # noqa: N818 (it says what was found, and is always cau
     """An operation that cannot be done on one microbatch.
 
     why: a clause that follows the name of the operation, such as "sorts along the batch".
-    remedy: what to do, other than to leave the batch in one piece.
+    remedy: what to do about it, other than leaving the batch in one piece.
     """
 
     node: Node
@@ -55,10 +55,10 @@ class Mixed(Exception):  # noqa: N818 (it says what was found, and is always cau
 class Entry:
     """An operation to be made, once.
 
-    decision: in which form; None if it is the same for every microbatch.
-    derived: behind the operation, a form that is made from a value which is the same for all: its block, cut out of
-        it, or what it is in the first microbatch and the identity in the others.
-    completes: behind the operation's loop, the value that all its parts make together.
+    decision: its forms; None if it is the same for every microbatch.
+    derived: made after the operation, a form of a value that is the same for all: a block cut out of it, or the value
+        in the first microbatch and the identity in all others.
+    completes: made after the operation's loop, the value that all its parts make together.
     """
 
     node: Node | None
@@ -85,7 +85,7 @@ class Entry:
 
 
 def needs_of(node: Node, decision: Decision) -> Iterable[Version]:
-    """The forms of values that an operation takes; not that which joins after the loop."""
+    """The forms of values that an operation takes, except the one that joins after the loop."""
     for index, version in enumerate(zip(node.operands, decision.operands, strict=True)):
         if index != decision.base and version[1] != ABSENT:
             yield version

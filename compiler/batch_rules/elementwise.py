@@ -11,7 +11,7 @@ ALL_KINDS = frozenset(COMBINE)
 
 
 def every_dimension(node: Node) -> Sequence[Factor]:
-    """Each dimension runs through; a scalar beside arrays (a predicate, a bound) has none of them."""
+    """Every dimension runs through; a scalar operand (a predicate, a bound) has none of them."""
     rank = len(node.result_shape())
     has_all = [len(node.operand_shape(index)) == rank for index in range(len(node.operands))]
     factors = []
@@ -22,7 +22,7 @@ def every_dimension(node: Node) -> Sequence[Factor]:
 
 
 def leading_dimensions(node: Node) -> Sequence[Factor]:
-    """Where the last dimension may be taken apart or put together: all others run through."""
+    """For operations that may split or merge the last dimension: all others run through."""
     ranks = (len(node.operand_shape()), len(node.result_shape()))
     rank = ranks[0] if ranks[0] == ranks[1] else min(ranks)
     return [Factor((one,), (one,)) for one in range(rank)]
@@ -33,7 +33,7 @@ def _division(node: Node) -> Linear | None:
     return None if is_whole else Linear(alone=(0,))
 
 
-# The floats that hold every value of another one.
+# For each float type, those that hold all of its values.
 _WIDER: dict[type[ir.Type], tuple[type[ir.Type], ...]] = {
     ir.BF16Type: (ir.F32Type, ir.F64Type),
     ir.F16Type: (ir.F32Type, ir.F64Type),
@@ -42,9 +42,9 @@ _WIDER: dict[type[ir.Type], tuple[type[ir.Type], ...]] = {
 
 
 def _conversion(node: Node) -> Linear | None:
-    """Rounding the parts rounds their sum no worse; but integers wrap around, which no sum of others does.
+    """Floats: rounding each part is no worse than rounding the sum. Integers wrap around, and sums of others do not.
 
-    A float that only becomes wider stays what it is, so the greatest stays the greatest.
+    A float that only becomes wider keeps its value, so the greatest stays the greatest.
     """
     before, after = node.operand_type(0).element_type, node.result_type().element_type
     if isinstance(before, ir.IntegerType) or isinstance(after, ir.IntegerType):

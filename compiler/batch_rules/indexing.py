@@ -1,4 +1,4 @@
-"""Rules for slices, gathers and scatters whose places are computed."""
+"""Rules for slices, gathers and scatters at computed positions."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from atoll.compiler.mlir.bindings import ir, stablehlo
 
 
 def _dynamic_slice(node: Node) -> Sequence[Factor]:
-    # What is taken whole starts at 0, whatever the index says.
+    # StableHLO clamps the index, so a dimension that is taken whole starts at 0 whatever the index says.
     nothing = (None,) * (len(node.operands) - 1)
     sizes = zip(node.operand_shape(), node.result_shape(), strict=True)
     return [Factor((one, *nothing), (one,)) for one, (whole, taken) in enumerate(sizes) if whole == taken]
@@ -44,7 +44,8 @@ def _dynamic_update_slice(node: Node) -> Sequence[Factor]:
 
 
 def _own_rows(node: Node, mapped: list[int], vector: int) -> dict[int, int]:
-    """The dimensions of the operand in which every example is looked up at its own number: to that of the indices."""
+    """The dimensions of the operand in which every example is looked up at its own number, each with the dimension of
+    the indices that counts the examples."""
     rows = {}
     for component, dimension in enumerate(mapped):
         place = counted_dimension(node, 1, vector, component)
@@ -56,7 +57,7 @@ def _own_rows(node: Node, mapped: list[int], vector: int) -> dict[int, int]:
 def _renumbered(
     local: Local, node: Node, indices: "ir.Value[ir.Type]", size: int, vector: int, component: int
 ) -> "ir.Value[ir.Type]":
-    """The indices with a component counted from the first example of the microbatch."""
+    """The indices with one component counted from the first example of the microbatch."""
     type_, location = ir.RankedTensorType(indices.type), node.location
     scalar = ir.RankedTensorType.get([], type_.element_type)
     start = local.one("stablehlo.convert", scalar, [local.offset(size, location)], location)
@@ -121,7 +122,7 @@ def _gather(node: Node) -> Sequence[Factor]:
     factors += [Factor((batching.get(place), place), (result,)) for place, result in pairs]
     gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     kept = [one for one in range(len(operand)) if one not in gone]
-    # A dimension that is taken whole starts at 0, whatever the index says.
+    # Clamped as well: a dimension that is taken whole starts at 0, whatever the index says.
     factors += [
         Factor((one, None), (result,)) for one, result in zip(kept, offsets, strict=True) if sizes[one] == operand[one]
     ]
@@ -154,7 +155,7 @@ def _scatter(node: Node) -> Sequence[Factor]:
             factors.append(Factor((None, place, update), (None,), kind, base=0))
     gone = {*numbers.inserted_window_dims, *numbers.input_batching_dims}
     kept = [one for one in range(len(operand)) if one not in gone]
-    # A window that takes a dimension whole can only stand at 0: elsewhere it would not fit, and be left out.
+    # A scatter skips a window that does not fit, so one that covers a whole dimension can only be at 0.
     indexed = set(numbers.scattered_dims_to_operand_dims)
     factors += [
         Factor((one, None, update), (one,))

@@ -22,23 +22,23 @@ class Rule(Builder, Protocol):
 
     @property
     def takes_batch_in_regions(self) -> bool:
-        """Whether what its regions take from outside may carry the batch."""
+        """Whether its regions may take values from outside that carry the batch."""
 
     def forward(self, scope: "Interpretation", node: Node, states: Sequence[State], /) -> Decision:
-        """Decide from the states of the operands, of which one is not `R`; raises Mixed."""
+        """Decide from the states of the operands, at least one of which is not `Same`; raises Mixed."""
 
     def backward(self, scope: "Interpretation", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
-        """Decide so that results which are the same for all are made in blocks; None if they cannot be."""
+        """Decide so that results that are the same for all are made in blocks; None if they cannot be."""
 
     def without_batch(self, scope: "Interpretation", node: Node, decision: Decision, /) -> Decision:
-        """The same operation without all that carries the batch, for its results that do not."""
+        """The operation without anything that carries the batch, to make those of its results that do not carry it."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """What is the same throughout a program: the table of rules, and its values.
 
-    widens: whether sums over microbatches of floats narrower than 32 bits are kept in that many.
+    widens: whether floats narrower than 32 bits are summed over microbatches in 32 bits.
     uncut: what to write in the plan so that the batch stays in one piece.
     """
 
@@ -56,9 +56,9 @@ class Batch:
 class Interpretation:
     """One block, interpreted.
 
-    states: of the values of the block that are not the same for all.
-    decisions: of the operations that take such a value, by number.
-    completed: values of @main that are partial in a loop, and the same for all behind it.
+    states: those of the block's values that are not the same for all.
+    decisions: for the operations that take such a value, by number.
+    completed: values of @main that are partial in a loop, and the same for all after it.
     """
 
     batch: Batch
@@ -90,6 +90,8 @@ class Interpretation:
         states = [self.state(value) for value in node.operands]
         is_varied = any(state is not SAME and state != SAME for state in states)
         is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)
+        # A region is interpreted only if its operation meets the batch, and so is done for every microbatch: an effect
+        # in it is repeated even if it does not itself touch the batch.
         if node.acting is not None and (is_varied or self.parent is not None):
             why = "has an effect outside of the program, which would happen once for every microbatch"
             raise Mixed(node.acting, why, "take it out")
@@ -98,12 +100,13 @@ class Interpretation:
         decision = self.rule(node).forward(self, node, states)
         self.check_even(node, decision)
         if self.parent is not None:
-            # Nothing stands behind a loop in here: what joins once does so in the first microbatch.
+            # A region has no place after the loop over microbatches: what joins a sum once joins it in the first one.
             decision = replace(decision, base=None)
         self.decisions[node.number] = decision
         for value, state in zip(node.results, decision.results, strict=True):
             if isinstance(state, Partial) and self.parent is None:
-                # In @main a sum is complete behind the loop, and everything made from it stands there.
+                # In @main a sum is complete after its loop, and all that is made from it stands there. So two gradients
+                # of one parameter are added after the loop, and each can be accumulated on its own island.
                 self.completed[value] = state
             elif state != SAME:
                 self.states[value] = state
@@ -118,7 +121,7 @@ class Interpretation:
         return rule
 
     def check_even(self, node: Node, decision: Decision) -> None:
-        """Mixed where a dimension that carries the batch does not divide into parts."""
+        """Mixed if a dimension that carries the batch does not divide evenly into microbatches."""
         for value, state in (
             *zip(node.operands, decision.operands, strict=True),
             *zip(node.results, decision.results, strict=True),
@@ -127,9 +130,10 @@ class Interpretation:
                 raise Mixed(node, "does not keep the microbatches apart")
 
     def derived(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
-        """How an operation makes blocks of results that are the same for all; None if they are cut out of the whole."""
+        """How an operation makes only blocks of results that are the same for all; None if these are cut out of the
+        whole."""
         if node.has_effect:
-            return None  # it is there once, however often what it gives is needed
+            return None  # it happens once, however many forms of its results are needed
         key = (node.number, *wanted.items())
         if key not in self._derived:
             self._derived[key] = self._derive(node, wanted)
@@ -139,19 +143,19 @@ class Interpretation:
         blocks = {index: form for index, form in wanted.items() if isinstance(form, Split)}
         rule = self.batch.rules.get(node.name)
         if any(one in self.completed for one in node.results):
-            return None  # there is no block of a sum but that which is cut out of it
+            return None  # a sum is whole only after its loop, so its blocks can only be cut out of it
         if rule is None or len(blocks) < len(wanted) or (node.captured and not rule.takes_batch_in_regions):
             return None
         try:
             decision = rule.backward(self, node, blocks)
             if decision is not None:
                 self.check_even(node, decision)
-        except Mixed:
+        except Mixed:  # no refusal: the whole is made once and cut, which is always right
             return None
         return decision
 
     def origin(self, value: int) -> Node | None:
-        """The operation that a partial value comes from; None if the block was given it."""
+        """The operation that a partial value comes from; None if it came into the block as an argument."""
         while (node := self.batch.program.producers[value]) is not None:
             partial = [one for one in node.operands if isinstance(self.state(one), Partial)]
             if not partial:
@@ -160,14 +164,14 @@ class Interpretation:
         return None
 
     def base_of(self, value: int) -> int | None:
-        """What joins a sum once, when it is complete."""
+        """The value that joins a sum once, when it is complete; None if there is none."""
         node = self.batch.program.producers[value]
         assert node is not None
         base = self.decisions[node.number].base
         return None if base is None else node.operands[base]
 
     def without_batch(self, node: Node) -> Decision | None:
-        """How a result that is the same for all is made outside of the loops, where other results carry the batch."""
+        """How an operation of which some results carry the batch makes the others, outside of the loops."""
         own = self.decisions.get(node.number)
         if own is None:
             return None

@@ -1,4 +1,4 @@
-"""The rule for calls of libraries that are known to treat matrices one by one."""
+"""The rule for library calls that are known to treat matrices one by one."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from atoll.compiler.batch_rules.rule import Factor, FactorRule
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir
 
-# Solvers of linear algebra, whose calls by jax say how many leading dimensions count matrices.
+# Linear algebra solvers: jax writes on their calls how many leading dimensions count matrices.
 _KNOWN = ("lapack_", "cusolver_", "cublas_", "hipsolver_", "hipblas_")
 _SHARDING_RULE = "sdy.sharding_rule"
 
@@ -37,7 +37,7 @@ def _make(local: Local, node: Node, decision: Decision, operands: Values) -> Val
 
 
 def _resized(rule: str, dimension: int, before: int, after: int) -> str:
-    """A sharding rule tells the size of every dimension: `<([i, j])->([i, j]) {i=4, j=2}>`."""
+    """A sharding rule with another size: it states that of every dimension, `<([i, j])->([i, j]) {i=4, j=2}>`."""
     first = rule[rule.index("[") + 1 : rule.index("]")].split(", ")
     return re.sub(rf"\b{first[dimension]}={before}\b", f"{first[dimension]}={after}", rule)
 

@@ -1,4 +1,4 @@
-"""What the code of a rule may ask while it makes operations on one part of a program's values."""
+"""What a rule may ask while it makes operations on one part of a program's values."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ Values = list["ir.Value[ir.Type]"]
 
 
 class Local(ABC):
-    """Makes operations on one part of values: the block of a microbatch, some of the layers, the share of a replica.
+    """Makes operations on one part of each value: the block of a microbatch, some layers, the share of a replica.
 
-    count: how many of the equal parts into which a program's values divide are in this one.
+    count: a program's values divide into equal parts; how many of these this one covers.
     """
 
     def __init__(self, program: NodeTree, point: ir.InsertionPoint, count: int = 1) -> None:
@@ -29,7 +29,7 @@ class Local(ABC):
 
     @abstractmethod
     def offset(self, size: int, location: ir.Location) -> "ir.Value[ir.Type]":
-        """Where this part begins, in a dimension of which it has so many; an unsigned scalar."""
+        """Where this part begins along a dimension of which it has `size`; an unsigned scalar."""
 
     def share(self, size: int) -> int:
         """How much of a dimension, or of a number of groups, is in this part."""
@@ -43,7 +43,7 @@ class Local(ABC):
         return resized(whole, form.dimension, self.share(whole.get_dim_size(form.dimension)))
 
     def clone(self, node: Node, decision: Decision, operands: Values) -> ir.Operation:
-        """The operation with other operands, and with results of the types that their forms ask for."""
+        """The operation with other operands, and with results of the types that the decided forms have."""
         copy = node.operation.clone(ip=self.point)
         for index, operand in enumerate(operands):
             copy.operands[index] = operand
@@ -54,7 +54,7 @@ class Local(ABC):
         return copy
 
     def recapture(self, node: Node, copy: ir.Operation) -> None:
-        """Let what a copy's regions take from outside be what it is here."""
+        """Replace what a copy's regions take from outside by the values of this part."""
         if node.captured:
             replaced = {self.program.values[value]: self.get((value, SAME)) for value in node.captured}
             replace_within(copy.opview, replaced)
@@ -89,7 +89,7 @@ class Local(ABC):
         return self.one("stablehlo.constant", elements.type, [], location, {"value": value})
 
     def number(self, value: int, type_: ir.RankedTensorType, location: ir.Location) -> "ir.Value[ir.Type]":
-        """A splat of an integer."""
+        """A constant: a splat of an integer."""
         splat = ir.DenseElementsAttr.get_splat(type_, ir.IntegerAttr.get(type_.element_type, value))
         return self.constant(splat, location)
 

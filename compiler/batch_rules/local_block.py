@@ -58,6 +58,7 @@ class LocalBlock(Local):
         if entry.derived is not None:
             self.values[entry.derived] = self._derive(*entry.derived)
             return
+        # Without a decision the operation is the same for every microbatch, so it needs no rule.
         node, decision = entry.node, entry.decision
         assert node is not None
         if decision is None:
@@ -74,6 +75,7 @@ class LocalBlock(Local):
 
     def _operand(self, node: Node, index: int, decision: Decision) -> "ir.Value[ir.Type]":
         value, form = node.operands[index], decision.operands[index]
+        # The base joins once, after the loop: until then the identity stands in its place.
         if index == decision.base:
             assert isinstance(form, Partial)
             return self.identity(form.kind, self.program.tensor(value), node.location)
@@ -93,7 +95,7 @@ class LocalBlock(Local):
             return self._cut(whole, self.type_of(value, form), form.dimension, location)
         assert isinstance(form, Partial)
         if self.program.is_identity(value, form.kind):
-            return whole
+            return whole  # it changes nothing, however often it is combined
         return self._only_first(whole, form.kind, location)
 
     def _cut(
@@ -107,7 +109,7 @@ class LocalBlock(Local):
         return self.one("stablehlo.dynamic_slice", type_, [whole, *starts], location, sizes)
 
     def _only_first(self, whole: "ir.Value[ir.Type]", kind: str, location: ir.Location) -> "ir.Value[ir.Type]":
-        """The value in the first microbatch, and in the others what changes nothing."""
+        """The value in the first microbatch, and the identity in all others, so that it is combined once."""
         assert self.index is not None
         type_ = ir.RankedTensorType(whole.type)
         scalar = ir.RankedTensorType.get([], ir.IntegerType.get_signless(1))

@@ -1,4 +1,4 @@
-"""Finds what has to be made in a block: which forms of which values, from what is returned back to what is given."""
+"""Finds what has to be made in a block: which forms of which values, going back from what is returned."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from atoll.compiler.batch_rules.states import SAME, State, Version
 
 
 def settled(scope: Interpretation, roots: Iterable[Version]) -> DecidedBody:
-    """What was decided about a block in a region, of which these forms are returned."""
+    """What was decided about a block in a region that returns these forms."""
     entries, captured = needed_entries(scope, roots)
     return DecidedBody(scope.body, scope.states, scope.decisions, entries, captured)
 
@@ -20,13 +20,16 @@ def needed_entries(
 ) -> tuple[list[Entry], dict[Version, None]]:
     """What has to be made for the roots, in order, and what is taken from outside of the block.
 
-    inside_loop: what is the same for all comes from outside as well.
+    inside_loop: what is made stands in a loop over microbatches: what is the same for all is then taken from outside,
+        so that it is made once and not in every iteration.
     """
     wanted = _Wanted(scope, inside_loop)
     for root in roots:
         wanted.add(root)
     backwards: list[Entry] = []
+    # From the last to the first: all that take a value have then asked for their forms before what makes it is reached.
     for node in reversed(scope.body.nodes):
+        # An effect happens although nobody takes a result: once, around the loops. With results, it is made below.
         if node.has_effect and scope.parent is None and not inside_loop:
             for value in node.results:
                 wanted.add((value, SAME))
@@ -35,6 +38,7 @@ def needed_entries(
                 for version in backwards[-1].needs():
                     wanted.add(version)
         if any(value in wanted.forms for value in node.results):
+            # Cuts first: they want the whole too, and once the list is turned round they come after it.
             for value in node.results:
                 backwards += wanted.cut(value)
             for entry in wanted.entries(node):
@@ -48,7 +52,7 @@ def needed_entries(
 
 @dataclass
 class _Wanted:
-    """The forms of values that what stands behind takes."""
+    """The forms in which values are taken by what comes later in the block, or outside of it."""
 
     scope: Interpretation
     inside_loop: bool
@@ -65,14 +69,14 @@ class _Wanted:
             self.forms.setdefault(value, {})[form] = None
 
     def _add_complete(self, value: int) -> None:
-        """A sum is complete when a loop has made its parts, and what joins it once is there."""
+        """A complete sum takes its parts, which a loop makes, and what joins it once."""
         self.add((value, self.scope.completed[value]))
         base = self.scope.base_of(value)
         if base is not None:
             self.add((base, SAME))
 
     def cut(self, value: int) -> list[Entry]:
-        """The forms of a value that are made from the whole of it, which is then wanted too."""
+        """Entries for the forms of a value that are cut out of the whole, which is then wanted too."""
         producer = self.scope.batch.program.producers[value]
         forms = [form for form in self.forms.get(value, ()) if self._is_cut(value, form)]
         if forms:
@@ -86,12 +90,13 @@ class _Wanted:
         return producer is None or self.scope.derived(producer, {producer.results.index(value): form}) is None
 
     def _own(self, value: int) -> tuple[State | None, ...]:
-        """The forms in which a value comes without being asked."""
+        """The forms that a value has anyway, as found by going forward from the batch."""
         return (self.scope.states.get(value, SAME), self.scope.completed.get(value))
 
     def entries(self, node: Node) -> list[Entry]:
         """The forms in which an operation has to be made, each once."""
         decisions: dict[tuple[State, ...], Decision | None] = {}
+        # One operation that makes the blocks of all its results if its rule can, rather than one for each.
         blocks = self._blocks(node)
         together = self.scope.derived(node, blocks) if len(blocks) > 1 else None
         for index, form in blocks.items():
@@ -99,7 +104,8 @@ class _Wanted:
             if decision is not None:
                 decisions[decision.results] = decision
         for index, form in self._wanted(node):
-            # Around the loops of @main stands only what is the same for all; elsewhere it comes with the rest.
+            # In @main what is the same for all is made outside of the loops, by an operation of its own. In a region it
+            # may come from the operation that makes the other results.
             is_around = form == SAME and self.scope.parent is None
             if is_around or not any(results[index] == form for results in decisions):
                 decision = self._decision(node, index, form)
@@ -107,7 +113,10 @@ class _Wanted:
         return [Entry(node, decision) for decision in decisions.values()]
 
     def _wanted(self, node: Node) -> list[tuple[int, State]]:
-        """The results that are wanted, and in which form; those that are the same for all come last."""
+        """The results that are wanted, and in which form.
+
+        Those that are the same for all come last: by then an operation made for another form may give them too.
+        """
         wanted = [
             (index, form)
             for index, value in enumerate(node.results)
@@ -117,7 +126,7 @@ class _Wanted:
         return sorted(wanted, key=lambda one: one[1] == SAME)
 
     def _blocks(self, node: Node) -> dict[int, State]:
-        """Of results that are the same for all, the blocks that are wanted and are not cut out of the whole."""
+        """The blocks that are wanted of results that are the same for all, except those cut out of the whole."""
         blocks: dict[int, State] = {}
         for index, value in enumerate(node.results):
             for form in self.forms.get(value, ()):

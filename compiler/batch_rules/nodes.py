@@ -1,4 +1,4 @@
-"""The whole of @main as integers, regions included: what rules ask about, without asking the bindings again."""
+"""The whole of @main as integers, regions included, so that rules need not ask the bindings again and again."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Node:
     results: tuple[int, ...] = ()
     bodies: tuple[Body, ...] = ()
     captured: tuple[int, ...] = ()  # what its regions take from outside
-    acting: "Node | None" = None  # of it and those in its regions the first that does more than compute its results
+    acting: "Node | None" = None  # the first, of it and those in its regions, with an effect
 
     @property
     def location(self) -> ir.Location:
@@ -81,7 +81,7 @@ class Node:
 
 
 def described(node: Node) -> str:
-    """An operation in the user's words: what jax calls it, or else the IR."""
+    """An operation in the user's words: as jax calls it, or else as the IR does."""
     return name_stack(node.location).rpartition("/")[2] or node.name.partition(".")[2]
 
 
@@ -124,7 +124,7 @@ class NodeTree:
         if node is None or node.name != "stablehlo.constant":
             return False
         if isinstance(self.tensor(value).element_type, ir.ComplexType):
-            # The bindings can print such numbers, not read them.
+            # The bindings can print complex numbers but not read them.
             return kind == "add" and COMPLEX_ZERO in str(node.operation)
         constant = ir.DenseElementsAttr(node.operation.attributes["value"])
         return constant.is_splat and constant == identity(kind, self.tensor(value))
@@ -139,7 +139,7 @@ class NodeTree:
         return tuple(range(first, len(self.values)))
 
     def _read(self, block: ir.Block) -> tuple[Body, dict[int, None]]:
-        """The block, and the values that it takes, its own among them."""
+        """The block, and all values that its operations take, its own included."""
         body = Body(block)
         body.arguments = self._add(list(block.arguments), None, body)
         taken: dict[int, None] = {}
@@ -166,6 +166,6 @@ class NodeTree:
 
 
 _KEEPS_SPLATS = frozenset(("stablehlo.broadcast_in_dim", "stablehlo.reshape", "stablehlo.transpose"))
-# The least number of a type is not that of another.
+# Only zeros: the identity of `max` or `min` is another number in another type, so a conversion does not keep it.
 _KEEPS_ZEROS = _KEEPS_SPLATS | {"stablehlo.convert"}
 _TERMINATORS = frozenset(("func.return", "stablehlo.return", "sdy.return", "mpmd.return"))

@@ -7,9 +7,9 @@ from atoll.compiler.mlir.bindings import ir
 
 
 def counted_dimension(indices: Node, operand: int, vector: int, component: int) -> int | None:
-    """Along which dimension of the indices a component of theirs counts 0, 1, 2, …; None if it does not.
+    """The dimension of the indices along which one of their components counts 0, 1, 2, …; None if it does not.
 
-    vector: the dimension of the indices along which the components stand; their rank if there is but one.
+    vector: the dimension that holds the components of an index; the rank of the indices if there is only one.
     """
     program, value = indices.program, indices.operands[operand]
     shape = program.shape(value)
@@ -22,7 +22,7 @@ def counted_dimension(indices: Node, operand: int, vector: int, component: int) 
 
 
 def _component(program: NodeTree, value: int, vector: int, component: int) -> int | None:
-    """The value that is joined with others to make the indices."""
+    """The value that a concatenation takes as this component of the indices."""
     node = program.producers[value]
     if node is None or node.name != "stablehlo.concatenate" or node.integer("dimension") != vector:
         return None
@@ -35,7 +35,7 @@ def _component(program: NodeTree, value: int, vector: int, component: int) -> in
 
 
 def _counted(program: NodeTree, value: int) -> int | None:
-    """The dimension d, if every element is its own place along d."""
+    """The dimension d, if every element is its own position along d."""
     node = program.producers[value]
     if node is None:
         return None
@@ -44,7 +44,7 @@ def _counted(program: NodeTree, value: int) -> int | None:
     if node.name == "stablehlo.constant":
         return _counted_constant(node)
     if node.name == "stablehlo.select":
-        # jnp lets negative indices count from the end; these are none.
+        # jnp selects between an index and, for negative ones, the same counted from the end; none here is negative.
         return _counted(program, node.operands[2]) if _is_below_zero(program, node.operands[0]) else None
     if node.name not in ("stablehlo.convert", "stablehlo.broadcast_in_dim", "stablehlo.reshape"):
         return None
@@ -55,7 +55,7 @@ def _counted(program: NodeTree, value: int) -> int | None:
 
 
 def _moved(node: Node, source: int) -> int | None:
-    """Where a dimension of the operand is in the result."""
+    """Which dimension of the result a dimension of the operand becomes."""
     shape, result = node.operand_shape(), node.result_shape()
     if node.name == "stablehlo.convert":
         target = node.result_type().element_type
@@ -81,7 +81,7 @@ def _counted_constant(node: Node) -> int | None:
 
 
 def _is_below_zero(program: NodeTree, predicate: int) -> bool:
-    """Whether it asks of a value that counts if it is less than 0, or is the answer that jax has for a constant."""
+    """Whether it compares a counting value with 0 for less, or is the constant that jax has folded this into."""
     if program.is_identity(predicate, "or"):
         return True
     node = program.producers[predicate]

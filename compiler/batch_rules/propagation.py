@@ -1,7 +1,7 @@
-"""Along which dimension values run through operations, found from some first values through all that touches them.
+"""Finds the values that can be in pieces if some first values are, and along which dimension each of them is.
 
-What is found only says what can be done in pieces of that dimension. A value that is needed whole is put together from
-its pieces, and pieces of a whole value are cut out of it, so that every choice is right.
+What is found only says what can be done in pieces. A value that is needed whole is put together from its pieces, and
+pieces of a whole value are cut out of it, so no choice made here can be wrong.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -14,11 +14,11 @@ from atoll.compiler.batch_rules.table import RULES
 
 @dataclass
 class Running:
-    """What runs along with some first values.
+    """The values and operations that are done in pieces along with some first values.
 
     fixed: arguments of @main that stay whole.
-    dimensions: of each value that is in pieces the dimension along which they are the whole.
-    factors: how operations treat that dimension.
+    dimensions: for each value that is in pieces, the dimension along which it is cut.
+    factors: for each operation that is done in pieces, by number, how it treats that dimension.
     """
 
     program: NodeTree
@@ -27,7 +27,7 @@ class Running:
     factors: dict[int, Factor] = field(default_factory=dict)
     _left: list[int] = field(default_factory=list)
     _uses: dict[int, list[tuple[Node, int]]] = field(default_factory=dict)  # the nodes that take a value, and where
-    _tied: dict[int, tuple[int, ...]] = field(default_factory=dict)  # values that are one another at some time
+    _tied: dict[int, tuple[int, ...]] = field(default_factory=dict)  # values that may be the same one at run time
 
     def _read(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
@@ -36,7 +36,7 @@ class Running:
             self._read_bodies(node)
 
     def _read_bodies(self, node: Node) -> None:
-        """What a choice gives is what one of its branches gives."""
+        """Ties the results of a choice to what its branches return."""
         if only_chooses(node):
             for branch in node.bodies:
                 self._read(branch.nodes)
@@ -44,7 +44,7 @@ class Running:
                 self._tie(ring)
 
     def _tie(self, ring: Sequence[int]) -> None:
-        """Values that are one another at other times have one form, if they can."""
+        """Let values that may be the same one at run time have the same form, if they can."""
         for value in ring:
             self._tied[value] = (*self._tied.get(value, ()), *ring)
 
@@ -58,7 +58,7 @@ class Running:
             self._left.append(value)
 
     def _want(self, value: int, dimension: int) -> None:
-        """Have a value in pieces, if what makes it can be done so."""
+        """Have a value in pieces, if what makes it can be done in pieces."""
         if value not in self.dimensions and self._can_be_made(value, dimension):
             self._set(value, dimension)
 
@@ -71,11 +71,11 @@ class Running:
         return bool(self._factors_to(node, value, dimension))
 
     def _says_in_bodies(self, node: Node) -> bool:
-        """Whether what a node gives is said in its regions."""
+        """Whether the regions of a node decide what it gives, rather than a rule."""
         return only_chooses(node)
 
     def _follow(self, value: int) -> None:
-        """Let what makes a value in pieces and what takes it go along with it."""
+        """Do what makes a value that is in pieces, and what takes it, in pieces too."""
         dimension = self.dimensions[value]
         node = self.program.producers[value]
         if node is not None and not self._says_in_bodies(node):
@@ -99,16 +99,19 @@ class Running:
         if node.number in self.factors:
             return [self.factors[node.number]]
         rule = RULES.get(node.name)
+        # An effect would happen once for each piece.
         return rule.factors(node) if isinstance(rule, FactorRule) and not node.has_effect else ()
 
     def _decide(self, node: Node, factors: Sequence[Factor]) -> None:
-        """Do an operation in pieces, in the way that suits most of what it takes."""
+        """Do an operation in pieces, in the way that suits most of its operands."""
         if node.number in self.factors or not factors:
             return
         chosen = max(factors, key=lambda one: sum(self._suits(node, one)))
         made = list(zip(node.results, chosen.results, strict=True))
+        # The dimension ends here, and nothing says how to combine what the pieces give.
         if any(one is None for one in chosen.results) and not chosen.kind:
             return
+        # A result is in pieces along another dimension already, and a value has only one form.
         if any(self.dimensions.get(value, one) != one for value, one in made):
             return
         self.factors[node.number] = chosen

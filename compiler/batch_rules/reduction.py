@@ -1,4 +1,4 @@
-"""Rules for reductions, windows, sorting and transforms: what goes along some dimensions and leaves others alone."""
+"""Rules for what works along some dimensions and leaves others alone: reductions, windows, sorting, transforms."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def _reduce(node: Node) -> Sequence[Factor]:
     factors = [Factor((one,) * count + (None,) * count, (result,) * count) for result, one in enumerate(kept)]
     kind = kind_of_body(node)
     if kind:
-        # What is combined once with each microbatch is harmless for a maximum, but not for a sum.
+        # A maximum may take the initial value once in each microbatch; a sum must add it only once.
         base = 1 if kind == "add" else None
         factors += [Factor((one, None), (None,), kind, base) for one in gone]
     return factors
@@ -46,7 +46,7 @@ def _select_and_scatter(node: Node) -> Sequence[Factor]:
 
 
 def _passes(node: Node, dimension: int, rank: int) -> bool:
-    """Whether a window is one element wide in a dimension, and steps over every element."""
+    """Whether a window is one element wide in a dimension, and visits every element of it."""
     names = ("window_dimensions", "window_strides", "base_dilations", "window_dilations")
     padding = node.integers("padding", [0] * (2 * rank))[2 * dimension : 2 * dimension + 2]
     return all(node.integers(name, [1] * rank)[dimension] == 1 for name in names) and padding == [0, 0]

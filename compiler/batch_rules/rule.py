@@ -1,7 +1,7 @@
 """The kind of rule that most operations have.
 
-Their operations are described by *factors*, as Shardy does: each factor is a dimension that runs through the operation,
-from dimensions of operands to dimensions of results. A batch that comes in along a dimension of no factor is mixed.
+It describes an operation by *factors*, as Shardy does: each factor is a dimension that runs through the operation, from
+dimensions of operands to dimensions of results. A batch that comes in along a dimension of no factor is mixed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ from atoll.compiler.mlir.locations import place
 class Factor:
     """A dimension that runs through an operation.
 
-    operands: which dimension it is of each operand; None where the operand does not have it.
-    results: the same of the results; None where it is summed away.
+    operands: for each operand which of its dimensions it is; None where the operand does not have it.
+    results: the same for the results; None where it is summed away.
     kind: how partial results combine, where it is summed away.
     base: the operand that joins the combined result once, if there is one.
     """
@@ -33,10 +33,10 @@ class Factor:
 
 @dataclass(frozen=True)
 class Linear:
-    """Which operands may be partial results, for the result to be one.
+    """Which operands may be partial results, so that the result is one too.
 
-    together: operands that are partial together, such as both summands.
-    alone: operands that may be it one at a time, such as either factor of a product.
+    together: operands that have to be partial together, such as both summands.
+    alone: operands of which one at a time may be partial, such as either factor of a product.
     kinds: how the partial results may combine.
     """
 
@@ -55,7 +55,7 @@ def build_same(local: Local, node: Node, decision: Decision, operands: Values) -
 
 @dataclass(frozen=True)
 class FactorRule:
-    """A row for operations whose factors can be listed.
+    """A row of the table, for operations whose factors can be listed.
 
     linear: which operands may be partial results; None if none may.
     """

@@ -17,7 +17,7 @@ _MOVES = Linear(alone=(0,), kinds=ALL_KINDS)
 def _broadcast(node: Node) -> Sequence[Factor]:
     source = {result: operand for operand, result in enumerate(node.integers("broadcast_dimensions"))}
     shape, given = node.result_shape(), node.operand_shape()
-    # A new dimension, or one that is stretched, has the same in every block.
+    # Along a new dimension, or one that is stretched from size 1, every block has the same elements.
     return [
         Factor((source[one] if one in source and given[source[one]] == shape[one] else None,), (one,))
         for one in range(len(shape))
@@ -29,7 +29,7 @@ def _transpose(node: Node) -> Sequence[Factor]:
 
 
 def _reshape(node: Node) -> Sequence[Factor]:
-    """The batch stays a contiguous block where as many elements stand before it, in parts that divide evenly."""
+    """A microbatch stays a contiguous block of a dimension that as many elements precede, if it divides evenly."""
     parts = node.program.parts
     starts = {
         math.prod(node.operand_shape()[:one]): one for one, size in enumerate(node.operand_shape()) if size % parts == 0
@@ -82,12 +82,12 @@ def _iota(node: Node) -> Sequence[Factor]:
 
 
 def _make_iota(local: Local, node: Node, decision: Decision, operands: Values) -> Values:
-    """Along the batch, counting goes on where the microbatch before it ended."""
+    """Along the batch, counting starts where the microbatch before ended."""
     form = decision.results[0]
     if not isinstance(form, Split) or node.integer("iota_dimension") != form.dimension:
         return list(local.clone(node, decision, operands).results)
     type_, location = local.type_of(node.results[0], form), node.location
-    # Counted in integers, as narrow floats would round the sum elsewhere than the number.
+    # Counted in integers: a narrow float would round the offset, and then the sum, which gives other numbers.
     is_integer = isinstance(type_.element_type, ir.IntegerType) and type_.element_type.width >= 32
     counting = type_.element_type if is_integer else ir.IntegerType.get_signless(32)
     counts = ir.RankedTensorType.get(list(type_.shape), counting)

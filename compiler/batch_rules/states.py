@@ -1,4 +1,4 @@
-"""How a value relates to the batch: the three answers there are, and the ways in which partial results combine."""
+"""How a value relates to the batch, and the ways in which partial results combine."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Partial:
 
 @dataclass(frozen=True)
 class Absent:
-    """Left out: what is the same for every microbatch is made without the rest of its operation."""
+    """Left out: an operation is made for only some of its results, without this value."""
 
 
 State = Same | Split | Partial | Absent
@@ -60,7 +60,7 @@ COMPLEX_ZERO = "dense<(0.000000e+00,0.000000e+00)>"
 
 
 def identity(kind: str, type_: ir.RankedTensorType) -> ir.DenseElementsAttr | None:
-    """The splat that changes nothing when combined; None if there is none that the bindings can write."""
+    """The splat that changes nothing when combined with a value; None if the bindings cannot write one."""
     element = type_.element_type
     value: ir.Attribute
     if isinstance(element, ir.FloatType):

@@ -1,4 +1,4 @@
-"""The table of rules, which is the whole of the proof."""
+"""The table of rules: what each says of its operations is all that the cut into microbatches relies on."""
 
 from atoll.compiler.batch_rules import contraction, control, elementwise, indexing, libraries, reduction, shape
 from atoll.compiler.batch_rules.interpretation import Rule
@@ -17,7 +17,7 @@ RULES: dict[str, Rule] = {name: row for row in ROWS for name in row.operations}
 
 
 def rows_of_rules() -> list[str]:
-    """The rows of the table in the documents: operations that the same is said of in one."""
+    """The rows of the table in the documents; operations with the same description share one."""
     by_saying: dict[str, list[str]] = {}
     for row in ROWS:
         by_saying.setdefault(row.says, []).extend(name.removeprefix("stablehlo.") for name in row.operations)

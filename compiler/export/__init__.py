@@ -1,1 +1,1 @@
-"""From a function and its example arguments to StableHLO, and between its pytrees and flat values."""
+"""From a function and its example arguments to StableHLO, and from its pytrees to flat values and back."""

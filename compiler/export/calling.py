@@ -23,7 +23,7 @@ from atoll.runtime.program import Program
 
 
 class Calling(ABC):
-    """What a program is called with: the number of arguments, and the structure of each."""
+    """What a program is called with: how many arguments, and the structure of each."""
 
     def __init__(self, name: str, names: Sequence[str], static: Collection[int] = ()) -> None:
         """static: the numbers of the arguments that were compiled in."""
@@ -51,7 +51,7 @@ class Calling(ABC):
 
     @abstractmethod
     def to_text(self) -> str:
-        """What a file says of it, for `Described`; CompileError if a file cannot say it."""
+        """The text for a file, from which `Described` is read; CompileError if a file cannot describe it."""
 
     def _check_static(self, number: int, argument: object) -> None:
         raise NotImplementedError  # for a calling without static arguments
@@ -72,7 +72,7 @@ class Calling(ABC):
 
 
 class Traced(Calling):
-    """As jax traced the job, in this process: structures are compared as jax compares them."""
+    """For a job that was traced in this process: structures are compared as jax compares them."""
 
     def __init__(self, job: Job, traced: jax.stages.Traced) -> None:
         super().__init__(job.name, job.argument_names(), job.static_argnums)
@@ -112,7 +112,7 @@ class Traced(Calling):
 
 
 class Described(Calling):
-    """As a file tells it: structures are compared by their descriptions.
+    """For a program from a file: structures are compared by their descriptions.
 
     What a description cannot hold, such as a function in a node's static data, is compared by its name alone.
     """
@@ -153,7 +153,7 @@ class Described(Calling):
 
 
 class Flat(Calling):
-    """Called with one array for each input, for a program that comes from a module: returns the list of its outputs."""
+    """For a program that comes from a module: takes one array for each input, and returns a list of its outputs."""
 
     def __init__(self, program: Program) -> None:
         super().__init__("the program", [one.path for one in program.inputs])

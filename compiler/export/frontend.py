@@ -1,4 +1,4 @@
-"""From a job to StableHLO: traced and lowered by jax, marked with what the job knows about it."""
+"""From a job to StableHLO: jax traces and lowers it, and marks say what the job knows about it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -37,16 +37,16 @@ from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import failing_line, first_line, is_library
 from jax.sharding import NamedSharding, PartitionSpec
 
-# The name that results have in paths: `result['loss']`.
+# The name of the whole result in paths: `result['loss']`.
 RESULT = "result"
 
-# What jax writes, and our marks, the topology and the plan say in their own way.
+# Attributes that jax writes and we drop: our marks, the topology and the plan say the same in their own way.
 _OURS_INSTEAD = frozenset(
     ("jax.result_info", "jax.buffer_donor", "tf.aliasing_output", "mhlo.num_partitions", "mhlo.num_replicas")
 )
 
-# How jax says that it lowers something only where there are devices: as it calls the host beside shardings, or at all
-# for another platform than that of the devices here.
+# jax's messages for what it lowers only where there are devices: calls of the host beside shardings, and all calls of
+# the host for another platform than that of the devices here.
 _DEVICES_MISSING = ("require devices", "different from the lowering platform")
 
 
@@ -60,7 +60,7 @@ class Leaf:
 
 
 def leaves_of(job: Job) -> Iterator[Leaf]:
-    """The leaves of the arguments that are not static, in the order of `@main`'s arguments."""
+    """The leaves of all arguments that are not static, in the order of `@main`'s arguments."""
     for argnum, name in enumerate(job.argument_names()):
         if argnum not in job.static_argnums:
             for path, value in jax.tree_util.tree_flatten_with_path(job.args[argnum])[0]:
@@ -76,9 +76,9 @@ def export(job: Job, topology: Topology | None = None) -> ir.Module:
 
 
 def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
-    """The job's function as jax traces it; an error names the line of the user's that fails.
+    """The job's function as jax traces it; an error names the user's line that fails.
 
-    The topology tells which axes shardings may speak of.
+    The topology says which axes shardings may name.
     """
     leaves = list(leaves_of(job))
     for leaf in leaves:
@@ -90,12 +90,13 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
     shardings = _shardings(job, mesh)
 
     def traced_on(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> jax.stages.Traced:
-        # A mesh that the user has set is none of the islands'.
+        # A mesh that the user has set is not that of the islands, so it must not count here.
         with _blaming_the_user(job), own_traces(), jax.set_mesh(None), _use(mesh):
             jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings)
             return jitted.trace(*_abstract_arguments(job))
 
     traced = traced_on(mesh)
+    # An abstract mesh does not suffice then, so it is traced once more, on devices, if there are enough of them.
     if shardings and topology is not None and mesh is not None and requires_devices(traced):
         devices = _devices(lowered_for(topology), mesh)
         return traced if devices is None else traced_on(devices)
@@ -109,7 +110,7 @@ def _use(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> Abstract
 
 
 def _devices(platform: str, mesh: jax.sharding.AbstractMesh) -> jax.sharding.Mesh | None:
-    """The same mesh of devices, if there are so many; any will do."""
+    """The same mesh made of devices; None if there are too few. Any devices will do, as nothing runs on them."""
     try:
         devices = jax.devices(platform)
     except RuntimeError:  # there are none
@@ -121,7 +122,7 @@ def _devices(platform: str, mesh: jax.sharding.AbstractMesh) -> jax.sharding.Mes
 
 
 def _abstract_arguments(job: Job) -> Iterator[Any]:
-    """The arguments with shapes in place of arrays: on which devices these live is of no interest."""
+    """The arguments with shapes in place of arrays: it must not matter on which devices the arrays live."""
     leaves = leaves_of(job)
     for argnum, argument in enumerate(job.args):
         if argnum in job.static_argnums:
@@ -134,7 +135,7 @@ def _abstract_arguments(job: Job) -> Iterator[Any]:
 def lower_traced(
     job: Job, traced: jax.stages.Traced, platform: str
 ) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
-    """What was traced, as a module that is marked; and the Python functions that it calls while it runs."""
+    """What was traced, as a module with our marks; and the Python functions that it calls while it runs."""
     with _blaming_the_user(job, traced), own_traces(), jax.set_mesh(None):
         lowered = traced.lower(lowering_platforms=(platform,))
         module = copy_module(lowered.compiler_ir("stablehlo"))
@@ -153,8 +154,8 @@ def lower_traced(
 
 
 def abstract_mesh(topology: Topology) -> jax.sharding.AbstractMesh:
-    """A mesh with the axes of all islands. Where two give an axis different sizes, the first island's counts: shardings
-    speak of axes by name, and each island follows them with its own mesh."""
+    """A mesh with the axes of all islands. If two give an axis different sizes, the first island's counts: shardings
+    name axes, and each island follows them with its own mesh."""
     sizes: dict[str, int] = {}
     for island in topology.islands:
         for axis in island.axes:
@@ -164,7 +165,7 @@ def abstract_mesh(topology: Topology) -> jax.sharding.AbstractMesh:
 
 
 def _shardings(job: Job, mesh: jax.sharding.AbstractMesh | None) -> dict[str, Any]:
-    """The job's shardings for `jax.jit`: PartitionSpecs on the mesh; what has none is replicated."""
+    """The job's shardings for `jax.jit`: its PartitionSpecs on the mesh; what has none is replicated."""
     given = {"in_shardings": job.in_shardings, "out_shardings": job.out_shardings}
     if all(specs is None for specs in given.values()):
         return {}
@@ -203,7 +204,7 @@ def results_of(traced: jax.stages.Traced) -> list[tuple[str, jax.ShapeDtypeStruc
 
 
 def abstract(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
-    """The shape and dtype that jax gives a leaf; jax alone knows what it takes for an array."""
+    """The shape and dtype that jax gives a leaf. jax is asked, as only it knows what it accepts as an array."""
     try:
         found = jax.eval_shape(lambda array: array, leaf.value)
         # Without its mesh, if it is on one. (jax leaves the class untyped.)
@@ -238,7 +239,7 @@ def _check_batch(job: Job, leaves: Sequence[Leaf]) -> None:
 def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None) -> Iterator[None]:
     """Turn what the user's function raises into an error that names its line.
 
-    lowered: what jax is given to lower, when the function itself has been traced.
+    lowered: what jax is lowering; None while it still traces the function.
     """
     try:
         yield
@@ -250,7 +251,7 @@ def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None) -> Ite
 
 
 def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
-    """For what jax lowers only where there are the devices that it is lowered for."""
+    """The error for a function that jax lowers only where there are devices of the platform."""
     name, places = next(calls_for_devices(traced), (job.name, []))
     where = next((f"{file}:{line}" for file, line in places if not is_library(file)), job.where)
     what = f"{name} needs the islands' devices here, as jax lowers a call of the host for these alone"
@@ -258,7 +259,7 @@ def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
 
 
 def _remedy(error: BaseException) -> str:
-    """What to do about an error of tracing. There are some that `jax.jit` without the islands' mesh does not have."""
+    """What to do about an error of tracing. Some of these `jax.jit` does not raise, as it has no mesh of islands."""
     said = first_line(error)
     if "passed to shard_map" in said:
         return "give shard_map no mesh: it then takes the islands', whose axes the topology names; for pmap write vmap"
@@ -272,8 +273,8 @@ def _remedy(error: BaseException) -> str:
 def _check_arguments(job: Job, main: func.FuncOp, leaves: int) -> None:
     """Refuse what jax puts before the arguments.
 
-    Through ordered effects it threads a token, which would order islands against each other. What the function has kept
-    from another trace becomes an argument for which no call has a value.
+    It threads a token through ordered effects, which would order islands among each other. A value that the function
+    kept from another trace becomes an argument, and no call has a value for that.
     """
     arguments = arguments_of(main)
     for added in arguments[: len(arguments) - leaves]:
@@ -298,7 +299,7 @@ def _marks(job: Job, leaf: Leaf) -> dict[str, ir.Attribute]:
 def _mark(
     main: func.FuncOp, arguments: Sequence[dict[str, ir.Attribute]], results: Sequence[dict[str, ir.Attribute]]
 ) -> None:
-    """Add our marks to what jax wrote and later phases need, such as shardings."""
+    """Add our marks, and keep what jax wrote that later phases need, such as shardings."""
 
     def merged(old: ir.DictAttr, new: dict[str, ir.Attribute]) -> ir.DictAttr:
         named = [old[index] for index in range(len(old))]

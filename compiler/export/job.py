@@ -15,7 +15,7 @@ class Job:
     """A function, its example arguments, and what is known about them.
 
     args: arrays, `jax.ShapeDtypeStruct`s or Python scalars, in any pytrees; static arguments as they are.
-    batch_argnums: arguments whose every leaf has the batch on axis 0.
+    batch_argnums: arguments in which every leaf has the batch on axis 0.
     donate_argnums: arguments whose buffers the step may reuse, as in `jax.jit`.
     static_argnums: arguments that are compiled in, as in `jax.jit`.
     in_shardings, out_shardings: pytree prefixes of `PartitionSpec` over the axes of the islands' meshes, as in
@@ -54,7 +54,7 @@ class Job:
         return getattr(self.fn, "__name__", type(self.fn).__name__)
 
     def argument_names(self) -> list[str]:
-        """What the function calls its arguments: `state`, `batch`, `rest[0]`."""
+        """The names that the function has for its arguments: `state`, `batch`, `rest[0]`."""
         return list(self._argument_names())
 
     def _argument_names(self) -> Iterator[str]:

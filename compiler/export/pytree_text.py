@@ -1,10 +1,10 @@
 """The structure of pytrees as text, so that a saved program knows what it is called with and what it returns.
 
-No pickle: reading a text runs no code of the file's. A node is told by the name of its class, `module:qualname`, and
-by its static data as far as JSON can say them. Arguments are only compared with their description, so any class will
-do. What a result is made of has to be made anew: lists, tuples, dicts and None always; a subtree that some argument
-has as well (the usual `state -> state`) is taken from the call's argument; any other class (a namedtuple, a registered
-dataclass) is imported by its name when the program is loaded.
+No pickle: reading a text runs no code from the file. A node is described by the name of its class, `module:qualname`,
+and by its static data as far as JSON can hold them. Arguments are only compared with their description, so any class
+will do. A result's nodes have to be made anew: lists, tuples, dicts and None always can be; a subtree that some
+argument has as well (the usual `state -> state`) is taken from the call's argument; any other class (a namedtuple, a
+registered dataclass) is imported by its name when the program is loaded.
 """
 
 import dataclasses
@@ -27,7 +27,8 @@ from atoll.compiler.tracebacks import first_line
 Tree: TypeAlias = Any  # jax.tree_util.PyTreeDef, which has no types
 
 LEAF = "an array"
-# A result's subtree that has the structure of an argument's: which argument, and then which child of which child.
+# The kind of a result's subtree that an argument has as well: its data are the argument's number, then that of a child,
+# of a child of that, and so on.
 _OF_ARGUMENT = "the argument's"
 
 # Modules that were run as a file have a name that no other process knows them by.
@@ -38,7 +39,7 @@ _PLAIN_KINDS = {kind: plain for plain, kind in _PLAIN_CLASSES.items()}
 
 @dataclass(frozen=True)
 class TreeNode:
-    """One node: its kind, what JSON says of its static data (a dict's keys, for instance), and its children."""
+    """One node: its kind, its static data (a dict's keys, for instance) as JSON, and its children."""
 
     kind: str
     data: str = "null"
@@ -57,7 +58,7 @@ class TreeNode:
 
 
 def describe(tree: Tree) -> TreeNode:
-    """What an argument is compared with."""
+    """The description that an argument is compared with."""
     made = tree.node_data()
     if made is None:
         return TreeNode(LEAF)
@@ -66,7 +67,7 @@ def describe(tree: Tree) -> TreeNode:
 
 
 def describe_result(tree: Tree, arguments: Sequence[Tree | None], path: str) -> TreeNode:
-    """What a result is made from; CompileError for a class that could not be made in another process."""
+    """The description that a result is made from; CompileError for a class that another process could not make."""
     addresses: dict[Tree, list[int]] = {}
     for number, argument in enumerate(arguments):
         for address, subtree in _classes_in(argument, [number]) if argument is not None else ():
@@ -99,7 +100,7 @@ def _unsaveable(path: str, kind: type, reason: str) -> CompileError:
 
 
 def _classes_in(tree: Tree, address: list[int]) -> Iterator[tuple[list[int], Tree]]:
-    """The subtrees that are not of Python's own kinds, outer ones first."""
+    """The subtrees that are not of a plain kind, outer ones first, each with its address."""
     made = tree.node_data()
     if made is None:
         return
@@ -113,9 +114,9 @@ def _classes_in(tree: Tree, address: list[int]) -> Iterator[tuple[list[int], Tre
 
 
 class Maker:
-    """Makes the tree that was described, from those of the arguments where it was said to be like them.
+    """Makes the tree that was described, from subtrees of the arguments where the description says so.
 
-    UsageError at once if a class that it needs is not there.
+    UsageError at once, rather than at a call, if a class that it needs is not there.
     """
 
     def __init__(self, node: TreeNode, path: str) -> None:
@@ -202,7 +203,7 @@ _SEQUENCES: dict[type, str] = {tuple: "tuple", list: "list"}
 
 
 def static_data(value: object) -> Any:  # noqa: ANN401 (JSON)
-    """What JSON can say of a value: all of it, or enough to tell it from others, or at least its class."""
+    """What JSON can hold of a value: all of it, or enough to tell it from others, or at least its class."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if type(value) in _SEQUENCES:
@@ -258,7 +259,7 @@ def _kind_of(kind: type) -> str:
 
 
 def name_of(value: object) -> str | None:
-    """`module:qualname` of a class or function that is found there by whoever imports it; else None."""
+    """`module:qualname` of a class or function, if it can be imported by that; else None."""
     module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(path, str) or module not in sys.modules:
         return None
@@ -278,7 +279,7 @@ def _resolve(name: str) -> Any:  # noqa: ANN401 (a class or a function)
 
 
 def _module_name(module: str) -> str:
-    """The name to import a module by, though it was run as a file: `train` for `python train.py`."""
+    """The name to import a module by, even if it was run as a file: `train` for `python train.py`."""
     loaded = sys.modules.get(module) if module in _RUN_AS_FILES else None
     if not isinstance(loaded, ModuleType):
         return module

@@ -35,7 +35,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """All that goes in, in the order of the flattened arguments, and all that comes out."""
+    """All arrays that go in, in the order of the flattened arguments, and all that come out."""
 
     inputs: tuple[Parameter, ...]
     outputs: tuple[Parameter, ...]
@@ -44,7 +44,7 @@ class Signature:
     def of_paths(
         cls, inputs: Iterable[tuple[str, ir.Type, bool]], outputs: Iterable[tuple[str, ir.Type]]
     ) -> "Signature":
-        """A signature from paths and types, as a module alone can tell it."""
+        """A signature from paths and types, which is all that a module knows of it."""
         return cls(
             tuple(_parameter(path, type_, donated) for path, type_, donated in inputs),
             tuple(_parameter(path, type_, False) for path, type_ in outputs),

@@ -1,1 +1,1 @@
-"""MLIR as jaxlib has it, before it means anything to atoll; with the errors, all that the runtime needs of us."""
+"""jaxlib's MLIR, with nothing in it that is atoll's own. Besides the errors, the runtime needs only this folder."""

@@ -1,12 +1,12 @@
-"""Attributes of MLIR as Python's values, and the other way round."""
+"""MLIR attributes as Python values, and the other way round."""
 
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import Refusal, refuse
 
 _Attributes = ir.OpAttributeMap | ir.DictAttr
 
-# People edit dumps, so an attribute may be anything. Each of these readers gives the value of one that is there, or
-# refuses what is of another form.
+# People edit dumps, so an attribute may be anything. Each of these readers gives the value of an attribute that is
+# there, or refuses one of another form.
 
 
 def integer_in(attributes: _Attributes, name: str, location: ir.Location) -> int:
@@ -34,7 +34,7 @@ def _of_another_form(attribute: ir.Attribute, name: str, location: ir.Location, 
     return refuse(location, f"{name} is {attribute}, which is {form}", f"write {name} = {example}")
 
 
-# The same of what an operation has, None if it has none.
+# The same for an attribute of an operation; None if the operation does not have it.
 
 
 def integer_attribute(operation: ir.Operation, name: str) -> int | None:
@@ -52,7 +52,7 @@ def integer(value: int, bits: int = 32) -> ir.IntegerAttr:
 
 
 def unsigned(value: int) -> ir.IntegerAttr:
-    """How a loop says the number of its iterations."""
+    """An unsigned number, as `mpmd.for` has that of its iterations."""
     return ir.IntegerAttr.get(ir.IntegerType.get_unsigned(32), value)
 
 

@@ -1,6 +1,6 @@
 """The one door to jaxlib's MLIR and to private names of jax.
 
-Everything else imports from here, so that a new release of jax breaks this file or nothing.
+Everything else imports them from here, so that a new release of jax breaks this file or nothing.
 `tests/compiler/test_mlir.py` lists the names that are needed. Importing this file does not import jax.
 """
 
@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# What `import jax` does too, and what has to be done before the library is loaded: only warnings on standard error.
+# Nothing less than a warning goes to standard error. `import jax` sets this too, and it counts only before the library
+# is loaded.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 from jaxlib.mlir import ir
@@ -58,13 +59,13 @@ def new_context() -> ir.Context:
 
 @functools.cache
 def _register_native_passes() -> None:
-    """`stablehlo-*` and `vhlo-*`; importing the bindings has registered the rest. A second call would abort."""
+    """Register `stablehlo-*` and `vhlo-*`; importing the bindings registers the rest. A second call would abort."""
     stablehlo.register_stablehlo_passes()
 
 
 @contextmanager
 def native_stderr() -> Iterator[Callable[[], str]]:
-    """Collect what native code writes to standard error: MLIR's option parser tells there why it fails."""
+    """Collect what native code writes to standard error: only there does MLIR's option parser say why it fails."""
     sys.stderr.flush()
     before = os.dup(2)
     with tempfile.TemporaryFile() as file:
@@ -87,21 +88,21 @@ def hide_own_frames() -> None:
     from jax._src import source_info_util
 
     package = Path(__file__).resolve().parents[2]
-    # The front door is beside the other folders in the repository, and above them where atoll is installed.
+    # The package's own modules are in `atoll/` in the repository; where atoll is installed, they are above the others.
     for own in ("compiler/", "passes/", "runtime/", "atoll/", "__init__.py", "__main__.py"):
         source_info_util.register_exclusion(f"{package}/{own}")
 
 
 @contextmanager
 def own_traces() -> Iterator[None]:
-    """Have jax trace anew what it would else take from an earlier trace, with the lines of another function in it.
+    """Have jax trace anew what it would otherwise take from an earlier trace, with the lines of another function in it.
 
     Rules of jax's own (the lowering of a scan, derivatives) call jitted functions of jax on behalf of a line of the
-    user's. How these were traced is kept, by function and shapes, and with it the line that was the first to need it.
+    user's. jax keeps their traces, by function and shapes, and with each the line that was the first to need it.
 
-    A cache for jitted calls is a part of the key by which all traces are kept, and changes nothing else: within a new
-    one nothing is found. In the end the new traces are forgotten, as nothing will find them either. So are other traces
-    of the same functions, but none of what was compiled: a call as any before it runs as before.
+    The cache for jitted calls is part of the key by which all traces are kept, and changes nothing else: under a new
+    one, no earlier trace is found. Afterwards the new traces are forgotten, as nothing would find them again. Other
+    traces of the same functions go with them, but nothing that was compiled: calls made before still run as before.
     """
     from jax._src import config, pjit
     from jax._src.interpreters import partial_eval
@@ -120,14 +121,14 @@ def own_traces() -> Iterator[None]:
 
 
 def host_callbacks(lowered: Any) -> tuple[Callable[..., Any], ...]:  # noqa: ANN401 (a `jax.stages.Lowered`)
-    """The Python functions that a lowered function calls while it runs, by the numbers that its calls have."""
+    """The Python functions that a lowered function calls while it runs; its calls have their numbers in this order."""
     return tuple(lowered._lowering.compile_args["host_callbacks"])
 
 
 def copier(sharding: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (a jax sharding on one device; jax arrays)
-    """What copies an array from one device to another one, and returns before it is there.
+    """A function that copies an array to another device, and returns before it is there.
 
-    It is what `jax.device_put` does in the end. The questions that it asks before take five times as long.
+    `jax.device_put` does the same in the end, after checks that take five times as long.
     """
     import jax
     from jaxlib import xla_client
@@ -141,23 +142,23 @@ def copier(sharding: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (a jax shardi
 
 
 def requires_devices(traced: Any) -> bool:  # noqa: ANN401 (a `jax.stages.Traced`)
-    """Whether jax lowers a traced function with shardings only for a mesh of devices, as it calls the host."""
+    """Whether jax lowers a traced function with shardings only for a mesh of devices, because it calls the host."""
     from jax._src import dispatch
 
     return bool(dispatch.jaxpr_has_prim_requiring_devices(traced.jaxpr.jaxpr))
 
 
 def calls_for_devices(traced: Any) -> Iterator[tuple[str, list[tuple[str, int]]]]:  # noqa: ANN401 (as above)
-    """What jax lowers only where there are devices: calls of the host and their kin.
+    """What jax lowers only where there are devices: calls of the host and the like.
 
-    Each with its name and the files and lines that it was traced at, the innermost first, without those of jax.
+    For each its name, and the files and lines at which it was traced, innermost first, without those of jax.
     """
     from jax._src import core, dispatch, source_info_util
 
     def found_in(jaxpr: Any) -> Iterator[tuple[str, list[tuple[str, int]]]]:  # noqa: ANN401 (a `jax.core.Jaxpr`)
         for equation in jaxpr.eqns:
             primitive = equation.primitive
-            # For calls that only show something jax has ways without devices, if they are of the platform.
+            # Calls that only show something can be lowered without devices, if devices of the platform are here.
             if primitive in dispatch.prim_requires_devices_during_lowering or primitive.name.startswith("debug_"):
                 frames = source_info_util.user_frames(equation.source_info.traceback)
                 yield primitive.name, [(frame.file_name, frame.start_line) for frame in frames]
@@ -168,7 +169,7 @@ def calls_for_devices(traced: Any) -> Iterator[tuple[str, list[tuple[str, int]]]
 
 
 def backends_are_up() -> bool:
-    """Whether jax has looked for its devices, after which their number is settled."""
+    """Whether jax has looked for its devices; from then on their number is settled."""
     from jax._src import xla_bridge
 
     return xla_bridge.backends_are_initialized()

@@ -1,4 +1,4 @@
-"""What MLIR and our passes complain about, as plain data that outlives the context."""
+"""The complaints of MLIR and of our passes, as plain data that outlives the context."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from atoll.compiler.errors import CompileError, Diagnostic
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import place, user_frame
 
-# How MLIR names a buffer that was parsed from memory.
+# MLIR's file name for what was parsed from memory.
 NO_FILE = "-"
 
 
 @contextmanager
 def collecting(context: ir.Context) -> Iterator[list[Diagnostic]]:
-    """Collect everything that is emitted, in order, instead of printing it or adding it to an exception's text."""
+    """Collect all diagnostics in order, instead of having them printed or added to an exception's text."""
     collected: list[Diagnostic] = []
 
     def take(diagnostic: ir.Diagnostic) -> bool:
@@ -33,7 +33,7 @@ def collecting(context: ir.Context) -> Iterator[list[Diagnostic]]:
 
 
 def failure(diagnostics: list[Diagnostic], prefix: str = "", remedy: str = "") -> CompileError:
-    """The error for a native call that failed: its first error diagnostic, as the others are mostly its echo."""
+    """The error for a native call that failed. It has the first error diagnostic, as the others mostly echo that."""
     unexplained = Diagnostic("error", "MLIR failed without an explanation")
     first = next((one for one in diagnostics if one.severity == "error"), unexplained)
     notes = str(first).partition("\n")[2]
@@ -70,7 +70,7 @@ def _read(info: ir.Diagnostic) -> Diagnostic:
 
 
 def _excerpt(diagnostic: Diagnostic) -> str:
-    """The line the diagnostic points at, with a caret; empty where the file cannot be read as text."""
+    """The line that the diagnostic points at, with a caret; empty if the file cannot be read as text."""
     try:
         line = Path(diagnostic.file).read_text(encoding="utf-8").split("\n")[diagnostic.line - 1]
     except (OSError, ValueError, IndexError):

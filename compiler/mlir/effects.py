@@ -1,7 +1,7 @@
 """Whether an operation does anything beside computing its results.
 
-Whoever drops, repeats, shares or moves operations asks here, the runtime too. What is listed is what is known to do
-nothing else: an operation that nobody has thought of counts as having an effect, and is then kept where it is, once.
+Whatever drops, repeats, shares or moves operations asks here, the runtime too. The list is of operations that are known
+to do nothing else: one that nobody has thought of counts as having an effect, so it stays where it is and happens once.
 """
 
 import re
@@ -9,9 +9,10 @@ import re
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import is_used, operations_in
 
-# What only computes, by dialect; of what has regions these are asked about too. Not among them: what speaks with the
-# world outside (`infeed`, `outfeed`, `send`, `recv`) and the tokens that order it; `rng`, which draws from a state that
-# it changes; what calls functions, as these may do anything. A custom call says itself whether it has an effect.
+# Operations that only compute, by dialect; for one with regions, the operations in these are asked about too. Left out
+# are those that speak with the world outside (`infeed`, `outfeed`, `send`, `recv`) and the tokens that order them;
+# `rng`, which draws from a state that it changes; and calls of functions, which may do anything. A custom call itself
+# says whether it has an effect.
 _ONLY_COMPUTE = frozenset(
     f"{dialect}.{name}"
     for dialect, names in {
@@ -31,7 +32,7 @@ _ONLY_COMPUTE = frozenset(
             named_computation propagation_barrier reduce_scatter replicated_to_unreduced reshard return
             sharded_to_unreduced sharding_constraint sharding_group
         """,
-        # Collectives are among them: all devices of an island run the same code, so all do without them, or none.
+        # With collectives: all devices of an island run the same code, so if one is dropped, it is dropped on all.
         "stablehlo": """
             abs add all_gather all_reduce all_to_all and atan2 batch_norm_grad batch_norm_inference batch_norm_training
             bitcast_convert broadcast broadcast_in_dim case cbrt ceil cholesky clamp collective_broadcast
@@ -50,41 +51,41 @@ _ONLY_COMPUTE = frozenset(
     for name in names.split()
 )
 
-# What jax calls its host calls, on each platform: `xla_ffi_python_cpu_callback`, `xla_buffer_python_gpu_callback`.
+# jax's names for calls of the host, by platform: `xla_ffi_python_cpu_callback`, `xla_buffer_python_gpu_callback`.
 _HOST_CALL = re.compile(r".*_python_.*callback")
 
-# What jax says has an effect only so that XLA leaves it in: it tells in which memory a value is to be.
+# jax marks this as having an effect only so that XLA leaves it in: it says which memory a value should be in.
 _ANNOTATION = "annotate_device_placement"
 
 
 def acts(operation: ir.OpView) -> bool:
-    """Whether the operation itself does something beside computing its results, what stands in its regions aside."""
+    """Whether the operation itself, apart from what is in its regions, does anything beside computing its results."""
     if not isinstance(operation, stablehlo.CustomCallOp):
         return operation.operation.name not in _ONLY_COMPUTE
-    # `jax.pure_callback` says that it has none, and may then be called as often as suits, as under `jax.jit`.
+    # `jax.pure_callback` says that it has no effect, so it may be called any number of times, as under `jax.jit`.
     flag = "has_side_effect"
     says_so = flag in operation.attributes and ir.BoolAttr(operation.attributes[flag]).value
     return says_so and _target(operation) != _ANNOTATION
 
 
 def has_effect(operation: ir.OpView) -> bool:
-    """Whether an operation, or one in its regions, does something beside computing its results."""
+    """Whether an operation, or one in its regions, does anything beside computing its results."""
     return any(map(acts, operations_in(operation, ir.OpView)))
 
 
 def host_calls_in(operation: ir.Operation) -> list[stablehlo.CustomCallOp]:
-    """The calls of Python functions of this process, which `jax.pure_callback` and its kin become."""
+    """The calls of Python functions of this process, as made by `jax.pure_callback` and the like."""
     return [call for call in operations_in(operation, stablehlo.CustomCallOp) if _HOST_CALL.fullmatch(_target(call))]
 
 
 def erase_unused(block: ir.Block) -> None:
-    """Erase the operations of a block whose results nobody takes, and which do nothing else."""
+    """Erase the operations of a block that only compute results which nobody takes."""
     for operation in reversed(list(block.operations)[:-1]):
         erase_if_unused(operation)
 
 
 def erase_if_unused(operation: ir.OpView) -> None:
-    """Erase an operation if nobody takes its results, and it does nothing else."""
+    """Erase an operation if it only computes results, and nobody takes them."""
     if not any(map(is_used, operation.operation.results)) and not has_effect(operation):
         operation.operation.erase()
 

@@ -18,11 +18,11 @@ def functions_in(module: ir.Module) -> dict[str, func.FuncOp]:
 
 
 def operations_in(operation: ir.Operation | ir.OpView, kind: type[_Op]) -> list[_Op]:
-    """The operations of a kind, this one and those in all its regions, outer before inner.
+    """The operations of a kind: this one, and those in all its regions, outer before inner.
 
-    A list, as the bindings turn an exception that is raised while they walk into one of another class.
+    A list, as the bindings turn an exception that is raised during a walk into one of another class.
     """
-    if not len(operation.operation.regions):  # as most have none, and a walk takes longer than this question
+    if not len(operation.operation.regions):  # most have none, and a walk takes longer than this question
         view = operation.operation.opview
         return [view] if isinstance(view, kind) else []
     found: list[_Op] = []
@@ -42,13 +42,13 @@ def is_used(value: "ir.Value[ir.Type]") -> bool:
 
 
 def operands_within(operation: ir.OpView) -> "Iterator[ir.Value[ir.Type]]":
-    """The operands of an operation and of all that its regions hold."""
+    """The operands of an operation and of all operations in its regions."""
     for inner in operations_in(operation, ir.OpView):
         yield from inner.operation.operands
 
 
 def replace_within(operation: ir.OpView, replaced: "Mapping[ir.Value[ir.Type], ir.Value[ir.Type]]") -> None:
-    """Let an operation, with all that its regions hold, take other values in place of some."""
+    """Let an operation, and all operations in its regions, take other values in place of some."""
     if not replaced:
         return
     for inner in operations_in(operation, ir.OpView):
@@ -74,7 +74,7 @@ def new_private_function(
 def empty_copy(
     function: func.FuncOp, inputs: Sequence[ir.Type], locations: Sequence[ir.Location], results: Sequence[ir.Type]
 ) -> func.FuncOp:
-    """A function with an empty block in front of another one, whose attributes it has, but not its type."""
+    """A function with an empty block, in front of another one; it has that one's attributes, but a type of its own."""
     attributes = named_attributes(function.operation.attributes)
     attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(list(inputs), list(results)))
     made = ir.Operation.create(
@@ -133,12 +133,12 @@ def set_inputs(function: func.FuncOp, inputs: Sequence[ir.Type], attributes: Seq
 
 
 def argument_attributes(function: func.FuncOp) -> list[ir.DictAttr]:
-    """One dictionary an argument, empty where it carries nothing."""
+    """A dictionary for each argument, empty if that carries no attributes."""
     return _dictionaries(function, "arg_attrs", len(type_of(function).inputs))
 
 
 def result_attributes(function: func.FuncOp) -> list[ir.DictAttr]:
-    """One dictionary a result, empty where it carries nothing."""
+    """A dictionary for each result, empty if that carries no attributes."""
     return _dictionaries(function, "res_attrs", len(type_of(function).results))
 
 

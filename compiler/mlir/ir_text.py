@@ -1,4 +1,4 @@
-"""Modules in and out of text and bytecode."""
+"""Modules from and to text and bytecode."""
 
 import io
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def parse_text(text: str | bytes) -> ir.Module:
 
 
 def print_module(module: ir.Module, debug_info: bool = False) -> str:
-    """The module as text that parses to the same module; with `debug_info` with its locations."""
+    """The module as text that parses to the same module; with its locations if `debug_info` is set."""
     text = module.operation.get_asm(enable_debug_info=debug_info)
     assert isinstance(text, str)
     return text if text.endswith("\n") else text + "\n"
@@ -39,7 +39,7 @@ def to_bytecode(module: ir.Module) -> bytes:
 
 
 def copy_module(module: ir.Module) -> ir.Module:
-    """A copy in a context of its own: the module that jax hands out is its own cached one."""
+    """A copy in a context of its own. The module that jax hands out must not be changed: it is in jax's cache."""
     return parse_text(to_bytecode(module))
 
 

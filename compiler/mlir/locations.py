@@ -16,7 +16,7 @@ def name_stack(location: ir.Location) -> str:
     while left:
         one = left.pop()
         if isinstance(one, ir.NameLoc):
-            # Around the stack of some jax writes the primitive: `"pure_callback:"("jit(f)/layer/pure_callback")`.
+            # Around some stacks jax writes the primitive: `"pure_callback:"("jit(f)/layer/pure_callback")`.
             if one.name_str.endswith(":") and isinstance(one.child_loc, ir.NameLoc):
                 left.append(one.child_loc)
                 continue
@@ -31,7 +31,7 @@ def name_stack(location: ir.Location) -> str:
 def frames(location: ir.Location) -> Iterator[ir.FileLineColLoc]:
     """The files and lines of a location, innermost frame first.
 
-    On a list of our own: a chain of inlined calls may be longer than Python's stack.
+    Without recursion: a chain of inlined calls may be deeper than Python's stack.
     """
     left = [location]
     while left:
@@ -47,13 +47,13 @@ def frames(location: ir.Location) -> Iterator[ir.FileLineColLoc]:
 
 
 def user_frame(location: ir.Location) -> ir.FileLineColLoc | None:
-    """The innermost frame outside of installed libraries, or the innermost of all: the line a user looks for."""
+    """The line that a user looks for: the innermost frame outside of installed libraries, or else the innermost."""
     found = list(frames(location))
     return next((frame for frame in found if not is_library(frame.filename)), found[0] if found else None)
 
 
 def place(location: ir.Location) -> str:
-    """`train.py:12` of the user's frame; empty if the location is unknown."""
+    """The user's frame as `train.py:12`; empty if the location is unknown."""
     frame = user_frame(location)
     if frame is None:
         return ""

@@ -1,1 +1,1 @@
-"""What a module of atoll is: its entry, its marks, its loops and tasks, and questions that many passes ask of it."""
+"""What a module of atoll is: its entry, marks, loops and tasks, and answers to questions that many passes ask of it."""

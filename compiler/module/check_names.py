@@ -1,4 +1,4 @@
-"""Checks what fragments are called: each has a name of its own, which says in which loop it stands and what it does."""
+"""Checks the names of fragments: each has its own, which says in which loop it stands and what it does."""
 
 from collections.abc import Collection
 
@@ -16,7 +16,7 @@ _Task = mpmd.FragmentOp | mpmd.FragmentCallOp
 
 
 def check_names(module: ir.Module, kind: type[_Task], taken: Collection[str] = ()) -> None:
-    """Refuse a name that another fragment has, or that is taken, and one that says what is not so."""
+    """Refuse a name that is taken, by another fragment or otherwise, and a name that says something untrue."""
     functions = dataflow_functions(module)
     loops = operations_in(entry_function(module), mpmd.ForOp)
     numbers = {microbatch_name(loop): number for number, loop in enumerate(loops)}

@@ -7,7 +7,7 @@ from atoll.compiler.module.graph import elements_of
 
 
 def cost_of(operation: ir.OpView) -> int:
-    """The cost of one operation, a loop's body counted once for each of its iterations where their number is known."""
+    """The cost of one operation; a loop's body counts once for each iteration, if the number of these is known."""
     if isinstance(operation, stablehlo.WhileOp):
         condition, body = operation.operation.regions
         return _trip_count(operation) * (_cost_of_region(condition) + _cost_of_region(body))
@@ -37,7 +37,7 @@ def _contracted(operation: stablehlo.DotGeneralOp) -> int:
 
 
 def _kernel_elements(operation: stablehlo.ConvolutionOp) -> int:
-    """The elements of the kernel that one element of the result takes."""
+    """How many elements of the kernel one element of the result takes."""
     numbers = stablehlo.ConvDimensionNumbers(operation.attributes["dimension_numbers"])
     shape = ir.RankedTensorType(operation.operation.operands[1].type).shape
     return prod(shape) // max(1, shape[numbers.kernel_output_feature_dimension])

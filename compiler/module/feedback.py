@@ -1,4 +1,4 @@
-"""Which results a training loop hands back as arguments of the next step, by their paths and types alone."""
+"""Finds the results that a training loop hands back as arguments of the next step, by paths and types alone."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from itertools import count
 from atoll.compiler.module.interface import Piece
 from atoll.compiler.plan.scope_patterns import path_components
 
-# What a leaf is in its argument or result: the keys that lead to it, which piece it is, and its kind.
+# What identifies a leaf within its argument or result: the keys that lead to it, which piece it is, and its kind.
 _Place = tuple[tuple[str, ...], Piece | None, Hashable]
 
 
@@ -17,8 +17,8 @@ class StateLeaf:
     """An argument or result of `@main`: a leaf of a pytree.
 
     path: what the user calls it: `state['params']['w']`.
-    kind: what has to be equal for one to take the place of another.
-    piece: which piece it is, of what is in several.
+    kind: what has to be equal for one leaf to take the place of another.
+    piece: which piece it is, of a value that is in several.
     """
 
     path: str
@@ -27,11 +27,11 @@ class StateLeaf:
 
 
 def replacements(arguments: Mapping[int, StateLeaf], results: Sequence[StateLeaf]) -> dict[int, int]:
-    """For each leaf of arguments that a result replaces, the number of that result; arguments have their own numbers.
+    """For each leaf of an argument that a result replaces, by number, the number of that result.
 
     An argument is replaced as a whole, by the first result, `result` or `result[0]`, that has all its leaves, of the
-    same kinds, and replaces no other argument yet. What no result has all leaves of is replaced as far as it goes, by
-    the result that has most: looked for leaf by leaf, a `w` could be found in the losses of the layers.
+    same kinds, and replaces no other argument yet. If no result has them all, the one with the most replaces those that
+    it has. Never leaf by leaf: a `w` could then be found in the losses of the layers.
     """
     groups: dict[tuple[str, ...], dict[_Place, int]] = {}
     for number, leaf in arguments.items():
@@ -50,11 +50,11 @@ def replacements(arguments: Mapping[int, StateLeaf], results: Sequence[StateLeaf
 
 
 class _Offered:
-    """What results there are. used: the numbers of those that replace something."""
+    """The results there are. used: the numbers of those that already replace something."""
 
     def __init__(self, results: Sequence[StateLeaf]) -> None:
         self.used: set[int] = set()
-        # For what may be wanted, in which wholes it is, by their order, and the number of the leaf there.
+        # For each place that may be wanted, the wholes that have it, as numbers in their order, and its leaf there.
         self._at: defaultdict[_Place, list[tuple[int, int]]] = defaultdict(list)
         wholes: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
         for length in (1, 2):  # `result['w']`, `result[0]['w']`
@@ -65,7 +65,7 @@ class _Offered:
                     self._at[place].append((wholes[path[:length]], number))
 
     def most(self, wanted: Iterable[_Place]) -> dict[_Place, int]:
-        """The leaves of the result that has most of what is wanted, the first such one; empty if none has any."""
+        """The leaves of the result with the most of what is wanted, the first of several; empty if none has any."""
         fitting: defaultdict[int, dict[_Place, int]] = defaultdict(dict)
         for place in wanted:
             for whole, number in self._at.get(place, ()):

@@ -18,7 +18,7 @@ from atoll.compiler.module.replicas import replicas_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# The producer of a value that no operation makes: an argument of @main, and inside of a loop what it carries.
+# The producer of a value that no operation makes: an argument of @main, or in a loop a value that it carries.
 ARGUMENT = -1
 
 
@@ -38,7 +38,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over microbatches. region: its own, in which its operations are."""
+    """A loop over microbatches. region: the region of its operations."""
 
     operation: mpmd.ForOp
     region: int
@@ -49,7 +49,8 @@ class Loop:
 
 @dataclass
 class Graph:
-    """Operations and values of @main and of its loops by number; what stands in other regions belongs to its operation.
+    """Operations and values of @main and of its loops, by number. What stands in any other region is taken as part of
+    the operation that has the region.
 
     The *region* of an operation counts the stretches of @main between loops and the loops themselves: 0 comes before
     the first loop, 1 is that loop, 2 comes after it, and so on.
@@ -58,7 +59,7 @@ class Graph:
     module: ir.Module  # kept alive, as operations and values do not
     operations: list[ir.OpView] = field(default_factory=list)  # in order, without the terminators
     region: list[int] = field(default_factory=list)  # of each operation
-    operands: list[list[int]] = field(default_factory=list)  # of each operation, captured ones too, each value once
+    operands: list[list[int]] = field(default_factory=list)  # of each operation, captured ones too; each value once
     results: list[list[int]] = field(default_factory=list)
     values: "list[ir.Value[ir.Type]]" = field(default_factory=list)  # the arguments of @main come first
     producer: list[int] = field(default_factory=list)  # of each value: an operation, or ARGUMENT
@@ -74,14 +75,14 @@ class Graph:
         block = body_of(entry_function(module))
         graph.arguments = len(graph._add_values(block.arguments, ARGUMENT, numbers))
         *body, terminator = list(block.operations)
-        region = 0
+        region = 0  # odd for a loop, even for a stretch of @main between loops
         for operation in body:
             if isinstance(operation, mpmd.ForOp):
                 graph._add_loop(operation, region + 1, numbers)
                 region += 2
             elif not is_placeholder(operation):
                 graph._add_operation(operation, region, numbers)
-            else:
+            else:  # nobody reads it, so there is nothing to decide about what makes it
                 graph._add_values(operation.operation.results, ARGUMENT, numbers)
         graph.returned = [numbers[value] for value in terminator.operands]
         return graph
@@ -108,6 +109,7 @@ class Graph:
         rows = zip(initial, arguments, yielded, strict=True)
         carried = tuple(Carried(*row, number in parts) for number, row in enumerate(rows))
         self.loops.append(Loop(loop, region, iterations_of(loop), index, carried))
+        # A result of the loop is the value that the last iteration yields, so both have one number.
         numbers.update(zip(loop.operation.results, yielded, strict=True))
 
     def _add_values(
@@ -124,13 +126,13 @@ class Graph:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """The bytes of each value; of one that each microbatch has, those of one."""
+        """The bytes of each value; for a value that each microbatch has, those of one microbatch."""
         return [bytes_of(value.type) for value in self.values]
 
     @cached_property
     def times(self) -> list[int]:
-        """How often each value is there in a step of one replica: once for each microbatch, if it depends on that,
-        else once."""
+        """How often each value exists in a step of one replica: once for each microbatch if it depends on that, else
+        once."""
         times = [self._iterations(self.region[producer]) if producer != ARGUMENT else 1 for producer in self.producer]
         for loop in self.loops:
             for one in loop.carried:
@@ -149,18 +151,18 @@ class Graph:
 
     @cached_property
     def is_exchange(self) -> list[bool]:
-        """Which operations stand for exchanges between replicas; the first of them are behind the last loop."""
+        """Which operations stand for exchanges between replicas; the first of them comes after the last loop."""
         return [EXCHANGE in operation.operation.attributes for operation in self.operations]
 
     @cached_property
     def is_yielded(self) -> list[bool]:
-        """Whether a loop hands the value on, or out."""
+        """Whether a loop yields the value: to its next iteration, or to what comes after it."""
         yielded = {one.yielded for loop in self.loops for one in loop.carried}
         return [number in yielded for number in range(len(self.values))]
 
     @cached_property
     def outside(self) -> "dict[int, ir.Value[ir.Type]]":
-        """How a value that a loop yields is called behind the loop."""
+        """For each value that a loop yields, the result of the loop that stands for it after the loop."""
         results = {loop.region: loop.operation.operation.results for loop in self.loops}
         return {
             one.yielded: results[loop.region][number] for loop in self.loops for number, one in enumerate(loop.carried)
@@ -183,9 +185,9 @@ def parts_of_loop(loop: mpmd.ForOp | ir.Operation) -> frozenset[int]:
 
 
 def is_placeholder(operation: ir.OpView) -> bool:
-    """Whether an operation only stands where a loop wants an initial value for its parts, which nobody reads.
+    """Whether an operation only makes the initial value that a loop wants for its parts, and that nobody reads.
 
-    Once values live on islands, this one is assigned to one on its way to the loop.
+    Once values live on islands, an `mpmd.assign` on the way to the loop gives it one.
     """
     uses = [use for result in operation.operation.results for use in result.uses]
     return bool(uses) and all(

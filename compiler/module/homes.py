@@ -14,14 +14,17 @@ from atoll.compiler.plan.scope_patterns import path_components
 
 
 def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
-    """The donated arguments and the results that replace them, by number: a training loop feeds the one back as the
-    other."""
+    """The donated arguments and the results that replace them, by number: a training loop feeds each result back as
+    that argument."""
     marks = argument_attributes(entry_function(module))
     return _replaced(module, [number for number, one in enumerate(marks) if DONATED in one])
 
 
 def fed_back(module: ir.Module) -> list[tuple[int, int]]:
-    """The same of all arguments that are part of a pytree, donated or not: their keys say which result is meant."""
+    """The same for all arguments that are part of a pytree, donated or not.
+
+    An argument that is an array by itself has no keys that say which result is meant.
+    """
     marks = argument_attributes(entry_function(module))
     paths = (path_components(text_attribute(one, PATH) or "") for one in marks)
     return _replaced(module, [number for number, path in enumerate(paths) if path[1:]])
@@ -42,11 +45,11 @@ def _leaves(types: Sequence[ir.Type], marks: Sequence[ir.DictAttr]) -> list[Stat
 def homes_of(
     module: ir.Module, graph: Graph, users: Mapping[int, Sequence[int]], producers: Mapping[int, int]
 ) -> list[int]:
-    """The island of each argument: the one that makes the result which replaces it, else the first that uses it.
+    """The island of each argument: the one that makes the result that replaces it, else the first one that uses it.
 
     So a training loop that feeds its state back moves nothing between steps.
 
-    users: the islands that take a value; producers: the island that makes it.
+    users: the islands that take each value; producers: the island that makes it.
     """
     makes = {argument: producers.get(graph.returned[result]) for argument, result in replaced_arguments(module)}
     homes = []

@@ -1,4 +1,4 @@
-"""What the arguments and results of `@main` are to the caller: wholes, parts, pieces or shares."""
+"""What each argument and result of `@main` is to the caller: a whole, or parts, a piece or a share of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,14 +14,14 @@ from atoll.compiler.module.mesh_types import local_type
 
 @dataclass(frozen=True, order=True)
 class Piece:
-    """Which part of a whole an argument or a result is, such as some layers of a stacked parameter."""
+    """Where an argument or a result that is only some of a whole begins in it: some layers of a parameter, say."""
 
     dimension: int
     start: int
     whole: int
 
     def attribute(self) -> ir.DenseI64ArrayAttr:
-        """As `PIECE` has it."""
+        """The value of the mark `PIECE`."""
         return ir.DenseI64ArrayAttr.get([self.dimension, self.start, self.whole])
 
 
@@ -36,13 +36,13 @@ def piece_of(marks: ir.DictAttr) -> Piece | None:
 
 
 def share_of(marks: ir.DictAttr) -> int | None:
-    """The dimension along which an argument or result is one share of several, one for each replica; None if every
-    replica has all of it."""
+    """The dimension along which replicas divide an argument or result, each with one share; None if every replica has
+    all of it."""
     return ir.IntegerAttr(marks[SHARE]).value if SHARE in marks else None
 
 
 def numbers_by_path(attributes: Sequence[ir.DictAttr]) -> dict[str, list[int]]:
-    """The numbers of the arguments, or of the results, with each path: of several pieces in their order."""
+    """For each path the numbers of the arguments, or results, that have it: several if it is in pieces, in order."""
     found: dict[str, list[int]] = {}
     for number, marks in enumerate(attributes):
         found.setdefault(text_attribute(marks, PATH) or "", []).append(number)
@@ -53,12 +53,12 @@ def numbers_by_path(attributes: Sequence[ir.DictAttr]) -> dict[str, list[int]]:
 
 
 def parts_dimension(marks: ir.DictAttr) -> int:
-    """The dimension along which the parts of an argument or result are the whole."""
+    """The dimension along which the parts of an argument or result make up the whole."""
     return ir.IntegerAttr(marks[PARTS_DIMENSION]).value if PARTS_DIMENSION in marks else 0
 
 
 def whole_shape(shape: Sequence[int], marks: ir.DictAttr, replicas: int) -> list[int]:
-    """The shape of an argument or result as callers see it: all parts, or all pieces, or all shares together."""
+    """The shape of an argument or result as callers see it: with all its parts, pieces or shares."""
     piece, share, parts = piece_of(marks), share_of(marks), parts_of(marks)
     whole = list(shape)
     if share is not None:
@@ -71,23 +71,25 @@ def whole_shape(shape: Sequence[int], marks: ir.DictAttr, replicas: int) -> list
 
 
 def start_in_whole(shape: Sequence[int], marks: ir.DictAttr, part: int) -> tuple[int, ...]:
-    """Where one part of an argument or result begins in what callers see, of those that there are along a dimension:
-    the part of a microbatch, or the share of a replica."""
+    """Where one part of an argument or result begins in the whole that callers see.
+
+    part: the number of a microbatch, if the marks say that there are parts, or of a replica, if there are shares.
+    """
     piece, share = piece_of(marks), share_of(marks)
     start = [0] * len(shape)
     if piece is not None:
         start[piece.dimension] = piece.start
     if share is not None:
         start[share] += part * shape[share]
-    elif PARTS in marks:
+    elif PARTS in marks:  # nothing has both: `_check_share`
         start[parts_dimension(marks)] += part * shape[parts_dimension(marks)]
     return tuple(start)
 
 
 def check_paths(main: func.FuncOp, replicas: int = 1) -> None:
-    """Refuse arguments and results without a pytree path, and two of a kind with the same one.
+    """Refuse arguments and results without a pytree path, and two arguments or two results with the same one.
 
-    Pieces of one value have the same path, and together they are the whole.
+    Only pieces of one value share a path, and together they are the whole.
     """
     check_pieces(main, replicas)
     for kind, attributes in (("argument", argument_attributes(main)), ("result", result_attributes(main))):
@@ -102,7 +104,7 @@ def check_paths(main: func.FuncOp, replicas: int = 1) -> None:
 
 
 def check_pieces(main: func.FuncOp, replicas: int = 1) -> None:
-    """Refuse pieces and shares that say not what they are, and pieces that are not the whole together."""
+    """Refuse malformed marks of pieces and shares, and pieces that together are not the whole."""
     inputs, results = type_of(main).inputs, type_of(main).results
     _check_pieces(main, "argument", list(inputs), argument_attributes(main), replicas)
     _check_pieces(main, "result", list(results), result_attributes(main), replicas)
@@ -119,6 +121,7 @@ def _check_pieces(
     for path, numbers in numbers_by_path(attributes).items():
         pieces = [(number, piece) for number in numbers if (piece := piece_of(attributes[number]))]
         if len(pieces) == len(numbers):
+            # If replicas share a piece, the type is that of one share.
             sizes = [
                 _tensor(types[number]).shape[piece.dimension]
                 * (replicas if share_of(attributes[number]) == piece.dimension else 1)
@@ -132,6 +135,7 @@ def _check_cover(main: func.FuncOp, name: str, pieces: Sequence[Piece], sizes: S
     """Each piece begins where the one before ends, and they end with the whole."""
     first, *_ = pieces
     starts = accumulate(sizes, initial=0)
+    # With one more, which begins where the last ends: compared with the end of the whole, it checks that end too.
     wanted = [Piece(first.dimension, start, first.whole) for start in starts]
     if [*pieces, Piece(first.dimension, first.whole, first.whole)] != wanted:
         ranges = [f"{one.start}..{one.start + size}" for one, size in zip(pieces, sizes, strict=True)]
@@ -140,7 +144,8 @@ def _check_cover(main: func.FuncOp, name: str, pieces: Sequence[Piece], sizes: S
 
 
 def _check_piece(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type) -> None:
-    """A piece says what it is, and has the dimension; what has parts, one for each microbatch, has no pieces."""
+    """A piece says what it is, along a dimension that it has. What has parts, one for each microbatch, has no
+    pieces."""
     attribute = marks[PIECE]
     if not isinstance(attribute, ir.DenseI64ArrayAttr) or len(attribute) != len(fields(Piece)):
         remedy = f"write {PIECE} = array<i64: DIMENSION, START, WHOLE>"
@@ -153,7 +158,7 @@ def _check_piece(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Typ
 
 
 def _check_share(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type, replicas: int) -> None:
-    """A share is one of several, and along a dimension that it has; it has no parts, one for each microbatch."""
+    """A share is one of several, along a dimension that it has. It has no parts, one for each microbatch."""
     attribute, rank = marks[SHARE], _tensor(type_).rank
     if not isinstance(attribute, ir.IntegerAttr) or not 0 <= attribute.value < rank:
         what = f"{SHARE} of {name}, which is {_tensor(type_)}, is {attribute}"

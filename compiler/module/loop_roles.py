@@ -1,7 +1,7 @@
-"""The role of a loop over microbatches: what each of its sweeps over the stages is for, a letter each.
+"""The role of a loop over microbatches: a letter for each of its sweeps over the stages, which says what it is for.
 
-`F` goes forward, `FB` forward and backward, and in `FBW` the gradients of weights are a sweep of their own. A free
-placement is no pipeline, and each of its sweeps is `F`.
+`F` goes forward, `FB` forward and backward, and in `FBW` the gradients of weights are a sweep of their own. With a free
+placement there is no pipeline, and each sweep is `F`.
 """
 
 import re
@@ -17,7 +17,7 @@ _ROLE = re.compile(f"[{FORWARD}{BACKWARD}{WEIGHT}]+")
 
 
 def loop_role(loop: mpmd.ForOp) -> str:
-    """The role that `order-sweeps` has given a loop."""
+    """The role that `order-sweeps` gave to a loop."""
     attributes = loop.operation.attributes
     if ROLE not in attributes:
         raise refuse(loop.location, f"a loop over microbatches has no {ROLE}", "run order-sweeps")

@@ -1,8 +1,8 @@
 """The schedule of a loop over microbatches, as it stands on the loop.
 
-Its rows are the loop's table of tasks, which people may edit. What no table tells stands beside it: the name of the
-schedule, how many microbatches a replica runs, the island of each stage, and a check sum of the table as it was
-written. By that a table that somebody has edited is told from the one that has the schedule's name.
+Its rows are the loop's table of tasks, which people may edit. What the table cannot tell stands beside it: the name of
+the schedule, how many microbatches a replica runs, the island of each stage, and a checksum of the table as it was
+written. By the checksum a table that somebody edited is recognised, which is no longer the schedule of that name.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check
 from atoll.compiler.task_name import TaskName
 
-# What a schedule is called that somebody wrote into a dump.
+# The name of a schedule whose table somebody wrote or changed in a dump.
 _EDITED = "edited"
 
 
 class _Beside(NamedTuple):
-    """What stands beside a table."""
+    """What stands on the loop beside its table."""
 
     name: str
     microbatches: int
@@ -37,7 +37,7 @@ class _Beside(NamedTuple):
 
     @classmethod
     def of(cls, loop: mpmd.ForOp) -> "_Beside | None":
-        """None if a person wrote the loop, without this or in another form."""
+        """What a loop has; None if a person wrote the loop and left this out, or wrote it in another form."""
         try:
             parts = ir.DictAttr(loop.operation.attributes[SCHEDULE])
             return cls(
@@ -61,7 +61,10 @@ class _Beside(NamedTuple):
 
 
 def set_schedule(loop: mpmd.ForOp, schedule: Schedule, islands: Sequence[str], tasks: Collection[TaskName]) -> None:
-    """Write a schedule on the loop: islands by their names; what is not among the function's tasks will not run."""
+    """Write a schedule on the loop.
+
+    islands: the names of the islands, by number. tasks: those of the function; any other task is marked as absent.
+    """
     rows: dict[str, list[Cell]] = {name: [] for name, _ in zip(islands, schedule.rows, strict=False)}
     for name, blocks in zip(rows, schedule.blocks, strict=True):
         for number, task in ((number, task) for block in blocks for number, task in enumerate(block)):
@@ -73,9 +76,9 @@ def set_schedule(loop: mpmd.ForOp, schedule: Schedule, islands: Sequence[str], t
 
 
 def schedule_of(module: ir.Module, loop: mpmd.ForOp) -> Schedule | None:
-    """The schedule of a loop, with the tasks that nothing runs for.
+    """The schedule of a loop, absent tasks included.
 
-    None for a loop that no schedule is for, and for a table that somebody wrote and that makes none.
+    None for a loop whose role no schedule is for, and for a table that somebody wrote and that is no schedule.
     """
     plan = plan_of(module)
     if plan.placement is not None or loop_role(loop) not in PIPELINES:

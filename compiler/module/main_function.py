@@ -1,4 +1,4 @@
-"""The entry function of a module, and the attributes of ours that its arguments and results carry."""
+"""The entry function of a module."""
 
 from atoll.compiler.mlir.bindings import func, ir
 from atoll.compiler.mlir.diagnostics import refuse
@@ -6,7 +6,7 @@ from atoll.compiler.mlir.functions import functions_in
 
 
 def entry_function(module: ir.Module) -> func.FuncOp:
-    """`@main`, with exactly one block, or an error at the module."""
+    """`@main`, which has exactly one block; an error at the module if there is none such."""
     main = functions_in(module).get("main")
     if main is None:
         raise refuse(module.operation.location, "the module has no function @main", "name the entry function @main")

@@ -47,7 +47,8 @@ def standing_marks(module: ir.Module) -> dict[str, ir.Operation]:
 
 def check_marks(module: ir.Module, phase: str) -> None:
     """Refuse what looks like a mark and is none, and marks that nothing reads from this phase on: whoever wrote one by
-    hand would wait in vain for what it asks for. Notes are read once, as only the report reads them else."""
+    hand would wait in vain for what it asks for. Notes are read here too, as otherwise only the report would find one
+    that cannot be read."""
     notes_of(module)
     known = {mark.name: mark for mark in MARKS}
     for name, operation in standing_marks(module).items():

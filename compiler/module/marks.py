@@ -1,7 +1,7 @@
 """The marks that stand on the IR: `atoll.*` attributes, in the order in which the pipeline comes to write them.
 
-`docs/marks.md` shows the table. A pass takes away what nobody after it reads, and the verifier of each phase refuses
-marks that should be gone by then, and names that are no marks (`marking.check_marks`).
+`docs/marks.md` shows the table. The last pass that reads a mark takes it away, and the verifier of each phase refuses
+marks that should be gone by then, and `atoll.*` names that are no marks (`marking.check_marks`).
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ ORDER = "atoll.order"
 PASSES_LEFT = "atoll.passes_left"
 
 
-# As the pipeline names them; the rooms of passes come after this one.
+# As `pipeline.pipeline` names them; written again here, as this folder may not import that one.
 PHASE_NAMES = ("stablehlo", "timed", "staged", "placed", "scheduled")
 
 
@@ -48,11 +48,11 @@ class Mark:
 
     on: what it stands on.
     says: what it says there.
-    since: the phase on whose way it is first written; people may write it sooner. None if no pass writes it: it stands
-        in a file that reproduces a defect.
-    gone: the phase on whose way it is taken away again; None if it lives as long as the module.
-    writers: the passes and files that write it anew or change it.
-    readers: those that use it in any other way: that read it, move it along or take it away.
+    since: it is first written on the way to this phase, though people may write it sooner. None if no pass writes it:
+        it stands in a file that reproduces a defect.
+    gone: it is taken away on the way to this phase; None if it lives as long as the module.
+    writers: the passes and files that write or change it.
+    readers: those that use it in any other way: read it, move it along or take it away.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Mark:
     readers: tuple[str, ...]
 
     def may_stand(self, phase: str) -> bool:
-        """Whether the phase's verifier lets it pass."""
+        """Whether the phase's verifier accepts it."""
         return self.gone is None or PHASE_NAMES.index(phase) < PHASE_NAMES.index(self.gone)
 
     @property
     def life(self) -> str:
-        """From when to when it lives, in words."""
+        """From which phase to which it lives, in words."""
         if self.since is None:
             return "in a file that reproduces a defect"
         if self.gone is None:

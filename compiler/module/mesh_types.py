@@ -1,4 +1,4 @@
-"""Types and attributes of Shardy's MPMD dialect, which the bindings can only read from text."""
+"""Types and attributes of Shardy's MPMD dialect, which the bindings can make only by parsing text."""
 
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.shardings import Spec, on_island, sharding_text, spec_of
@@ -32,7 +32,7 @@ def island_of(mesh_tensor: ir.Type) -> str:
 
 
 def local_type(mesh_tensor: ir.Type) -> ir.Type:
-    """The tensor that a mesh tensor distributes; a tensor is one already."""
+    """The tensor that a mesh tensor distributes; a plain tensor is returned as it is."""
     if isinstance(mesh_tensor, ir.RankedTensorType):
         return mesh_tensor
     text = str(mesh_tensor).partition(", ")[2]
@@ -46,7 +46,7 @@ def spec_of_type(mesh_tensor: ir.Type) -> Spec:
 
 
 def _end_of_tensor(text: str) -> int:
-    """Where `tensor<...>` ends: at the bracket that closes its first."""
+    """Where `tensor<...>` ends: after the bracket that closes its first one."""
     depth = 0
     for position, character in enumerate(text):
         depth += (character == "<") - (character == ">")

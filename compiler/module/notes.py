@@ -1,6 +1,6 @@
-"""What passes note for people: what they decided, or could not do, and what that costs. Plain data, and its words.
+"""What passes note for people: what they decided or could not do, and what that costs.
 
-The module keeps notes as data (`noting`), and whoever shows one takes its words from here.
+The module keeps notes as plain data (`noting`); their wording is here, for whoever shows one.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from atoll.compiler.text.quantities import bytes_text
 
 @dataclass(frozen=True)
 class WholeBatch:
-    """Each microbatch needs only its block of something that no rule makes block by block."""
+    """Something that no rule makes block by block, although each microbatch needs only its block."""
 
     operation: str
     bytes: int
@@ -24,7 +24,7 @@ class WholeBatch:
 
 @dataclass(frozen=True)
 class WholeLoop:
-    """A loop of the model that no cut goes through. why: a clause about it, such as `its length depends on data`."""
+    """A loop of the model that cannot be cut. why: a clause about it, such as `its length depends on data`."""
 
     scope: str
     why: str
@@ -35,7 +35,7 @@ class WholeLoop:
 
 @dataclass(frozen=True)
 class JoinedStack:
-    """A stack of layers that is split, and yet needed whole. user: the operation that needs it."""
+    """A stack of layers that is split but is also needed whole. user: the operation that needs it."""
 
     type: str
     user: str
@@ -46,7 +46,7 @@ class JoinedStack:
 
 @dataclass(frozen=True)
 class OneReplica:
-    """The plan has replicas share the update, and there is one."""
+    """The plan asks replicas to share the update, but there is only one."""
 
     def __str__(self) -> str:
         return "not shared by replicas: the update, as there is one replica"
@@ -54,7 +54,7 @@ class OneReplica:
 
 @dataclass(frozen=True)
 class NeededWhole:
-    """An array of the state that replicas could share, but for an operation that takes all of it."""
+    """An array of the state that replicas could share, were it not for an operation that takes all of it."""
 
     path: str
     user: str
@@ -65,7 +65,7 @@ class NeededWhole:
 
 @dataclass(frozen=True)
 class NotDivisible:
-    """An array of the state of which replicas cannot have equal shares. shape: `3 x 5`, of each of its pieces."""
+    """An array of the state that replicas cannot divide into equal shares. shape: of each of its pieces, `3 x 5`."""
 
     path: str
     shape: str
@@ -80,7 +80,7 @@ class NotDivisible:
 
 @dataclass(frozen=True)
 class Gathered:
-    """A value of the update that is made in shares, and then put together for an operation that takes all of it."""
+    """A value of the update that is made in shares and then gathered for an operation that takes all of it."""
 
     type: str
     user: str
@@ -91,7 +91,8 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What crosses between the stages of each replica, and that no choice of the stages left open has less than."""
+    """What crosses between the stages of each replica, and a lower bound: no choice of the stages that were left open
+    makes less cross."""
 
     bytes: int
     at_least: int
@@ -107,7 +108,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class NotFollowed:
-    """An axis that an island has not, or that does not divide some value evenly there, in a sharding."""
+    """An axis in a sharding that an island does not have, or that does not divide some value evenly there."""
 
     island: str
     axis: str
@@ -137,7 +138,7 @@ _Made = TypeVar("_Made", bound="Fact | SourcePlace")
 
 @dataclass(frozen=True)
 class SourcePlace:
-    """The user's line that a note is about; a whole file has line 0."""
+    """The user's line that a note is about; line 0 stands for a whole file."""
 
     file: str
     line: int
@@ -149,7 +150,7 @@ class SourcePlace:
 
 @dataclass(frozen=True)
 class Note:
-    """A fact, and where it is one; None where no line of the user's is known, as for an argument."""
+    """A fact, and the line that it is about; None where no line of the user's is known, as for an argument."""
 
     fact: Fact
     place: SourcePlace | None = None
@@ -165,7 +166,7 @@ class Note:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Note":
-        """What `to_data` gave; ValueError if it is something else."""
+        """The note that `to_data` gave as this data; ValueError if the data is anything else."""
         entries = dict(data)
         made, at = FACTS_BY_KIND.get(entries.pop("kind", "")), entries.pop("at", None)
         if made is None:

@@ -1,4 +1,4 @@
-"""Keeps notes on the module: they go where a dump goes, and reports read them from there.
+"""Keeps notes on the module, so that a dump has them too; reports read them from there.
 
 The bindings cannot read a location out of an attribute, so the user's line stands there as a file and two numbers.
 """
@@ -17,7 +17,8 @@ from atoll.compiler.module.notes import Fact, Note, SourcePlace
 
 
 def add_note(module: ir.Module, location: ir.Location, fact: Fact) -> None:
-    """Note a fact about what has this location. What is noted already is not noted again: pieces say the same."""
+    """Note a fact about what has this location. A note that is there already is not repeated: all pieces of one array
+    would cause the same."""
     frame = user_frame(location)
     note = Note(fact, SourcePlace(frame.filename, frame.start_line, frame.start_col) if frame else None)
     with module.context:
@@ -32,7 +33,7 @@ def notes_of(module: ir.Module) -> tuple[Note, ...]:
 
 
 def attributes_of_notes(module: ir.Module) -> list[ir.Attribute]:
-    """The notes, unread."""
+    """The notes as they stand on the module, not yet read."""
     attributes = module.operation.attributes
     if NOTES not in attributes:
         return []
@@ -44,7 +45,7 @@ def attributes_of_notes(module: ir.Module) -> list[ir.Attribute]:
 
 
 def notes_in(attributes: Sequence[ir.Attribute], location: ir.Location) -> tuple[Note, ...]:
-    """The notes that are written there; people edit dumps, so it may be anything."""
+    """The notes that these attributes hold; an error for any that is none, as people edit dumps."""
     found = []
     for attribute in attributes:
         try:

@@ -13,7 +13,7 @@ from atoll.compiler.topology.topology import Topology, noted_topology
 
 
 def plan_of(module: ir.Module) -> ResolvedPlan:
-    """The module's plan. `resolve-plan` has written it whole; what IR that a person wrote leaves out means the same."""
+    """The module's plan. `resolve-plan` has decided what was open in it; in IR that a person wrote, this does."""
     topology = text_of(module.operation, TOPOLOGY)
     return _resolved(_text_of(module), None if topology is None else len(noted_topology(topology).islands))
 
@@ -24,7 +24,7 @@ def asked_plan_of(module: ir.Module) -> Plan:
 
 
 def set_plan(module: ir.Module, plan: ResolvedPlan) -> None:
-    """Write the plan with what has been decided of it by now, and note which parts that were."""
+    """Write the plan with what has been decided by now, and note which parts of it were open."""
     attributes = module.operation.attributes
     filled = _filled(module) | filled_in(Plan.parse(_text_of(module)), plan)
     attributes[PLAN] = ir.StringAttr.get(str(plan))
@@ -33,7 +33,7 @@ def set_plan(module: ir.Module, plan: ResolvedPlan) -> None:
 
 
 def _filled(module: ir.Module) -> dict[str, int]:
-    """What is noted of the parts that were filled in."""
+    """The parts that were noted as filled in, each with its number."""
     attributes = module.operation.attributes
     noted = attributes.get(FILLED)
     if not isinstance(noted, ir.DictAttr):
@@ -48,12 +48,12 @@ def _text_of(module: ir.Module) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _resolved(text: str, islands: int | None) -> ResolvedPlan:
-    """Passes ask for a plan again and again, and reading it takes as long as most of them do."""
+    """The plan of a text, kept: passes ask for it again and again, and reading it takes as long as most of them do."""
     return resolved(Plan.parse(text), islands)
 
 
 def topology_of(module: ir.Module) -> Topology:
-    """The module's topology, which every phase behind `stablehlo` needs."""
+    """The module's topology, which every phase after `stablehlo` needs."""
     text = text_of(module.operation, TOPOLOGY)
     if text is None:
         raise refuse(module.operation.location, "the module has no topology", 'give one: --topology "2 x cpu[4]"')

@@ -1,7 +1,7 @@
 """Replicas: copies of the pipeline that share the parameters and divide the batch.
 
-Islands count replica by replica. The IR speaks of the first one alone, and the others do the same on islands of their
-own: the *twins* of its islands.
+Islands are numbered replica by replica. The IR speaks of the first replica alone; the others do the same on islands of
+their own, the *twins* of its islands.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def replicas_of(module: ir.Module) -> int:
 
 
 def twins_of(topology: Topology, replicas: int) -> dict[str, tuple[str, ...]]:
-    """For each island of the first replica its name and those of its twins, in the order of the replicas."""
+    """For each island of the first replica, its own name and those of its twins, in the order of the replicas."""
     names = [island.name for island in topology.islands]
     count = len(names) // replicas
     return {name: tuple(names[number :: max(1, count)][:replicas]) for number, name in enumerate(names[:count])}

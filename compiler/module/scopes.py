@@ -1,4 +1,4 @@
-"""Reads the name stack of a location: which part of the user's model, in which direction.
+"""Reads the name stack of a location: which part of the user's model it is, and in which direction.
 
 jax wraps the scope that was open when a function was differentiated: `jit(step)/transpose(jvp(layer_3))/mlp/mul` is
 the backward pass of `layer_3/mlp`. Without any scope of the user's the wrappers still stand: `transpose(jvp())`.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _WRAPPER = re.compile(r"(jvp|transpose|vmap)\((.*)\)", re.DOTALL)  # a scope may have any character
-# Names that jax puts between the user's scopes; which function is called there depends on its version.
+# Names that jax puts between the user's scopes; which of them it puts there depends on its version.
 _NO_SCOPE = re.compile(r"jit\(.*\)|checkpoint|closed_call|eval_jaxpr|")
 # What jax calls the part of a `jax.checkpoint` that is computed a second time.
 _REMATERIALISED = "rematted_computation"

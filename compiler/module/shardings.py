@@ -1,7 +1,7 @@
-"""Shardings within an island, as the axes that each dimension of a value is divided over.
+"""Shardings within an island: for each dimension of a value, the axes that it is divided over.
 
-Shardy's attributes say them in the IR: `sdy.sharding` on arguments, results and operations. There they name the one
-mesh `@mesh`, which has the axes of all islands; what an island cannot follow is left out for it.
+In the IR they are Shardy's attributes: `sdy.sharding` on arguments, results and operations. These name the one mesh
+`@mesh`, which has the axes of all islands; what an island cannot follow is left out for that island.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from math import prod
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.topology.island import Island
 
-# Of each dimension the axes it is divided over, the major one first.
+# For each dimension the axes that it is divided over, the major one first.
 Spec = tuple[tuple[str, ...], ...]
 
 SHARDING = "sdy.sharding"
@@ -19,7 +19,7 @@ MESH = "mesh"
 
 
 def spec_of(sharding: ir.Attribute) -> Spec:
-    """The axes in a `#sdy.sharding`; a part of an axis is none that a mesh has, so it is left out."""
+    """The axes in a `#sdy.sharding`. A part of an axis is left out, as no island's mesh has it as an axis."""
     spec = []
     for dimension in sdy.TensorShardingAttr(sharding).dimension_shardings:
         axes = [sdy.AxisRefAttr(axis) for axis in sdy.DimensionShardingAttr(dimension).axes]
@@ -39,7 +39,7 @@ def sharding_text(spec: Spec) -> str:
 
 
 def on_island(spec: Spec, shape: Sequence[int], island: Island) -> Spec:
-    """What an island can follow of a spec: axes that it has, and that divide the dimension evenly. Empty if nothing."""
+    """What an island can follow of a spec: the axes that it has and that divide the dimension evenly; empty if none."""
     sizes = {axis.name: axis.size for axis in island.axes}
     kept = []
     for axes, size in zip(spec, shape, strict=True):

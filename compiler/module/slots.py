@@ -1,4 +1,4 @@
-"""Sweeps and slots, which number fragments so that none waits for another in a circle.
+"""Sweeps and slots, which number fragments so that they never wait for each other in a circle.
 
 A *sweep* is one walk over the stages: sweep 0 goes forward from stage 0, sweep 1 backward to it, sweep 2 forward
 again, and so on. A loop over microbatches, and what stands before and after it, have sweeps of their own. A fragment is
@@ -8,7 +8,7 @@ one, so fragments cannot wait for each other in a circle.
 
 
 def slot(stage: int, sweep: int, stages: int) -> int:
-    """The number of a stage's fragment of a sweep, in an order in which values flow only onwards."""
+    """The number of a stage's fragment in a sweep, in an order in which values flow only onwards."""
     return sweep * stages + (stage if sweep % 2 == 0 else stages - 1 - stage)
 
 

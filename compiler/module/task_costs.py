@@ -1,8 +1,8 @@
 """What tasks cost, counted: the operations of their fragments, and the bytes that they send.
 
-Nothing here is measured. A task takes the operations that its fragment counts, divided by the speed that is assumed of
-its island; a value takes the bandwidth and the latency of its link. To divide it otherwise for that takes no time here:
-nothing is computed, and what links devices of one island is faster than what links islands.
+Nothing here is measured. A task takes the operations that are counted in its fragment, divided by the speed that is
+assumed of its island; a value takes what the bandwidth and the latency of its link say. Resharding a value on its way
+is free here: it computes nothing, and the devices of an island are linked faster than islands are.
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ from atoll.compiler.task_name import BACKWARD, FORWARD, TaskName
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
 
-# Operations a second of one device: half of what makers state for bfloat16, of GPUs those of an A100; of a CPU device
-# what a core or two do in float32.
+# Operations a second of one device: half of what makers state for bfloat16, where a GPU counts as an A100; for a CPU
+# device what a core or two do in float32.
 ASSUMED_SPEED: Mapping[str, float] = {
     "cpu": 20e9,
     "gpu": 156e12,
@@ -51,7 +51,7 @@ class StageCost:
 
 
 def task_costs(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> Counter[str]:
-    """The operations of the tasks of each island in functions that are called so often."""
+    """The operations of each island's tasks, in functions each given with how often it is called."""
     cost = _cost_of_codes(module)
     found: Counter[str] = Counter()
     for function, times in functions:
@@ -66,7 +66,7 @@ def _cost_of_codes(module: ir.Module) -> dict[str, int]:
 
 
 def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) -> tuple[StageCost, ...]:
-    """What the stages cost whose tasks are in a function; homes: the island of each."""
+    """What each stage costs whose tasks are in a function; homes: the island of each stage."""
     cost = _cost_of_codes(module)
     costs = {task_name(call): cost[code_name(call)] for call in calls_in(function)}
     sent = _bytes_to_neighbours(function)
@@ -98,7 +98,7 @@ def costs_of(
     around: Sequence[int],
     slower: float = 1.0,
 ) -> Costs:
-    """In seconds; activations in those of one microbatch of an island's share."""
+    """The costs in seconds; the unit of activations is those of one microbatch on an island's share of the model."""
     speed = {island.name: speed_of(island) / slower for island in topology.islands}
     chunks = len(stages) // len(names)
     numbers = [names.index(stage.island) for stage in stages]
@@ -119,5 +119,5 @@ def costs_of(
 
 
 def speed_of(island: Island) -> float:
-    """Operations a second that are assumed of an island, its work divided evenly over its devices."""
+    """The operations a second that are assumed of an island, with its work divided evenly over its devices."""
     return ASSUMED_SPEED[island.kind] * island.size

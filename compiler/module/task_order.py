@@ -1,8 +1,8 @@
-"""The table of tasks of a loop over microbatches: for each island a row, in which it runs them from left to right.
+"""The table of tasks of a loop over microbatches: a row for each island, which runs it from left to right.
 
 The loop carries it as text, `{island0 = "F0@0 F1@0 B0@0"}`, which people may edit: `F1@0` is task `F0` of microbatch 1.
-Tasks with `+` between them run as one block. One in parentheses, `(B0@0)`, is there for the schedule alone: the loop's
-function has nothing to run for it, and the schedule says when that would be.
+Tasks with `+` between them run as one block. A task in parentheses, `(B0@0)`, is there for the schedule alone: it says
+when the task would run, but the loop's function has nothing to run for it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 
 def order_of(loop: mpmd.ForOp) -> dict[str, list[MicrobatchTask]]:
-    """For each island the tasks that it runs, in order."""
+    """For each island the tasks that it runs, in order, without those that are absent."""
     return {island: [cell.task for cell in row if not cell.is_absent] for island, row in cells_of(loop).items()}
 
 
@@ -48,7 +48,7 @@ def cells_of(loop: mpmd.ForOp) -> dict[str, list[Cell]]:
 
 
 def row_texts(loop: mpmd.ForOp) -> dict[str, str]:
-    """For each island its row, with single blanks."""
+    """For each island its row as text, with single blanks between tasks."""
     attributes = loop.operation.attributes
     if ORDER not in attributes or not isinstance(attributes[ORDER], ir.DictAttr):
         raise refuse(loop.location, "a loop has no order of tasks", "run order-tasks")
@@ -63,7 +63,7 @@ def set_order(loop: mpmd.ForOp, rows: Mapping[str, Sequence[MicrobatchTask]]) ->
 
 
 def set_cells(loop: mpmd.ForOp, rows: Mapping[str, Sequence[Cell]]) -> None:
-    """Write the table on the loop, with what only a schedule knows."""
+    """Write the table on the loop, with blocks and absent tasks."""
     texts: dict[str, ir.Attribute] = {
         island: ir.StringAttr.get("".join(map(_cell_text, row)).lstrip()) for island, row in rows.items()
     }

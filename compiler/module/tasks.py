@@ -11,15 +11,15 @@ from atoll.compiler.module.marks import EXCHANGE, SHARE
 from atoll.compiler.task_name import TaskName
 from atoll.compiler.text.language import shown
 
-# Two exchanges combine nothing. One takes of what all replicas have this one's share, and nothing crosses; the other
-# puts the shares of all replicas together.
+# Two kinds of exchanges combine nothing. In one, each replica takes its share of what all have, and nothing crosses;
+# the other puts the shares of all replicas together.
 OWN_SHARE = "share"
 GATHER = "gather"
-# What a function has whose values live on islands.
+# The attribute of functions whose values live on islands.
 _TOPOLOGY = "topology"
 
 
-# What stands for an exchange, if it is marked as one.
+# The operations that stand for an exchange if they are marked as one.
 ExchangeOp = mpmd.TransferOp | builtin.UnrealizedConversionCastOp
 
 
@@ -66,13 +66,13 @@ def calls_in(function: func.FuncOp) -> list[mpmd.FragmentCallOp]:
 
 
 def transfers_in(function: func.FuncOp) -> list[mpmd.TransferOp]:
-    """What a function sends between islands of a replica; exchanges between replicas are none of it."""
+    """The transfers between islands of one replica in a function, without exchanges between replicas."""
     return [one for one in operations_in(function, mpmd.TransferOp) if EXCHANGE not in one.operation.attributes]
 
 
 def exchanges_in(function: func.FuncOp) -> list[ExchangeOp]:
-    """What a function exchanges between replicas: transfers to where a value is already; where shares are given or
-    got, casts, as a transfer keeps the shape."""
+    """The exchanges between replicas in a function. They are transfers to the island where a value already is; where
+    replicas give or get shares they are casts, as a transfer keeps the shape."""
     return [one for one in body_of(function).operations if is_exchange(one)]
 
 
@@ -87,7 +87,7 @@ def exchange_kind(exchange: ExchangeOp) -> str:
 
 
 def exchange_share(exchange: ExchangeOp) -> int | None:
-    """The dimension along which shares are the whole; None if none are given or got."""
+    """The dimension along which shares make up the whole; None if no shares are given or got."""
     attributes = exchange.operation.attributes
     return ir.IntegerAttr(attributes[SHARE]).value if SHARE in attributes else None
 
@@ -95,7 +95,8 @@ def exchange_share(exchange: ExchangeOp) -> int | None:
 def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> None:
     """Refuse what computes in a dataflow function outside of tasks.
 
-    A loop over microbatches has a role, and may only number them for each island and call the function of one.
+    A loop over microbatches has a role, and in it may stand only the microbatch's number, for each island, and a call
+    of the function of one microbatch.
     """
     for name, function in dataflow_functions(module).items():
         for operation in body_of(function).operations:
@@ -122,7 +123,7 @@ def _check_loop(module: ir.Module, loop: mpmd.ForOp, remedy: str) -> None:
 
 
 def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:
-    """Where a loop calls the function of a microbatch; all it does besides is to number them."""
+    """Where a loop calls the function of a microbatch; besides that it only numbers them."""
     *_, call, _ = loop.operation.regions[0].blocks[0].operations
     assert isinstance(call, mpmd.CallOp)
     return call

@@ -12,9 +12,9 @@ def specs_of(graph: Graph, arguments: Sequence[ir.DictAttr]) -> list[Spec]:
     specs: list[Spec] = [()] * len(graph.values)
     specs[: len(arguments)] = (spec_of(marks[SHARDING]) if SHARDING in marks else () for marks in arguments)
     for operation, results in zip(graph.operations, graph.results, strict=True):
-        for result, spec in zip(results, result_specs(operation), strict=False):  # a call without results has one too
+        for result, spec in zip(results, result_specs(operation), strict=False):  # a call without results has a spec
             specs[result] = spec
-    # What a loop hands on is divided alike when it begins, when it goes on and when it ends.
+    # What a loop hands on is divided alike before the first iteration, between iterations and after the last.
     for one in (one for loop in graph.loops for one in loop.carried):
         specs[one.initial] = specs[one.argument] = specs[one.yielded]
     return specs

@@ -1,4 +1,4 @@
-"""A folder with one numbered file of IR a pass, in the order in which they ran."""
+"""A folder with a numbered file of IR for each pass, in the order in which passes ran."""
 
 import itertools
 import os
@@ -22,9 +22,9 @@ class DumpFolder:
     """Writes `00-input.mlir`, `01-inline-calls.mlir` and so on."""
 
     def __init__(self, path: Path, source: Path | None = None) -> None:
-        """Make the folder; what an earlier dump left there goes, so that the files are those of one run.
+        """Make the folder; what an earlier dump left there is deleted, so that all files are of one run.
 
-        source: the file that is read, which must not go with them.
+        source: the file that is compiled, which may be one of these and must not be deleted.
         """
         if source is not None and source.resolve().parent == path.resolve():
             raise UsageError(f"{source} would be overwritten", str(path), "name another folder for the dump")
@@ -54,7 +54,7 @@ class DumpFolder:
 
 
 class CompileDump:
-    """The IR of one compilation, locations included: as it came, and after every pass."""
+    """The IR of one compilation, locations included: before all passes, and after each."""
 
     def __init__(self, folder: DumpFolder, module: ir.Module) -> None:
         self._folder = folder

@@ -41,10 +41,12 @@ def run_passes(
     manager = PassManager("builtin.module", context=module.context)
     for number, step in enumerate(steps):
         if isinstance(step, NativePass):
+            # MLIR does not say which native pass failed, so a callback of ours goes before each and notes its name.
             manager.add(watch.before(number, step), name=f"(before {step.name})")
             manager.add(step.text)
         else:
             manager.add(watch.running(number, step), name=step.name(), argument=step.name())
+        # MLIR's own printing after passes does not tell Python passes and these callbacks apart.
         if observer is not None:
             manager.add(watch.after(step), name=f"(after {step_name(step)})")
     if timing:
@@ -65,9 +67,9 @@ _Callback = Callable[[ir.Operation, ExternalPass], None]
 
 @dataclass
 class _Watch:
-    """Remembers the pass at work and what it raised: no exception may cross MLIR's frames.
+    """Remembers the pass at work, and what it raised, as no exception may cross MLIR's frames.
 
-    diagnostics: what was emitted, in order: by MLIR, and for each note of a pass a remark.
+    diagnostics: what was emitted, in order, by MLIR; and a remark for each note of a pass.
     """
 
     module: ir.Module
@@ -131,6 +133,7 @@ class _Watch:
     def _begin(self, number: int) -> None:
         self.at_work, self.is_done = number, False
         step, file = self.steps[number], None
+        # Only a native pass can end the process, and only a parent process could then tell of the file.
         if isinstance(step, NativePass) and guard.is_guarded():
             file = self.crash_file.write(self.module, self.steps[number:])
         guard.announce(f"pass {step_name(step)}", str(file or ""))
@@ -142,13 +145,13 @@ class _Watch:
         try:
             run_passes(module, self.steps[: self.at_work])
             left = self.steps[self.at_work :]
-        except AtollError:  # what fails now did not fail before; the whole way there tells of both
+        except AtollError:  # an earlier pass fails that did not fail before; all of the passes show both
             module = parse_text(start)
         file = write_reproducer(module, left)
         return "the input" if file is None else f"{file}, which `atoll opt` runs"
 
     def _tell(self, noted: int) -> None:
-        """Emit what the pass at work has noted, after the notes that were there."""
+        """Emit what the pass at work has noted. noted: how many notes there were before it."""
         for note in notes_in(attributes_of_notes(self.module)[noted:], self.module.operation.location):
             self.diagnostics.append(remark(note))
             log.info("%s", self.diagnostics[-1].labelled)

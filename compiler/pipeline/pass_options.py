@@ -1,7 +1,7 @@
 """A pass's options: the fields of its dataclass, read from a pipeline's text.
 
 The field `max_iterations` is the option `max-iterations`. A field may be an int, a float, a bool, a str, a Literal, a
-tuple of any number of these, or one of them `| None`, where None is said by leaving the option out.
+tuple of any number of these, or one of them `| None`; leaving the option out means None.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ def read_options(pass_class: type[Pass], element: PassText) -> Pass:
 
 
 def pass_text(step: object, name: str) -> PassText:
-    """What reads as this pass: its name, and the options that are not as they are by default."""
+    """An element that reads as this pass: its name, and the options that differ from their defaults."""
     found = {option: (field, getattr(step, field.name)) for option, field in _fields(type(step)).items()}
     return PassText(
         name,
@@ -127,7 +127,7 @@ def _is_tuple(kind: Any) -> bool:  # noqa: ANN401 (any annotation)
 
 
 def _read(kind: Any, value: str | tuple[str, ...]) -> Any:  # noqa: ANN401 (any annotation, and a value of it)
-    """The value as the type; ValueError if it is none of it."""
+    """The value as the type; ValueError if it is not of that type."""
     kind = _without_none(kind)
     if _is_tuple(kind):
         if isinstance(value, str):

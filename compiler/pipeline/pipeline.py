@@ -1,4 +1,4 @@
-"""The one ordered pipeline: which passes lead to which phase, and why each stands where it stands."""
+"""The one ordered pipeline: which passes lead to which phase, and why each pass is where it is."""
 
 from dataclasses import dataclass
 
@@ -26,16 +26,16 @@ PHASES = (
         made_by="normalize",
         needs_topology=False,
         passes=(
-            # A composite names a function as a call does; made a call, it is inlined like one.
+            # A composite names a function as a call does; turned into a call, it is inlined like one.
             "stablehlo-legalize-composite-to-call",
             # Next, so that every later pass sees one function and whole name stacks.
             "inline-calls",
-            # What it removes stands in callees as well; in @main it is met once.
+            # What it removes is in callees as well, so after inlining it has all of it in @main.
             "drop-empty-shardings",
             # A callee computes what only some of its callers use. Not `canonicalize` or `cse`: they share values,
             # and what two stages share would have to be sent from one to the other.
             "trivial-dce",
-            # The callees are gone from every call, so their bodies keep nothing alive.
+            # No call is left, so the callees can go, and with them what only they keep alive.
             "symbol-dce",
             # After all of the above, since each of them takes uses away.
             "drop-dead-arguments",
@@ -48,9 +48,9 @@ PHASES = (
         made_by="time",
         needs_topology=False,
         passes=(
-            # First of all that asks the plan anything: from here on it has an answer.
+            # Before anything asks the plan: from here on it has an answer.
             "resolve-plan",
-            # Before stages are chosen: a stage is a part of what is done with one microbatch.
+            # Before stages are chosen, as a stage is a part of what is done with one microbatch.
             "fold-batch",
             "verify-timed",
         ),
@@ -66,13 +66,13 @@ PHASES = (
             "drop-dead-carries",
             # A choice over all parameters has no single stage; its pieces do.
             "split-branches",
-            # What the user says comes before all that is arranged around it.
+            # What the user says comes before everything that is arranged around it.
             "seed-stages",
             # Only where the user names no scopes.
             "cut-automatically",
             # Once every stage is known, and before loops are split, as segments may need them split in more places.
             "cut-segments",
-            # As soon as the stage of each layer is known, so that from here on no operation is on several.
+            # As soon as the stage of each layer is known, so that from here on no operation is on several stages.
             "split-layer-loops",
             # After layers are split, so that a share is of what one stage has; before the rest is spread, as it adds
             # operations that need a stage too.
@@ -81,11 +81,11 @@ PHASES = (
             "spread-stages",
             # Needs the stage of every operation, and decides from it which fragment computes what.
             "order-sweeps",
-            # Makes two fragments of one, so before operations are copied to fragments.
+            # Makes two fragments out of one, so it runs before operations are copied to fragments.
             "split-backward",
-            # Pieces of a choice are joined where they have come to the same fragment.
+            # Once fragments are known: pieces of a choice that have come to the same one are joined.
             "join-branches",
-            # A copy belongs to one fragment, so these have to be known.
+            # A copy belongs to one fragment, so fragments have to be known.
             "copy-cheap-operations",
             "verify-staged",
         ),
@@ -109,7 +109,7 @@ PHASES = (
         name="scheduled",
         made_by="schedule",
         passes=(
-            # First as functions, each by itself; which of them are equal is then a question about functions.
+            # Each fragment becomes a function first, so that finding equal ones is a question about functions.
             "outline-fragments",
             "share-fragments",
             # Once it is settled which tasks there are.

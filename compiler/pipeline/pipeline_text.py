@@ -1,4 +1,4 @@
-"""The text of a pass pipeline. Which passes there are, and what options they take, is for others to know."""
+"""The text of a pass pipeline. It does not know which passes there are, or what options they take."""
 
 import json
 import re

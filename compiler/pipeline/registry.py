@@ -34,7 +34,7 @@ def text_of_steps(steps: Sequence[Step]) -> str:
 
 @functools.cache
 def steps_of_phase(phase: Phase) -> tuple[Step, ...]:
-    """The steps of a phase, which are always the same: made once, as MLIR has to judge those that are native."""
+    """The steps of a phase. They are always the same, and made only once, as MLIR has to check the native ones."""
     return tuple(step for name in phase.passes for step in _steps(PassText(name)))
 
 

@@ -1,4 +1,4 @@
-"""What reproduces a defect: the IR before the pass that failed, and the passes that were left, in one file.
+"""What reproduces a defect, in one file: the IR before the pass that failed, and the passes that were left to run.
 
 `atoll opt FILE` runs it.
 """
@@ -17,7 +17,7 @@ from atoll.compiler.pipeline.registry import steps_of_text, text_of_steps
 
 
 def write_reproducer(module: ir.Module, left: Sequence[Step]) -> Path | None:
-    """The file, as text for people; None if no file can be written, which must not hide the defect."""
+    """The file, as text for people; None if it cannot be written: an error about that would hide the defect."""
     with suppress(OSError):
         file = Path(tempfile.mkdtemp(prefix="atoll-")) / f"before-{step_name(left[0])}.mlir"
         _mark(module, left)
@@ -36,9 +36,9 @@ def take_steps_left(module: ir.Module) -> list[Step]:
 
 
 class CrashFile:
-    """The reproducer for a native pass, there as long as that pass may end the process.
+    """The reproducer for a native pass, written before the pass runs: if that ends the process, it is too late.
 
-    Once it has, nothing can be written any more. It is bytecode, which takes a tenth of the time that text does.
+    It is bytecode, which takes a tenth of the time that text does.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class CrashFile:
         return self._file
 
     def remove(self) -> None:
-        """Nothing ended the process."""
+        """Remove the file, as nothing ended the process."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)

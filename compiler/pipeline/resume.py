@@ -1,4 +1,4 @@
-"""Goes on with a module from the phase that it is at: IR that was dumped, and perhaps edited, is IR like any other."""
+"""Goes on with a module from the phase that it is at: IR that was dumped and perhaps edited is IR like any other."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ _RESOLVING = next(phase for phase in PHASES if _RESOLVE in phase.passes)
 def write_texts(module: ir.Module, islands: Topology | None, plan: Plan | None) -> None:
     """Write topology and plan into the module, so that a dump can be resumed.
 
-    A plan that is given is a new one; and other islands may mean another answer to what the module's own left open.
+    A given plan replaces the module's own; and on other islands, what that left open may have another answer.
     """
     attributes = module.operation.attributes
     if plan is None and islands is not None and PLAN in attributes:
@@ -39,7 +39,7 @@ def phase_of(module: ir.Module) -> Phase | None:
 
 
 def phases_left(module: ir.Module) -> list[tuple[Phase, Sequence[Step]]]:
-    """What has to run to reach each phase from the module's own on."""
+    """The steps to each phase from the module's own on."""
     reached = phase_of(module)
     if reached is None:
         return [(phase, steps_of_phase(phase)) for phase in PHASES]

@@ -1,1 +1,1 @@
-"""The plan: how a program is cut over islands, and what follows from that before any code is seen."""
+"""The plan: how a program is cut over islands, and what follows from that before the program is looked at."""

@@ -1,7 +1,7 @@
-"""What a plan says of the pipeline before any order is decided: stages, microbatches, and which island runs what.
+"""What a plan says about the pipeline before any order is decided: stages, microbatches, and which island runs what.
 
 A schedule's kind and its map from stage to island are settled here, so that stages can be placed; the order of tasks
-comes last, when it is known which tasks there are.
+comes last, once it is known which tasks there are.
 """
 
 from collections.abc import Collection
@@ -15,16 +15,16 @@ from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 
-# A loop that goes forward, or forward and backward, perhaps with the weights' gradients apart: what schedules are for.
+# The roles of loops that schedules are for: forward, or forward and backward, perhaps with weight gradients apart.
 PIPELINES = ("F", "FB", "FBW")
 
 
 @dataclass(frozen=True)
 class PipelineShape:
-    """islands: how many the topology has for one replica; those that the stages do not suffice for stay empty.
+    """The pipeline of a plan. islands: how many one replica has; if there are fewer stages, some of these stay empty.
 
-    The plan speaks of stages as a schedule has them. Where they run in segments, each of these is a stage of the
-    program: `stages`, `stage_island`, `split_stages` and `schedule` are about those.
+    The plan's stages are those of the schedule. If they run in segments, each segment is a stage of the program:
+    `stages`, `stage_island`, `split_stages` and `schedule` are about these.
     """
 
     plan: ResolvedPlan
@@ -36,17 +36,17 @@ class PipelineShape:
 
     @property
     def segments(self) -> int:
-        """In how many segments a stage runs."""
+        """How many segments a stage runs in."""
         return self.plan.segment_count
 
     @property
     def in_one_segment(self) -> "PipelineShape":
-        """The same with stages that run in one piece."""
+        """The same with stages that are not cut into segments."""
         return replace(self, plan=replace(self.plan, segments=1))
 
     @property
     def planned_stages(self) -> int:
-        """How many stages there are, however many segments they have; with a placement one for each island."""
+        """How many stages the plan has, segments not counted; with a placement, one for each island."""
         return self.islands if self.plan.stage_count is None else self.plan.stage_count
 
     @property
@@ -60,7 +60,7 @@ class PipelineShape:
 
     @property
     def stage_island(self) -> tuple[int, ...]:
-        """The island of each stage: as the schedule has them; else they go round, so that several may share one."""
+        """The island of each stage: that of the schedule, or else in turn, so that several stages may share one."""
         return tuple(island for island in self._planned_islands for _ in range(self.segments))
 
     @property
@@ -74,7 +74,7 @@ class PipelineShape:
 
     @property
     def is_even(self) -> bool:
-        """Whether every island that has a stage has as many."""
+        """Whether all islands that have any stages have the same number of them."""
         return self.planned_stages % self.used == 0
 
     @property
@@ -84,15 +84,15 @@ class PipelineShape:
 
     @property
     def split_stages(self) -> frozenset[int]:
-        """The stages that have weight tasks beside backward tasks: one that the user wrote may split some alone."""
+        """The stages that have weight tasks beside backward tasks; a schedule of the user's may split only some."""
         if isinstance(self.plan.schedule, Schedule):
             return in_segments(self.plan.schedule, self.segments).split_stages
-        # The best one is found later, and may be one of these.
+        # An open schedule is found later, and may be one that splits; then the fragments have to be there.
         splits = self.is_even if self.plan.has_open_schedule else self.kind is not None and self.kind.splits_backward
         return frozenset(range(self.stages)) if splits else frozenset()
 
     def schedule(self) -> Schedule:
-        """The schedule of the microbatches; PlanError if the plan asks for one that does not fit its stages."""
+        """The schedule; PlanError if the plan asks for one that does not fit its stages."""
         if isinstance(self.plan.schedule, Schedule):
             return in_segments(self._fitting(self.plan.schedule), self.segments)
         kind = self.kind
@@ -112,7 +112,7 @@ class PipelineShape:
             raise replace(error, where=caller()) from None
 
     def schedule_of(self, kinds: str, tasks: Collection[TaskName]) -> Schedule:
-        """The plan's schedule, for a loop with sweeps of these kinds and with these tasks: `F0`, `B0`."""
+        """The plan's schedule for a loop. kinds: those of its sweeps; tasks: those that it has, such as `F0`, `B0`."""
         schedule = self.schedule()
         if BACKWARD not in kinds:
             return schedule.forward_only()

@@ -21,7 +21,7 @@ from lark.tree import Meta
 AUTO = "auto"
 ACCUMULATORS = ("float32", "same")
 WHOLE, SHARDED = UPDATES = ("whole", "sharded")
-# A stage and a segment are tasks of every microbatch, whether or not the model has so many cuts.
+# Limited, as every stage and segment has tasks for every microbatch, whether or not the model has so many cuts.
 MOST_STAGES, MOST_SEGMENTS, MOST_MICROBATCHES = MOST_CHUNKS, 1000, MOST_CELLS
 
 _LANGUAGE = Language(
@@ -34,16 +34,16 @@ _LANGUAGE = Language(
 
 @dataclass(frozen=True)
 class Plan:
-    """How a program is cut; what is `auto` is decided for the user, in `resolved_plan`.
+    """How a program is cut; `resolved_plan` decides what is `auto`.
 
     stages: their number, or a stage text.
     microbatches: how many a replica runs in a step.
-    schedule: the name of a schedule, with chunks in parentheses where it takes them; or a schedule, or its text.
+    schedule: the name of a schedule, with chunks in parentheses if it takes them; or a schedule, or its text.
     replicas: how many copies of the pipeline there are.
-    placement: scope patterns and the islands that they go to, instead of stages.
+    placement: instead of stages, scope patterns and the islands that they go to.
     accumulator: how narrow floats are summed over microbatches: in `float32`, or in the `same` type as each part.
-    segments: in how many an island runs each stage, so that replicas exchange the sums of one while others still run.
-    update: whether each replica makes the `whole` update, or the update is `sharded` over them with its state.
+    segments: how many an island runs each stage in, so that replicas exchange the sums of one while others still run.
+    update: whether each replica makes the `whole` update, or the update and its state are `sharded` over replicas.
     """
 
     stages: int | str = AUTO
@@ -56,7 +56,7 @@ class Plan:
     update: str = WHOLE
 
     def __post_init__(self) -> None:
-        # Each field is kept in its one spelling, so that plans which mean the same are equal.
+        # Each field is kept in one spelling, so that plans that mean the same are equal.
         self._keep("stages", _stages(self.stages))
         self._keep("microbatches", _count("microbatches", self.microbatches, MOST_MICROBATCHES))
         self._keep("schedule", _schedule(self.schedule))
@@ -100,7 +100,7 @@ class Plan:
 
     @classmethod
     def parse(cls, text: str) -> "Plan":
-        """The plan that a text writes. Fields that are missing have their default."""
+        """The plan that a text writes. Missing fields have their defaults."""
         parsed: Plan = _Reader(_LANGUAGE.source(text)).read()
         return parsed
 
@@ -151,7 +151,7 @@ def _schedule(value: object) -> str | Schedule:
 
 
 def _schedule_text(schedule: str | Schedule) -> str:
-    """One line, so that a plan stays one line."""
+    """A schedule on one line, so that a plan stays on one line."""
     return schedule if isinstance(schedule, str) else json.dumps(str(schedule).replace("\n", "; "))
 
 
@@ -192,7 +192,7 @@ class _Reader(Reader):
         for name, given in filter(None, fields):  # lark gives None for an empty text
             if name in values:
                 raise self.at(name).fault(f"{name} is there twice", "write each field once")
-            # A plan of this field alone: its constructor is the one that judges values.
+            # A plan of this field alone, as its constructor is what checks values: a fault is then at this field.
             with given.place.blamed():
                 Plan(**{name: given.value})  # type: ignore[arg-type] # the type is what is judged
             values[str(name)] = given.value

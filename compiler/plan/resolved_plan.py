@@ -1,8 +1,8 @@
-"""What a plan means on a topology: here, and nowhere else, what it leaves open (`auto`) is decided.
+"""What a plan means on a topology. What it leaves open (`auto`) is decided here and nowhere else, but for two answers.
 
-Two answers need more than that, and each is the work of one pass, which writes it into the IR: how many segments are
-worth it where replicas exchange sums (`cut-segments`), and which schedule is best for what the tasks cost
-(`order-tasks`). Until then they are open.
+Those need more than a topology, and one pass finds each and writes it into the IR: how many segments are worthwhile
+if replicas exchange sums (`cut-segments`), and which schedule is best for what the tasks cost (`order-tasks`). Until
+then they are open.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, kind_named, wit
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.tracebacks import caller
 
-# The kinds that stand for a schedule that is open: where islands have one stage each, and where they have several.
+# The kinds that stand for an open schedule: if each island has one stage, and if islands have several.
 _ONE_STAGE_EACH, _SEVERAL_EACH = "1f1b", "interleaved-1f1b"
 
 
 @dataclass(frozen=True)
 class ResolvedPlan(Plan):
-    """A plan with every number in its place that can be known before any code is seen; `resolved` makes it.
+    """A plan with every number filled in that can be known before the program is looked at; `resolved` makes it.
 
-    Which parts are open yet is asked for by name; nobody compares with `auto`.
+    It has properties that say which parts are still open, so that nobody compares with `auto`.
     """
 
     microbatches: int = 1
@@ -32,9 +32,9 @@ class ResolvedPlan(Plan):
 
     @property
     def stage_count(self) -> int | None:
-        """How many stages there are, as the schedule has them; None without a topology that would tell.
+        """How many stages the schedule has; None if only a topology could tell, and there is none.
 
-        None for a placement too, which stands instead of stages.
+        None for a placement too, which takes the place of stages.
         """
         if isinstance(self.stages, int):
             return self.stages
@@ -47,7 +47,7 @@ class ResolvedPlan(Plan):
 
     @property
     def segment_count(self) -> int:
-        """In how many segments a stage runs: one as long as that is open."""
+        """How many segments a stage runs in: one as long as that is open."""
         return self.segments if isinstance(self.segments, int) else 1
 
     @property
@@ -57,13 +57,13 @@ class ResolvedPlan(Plan):
 
     @property
     def has_open_schedule(self) -> bool:
-        """Whether `order-tasks` is to find the schedule: only there is it known what tasks cost."""
+        """Whether `order-tasks` has yet to find the schedule; only then is it known what tasks cost."""
         return self.schedule == AUTO
 
     def kind(self, chunks: int) -> Kind | None:
         """The kind of the schedule; None for one that the user wrote.
 
-        chunks: how many stages an island has, at the most: what an open schedule makes its choice by.
+        chunks: the most stages that an island has; the kind that stands for an open schedule depends on it.
         """
         if isinstance(self.schedule, Schedule):
             return None
@@ -73,9 +73,9 @@ class ResolvedPlan(Plan):
 
 
 def resolved(plan: Plan, islands: int | None) -> ResolvedPlan:
-    """The plan with what it leaves open decided; a plan that leaves nothing open stays what it is.
+    """The plan with everything decided that it leaves open; one that leaves nothing open stays as it is.
 
-    islands: how many the topology has; None where there is none yet, and the number of stages stays open.
+    islands: how many the topology has; None if there is none yet, and then the number of stages may stay open.
     """
     written = {one.name: getattr(plan, one.name) for one in fields(Plan)}
     if plan.microbatches == AUTO:
@@ -83,7 +83,7 @@ def resolved(plan: Plan, islands: int | None) -> ResolvedPlan:
     if plan.replicas == AUTO:
         written["replicas"] = 1
     if plan.segments == AUTO and written["replicas"] == 1:
-        written["segments"] = 1  # they are there for what replicas exchange
+        written["segments"] = 1  # segments only help where replicas exchange sums
     if plan.stages == AUTO and plan.placement is None:
         if isinstance(plan.schedule, Schedule):
             written["stages"] = plan.schedule.stages
@@ -107,7 +107,7 @@ def _stages(schedule: str, islands: int) -> int:
 
 
 def filled_in(before: Plan, after: ResolvedPlan) -> dict[str, int]:
-    """The parts that are open in one plan and decided in the other, with what they are there."""
+    """The parts that are open in one plan and decided in the other, each with its number there."""
     return {
         one.name: getattr(after, one.name)
         for one in fields(Plan)
@@ -116,9 +116,9 @@ def filled_in(before: Plan, after: ResolvedPlan) -> dict[str, int]:
 
 
 def as_asked(plan: Plan, filled: Mapping[str, int]) -> Plan:
-    """The plan that somebody wrote, of which these parts were filled in: each is `auto` again, unless it was edited.
+    """The plan as somebody wrote it, before these parts were filled in: each is `auto` again, unless it was edited.
 
-    In how many segments stages run is told where there are several, as they are tasks that nobody asked for.
+    But the number of segments is shown if there are several, as they make tasks that nobody asked for.
     """
     written = {one.name: getattr(plan, one.name) for one in fields(Plan)}
     reopened = {name: AUTO for name, value in written.items() if name in filled and filled[name] == value}

@@ -1,4 +1,4 @@
-"""Which stage a scope, or the path of a parameter, belongs to by the patterns of a plan."""
+"""Finds the stage that a scope, or the path of a parameter, belongs to by the patterns of a plan."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class ScopePatterns:
         return next(iter(found), None)
 
     def check_all_matched(self, scopes: Sequence[str], parameters: Sequence[str]) -> None:
-        """PlanError for a pattern that matched neither a scope nor a parameter; it lists those that there are."""
+        """PlanError for a pattern that matched neither a scope nor a parameter; it lists those that exist."""
         for stage, patterns in enumerate(self.stages):
             for pattern in patterns:
                 if pattern not in self.matched:
@@ -77,7 +77,7 @@ class ScopePatterns:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The names as text; of very many the first."""
+    """The names as text; if there are very many, only the first."""
     return ", ".join([*names[:_MOST_LISTED], *(["..."] if len(names) > _MOST_LISTED else [])]) or "none"
 
 
@@ -93,7 +93,7 @@ def _by_island(placement: Mapping[str, str], topology: Topology) -> list[list[Pa
 
 
 def _matches(pattern: Pattern, path: tuple[str, ...]) -> bool:
-    """Whether the pattern's components are found in the path, one behind the other."""
+    """Whether the pattern's components are found in the path, one after the other."""
     return any(_matches_from(pattern.components, path[start:]) for start in range(len(path)))
 
 
@@ -107,7 +107,7 @@ def _matches_from(components: Sequence[Component], path: tuple[str, ...]) -> boo
 
 
 def _components_taken(component: Component, path: tuple[str, ...]) -> int:
-    """How much of the path's beginning one component of a pattern matches: 0 if it does not."""
+    """How many components at the path's beginning one component of a pattern matches: 0 if it matches none."""
     if not path:
         return 0
     if component.first is None or component.last is None:

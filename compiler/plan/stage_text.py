@@ -53,7 +53,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A path of components; it matches whole components of a scope's path."""
+    """A path of components, each of which matches whole components of a scope's path."""
 
     components: tuple[Component, ...]
 
@@ -75,7 +75,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class StageText:
-    """For each stage the patterns of its scopes."""
+    """The patterns of each stage's scopes."""
 
     stages: tuple[tuple[Pattern, ...], ...]
 

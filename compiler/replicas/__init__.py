@@ -1,1 +1,1 @@
-"""What replicas have to exchange, in which form, and a check that they do."""
+"""What replicas have to exchange, in which form, and a check that nothing is missing."""

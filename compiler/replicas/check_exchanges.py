@@ -1,4 +1,4 @@
-"""Whether replicas exchange what they have to: each sum over the batch that is used, once; and whether shares fit."""
+"""Checks that replicas exchange what they have to, each sum over the batch that is used, once; and that shares fit."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ from atoll.compiler.module.tasks import (
 def check_exchanges(module: ir.Module) -> None:
     """Refuse a sum of one replica that is used as if it were that of all, and an exchange of anything else.
 
-    And, as people edit dumps, a plan with replicas that the islands are not for.
+    As people edit dumps, a plan whose replicas do not fit the islands is refused too.
     """
     replicas, functions = replicas_of(module), dataflow_functions(module)
     if replicas > 1:
@@ -36,7 +36,7 @@ def check_exchanges(module: ir.Module) -> None:
 
 
 def _check_exchanges(functions: Mapping[str, func.FuncOp], replicas: int) -> None:
-    """functions: `@main` and those of microbatches."""
+    """functions: `@main`, and those of a microbatch."""
     main = functions["main"]
     sums = _sums(main) if replicas > 1 else {}
     shares: dict[ir.Value[ir.Type], int] = {
@@ -65,7 +65,7 @@ def _check_exchanges(functions: Mapping[str, func.FuncOp], replicas: int) -> Non
 
 
 def _check_kind(exchange: ExchangeOp) -> None:
-    """An exchange says how replicas combine what they have; or that shares are made or joined, and which."""
+    """An exchange says how replicas combine what they have, or that shares are taken or gathered, and which."""
     attributes = exchange.operation.attributes
     kind, is_shared = text_attribute(attributes, EXCHANGE), SHARE in attributes
     if kind not in (*COMBINE, OWN_SHARE, GATHER):
@@ -80,8 +80,8 @@ def _check_kind(exchange: ExchangeOp) -> None:
 def _check_operand(
     exchange: ExchangeOp, sums: Mapping["ir.Value[ir.Type]", object], shares: Mapping["ir.Value[ir.Type]", int]
 ) -> None:
-    """What replicas combine differs from one to the next; of what is cut every one has all, and of what is joined a
-    share."""
+    """What replicas combine has to differ between them; what they take shares of, each has whole; and of what is
+    gathered, each has a share."""
     operands, kind = list(exchange.operation.operands), exchange_kind(exchange)
     if len(operands) != 1 or len(exchange.operation.results) != 1:
         what = f"an exchange has {len(operands)} operands and {len(exchange.operation.results)} results"
@@ -99,7 +99,7 @@ def _check_operand(
 
 
 def _check_types(exchange: ExchangeOp, replicas: int) -> None:
-    """A value stays on its island; a share is one of as many as there are replicas."""
+    """A value stays on its island; each replica's share is one R-th of the whole, for R replicas."""
     source, made = exchange.operation.operands[0].type, exchange.operation.results[0].type
     dimension = exchange_share(exchange)
     if dimension is None:
@@ -124,7 +124,7 @@ def _check_types(exchange: ExchangeOp, replicas: int) -> None:
 
 
 def _check_results(main: func.FuncOp, shares: Mapping["ir.Value[ir.Type]", int]) -> None:
-    """What is known to be a share is returned as one."""
+    """A value that is known to be a share has to be returned as one."""
     *_, returning = body_of(main).operations
     for number, (value, marks) in enumerate(zip(returning.operation.operands, result_attributes(main), strict=True)):
         if value in shares and share_of(marks) != shares[value]:
@@ -133,7 +133,7 @@ def _check_results(main: func.FuncOp, shares: Mapping["ir.Value[ir.Type]", int])
 
 
 def _sums(main: func.FuncOp) -> dict["ir.Value[ir.Type]", tuple[mpmd.ForOp, int]]:
-    """What the loops carry on: each with its loop, and which of the loop's results it is."""
+    """The results that the loops sum up: each with its loop, and its number among the loop's results."""
     return {
         result: (loop, number)
         for loop in operations_in(main, mpmd.ForOp)

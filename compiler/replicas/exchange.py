@@ -1,19 +1,19 @@
-"""How replicas exchange what they sum up: in which form, and what crosses together. Decided on numbers alone.
+"""How replicas exchange what they sum up: in which form, and what crosses together. Decided from numbers alone.
 
-Every replica ends with the same bits, so each element is added up in one order, whoever does it.
+Every replica has to end with the same bits, so each element is added up in one order, whoever does it.
 
 `direct`: each replica sends all it has to every other, and all add in the order of the replicas.
-`ring`: what is exchanged is cut into as many slices as there are replicas. Each slice goes round once to be added up,
-every replica adding its own, and once more so that all get it.
-`tree`: half of the replicas send all they have to the other half, which add it to theirs; half of these go on like
-that, until the first replica has the sum, which goes back to all on the same ways.
+`ring`: what is exchanged is cut into one slice for each replica. Each slice goes round once to be added up, every
+replica adding its own part, and once more so that all get it.
+`tree`: half of the replicas send all they have to the other half, which add it to theirs; these are halved in the same
+way, until the first replica has the sum, which goes back to all by the same routes.
 
-Where each replica needs its share of a sum alone, the bits of the share are those that `direct` gives.
+Where each replica needs only its share of a sum, the bits of the share are those that `direct` gives.
 
 `scatter`: each replica sends every other that one's share, and adds its own in the order of the replicas.
 `gather`: each replica sends its share to every other, and all join them in the order of the replicas.
 
-An island sends one thing after the other. So with R replicas, S bytes, bandwidth B and latency L, `direct` takes
+An island sends one thing at a time. So with R replicas, S bytes, bandwidth B and latency L, `direct` takes
 L + (R - 1) S / B, `ring` takes 2 (R - 1) (L + S / (R B)) and `tree` 2 log2(R) (L + S / B). The first is for little
 data, the second for much; the third is, from 8 replicas on, for much that cannot be cut into slices, and from 13 on for
 some sizes between the other two. Two replicas always exchange directly. `scatter` and `gather` take
@@ -36,12 +36,12 @@ SCATTER = "scatter"
 
 @dataclass(frozen=True)
 class Summand:
-    """A sum that each replica has a part of, or a whole of which each gives or gets its share.
+    """A sum of which each replica has a part, or a whole of which each gives or gets its share.
 
-    kind: how the parts combine: `add`, `max`, `min`, `and` or `or`; `gather` if shares are joined, `share` if each
-        replica takes its own of what it has.
-    divided: for each dimension whether the island's devices divide it.
-    share: the dimension along which shares are the whole; None if each gives and gets all.
+    kind: how the parts combine: `add`, `max`, `min`, `and` or `or`; `gather` if shares are joined; `share` if each
+        replica takes its share of what it has.
+    divided: for each dimension, whether the island's devices divide it.
+    share: the dimension along which shares make up the whole; None if each replica gives and gets all.
     """
 
     shape: tuple[int, ...]
@@ -53,7 +53,7 @@ class Summand:
 
     @property
     def form(self) -> str | None:
-        """How shares cross; None for what crosses whole, for which it depends on the size."""
+        """The form in which shares cross; None for what crosses whole, whose form depends on its size."""
         if self.share is None:
             return None
         return self.kind if self.kind in (GATHER, OWN_SHARE) else SCATTER
@@ -68,7 +68,7 @@ class Summand:
         return any(self.divided)
 
     def slicing(self, count: int) -> int | None:
-        """The dimension along which to cut it into so many slices: the longest that is not divided, if it suffices."""
+        """The dimension to cut into `count` slices: the longest one that no devices divide; None if it is too short."""
         free = [one for one in range(len(self.shape)) if not (self.divided and self.divided[one])]
         longest = max(free, key=lambda one: self.shape[one], default=None)
         return longest if longest is not None and self.shape[longest] >= count else None
@@ -79,8 +79,8 @@ class Unit:
     """Sums that cross together.
 
     members: their numbers; several are packed into one vector, or into one for each share.
-    bytes: of all of them.
-    dimension: of the one that is cut into slices, along which; 0 for a vector, None if nothing is cut.
+    bytes: of all members together.
+    dimension: the one along which it is cut into slices; 0 for a vector, None if nothing is cut.
     """
 
     form: str
@@ -94,9 +94,9 @@ class Unit:
 
 
 def units_of(sums: Sequence[Summand], replicas: int, speed: Speed) -> list[Unit]:
-    """The units in which sums cross that are there at the same time; every sum is in one of them.
+    """The units in which sums cross that are ready at the same time; every sum is in one of them.
 
-    Small sums are packed until they are worth a message, or in a ring a message a slice, or a message a share; large
+    Small sums are packed until they are worth a message (in a ring one for each slice, for shares one for each); large
     ones cross by themselves. What an island's devices divide is not packed: its parts would have to be gathered first.
     What does not cross is one unit.
     """
@@ -119,7 +119,7 @@ def units_of(sums: Sequence[Summand], replicas: int, speed: Speed) -> list[Unit]
 
 
 def _worth_a_message(one: Summand, replicas: int, speed: Speed) -> float:
-    """The bytes from which on packing gains nothing."""
+    """The number of bytes above which packing gains nothing."""
     if one.form is None:
         return speed.chunk * (replicas if replicas > 2 else 1)
     return inf if one.form == OWN_SHARE else speed.chunk * replicas
@@ -138,7 +138,7 @@ def _unit(members: Sequence[int], sums: Sequence[Summand], replicas: int, speed:
 
 
 def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
-    """What an exchange takes."""
+    """How long an exchange takes."""
     steps = replicas - 1
     if form == OWN_SHARE:
         return 0.0
@@ -152,33 +152,33 @@ def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
 
 
 def messages(form: str, replicas: int) -> int:
-    """How many each replica sends; in a tree at the most."""
+    """How many messages each replica sends; in a tree, the most that one sends."""
     others = replicas - 1
     counts = {DIRECT: others, SCATTER: others, GATHER: others, RING: 2 * others, TREE: levels(replicas), OWN_SHARE: 0}
     return counts[form]
 
 
 def bytes_sent(form: str, size: int, replicas: int) -> int:
-    """How many bytes each replica sends; in a ring on average, as slices may differ by one element, in a tree at the
-    most."""
+    """How many bytes each replica sends; in a ring on average, as slices may differ by one element; in a tree, the most
+    that one sends."""
     return messages(form, replicas) * size // (replicas if form in (RING, SCATTER, GATHER) else 1)
 
 
 def slice_bounds(length: int, count: int) -> list[tuple[int, int]]:
-    """So many slices of a length, as equal as they can be."""
+    """The bounds of `count` slices of a length, as equal as they can be."""
     return list(pairwise(accumulate((length // count + (one < length % count) for one in range(count)), initial=0)))
 
 
 def added_in_ring(replica: int, step: int, replicas: int) -> tuple[int, int]:
-    """On its first way round: the slices that a replica sends on and then gets in a step, to which it adds its own.
+    """In a step of the first round: the slice that a replica sends on, and the one that it gets and adds its own to.
 
-    The last that it gets, which it has the sum of then, is its own number.
+    The last one that it gets has its own number, and there it then has the sum.
     """
     return (replica - 1 - step) % replicas, (replica - 2 - step) % replicas
 
 
 def shared_in_ring(replica: int, step: int, replicas: int) -> tuple[int, int]:
-    """On its second way round: the slices that a replica sends on and then gets in a step."""
+    """In a step of the second round: the slice that a replica sends on, and the one that it gets."""
     return (replica - step) % replicas, (replica - 1 - step) % replicas
 
 
@@ -188,15 +188,15 @@ def levels(replicas: int) -> int:
 
 
 def children_in_tree(replica: int, replicas: int) -> list[int]:
-    """The replicas that send to one on the way to the first, and get the sum from it: in the order of their numbers.
+    """The replicas that send to this one on the way to the first, and get the sum from it: in the order of numbers.
 
-    That in which they are halved is the order of the bits: 1, 3, 5, 7 send to 0, 2, 4, 6; then 2 and 6 to 0 and 4.
+    They are halved by their bits, the lowest first: 1, 3, 5, 7 send to 0, 2, 4, 6; then 2 and 6 to 0 and 4.
     """
-    last = replica & -replica if replica else replicas  # the bit in which it sends on itself
+    last = replica & -replica if replica else replicas  # the bit at which it sends on itself
     ahead = (1 << level for level in range(levels(replicas)))
     return [replica + one for one in ahead if one < last and replica + one < replicas]
 
 
 def parent_in_tree(replica: int) -> int | None:
-    """The replica that one sends to, and gets the sum from; None for the first."""
+    """The replica that this one sends to, and gets the sum from; None for the first."""
     return replica & (replica - 1) if replica else None

@@ -21,13 +21,14 @@ class LinkCost(NamedTuple):
 
 @dataclass(frozen=True)
 class Costs:
-    """What tasks and transfers take; the unit of time is the caller's.
+    """What tasks and transfers take, in the caller's unit of time.
 
     forward, backward, weight: for each stage the time of a task; a whole backward takes backward and weight.
     update: for each island the time of what follows its last task.
-    activations: for each stage what a microbatch keeps from its forward task to the end of its backward, in any unit.
-    links: for pairs of islands, source first, their link; sending between all others is free.
-    forward_bytes, backward_bytes: for each stage what it sends to the next one forward, and gets from it backward.
+    activations: for each stage what a microbatch keeps there from its forward task to the end of its backward, in any
+        unit.
+    links: for pairs of islands, source first, their link; sending between any other two is free.
+    forward_bytes, backward_bytes: for each stage what it sends to the next one forward, and gets back from it.
     """
 
     forward: tuple[float, ...]
@@ -54,7 +55,7 @@ class Costs:
                 raise PlanError(what, remedy="a latency is 0 or more, and a bandwidth more than 0")
 
     def of(self, task: Task, split: bool) -> float:
-        """What a task takes; split says whether its stage has weight tasks."""
+        """How long a task takes; split: whether its stage has weight tasks."""
         if task.kind == FORWARD:
             return self.forward[task.stage]
         if task.kind == WEIGHT:
@@ -78,7 +79,7 @@ def uniform(
     update: float = 0.0,
     transfer: float = 0.0,
 ) -> Costs:
-    """The same costs for every stage. A transfer occupies its link for as long as it takes."""
+    """Costs that are the same for every stage. A transfer occupies its link for as long as it takes."""
     pairs = {*pairwise(schedule.stage_island)}
     link = LinkCost(bandwidth=1 / transfer) if transfer else LinkCost()
     stages = schedule.stages

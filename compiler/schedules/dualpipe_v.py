@@ -1,9 +1,9 @@
 """`dualpipe-v`: a V whose forward and backward tasks overlap (DeepSeek-AI 2025).
 
 With P islands, M >= 2P microbatches and F = B = W = 1 it takes 3M + P - 1 and keeps the activations of P + 1/2
-microbatches. A forward and a whole backward task of unlike microbatches run as one block, which hides the transfers of
-each behind the other; what a block makes is there when it ends. Backward tasks are split only in the first and the
-last microbatches.
+microbatches. A forward and a whole backward task of different microbatches run as one block, in which the transfers of
+each overlap with the work of the other; what a block makes is there when it ends. Backward tasks are split only in the
+first and the last microbatches.
 """
 
 from atoll.compiler.schedules.order import RowOrder
@@ -12,7 +12,7 @@ from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 
 def dualpipe_v(islands: int, microbatches: int, _chunks: int) -> RowOrder:
-    """The rows of all islands, and which tasks are joined to blocks."""
+    """The rows of all islands, and which tasks are joined into blocks."""
     rows, joined = [], set()
     for island in range(islands):
         writer = _Writer((island, 2 * islands - 1 - island))
@@ -23,7 +23,10 @@ def dualpipe_v(islands: int, microbatches: int, _chunks: int) -> RowOrder:
 
 
 def _write(writer: "_Writer", before: int, behind: int, extra: int) -> None:
-    """One island's row; so many islands are before it and behind it, and so many microbatches beyond 2P there are."""
+    """Write one island's row.
+
+    before, behind: how many islands come before it and after it; extra: how many microbatches there are beyond 2P.
+    """
     for _ in range(2 * behind):
         writer.forward(0)
     for _ in range(before + 1):
@@ -40,7 +43,7 @@ def _write(writer: "_Writer", before: int, behind: int, extra: int) -> None:
     for _ in range(behind):
         writer.whole_backward(1)
         writer.overlapped(1, 0)
-    # From the middle on weight tasks are put off, to fill the pauses of the last microbatches.
+    # From the middle on, weight tasks are put off, to fill the pauses of the last microbatches.
     for index in range(before + 1):
         for chunk in (1, 0):
             if 2 * index + (1 - chunk) > before:
@@ -70,7 +73,7 @@ class _Writer:
         self._forwards[chunk] += 1
 
     def backward(self, chunk: int) -> None:
-        """The weight task is put off."""
+        """A backward task alone; its weight task is put off."""
         self.row.append(Task(BACKWARD, self._stages[chunk], self._backwards[chunk]))
         self._weights.append(Task(WEIGHT, self._stages[chunk], self._backwards[chunk]))
         self._backwards[chunk] += 1

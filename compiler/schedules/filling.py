@@ -14,16 +14,16 @@ def fill(
 ) -> list[list[Task]]:
     """The rows with a weight task for every backward task.
 
-    Ticks are counted as if every task took one. An island runs its next task if that is ready and, for a forward task,
-    if it keeps less than `most` activations then; else the oldest weight task, which frees one; else, of the stages
-    below `early_stages`, a forward task ahead of its turn, as long as there is still room for the next after it.
+    Time is counted in ticks, one for each task. An island runs its next task if that is ready and, for a forward task,
+    if it keeps fewer than `most` activations then. If not, it runs the oldest weight task, which frees one. If there is
+    none, it runs a forward task of a stage below `early_stages` ahead of its turn, while room is left for the next one.
     """
     ends = _Ends(stages, microbatches)
     islands = [_Island(row, most, early_stages) for row in rows]
     left = sum(len(row) + sum(task.kind == BACKWARD for task in row) for row in rows)
     tick = 0
     while left:
-        # All choose before any ends: what ends at this tick is seen at the next.
+        # All islands choose before any task ends: what ends at this tick is seen at the next.
         chosen = [task for island in islands if (task := island.choose(ends, tick)) is not None]
         if not chosen:
             raise ValueError("the order waits for itself")

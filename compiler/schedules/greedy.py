@@ -1,4 +1,4 @@
-"""Makes an order of tasks by following the clock: whenever an island is free, it picks what seems best then."""
+"""Makes an order of tasks by following the clock: whenever an island is free, it picks the task that seems best."""
 
 import heapq
 import itertools
@@ -50,18 +50,18 @@ class Problem:
         return self.costs.of(Task(kind, stage, 0), stage not in self.whole)
 
     def arrival(self, kind: str, stage: int, following: int) -> float:
-        """How long after its end a task's value arrives at the stage that follows it, if its link is free."""
+        """How long after a task's end its value arrives at the next stage, if the link is free."""
         return sum(self.costs.sending(kind, stage, self.stage_island[stage], self.stage_island[following]))
 
     def round_trip(self, stage: int) -> float:
-        """The least time from the begin of a forward task to the end of the backward task of its microbatch."""
+        """The least time from the start of a forward task to the end of the same microbatch's backward task."""
         onward = range(stage, self.stages)
         work = sum(self.cost(kind, at) for at in onward for kind in (FORWARD, BACKWARD))
         ways = itertools.pairwise(onward)
         return work + sum(self.arrival(FORWARD, at, to) + self.arrival(BACKWARD, to, at) for at, to in ways)
 
     def slowest(self) -> float:
-        """The work of a microbatch on the island that has most of it."""
+        """The work of one microbatch on the island that has the most of it."""
         costs = self.costs
         share = zip(costs.forward, costs.backward, costs.weight, strict=True)
         work = [0.0] * self.islands
@@ -74,10 +74,11 @@ class Problem:
 class Taste:
     """What an island prefers when it has a choice.
 
-    ahead: how many microbatches may be between forward and backward, as a multiple of what a round trip takes.
+    ahead: how many microbatches may be between forward and backward, as a multiple of those that a round trip needs.
     backward_first: whether a backward task goes before a forward task when both are ready.
-    grouped: whether a chunk takes a group of microbatches before the next one's turn, or a microbatch goes on at once.
-    patience: a weight task is put off if what comes next is due before this part of it is done.
+    grouped: whether a chunk takes a group of microbatches before the next chunk's turn, or each microbatch goes on at
+        once.
+    patience: a fraction of a weight task; the task is put off if the next value is due before that much is done.
     """
 
     ahead: float
@@ -93,13 +94,13 @@ def greedy(problem: Problem, taste: Taste) -> Rows | None:
 
 
 def refilled(problem: Problem, rows: Sequence[Sequence[Task]], patience: float) -> Rows | None:
-    """The forward and backward tasks in the order that they have, with weight tasks where there is time for them."""
+    """The forward and backward tasks in their given order, with weight tasks where there is time for them."""
     islands = [_InTurn(problem, island, row) for island, row in enumerate(rows)]
     return _follow(problem, islands, patience)
 
 
 class _Island(ABC):
-    """One island: what it keeps, and the weight tasks that it has put off. Subclasses choose the other tasks."""
+    """One island: what it keeps, and the weight tasks that it has put off. Subclasses choose all other tasks."""
 
     def __init__(self, problem: Problem, island: int) -> None:
         self.row: list[Task] = []
@@ -109,7 +110,8 @@ class _Island(ABC):
         self._whole = problem.whole
         self._kept = 0.0
         self._weights: deque[Task] = deque()
-        # For each microbatch that has begun here, what its other forward tasks here will take.
+        # What all forward tasks of a microbatch on this island keep; and, for each microbatch that has begun here, what
+        # those that are left will keep.
         self._share = sum(self._activations[stage] for stage in problem.stages_of(island))
         self._begun: dict[int, float] = {}
 
@@ -122,11 +124,14 @@ class _Island(ABC):
         """The forward or backward task to run now, if there is any."""
 
     def weight(self) -> Task | None:
-        """The weight task that was put off longest."""
+        """The weight task that has been put off for longest."""
         return self._weights[0] if self._weights else None
 
     def has_room(self, task: Task) -> bool:
-        """Whether a forward task fits, and the microbatch that is furthest behind can still go on after it."""
+        """Whether a forward task fits and still leaves room for the oldest microbatch that has begun here to go on.
+
+        Without that room, younger microbatches could fill the memory while no backward task can run.
+        """
         if self._limit == math.inf:
             return True
         oldest = min(self._begun, default=task.microbatch)
@@ -212,7 +217,7 @@ class _InTurn(_Island):
 
 
 def _follow(problem: Problem, islands: Sequence[_Island], patience: float) -> Rows | None:
-    """Lets the islands run until all is done; None if it never is."""
+    """Lets the islands run until all is done; None if they get stuck."""
     clock = _Clock(problem, islands)
     for microbatch in range(problem.microbatches):
         clock.deliver(0.0, Task(FORWARD, 0, microbatch))
@@ -245,7 +250,7 @@ class _Clock:
         self._link_free: dict[tuple[int, int], float] = {}
 
     def advance(self) -> bool:
-        """Goes on to the next time at which anything happens, and notes on which islands; False if nothing will."""
+        """Goes on to the next time at which anything happens, and notes on which islands; False if nothing is left."""
         if not self._events:
             return False
         self.now = self._events[0][0]

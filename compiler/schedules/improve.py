@@ -3,10 +3,10 @@
 An order gets faster only if its critical path, the chain of tasks that decides the makespan, gets shorter. On an island
 the chain runs through a *stretch* of tasks without a pause; the moves that can help let the last task of a stretch run
 earlier, let the first one run later, or take a weight task out of the way of the rest (Nowicki and Smutnicki 1996, for
-shops of machines). Every step takes the best move to an order that was not seen yet, even if it is slower, as two steps
-may do what one cannot.
+job shops). Every step takes the best move to an order not taken before, even to a slower one, as two steps may achieve
+what one cannot.
 
-Within this file a task is a number, since most of the time goes into following orders.
+Within this file a task is a number, its *code*: most of the time goes into timing orders.
 """
 
 import itertools
@@ -19,16 +19,16 @@ from atoll.compiler.schedules.task import TASK_KINDS, Task
 
 Codes = list[list[int]]
 
-_REACH = 4  # places that a task is moved at most
-_PATIENCE = 25  # steps without gain after which the search gives up
+_REACH = 4  # the most places that a task is moved by
+_PATIENCE = 25  # the search gives up after this many steps without gain
 
 
 @dataclass(frozen=True)
 class Timing:
     """When the tasks of an order end.
 
-    score: the makespan, and the sum of the islands' ends, which tells apart orders that take as long.
-    chain: the critical path: each task's island, and its place in the row.
+    score: the makespan, then the sum of the islands' ends, which ranks orders with the same makespan.
+    chain: the critical path: for each task its island, and its place in the row.
     """
 
     score: tuple[float, float]
@@ -41,31 +41,32 @@ class Timer:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._microbatches, stages = problem.microbatches, problem.stages
-        # For each kind of each stage, in the order of the codes: what it takes, whether it waits for a value that
-        # another row may have to make first, and who gets the value that it makes.
+        # For each kind of each stage, in the order of the codes: how long it takes, whether it waits for a value, and
+        # who gets the value that it makes. Weight tasks do not wait: what they need is made earlier in the same row.
         self._cost = [problem.cost(kind, stage) for kind in TASK_KINDS for stage in range(stages)]
         self._waits = [False] + [True] * (2 * stages - 1) + [False] * stages
         forward = [self._onward(stage, stage + 1) for stage in range(stages - 1)]
+        # The last stage's forward task feeds its own backward task, which is on the same island: over no link.
         turn = [(stages * self._microbatches, None, 0.0, 0.0)]
         backward = [self._onward(stage, stage - 1) for stage in range(1, stages)]
         self._sends = [*forward, *turn, None, *backward, *[None] * stages]
 
     def _onward(self, stage: int, following: int) -> "_Sending":
-        """How far the code of the task is that gets a value, the link it takes, and for how long."""
+        """Where a stage's value goes: the distance to the code of the task that gets it, the link, and the times."""
         kind = TASK_KINDS[following < stage]
         source, target = self._problem.stage_island[stage], self._problem.stage_island[following]
         occupied, latency = self._problem.costs.sending(kind, stage, source, target)
         return (following - stage) * self._microbatches, (source, target), occupied, latency
 
     def codes(self, rows: Rows) -> Codes:
-        """The rows with a number for each task."""
+        """The rows with a code in place of each task."""
         first = {kind: index * self._problem.stages for index, kind in enumerate(TASK_KINDS)}
         return [
             [(first[task.kind] + task.stage) * self._microbatches + task.microbatch for task in row] for row in rows
         ]
 
     def tasks(self, codes: Codes) -> Rows:
-        """The rows with tasks again."""
+        """The rows with tasks in place of codes."""
         return [[self._task(code) for code in row] for row in codes]
 
     def _task(self, code: int) -> Task:
@@ -74,7 +75,7 @@ class Timer:
         return Task(TASK_KINDS[kind], stage, microbatch)
 
     def timing(self, rows: Codes) -> Timing | None:
-        """When the order ends and why; None if its islands wait for ever."""
+        """When the order ends, and why then; None if its islands wait for ever."""
         count = self._microbatches
         arrivals = [-1.0] * (len(self._cost) * count)
         makers = [-1] * len(arrivals)  # of the value that a task waited for, if it did
@@ -95,7 +96,7 @@ class Timer:
                         break
                     if arrival > now:
                         now = arrival
-                    else:
+                    else:  # the value was there already, so the task waited for its island alone
                         makers[code] = -1
                 now += cost[which]
                 places[island] += 1
@@ -136,8 +137,9 @@ _Sending = tuple[int, tuple[int, int] | None, float, float]
 
 
 def improved(timer: Timer, moves: "Moves", rows: Codes, bound: float, effort: int) -> Codes:
-    """An order at least as fast that fits into memory; stops at the bound, or after so much effort.
+    """An order at least as fast that fits into memory.
 
+    bound: a makespan that no order can beat, where there is nothing left to gain.
     effort: how many tasks may be timed in all.
     """
     timing = timer.timing(rows)
@@ -166,6 +168,7 @@ def improved(timer: Timer, moves: "Moves", rows: Codes, bound: float, effort: in
 
 
 def _key(rows: Codes) -> int:
+    # A hash takes less memory than an order; should two collide, one candidate is missed.
     return hash(tuple(map(tuple, rows)))
 
 
@@ -177,13 +180,13 @@ class Moves:
         self._count, self._stages = problem.microbatches, problem.stages
         size, stages = problem.costs.activations, range(problem.stages)
         frees_late = [stage not in problem.whole for stage in stages]
-        # What each kind of each stage adds to what its island keeps.
+        # What each kind of each stage, in the order of the codes, adds to what its island keeps.
         self._adds = [size[stage] for stage in stages]
         self._adds += [0.0 if frees_late[stage] else -size[stage] for stage in stages]
         self._adds += [-size[stage] for stage in stages]
 
     def neighbours(self, rows: Codes, chain: Sequence[tuple[int, int]]) -> Iterator[Codes]:
-        """Those that fit into memory; the chain says where moves can help."""
+        """The orders one move away that fit into memory; the chain says where a move can help."""
         for island, places in itertools.groupby(chain, key=lambda place: place[0]):
             stretch = [at for _, at in places]
             row = rows[island]
@@ -194,24 +197,24 @@ class Moves:
                     yield [*rows[:island], moved, *rows[island + 1 :]]
 
     def _within(self, row: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:
-        """Moves within a stretch, from one place to another."""
+        """Moves within a stretch: of its last task, of its first one, and of weight tasks to its end."""
         for target in range(max(first, last - _REACH), last):
             yield last, target
         for target in range(first + 2, min(last, first + _REACH) + 1):
             yield first, target
         for source in range(max(first, last - 2 * _REACH), last - 1):
-            if row[source] >= 2 * self._stages * self._count:
+            if row[source] >= 2 * self._stages * self._count:  # the codes of weight tasks
                 yield source, last
 
     def _keeps_order(self, row: Sequence[int], source: int, target: int) -> bool:
-        """Whether the moved task still stands behind what it needs and before what needs it, on this island."""
+        """Whether the moved task still comes after what it needs and before what needs it, on this island."""
         if source > target:
             needs = self._needs(row[target])
             return not any(other in needs for other in row[target + 1 : source + 1])
         return not any(row[target] in self._needs(other) for other in row[source:target])
 
     def _needs(self, code: int) -> tuple[int, ...]:
-        """As `walk.needs`; a code that no task has does no harm."""
+        """As `walk.needs`, in codes. At the ends of the pipeline some are of no task it needs, or of no task at all."""
         stages, count = self._stages, self._count
         if code < stages * count:
             return (code - count,)

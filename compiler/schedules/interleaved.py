@@ -13,7 +13,7 @@ from atoll.compiler.task_name import BACKWARD, FORWARD
 
 
 def looped_bfs(islands: int, microbatches: int, chunks: int) -> RowOrder:
-    """All microbatches through one chunk, then through the next; back likewise."""
+    """All microbatches go through one chunk, then through the next; the same on the way back."""
     return RowOrder(_rows(islands, chunks, [microbatches], [microbatches * chunks] * islands))
 
 
@@ -25,7 +25,7 @@ def interleaved_1f1b(islands: int, microbatches: int, chunks: int) -> RowOrder:
 
 
 def interleaved_zb(islands: int, microbatches: int, chunks: int) -> RowOrder:
-    """The same with weight tasks in the pauses. What a split backward gains comes back as fewer forward tasks ahead."""
+    """The same with weight tasks in the pauses. As a split backward task ends sooner, fewer forward tasks go ahead."""
     groups = group_sizes(islands, microbatches)
     ahead = [islands - island + (chunks - 1) * groups[0] for island in range(islands)]
     rows = _rows(islands, chunks, groups, ahead)
@@ -35,9 +35,9 @@ def interleaved_zb(islands: int, microbatches: int, chunks: int) -> RowOrder:
 def group_sizes(islands: int, microbatches: int) -> list[int]:
     """How many microbatches go through a chunk before the next chunk's turn.
 
-    Groups of less than P would leave islands waiting for a microbatch to come round, so what is left over when P does
-    not divide M is spread over the groups. No group is larger than one before it: backward tasks follow forward tasks
-    at the distance that the first group set.
+    With groups of fewer than P, islands would wait for a microbatch to come round, so what is left over when P does not
+    divide M is spread over the groups. No group is larger than the one before it: backward tasks follow forward tasks
+    at the distance that the first group sets.
     """
     groups = max(1, microbatches // islands)
     size, larger = divmod(microbatches, groups)

@@ -21,12 +21,12 @@ MOST_CHUNKS = 4096  # as many as a plan may have stages, which may all be on one
 class Kind:
     """How to make a schedule for any number of islands and microbatches.
 
-    base: the name without chunks.
-    order: makes the rows from the numbers of islands, microbatches and chunks.
-    chunks: how many stages each island has; free_chunks says whether the user may choose.
+    base: the name without the number of chunks.
+    order: makes the rows, given the numbers of islands, microbatches and chunks.
+    chunks: how many stages each island has; free_chunks: whether the user may choose that.
     splits_backward: whether weight tasks stand apart from backward tasks.
-    homes: makes the map from stage to island from the numbers of islands and chunks.
-    microbatches_per_island: how many microbatches the kind needs at least, for each island.
+    homes: makes the map from stage to island, given the numbers of islands and chunks.
+    microbatches_per_island: the fewest microbatches that the kind needs, for each island.
     has_backward: whether it is for training.
     """
 
@@ -114,7 +114,7 @@ def with_chunks(kind: Kind, chunks: int) -> Kind:
 def schedule(name: str, islands: int, microbatches: int, chunks: int | None = None) -> Schedule:
     """The schedule of a kind: `schedule("1f1b", islands=4, microbatches=8)`.
 
-    chunks: how many stages each island has, for kinds that take it; also in the name: `interleaved-1f1b(2)`.
+    chunks: how many stages each island has, for kinds that take it; it may also be in the name: `interleaved-1f1b(2)`.
     """
     kind = kind_named(name)
     if chunks is None or (chunks == kind.chunks and not isinstance(chunks, bool)):

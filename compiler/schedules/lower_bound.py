@@ -11,21 +11,21 @@ from atoll.compiler.task_name import BACKWARD, FORWARD
 def lower_bound(schedule: TaskTable, costs: Costs) -> float:
     """A time that no order of a schedule's tasks can beat.
 
-    An island's first task waits for a microbatch to come to it; then there is all of its work; and after its last task
-    a microbatch has to go on from it to the end. Besides, one microbatch has its whole way to go.
+    An island's first task waits until a microbatch has come to it; then the island has all of its work to do; and after
+    its last task a microbatch still has to go from there to the end. Besides, one microbatch has its whole way to go.
     """
     way = _Way(schedule, costs)
     return max([way.length, *(way.bound_of(island) for island in range(schedule.islands))])
 
 
 class _Way:
-    """What a microbatch meets before and after each stage if nothing is in its way."""
+    """The time that a microbatch needs before and after each stage if nothing else is in its way."""
 
     def __init__(self, schedule: TaskTable, costs: Costs) -> None:
         self._schedule, self._costs = schedule, costs
         self._stages = range(schedule.stages)
         forward = self._hops(FORWARD, self._stages)
-        self._before = list(accumulate(forward[:-1], initial=0.0))  # of the begin of a forward task
+        self._before = list(accumulate(forward[:-1], initial=0.0))  # the start of a forward task
         self._after = self._tails_of_backward() if schedule.has_backward else self._tails_of_forward(forward)
         first = self._before[-1] + costs.forward[-1]
         if schedule.has_backward:
@@ -36,7 +36,7 @@ class _Way:
         return self._costs.of(Task(kind, stage, 0), stage in self._schedule.split_stages)
 
     def _hops(self, kind: str, stages: "range") -> list[float]:
-        """For each stage of a way the time from its task's begin to the arrival at the next stage."""
+        """For each stage on the way, the time from its task's start to the arrival at the next stage."""
         homes = self._schedule.stage_island
         hops = [self._task(kind, stage) for stage in stages]
         for index, (stage, following) in enumerate(pairwise(stages)):

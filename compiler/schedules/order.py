@@ -14,7 +14,7 @@ class RowOrder(NamedTuple):
 
 
 def round_robin(islands: int, chunks: int) -> tuple[int, ...]:
-    """Stages go round the islands, as often as there are chunks."""
+    """Stages go round the islands, once for each chunk."""
     return tuple(range(islands)) * chunks
 
 
@@ -25,7 +25,7 @@ def zigzag(islands: int, chunks: int) -> tuple[int, ...]:
 
 
 def one_forward_one_backward(forward: Sequence[Task], backward: Sequence[Task], ahead: int) -> list[Task]:
-    """So many forward tasks, then a backward and a forward task in turn, then the backward tasks that are left."""
+    """First `ahead` forward tasks, then a backward and a forward task in turn, then the remaining backward tasks."""
     row = list(forward[:ahead])
     for index, task in enumerate(backward):
         row.append(task)

@@ -1,8 +1,8 @@
 """Makes orders from patterns: every microbatch runs like the one before it, a fixed time later.
 
-How far apart the tasks of one microbatch are decides how long activations live, and so how many are kept; a pattern
-with slack between them keeps more, and leaves fewer pauses before the first and after the last microbatches. The named
-schedules in a V are patterns for equal costs (Qi et al. 2024); here they are made for the costs that there are.
+The distances between the tasks of one microbatch decide how long activations live, and so how many are kept; a pattern
+with slack between the tasks keeps more, and leaves fewer pauses before the first and after the last microbatches. The
+named schedules in a V are patterns for equal costs (Qi et al. 2024); here patterns are made for the actual costs.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,23 @@ from atoll.compiler.schedules.greedy import Problem, Rows
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
-_STRETCHES = (1.0, 1.04, 1.12)  # the period, in parts of the work of the slowest island
+_STRETCHES = (1.0, 1.04, 1.12)  # the period, as a multiple of the work of the slowest island
 _SLACKS = range(6)  # in sixths of the period
 _MOST_EXCESS = 0.2  # a pattern that keeps a little too much may still fit when its pauses have closed up
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """When a microbatch's forward and backward tasks begin, in the order in which they run."""
+    """When the first microbatch's forward and backward tasks begin, in the order in which they run."""
 
     period: float
     begins: tuple[tuple[Task, float], ...]
 
     def kept(self, problem: Problem) -> list[float]:
-        """For each island about how much it keeps at a time."""
+        """For each island about how much it keeps at a time.
+
+        A microbatch begins in each period, so as many are kept on average as periods pass while one lives.
+        """
         begins = dict(self.begins)
         kept = [0.0] * problem.islands
         for stage, island in enumerate(problem.stage_island):
@@ -36,7 +39,7 @@ class Repetition:
         return kept
 
     def rows(self, problem: Problem) -> Rows:
-        """The forward and backward tasks of all microbatches in the order of their begins."""
+        """The forward and backward tasks of all microbatches, in the order in which they begin."""
         starts: list[list[tuple[float, Task]]] = [[] for _ in range(problem.islands)]
         for (kind, stage, _), begin in self.begins:
             starts[problem.stage_island[stage]] += [
@@ -46,7 +49,7 @@ class Repetition:
 
 
 def patterns_for(problem: Problem, most: int) -> list[Repetition]:
-    """At most so many patterns for the costs of a problem; those first that use the memory there is."""
+    """At most `most` patterns for the costs of a problem; first those that keep closest to what the memory allows."""
     pace = problem.slowest()
     patterns = [
         _pattern(problem, pace * stretch, there / 6, back / 6)
@@ -60,14 +63,15 @@ def patterns_for(problem: Problem, most: int) -> list[Repetition]:
 
 
 def _excess(kept: list[float], limits: Sequence[float]) -> float:
-    """By which part of the limit an island keeps too much; of the worst one, and below 0 if all fit."""
+    """What the worst island keeps beyond its limit, as a fraction of that; below 0 if all fit."""
     return max(much / limit if much else 0.0 for much, limit in zip(kept, limits, strict=True)) - 1
 
 
 def _pattern(problem: Problem, period: float, there: float, back: float) -> Repetition:
-    """Each task as early as its island is free in every period; the slack is in parts of the period.
+    """A pattern with each task as early as its island is free in every period.
 
-    there: the slack on the way away from the first island, forward and backward; back: on the way to it.
+    there: the slack on each step away from the first island, forward or backward, in periods; back: on each step
+        towards it.
     """
     taken: list[list[tuple[float, float]]] = [[] for _ in range(problem.islands)]
     begins: list[tuple[Task, float]] = []
@@ -79,6 +83,7 @@ def _pattern(problem: Problem, period: float, there: float, back: float) -> Repe
             kind_before, stage_before = before
             time += problem.cost(kind_before, stage_before)
             if stage_before != stage:
+                # In a V every second chunk goes back along the islands.
                 away = (chunk % 2 == 0) == (kind == FORWARD)
                 time += problem.arrival(kind_before, stage_before, stage) + period * (there if away else back)
         length = problem.cost(kind, stage)
@@ -95,8 +100,8 @@ def _way(stages: int) -> list[tuple[str, int]]:
 
 
 def _free_from(taken: list[tuple[float, float]], time: float, length: float, period: float) -> float:
-    """The earliest time from a given one at which an island is free for so long, in every period."""
-    near = 1e-9 * period
+    """The earliest time, from `time` on, at which an island is free for `length` in every period."""
+    near = 1e-9 * period  # sums of floats are not exact, and tasks that only touch do not overlap
     for _ in range(len(taken) + 1):
         for begin, busy in taken:
             since = (time - begin + near) % period - near

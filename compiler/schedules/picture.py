@@ -10,7 +10,8 @@ from atoll.compiler.schedules.simulate import Simulation
 from atoll.compiler.schedules.task_table import TaskTable
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
-# For each kind of bar its name in the legend, hue, saturation and the lightness of the first chunk, in per cent.
+# For each kind of bar its name in the legend, its hue, and its saturation and the lightness of the first chunk in per
+# cent.
 _LOOKS = {
     FORWARD: ("forward", 212, 70, 42),
     BACKWARD: ("backward", 28, 85, 42),
@@ -18,7 +19,7 @@ _LOOKS = {
     "U": ("update", 280, 35, 45),
 }
 _OTHER = ("other", 0, 0, 45)
-_LIGHTEST = 76  # of a last chunk; black text reads well on what is lighter than _DARK_TEXT, white on what is not
+_LIGHTEST = 76  # the last chunk's lightness; text is black on what is lighter than _DARK_TEXT, and else white
 _DARK_TEXT = 55
 
 _ROW, _GAP, _AXIS, _LEGEND, _MARGIN = 24, 4, 26, 26, 10
@@ -97,7 +98,7 @@ def schedule_panel(schedule: TaskTable, simulation: Simulation, title: str = "")
 
 
 class _Chart:
-    """The measures of one chart, and its text."""
+    """The dimensions of one chart, and its text."""
 
     def __init__(self, panels: Sequence[Panel], unit: str) -> None:
         self._panels, self._unit = panels, unit
@@ -110,7 +111,7 @@ class _Chart:
         self._width = self._wide_enough(bars)
 
     def _wide_enough(self, bars: list[Bar]) -> float:
-        """So wide that most bars hold their label, within reason: the tenth part that is shortest may do without."""
+        """Wide enough, within reason, for bars to hold their labels; the shortest tenth may do without."""
         lengths = sorted(bar.end - bar.start for bar in bars)
         typical = lengths[len(lengths) // 10] if lengths else self._end
         wanted = self._end * _READABLE / typical if typical > 0 else _MOST_WIDTH
@@ -160,7 +161,7 @@ class _Chart:
         return f"<g><title>{_escaped(bar.title)}</title>{shape}{label}</g>"
 
     def _colours(self, kind: str, chunk: int) -> tuple[str, str]:
-        """The colour of a bar and of the text in it: the later the chunk, the lighter."""
+        """The colours of a bar and of the text in it: the later the chunk, the lighter the bar."""
         _, hue, saturation, darkest = _LOOKS.get(kind, _OTHER)
         step = (_LIGHTEST - darkest) / max(1, self._chunks - 1)
         lightness = round(darkest + step * chunk)
@@ -192,14 +193,14 @@ class _Chart:
         return lines
 
     def _shades(self, kind: str) -> Sequence[int]:
-        """Of many chunks the legend shows the first and the last."""
+        """The chunks that the legend shows: of many only the first and the last."""
         if self._chunks == 1 or kind == "U":
             return (0,)
         return (0, self._chunks - 1)
 
 
 def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 5, 10, ... and their parts that is not below."""
+    """The smallest of ..., 0.5, 1, 2, 5, 10, ... that is at least this."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
@@ -215,12 +216,12 @@ def _text(x: float, y: float, text: str, fill: str, anchor: str = "", weight: st
 
 
 def _escaped(text: str) -> str:
-    """As XML text; what XML cannot hold becomes a question mark."""
+    """The text escaped for XML; what XML cannot hold becomes a question mark."""
     return escape("".join(character if character.isprintable() else "?" for character in text))
 
 
 def _number(value: float) -> str:
-    """Short, and the same on every machine."""
+    """A number as text: short, and the same on every machine."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""Islands that each run the blocks of a row in order: what can run after what, and which islands wait for ever."""
+"""Islands that each run the blocks of a row in order: in which order all can run, and which islands wait for ever."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -12,9 +12,9 @@ class Progress(Generic[_Task]):
     """How far the islands have come.
 
     Values are sent when they are made and wait where they are needed, under their own names. So an island waits only
-    for values that it receives, never for a receiver, and islands wait for ever exactly if they do so here.
+    for values, never for a receiver, and islands wait for ever in a real run exactly if they do so here.
 
-    rows: of each island the blocks that it runs; the tasks of a block begin together.
+    rows: for each island the blocks that it runs; the tasks of a block begin together.
     needs: the tasks that must have ended before one begins.
     ended: the tasks that have.
     """
@@ -45,7 +45,7 @@ class Progress(Generic[_Task]):
                 yield island, at
 
     def missing(self, block: Sequence[_Task]) -> _Task | None:
-        """The first task outside of a block that it needs and that has not ended."""
+        """The first task outside of a block that the block needs and that has not ended; None if there is none."""
         for task in block:
             for need in self._needs(task):
                 if need not in self.ended and need not in block:
@@ -53,5 +53,5 @@ class Progress(Generic[_Task]):
         return None
 
     def stuck(self) -> dict[int, int]:
-        """The islands that have not come to the end of their rows, and at which block they stand."""
+        """The islands that have not come to the end of their rows, and the block that each has come to."""
         return {island: at for island, at in enumerate(self._position) if at < len(self.rows[island])}

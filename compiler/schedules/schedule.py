@@ -12,7 +12,7 @@ from atoll.compiler.schedules.walk import check
 
 @dataclass(frozen=True)
 class Schedule(TaskTable):
-    """A table of tasks, with what its users ask of it: to be read and written, simulated and drawn."""
+    """A table of tasks that can be read and written as text, simulated and drawn."""
 
     @classmethod
     def parse(cls, text: str) -> "Schedule":
@@ -35,18 +35,18 @@ class Schedule(TaskTable):
     ) -> Simulation:
         """What the schedule costs if all islands are alike.
 
-        forward, backward, weight: the time of a microbatch on an island's whole share; a chunk takes its part of it.
+        forward, backward, weight: the time of a microbatch on all chunks of an island; each takes an equal part of it.
         update: the time of what follows an island's last task.
         transfer: the time that a value takes from one island to another.
-        Peaks are in activations of one microbatch of an island's share.
+        Peaks are in activations of one microbatch on all chunks of an island.
         """
-        # In chunks' units, so that sums of whole numbers stay exact however many chunks there are.
+        # Simulated in units of a chunk: a chunk's part of a whole number may be no exact float, and sums would round.
         chunks = self.chunks
         costs = uniform(self, forward, backward, weight, update * chunks, transfer * chunks)
         return simulate(self, costs).divided(chunks)
 
     def table(self) -> str:
-        """A row for each island and a column for each tick, if every task of a chunk takes one; `.` is a pause."""
+        """A row for each island and a column for each tick, where every task takes one tick; `.` is a pause."""
         simulation = simulate(self, uniform(self))
         rows = [["."] * round(simulation.makespan) for _ in range(self.islands)]
         for task, island, start, end in simulation.tasks:

@@ -26,7 +26,7 @@ _LANGUAGE = Language(
 
 
 def read_schedule(text: str) -> TaskTable:
-    """The tasks that a text writes; whether they can be done in this order is for others to say."""
+    """The tasks that a text writes; it is not checked here whether they can run in this order."""
     table: TaskTable = _Reader(_LANGUAGE.source(text)).read()
     return table
 

@@ -1,4 +1,7 @@
-"""Searches the schedule that is best for given costs: `schedule="auto"`."""
+"""Searches for the schedule that is best for given costs: `schedule="auto"`.
+
+Cheap *makers* each make an order for a few microbatches; the best of them make one for all, which is then improved.
+"""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,10 +21,10 @@ from atoll.compiler.schedules.task import Task
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.quantities import whole_number
 
-# How many tasks are ordered and timed, which bounds the time: a few seconds for each of the two.
+# How many tasks are timed while makers are tried, and while orders are improved: a few seconds for each of the two.
 _TRIED, _IMPROVED = 400_000, 800_000
-_ROUNDS = 3  # microbatches for each island with which makers are tried; with more of them orders only repeat
-_MOST_STAGES = 256  # with which makers are tried, as some take time by the square of it; with more, named ones compete
+_ROUNDS = 3  # makers are tried with this many microbatches for each island; with more, orders only repeat themselves
+_MOST_STAGES = 256  # up to which makers are tried, as for some the time grows with the square; above, only named ones
 _BEST = 3  # makers whose orders are improved
 
 # What islands may prefer, the most promising first.
@@ -54,7 +57,7 @@ class Compared:
 class Searched:
     """The best schedule that was found.
 
-    gap: by which part of the lower bound the makespan is above it; no schedule of the same stages can gain more.
+    gap: how far the makespan is above the lower bound, as a fraction of that; no schedule of these stages gains more.
     compared: the named schedules, fastest first.
     """
 
@@ -68,7 +71,7 @@ class Searched:
         return max(0.0, self.simulation.makespan / self.lower_bound - 1) if self.lower_bound else 0.0
 
     def __str__(self) -> str:
-        """One sentence: what was found, how it compares, and what could be left to gain."""
+        """One sentence: what was found, how it compares, and how much there could be left to gain."""
         named = next((known for known in self.compared if known.fits), None)
         beats = ""
         if named is not None and self.simulation.makespan < named.makespan * (1 - 1e-9):
@@ -85,10 +88,10 @@ def search(
     stage_island: Sequence[int] | None = None,
     whole: Collection[int] = (),
 ) -> Searched:
-    """The best schedule that is found for the costs; never slower than any named one that fits.
+    """The best schedule found for the costs; never slower than any named one that fits.
 
     limits: for each island the most activations that it can keep, in the unit of the costs.
-    stage_island: the island of each stage, if that is decided; else every map that a named schedule has is tried.
+    stage_island: the island of each stage, if that is decided; else the maps of all named schedules are tried.
     whole: the stages whose backward cannot be split.
 
     The same question has the same answer on every machine: effort is counted in tasks, not in seconds.
@@ -103,14 +106,14 @@ def search(
     maps = [tuple(stage_island)] if stage_island else list(dict.fromkeys(kind.stage_island(islands) for kind in kinds))
     problems = _that_fit([Problem(microbatches, homes, costs, limits, frozenset(whole)) for homes in maps])
     named = sorted((_named(kind, problems[0]) for kind in kinds), key=lambda one: one.simulation.makespan)
-    # Of the named ones only those with a task for every weight task that the problem has may be the answer.
+    # A named schedule can be the answer only if it has weight tasks on exactly the stages where the problem has them.
     complete = [one for one in named if one.schedule.split_stages == problems[0].split]
     fitting = [one for one in complete if one.fits(limits)]
     found = [one for problem in problems for one in _found(problem, kinds, len(problems)) if one.fits(limits)]
     parted = [_parted(one, problems[0]) for one in named if one not in complete]
     found += [one for one in parted if one.fits(limits)]
     best = min(found, key=lambda one: one.order)
-    # A named one if there is nothing to gain: people know it.
+    # A named one if it is as fast but for rounding: people know it.
     if fitting and fitting[0].simulation.makespan <= best.simulation.makespan * (1 + 1e-9):
         best = min((one for one in fitting if one.is_as_fast_as(fitting[0])), key=lambda one: max(one.simulation.peak))
     compared = tuple(one.compared(limits) for one in named)
@@ -139,7 +142,7 @@ class _Candidate:
 
 
 def _kinds_for(islands: int, microbatches: int, costs: Costs, stage_island: Sequence[int] | None) -> list[Kind]:
-    """The kinds for so many stages, or for one map of them."""
+    """The kinds that have as many stages as there are costs for, and the given map of stages if there is one."""
     chunks, rest = divmod(len(costs.forward), islands)
     if rest or not chunks:
         what = f"{len(costs.forward)} stages cannot be shared by {islands} islands"
@@ -155,7 +158,7 @@ def _kinds_for(islands: int, microbatches: int, costs: Costs, stage_island: Sequ
 
 
 def _that_fit(problems: list[Problem]) -> list[Problem]:
-    """Those whose islands can each keep one microbatch: one at a time, that is enough."""
+    """The problems whose islands can each keep one microbatch, which is enough: microbatches can run one at a time."""
     fitting = [problem for problem in problems if _can_keep_one(problem)]
     if fitting:
         return fitting
@@ -182,7 +185,7 @@ def _named(kind: Kind, problem: Problem) -> _Candidate:
 
 
 def _parted(known: _Candidate, problem: Problem) -> _Candidate:
-    """The order of a named schedule without weight tasks, with those that the problem has behind the backward ones."""
+    """The order of a named schedule without weight tasks, with each of the problem's right after its backward task."""
     rows: Rows = [[] for _ in range(problem.islands)]
     for tasks, row in zip(rows, known.schedule.rows, strict=True):
         for task in row:
@@ -194,8 +197,9 @@ def _parted(known: _Candidate, problem: Problem) -> _Candidate:
 
 
 def _found(problem: Problem, kinds: Sequence[Kind], share: int) -> list[_Candidate]:
-    """What the search finds for one map from stage to island; it has one of so many shares of the effort."""
+    """What the search finds for one map from stage to island; share: how many maps share the effort."""
     timer, moves, bound = Timer(problem), Moves(problem), _bound(problem)
+    # One at a time always fits, so that something is found however little memory there is.
     best = [_one_at_a_time, *_best_makers(problem, kinds, _TRIED // share)]
     orders = [timer.codes(order) for make in best if (order := make(problem)) is not None]
     schedules = []
@@ -206,7 +210,7 @@ def _found(problem: Problem, kinds: Sequence[Kind], share: int) -> list[_Candida
 
 
 def _best_makers(problem: Problem, kinds: Sequence[Kind], effort: int) -> list[Maker]:
-    """The makers whose orders are fastest with few microbatches; of those that make the same order, one."""
+    """The makers whose orders are fastest with few microbatches; of those whose orders take as long, only one."""
     if problem.stages > _MOST_STAGES:
         return []
     least = max((kind.least_microbatches(problem.islands) for kind in kinds), default=1)
@@ -215,7 +219,7 @@ def _best_makers(problem: Problem, kinds: Sequence[Kind], effort: int) -> list[M
     timer = Timer(trial)
     tried: dict[tuple[float, float], Maker] = {}
     for make in _makers(trial, kinds, max(3, effort // (3 * trial.stages * trial.microbatches))):
-        order = make(trial)
+        order = make(trial)  # at most three tasks for each stage and microbatch
         timing = timer.timing(timer.codes(order)) if order is not None else None
         if timing is not None:
             tried.setdefault(timing.score, make)
@@ -223,7 +227,7 @@ def _best_makers(problem: Problem, kinds: Sequence[Kind], effort: int) -> list[M
 
 
 def _makers(problem: Problem, kinds: Sequence[Kind], most: int) -> list[Maker]:
-    """About so many ways to make an order: named ones with their weight tasks put elsewhere, tastes, patterns."""
+    """Ways to make an order: named orders with weight tasks put elsewhere, and about `most` tastes and patterns."""
     named: list[Maker] = [
         partial(_refilled_kind, kind, patience)
         for patience in (0.0, 1.0)
@@ -249,7 +253,7 @@ def _refilled_kind(kind: Kind, patience: float, problem: Problem) -> Rows | None
 
 
 def _one_at_a_time(problem: Problem) -> Rows:
-    """A microbatch goes all the way before the next one begins: slow, and fits if anything does."""
+    """Each microbatch goes all the way before the next one begins: slow, but fits if anything does."""
     rows: Rows = [[] for _ in range(problem.islands)]
     for microbatch in range(problem.microbatches):
         for stage, island in enumerate(problem.stage_island):
@@ -266,16 +270,17 @@ def _schedule(problem: Problem, rows: Rows) -> Schedule:
 
 
 def _bound(problem: Problem) -> float:
-    """A time that no order of a problem can beat: that of the work and the way, and that of the memory."""
+    """A time that no order of a problem can beat, because of the work and the way, or because of the memory."""
     schedule = _schedule(problem, _one_at_a_time(problem))
     return max([lower_bound(schedule, problem.costs), *_memory_bounds(problem)])
 
 
 def _memory_bounds(problem: Problem) -> Iterator[float]:
-    """For each island, how long it takes at least because it cannot keep more than its limit.
+    """For each island, the least time that it takes because it cannot keep more than its limit.
 
-    Each microbatch is kept for the time of a round trip. And until its first microbatch is back, an island has nothing
-    to do but the forward tasks that fit; after its last forward task, nothing but what is left of those that fit.
+    Two bounds. Each microbatch is kept for at least a round trip, and all of that, size times time, has to find room
+    below the limit. And until its first microbatch is back, an island can run only the forward tasks that fit; after
+    its last forward task, only the backward and weight tasks of what fitted. Otherwise it pauses.
     """
     begin = 0.0
     begins = []
@@ -305,7 +310,7 @@ def _memory_bounds(problem: Problem) -> Iterator[float]:
 
 
 def _usable(limit: float, sizes: Sequence[float]) -> float:
-    """The part of a limit that can be used, if all activations are of one size."""
+    """The part of a limit that can be used: a whole number of activations, if all are of one size."""
     if max(sizes) > min(sizes):
         return limit
     return math.floor(limit / sizes[0] * (1 + 1e-12)) * sizes[0]

@@ -10,11 +10,10 @@ from atoll.compiler.task_name import FORWARD
 
 
 def in_segments(schedule: Schedule, count: int) -> Schedule:
-    """The same order with so many stages for each: its segments, which its island runs one behind the other.
+    """The same order with `count` stages in place of each: its segments, which its island runs one after the other.
 
-    Where a task is at work in the schedule, those of its segments follow each other: forward from the first, and
-    backward from the last. A task that waits for another island still waits for it alone, since between two segments
-    nothing crosses.
+    In place of a task stand those of its segments: forward from the first, and backward from the last. Only where the
+    task waited for another island is there still a wait, since nothing crosses between two segments.
     """
     if count == 1:
         return schedule
@@ -25,7 +24,7 @@ def in_segments(schedule: Schedule, count: int) -> Schedule:
 
 
 def _parts(block: Block, count: int) -> list[Block]:
-    """A task that runs by itself becomes so many that do; what runs as one block stays one."""
+    """The blocks in place of one: a task that runs by itself becomes `count` that do, and a longer block stays one."""
     tasks = tuple(part for task in block for part in _segments(task, count))
     return [tasks] if len(block) > 1 else [(task,) for task in tasks]
 

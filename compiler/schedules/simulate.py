@@ -27,9 +27,9 @@ class Simulation:
 
     makespan: from the first start to the last end.
     span: the longest time from an island's first start to its own last end.
-    bubble: the part of the makespan that an island pauses, on average.
-    peak: for each island the most activations that it keeps at a time.
-    lower_bound: no schedule of these tasks on these islands is faster.
+    bubble: the part of the makespan in which an island pauses, on average.
+    peak: for each island the most activations that it keeps at any time.
+    lower_bound: a makespan that no schedule of these tasks on these islands can beat.
     tasks: when each task runs, island by island.
     updates: for each island when its update begins and ends.
     """
@@ -43,7 +43,7 @@ class Simulation:
     updates: tuple[tuple[float, float], ...]
 
     def divided(self, divisor: float) -> "Simulation":
-        """The same in a unit of time and memory that is so many times as large."""
+        """The same in units of time and memory that are `divisor` times as large."""
         return Simulation(
             makespan=self.makespan / divisor,
             span=self.span / divisor,
@@ -58,9 +58,9 @@ class Simulation:
 def simulate(schedule: TaskTable, costs: Costs) -> Simulation:
     """What a schedule costs; a `PlanError` if it cannot be followed.
 
-    An island begins a task when its one before has ended and all values are there. A value is sent when its block ends.
-    A direction of a link sends one value after the other, in the order in which they were made, and each arrives one
-    latency later. Sending costs the islands no time, and there is room for every value that waits.
+    An island begins a task when the one before has ended and all values are there. A value is sent when its block ends.
+    Each direction of a link sends one value after the other, in the order in which they were made, and each arrives one
+    latency later. Sending takes none of the islands' time, and there is room for every value that waits.
     """
     check_tasks(schedule)
     _check_sizes(schedule, costs)
@@ -96,7 +96,7 @@ def _check_sizes(schedule: TaskTable, costs: Costs) -> None:
 
 
 class _Clock:
-    """The times at which islands are free again and values arrive, block after block."""
+    """Follows block after block: when islands are free again, and when values arrive."""
 
     def __init__(self, schedule: TaskTable, costs: Costs) -> None:
         self._schedule, self._costs = schedule, costs
@@ -128,7 +128,7 @@ class _Clock:
             self._send(island, task, end)
 
     def _note(self, island: int, block: Block, begin: float, end: float) -> None:
-        """For the picture, the tasks of a block share its time one after the other."""
+        """Note when tasks run. For the picture, those of a block divide its time among them, one after the other."""
         for task in block[:-1]:
             until = begin + self._cost[task.kind][task.stage]
             self.rows[island].append(Timed(task, island, begin, until))
@@ -142,7 +142,8 @@ class _Clock:
             return
         target = self._schedule.stage_island[stage + step]
         occupied, latency = self._costs.sending(kind, stage, island, target)
-        # An island's values are made in the order of its row, so a link is taken in the order in which this is called.
+        # Only its source uses this direction of the link, and makes its values in the order of its row, so calls come
+        # in the order in which the link sends.
         sent = max(end, self._link_free.get((island, target), 0.0)) + occupied
         self._link_free[island, target] = sent
         self._arrival[kind, stage + step, microbatch] = sent + latency
@@ -159,7 +160,7 @@ def _peak(schedule: TaskTable, costs: Costs, island: int) -> float:
 
 
 def _frees(task: Task, schedule: TaskTable) -> bool:
-    """Whether activations are needed no more when a task has ended."""
+    """Whether activations are no longer needed once a task has ended."""
     if not schedule.has_backward:
         return True
     return task.kind == (WEIGHT if task.stage in schedule.split_stages else BACKWARD)

@@ -22,7 +22,7 @@ def gpipe(islands: int, microbatches: int, _chunks: int) -> RowOrder:
 
 
 def one_f_one_b(islands: int, microbatches: int, _chunks: int) -> RowOrder:
-    """As many forward tasks ahead as it takes a microbatch to come back; then in turn."""
+    """Enough forward tasks ahead to last until the first microbatch is back; then backward and forward in turn."""
     return RowOrder(_rows(islands, microbatches, [islands - island for island in range(islands)]))
 
 
@@ -33,7 +33,7 @@ def zb_h1(islands: int, microbatches: int, _chunks: int) -> RowOrder:
 
 
 def zb_h2(islands: int, microbatches: int, _chunks: int) -> RowOrder:
-    """More forward tasks ahead, so that no pause is left; nearly twice the memory of 1f1b."""
+    """More forward tasks ahead, so that no pauses are left; takes nearly twice the memory of 1f1b."""
     ahead = [2 * (islands - island) - 1 for island in range(islands)]
     return RowOrder(fill(_rows(islands, microbatches, ahead), islands, microbatches, most=2 * islands - 1))
 

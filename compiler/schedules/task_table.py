@@ -20,19 +20,19 @@ MOST_CELLS = 10**6  # each takes some hundred bytes, and some microseconds of ev
 
 
 def check_size(name: str, stages: int, microbatches: int) -> None:
-    """PlanError if there would be more tasks than anybody can wait for."""
+    """Raises a `PlanError` if there would be more tasks than anybody would wait for."""
     if stages * microbatches > MOST_CELLS:
         what = f"schedule {name} would run {counted(microbatches, 'microbatch')} on {counted(stages, 'stage')}"
         raise PlanError(what, remedy=f"take fewer: the product may be {MOST_CELLS}")
 
 
 def counted(count: int, noun: str) -> str:
-    """So many of what a noun names."""
+    """A count with its noun: `1 stage`, `2 stages`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def rows_of_blocks(blocks: Iterable[Sequence[Sequence[Task]]]) -> tuple[tuple[Block, ...], frozenset[Task]]:
-    """For each island its tasks, whose blocks are given, and the tasks that are not the first of their block."""
+    """For each island its tasks, given its blocks; and the tasks that are not the first of their block."""
     rows, joined = [], set[Task]()
     for row in blocks:
         rows.append(tuple(task for block in row for task in block))
@@ -47,10 +47,10 @@ class TaskTable:
 
     name: what messages call it.
     microbatches: how many there are.
-    stage_island: the island of each stage; every island has as many.
+    stage_island: the island of each stage; every island has the same number of stages.
     rows: for each island its tasks, in the order in which it runs them.
-    joined: the tasks that run as one block with the task before them in their row. A block begins when all is there
-        that its tasks need, and what they make is there when it ends.
+    joined: the tasks that run as one block with the task before them in their row. A block begins when everything that
+        its tasks need is there, and what they make is there when it ends.
     """
 
     name: str
@@ -89,7 +89,7 @@ class TaskTable:
 
     @cached_property
     def has_backward(self) -> bool:
-        """Whether there is any task but forward tasks."""
+        """Whether there are any tasks other than forward tasks."""
         return any(task.kind != FORWARD for row in self.rows for task in row)
 
     @cached_property
@@ -99,7 +99,7 @@ class TaskTable:
 
     @cached_property
     def blocks(self) -> tuple[tuple[Block, ...], ...]:
-        """For each island its tasks, those that run as one together."""
+        """For each island its blocks: tasks that run as one, or a single task."""
         return tuple(tuple(self._blocks(row)) for row in self.rows)
 
     def _blocks(self, row: tuple[Task, ...]) -> Iterator[Block]:
@@ -125,7 +125,7 @@ class TaskTable:
         return self._keeping(lambda task: task.kind == FORWARD)
 
     def whole_backward(self, stages: Collection[int]) -> Self:
-        """The same with the backward of some stages in one piece: their `B` tasks do the work of their `W` tasks."""
+        """The same with whole backward tasks on some stages: there the `B` tasks do the work of the `W` tasks too."""
         if self.split_stages.isdisjoint(stages):
             return self
         return self._keeping(lambda task: task.kind != WEIGHT or task.stage not in stages)

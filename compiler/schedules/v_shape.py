@@ -21,10 +21,10 @@ _PERIOD = 6
 
 @dataclass(frozen=True, kw_only=True)
 class _Pattern:
-    """The ticks from a task of a microbatch to the next, which is on the neighbouring island except at a turn.
+    """The ticks from each task of a microbatch to its next, which is on the neighbouring island except at a turn.
 
-    Tasks of unlike microbatches must not meet on an island: modulo the period, the four distances of a row of tasks
-    have to differ on every island, which is what decides the turns.
+    Tasks of different microbatches must not meet on an island: modulo the period, the times of the tasks that one
+    microbatch has on an island have to differ, which is what decides the turns.
     """
 
     forward: int
@@ -48,7 +48,7 @@ class _Pattern:
         return [[task for _, task in sorted(row)] for row in starts]
 
     def _steps(self, islands: int) -> list[tuple[str, int, int]]:
-        """One microbatch's way: each task with the distance from the one before."""
+        """One microbatch's way: each task with the ticks from the one before to it."""
         hops = range(islands - 1)
         distances = [self.forward for _ in hops] + [self.turn] + [self.forward_back for _ in hops]
         steps = [(FORWARD, stage, distance) for stage, distance in enumerate([0, *distances])]
@@ -64,7 +64,7 @@ _ZB_V = _Pattern(forward=4, turn=1, forward_back=2, turn_to_backward=1, backward
 _V_HALF_EVEN = _Pattern(forward=2, turn=4, forward_back=1, turn_to_backward=1, backward=2, turn_back=5, backward_back=1)
 _V_HALF_ODD = _Pattern(forward=2, turn=1, forward_back=1, turn_to_backward=1, backward=2, turn_back=2, backward_back=1)
 _V_MIN = _Pattern(forward=1, turn=1, forward_back=1, turn_to_backward=1, backward=1, turn_back=1, backward_back=1)
-# Turns one after the other would meet where 3 divides P.
+# For 3 | P: with the usual turns, tasks of different microbatches would meet on an island.
 _V_MIN_THREES = _Pattern(
     forward=1, turn=3, forward_back=1, turn_to_backward=1, backward=1, turn_back=3, backward_back=1
 )

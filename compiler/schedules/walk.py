@@ -1,4 +1,4 @@
-"""Follows a schedule: finds what is wrong with it, and an order in which all of its tasks can run."""
+"""Follows a schedule: finds what is wrong with it, or an order in which all of its tasks can run."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -46,7 +46,7 @@ def check_tasks(schedule: TaskTable) -> None:
 
 
 def _fault_of(task: Task, island: int, schedule: TaskTable) -> tuple[str, str] | None:
-    """What is wrong with a task wherever in its row it stands, and what to do."""
+    """What is wrong with a task wherever it stands in its row, and what to do; None if nothing is."""
     if task.kind not in TASK_KINDS:
         return "is of no known kind", f"the kinds are {', '.join(TASK_KINDS)}"
     if not 0 <= task.stage < schedule.stages:
@@ -60,7 +60,8 @@ def _fault_of(task: Task, island: int, schedule: TaskTable) -> tuple[str, str] |
 
 
 def _check_complete(schedule: TaskTable, seen: set[Task]) -> None:
-    """All forward tasks; if there are others, all backward tasks; the weight tasks of a stage all or none."""
+    """All forward tasks have to be there; if there are any others, all backward tasks; and of the weight tasks of each
+    stage all or none."""
     kinds = (FORWARD, BACKWARD) if schedule.has_backward else (FORWARD,)
     wanted = len(kinds) * schedule.stages + len(schedule.split_stages)
     if len(seen) == wanted * schedule.microbatches:
@@ -76,7 +77,7 @@ def _check_complete(schedule: TaskTable, seen: set[Task]) -> None:
 
 
 def walk(schedule: TaskTable) -> Iterator[tuple[int, Block]]:
-    """The islands' blocks, each after all that it needs; a `PlanError` if some wait for each other for ever."""
+    """The islands' blocks, each after all that it needs; a `PlanError` if some islands wait for each other for ever."""
     progress = Progress[Key](schedule.blocks, partial(needs, stages=schedule.stages))
     for island, at in progress.run():
         yield island, schedule.blocks[island][at]

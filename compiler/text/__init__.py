@@ -1,1 +1,1 @@
-"""What the small languages share: grammars whose errors point at the text, and amounts with units."""
+"""What atoll's small languages share: grammars whose errors point at the text, and amounts with units."""

@@ -1,4 +1,4 @@
-"""What the small languages share: a lark grammar read when first needed, and errors that point at the text."""
+"""What atoll's small languages share: a lark grammar, read when first needed, and errors that point at the text."""
 
 import difflib
 import json
@@ -17,7 +17,7 @@ from lark.lexer import PatternStr
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 from lark.tree import Meta
 
-# An excerpt shows at most this much of a line, and a message at most this much of a word: a text may be one huge line.
+# The most characters that an excerpt shows of a line, and a message of a word: a text may be one huge line.
 EXCERPT_WIDTH = 100
 WORD_WIDTH = 40
 
@@ -33,13 +33,13 @@ END = "$END"  # lark's name for the end of the text
 
 
 def shown(word: object) -> str:
-    """The word quoted for a message: short, on one line, and printable whatever is in it."""
+    """The word quoted for a message: short, on one line, and printable, whatever is in it."""
     text = str(word)
     return repr(text if len(text) <= WORD_WIDTH else text[: WORD_WIDTH - 3] + "...")
 
 
 def known_names(word: object, known: Iterable[str]) -> str:
-    """The remedy for an unknown name: the nearest known one if any is near, and the known ones."""
+    """The remedy for an unknown name: it suggests the nearest known one, if any is near, and lists them."""
     names = list(known)
     if not names:
         return "there are none"
@@ -52,11 +52,11 @@ def known_names(word: object, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Language:
-    """A grammar and how its errors speak.
+    """A grammar, and the words for its errors.
 
     name: what the user calls such a text, as in "topology text".
     grammar: the `.lark` file.
-    error: the class of every error that a text of this language can cause.
+    error: the class of all errors that a text of this language can cause.
     terminals: for each terminal that is a regular expression, what a user calls it.
     """
 
@@ -81,7 +81,7 @@ class Language:
         return self.source(text).tree()
 
     def human_name(self, terminal: str) -> str:
-        """What a user calls a terminal: the characters themselves where there is only one way to write it."""
+        """What a user calls a terminal: its own characters if there is only one way to write it."""
         if terminal == END:
             return "the end of the text"
         if terminal in self.terminals:
@@ -99,8 +99,8 @@ class Source:
 
     def tree(self) -> Tree[Token]:
         """The tree of the text; raises the language's error at the first place that cannot be read."""
-        # Fed token by token because the parser can then say exactly what it would have accepted; the sets that
-        # lark's exceptions carry also have terminals that only another context would allow.
+        # Fed token by token, because the parser can then say exactly what it would have accepted; the sets in lark's
+        # exceptions also have terminals that are allowed only in other contexts.
         parser = self.language.lark.parse_interactive(self.text)
         try:
             parser.exhaust_lexer()
@@ -116,7 +116,7 @@ class Source:
         return tree
 
     def _unexpected(self, offset: int, accepted: set[str]) -> AtollError:
-        # Not lark's token: outside its context a token can reach far beyond the word that is at fault.
+        # Not lark's token: one that does not belong here can reach far beyond the word that is at fault.
         match = _WORD.match(self.text, offset)
         word = match[0] if match else ""
         found = _FOUND.get(word, f"unexpected {shown(word)}")
@@ -127,7 +127,7 @@ class Source:
         return f"expected {'one of: ' if len(names) > 1 else ''}{', '.join(names)}"
 
     def at(self, where: int | Token | Meta) -> "Place":
-        """The place of an offset, of a token, or of what a rule read, which `Meta` describes."""
+        """The place of an offset, of a token, or of what a rule read, as described by its `Meta`."""
         return Place(self, where if isinstance(where, int) else where.start_pos or 0)
 
 
@@ -138,7 +138,7 @@ def _accepted(parser: InteractiveParser) -> set[str]:
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a text, kept by what was read from it so that later checks can point there too."""
+    """A place in a text. What is read from a text keeps its place, so that later checks can point there too."""
 
     source: Source
     offset: int
@@ -159,10 +159,10 @@ class Place:
 
     @property
     def excerpt(self) -> str:
-        """The line with a caret under the place; of a long line only what is near."""
+        """The line with a caret under the place; only what is near the place if the line is long."""
         line = self.source.text[self._line_start :].partition("\n")[0]
         caret = self.column - 1
-        # What cannot be printed becomes a blank: a tab or an escape sequence would move the caret off its place.
+        # Whatever cannot be printed becomes a blank: a tab or an escape sequence would move the caret off its place.
         line = "".join(character if character.isprintable() else " " for character in line).rstrip()
         if len(line) > EXCERPT_WIDTH:
             first = max(0, min(caret - EXCERPT_WIDTH // 2, len(line) - EXCERPT_WIDTH))
@@ -180,11 +180,11 @@ class Place:
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Gives this place to an error of the language raised inside that has none, such as a constructor's."""
+        """Gives this place to an error of the language that is raised inside without one, such as a constructor's."""
         try:
             yield
         except self.source.language.error as fault:
-            if fault.excerpt:  # a nearer place is known
+            if fault.excerpt:  # it has a more exact place already
                 raise
             raise self.fault(fault.what, fault.remedy) from None
 

@@ -24,12 +24,12 @@ MEMORY: Mapping[str, int] = _BYTES
 BANDWIDTH: Mapping[str, int] = {f"{unit}/s": size for unit, size in _BYTES.items()}
 LATENCY: Mapping[str, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
-Units = Mapping[str, int]  # from the unit's name to its size in the smallest, which comes first
+Units = Mapping[str, int]  # each unit's size in the smallest one; that comes first
 
 
 def whole_number(what: str, value: object, error: type[AtollError], least: int = 1, most: int = LARGEST) -> int:
-    """The value as an int, numpy's included; raises the error if it is none or out of bounds."""
-    # True is an int to Python, but nobody means one by it.
+    """The value as an int, also if it is numpy's; raises the error if it is no whole number or out of bounds."""
+    # To Python True is an int, but nobody who writes it means a number.
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise error(f"{what} must be a whole number, not {type(value).__name__}")
     try:
@@ -61,7 +61,7 @@ def amount_text(amount: int, units: Units) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """So many bytes, rounded, for people."""
+    """A number of bytes for people: rounded, with a unit."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

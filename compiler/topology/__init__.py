@@ -1,1 +1,1 @@
-"""Islands, the links between them, and the devices that they have on this machine."""
+"""Islands, the links between them, and their devices on this machine."""

@@ -13,7 +13,7 @@ from atoll.compiler.topology.topology import Topology
 
 
 def meshes_of(topology: Topology) -> dict[str, jax.sharding.Mesh]:
-    """A mesh for each island: those the topology was made from, or the machine's devices in order."""
+    """A mesh for each island: the ones that the topology was made from, or else of the machine's devices in order."""
     reserve_cpu_devices(topology)
     if topology.meshes is not None:
         return {island.name: mesh for island, mesh in zip(topology.islands, topology.meshes, strict=True)}
@@ -29,7 +29,7 @@ def meshes_of(topology: Topology) -> dict[str, jax.sharding.Mesh]:
 
 
 def reserve_cpu_devices(topology: Topology) -> None:
-    """See to it that jax will have the CPU devices of the topology, while that can be done."""
+    """Make sure that jax will have the CPU devices of the topology, if jax has not started yet."""
     count = sum(island.size for island in topology.islands if platform_of(island) == "cpu")
     # Without CPU islands jax is left alone: it cannot start with 0 CPU devices.
     if count and topology.meshes is None and not backends_are_up() and _cpu_devices_to_come() < count:
@@ -37,7 +37,7 @@ def reserve_cpu_devices(topology: Topology) -> None:
 
 
 def _cpu_devices_to_come() -> int:
-    """How many CPU devices jax will make; its own setting goes before XLA's."""
+    """How many CPU devices jax will make; its own setting takes precedence over XLA's."""
     configured: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined] # jax's
     flag = re.search(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
     return configured if configured >= 0 or flag is None else int(flag[1])

@@ -63,7 +63,7 @@ class Axis:
 class Island:
     """A group of devices with a fast interconnect and one mesh over it.
 
-    shape: of a TPU slice, how many chips lie along each physical dimension. None where it is not known, as for a
+    shape: for a TPU slice, how many chips lie along each physical dimension. None if it is not known, as for a
     mesh of real devices; such an island runs, but cannot be compiled for ahead of time.
     memory: the bytes that a device may use, or None for all it has.
     """
@@ -132,18 +132,18 @@ class Island:
 
 
 def device_count(sizes: Iterable[int]) -> int:
-    """The product of the sizes; TopologyError if an island cannot have so many devices."""
+    """The product of the sizes; TopologyError if that is more devices than an island can have."""
     product = 1
     for size in sizes:
         product *= size
-        # Inside the loop: the product of very many axes would take for ever to compute.
+        # Checked in the loop: the product of very many axes would take for ever to compute.
         if product > MOST_DEVICES:
             raise TopologyError(f"an island has at most {MOST_DEVICES} devices", remedy="use more islands")
     return product
 
 
 def island_of_mesh(name: str, mesh: "jax.sharding.Mesh") -> Island:
-    """The island that a mesh of real devices is."""
+    """The island for a mesh of real devices."""
     kinds = {_kind(device) for device in mesh.devices.flat}
     if len(kinds) != 1:
         what = f"island {shown(name)} has devices of {len(kinds)} kinds: {', '.join(sorted(kinds)) or 'it is empty'}"

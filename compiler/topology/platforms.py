@@ -1,12 +1,12 @@
-"""What jax calls the platforms of islands: one name for their devices, and at times another to lower for."""
+"""jax's names for the platforms of islands: one for the devices, and for some another one to lower for."""
 
 from atoll.compiler.errors import TopologyError
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
 
-# The kinds whose devices jax calls by the same name; every other kind is a TPU generation.
+# The kinds that have the same name in jax; every other kind is a TPU generation.
 _OWN_NAME = ("cpu", "gpu")
-# What is lowered for under another name than that of the devices.
+# The platforms that have one name for their devices and another one to lower for.
 _LOWERED_AS = {"gpu": "cuda"}
 
 

@@ -38,7 +38,7 @@ __all__ = ["DEFAULT_BANDWIDTH", "DEFAULT_LATENCY", "Axis", "Island", "Link", "To
 
 MOST_ISLANDS = 4096
 
-# What is assumed of a link that the text does not write: one 100 Gbit/s port through a data centre's switches.
+# Assumed of a link that the text does not write: one 100 Gbit/s port through a data centre's switches.
 DEFAULT_BANDWIDTH = 12_500_000_000
 DEFAULT_LATENCY = 100_000
 
@@ -113,10 +113,10 @@ class _Census:
 
 @dataclass(frozen=True)
 class Topology:
-    """Islands, and the links between them that were written.
+    """Islands, and those links between them that were written; any other link has the default.
 
-    meshes: the real devices of each island where there are any. They say where a program runs, not what it is, so
-    they take no part in comparison.
+    meshes: the real devices of each island, if it has any. They say where a program runs, not what it is, so they are
+        not compared.
     """
 
     islands: tuple[Island, ...]
@@ -169,7 +169,7 @@ class Topology:
 
 
 def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
-    """The topology that a text describes, or whose islands have the devices of each inner list."""
+    """The topology that a text describes; or one with an island for each inner list of devices."""
     if isinstance(islands, str):
         return Topology.parse(islands)
     if not isinstance(islands, (list, tuple)) or not all(isinstance(devices, (list, tuple)) for devices in islands):
@@ -191,13 +191,13 @@ def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
 
 
 def as_topology(islands: "Topology | str | Sequence[Sequence[jax.Device]]") -> Topology:
-    """A topology, or what one is made of."""
+    """The topology itself, or made from what it is given as."""
     return islands if isinstance(islands, Topology) else topology(islands)
 
 
 @functools.lru_cache(maxsize=64)
 def noted_topology(text: str) -> Topology:
-    """The topology that is noted on a module, for which passes ask again and again."""
+    """The topology of a module's text, kept: passes ask for it again and again."""
     return Topology.parse(text)
 
 
@@ -240,7 +240,7 @@ class _PlacedLink:
 
 @dataclass(frozen=True)
 class _Size:
-    """What stands in brackets and parentheses; at least one of the two is written."""
+    """The numbers in brackets and in parentheses; at least one of the two is written."""
 
     shape: tuple[int, ...] | None
     axes: tuple[Axis, ...] | None
@@ -288,7 +288,7 @@ class _Reader(Reader):
             return _PlacedLink(place, Link(str(source), str(target), rate, delay))
 
     def device(self, kind: Token, size: _Size | None, memory: _Amount | None) -> Island:
-        """An island under the first counted name; the statement around it knows the right one."""
+        """An island with a provisional name; the statement around it knows the right one."""
         with self.at(kind).blamed():
             if size is None:
                 remedy = "write how many islands and how many devices in each, as in 2 x cpu[4]"
