@@ -37,7 +37,7 @@ _SHORT = 20e-6
 # Operations whose cost XLA's analysis does not know: how often a loop runs, which branch, what a library does.
 _UNCOUNTED = frozenset(f"stablehlo.{name}" for name in ("while", "case", "if", "custom_call"))
 
-# Where such a call runs, as jax says it: once, on the first device; inside of `shard_map`, once on each.
+# Where such a call runs, as jax says it: once, on the first device; inside `shard_map`, once on each.
 _SHARDING = "sdy.sharding"
 _ON_ONE_DEVICE = "<mesh<[], device_ids=[0]>, []>"
 _ON_EACH_DEVICE = "<mesh<[]>, [{dimensions}]>"
