@@ -21,7 +21,7 @@ find_newest = \
 PIP_INSTALL = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST = bin/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
-# What `make fast` runs: goldens, and tests of the pure parts. They are named, as collecting all tests takes too long.
+# What `make fast` runs: goldens, and tests of what is pure. It names them, as collecting all tests takes too long.
 FAST = ir_tests tests/compiler tests/test_imports.py
 
 .PHONY: help demo test fast lint format bench clean test-main test-newest FORCE
