@@ -6,10 +6,10 @@
 
 PYTHON ?= python3
 
-# New releases of jax need Python 3.12. If $(PYTHON) is older, the tests run a second time on the newest that is here.
+# New releases of jax need Python 3.12. If $(PYTHON) is older, the tests run a second time on the newest Python here.
 # Each is tried, since version managers leave commands on PATH that do not run. Looked for once, and only when needed.
-# That run asks what another jax makes of every model and of every test: --quick takes every value of a parameter once,
-# not every two of them together, fewer seeds, and nothing that is about our own code alone: the first run has all these.
+# The second run asks what another jax makes of every model and every test. So --quick takes each value of a parameter
+# once, not each pair of values; fewer seeds; and no test that is about our own code alone. The first run has all these.
 NEWEST ?= $(eval NEWEST := $(shell $(find_newest)))$(NEWEST)
 find_newest = \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' && for minor in 13 12; do \
@@ -93,7 +93,7 @@ name_versions = $(1)/bin/python -c 'import platform; from importlib.metadata imp
 	@$(PIP_INSTALL) --upgrade --editable '.[test]' jax jaxlib
 	@touch $@
 
-# A virtual environment. The file has the version of the Python that made it; with another Python it is made anew.
+# A virtual environment. The file holds the version of the Python that made it; with another Python it is made anew.
 .venv/version: python = $(PYTHON)
 .venv-newest/version: python = $(NEWEST)
 .venv/version .venv-newest/version: FORCE

@@ -26,10 +26,10 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 _ROOT = Path(__file__).resolve().parent
-_TIME_LIMIT = 300  # seconds that a command may take; the demo takes most, and machines are busy
+_TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, and machines are busy
 
-# What is run instead of a command that begins so, as it would change the environment that the tests run in.
-# `make test` would even run these very tests, and so on without end.
+# What is run instead of commands that begin so, as these would change the environment that the tests run in.
+# `make test` would even run these same tests, and so on without end.
 _DRY = {
     "make ": "make --dry-run ",
     "pip install ": "pip install --quiet --dry-run --no-deps --no-index --no-build-isolation ",

@@ -37,7 +37,7 @@ def module_of(layers: int, plan: Plan, topology: str) -> ir.Module:
 
 
 def seconds_of_passes(module: ir.Module) -> dict[str, float]:
-    """How long each pass takes, with the verification behind it; of this process alone, as machines are shared."""
+    """How long each pass takes, with the verification after it; of this process alone, as machines are shared."""
     seconds: dict[str, float] = {}
     before = time.process_time()
 

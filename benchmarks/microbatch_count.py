@@ -46,8 +46,8 @@ def module_of(microbatches: int) -> tuple[bytes, Signature]:
 
 
 def least_seconds(modules: dict[int, bytes]) -> dict[int, dict[str, float]]:
-    """The time of each pass: the least of several, which others on this machine disturbed the least; in turn, so that
-    what changes with time changes all."""
+    """The time of each pass: the least of several, which other work on the machine disturbed the least. The modules
+    take turns, so that what changes with time changes all alike."""
     taken: dict[int, list[dict[str, float]]] = {count: [] for count in modules}
     for _ in range(REPETITIONS):
         for count, module in modules.items():

@@ -3,8 +3,8 @@
 A train step is compiled for four islands, once for each schedule and number of microbatches. Its instruction streams
 are then followed by the real workers over the real transport, on devices that only sleep: a forward, a backward and a
 weight task take 20 ms each. The time is that of a step as the caller sees it, from the call until every result is
-there; of three steps it is the fastest, as what else the machine does only adds. Ends with status 1 if one is more than
-5% above its simulation.
+there, and the fastest of three steps, as whatever else the machine does only adds to it. Ends with status 1 if one is
+more than 5% above its simulation.
 
     python benchmarks/pipeline_step.py --schedules 1f1b zb-h1 --microbatches 8
 """

@@ -5,7 +5,7 @@ transport, on devices that only sleep and links that are held to the bandwidth a
 in two ways. With one microbatch, as one stage in as many segments as the compiler takes by itself: when the gradient of
 a segment is final, it crosses while the segments before it go back. With four, breadth first: all go back through the
 last stage before any goes back through the one before it, so that gradients are final as early. The exchange takes a
-part of the backward pass that is given, half of it at most. Ends with status 1 if a step is more than 3% longer than
+given part of the backward pass, half of it at most. Ends with status 1 if a step is more than 3% longer than
 without an exchange.
 
     python benchmarks/replica_overlap.py --parts 0.5
@@ -82,7 +82,7 @@ def step_time(step: Any, throttle: Throttle | None) -> float:  # noqa: ANN401 (a
 
 
 def seconds_of(step: Any) -> Callable[[str], float]:  # noqa: ANN401 (a compiled step)
-    """A task of the loop takes what its operations are of all; what stands around the loop takes no time."""
+    """A task of the loop takes its share of all operations; what stands around the loop takes no time."""
     stages, microbatches = step.report().pipeline.stages, step.plan.microbatches
     forward, backward = [one.forward for one in stages], [one.backward for one in stages]
     shares = {

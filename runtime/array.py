@@ -188,7 +188,7 @@ def key_names() -> dict[str, str]:
 
 @cache
 def dtype_of(name: str) -> Any:  # noqa: ANN401 (a numpy dtype, or jax's for typed keys)
-    """The dtype that a program's file calls so."""
+    """The dtype of this name in a program's file."""
     return _key_dtype(key_names()[name]) if name.startswith("key<") else numpy.dtype(name)
 
 

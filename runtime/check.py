@@ -95,8 +95,9 @@ def _starts(box: Box) -> list[int]:
 def uncovered(boxes: Sequence[Box], shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
     """An element that is not in exactly one box, and in how many it is; None if there is none.
 
-    Between two places where boxes begin or end along the first dimension the same boxes go on, so it is enough to look
-    at the rest of these once. What is cut along few dimensions takes little more time than there are boxes.
+    Between two places along the first dimension where boxes begin or end, the same boxes go on, so it is enough to look
+    once at their other dimensions. For boxes that are cut along few dimensions the time hardly grows faster than their
+    number.
     """
     if not shape:
         return None if len(boxes) == 1 else (len(boxes), ())

@@ -16,7 +16,7 @@ from atoll.runtime.step import reason
 
 log = logging.getLogger(__name__)
 
-# How many fragments XLA has in hand at a time: it takes several threads for some, and memory for each.
+# How many fragments XLA compiles at a time: it uses several threads for some of them, and memory for each.
 AT_A_TIME = max(2, min(8, os.cpu_count() or 1))
 
 
@@ -50,7 +50,7 @@ def compile_program(
     pool = ThreadPoolExecutor(at_a_time, "atoll compiles")
     try:
         ends = {
-            # Begun on this thread, as settings of jax's that the caller has made may hold on his thread alone.
+            # Begun on this thread, as settings of jax's that the caller has made may hold on the caller's thread alone.
             island.name: {
                 one.run.code: pool.submit(one.end) for one in _begun(program, island, meshes, devices, callbacks)
             }
@@ -84,7 +84,7 @@ def _begun(
 
 @contextmanager
 def _explained(island: str, code: Code, run: Run) -> Iterator[None]:
-    """Make of an error one that says what was compiled."""
+    """Turn an error into one that says what was compiled."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Runs a program: one controller, one thread for each island, in this process."""
+"""Runs a program in this process: one controller, and one thread for all islands or one for each."""
 
 import atexit
 import threading
@@ -29,8 +29,8 @@ from atoll.runtime.trace import Trace
 from atoll.runtime.transport import Transport, Turn
 from atoll.runtime.window import Window
 
-# Executions that an island enqueues ahead of its devices. More than 32 are not safe on CPU devices, and two programs
-# may share them.
+# How many executions an island enqueues ahead of its devices. More than 32 are not safe on CPU devices, which two
+# programs may share.
 AHEAD = 16
 
 
@@ -40,7 +40,7 @@ class Controller:
     meshes: the devices of each island, with the axes that the program was made for.
     steps_ahead: how many steps may be under way; `start` waits for the oldest if there are more.
     timeout: how many seconds any wait may take.
-    callbacks: the host functions that the program calls, of the lowering that it was compiled from; a program that
+    callbacks: the host functions that the program calls, from the lowering that it was compiled from; a program that
         was loaded from a file has none.
     devices: what runs tasks and moves values; jax's, unless a test or a benchmark brings its own.
     """
@@ -67,7 +67,7 @@ class Controller:
         self._windows = {island.name: Window(island.name, AHEAD, timeout) for island in program.islands}
         self._waits = tuple(window.retire_step for window in self._windows.values())
         self._turns = {island.name: Turn(self._meshes[island.name]) for island in program.islands}
-        known: dict[Division, Division] = {}  # equal ones are one object, which a step compares in no time
+        known: dict[Division, Division] = {}  # equal ones become one object, which is compared in no time
         inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
         self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
         self._feeder = Feeder(inputs, self._meshes, self._transport, self._stores, self._turns, timeout)
@@ -109,7 +109,7 @@ class Controller:
         # The threads do not know the controller, so it can be forgotten without being closed.
         self._forget = weakref.finalize(self, _stop, threads)
         self._forget.atexit = False
-        # At exit none may be inside XLA.
+        # When the process exits no thread may be inside XLA.
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
@@ -132,7 +132,8 @@ class Controller:
         sizes = [buffer.bytes for buffer in island.buffers]
 
         def task(index: int, run: Run) -> ReadyTask:
-            # A result that stays tells when the task has ended; the smallest, as it is kept until then.
+            # The token: a result that is not donated, as one that is gone cannot tell when the task has ended; of these
+            # the smallest, as the window keeps it alive until then.
             by_size = sorted(
                 range(len(run.outputs)), key=lambda one: (run.outputs[one] in given_away, sizes[run.outputs[one]])
             )
@@ -155,10 +156,11 @@ class Controller:
             check_arguments(self.program.inputs, arguments)
             check_donations(self.program.inputs, arguments)
             self._compile()
-            began += self._make_way()
+            began += self._make_way()  # waiting is no work of the controller's
             step = Step(self._next_step, self.program, self._waits)
             orders, results = self._prepare(step, arguments)
             committed = False
+            # Once one island has been asked for a step, all have to be, or it would wait for the others in vain.
             try:
                 self._commit(step, orders, arguments)
                 committed = True
@@ -182,7 +184,7 @@ class Controller:
             raise UsageError("this program was closed", remedy="compile or load it again")
 
     def _make_way(self) -> int:
-        """Wait until few enough steps are under way; returns the nanoseconds that took."""
+        """Wait until few enough steps are under way; returns how many nanoseconds that took."""
         start = time.perf_counter_ns()
         while len(self._under_way) >= self._steps_ahead:
             self._wait_for(self._under_way[0])
@@ -196,7 +198,7 @@ class Controller:
             self._under_way.popleft()
 
     def _prepare(self, step: Step, arguments: Sequence[Any]) -> tuple[dict[str, Order], list[Array]]:
-        """What each island is asked for, and the results; nothing has happened yet."""
+        """What each island will be asked for, and the results; nothing is sent to an island yet."""
         feeds = self._feeder.feeds(arguments)
         outputs: dict[str, dict[int, Held]] = {island.name: {} for island in self.program.islands}
         for (name, number), count in self._served.items():
@@ -220,7 +222,7 @@ class Controller:
         return {name: Order(step, feeds[name], outputs[name], self._trace) for name in feeds}, results
 
     def _commit(self, step: Step, orders: Mapping[str, Order], arguments: Sequence[Any]) -> None:
-        """Ask all islands. A second time does no harm, and completes what Ctrl-C has interrupted."""
+        """Ask all islands. To do so again does no harm, and completes what Ctrl-C has interrupted."""
         self._next_step = step.number + 1
         if step not in self._under_way:
             self._under_way.append(step)
@@ -234,7 +236,7 @@ class Controller:
 
     @contextmanager
     def traced(self) -> Iterator[Trace]:
-        """Record what the steps do that are started inside; at its end all of them are over."""
+        """Record what the steps that are started inside do; at its end all of them are over."""
         with self._callers:
             self._check_open()
             if self._trace is not None:
@@ -280,7 +282,8 @@ class Controller:
 def _crews(islands: Sequence[RunningIsland]) -> list[Sequence[RunningIsland]]:
     """Which islands share a thread: all, if no task takes as long as a message between threads; else none.
 
-    What one thread enqueues on CPU devices runs one after the other, on whichever devices.
+    CPU devices run what one thread enqueues one after the other, whichever devices it is for. So islands with longer
+    tasks need a thread each to work side by side.
     """
     return [islands] if all(island.is_short for island in islands) else [[island] for island in islands]
 
@@ -310,5 +313,5 @@ def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> 
         raise TopologyError(
             f"island {island.name} has the axes {found}, the program was made for {wanted}", remedy=remedy
         )
-    # Whatever the axes of the user's mesh are for in his own code, here Shardy decides.
+    # Whatever the axes of the user's mesh are for in the user's own code, here Shardy decides.
     return jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=(jax.sharding.AxisType.Auto,) * len(axes))

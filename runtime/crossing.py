@@ -12,11 +12,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 def mover(source: jax.sharding.Sharding, target: NamedSharding) -> Callable[[jax.Array], jax.Array]:
     """What brings an array to other devices, and returns before it is there.
 
-    Between islands each byte crosses the link once: where several devices get the same part, the others have it from
-    the first. What `emit` sends arrives in the parts in which it is sent, or in finer ones. Arguments of a step may
-    come in any others: then `jax.device_put` waits until they are computed, and divides them on the host.
+    Between islands each byte crosses the link once: where several devices get the same part, one gets it over the link
+    and the others from that one. What `emit` sends arrives in the parts in which it is sent, or in finer ones. The
+    arguments of a step may come in any other parts: then `jax.device_put` waits until they are computed, and divides
+    them on the host.
     """
     if len(source.device_set) == len(target.device_set) == 1:
+        # What `jax.device_put` calls in the end, in a fraction of its time; that counts where tasks are small.
         move: Callable[[jax.Array], jax.Array] = copier(target)
         return move
     if source.device_set & target.device_set:
@@ -27,7 +29,7 @@ def mover(source: jax.sharding.Sharding, target: NamedSharding) -> Callable[[jax
     return (lambda array: jax.device_put(cross(array), target)) if has_copies else cross
 
 
-# For each dimension where a part begins and where it ends.
+# For each dimension, where a part begins and where it ends.
 _Box = tuple[tuple[int, int], ...]
 # The numbers of the shards that are cut, and how each of them is divided over the devices that it goes to.
 _Cuts = Sequence[tuple[int, jax.sharding.Sharding]]
@@ -37,10 +39,11 @@ _Kind = tuple[jax.sharding.Sharding, tuple[int, ...]]
 def _cross(target: jax.sharding.Sharding, routes: dict[_Kind, _Cuts], array: jax.Array) -> jax.Array:
     """Bring an array to other devices, each part of it from one that has it.
 
-    `jax.device_put` does so where the parts are the same, or one device has all. Where they are finer it would wait for
-    the array. But what one device has it cuts there: so it is asked for what each device has.
+    `jax.device_put` does so where the parts are the same on both sides, or where one device has all. Where the target's
+    parts are finer, it would wait for the array. But what a single device has, it cuts on that device without waiting:
+    so it is called for the part of each device.
 
-    routes: what was found out about arrays before this one.
+    routes: what was found out about the kinds of arrays before this one.
     """
     kind = array.sharding, array.shape
     if kind not in routes:
@@ -65,7 +68,7 @@ def _boxes(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> dict[jax.
 
 
 def _cuts(source: Mapping[jax.Device, _Box], target: Mapping[jax.Device, _Box]) -> _Cuts:
-    """What is cut so that the target has its parts; nothing if none needs to be, or one lies in no single part."""
+    """What is cut so that the target gets its parts; nothing if nothing has to be, or a part lies in no single one."""
     if len(source) == 1 or set(target.values()) <= set(source.values()):
         return ()
     lying: dict[int, dict[_Box, jax.Device]] = {}
@@ -94,7 +97,7 @@ def _division_of(boxes: Mapping[_Box, jax.Device]) -> jax.sharding.Sharding:
 
 
 def first_of(sharding: NamedSharding) -> jax.sharding.Sharding:
-    """The same parts, each on one device alone: the first in the mesh that has it."""
+    """The same parts, each on one device only: the first in the mesh that has it."""
     mesh = sharding.mesh
     used = {axis for axes in sharding.spec for axis in ((axes,) if isinstance(axes, str) else axes or ())}
     devices = mesh.devices[tuple(slice(None) if name in used else 0 for name in mesh.axis_names)]

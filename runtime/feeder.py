@@ -13,7 +13,7 @@ from atoll.runtime.transport import Transport, Turn
 
 
 class Feeder:
-    """Feeds the islands of a program: with arrays on their devices, and with what is on islands already as it is there.
+    """Feeds the islands of a program: with arrays on their devices, or with what is on islands already, as it is.
 
     inputs: the program's, and how each is divided.
     meshes, stores, turns: for each island its devices, what counts its bytes, and whose turn it is to enqueue there.
@@ -81,7 +81,7 @@ class Feeder:
         return held
 
     def _plain(self, one: Input, value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
-        """What an argument from outside holds. Of memory that the caller may write to, a copy."""
+        """What an argument from outside holds; a copy, if the caller may write to its memory."""
         if one.dtype.startswith("key<"):
             return jax.random.key_data(value)
         return value if isinstance(value, jax.Array) else numpy.array(value, numpy.dtype(one.dtype))
@@ -100,7 +100,7 @@ def _parts(one: Input, division: Division, plain: Any) -> list[Any]:  # noqa: AN
     """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
     if not division.indices:
         return [plain] * len(one.places)
-    with jax.transfer_guard("allow"):  # where jax cuts is a number of the host's, and no transfer of the user's
+    with jax.transfer_guard("allow"):  # jax takes from the host where to cut, which is no transfer of the user's
         return [plain[index] for index in division.indices]
 
 

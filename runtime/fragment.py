@@ -1,7 +1,7 @@
 """Runs a StableHLO function under `jax.jit`. This is where the runtime meets MLIR.
 
-A primitive whose lowering copies the function into the module that jax is building and calls it there: dispatch,
-donation, shardings and placement are then jax's own.
+A primitive's lowering copies the function into the module that jax is building and calls it there: dispatch, donation,
+shardings and placement are then jax's own.
 """
 
 import io
@@ -21,23 +21,23 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
-# What MLIR bytecode begins with when it is a portable artifact: its magic, a version, and then its producer.
+# A portable artifact has this near its beginning: its producer, after the magic of MLIR bytecode and a version.
 _ARTIFACT = b"StableHLO_v"
 _HEAD = 32
 
 # Executables that jax compiles ahead of time refuse arrays of these: it expects a packed layout that it does not make.
 _SUB_BYTE = frozenset(("int2", "uint2", "int4", "uint4", "float4_e2m1fn"))
 
-# What the slowest device computes and reads or writes in a second, and how much one exponential or the like counts.
+# What the slowest device computes in a second, and reads or writes; and how many operations an exponential counts for.
 _FLOPS, _BYTES, _TRANSCENDENTAL = 2e9, 4e9, 20.0
 
 # A task that takes no longer is short: a message between two threads of one interpreter takes 50 microseconds.
 _SHORT = 20e-6
 
-# Operations of which XLA's analysis does not know what they cost: how often a loop is run, what a library does.
+# Operations whose cost XLA's analysis does not know: how often a loop runs, which branch, what a library does.
 _UNCOUNTED = frozenset(f"stablehlo.{name}" for name in ("while", "case", "if", "custom_call"))
 
-# Where such a call runs, as jax says it: once, on the first device; inside of `shard_map`, once on each.
+# Where such a call runs, as jax says it: once, on the first device; inside `shard_map`, once on each.
 _SHARDING = "sdy.sharding"
 _ON_ONE_DEVICE = "<mesh<[], device_ids=[0]>, []>"
 _ON_EACH_DEVICE = "<mesh<[]>, [{dimensions}]>"
@@ -74,7 +74,7 @@ class Fragment:
 class Executable:
     """A fragment, compiled for a set of devices.
 
-    call: takes and returns arrays; of a fragment without results one that nobody needs, as it tells of the end.
+    call: takes and returns arrays; a fragment without results returns one that only tells when the task has ended.
     is_short: whether it surely takes its device less time than a message to another thread takes. It cannot fail
         there either, unless what it is given has failed.
     """
@@ -122,7 +122,7 @@ def lower_code(
 
 
 def _costs_little(compiled: jax.stages.Compiled) -> bool:
-    """Whether even a slow device has computed it in a few microseconds, if it has no loops."""
+    """Whether even a slow device computes it in a few microseconds, if it has no loops."""
     try:
         costs = compiled.cost_analysis()
     except NotImplementedError:
@@ -134,7 +134,7 @@ def _costs_little(compiled: jax.stages.Compiled) -> bool:
 
 
 def _runs_straight(bytecode: bytes) -> bool:
-    """Whether what it costs can be counted: no loops, nothing that calls a library or acts on the world."""
+    """Whether its cost can be counted: no loops or branches, nothing that calls a library or acts on the world."""
     module = _parse(bytecode, new_context())
     bodies = (body_of(function).operations for function in functions_in(module).values())
     inside = (one for body in bodies for operation in body for one in operations_in(operation, ir.OpView))
@@ -142,7 +142,7 @@ def _runs_straight(bytecode: bytes) -> bool:
 
 
 def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
-    """How the devices of an island hold a buffer; over a mesh with more axes, if its spec speaks of parts of axes."""
+    """How the devices of an island hold a buffer; over a mesh with more axes, if its spec names parts of axes."""
     sizes = dict(mesh.shape)
     spec = [[AxisPart.of(axis, sizes) for axis in axes] for axes in buffer.spec]
     if any(one.size != sizes[one.axis] for axes in spec for one in axes):
@@ -154,7 +154,7 @@ def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
 def _cut_mesh(
     mesh: jax.sharding.Mesh, spec: Sequence[Sequence[AxisPart]]
 ) -> tuple[jax.sharding.Mesh, list[list[AxisPart]]]:
-    """A mesh of the same devices with an axis for each part that a spec speaks of, and the spec in these axes."""
+    """A mesh of the same devices with an axis for each part that a spec names, and the spec in these axes."""
     sizes = dict(mesh.shape)
     borders = {axis: {1, size} for axis, size in sizes.items()}
     for one in chain.from_iterable(spec):
@@ -234,7 +234,7 @@ def _where_called(call: ir.Operation) -> ir.Attribute:
 
 
 def _rename(symbol: ir.OpView, wanted: str, module: ir.Module, taken: ir.SymbolTable) -> None:
-    """Give a function or a mesh a name that is free, wherever the module speaks of it; the wanted one if it is free."""
+    """Give a function or a mesh a free name wherever the module uses it: the wanted one, or one with a number."""
     old, own = _name(symbol), ir.SymbolTable(module.operation)
     names = itertools.chain([wanted], (f"{wanted}_{count}" for count in itertools.count()))
     new = next(name for name in names if name not in taken and (name == old or name not in own))

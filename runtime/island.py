@@ -1,4 +1,4 @@
-"""An island of a running program: carries out what its worker says, on whichever thread it is given to."""
+"""An island of a running program: carries out what its worker says, on whichever thread calls it."""
 
 import time
 from collections import deque
@@ -19,7 +19,7 @@ from atoll.runtime.waiting import overdue
 from atoll.runtime.window import Window
 from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
 
-Call = tuple[Callable[[Any], None], Any]  # of an island, and with what
+Call = tuple[Callable[[Any], None], Any]  # a method of an island, and its argument
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ReadyTask:
 class RunningIsland:
     """The worker of one island with all that it acts on.
 
-    It never waits, as its thread may have other islands to carry: what it cannot do yet it does when it is called
+    It never waits, as its thread may carry other islands too: what it cannot do yet, it does when it is called
     again. Only its thread calls it.
     """
 
@@ -64,9 +64,9 @@ class RunningIsland:
     window: Window
     patience: float
     wake: Callable[[], None] = field(init=False)  # has `go_on` called soon; for any thread
-    later: Callable[[Call], None] = field(init=False)  # makes a call once those that are under way have returned
+    later: Callable[[Call], None] = field(init=False)  # makes a call once those under way have returned
     _mailbox: dict[tuple[int, str, int], Any] = field(default_factory=dict)
-    _orders: dict[int, Order] = field(default_factory=dict)  # those that have not begun
+    _orders: dict[int, Order] = field(default_factory=dict)  # by step; those that have not begun
     _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
     _index: int = 0  # the next instruction
     _frame: Frame | None = None  # of the step that is carried out, or whose arguments are loaded
@@ -101,13 +101,13 @@ class RunningIsland:
     def arrive(self, message: Message) -> None:
         """Take a value from another island."""
         step, source, tag = message.step, message.source, message.tag
-        if self._worker.is_past(step, source, tag):
+        if self._worker.is_past(step, source, tag):  # a failure stands in its place already
             return
         self._mailbox[step, source, tag] = message.take()
         self.go_on(Arrive(step, source, tag))
 
     def go_on(self, event: Event | None = None) -> None:
-        """Carry out all that can be, up to what is not here yet or has no room yet."""
+        """Carry out all that can be carried out: up to a value that is not here, or an execution without room."""
         self._resumed = time.perf_counter_ns()
         if event is not None:
             self._carries += self._worker.handle(event)
@@ -124,7 +124,7 @@ class RunningIsland:
 
     @property
     def is_full(self) -> bool:
-        """Whether it waits for its devices to end an earlier task, of which nobody tells it."""
+        """Whether it waits for its devices to end an earlier task, which no message announces."""
         return bool(self._carries)
 
     @property
@@ -133,7 +133,7 @@ class RunningIsland:
         return self._paused + self.patience - time.perf_counter()
 
     def give_up(self) -> None:
-        """What it waits for has not come in time; whatever needs that fails."""
+        """Go on without what has not come in time; whatever needs it fails."""
         if self.is_full:
             self.window.give_up()
             self.go_on()
@@ -146,6 +146,7 @@ class RunningIsland:
 
     def _carry_out(self) -> bool:
         """Carry out instructions; whether it has come to the end of a step, or is in none."""
+        # The results of short tasks are small: looking after each at once costs more than their memory is worth.
         tasks, window, eager = self.tasks, self.window, not self.is_short
         while self._carries:
             carry, frame = self._carries[0], self._frame
@@ -167,7 +168,7 @@ class RunningIsland:
                 self._close(frame)
         return self._worker.awaited is None
 
-    # The begin and the end of a step.
+    # The beginning and the end of a step.
 
     def _begin(self) -> bool:
         """Begin the next step that was asked for, if its arguments are here."""
@@ -182,6 +183,7 @@ class RunningIsland:
         while order.feeds:
             if not self._load_one(frame, order.feeds):
                 return False
+        # An argument that is passed through is an output from the start: no instruction makes it.
         for buffer in frame.outputs.keys() & frame.values.keys():
             self._publish(frame, buffer)
         del self._orders[number]
@@ -189,7 +191,7 @@ class RunningIsland:
         return True
 
     def _load_one(self, frame: Frame, feeds: dict[int, Any], *, late: bool = False) -> bool:
-        """Load an argument of a step, and forget it among the feeds; False if it is not here yet."""
+        """Load an argument of a step and take it out of the feeds; False if it is not here yet."""
         number, feed = feeds.popitem()
         if isinstance(feed, Feed) and not late and not feed.is_ready(self.wake):
             feeds[number] = feed
@@ -210,7 +212,7 @@ class RunningIsland:
         here = self.transport.sharding(self.island.name, number)
         taken = feed.use is Use.TAKE and held.is_free
         if taken:
-            held.empty()  # before its bytes are counted here
+            held.empty()  # first, or its bytes would count twice for a moment, and so in the peak
         if isinstance(value, Failure) or (value.sharding == here and feed.use is Use.BORROW):
             frame.values[number] = value
             frame.borrowed[number] = held
@@ -220,7 +222,8 @@ class RunningIsland:
             self._set(frame, number, value if taken else self._copy(value))
         else:
             if value.sharding.device_set & here.device_set:
-                value = self._copy(value)  # or a part of it could be shared with what the caller keeps
+                # `device_put` may share what is on a device already; the caller keeps that, and a task may donate this.
+                value = self._copy(value)
             began = time.perf_counter_ns()
             with self.turn:
                 value = self.transport.fetch(frame.step, held.origin.island, self.island.name, number, value)
@@ -237,7 +240,8 @@ class RunningIsland:
         now = time.perf_counter_ns()
         busy, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
         self._frame, self._trace, self._index = None, None, 0
-        # Whoever waits for the end may count on what he let go of being gone, and callers of this still have some.
+        # Told later: whoever waits for the end may count on the memory being free, and the callers of this method still
+        # have values on their stack.
         self.later((self._tell_end, (frame.step, busy, self.store.live, self.store.peak)))
 
     def _tell_end(self, report: tuple[Step, int, int, int]) -> None:
@@ -279,7 +283,8 @@ class RunningIsland:
         values, run = frame.values, task.run
         for number in run.donated:
             del values[number]
-        for number, result in zip(run.outputs, results, strict=False):  # one without outputs has a token alone
+        # Not strict: a task without outputs still has one result, the token.
+        for number, result in zip(run.outputs, results, strict=False):
             values[number] = result
         self.store.add(task.size)
         for number in task.published:
@@ -301,7 +306,10 @@ class RunningIsland:
         self._drop(frame, free.buffers)
 
     def _fail(self, frame: Frame, index: int, error: Exception) -> None:
-        """Put failures where an instruction would have put values; all that needs them fails alike."""
+        """Put failures where an instruction would have put values; all that needs them fails in the same way.
+
+        The stream goes on: other islands wait for what it sends, and the memory has to be given up as always.
+        """
         frame.failed = True
         instruction = self.island.instructions[index]
         if isinstance(instruction, Run):
@@ -342,7 +350,7 @@ class RunningIsland:
         self.store.remove(size)
 
     def _publish(self, frame: Frame, number: int) -> None:
-        """Give an output to whoever waits for it; from now on its bytes are counted there."""
+        """Give an output to whoever waits for it; from now on its bytes count with the `Held`, not with the frame."""
         held, borrowed = frame.outputs[number], frame.borrowed.get(number)
         if borrowed is None:
             held.fill(frame.values[number], self.store.sizes[number])

@@ -9,15 +9,15 @@ from typing import Any
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import Call, Order, RunningIsland
 
-# The pauses grow no more after so many; a power of two of more than a thousand would be no number.
+# Pauses stop growing after so many.
 _LONGEST = 10
 
 
 class IslandThread:
     """Calls its islands, one at a time, with what happens to them.
 
-    What happens on this very thread, as a value that one of its islands sends to another, waits in a queue of its own,
-    which costs a hundredth of a message between threads. No island is called from inside another.
+    What happens on this very thread, such as a value that one of its islands sends to another, waits in a queue of its
+    own, which costs a hundredth of a message between threads. No island is called from inside another.
     """
 
     def __init__(self, islands: Sequence[RunningIsland]) -> None:
@@ -60,7 +60,7 @@ class IslandThread:
             del call, argument  # they would keep arrays alive
 
     def _next(self) -> Call:
-        """What happens next. As long as executions are under way, looks now and then which have ended."""
+        """What happens next. While executions are under way, looks now and then which of them have ended."""
         pauses = 0
         while True:
             for island in self._islands:
@@ -92,7 +92,7 @@ class IslandThread:
 
 
 def _longer(first: float, pauses: int, longest: float) -> float:
-    """A pause that is twice the one before it, up to the longest; there may be thousands."""
+    """A pause that is twice the one before it, up to the longest."""
     return min(first * 2.0 ** min(pauses, 16), longest)
 
 

@@ -16,7 +16,7 @@ import numpy
 from atoll.compiler.task_name import TaskName
 
 Place = tuple[str, int]  # an island, and a buffer on it
-# Where a value is: for each of its parts, or for all of it if it is whole, the places that have a copy each.
+# Where a value is: for each of its parts, or for the whole if it is not divided, the places that have a copy each.
 Places = tuple[tuple[Place, ...], ...]
 # Where a part begins in the whole, for each dimension.
 Start = tuple[int, ...]
@@ -48,7 +48,7 @@ class AxisPart(NamedTuple):
         return self.axis if self.size == sizes[self.axis] else f"{self.axis}:({self.before}){self.size}"
 
     def is_in(self, other: "AxisPart") -> bool:
-        """Whether it is, or is a part of, another one."""
+        """Whether it is another one or a part of it."""
         ends = self.before * self.size, other.before * other.size
         return self.axis == other.axis and other.before <= self.before and ends[0] <= ends[1]
 
@@ -230,7 +230,7 @@ class Division:
 
 
 def box_of(start: Start, shape: tuple[int, ...]) -> Box:
-    """Where a part is that begins there; of a random key, whose buffer has its words beside, the key alone."""
+    """Where a part is that begins there; for a random key, without the dimension of its words."""
     return tuple((one, one + size) for one, size in zip(start, shape, strict=False))
 
 

@@ -15,7 +15,7 @@ Copies = tuple[Held, ...]
 
 
 class Promise:
-    """What is behind an `Array`: a user asks that for values, a controller asks this for where they are.
+    """What an `Array` stands on: a user asks the array for values, a controller asks this for where they are.
 
     port: what the value is, and what the user calls it.
     division: how it is divided into its parts.

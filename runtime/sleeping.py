@@ -1,6 +1,7 @@
 """Devices that compute nothing: each of their tasks takes a time that is given.
 
-They take the place of jax's below the real workers, streams and transport, to see what those make of a schedule.
+They take the place of jax's devices under the real workers, streams and transport, to see what those make of a
+schedule.
 """
 
 import queue

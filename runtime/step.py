@@ -116,7 +116,7 @@ class Step:
     def explain(self, island: str, buffer: int, error: Exception, patience: float) -> AtollError:
         """Why a value could not be computed: the task, on whichever island, that failed without a failed input.
 
-        The devices carry errors along with the data, so that most tasks that fail are not to blame.
+        The devices pass errors on with the data, so most of the tasks that fail are not to blame.
         """
         self.wait(patience)
         guilty = self._failed_before(island, (buffer,))
@@ -189,7 +189,7 @@ def task_error(program: Program, island: str, index: int, error: Exception) -> A
 
 
 def reason(error: BaseException) -> str:
-    """The sentence that says it: XLA puts the exception of a host callback last, below a traceback."""
+    """The sentence of an error: XLA puts the exception of a host callback last, below a traceback."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

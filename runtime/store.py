@@ -17,7 +17,7 @@ from atoll.runtime.waiting import overdue
 
 @dataclass(frozen=True, eq=False)
 class Failure:
-    """Stands where a value would be that could not be computed; what is computed from it fails alike."""
+    """Stands in place of a value that could not be computed; what is computed from it fails in the same way."""
 
     error: AtollError
 
@@ -33,15 +33,15 @@ class Origin:
 
 Value = Any  # a jax.Array or a Failure
 
-# Stands where a value was that a step has taken, for whoever asks at that very moment.
+# Stands in place of a value that a step has taken, for whoever reads it at that very moment.
 _GONE = Failure(UsageError("the array was donated to a step and is gone", remedy="use what the step returned instead"))
 
 
 class Store:
     """Counts the live bytes of one island; only the island's worker writes.
 
-    `Held` values are let go of by any thread, even inside the garbage collector. They only append to `_changes`, which
-    needs no lock, and the worker adds up what it finds there.
+    Any thread may let go of a `Held`, even inside the garbage collector, where waiting for a lock could wait for ever.
+    So it only appends to `_changes`, which needs no lock, and the worker adds up what it finds there.
     """
 
     def __init__(self, buffers: Sequence[Buffer]) -> None:
@@ -62,6 +62,7 @@ class Store:
     def add(self, size: int) -> None:
         self._live += size
         if self._live > self._peak:
+            # What others have let go of is counted only when it matters, as this is called for every task.
             self._settle()
             self._peak = max(self._peak, self._live)
 
@@ -83,7 +84,7 @@ class Store:
 
 
 class Held:
-    """A value that outlives its step, or will: an output, or what one of the caller's arrays was copied to.
+    """A value that outlives its step, or will: an output, or the copy of one of the caller's arrays on an island.
 
     It is filled once, by the island's worker, and read by any thread. Its bytes count as live until it is emptied or
     forgotten.
@@ -94,7 +95,7 @@ class Held:
     def __init__(self, store: Store, origin: Origin) -> None:
         self.value: Value | None = None
         self.origin = origin
-        # More than one array of the caller's rests on it, so that donating one of them must not take it.
+        # Whether several arrays of the caller's rest on it; then donating one of them must not take it.
         self.shared = False
         # The feeds of steps, of this program and of others, that are still to read it.
         self.readers: set[int] = set()
@@ -109,12 +110,12 @@ class Held:
         self._set(value)
 
     def bring(self, value: Value, size: int) -> None:
-        """Set a value that comes from outside of a step; its bytes are new."""
+        """Set a value that comes from outside a step, whose bytes the store has not counted."""
         self._store.adjust(size)
         self.fill(value, size)
 
     def rest_on(self, base: "Held", value: Value) -> None:
-        """Set the value to that of another, where its bytes are counted."""
+        """Set the value to that of another `Held`, which counts its bytes and is kept alive for them."""
         self._base = base
         self._set(value)
 
@@ -131,13 +132,14 @@ class Held:
             while self.value is None:
                 if filled.get(max(0, end - time.monotonic())) is None:
                     raise overdue(f"island {self.origin.island} has not started to compute a value", patience)
-                self.watch(partial(filled.put, True))  # it may have been told of something else
+                self.watch(partial(filled.put, True))  # again: it may have been called as a reader went away
         return self.value
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Have something called once, when the value is filled or has fewer readers; look again after this.
+        """Have `watcher` called once, when the value is filled or has fewer readers.
 
-        It may be called by a destructor, in any thread and in the midst of anything, so it must not wait for a lock.
+        Look again after this: both may have happened just before. A destructor may call the watcher, in any thread and
+        in the midst of anything, so it must not wait for a lock.
         """
         self._watchers.add(watcher)
 
@@ -192,7 +194,7 @@ class Feed:
         self.held = held
         self.use = use
         if use is not Use.TAKE:
-            held.readers.add(id(self))
+            held.readers.add(id(self))  # by its number: a reference would keep the feed alive
 
     def __del__(self) -> None:
         if self.use is not Use.TAKE:
@@ -201,10 +203,11 @@ class Feed:
     def is_ready(self, wake: Callable[[], None]) -> bool:
         """Whether the step can have the value now; if not, `wake` is called when it is time to ask again.
 
-        Steps that are still to read what this one takes began earlier, so they wait for nothing that comes behind.
+        A step that takes a value waits for its readers. Those are steps that began earlier, which wait for nothing that
+        comes after them, so the wait ends.
         """
         if not self._is_ready():
-            self.held.watch(wake)
+            self.held.watch(wake)  # then looked at again, as it may have become ready in between
         return self._is_ready()
 
     def _is_ready(self) -> bool:
@@ -221,7 +224,7 @@ class Frame:
         self.step = step
         self.outputs = outputs
         self.values: dict[int, Value] = {}
-        # Those of the values whose bytes are counted with one that outlives the step.
+        # Of the values, those whose bytes count with a `Held`, which outlives the step.
         self.borrowed: dict[int, Held] = {}
         # What keeps others from taking those values, until their last use here is enqueued.
         self.feeds: dict[int, Feed] = {}

@@ -2,8 +2,8 @@
 
 While a step is traced, each island's thread waits for what it does: before a task until all that the task takes is
 there, after it until its results are, and after a send until the value has arrived. So what is recorded is when the
-devices worked, seen from the thread of their island, and a task's time includes what it costs to enqueue it. What
-tracing changes: an island enqueues nothing ahead of its devices, and does not compute while it sends.
+devices worked, as the thread of their island sees it, and a task's time includes what it costs to enqueue it. Tracing
+changes two things: an island enqueues nothing ahead of its devices, and does not compute while it sends.
 """
 
 import json
@@ -51,7 +51,7 @@ class TracedTask(NamedTuple):
 
 
 class Trace:
-    """What the steps did that were started while it was there. Every thread may append to it."""
+    """What the steps that were started while it was active did. Every thread may append to it."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -187,7 +187,7 @@ class Trace:
 class _Values:
     """What an island's buffers are called: after the task that makes them, or as the argument that they are.
 
-    Divided otherwise, they are called the same.
+    A value that is only divided differently keeps its name.
     """
 
     def __init__(self, program: Program, island: IslandProgram) -> None:
@@ -245,7 +245,7 @@ def _made(instruction: Run | Send | Receive, frame: Frame, sent: Any) -> list[An
 
 
 def _wait(values: Iterable[Any]) -> None:
-    """Wait until values are there. What went wrong with one is told where it is read."""
+    """Wait until values are there. An error of one is told where it is read."""
     for value in values:
         if isinstance(value, Failure):
             continue

@@ -14,9 +14,9 @@ from atoll.runtime.program import Program, Receive, Send
 from atoll.runtime.step import Step
 from atoll.runtime.store import Failure, Value
 
-# Two threads that enqueue collectives on the same devices in different orders wait for each other for ever, and
-# XLA ends the process. So whoever enqueues holds the locks of all devices that take part: one lock a device, for the
-# life of the process, as programs that know nothing of each other may share devices.
+# If two threads enqueue collectives on the same devices in different orders, these wait for each other for ever, and
+# XLA ends the process. So whoever enqueues holds the locks of all devices that take part: one lock for each device, for
+# the life of the process, as programs that know nothing of each other may share devices.
 _LOCKS: dict[jax.Device, threading.Lock] = {}
 
 
@@ -30,7 +30,7 @@ class Message:
     value: Value
 
     def take(self) -> Value:
-        """The value, once: as long as a message had it, it would stay alive with whoever still handles the message."""
+        """The value, once. If the message kept it, it would live as long as the message is on somebody's stack."""
         value, self.value = self.value, None
         return value
 
@@ -42,6 +42,7 @@ class Turn:
     """
 
     def __init__(self, mesh: jax.sharding.Mesh) -> None:
+        # Every turn takes its locks in the same order, so no two turns wait for each other.
         devices = sorted(mesh.devices.flat, key=lambda device: (device.platform, device.id))
         self._locks = [_LOCKS.setdefault(device, threading.Lock()) for device in devices] if len(devices) > 1 else []
 
@@ -51,7 +52,7 @@ class Turn:
         with ExitStack() as held:
             for lock in self._locks:
                 held.enter_context(lock)
-            held.pop_all()
+            held.pop_all()  # they stay locked; after an error or Ctrl-C on the way, those taken are released
 
     def __exit__(self, *_: object) -> None:
         for lock in self._locks:
@@ -59,10 +60,10 @@ class Turn:
 
 
 class Transport:
-    """In one process a value crosses a link as by `jax.device_put`, which returns before the value is there.
+    """Within one process a value crosses a link as `jax.device_put` moves it, which returns before the value is there.
 
-    A peer has an inbox: what is called with a message, on the thread of whoever sends it.
-    move: makes what brings a value from one sharding to another; of jax's devices, unless others take their place.
+    Each island has an inbox: what is called with a message, on the sender's thread.
+    move: makes what brings a value from one sharding to another; for jax's devices, unless others take their place.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Transport:
         return moved
 
     def counter(self, island: str, number: int, microbatch: int) -> jax.Array:
-        """The number of a microbatch on an island's devices; made once, as every step needs the same."""
+        """The number of a microbatch on an island's devices; made once, as every step needs the same one."""
         key = (island, microbatch)
         if key not in self._counters:
             self._counters[key] = jax.device_put(numpy.uint32(microbatch), self._shardings[island][number])

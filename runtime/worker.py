@@ -60,8 +60,8 @@ class Worker:
         self._end = len(instructions)
         self.begun = -1  # the last step that was asked for
         self._step = 0  # the step that is being carried out
-        self._index = 0  # its first instruction that was not carried out yet
-        self._passed = 0  # how many of its receives were
+        self._index = 0  # the first instruction of that step that was not carried out yet
+        self._passed = 0  # how many of that step's receives were carried out
         self._arrived: set[Message] = set()
 
     @property

@@ -27,7 +27,7 @@ def run_here(arguments: Sequence[str]) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """The exit status of a command whose errors have been told: each one sentence, a traceback only with --debug."""
+    """Run a command, print its errors, and return its exit status: one sentence each, a traceback only with --debug."""
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s", force=True)
     command: Callable[[argparse.Namespace], int] = importlib.import_module(options.module).run
     try:

@@ -139,7 +139,7 @@ def _show_replicas(state: _State) -> bool:
 
 
 def by_hand(size: Size) -> Mapping[tuple[str, str], Mapping[str, int]]:
-    """What any such pipeline has to send in a step, over each link in bytes, but for scalars."""
+    """The bytes that any such pipeline has to send over each link in a step, without scalars."""
     rows = size.batch // _REPLICAS
     stream = 4 * rows * size.length * size.width
     embedding = 4 * size.vocabulary * size.width
@@ -175,5 +175,5 @@ def _indented(text: str) -> str:
 
 
 def _short(path: str) -> str:
-    """A path as short as it can be said from here."""
+    """The shortest way to write a path from here."""
     return path.removeprefix(f"{Path.cwd()}/")

@@ -19,7 +19,7 @@ def seeded(one: Input, seed: int) -> Any:  # noqa: ANN401 (what the program take
     """
     random = numpy.random.default_rng([seed, zlib.crc32(one.path.encode())])
     if one.dtype.startswith("key<"):
-        # The words of a key are drawn as those of an array: in a dump a key is nothing else.
+        # The words of a key are drawn as those of an array, which is all that a key is in a dump.
         name = key_names()[one.dtype]
         words = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=name))).shape
         drawn = _whole(random, (*one.shape, *words)).astype(numpy.uint32)

@@ -1,4 +1,4 @@
-"""`atoll opt`: runs passes on MLIR text; on a file that reproduces a defect those that it names."""
+"""`atoll opt`: runs passes on MLIR text; on a file that reproduces a defect, the passes that the file names."""
 
 import argparse
 import sys
@@ -86,7 +86,7 @@ class _Command:
             try:
                 _, emitted = self._process(text)
             except AtollError as error:
-                # One that no diagnostic tells of, such as that of a plan, is at no line of this file.
+                # An error without a diagnostic, such as that of a plan, has no line in this file.
                 told = error.diagnostics if isinstance(error, CompileError) else ()
                 emitted = list(told) or [Diagnostic("error", str(error))]
             complaints += differences(text, self.file, emitted)

@@ -176,7 +176,7 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
         for result in results:
             result.block_until_ready()
         print(f"step {step}: {_scalars(program.outputs, results)} ({(time.monotonic() - began) * 1000:.0f} ms)")
-        if is_checked:  # after the step, which tells better what fails
+        if is_checked:  # after the step, whose errors say better what fails
             assert not isinstance(opened.reference, str)
             expected = opened.reference(given)
             differences += [
@@ -214,14 +214,14 @@ def _check_memory(opened: _Opened) -> None:
 
 
 def _as_input(one: Input, result: Array) -> Any:  # noqa: ANN401 (an array or a Python number)
-    """A result as an argument; whether it may give way to other dtypes is as for the argument."""
+    """A result as an argument; it gives way to other dtypes (`weak_type`) if the argument does."""
     if one.weak_type == result.weak_type or one.dtype.startswith("key<"):
         return result
     return result.item() if one.weak_type else jax.numpy.asarray(result.to_jax(), one.dtype)
 
 
 def _to_jax(value: Any) -> Any:  # noqa: ANN401 (whatever is an argument)
-    """A value that stays when the step takes its own."""
+    """A copy that stays when a step takes the value itself."""
     if isinstance(value, Array):
         return value.to_jax()
     return value.copy() if isinstance(value, jax.Array) else value

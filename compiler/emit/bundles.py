@@ -83,7 +83,7 @@ class Bundle:
     island: that of the first replica, as the IR has it.
     task: None if no task makes it: an argument, a sum to which no task adds, or what another exchange makes.
     in_loop: whether it is what a loop over microbatches has summed up.
-    begin: the exchange begins behind the operation of `@main` that makes this value.
+    begin: the exchange begins after the operation of `@main` that makes this value.
     """
 
     island: str
@@ -103,7 +103,7 @@ _Key = tuple[object, ...]
 
 
 def bundles_of(module: ir.Module) -> list[Bundle]:
-    """What replicas exchange; not what nobody asks for."""
+    """What replicas exchange, except for results that nothing takes."""
     replicas, topology = replicas_of(module), topology_of(module)
     main, functions = entry_function(module), dataflow_functions(module)
     sums = _makers_of_sums(main, functions)
@@ -116,13 +116,15 @@ def bundles_of(module: ir.Module) -> list[Bundle]:
             continue
         member = Member(given, made, exchange_kind(exchange), exchange_share(exchange))
         island, maker = island_of(given.type), given.owner
-        if member.kind == OWN_SHARE:  # nothing crosses, so what one task needs is cut as late as that task runs
+        # What is complete at the same moment crosses together, in fewer messages. So a bundle is an island and what
+        # completes the value there.
+        if member.kind == OWN_SHARE:  # nothing crosses, so what one task needs is cut only when that task runs
             key: _Key = (island, OWN_SHARE, takers[made])
         elif given in sums:
             key = (island, *sums[given])
         elif isinstance(maker, mpmd.FragmentCallOp):
             key = (island, task_name(maker))
-        elif given in keys:
+        elif given in keys:  # what another exchange makes
             key = (island, keys[given])
         else:
             key = (island, None if isinstance(given, ir.BlockArgument) else number)
@@ -165,9 +167,10 @@ def _makers_of_sums(
 def _first_takers(main: func.FuncOp) -> dict[_Value, int]:
     """For each value that anything in `@main` takes, the number of the operation that does so first.
 
-    An exchange takes nothing if nobody takes what it makes.
+    An exchange whose result nothing takes counts as taking nothing.
     """
     found: dict[_Value, int] = {}
+    # Backwards, so that an earlier taker replaces a later one, and it is known of an exchange whether it has takers.
     for number, operation in reversed(list(enumerate(body_of(main).operations))):
         if is_exchange(operation) and operation.operation.results[0] not in found:
             continue
@@ -180,10 +183,10 @@ def _first_takers(main: func.FuncOp) -> dict[_Value, int]:
 
 @dataclass(frozen=True)
 class ExchangeCost:
-    """What an island exchanges behind a task.
+    """What an island exchanges after a task.
 
     task: None if it is there from the start; seconds: how long the exchange takes.
-    in_loop: whether a loop sums it up; else it is exchanged between tasks that stand around loops, or behind them.
+    in_loop: whether a loop sums it up; otherwise it is exchanged among the tasks before, between or after the loops.
     """
 
     island: str

@@ -1,7 +1,7 @@
 """From phase `scheduled` to a program: plain data that runs without the compiler and without the user's source.
 
 Not a pass, as its result is no module. The instruction streams follow the order of @main, in which every value comes
-before its uses; a send stands right behind what makes its value and a receive right before what needs it.
+before its uses; a send stands right after what makes its value, and a receive right before what needs it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -153,14 +153,14 @@ class _Emitter:
         return [(start_in_whole(shape, marks, part), (place,)) for part, place in enumerate(places)]
 
     def _microbatches(self, replica: int, parts: int | None) -> Sequence[int]:
-        """The microbatches of a replica, of all that there are; of what is whole, all at once."""
+        """Which of all the microbatches are a replica's; for a value that is whole, `ALL` in their place."""
         if parts is None:
             return (ALL,)
         count = parts // len(self.replicas)
         return range(replica * count, (replica + 1) * count)
 
     def follow(self, main: func.FuncOp) -> None:
-        """What stands outside of loops runs once in each replica."""
+        """What stands outside loops runs once in each replica."""
         for operation in body_of(main).operations:
             if isinstance(operation, mpmd.ForOp):
                 self._follow_loop(operation)
@@ -183,7 +183,7 @@ class _Emitter:
                         exchange.begin(replica)
 
     def _bundles_behind(self, operation: ir.OpView) -> list[Bundle]:
-        """What is exchanged of what an operation of @main makes."""
+        """The exchanges that begin with what an operation of @main makes."""
         return [self._bundles[result] for result in operation.operation.results if result in self._bundles]
 
     def _follow_loop(self, loop: mpmd.ForOp) -> None:
@@ -234,7 +234,7 @@ def _expect(streams: ReplicaStreams, source: _Value, target: _Value, microbatch:
 
 
 def signature_of_module(module: ir.Module) -> Signature:
-    """What @main itself tells of its arguments and results, for a module that comes without a job."""
+    """What @main itself says of its arguments and results, for a module that comes without a job."""
     main, replicas = entry_function(module), replicas_of(module)
     inputs, results = list(type_of(main).inputs), list(type_of(main).results)
     arguments, returned = argument_attributes(main), result_attributes(main)

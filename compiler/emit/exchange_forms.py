@@ -1,4 +1,4 @@
-"""The forms in which an exchange between replicas crosses: what each sends first, and what becomes of what it gets."""
+"""The forms of an exchange between replicas: what each replica sends first, and what it does with what it gets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -48,7 +48,7 @@ class Form(Protocol):
 
 
 class _Direct:
-    """Each sends all that it has to all others, and all add in the order of the replicas."""
+    """Each sends all that it has to all others. All add in the order of the replicas, so all get the same bits."""
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
@@ -65,7 +65,7 @@ class _Direct:
 
 
 class _Scatter:
-    """Each sends every other that one's share, and adds up its own."""
+    """Each sends every other replica its share, and adds up its own."""
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
@@ -103,7 +103,7 @@ class _Gather:
 
 
 def _send_to_all(wires: Wires, replica: int, buffers: Sequence[int]) -> None:
-    """To each other replica the buffer of its number."""
+    """Send to each other replica the buffer that stands at its number."""
     for ahead in range(1, wires.count):  # to the next one first, so that not all send to one
         other = (replica + ahead) % wires.count
         wires.send(buffers[other], replica, other, 0)
@@ -116,7 +116,7 @@ def _of_all(wires: Wires, replica: int, own: int, array: ExchangedArray) -> list
 
 
 class _OwnShare:
-    """Each takes its share of what it has; nothing crosses, and what is cut may be asked for as late as the share."""
+    """Each takes its share of what it has already; nothing crosses, so nothing is done before the share is needed."""
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
@@ -130,7 +130,7 @@ class _OwnShare:
 
 
 class _Tree:
-    """Half of the replicas send to the other half, half of these go on, and the sum goes back on the same ways."""
+    """Half of the replicas send to the other half, half of those send on, and the sum goes back the way it came."""
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
@@ -140,7 +140,7 @@ class _Tree:
         self._own[replica] = own = self._wires.packed(replica, self._wires.wholes)
         parent = parent_in_tree(replica)
         if parent is not None and not children_in_tree(replica, self._wires.count):
-            self._wires.send(own, replica, parent, 0)
+            self._wires.send(own, replica, parent, 0)  # only a leaf: others have to add first
 
     def end(self, replica: int) -> LastTask:
         wires, total, vector = self._wires, self._own[replica], vector_of(self._wires.wholes)
@@ -152,7 +152,7 @@ class _Tree:
         if parent is not None:
             if children:
                 wires.send(total, replica, parent, 0)
-            total = wires.receive(vector, parent, replica, 1)
+            total = wires.receive(vector, parent, replica, 1)  # of all, in place of what was added here
         for child in reversed(children):  # the one with the longest way below it first
             wires.send(total, replica, child, 1)
         return LastTask("end", wires.code(combine_code, wires.wholes, wires.kind, 1), [total])
@@ -174,6 +174,7 @@ class _Ring:
         own = wires.given(replica)
         code = wires.code(cut_code, wires.wholes, self._dimension, self._bounds)
         self._own[replica] = slices = wires.run(replica, "cut", code, own, self._slices)
+        # Only the first slice goes now: what goes later has first to be added to.
         sent, _ = added_in_ring(replica, 0, wires.count)
         wires.send(slices[sent], replica, self._next(replica), 0)
 

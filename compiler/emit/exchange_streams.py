@@ -1,11 +1,13 @@
 """Writes exchanges between replicas into the streams of their islands, as tasks, sends and receives like any other.
 
-What an island has to send goes as soon as it is complete; what it gets is added, or joined, when somebody first asks
-for the result. Both points follow from the module alone, so they stand between the same tasks in all replicas: the one
-behind the last task of a loop that makes a sum, behind the task of `@main` that makes another value, or else where the
-exchange stands in `@main`; the other before what takes the result. So none waits for what another does later: put the
-points and tasks of one replica into an order in which it could do them one by one if exchanges took no time. Whatever
-is received at a point is sent at that point of another replica or at an earlier one, so they all get beyond it.
+An island sends a value as soon as it is complete. It adds, or joins, what it gets when something first asks for the
+result. Both points follow from the module alone, so they stand between the same tasks in all replicas: the first after
+the last task of a loop that makes a sum, after the task of `@main` that makes any other value, or else where the
+exchange stands in `@main`; the second before whatever takes the result.
+
+So no replica waits for what another does later. Put the points and tasks of one replica into an order in which it could
+do them one by one if exchanges took no time. Whatever is received at a point is sent by another replica at that point
+or at an earlier one, so all replicas get past it.
 """
 
 from collections.abc import Sequence
@@ -27,13 +29,14 @@ class ExchangeWriter:
         self._form = FORMS[unit.form](self._wires)
 
     def begin(self, replica: int) -> None:
-        """Send what a replica has; what comes of it is made when it is asked for."""
+        """Send what a replica has; the result is made when something asks for it."""
         self._form.begin(replica)
         for name in self._wires.results:
             self._wires.streams[replica].pending[name] = lambda: self._end(replica)
 
     def _end(self, replica: int) -> None:
         stream = self._wires.streams[replica]
+        # The first result asked for makes all of them, so none may be pending any longer.
         for name in self._wires.results:
             del stream.pending[name]
         last = self._form.end(replica)

@@ -1,4 +1,4 @@
-"""What an exchange between replicas has in any form: its values, the replicas' streams, and the ways between these."""
+"""What an exchange has in any form: its values, the streams of the replicas, and the ways between them."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,7 +24,7 @@ class Wires:
         self._number = number
         self._members = [bundle.members[member] for member in unit.members]
         self._codes = codes
-        self._tags: dict[tuple[int, int, int], int] = {}  # of what the first sends to the second in a step
+        self._tags: dict[tuple[int, int, int], int] = {}  # by sender, receiver and step of the form
 
     @property
     def kind(self) -> str:
@@ -81,7 +81,7 @@ class Wires:
         return self.streams[target].receive(array.buffer, name, self._tag(source, target, step))
 
     def _tag(self, source: int, target: int, step: int) -> int:
-        """Whichever end is written first decides it."""
+        """The tag of a message. Its two ends are written one after the other; the one written first chooses it."""
         if (source, target, step) not in self._tags:
             self._tags[source, target, step] = self.streams[source].new_tag()
         return self._tags[source, target, step]

@@ -1,4 +1,4 @@
-"""A loop over microbatches in phase `scheduled`, read for those who follow it."""
+"""A loop over microbatches in phase `scheduled`, read into tables for the code that emits it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class LoopBody:
     microbatches: how many a replica runs.
     order: for each island its tasks, in the order in which it runs them.
     sums: the parameters that hold a sum so far, with the value that the loop begins with.
-    taken: the parameters that stand for a value outside of the loop, and whether that has a part for each microbatch.
+    taken: the parameters that stand for a value outside the loop, and whether it has a part for each microbatch.
     counters: the parameters that are the number of the microbatch.
-    results: the loop's results, outside of it.
+    results: how each of the loop's results, as the code after it sees them, comes about.
     """
 
     function: func.FuncOp
@@ -47,6 +47,8 @@ class LoopBody:
     @classmethod
     def of(cls, loop: mpmd.ForOp, function: func.FuncOp, main: func.FuncOp, replicas: int) -> "LoopBody":
         *carried, _ = loop.operation.regions[0].blocks[0].arguments
+        # What a parameter is follows from what the call gives it: a carried value is a sum so far, an assigned one the
+        # number of the microbatch, and anything else comes from outside the loop.
         begins = dict(zip(carried, loop.operation.operands, strict=True))
         has_parts = {
             one for one, marks in zip(arguments_of(main), argument_attributes(main), strict=True) if PARTS in marks
@@ -114,9 +116,10 @@ class LoopBody:
 
     @cached_property
     def sent_ahead(self) -> Sequence[_Value]:
-        """The parameters that are sent ahead of all tasks; others are sent behind the first task that takes them here.
+        """The parameters that are sent before any task runs; others are sent after the first task here that takes them.
 
-        Of the others, the tasks that get them wait for that task anyway. Else two islands could wait for each other.
+        A parameter may be sent that late only if every task elsewhere that takes it waits for that first task anyway.
+        Otherwise two islands could wait for each other.
         """
         return [value for value in self.taken if value in self.transfers_of and not self._is_sent_behind(value)]
 
@@ -131,7 +134,7 @@ class LoopBody:
 
     @cached_property
     def _awaited(self) -> Mapping[TaskName, frozenset[TaskName]]:
-        """For each task those that it waits for, in the same microbatch, and itself."""
+        """For each task, the tasks of the same microbatch that it waits for, and itself."""
         behind: dict[_Value, frozenset[TaskName]] = {}
         awaited: dict[TaskName, frozenset[TaskName]] = {}
         for operation in body_of(self.function).operations:
@@ -143,5 +146,5 @@ class LoopBody:
 
     @cached_property
     def carries(self) -> Mapping[_Value, _Value]:
-        """For each value that makes a sum go on, the parameter that has the sum so far."""
+        """For each value that is a sum with one more summand, the parameter that has the sum so far."""
         return {one.yielded: one.sum for one in self.results.values() if one.sum is not None}

@@ -27,7 +27,7 @@ class LoopRow:
     """What one island of a replica does in a loop.
 
     streams: those of the replica.
-    leaving: how each value that the loop sends leaves, by the name that it comes with.
+    leaving: how each value that the loop sends leaves, by the name that it has where it arrives.
     codes: the number of the code of each fragment.
     begins: for each task the exchanges that begin when it has run for the last time.
     """
@@ -87,8 +87,9 @@ class LoopRow:
         inputs = [self._buffer(operand, microbatch) for operand in operands]
         stream.run(task, self.codes[code_name(call)], inputs, [(result, microbatch) for result in results])
         for result in results:
-            if result in body.carries:
+            if result in body.carries:  # the next task that adds to the sum begins with this one
                 stream.numbers[body.carries[result], ALL] = stream.numbers[result, microbatch]
+        # Operands too: what the loop takes from outside may be sent on once a task here has taken it (`sent_ahead`).
         for value in (*operands, *results):
             self._send(value, microbatch)
 
@@ -108,7 +109,7 @@ class LoopRow:
                 self.stream.send(name, target, *self.leaving[transfer.result, microbatch])
 
     def _send_ahead(self) -> None:
-        """Send, ahead of all tasks, what the loop takes and other islands may need before a task here does."""
+        """Send, before any task runs, what the loop takes and other islands may need before a task here does."""
         for value in self.body.sent_ahead:
             if island_of(value.type) == self.island:
                 for microbatch in self._microbatches:

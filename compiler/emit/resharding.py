@@ -108,10 +108,10 @@ class Crossing:
 
 
 def crossing(source: End, target: End, shape: tuple[int, ...]) -> Crossing:
-    """How a value crosses so that devices get the fewest bytes from others of their island, before it and behind it.
+    """How a value crosses so that devices get the fewest bytes from others of their island, before and after it.
 
-    What the devices of an island pay is what the busiest one pays; links within unlike islands count alike, as no
-    topology tells of them. Among equals the fewest islands reshard; then the one with more devices, else the sender.
+    The devices of an island pay what the busiest one pays; links inside unlike islands count alike, as no topology
+    describes them. Among equals the fewest islands reshard; then the one with more devices, else the sender.
     """
     rank = len(shape)
     if source.grid(rank) == target.grid(rank) or not prod(shape):

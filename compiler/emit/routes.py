@@ -1,4 +1,4 @@
-"""How each value of a program crosses between islands, and the tasks that divide it otherwise for that."""
+"""How each value of a program crosses between islands, and the tasks that divide it differently on the way."""
 
 from typing import NamedTuple
 
@@ -16,14 +16,14 @@ _Value = ir.Value[ir.Type]
 
 
 class Route(NamedTuple):
-    """How a value crosses. arrives: the buffer that receives it; sent, received: the tasks of either island, if any."""
+    """How a value crosses. arrives: the buffer that receives it; sent, received: a task of its sender or receiver."""
 
     sent: Reshard | None
     arrives: Buffer
     received: Reshard | None
 
     def of(self, microbatch: int, loop: int | None) -> "Route":
-        """The same in a loop, by the number that it has in names."""
+        """The same route for a microbatch of a loop. loop: its number, as task names have it."""
         sent, received = (
             one and one._replace(task=one.task._replace(microbatch=microbatch, loop=loop))
             for one in (self.sent, self.received)
@@ -41,7 +41,7 @@ class Routes:
         self._tasks: dict[tuple[_Value, Buffer], TaskName] = {}
 
     def route(self, source: _Value, target: _Value) -> Route:
-        """How a value goes to the island where it is another value of the IR."""
+        """How a value gets to the island on which it is `target`, another value of the IR."""
         key = source, target
         if key not in self._found:
             crosses = crossing_of(source.type, target.type, self._topology)
@@ -53,7 +53,7 @@ class Routes:
         return self._found[key]
 
     def _reshard(self, value: _Value, before: Buffer, after: Buffer, crosses: Buffer) -> Reshard | None:
-        """The task of one island; those for one value in one division have one name."""
+        """The task of one island, if the value has to change there. One value in one division has one task name."""
         if before == after:
             return None
         task = self._tasks.setdefault((value, crosses), TaskName(RESHARD, len(self._tasks)))
@@ -62,14 +62,14 @@ class Routes:
 
 
 def crossing_of(source: ir.Type, target: ir.Type, topology: Topology) -> Crossing:
-    """How a value of one type goes to the island of the other."""
+    """How a value of one type gets to the island of the other."""
     axes = {island.name: tuple((axis.name, axis.size) for axis in island.axes) for island in topology.islands}
     sender, receiver = (End(axes[island_of(one)], spec_of_type(one)) for one in (source, target))
     return crossing(sender, receiver, tuple(ir.RankedTensorType(local_type(source)).shape))
 
 
 def reshard_code(before: Buffer, after: Buffer, element: str, context: ir.Context) -> Code:
-    """A value -> the same in another division: what the buffers say, XLA does."""
+    """The identity. The shardings of its input and its result differ, and XLA makes the one into the other."""
     assert before.shape == after.shape
     type_ = f"tensor<{''.join(f'{size}x' for size in before.shape)}{element}>"
     text = f"func.func public @main(%value: {type_}) -> {type_} {{ return %value : {type_} }}"

@@ -25,7 +25,7 @@ def buffer_of_type(tensor: ir.Type, spec: Spec) -> Buffer:
 
 
 class Reshard(NamedTuple):
-    """A task that divides a value otherwise. buffer: what it makes of it."""
+    """A task that divides a value differently. buffer: what it makes of the value."""
 
     task: TaskName
     code: int
@@ -33,7 +33,7 @@ class Reshard(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What will come from an island. reshard: if it comes in another division than it is needed in; of that one."""
+    """What will come from an island. reshard: the task that divides it as it is needed here, if it comes otherwise."""
 
     source: str
     tag: int
@@ -50,13 +50,13 @@ class Stream:
     instructions: list[Instruction] = field(default_factory=list)
     numbers: dict[Name, int] = field(default_factory=dict)
     expected: dict[Name, Expected] = field(default_factory=dict)  # sent to here, not yet received
-    # What makes values that nobody has asked for yet, so that it is done as late as it can be.
+    # What makes values that nothing has asked for yet: run when one is asked for, which is as late as possible.
     pending: dict[Name, Callable[[], None]] = field(default_factory=dict)
     resharded: dict[tuple[int, Buffer], int] = field(default_factory=dict)  # of a buffer, in another division
     tags: int = 0
 
     def define(self, name: Name) -> int:
-        """A buffer for a value that is at hand from here on."""
+        """A new buffer for a value that the island has from here on."""
         value, _ = name
         self.numbers[name] = self._new(buffer_of_type(local_type(value.type), spec_of_type(value.type)))
         return self.numbers[name]
@@ -81,13 +81,13 @@ class Stream:
         self.instructions.append(Run(task, code, tuple(inputs), tuple(map(self.define, outputs))))
 
     def run_on(self, task: str, code: int, inputs: Sequence[int], outputs: Sequence[Buffer]) -> list[int]:
-        """Run a task whose results are no values of the IR; returns the numbers of their buffers."""
+        """Run a task whose results are not values of the IR; returns the numbers of their buffers."""
         made = [self._new(one) for one in outputs]
         self.instructions.append(Run(task, code, tuple(inputs), tuple(made)))
         return made
 
     def receive(self, buffer: Buffer, source: str, tag: int) -> int:
-        """Receive what is no value of the IR."""
+        """Receive what is not a value of the IR."""
         number = self._new(buffer)
         self.instructions.append(Receive(number, source, tag))
         return number
@@ -107,7 +107,7 @@ class Stream:
         self.send_buffer(number if reshard is None else self._reshard(number, reshard), target, tag)
 
     def _reshard(self, number: int, reshard: Reshard) -> int:
-        """A buffer in another division; made once, as several islands may get it so."""
+        """A buffer in another division; made once, as several islands may get the value in that division."""
         key = number, reshard.buffer
         if key not in self.resharded:
             (self.resharded[key],) = self.run_on(str(reshard.task), reshard.code, [number], [reshard.buffer])
@@ -144,7 +144,7 @@ class Stream:
     def _donated_positions(
         self, ending: Sequence[Sequence[int]], donated: set[tuple[str, int]]
     ) -> dict[int, tuple[int, ...]]:
-        """For each code which of its inputs are donated: the same for all tasks that run it, as it is compiled once."""
+        """For each code, the inputs that are donated: the same for all tasks that run it, as it is compiled once."""
         arguments = set(range(len(self.buffers))) - {buffer for one in self.instructions for buffer in _made(one)}
         counters = {one.buffer for one in self.instructions if isinstance(one, Count)}  # every step takes the same
         lent = counters | {buffer for buffer in arguments if (self.name, buffer) not in donated}
@@ -152,6 +152,7 @@ class Stream:
         free: dict[int, set[int]] = {}
         for one, ends in zip(self.instructions, ending, strict=True):
             if isinstance(one, Run):
+                # XLA refuses a call that donates a buffer and takes it by another input as well.
                 own = {buffer for buffer in ends if buffer not in lent and one.inputs.count(buffer) == 1}
                 here = {position for position, buffer in enumerate(one.inputs) if buffer in own}
                 runs.setdefault(one.code, one)
@@ -159,7 +160,7 @@ class Stream:
         return {code: self._reused(sorted(free[code]), run) for code, run in runs.items()}
 
     def _reused(self, free: Sequence[int], run: Run) -> tuple[int, ...]:
-        """Of the inputs at some positions those whose memory an output can take over, each output that of one input."""
+        """The free positions whose memory an output can take over; each output takes over that of one input."""
         wanted = [self.buffers[output] for output in run.outputs]
         taken = []
         for position in free:

@@ -8,7 +8,7 @@ _LONGEST = 16  # names in what is repeated
 def folded(names: Sequence[str]) -> tuple[str, ...]:
     """The list in parts: a name, or what is repeated with how often: `4 x F0`, `8 x (F0 B0)`.
 
-    From left to right each part is the repetition that covers most names, of those the one with the shortest period.
+    From left to right, each part is the repetition that covers the most names, or of several the shortest period.
     """
     parts = []
     index = 0

@@ -44,7 +44,7 @@ class Life:
 
 
 def lives_of(program: Program, island: IslandProgram, task_of: Callable[[Run], str] = _own_task) -> list[Life]:
-    """The life of every buffer of an island, in their order of birth. task_of: what a task is called."""
+    """The life of every buffer of an island, in order of birth. task_of: what a task is called."""
     results = {number for one in program.outputs for name, number in one.every_place if name == island.name}
     births = {number: "argument" for one in program.inputs for name, number in one.every_place if name == island.name}
     ends: dict[int, str] = {}
@@ -72,7 +72,7 @@ def _freeing(before: Instruction | None, task_of: Callable[[Run], str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BufferGroup:
-    """The buffers of one island that live alike, those of all microbatches together.
+    """The buffers of one island that are made and ended by the same tasks, those of all microbatches together.
 
     buffer: what each of them is: `float32[4, 16]`.
     born, end: as of a `Life`, without microbatches.

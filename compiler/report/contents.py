@@ -59,7 +59,7 @@ class LinkReport:
 
 @dataclass(frozen=True)
 class SharedArgument:
-    """An argument that several islands use. home: where it lives; why: what made that the choice."""
+    """An argument that several islands use. home: where it lives; why: what decided that."""
 
     path: str
     home: str
@@ -72,13 +72,13 @@ class SharedArgument:
 class ExchangeReport:
     """What an island exchanges with its twins in other replicas when a task has run for the last time.
 
-    islands: they, in the order of the replicas. task: `None` if no task makes it.
+    islands: the island and its twins, in the order of the replicas. task: `None` if no task makes it.
     form: `direct`, `ring` or `tree`; `scatter` if each gets its share of the sums, `gather` if shares are joined.
     sums, bytes: how many values, and how large they are together: on each island, or of shares in all.
     messages, sent: what each island sends in all, and the bytes of it; in a tree at the most.
     chunk: how many bytes are worth a message; smaller sums are packed.
     seconds: what it should take.
-    in_loop: whether a loop over microbatches sums it up; else a task makes it that stands outside of loops.
+    in_loop: whether a loop over microbatches sums it up; otherwise a task outside loops makes it.
     """
 
     islands: tuple[str, ...]

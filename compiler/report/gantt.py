@@ -15,8 +15,8 @@ from atoll.compiler.topology.topology import Topology
 def report_svg(report: ReportContents) -> str:
     """Both charts on one axis, in milliseconds.
 
-    What is predicted is then drawn with the speed of devices at which its tasks take together as long as the measured
-    ones: which speed the devices have is assumed, and how tasks compare and wait for each other is the prediction.
+    The prediction is drawn for devices of such a speed that its tasks take as long, all together, as the measured ones.
+    The speed of devices is only assumed; what is predicted is how tasks compare and wait for each other.
     """
     predicted, measured = report.pipeline, report.measured
     if predicted is None and measured is None:

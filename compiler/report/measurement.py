@@ -29,7 +29,7 @@ class Measurement:
 
     @property
     def step(self) -> float:
-        """Seconds from the first task's begin to the last one's end."""
+        """Seconds from the start of the first task to the end of the last."""
         return max((one.end for one in self.tasks), default=0.0)
 
     def busy(self, island: str) -> float:
@@ -37,7 +37,7 @@ class Measurement:
         return sum(one.end - one.start for one in self.tasks if one.island == island)
 
     def bubble(self, islands: Sequence[str]) -> float:
-        """The part of the step that the islands paused, on average."""
+        """The part of the step in which the islands paused, on average."""
         if not self.step or not islands:
             return 0.0
         return 1 - sum(map(self.busy, islands)) / (self.step * len(islands))

@@ -31,10 +31,10 @@ class Prediction:
 
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
     absent: the tasks of the schedule, such as `B0`, that the program has nothing to run for.
-    around: for each island the operations of its tasks outside of the loop, which are counted after it.
-    exchanges: what islands exchange with other replicas, and behind which tasks.
+    around: for each island the operations of its tasks outside the loop, which are counted after it.
+    exchanges: what islands exchange with other replicas, and after which tasks.
     step, span, lower_bound: seconds.
-    bubble: the part of the step that an island pauses, on average; and what it would be if links took no time.
+    bubble: the part of the step in which an island pauses, on average; and what it would be if links took no time.
     activations: for each island the most that it keeps, in those of one microbatch of its share.
     """
 
@@ -54,12 +54,12 @@ class Prediction:
     activations: tuple[float, ...]
 
     def simulation(self, topology: Topology, slower: float = 1.0) -> Simulation:
-        """The simulation that the numbers are from; with devices so many times as slow as assumed, if asked for."""
+        """The simulation that the numbers are from; with devices `slower` times as slow as assumed."""
         costs = costs_of(topology, self.islands, self.stages, self.around, slower)
         return _simulated(Schedule.parse(self.schedule), costs, self.islands, self.exchanges)
 
     def schedule_that_runs(self) -> Schedule:
-        """The schedule with the tasks alone that the program has."""
+        """The schedule without the tasks that the program does not have."""
         return Schedule.parse(self.schedule).without(self.absent)
 
 
@@ -101,7 +101,7 @@ def predict(module: ir.Module) -> Prediction | None:
 def _simulated(
     schedule: Schedule, costs: Costs, islands: Sequence[str], exchanges: Sequence[ExchangeCost]
 ) -> Simulation:
-    """The schedule, and behind each island's last task the time by which its exchanges outlast it.
+    """The schedule, with the time by which an island's exchanges outlast its last task added after that task.
 
     An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
     other, as they share a link. What is exchanged around the loop, such as new parameters of which each replica has

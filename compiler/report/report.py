@@ -62,7 +62,7 @@ class Report(ReportContents):
     def of(cls, module: ir.Module, program: Program) -> "Report":
         """The report on a module at phase `scheduled` and the program emitted from it.
 
-        PlanError if an island has not the memory for its values.
+        PlanError if an island does not have the memory for its values.
         """
         functions = calls_of_functions(module)
         costs = task_costs(module, functions)

@@ -17,11 +17,11 @@ Leaves = dict[str, Any]
 
 
 def save(file: Path, state: Tree) -> None:
-    """Write a state, of which arrays may still be on islands or on their way.
+    """Write a state whose arrays may still be on islands or on their way.
 
     What lives in parts on several islands is written part by part, so it need not fit into this machine's memory; in
-    the file it is whole, for a step that is cut otherwise. It is written under another name first, so that whoever is
-    killed meanwhile still has the file before.
+    the file it is whole, for a step that is cut differently. The file is written under another name first, so that a
+    run that is killed meanwhile still has the one before.
     """
     unfinished = file.with_name(f"{file.name}.unfinished")
     with unfinished.open("wb") as stream:

@@ -25,8 +25,8 @@ def decode(tokens: Tokens) -> str:
 def batch(number: int, size: Size, text: str = TEXT) -> Tokens:
     """Batch `number`: stretches of the text, from places that depend on nothing but the number and the row.
 
-    So a run that starts again in the middle sees what it would have seen. A hash and no generator of random numbers
-    chooses the places, since the numbers that a generator gives may change with its library.
+    So a run that starts again in the middle sees what it would have seen. A hash chooses the places, not a generator
+    of random numbers, whose numbers may change with its library.
     """
     tokens = encode(text)
     places = len(tokens) - size.length

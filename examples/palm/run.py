@@ -20,7 +20,7 @@ class Care:
     """How a run is looked after, in steps.
 
     every: between two checkpoints.
-    before, after: how many steps before a jump of the loss to go back at least, and how many batches behind it to
+    before, after: how many steps before a jump of the loss to go back at least, and how many batches after it to
         leave out.
     """
 
@@ -62,7 +62,7 @@ def run(
 ) -> tuple[State, Journal]:
     """Train up to a number of steps in all, with the checkpoints and the journal in a folder.
 
-    A folder in which a run has stopped is gone on with: numbers and bits are those of a run that did not stop.
+    In a folder in which a run has stopped it goes on: numbers and bits are those of a run that did not stop.
     step: the train step, compiled by whatever; initial: makes the state before the first step.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def run(
             journal.write(folder / "journal.json")
         elif (done + 1) % care.every == 0:
             checkpoint.save(_file(folder, done + 1), state)
-            journal.write(folder / "journal.json")  # behind its state, which it says is there
+            journal.write(folder / "journal.json")  # after the state, which the journal says is there
     return state, journal
 
 

@@ -46,7 +46,7 @@ def restart(
 
     skipped: what was left out so far.
     every: how many steps lie between two checkpoints.
-    before, after: how many steps before the jump to go back at least, and how many batches behind it to leave out.
+    before, after: how many steps before the jump to go back at least, and how many batches after it to leave out.
     """
     step = max(0, spike - before) // every * every
     gap = range(batch_number(step, skipped), batch_number(spike, skipped) + after)

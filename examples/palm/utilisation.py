@@ -1,4 +1,4 @@
-"""Which share of its peak the hardware spends on a model: the paper's model FLOPs utilisation, and the hardware's.
+"""What share of its peak the hardware spends on a model: the paper's model FLOPs utilisation, and the hardware's.
 
 A floating-point operation (FLOP) is a multiplication or an addition; only matrix products count. The backward pass of
 a product is two of its size, so each weight costs a token 6: 2 forward, 4 backward.
