@@ -19,7 +19,7 @@ def check_arguments(inputs: Sequence[Input], arguments: Sequence[Any]) -> None:
         if isinstance(value, Array):
             value.promise.parts()
         elif isinstance(value, jax.core.Tracer):
-            what = f"{one.path} is being traced: the step is called inside of jax.jit, jax.grad or the like"
+            what = f"{one.path} is being traced: the step is called inside jax.jit, jax.grad or the like"
             raise UsageError(what, remedy="transform the function, and compile the result of that")
         elif isinstance(value, jax.Array) and value.is_deleted():
             raise UsageError(f"the array given as {one.path} was donated or deleted", remedy="pass another one")

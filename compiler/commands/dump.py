@@ -62,7 +62,7 @@ def _steps_to(module: ir.Module, goal: Phase) -> Sequence[Step]:
     left = phases_left(module)
     phases = [phase for phase, _ in left]
     if goal not in phases:
-        what = f"the module is at phase {phases[0].name}, behind {goal.name}"
+        what = f"the module is at phase {phases[0].name}, which comes after {goal.name}"
         raise UsageError(what, remedy="dump the job itself, or a module of an earlier phase")
     return [step for _, steps in left[: phases.index(goal) + 1] for step in steps]
 

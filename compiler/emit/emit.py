@@ -177,12 +177,12 @@ class _Emitter:
                     tag = _expect(streams, source, target, ALL, route)
                     name = streams[island_of(target.type)].name
                     streams[island_of(source.type)].send((source, ALL), name, tag, route.sent)
-            for bundle in self._bundles_behind(operation):
+            for bundle in self._bundles_after(operation):
                 for exchange in self._exchanges_of(bundle):
                     for replica in range(len(self.replicas)):
                         exchange.begin(replica)
 
-    def _bundles_behind(self, operation: ir.OpView) -> list[Bundle]:
+    def _bundles_after(self, operation: ir.OpView) -> list[Bundle]:
         """The exchanges that begin with what an operation of @main makes."""
         return [self._bundles[result] for result in operation.operation.results if result in self._bundles]
 
@@ -190,7 +190,7 @@ class _Emitter:
         """The tasks of all microbatches, on each island in the order of its row in the table."""
         main = self._functions["main"]
         body = LoopBody.of(loop, self._functions[microbatch_name(loop)], main, len(self.replicas))
-        exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in self._bundles_behind(loop)}
+        exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in self._bundles_after(loop)}
         number_in_names = loop_in_names(self._loops.index(loop), len(self._loops))
         for number, streams in enumerate(self.replicas):
             first = number * body.microbatches

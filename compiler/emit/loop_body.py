@@ -121,9 +121,9 @@ class LoopBody:
         A parameter may be sent that late only if every task elsewhere that takes it waits for that first task anyway.
         Otherwise two islands could wait for each other.
         """
-        return [value for value in self.taken if value in self.transfers_of and not self._is_sent_behind(value)]
+        return [value for value in self.taken if value in self.transfers_of and not self._is_sent_late(value)]
 
-    def _is_sent_behind(self, value: _Value) -> bool:
+    def _is_sent_late(self, value: _Value) -> bool:
         takers_here = set(self._takers(value))
         first = {task for task in takers_here if not takers_here & (self._awaited[task] - {task})}
         takers = [task for transfer in self.transfers_of[value] for task in self._takers(transfer.result)]

@@ -21,7 +21,7 @@ def report_svg(report: ReportContents) -> str:
     predicted, measured = report.pipeline, report.measured
     if predicted is None and measured is None:
         what = "there is nothing to draw: the program has no pipeline over microbatches, and no step was traced"
-        raise UsageError(what, remedy="run a step inside of `with step.trace(path):`")
+        raise UsageError(what, remedy="run a step inside `with step.trace(path):`")
     names = predicted.islands if predicted is not None else tuple(island.name for island in report.islands)
     panels = []
     if predicted is not None:

@@ -92,18 +92,18 @@ def _exchange_rows(report: ReportContents) -> list[str]:
         return [*rows, "          nothing is summed over them"]
     rows += ["", f"{'exchange':<28}{'bytes':>12}{'sums':>8}   form"]
     for one in report.exchanges:
-        behind = _behind_text(one)
+        when = _after_text(one)
         how = f"{one.messages} message{'s' if one.messages > 1 else ''} of {bytes_text(one.sent)} in all from each"
-        what = f"{one.form} {behind}: {how}, {_seconds_text(one.seconds)}"
+        what = f"{one.form} {when}: {how}, {_seconds_text(one.seconds)}"
         rows.append(f"{' <-> '.join(one.islands):<28}{bytes_text(one.bytes):>12}{one.sums:>8}   {what}")
     chunks = dict.fromkeys(bytes_text(one.chunk) for one in report.exchanges)
     return [*rows, f"sums are packed up to {' or '.join(chunks)}, where the latency of the link is a tenth"]
 
 
-def _behind_text(one: ExchangeReport) -> str:
+def _after_text(one: ExchangeReport) -> str:
     if one.in_loop:
-        return f"behind the last {one.task}" if one.task else "behind the loop"
-    return f"behind {one.task}" if one.task else "as soon as it is there"
+        return f"after the last {one.task}" if one.task else "after the loop"
+    return f"after {one.task}" if one.task else "as soon as it is there"
 
 
 def _activation_rows(one: Prediction) -> list[str]:

@@ -252,9 +252,9 @@ def test_report_and_prediction():
     with compiled(SEVERAL, 2, clipped=True) as step:
         report = step.report()
         text = str(report)
-        assert re.search(r"island0 <-> island1 +672 B +4 +scatter behind the last F0: 1 message of 336 B in all", text)
-        assert re.search(r"island0 <-> island1 +672 B +4 +gather behind U0\.2: 1 message of 336 B in all", text)
-        assert re.search(r"island0 <-> island1 +4 B +1 +direct behind U0: 1 message of 4 B", text)
+        assert re.search(r"island0 <-> island1 +672 B +4 +scatter after the last F0: 1 message of 336 B in all", text)
+        assert re.search(r"island0 <-> island1 +672 B +4 +gather after U0\.2: 1 message of 336 B in all", text)
+        assert re.search(r"island0 <-> island1 +4 B +1 +direct after U0: 1 message of 4 B", text)
         assert Report.from_json(report.to_json()) == report
         pipeline = report.pipeline
         around = [one.seconds for one in pipeline.exchanges if not one.in_loop]
