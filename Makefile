@@ -2,6 +2,7 @@
 #
 #   make test PYTHON=python3.12     with another Python
 #   make test NEWEST=python3.12     with another Python for the second run of the tests; NEWEST= leaves that run out
+#   make test TESTS=ir_tests/fold-batch     some of the tests alone, once, as pytest names them
 
 PYTHON ?= python3
 
@@ -20,7 +21,10 @@ find_newest = \
 PIP_INSTALL = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST = bin/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
-.PHONY: help demo test lint bench clean test-main test-newest FORCE
+# What `make fast` runs: goldens, and tests of what is pure. It names them, as collecting all tests takes too long.
+FAST = ir_tests tests/compiler tests/test_imports.py
+
+.PHONY: help demo test fast lint format bench clean test-main test-newest FORCE
 .NOTPARALLEL: # so that what the targets print stands in order
 
 help: ## list the targets
@@ -29,13 +33,25 @@ help: ## list the targets
 demo: .venv/installed ## show what atoll does today
 	@.venv/bin/atoll demo
 
-test: lint test-main test-newest ## lint; all tests; all tests on the newest Python that is here
+ifdef TESTS
+test: .venv/installed-test
+	@.venv/$(PYTEST) $(TESTS)
+else
+test: lint test-main test-newest ## lint; all tests; all tests on the newest Python that is here (TESTS=... for some alone)
+endif
+
+fast: lint ## lint; goldens, and tests of what is pure
+	@.venv/$(PYTEST) $(FAST)
 
 lint: .venv/installed-test ## check format, style and types
 	@echo "lint: ruff and mypy"
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
+
+format: .venv/installed-test ## format, and correct what can be corrected of style
+	@.venv/bin/ruff check --fix --quiet . || true
+	@.venv/bin/ruff format --quiet .
 
 bench: .venv/installed-test ## measure the numbers that the documents quote
 	@for file in benchmarks/*.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done

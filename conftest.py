@@ -1,7 +1,7 @@
 """Gives tests eight CPU devices, and makes tests of the documents.
 
-Every `python` and `console` block of README.md and docs/ is run. The blocks of one document share a namespace and a
-temporary folder, in which the repository's files are linked.
+Every `python` and `console` block of README.md, CONTRIBUTING.md and docs/ is run. The blocks of one document share a
+namespace and a temporary folder, in which the repository's files are linked.
 
 In a `console` block a line `$ command`, which lines `> more` continue, is run by bash. The lines below are what it
 prints, on either stream, with `...` for any text; if there are none, anything may be printed. The command must exit
@@ -96,7 +96,7 @@ def _remove_folder(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), CodeBlockParser("console", _run_console)],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md"],
     setup=_make_folder,
     teardown=_remove_folder,
 ).pytest()

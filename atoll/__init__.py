@@ -7,9 +7,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from atoll.compiler.compiled import Compiled, compile, load  # noqa: A004 (a fixed name)
+    from atoll.compiler.compiled import Compiled, load
     from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
     from atoll.compiler.export.job import Job
+    from atoll.compiler.lowered import Lowered, compile, lower  # noqa: A004 (a fixed name)
     from atoll.compiler.plan.plan import Plan
     from atoll.compiler.report.report import Report
     from atoll.compiler.schedules.kinds import schedule
@@ -24,6 +25,7 @@ __all__ = [
     "Compiled",
     "IslandLost",
     "Job",
+    "Lowered",
     "Plan",
     "PlanError",
     "Report",
@@ -32,6 +34,7 @@ __all__ = [
     "TopologyError",
     "compile",
     "load",
+    "lower",
     "schedule",
     "topology",
 ]
@@ -43,14 +46,16 @@ _MODULES = {
     "Compiled": "compiler.compiled",
     "IslandLost": "compiler.errors",
     "Job": "compiler.export.job",
+    "Lowered": "compiler.lowered",
     "Plan": "compiler.plan.plan",
     "PlanError": "compiler.errors",
     "Report": "compiler.report.report",
     "Schedule": "compiler.schedules.schedule",
     "Topology": "compiler.topology.topology",
     "TopologyError": "compiler.errors",
-    "compile": "compiler.compiled",
+    "compile": "compiler.lowered",
     "load": "compiler.compiled",
+    "lower": "compiler.lowered",
     "schedule": "compiler.schedules.kinds",
     "topology": "compiler.topology.topology",
 }

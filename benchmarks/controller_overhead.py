@@ -174,17 +174,17 @@ def program(islands: int, devices: int, microbatches: int) -> Any:  # noqa: ANN4
 
         batch = [new(activation) for _ in range(microbatches)] if not index else []
         total, xs, dys = new(weight), {}, {}
-        stream.append(Run("Z0", 0, (), (total,)))
+        stream.append(Run(f"I{index}", 0, (), (total,)))
 
         def run_forward(m: int) -> None:
             xs[m] = batch[m] if not index else new(activation)
             if index:
                 stream.append(Receive(xs[m], f"island{index - 1}", m))
             y = new(activation)
-            stream.append(Run(f"F{m}", 1, (0, xs[m]), (y,)))
+            stream.append(Run(f"F{m}@{index}", 1, (0, xs[m]), (y,)))
             if last:
                 dys[m] = new(activation)
-                stream.append(Run(f"L{m}", 2, (y,), (dys[m],)))
+                stream.append(Run(f"F{m}@{index}.1", 2, (y,), (dys[m],)))
             else:
                 stream.append(Send(y, f"island{index + 1}", m))
             stream.append(Free((y,)))
@@ -194,7 +194,7 @@ def program(islands: int, devices: int, microbatches: int) -> Any:  # noqa: ANN4
                 dys[m] = new(activation)
                 stream.append(Receive(dys[m], f"island{index + 1}", m))
             new_total, dx = new(weight), new(activation)
-            stream.append(Run(f"B{m}", 3, (total, 0, xs[m], dys[m]), (new_total, dx), (total,)))
+            stream.append(Run(f"B{m}@{index}", 3, (total, 0, xs[m], dys[m]), (new_total, dx), (total,)))
             if index:
                 stream.append(Send(dx, f"island{index - 1}", m))
             stream.append(Free((xs[m], dys[m], dx)))
@@ -208,7 +208,7 @@ def program(islands: int, devices: int, microbatches: int) -> Any:  # noqa: ANN4
             if m + ahead < microbatches:
                 run_forward(m + ahead)
         result = new(weight)
-        stream += [Run("U0", 4, (0, total), (result,), (0,)), Free((total,))]
+        stream += [Run(f"U{index}", 4, (0, total), (result,), (0,)), Free((total,))]
         return IslandProgram(name, (("devices", devices),), tuple(buffers), tuple(stream)), batch, result
 
     made = [island(index) for index in range(islands)]

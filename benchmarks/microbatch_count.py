@@ -10,7 +10,7 @@ import sys
 
 import jax
 from atoll.compiler.emit.emit import emit
-from atoll.compiler.export.frontend import lower, signature_of, trace
+from atoll.compiler.export.frontend import lower_traced, signature_of, trace
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.signature import Signature
 from atoll.compiler.mlir.bindings import ir
@@ -37,7 +37,7 @@ def module_of(microbatches: int) -> tuple[bytes, Signature]:
     tokens = jax.ShapeDtypeStruct((EXAMPLES * microbatches, config.length + 1), "int32")
     job = Job(decoder.train_step, state, tokens, donate_argnums=0, batch_argnums=1)
     traced = trace(job)
-    module = lower(job, traced, "cpu")[0]
+    module = lower_traced(job, traced, "cpu")[0]
     with module.context:
         module.operation.attributes[TOPOLOGY] = ir.StringAttr.get(f"{ISLANDS} x cpu[1]")
         plan = Plan(stages=ISLANDS, microbatches=microbatches, schedule="zb-h1")

@@ -17,10 +17,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy
-from atoll.compiler.schedules.kinds import KINDS
+from atoll.compiler.schedules.costs import uniform
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import simulate, uniform
-from atoll.compiler.schedules.task import FORWARD, WEIGHT
+from atoll.compiler.schedules.simulate import simulate
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import FORWARD, WEIGHT, TaskName
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.sleeping import SleepingDevices
@@ -34,7 +36,7 @@ LIMIT = 1.05
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--schedules", nargs="*", default=list(KINDS))
+    parser.add_argument("--schedules", nargs="*", default=list(SCHEDULE_KINDS))
     parser.add_argument("--microbatches", type=int, nargs="*", default=[8, 32])
     options = parser.parse_args()
     print(f"{'schedule':<22}{'microbatches':>13}{'simulated':>11}{'measured':>10}{'ratio':>7}")
@@ -61,12 +63,12 @@ def step_time(program: Any, schedule: Schedule, meshes: Any, seconds: dict[str, 
     """The fastest of three steps."""
 
     def of(task: str) -> float:
-        kind, stage = task[0], task.partition("@")[2]
-        if not stage:  # around the loop
+        found = Task.of(TaskName.parse(task))
+        if found is None:  # around the loop
             return 0.0
-        if kind in (FORWARD, WEIGHT) or int(stage) in schedule.split_stages:
-            return seconds[kind]
-        return seconds[kind] + seconds[WEIGHT]  # a whole backward
+        if found.kind in (FORWARD, WEIGHT) or found.stage in schedule.split_stages:
+            return seconds[found.kind]
+        return seconds[found.kind] + seconds[WEIGHT]  # a whole backward
 
     arguments = [numpy.zeros(one.shape, one.dtype) for one in program.inputs]
     with (
@@ -84,7 +86,7 @@ def step_time(program: Any, schedule: Schedule, meshes: Any, seconds: dict[str, 
 
 def compiled(name: str, microbatches: int) -> tuple[Any, Schedule, Any]:
     """The program of a train step, or of a forward pass, and the schedule that it follows."""
-    chunks = KINDS[name].chunks
+    chunks = SCHEDULE_KINDS[name].chunks
     params = [numpy.eye(4, dtype=numpy.float32)] * (ISLANDS * chunks)
     x = numpy.ones((microbatches, 4), numpy.float32)
     plan = atoll.Plan(stages=len(params), microbatches=microbatches, schedule=name)

@@ -20,6 +20,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import TaskName
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.sleeping import SleepingDevices, Throttle
@@ -89,8 +91,8 @@ def seconds_of(step: Any) -> Callable[[str], float]:  # noqa: ANN401 (a compiled
     }
 
     def seconds(task: str) -> float:
-        _, inside, stage = task.partition("@")
-        return shares[task[0]][int(stage)] if inside else 0.0
+        found = Task.of(TaskName.parse(task))
+        return shares[found.kind][found.stage] if found is not None else 0.0
 
     return seconds
 

@@ -8,10 +8,10 @@ import sys
 import time
 from itertools import pairwise, permutations
 
-from atoll.compiler.schedules.kinds import KINDS
+from atoll.compiler.schedules.costs import Costs, LinkCost
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
-from atoll.compiler.schedules.simulate import Costs, Link
 from atoll.compiler.schedules.walk import check
 
 ISLANDS, MICROBATCHES = 16, 512
@@ -21,7 +21,7 @@ LIMIT = 2.0  # seconds, to make and check
 def measure_kind(name: str) -> float:
     """Prints the seconds of each part; returns those of making and checking."""
     marks = [time.process_time()]
-    made = KINDS[name].build(ISLANDS, MICROBATCHES)
+    made = SCHEDULE_KINDS[name].build(ISLANDS, MICROBATCHES)
     marks.append(time.process_time())
     check(made)
     marks.append(time.process_time())
@@ -39,7 +39,7 @@ def measure_search(islands: int, microbatches: int) -> None:
     """Unequal stages, slow links, and room for as many activations as 1f1b keeps."""
     draw = random.Random(0)
     forward, backward, weight = (tuple(draw.uniform(0.7, 1.3) for _ in range(islands)) for _ in range(3))
-    links = {pair: Link(latency=0.3) for pair in permutations(range(islands), 2)}
+    links = {pair: LinkCost(latency=0.3) for pair in permutations(range(islands), 2)}
     costs = Costs(forward, backward, weight, (0.0,) * islands, (1.0,) * islands, links)
     started = time.process_time()
     found = search(islands, microbatches, costs, [islands] * islands)
@@ -48,7 +48,7 @@ def measure_search(islands: int, microbatches: int) -> None:
 
 def main() -> int:
     print(f"{'seconds':<22}{'tasks':>8}" + "".join(f"{part:>10}" for part in ("make", "check", "simulate", "text")))
-    slowest = max(measure_kind(name) for name in KINDS)
+    slowest = max(measure_kind(name) for name in SCHEDULE_KINDS)
     print(f"slowest to make and check: {slowest:.2f} s (limit {LIMIT:.0f} s)")
     print("search:")
     for islands, microbatches in ((4, 16), (8, 32), (16, 512)):

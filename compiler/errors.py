@@ -49,9 +49,17 @@ class Diagnostic:
         line = self.message.strip().partition("\n")[0]
         return line if len(line) <= MESSAGE_WIDTH else line[:MESSAGE_WIDTH] + "..."
 
+    @property
+    def labelled(self) -> str:
+        """`train.py:12:5: remark: ...`"""
+        return self._with_notes(self.where, self.severity, self.sentence)
+
     def __str__(self) -> str:
         """One line a diagnostic, its notes indented below; the operation that MLIR appends in full is left out."""
-        head = f"{self.where}: {self.sentence}" if self.where else self.sentence
+        return self._with_notes(self.where, self.sentence)
+
+    def _with_notes(self, *parts: str) -> str:
+        head = ": ".join(filter(None, parts))
         notes = [f"  note: {note}" for note in self.notes if not note.message.startswith("see current operation")]
         return "\n".join([head, *notes])
 

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-_NOTE_SIZE = 256
+_NOTE_SIZE = 4096
+_DOING_WIDTH = 256
 
 # What asks a program to end, and reaches the parent alone.
 _TO_PASS_ON = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
@@ -23,10 +24,16 @@ _TO_SURVIVE = (signal.SIGINT, *_TO_PASS_ON)
 _note: mmap.mmap | None = None
 
 
-def announce(doing: str) -> None:
-    """Say what is being done, for the sentence that a native abort would need."""
+def announce(doing: str, reproducer: str = "") -> None:
+    """Say what is being done, for the sentence that a native abort would need; and the file that would repeat it."""
     if _note is not None:
-        _note[:] = doing.encode(errors="replace")[:_NOTE_SIZE].ljust(_NOTE_SIZE, b"\0")
+        note = f"{doing[:_DOING_WIDTH]}\n{reproducer}"
+        _note[:] = note.encode(errors="replace")[:_NOTE_SIZE].ljust(_NOTE_SIZE, b"\0")
+
+
+def is_guarded() -> bool:
+    """Whether a parent would tell how this process ended."""
+    return _note is not None
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -54,18 +61,19 @@ def guarded(command: Callable[[], int]) -> int:
     died_by = os.WTERMSIG(status)
     if died_by in _TO_SURVIVE:
         return 128 + died_by
-    doing = note[:].rstrip(b"\0").decode(errors="replace") or "starting"
-    print(f"error: {_obituary(died_by, doing)}", file=sys.stderr)
+    doing, _, reproducer = note[:].rstrip(b"\0").decode(errors="replace").partition("\n")
+    print(f"error: {_obituary(died_by, doing or 'starting', reproducer)}", file=sys.stderr)
     return 1
 
 
-def _obituary(died_by: int, doing: str) -> str:
+def _obituary(died_by: int, doing: str, reproducer: str) -> str:
     if died_by == signal.SIGKILL:
         return f"the process was killed (SIGKILL) during: {doing}; it may have used more memory than there is"
     name = signal.Signals(died_by).name if died_by in set(signal.Signals) else f"signal {died_by}"
+    told = f"{reproducer}, which `atoll opt` runs" if reproducer else "the input"
     return (
         f"a native library ended the process ({name}) during: {doing}; "
-        "this is a defect; please report it with the input, and try without that step"
+        f"this is a defect; please report it with {told}, and try without that step"
     )
 
 

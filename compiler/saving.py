@@ -1,8 +1,7 @@
 """What a saved program has to fulfil: that it needs nothing of this process, and that its islands are there."""
 
 from atoll.compiler.errors import CompileError, TopologyError
-from atoll.compiler.mlir.bindings import ir, stablehlo
-from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.effects import host_calls_in
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.topology.platforms import lowered_for
@@ -14,11 +13,9 @@ def check_saveable(program: Program) -> None:
     """CompileError, at the user's line, if the program calls back into Python."""
     for code in program.codes:
         module = parse_text(code.module)
-        for call in operations_in(module.operation, stablehlo.CustomCallOp):
-            target = ir.StringAttr(call.attributes["call_target_name"]).value
-            if "python" in target and "callback" in target:
-                what = "this calls back into Python, so the program cannot be saved"
-                raise CompileError(what, place(call.location) or code.where, "take the callback out, or do not save")
+        for call in host_calls_in(module.operation):
+            what = "this calls back into Python, so the program cannot be saved"
+            raise CompileError(what, place(call.location) or code.where, "take the callback out, or do not save")
 
 
 def loaded_topology(program: Program, topology: Topology | str | None, path: str) -> Topology:

@@ -1,6 +1,6 @@
 """What a step returns: an array that may still be on its way."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
@@ -8,10 +8,7 @@ from typing import Any, NoReturn
 
 import jax
 import numpy
-from atoll.compiler.errors import AtollError, UsageError
-from atoll.runtime.program import Division, Port
-from atoll.runtime.step import reason
-from atoll.runtime.store import Failure, Held, wait_ready
+from atoll.runtime.promise import Promise
 
 # How numpy is asked for what Python writes as an operator.
 _BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
@@ -42,30 +39,22 @@ class Array:
     step it stays where it is. Arithmetic on it gives `jax.Array`s on jax's default device.
     """
 
-    def __init__(self, output: Port, held: Sequence[Sequence[Held]], division: Division, patience: float) -> None:
-        """held: for each part, or for the whole, its copies."""
-        self._output = output
-        self._held = tuple(map(tuple, held))
-        self._division = division
-        self._patience = patience
+    def __init__(self, promise: Promise) -> None:
+        self.promise = promise  # what controllers work with
+        self._port = promise.port
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._output.shape
+        return self._port.shape
 
     @property
     def dtype(self) -> Any:  # noqa: ANN401 (a numpy dtype, or jax's for typed keys)
-        return dtype_of(self._output.dtype)
-
-    @property
-    def kind(self) -> tuple[tuple[int, ...], str, bool]:
-        """Its shape, its dtype as a program's file calls it, and whether it is weak."""
-        return self._output.kind
+        return dtype_of(self._port.dtype)
 
     @property
     def weak_type(self) -> bool:
         """Whether jax lets it give way to other dtypes, as a Python number does."""
-        return self._output.weak_type
+        return self._port.weak_type
 
     @property
     def ndim(self) -> int:
@@ -78,106 +67,52 @@ class Array:
     @property
     def islands(self) -> tuple[str, ...]:
         """The names of the islands that hold it, or parts of it; none once it was donated."""
-        return tuple(dict.fromkeys(held.origin.island for copies in self._held for held in copies))
+        return self.promise.islands
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """Its parts in their order, one if it is not divided: a large value can be read without ever being whole."""
-        parts = []
-        for index, copies in zip(self._indices, self._alive(), strict=True):
+        promise, parts = self.promise, []
+        for index, copies in zip(promise.indices, promise.parts(), strict=True):
             islands = tuple(held.origin.island for held in copies)
-            parts.append(Part(index, islands, tuple(partial(self._computed, held) for held in copies)))
+            parts.append(Part(index, islands, tuple(partial(promise.computed, held) for held in copies)))
         return tuple(parts)
 
     def is_deleted(self) -> bool:
         """Whether it was donated to a step."""
-        return not self._held
+        return self.promise.is_gone
 
     def block_until_ready(self) -> "Array":
         """Wait until the value is computed on every island that holds it."""
-        for held in chain.from_iterable(self._alive()):
-            self._computed(held)
+        for held in chain.from_iterable(self.promise.parts()):
+            self.promise.computed(held)
         return self
 
     def to_jax(self) -> jax.Array:
         """A copy as a `jax.Array` on jax's default device; later donations do not touch it."""
-        value: jax.Array = jax.numpy.array(self._read(), copy=True)
-        if self._output.dtype.startswith("key<"):
-            value = jax.random.wrap_key_data(value, impl=key_names()[self._output.dtype])
+        value: jax.Array = jax.numpy.array(self.promise.read(), copy=True)
+        if self._port.dtype.startswith("key<"):
+            value = jax.random.wrap_key_data(value, impl=key_names()[self._port.dtype])
         return value
 
     __jax_array__ = to_jax
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401
-        if self._output.dtype.startswith("key<"):
+        if self._port.dtype.startswith("key<"):
             remedy = "convert it by .to_jax() and take jax.random.key_data of that"
-            raise TypeError(f"{self._output.path} is a typed random key, which numpy does not know; {remedy}")
-        return numpy.array(self._read(), dtype=dtype, copy=copy)
-
-    def is_divided_like(self, division: Division) -> bool:
-        """Whether it has the parts that another value has, or like that is whole."""
-        return self._division == division
-
-    @property
-    def _indices(self) -> tuple[tuple[slice, ...], ...]:
-        """Where each part is in the whole."""
-        return self._division.indices or ((slice(None),) * self.ndim,)
-
-    def _read(self) -> "numpy.ndarray[Any, Any]":
-        parts = [self._computed(copies[0]) for copies in self._alive()]
-        first, *others = map(numpy.asarray, parts)
-        if not others:
-            return first
-        words = first.shape[self.ndim :]  # of a random key
-        whole = numpy.empty((*self.shape, *words), first.dtype)
-        for index, part in zip(self._indices, (first, *others), strict=True):
-            whole[index] = part
-        return whole
-
-    def _computed(self, held: Held) -> jax.Array:
-        """The value on one island, once it is there; the error of the task that failed otherwise."""
-        value: jax.Array | Failure = held.get(self._patience)
-        origin = held.origin
-        if isinstance(value, Failure):
-            raise value.error.with_traceback(None)
-        try:
-            wait_ready(value, self._patience, f"{self._output.path} has not been computed on island {origin.island}")
-            value.block_until_ready()
-        except AtollError:
-            raise
-        except Exception as error:
-            if not self._held:
-                self._alive()  # another thread donated it meanwhile
-            raise self._explained(held, error) from error
-        return value
-
-    def _explained(self, held: Held, error: Exception) -> AtollError:
-        island, step = held.origin.island, held.origin.step
-        if step is None:
-            return AtollError(f"{self._output.path} could not be brought to island {island}: {reason(error)}")
-        return step.explain(island, held.origin.buffer, error, self._patience)
-
-    def _alive(self) -> tuple[tuple[Held, ...], ...]:
-        held = self._held
-        if not held:
-            what = f"{self._output.path} was donated to a step and is gone"
-            raise UsageError(what, remedy="use what the step returned instead, or do not donate it")
-        return held
-
-    def _give_up(self) -> None:
-        """It was donated."""
-        self._held = ()
+            raise TypeError(f"{self._port.path} is a typed random key, which numpy does not know; {remedy}")
+        return numpy.array(self.promise.read(), dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
-        place = f"on {', '.join(self.islands)}" if self._held else "donated"
-        return f"Array({self._output.dtype}{list(self.shape)} {place})"
+        place = "donated" if self.is_deleted() else f"on {', '.join(self.islands)}"
+        return f"Array({self._port.dtype}{list(self.shape)} {place})"
 
     def __str__(self) -> str:
         """The values, as jax prints them; waits for them."""
-        return str(self.to_jax()) if self._held else repr(self)
+        return repr(self) if self.is_deleted() else str(self.to_jax())
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self._output.path} lives on an island and cannot be pickled; pickle numpy.asarray of it")
+        raise TypeError(f"{self._port.path} lives on an island and cannot be pickled; pickle numpy.asarray of it")
 
     def __getattr__(self, name: str) -> NoReturn:
         remedy = f"; write .to_jax().{name}" if not name.startswith("_") and hasattr(jax.Array, name) else ""

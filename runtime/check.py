@@ -164,6 +164,10 @@ class _Stream:
                     self._end(number, who)
 
     def _check_run(self, run: Run, who: str) -> None:
+        try:
+            _ = run.name
+        except ValueError as fault:
+            raise self._fault(f"{who}: {fault}") from None
         if not 0 <= run.code < len(self.program.codes):
             raise self._fault(f"{who} runs code {run.code}, which does not exist")
         for number in run.inputs:

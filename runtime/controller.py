@@ -12,16 +12,18 @@ from types import TracebackType
 from typing import Any
 
 import jax
-import numpy
 from atoll.compiler.errors import TopologyError, UsageError
+from atoll.runtime.arguments import check_arguments, check_donations
 from atoll.runtime.array import Array
 from atoll.runtime.compilation import compile_program
 from atoll.runtime.devices import Devices
+from atoll.runtime.feeder import Feeder
 from atoll.runtime.fragment import Callback, Executable
-from atoll.runtime.island import Island, Order, Task
+from atoll.runtime.island import Order, ReadyTask, RunningIsland
 from atoll.runtime.island_thread import IslandThread
-from atoll.runtime.program import Division, Input, IslandProgram, Place, Program, Run
-from atoll.runtime.step import Stats, Step, reason
+from atoll.runtime.program import Division, IslandProgram, Program, Run
+from atoll.runtime.promise import Promise
+from atoll.runtime.step import Stats, Step
 from atoll.runtime.store import Feed, Held, Origin, Store, Use
 from atoll.runtime.trace import Trace
 from atoll.runtime.transport import Transport, Turn
@@ -63,7 +65,12 @@ class Controller:
         self._transport = Transport(program, self._meshes, devices.mover)
         self._stores = {island.name: Store(island.buffers) for island in program.islands}
         self._windows = {island.name: Window(island.name, AHEAD, timeout) for island in program.islands}
+        self._waits = tuple(window.retire_step for window in self._windows.values())
         self._turns = {island.name: Turn(self._meshes[island.name]) for island in program.islands}
+        known: dict[Division, Division] = {}  # equal ones are one object, which a step compares in no time
+        inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
+        self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
+        self._feeder = Feeder(inputs, self._meshes, self._transport, self._stores, self._turns, timeout)
         self._threads: tuple[IslandThread, ...] = ()
         self._callers = threading.Lock()
         self._under_way: deque[Step] = deque()
@@ -73,9 +80,6 @@ class Controller:
         self._closed = False
         # How many results rest on each place.
         self._served = Counter(place for output in program.outputs for place in output.every_place)
-        known: dict[Division, Division] = {}  # equal ones are one object, which a step compares in no time
-        self._inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
-        self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
 
     def __enter__(self) -> "Controller":
         return self
@@ -109,8 +113,8 @@ class Controller:
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
-    def _island(self, island: IslandProgram, executables: Mapping[int, Executable]) -> Island:
-        return Island(
+    def _island(self, island: IslandProgram, executables: Mapping[int, Executable]) -> RunningIsland:
+        return RunningIsland(
             self.program,
             island,
             self._tasks(island, executables),
@@ -121,20 +125,20 @@ class Controller:
             self._patience,
         )
 
-    def _tasks(self, island: IslandProgram, executables: Mapping[int, Executable]) -> dict[int, Task]:
+    def _tasks(self, island: IslandProgram, executables: Mapping[int, Executable]) -> dict[int, ReadyTask]:
         runs = {index: one for index, one in enumerate(island.instructions) if isinstance(one, Run)}
         given_away = {number for run in runs.values() for number in run.donated}
         kept = {number for name, number in self._served if name == island.name}
         sizes = [buffer.bytes for buffer in island.buffers]
 
-        def task(index: int, run: Run) -> Task:
+        def task(index: int, run: Run) -> ReadyTask:
             # A result that stays tells when the task has ended; the smallest, as it is kept until then.
             by_size = sorted(
                 range(len(run.outputs)), key=lambda one: (run.outputs[one] in given_away, sizes[run.outputs[one]])
             )
             size = sum(sizes[number] for number in run.outputs) - sum(sizes[number] for number in run.donated)
             published = tuple(number for number in run.outputs if number in kept)
-            return Task(index, executables[run.code], run, size, by_size[0] if by_size else 0, published)
+            return ReadyTask(index, executables[run.code], run, size, by_size[0] if by_size else 0, published)
 
         return {index: task(index, run) for index, run in runs.items()}
 
@@ -148,11 +152,11 @@ class Controller:
         began = time.perf_counter_ns()
         with self._callers:
             self._check_open()
-            self._check(arguments)
-            self._check_donations(arguments)
+            check_arguments(self.program.inputs, arguments)
+            check_donations(self.program.inputs, arguments)
             self._compile()
             began += self._make_way()
-            step = Step(self._next_step, self.program, tuple(self._windows.values()), self._trace)
+            step = Step(self._next_step, self.program, self._waits)
             orders, results = self._prepare(step, arguments)
             committed = False
             try:
@@ -170,62 +174,12 @@ class Controller:
         """The arguments of a step on the islands that will need them, so that steps do not have to bring them."""
         with self._callers:
             self._check_open()
-            self._check(arguments)
-            return [
-                self._put_array(one, division, value)
-                for (one, division), value in zip(self._inputs, arguments, strict=True)
-            ]
-
-    def _put_array(self, one: Input, division: Division, value: Any) -> Array:  # noqa: ANN401 (an array)
-        if isinstance(value, Array):
-            return value
-        plain = self._plain(one, value)
-        helds = [
-            [self._put_held(part, place) for place in copies]
-            for copies, part in zip(one.places, _parts(one, division, plain), strict=True)
-        ]
-        if not helds:  # no island needs it, but it has to be somewhere
-            name = self.program.islands[0].name
-            held = Held(self._stores[name], Origin(None, name, 0))
-            held.bring(jax.device_put(plain, self._meshes[name].devices.flat[0]), plain.nbytes)
-            helds.append([held])
-        return Array(one, helds, division, self._patience)
-
-    def _put_held(self, part: Any, place: Place) -> Held:  # noqa: ANN401 (as `_plain` returns it)
-        name, number = place
-        held = Held(self._stores[name], Origin(None, name, number))
-        held.bring(self._put(part, name, number), self._stores[name].sizes[number])
-        return held
+            check_arguments(self.program.inputs, arguments)
+            return self._feeder.put(arguments)
 
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this program was closed", remedy="compile or load it again")
-
-    def _check(self, arguments: Sequence[Any]) -> None:
-        """Raises UsageError for the first argument that does not fit."""
-        inputs = self.program.inputs
-        if len(arguments) != len(inputs):
-            raise UsageError(f"the step takes {len(inputs)} arrays, not {len(arguments)}")
-        for one, value in zip(inputs, arguments, strict=True):
-            if isinstance(value, Array):
-                value._alive()
-            elif isinstance(value, jax.core.Tracer):
-                what = f"{one.path} is being traced: the step is called inside of jax.jit, jax.grad or the like"
-                raise UsageError(what, remedy="transform the function, and compile the result of that")
-            elif isinstance(value, jax.Array) and value.is_deleted():
-                raise UsageError(f"the array given as {one.path} was donated or deleted", remedy="pass another one")
-            _check_fits(one, value)
-
-    def _check_donations(self, arguments: Sequence[Any]) -> None:
-        """An array that is donated stands nowhere else among the arguments."""
-        seen: dict[int, Input] = {}
-        for one, value in zip(self.program.inputs, arguments, strict=True):
-            if not isinstance(value, (Array, jax.Array)):
-                continue
-            other = seen.setdefault(id(value), one)
-            if other is not one and (one.donated or other.donated):
-                what = f"{other.path} and {one.path} are the same array, and it is donated"
-                raise UsageError(what, remedy="pass a copy for one of them")
 
     def _make_way(self) -> int:
         """Wait until few enough steps are under way; returns the nanoseconds that took."""
@@ -243,19 +197,7 @@ class Controller:
 
     def _prepare(self, step: Step, arguments: Sequence[Any]) -> tuple[dict[str, Order], list[Array]]:
         """What each island is asked for, and the results; nothing has happened yet."""
-        feeds: dict[str, dict[int, Any]] = {island.name: {} for island in self.program.islands}
-        for (one, division), value in zip(self._inputs, arguments, strict=True):
-            if not one.places:
-                continue
-            if isinstance(value, Array) and value.is_divided_like(division):
-                for copies, helds in zip(one.places, value._alive(), strict=True):
-                    for (name, number), given in zip(copies, _feeds(copies, helds, one.donated), strict=True):
-                        feeds[name][number] = given
-            else:
-                plain = value._read() if isinstance(value, Array) else self._plain(one, value)
-                for copies, part in zip(one.places, _parts(one, division, plain), strict=True):
-                    for name, number in copies:
-                        feeds[name][number] = self._put(part, name, number)
+        feeds = self._feeder.feeds(arguments)
         outputs: dict[str, dict[int, Held]] = {island.name: {} for island in self.program.islands}
         for (name, number), count in self._served.items():
             held = outputs[name][number] = Held(self._stores[name], Origin(step, name, number))
@@ -266,29 +208,16 @@ class Controller:
                 held.shared = True
         results = [
             Array(
-                output,
-                [[outputs[name][number] for name, number in copies] for copies in output.places],
-                division,
-                self._patience,
+                Promise(
+                    output,
+                    [[outputs[name][number] for name, number in copies] for copies in output.places],
+                    division,
+                    self._patience,
+                )
             )
             for output, division in self._outputs
         ]
-        return {name: Order(step, feeds[name], outputs[name]) for name in feeds}, results
-
-    def _plain(self, one: Input, value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
-        """What an argument from outside holds. Of memory that the caller may write to, a copy."""
-        if one.dtype.startswith("key<"):
-            return jax.random.key_data(value)
-        return value if isinstance(value, jax.Array) else numpy.array(value, numpy.dtype(one.dtype))
-
-    def _put(self, value: Any, name: str, number: int) -> jax.Array:  # noqa: ANN401 (as `_plain` returns it)
-        """Place an argument from outside; never as an alias, which would go with the caller's array."""
-        sharding = self._transport.sharding(name, number)
-        with self._turns[name]:
-            if isinstance(value, jax.Array) and value.sharding.device_set & sharding.device_set:
-                value = jax.numpy.copy(value)
-            placed: jax.Array = jax.device_put(value, sharding)
-        return placed
+        return {name: Order(step, feeds[name], outputs[name], self._trace) for name in feeds}, results
 
     def _commit(self, step: Step, orders: Mapping[str, Order], arguments: Sequence[Any]) -> None:
         """Ask all islands. A second time does no harm, and completes what Ctrl-C has interrupted."""
@@ -299,7 +228,7 @@ class Controller:
             thread.post(orders)
         for one, value in zip(self.program.inputs, arguments, strict=True):
             if one.donated and isinstance(value, Array):
-                value._give_up()
+                value.promise.give_up()
             elif one.donated and isinstance(value, jax.Array) and not value.is_deleted():
                 value.delete()
 
@@ -348,7 +277,7 @@ class Controller:
                     thread.join()
 
 
-def _crews(islands: Sequence[Island]) -> list[Sequence[Island]]:
+def _crews(islands: Sequence[RunningIsland]) -> list[Sequence[RunningIsland]]:
     """Which islands share a thread: all, if no task takes as long as a message between threads; else none.
 
     What one thread enqueues on CPU devices runs one after the other, on whichever devices.
@@ -383,58 +312,3 @@ def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> 
         )
     # Whatever the axes of the user's mesh are for in his own code, here Shardy decides.
     return jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=(jax.sharding.AxisType.Auto,) * len(axes))
-
-
-def _parts(one: Input, division: Division, plain: Any) -> list[Any]:  # noqa: ANN401 (as `_plain` returns it)
-    """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
-    if not division.indices:
-        return [plain] * len(one.places)
-    with jax.transfer_guard("allow"):  # where jax cuts is a number of the host's, and no transfer of the user's
-        return [plain[index] for index in division.indices]
-
-
-def _feeds(places: Sequence[Place], helds: Sequence[Held], donated: bool) -> list[Feed]:
-    """For each copy of a part, which of the copies of an `Array` it gets and what it may do with it."""
-    if len(places) == len(helds) == 1:
-        return [Feed(helds[0], Use.TAKE if donated else Use.BORROW)]
-    at = {held.origin.island: held for held in helds}
-    chosen = [at.get(name, helds[0]) for name, _ in places]
-    if not donated:
-        return [Feed(held, Use.BORROW) for held in chosen]
-    return [Feed(held, Use.TAKE if chosen.count(held) == 1 else Use.COPY) for held in chosen]
-
-
-def _check_fits(one: Input, value: Any) -> None:  # noqa: ANN401 (whatever the user gave)
-    """Raises UsageError unless the program was compiled for values like this."""
-    if isinstance(value, Array):
-        if value.kind == one.kind:
-            return
-        found = value.kind
-    else:
-        type_ = _type_of(one, value)
-        # Of what is no jax.Array yet, the dtype that it would get: float32 instead of float64.
-        dtype = type_.dtype if isinstance(value, jax.Array) else jax.dtypes.canonicalize_dtype(type_.dtype)
-        found = (type_.shape, str(dtype), type_.weak_type)
-    if found == one.kind:
-        return
-    shape, dtype_name, weak = found
-    if (shape, dtype_name) != (one.shape, one.dtype):
-        what = f"{one.path} is {dtype_name}{list(shape)}, but the step was compiled for {one.dtype}{list(one.shape)}"
-        raise UsageError(what, remedy="pass an array of that shape and dtype, or compile again")
-    kinds = ("an array with a dtype of its own", "a Python number, or what jax computed from such alone")
-    what = f"{one.path} is {kinds[weak]}, but the step was compiled for {kinds[not weak]}"
-    told = f'{"compile with" if one.weak_type else "pass"} jax.numpy.asarray(value, "{one.dtype}")'
-    raise UsageError(what, remedy=f"jax.jit would compile again, as dtypes of results may depend on it: {told}")
-
-
-def _type_of(one: Input, value: Any) -> Any:  # noqa: ANN401 (whatever the user gave; jax's type of an array)
-    remedy = f"pass an array of {one.dtype}{list(one.shape)}"
-    what = f"{one.path} is a {type(value).__name__}, not an array"
-    if isinstance(value, jax.ShapeDtypeStruct):
-        raise UsageError(what, remedy=remedy)
-    try:
-        return jax.typeof(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        if isinstance(value, (int, numpy.ndarray)):  # jax says what is wrong with it
-            what = f"{one.path} is no array for jax: {reason(error)}"
-        raise UsageError(what, remedy=remedy) from None

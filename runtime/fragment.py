@@ -14,7 +14,8 @@ from typing import Any
 import jax
 import numpy
 from atoll.compiler.mlir.bindings import ir, new_context, sdy, stablehlo
-from atoll.compiler.mlir.functions import functions_in, operations_in, type_of
+from atoll.compiler.mlir.effects import acts, host_calls_in
+from atoll.compiler.mlir.functions import body_of, functions_in, operations_in, type_of
 from atoll.runtime.program import AxisPart, Buffer, Code
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
@@ -27,9 +28,6 @@ _HEAD = 32
 # Executables that jax compiles ahead of time refuse arrays of these: it expects a packed layout that it does not make.
 _SUB_BYTE = frozenset(("int2", "uint2", "int4", "uint4", "float4_e2m1fn"))
 
-# Part of the names of all custom calls of jax's that run a function of this process.
-_HOST_CALL = "_python_"
-
 # What the slowest device computes and reads or writes in a second, and how much one exponential or the like counts.
 _FLOPS, _BYTES, _TRANSCENDENTAL = 2e9, 4e9, 20.0
 
@@ -37,9 +35,7 @@ _FLOPS, _BYTES, _TRANSCENDENTAL = 2e9, 4e9, 20.0
 _SHORT = 20e-6
 
 # Operations of which XLA's analysis does not know what they cost: how often a loop is run, what a library does.
-_UNCOUNTED = frozenset(
-    f"stablehlo.{name}" for name in ("while", "case", "if", "custom_call", "infeed", "outfeed", "send", "recv")
-)
+_UNCOUNTED = frozenset(f"stablehlo.{name}" for name in ("while", "case", "if", "custom_call"))
 
 # Where such a call runs, as jax says it: once, on the first device; inside of `shard_map`, once on each.
 _SHARDING = "sdy.sharding"
@@ -138,9 +134,11 @@ def _costs_little(compiled: jax.stages.Compiled) -> bool:
 
 
 def _runs_straight(bytecode: bytes) -> bool:
-    """Whether what it costs can be counted: no loops, nothing that calls a library or Python."""
+    """Whether what it costs can be counted: no loops, nothing that calls a library or acts on the world."""
     module = _parse(bytecode, new_context())
-    return not any(one.operation.name in _UNCOUNTED for one in operations_in(module.operation, ir.OpView))
+    bodies = (body_of(function).operations for function in functions_in(module).values())
+    inside = (one for body in bodies for operation in body for one in operations_in(operation, ir.OpView))
+    return not any(one.operation.name in _UNCOUNTED or acts(one) for one in inside)
 
 
 def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
@@ -211,9 +209,7 @@ def _parse(module: bytes, context: ir.Context) -> ir.Module:
 
 def _connect_callbacks(module: ir.Module, callbacks: Sequence[Callback], into: mlir.ModuleContext) -> None:
     """Register the host functions that the module calls, and renumber the calls; an unknown number would crash."""
-    for call in operations_in(module.operation, stablehlo.CustomCallOp):
-        if _HOST_CALL not in ir.StringAttr(call.attributes["call_target_name"]).value:
-            continue
+    for call in host_calls_in(module.operation):
         config = ir.DictAttr(call.attributes["mhlo.backend_config"])
         index = ir.IntegerAttr(config["index"])
         if index.value >= len(callbacks):

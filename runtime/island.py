@@ -12,8 +12,10 @@ from atoll.compiler.errors import AtollError
 from atoll.runtime.fragment import Executable
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.step import Step, reason, task_error
-from atoll.runtime.store import Failure, Feed, Frame, Held, Store, Use, Value, overdue
+from atoll.runtime.store import Failure, Feed, Frame, Held, Store, Use, Value
+from atoll.runtime.trace import Trace
 from atoll.runtime.transport import Message, Transport, Turn
+from atoll.runtime.waiting import overdue
 from atoll.runtime.window import Window
 from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
 
@@ -22,15 +24,19 @@ Call = tuple[Callable[[Any], None], Any]  # of an island, and with what
 
 @dataclass(frozen=True)
 class Order:
-    """What the controller asks an island for: a step, its arguments here and the outputs to fill."""
+    """What the controller asks an island for: a step, its arguments here and the outputs to fill.
+
+    trace: where it records what it does, if the step is traced.
+    """
 
     step: Step
     feeds: dict[int, Any]  # an array on this island's devices, or a Feed; emptied when the step begins
     outputs: Mapping[int, Held]
+    trace: Trace | None
 
 
 @dataclass(frozen=True)
-class Task:
+class ReadyTask:
     """A `Run` made ready."""
 
     index: int
@@ -42,7 +48,7 @@ class Task:
 
 
 @dataclass
-class Island:
+class RunningIsland:
     """The worker of one island with all that it acts on.
 
     It never waits, as its thread may have other islands to carry: what it cannot do yet it does when it is called
@@ -51,7 +57,7 @@ class Island:
 
     program: Program
     island: IslandProgram
-    tasks: Mapping[int, Task]  # by index of the instruction
+    tasks: Mapping[int, ReadyTask]  # by index of the instruction
     transport: Transport
     turn: Turn
     store: Store
@@ -64,6 +70,7 @@ class Island:
     _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
     _index: int = 0  # the next instruction
     _frame: Frame | None = None  # of the step that is carried out, or whose arguments are loaded
+    _trace: Trace | None = None  # of that step
     _busy: int = 0  # nanoseconds of this step, up to when the island last paused
     _resumed: int = 0  # when it last went on
     _paused: float = 0.0  # when it last could not go on, in seconds
@@ -143,7 +150,7 @@ class Island:
         while self._carries:
             carry, frame = self._carries[0], self._frame
             assert frame is not None
-            acts = self._acts if frame.step.trace is None else self._traced_acts
+            acts = self._acts if self._trace is None else self._traced_acts
             for index in range(self._index, carry.stop):
                 if index in tasks and not window.has_room(eager=eager):
                     self._index = index
@@ -170,7 +177,7 @@ class Island:
         order = self._orders[number]
         if self._frame is None:
             self.store.begin_step()
-            self._frame = Frame(order.step, order.outputs)
+            self._frame, self._trace = Frame(order.step, order.outputs), order.trace
         frame = self._frame
         while order.feeds:
             if not self._load_one(frame, order.feeds):
@@ -218,8 +225,8 @@ class Island:
             with self.turn:
                 value = self.transport.fetch(frame.step, held.origin.island, self.island.name, number, value)
             self._set(frame, number, value)
-            if frame.step.trace is not None and held.origin.island != self.island.name:
-                frame.step.trace.fetched(self.island.name, held.origin.island, number, began, frame, value)
+            if self._trace is not None and held.origin.island != self.island.name:
+                self._trace.fetched(self.island.name, held.origin.island, number, began, frame, value)
 
     def _copy(self, value: jax.Array) -> jax.Array:
         with self.turn:
@@ -229,7 +236,7 @@ class Island:
         self._drop(frame, list(frame.values))
         now = time.perf_counter_ns()
         busy, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
-        self._frame, self._index = None, 0
+        self._frame, self._trace, self._index = None, None, 0
         # Whoever waits for the end may count on what he let go of being gone, and callers of this still have some.
         self.later((self._tell_end, (frame.step, busy, self.store.live, self.store.peak)))
 
@@ -240,8 +247,8 @@ class Island:
     # The instructions.
 
     def _traced(self, index: int, frame: Frame) -> None:
-        assert frame.step.trace is not None
-        frame.step.trace.carry_out(self.island, index, self._acts[index], frame)
+        assert self._trace is not None
+        self._trace.carry_out(self.island, index, self._acts[index], frame)
 
     def _act(self, index: int) -> Callable[[Frame], Any]:
         """What carries out an instruction."""
@@ -257,7 +264,7 @@ class Island:
             case Free() as free:
                 return partial(self._free, free)
 
-    def _run(self, task: Task, frame: Frame) -> None:
+    def _run(self, task: ReadyTask, frame: Frame) -> None:
         values, run = frame.values, task.run
         arguments = list(map(values.__getitem__, run.inputs))
         if frame.failed and (failure := next((one for one in arguments if isinstance(one, Failure)), None)):
@@ -268,7 +275,7 @@ class Island:
         self.window.add(frame.step, task.index, results[task.token], may_fail=not self.is_short)
         self._set_outputs(task, frame, results)
 
-    def _set_outputs(self, task: Task, frame: Frame, results: Sequence[Value]) -> None:
+    def _set_outputs(self, task: ReadyTask, frame: Frame, results: Sequence[Value]) -> None:
         values, run = frame.values, task.run
         for number in run.donated:
             del values[number]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.island import Call, Island, Order
+from atoll.runtime.island import Call, Order, RunningIsland
 
 # The pauses grow no more after so many; a power of two of more than a thousand would be no number.
 _LONGEST = 10
@@ -20,7 +20,7 @@ class IslandThread:
     which costs a hundredth of a message between threads. No island is called from inside another.
     """
 
-    def __init__(self, islands: Sequence[Island]) -> None:
+    def __init__(self, islands: Sequence[RunningIsland]) -> None:
         self._islands = tuple(islands)
         self._inbox: Inbox[Call] = Inbox()
         self._here: deque[Call] = deque()
@@ -96,5 +96,5 @@ def _longer(first: float, pauses: int, longest: float) -> float:
     return min(first * 2.0 ** min(pauses, 16), longest)
 
 
-def _give_up(island: Island) -> None:
+def _give_up(island: RunningIsland) -> None:
     island.give_up()

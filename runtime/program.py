@@ -1,34 +1,19 @@
-"""A compiled program as plain data: fragments, one instruction stream an island, inputs and outputs; and its file.
+"""A compiled program as plain data: fragments, one instruction stream an island, inputs and outputs.
 
 Whoever holds a `Program` can run it: it needs neither the user's source nor the compiler. This file does not import
 jax either.
-
-The file is `MAGIC`, the version, a SHA-256 of what follows, and then, each after its length, a JSON description of
-everything but the fragments and the bytes of each fragment.
 """
 
-import hashlib
-import json
-import os
-import string
-import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, starmap
 from math import prod
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ml_dtypes  # noqa: F401 (registers bfloat16 and its kin with numpy)
 import numpy
-from atoll.compiler.errors import UsageError
-
-MAGIC = b"ATOLLPROGRAM"
-VERSION = 5
-
-_HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
-_LENGTH = struct.Struct(">Q")
+from atoll.compiler.task_name import TaskName
 
 Place = tuple[str, int]  # an island, and a buffer on it
 # Where a value is: for each of its parts, or for all of it if it is whole, the places that have a copy each.
@@ -115,15 +100,9 @@ class Code:
     scopes: str = ""
 
 
-# The kind of the tasks that divide a value otherwise, and compute nothing.
-RESHARD = "R"
-
-
 @dataclass(frozen=True)
 class Run:
-    """Run a task: `F3@0` is the forward task of microbatch 3 on stage 0, `B` backward, `W` weight gradient; outside of
-    the loop over microbatches `U0` is the update on stage 0, `X0.add` a task of exchange 0 between replicas, and `R0`,
-    or in the loop `R3@0`, divides value 0 otherwise, as two islands divide it unlike.
+    """Run a task, which is called as `TaskName` says: `F3@0` is the forward task of microbatch 3 on stage 0.
 
     donated: the inputs whose memory the outputs may take over; they are gone afterwards.
     """
@@ -134,9 +113,10 @@ class Run:
     outputs: tuple[int, ...]
     donated: tuple[int, ...] = ()
 
-    @property
-    def kind(self) -> str:
-        return self.task[: len(self.task) - len(self.task.lstrip(string.ascii_letters))]
+    @cached_property
+    def name(self) -> TaskName:
+        """What the task's name says; ValueError if no task is called that."""
+        return TaskName.parse(self.task)
 
 
 @dataclass(frozen=True)
@@ -282,90 +262,3 @@ class Program:
             return Division()
         shapes = (self.buffer(copies[0]).shape for copies in value.places)
         return Division(tuple(starmap(box_of, zip(value.starts, shapes, strict=True))))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the program as one file. A file that stood there is replaced at once, never half."""
-        target = Path(path)
-        draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
-        try:
-            draft.write_bytes(self.to_bytes())
-            draft.replace(target)
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error.strerror}", remedy="name another file") from None
-        finally:
-            draft.unlink(missing_ok=True)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> "Program":
-        """Read a program that `save` wrote; UsageError if the file is anything else."""
-        from atoll.runtime.check import check
-
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}", remedy="name a saved program") from None
-        program = Program.from_bytes(content, str(path))
-        try:
-            check(program)
-        except ValueError as fault:
-            raise UsageError(f"{path} cannot run: {fault}", remedy="compile the program again") from None
-        return program
-
-    def to_bytes(self) -> bytes:
-        """The content of the program's file."""
-        bare = replace(self, codes=tuple(replace(code, module=b"") for code in self.codes))
-        parts = [json.dumps(_plain(bare), separators=(",", ":")).encode(), *(code.module for code in self.codes)]
-        body = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
-        return _HEAD.pack(MAGIC, VERSION, hashlib.sha256(body).digest()) + body
-
-    @staticmethod
-    def from_bytes(content: bytes, name: str = "this") -> "Program":
-        """What `to_bytes` wrote; UsageError if it is anything else. `name` is what messages call it."""
-        if not content.startswith(MAGIC):
-            raise UsageError(f"{name} is no saved atoll program", remedy="name a file that save() wrote")
-        again = "save it again"
-        if len(content) < _HEAD.size:
-            raise UsageError(f"{name} is cut off", remedy=again)
-        _, version, checksum = _HEAD.unpack_from(content)
-        if version != VERSION:
-            what = f"{name} has version {version} of the program file, this atoll reads version {VERSION}"
-            raise UsageError(what, remedy="compile the program again, or use the atoll that saved it")
-        body = memoryview(content)[_HEAD.size :]
-        if hashlib.sha256(body).digest() != checksum:
-            raise UsageError(f"{name} is damaged: its checksum does not match", remedy=again)
-        try:
-            text, *modules = _parts(body)
-            bare: Program = _restored(json.loads(text))
-            codes = zip(bare.codes, modules, strict=True)
-            return replace(bare, codes=tuple(replace(code, module=module) for code, module in codes))
-        except (ValueError, TypeError, KeyError, AttributeError, struct.error):
-            raise UsageError(f"{name} holds no program, though its checksum matches", remedy=again) from None
-
-
-_CLASSES = {
-    one.__name__: one for one in (Buffer, Code, Run, Count, Send, Receive, Free, IslandProgram, Input, Output, Program)
-}
-
-
-def _parts(body: memoryview) -> Iterator[bytes]:
-    while body:
-        (length,) = _LENGTH.unpack_from(body)
-        part, body = body[_LENGTH.size : _LENGTH.size + length], body[_LENGTH.size + length :]
-        yield bytes(part)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 (any field of the classes above)
-    """What JSON can say: an object of a class above becomes a list with the class's name first."""
-    if type(value).__name__ in _CLASSES:
-        return [type(value).__name__, *(_plain(getattr(value, field.name)) for field in fields(value))]
-    if isinstance(value, tuple):
-        return ["", *map(_plain, value)]
-    return "" if isinstance(value, bytes) else value
-
-
-def _restored(value: Any) -> Any:  # noqa: ANN401 (as for `_plain`)
-    if not isinstance(value, list):
-        return value
-    name, *parts = value
-    restored = map(_restored, parts)
-    return _CLASSES[name](*restored) if name else tuple(restored)

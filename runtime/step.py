@@ -2,18 +2,13 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from atoll.compiler.errors import AtollError
 from atoll.runtime.program import Program, Receive, Run, Send
-from atoll.runtime.store import overdue
-
-if TYPE_CHECKING:
-    from atoll.runtime.trace import Trace
-    from atoll.runtime.window import Window
+from atoll.runtime.waiting import overdue
 
 Link = tuple[str, str]
 
@@ -52,14 +47,14 @@ class _Record:
 
 
 class Step:
-    """A step that is under way or over. trace: where its islands record what they do, if it is traced."""
+    """A step that is under way or over.
 
-    def __init__(
-        self, number: int, program: Program, windows: "Sequence[Window]", trace: "Trace | None" = None
-    ) -> None:
+    waits: for each island, what waits until its devices have ended all that was enqueued for a step.
+    """
+
+    def __init__(self, number: int, program: Program, waits: "Sequence[Callable[[Step], None]]") -> None:
         self.number = number
-        self.trace = trace
-        self._windows = windows
+        self._waits = waits
         self.caller_nanoseconds = 0
         self._program = program
         self._records = {island.name: _Record() for island in program.islands}
@@ -92,8 +87,8 @@ class Step:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._under_way, patience):
                 raise overdue(f"step {self.number} has not been enqueued on {self._under_way} islands", patience)
-        for window in self._windows:
-            window.retire_step(self)
+        for wait in self._waits:
+            wait(self)
 
     def stats(self) -> Stats:
         """Of a step that is over."""
@@ -104,7 +99,7 @@ class Step:
         for island in self._program.islands:
             record = records[island.name]
             runs = [one for index in record.order if isinstance(one := island.instructions[index], Run)]
-            tasks.update(run.kind for run in runs)
+            tasks.update(run.name.kind for run in runs)
             order[island.name] = tuple(run.task for run in runs)
             bytes_per_link.update(record.bytes_per_link)
         nanoseconds = self.caller_nanoseconds + sum(record.nanoseconds for record in records.values())

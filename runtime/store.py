@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.program import Buffer
-
-if TYPE_CHECKING:
-    from atoll.runtime.step import Step
+from atoll.runtime.step import Step
+from atoll.runtime.waiting import overdue
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +26,7 @@ class Failure:
 class Origin:
     """Where a value comes from."""
 
-    step: "Step | None"  # None for an argument that was put there ahead of time
+    step: Step | None  # None for an argument that was put there ahead of time
     island: str
     buffer: int
 
@@ -218,7 +217,7 @@ class Frame:
 
     __slots__ = ("borrowed", "failed", "feeds", "outputs", "step", "values")
 
-    def __init__(self, step: "Step", outputs: Mapping[int, Held]) -> None:
+    def __init__(self, step: Step, outputs: Mapping[int, Held]) -> None:
         self.step = step
         self.outputs = outputs
         self.values: dict[int, Value] = {}
@@ -228,23 +227,3 @@ class Frame:
         self.feeds: dict[int, Feed] = {}
         # Whether any value is a Failure; as long as none is, nobody looks for one.
         self.failed = False
-
-
-def wait_ready(value: Value, patience: float, what: str) -> None:
-    """Wait until a value is computed, or cannot be; AtollError if that takes longer than `patience` seconds.
-
-    jax's own wait ends neither with Ctrl-C nor with time. Sleeps are a small part of what has been waited already.
-    """
-    if value.is_ready():
-        return
-    start = time.monotonic()
-    while not value.is_ready():
-        waited = time.monotonic() - start
-        if waited > patience:
-            raise overdue(what, patience)
-        time.sleep(min(waited / 16, 0.001))
-
-
-def overdue(what: str, patience: float) -> AtollError:
-    remedy = "look at what that island is doing; if it only needs longer, raise `timeout`"
-    return AtollError(f"{what} after {patience:g} seconds", remedy=remedy)

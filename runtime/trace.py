@@ -7,19 +7,17 @@ tracing changes: an island enqueues nothing ahead of its devices, and does not c
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from atoll.runtime.program import RESHARD, Instruction, IslandProgram, Program, Receive, Run, Send
+from atoll.compiler.task_name import RESHARD, TaskName
+from atoll.runtime.program import Instruction, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.store import Failure, Frame
 
 # The tracks of an island.
 _TASKS, _TRANSFERS = 0, 1
 _CONTROLLER = 0  # the number of its process; islands follow
-
-_TASK = re.compile(r"[A-Za-z]+([0-9]+)(?:@(.+))?")
 
 
 class Recorded(NamedTuple):
@@ -144,14 +142,14 @@ class Trace:
         code, buffers = self._program.codes[run.code], self._islands[one.island].buffers
         args = {
             "step": one.step,
-            **_microbatch(run.task),
+            **_position(run.name),
             "fragment": code.name,
             "scopes": code.scopes,
             "where": code.where,
             "bytes": sum(buffers[number].bytes for number in run.outputs),
             "donated bytes": sum(buffers[number].bytes for number in run.donated),
         }
-        return self._slice(self._process(one.island), _TASKS, run.task, run.kind, one.start, one.end, args)
+        return self._slice(self._process(one.island), _TASKS, run.task, run.name.kind, one.start, one.end, args)
 
     def _transfer(
         self, one: Recorded, instruction: Send | Receive, values: "dict[str, _Values]"
@@ -164,19 +162,26 @@ class Trace:
         else:
             source, target = instruction.source, one.island
             arrow = {"ph": "f", "bp": "e", "ts": self._microseconds(one.end)}
-        made = values[source].name(values[source].sent[target, instruction.tag])
+        number = values[source].sent[target, instruction.tag]
+        made, maker = values[source].name(number), values[source].maker(number)
         name = f"send {made} to {target}" if source == one.island else f"receive {made} from {source}"
         args = {
             "step": one.step,
-            **_microbatch(made),
+            **(_position(maker) if maker is not None else {}),
             "from": source,
             "to": target,
             "tag": instruction.tag,
             "bytes": own.bytes(instruction.buffer),
         }
         yield self._slice(process, _TRANSFERS, name, "transfer", one.start, one.end, args)
-        number = f"{one.step} {source} {target} {instruction.tag}"
-        yield {**arrow, "id": number, "name": made, "cat": "transfer", "pid": process, "tid": _TRANSFERS}
+        yield {
+            **arrow,
+            "id": f"{one.step} {source} {target} {instruction.tag}",
+            "name": made,
+            "cat": "transfer",
+            "pid": process,
+            "tid": _TRANSFERS,
+        }
 
 
 class _Values:
@@ -190,11 +195,16 @@ class _Values:
         self._names = {
             number: one.path for one in program.inputs for name, number in one.every_place if name == island.name
         }
+        self._makers: dict[int, TaskName] = {}
         self.sent: dict[tuple[str, int], int] = {}  # by destination and tag
         for one in island.instructions:
             if isinstance(one, Run):
-                made = self._names[one.inputs[0]] if one.kind == RESHARD else one.task
+                source = one.inputs[0] if one.name.kind == RESHARD else None
+                maker = one.name if source is None else self._makers.get(source)
+                made = one.task if source is None else self._names[source]
                 self._names.update(dict.fromkeys(one.outputs, made))
+                if maker is not None:
+                    self._makers.update(dict.fromkeys(one.outputs, maker))
             elif isinstance(one, Receive):
                 self._names[one.buffer] = f"a value of {one.source}"  # that is sent on from here
             elif isinstance(one, Send):
@@ -202,6 +212,10 @@ class _Values:
 
     def name(self, number: int) -> str:
         return self._names[number]
+
+    def maker(self, number: int) -> TaskName | None:
+        """The task that makes a buffer; None if none does on this island."""
+        return self._makers.get(number)
 
     def bytes(self, number: int) -> int:
         return self._buffers[number].bytes
@@ -216,16 +230,11 @@ def _track(process: int, name: str, threads: dict[int, str]) -> Iterator[dict[st
         yield {"ph": "M", "pid": process, "tid": thread, "name": "thread_sort_index", "args": {"sort_index": thread}}
 
 
-def _microbatch(task: str) -> dict[str, Any]:
-    """Microbatch and stage of a task of the loop over microbatches; of another task its stage, if it has one."""
-    match = _TASK.fullmatch(task)
-    if match is None:
-        return {}
-    if task.startswith(RESHARD):
-        return {"microbatch": int(match[1])} if match[2] else {}
-    if match[2] is None:
-        return {"stage": match[1]}
-    return {"microbatch": int(match[1]), "stage": match[2]}
+def _position(task: TaskName) -> dict[str, Any]:
+    """Where a task stands in the program: its loop, unless that is the last, its microbatch and its stage."""
+    stage = None if task.stage is None else str(task.stage)
+    said = {"loop": task.loop, "microbatch": task.microbatch, "stage": stage}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _made(instruction: Run | Send | Receive, frame: Frame, sent: Any) -> list[Any]:  # noqa: ANN401 (a value)

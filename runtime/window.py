@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 from atoll.runtime.step import Step
-from atoll.runtime.store import overdue, wait_ready
+from atoll.runtime.waiting import overdue, wait_ready
 
 # The index of its instruction, one of its results, and whether it may fail of itself.
 _Execution = tuple[Step, int, Any, bool]

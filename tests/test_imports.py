@@ -13,9 +13,12 @@ import atoll
 
 ROOT = Path(__file__).resolve().parent.parent
 
+FOLDERS = ("atoll", "compiler", "examples", "passes", "runtime")
+
 # The rooms of the compiler, in the order in which a program meets them; each may import those before it and itself.
 ROOMS = (
     "errors",
+    "task_name",
     "tracebacks",
     "guard",
     "files",
@@ -32,7 +35,9 @@ ROOMS = (
     "emit",
     "report",
     "saving",
+    "inspectable",
     "compiled",
+    "lowered",
     "commands",
 )
 
@@ -44,16 +49,16 @@ MAY_IMPORT = {
     "compiler/commands/*": ["compiler*", "passes", "runtime*"],
     "compiler/compiled.py": ["compiler*", "runtime*"],  # what a user holds: a compiled program, and what runs it
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
-    "compiler/*": ["compiler*", "passes", "runtime.program"],
+    "compiler/*": ["compiler*", "passes", "runtime.program*"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.
     "passes/*": [
         "passes*",
         *(f"compiler.{room}*" for room in ROOMS[: ROOMS.index("emit")] if room != "export"),
     ],
-    # A worker process needs of the compiler its errors and what reads MLIR, nothing else.
+    # A worker process needs of the compiler its errors, the names of tasks and what reads MLIR, nothing else.
     "runtime/fragment.py": ["runtime*", "compiler.errors", "compiler.mlir*"],  # what meets MLIR
     "runtime/crossing.py": ["runtime*", "compiler.mlir.bindings"],  # where private names of jax are; it needs one
-    "runtime/*": ["runtime*", "compiler.errors"],
+    "runtime/*": ["runtime*", "compiler.errors", "compiler.task_name"],
 }
 
 # Libraries that take long to load, or that a user of atoll need not have.
@@ -74,7 +79,7 @@ def imports(path):
         yield from (name.removeprefix("atoll.") for name in names if name.startswith("atoll."))
 
 
-@pytest.mark.parametrize("folder", ["atoll", "compiler", "examples", "passes", "runtime"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_folders_know_only_what_they_may(folder):
     for file in sorted((ROOT / folder).rglob("*.py")):
         path = file.relative_to(ROOT).as_posix()
@@ -101,6 +106,55 @@ def test_rooms_import_only_those_before_them():
             continue
         wrong = [one for one in imports(file) if one.startswith("compiler.") and room_of(one) > room_of(name)]
         assert not wrong, f"{path} may not import {wrong}, which is in a later room"
+
+
+def imports_by_module():
+    """For each module of the package those that it imports anywhere: at its top, when it runs, or for its types."""
+    files = [path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    modules = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+    def imported(statement):
+        if isinstance(statement, ast.Import):
+            yield from (alias.name.removeprefix("atoll.") for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            name = statement.module.removeprefix("atoll.")
+            inside = [f"{name}.{alias.name}" for alias in statement.names]
+            yield from [one for one in inside if one in modules] or [name]
+
+    return {
+        module: {one for node in ast.walk(ast.parse((ROOT / path).read_text())) for one in imported(node)}
+        for module, path in modules.items()
+    }
+
+
+def way_back(module, graph):
+    """The modules by which a module imports itself, each imported by the one before; None if it does not."""
+    ways = {one: [module, one] for one in graph[module]}
+    left = list(ways)
+    while left and module not in ways:
+        last = left.pop(0)
+        new = [one for one in graph.get(last, ()) if one not in ways]
+        ways.update({one: [*ways[last], one] for one in new})
+        left += new
+    return ways.get(module)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = imports_by_module()
+    circles = [" -> ".join(way) for module in graph if (way := way_back(module, graph))]
+    assert not circles
+
+
+@pytest.mark.parametrize(
+    ("graph", "way"),
+    [
+        ({"a": {"b"}, "b": {"c", "jax"}, "c": {"a"}}, ["a", "b", "c", "a"]),
+        ({"a": {"a"}}, ["a", "a"]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, None),
+    ],
+)
+def test_a_circle_is_found(graph, way):
+    assert way_back("a", graph) == way
 
 
 @pytest.mark.parametrize("folder", ["compiler", "examples", "passes", "runtime"])

@@ -77,7 +77,7 @@ def test_the_view_for_type_checkers_links_every_package():
 def wheel(tmp_path_factory):
     """A wheel, built from a copy since setuptools leaves files behind."""
     copy = tmp_path_factory.mktemp("copy")
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("LICENSE", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, copy)
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))

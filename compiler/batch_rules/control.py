@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.local import Local
+from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Mixed
+from atoll.compiler.batch_rules.interpretation import Interpretation, Rule
+from atoll.compiler.batch_rules.local import Values
+from atoll.compiler.batch_rules.local_block import LocalBlock
+from atoll.compiler.batch_rules.needed_forms import settled
 from atoll.compiler.batch_rules.nodes import Body, Node
-from atoll.compiler.batch_rules.rule import Decision, Mixed, Rule, Values
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.module.shardings import SHARDING
@@ -25,8 +27,8 @@ def _only_same(states: tuple[State, ...]) -> tuple[State, ...]:
     return tuple(SAME if one == SAME else ABSENT for one in states)
 
 
-def _interpreted(scope: Scope, body: Body, states: Sequence[State]) -> Scope:
-    inner = Scope(scope.batch, body, scope)
+def _interpreted(scope: Interpretation, body: Body, states: Sequence[State]) -> Interpretation:
+    inner = Interpretation(scope.batch, body, scope)
     inner.interpret(states)
     return inner
 
@@ -39,10 +41,10 @@ class WhileRule:
     says: str = "what it carries keeps its form from iteration to iteration, sums included"
     takes_batch_in_regions: bool = True
 
-    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         return self._with_blocks(scope, node, tuple(states))
 
-    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         own = scope.decisions.get(node.number)
         states: list[State] = list(own.results) if own is not None else [SAME] * len(node.results)
         for index, form in wanted.items():
@@ -50,15 +52,15 @@ class WhileRule:
         decision = self._with_blocks(scope, node, tuple(states))
         return decision if all(decision.results[index] == form for index, form in wanted.items()) else None
 
-    def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
+    def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
         return self._settled(scope, node, decision.results, _only_same(decision.results))
 
-    def _with_blocks(self, scope: Scope, node: Node, states: tuple[State, ...]) -> Decision:
+    def _with_blocks(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
         """A loop that carries blocks rather than cutting them out in every iteration, where it can."""
         decision = self._fixed(scope, node, states)
         left_whole: set[int] = set()
-        while cut := _cut_from_arguments(decision.scopes[1]).keys() - left_whole:
-            forms = _cut_from_arguments(decision.scopes[1])
+        while cut := _cut_from_arguments(decision.bodies[1]).keys() - left_whole:
+            forms = _cut_from_arguments(decision.bodies[1])
             wanted = tuple(forms[index] if index in cut else one for index, one in enumerate(decision.results))
             try:
                 decision = self._fixed(scope, node, wanted)
@@ -66,7 +68,7 @@ class WhileRule:
                 left_whole |= cut
         return decision
 
-    def _fixed(self, scope: Scope, node: Node, states: tuple[State, ...]) -> Decision:
+    def _fixed(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
         body = node.bodies[1]
         while True:
             inner = _interpreted(scope, body, states)
@@ -78,42 +80,44 @@ class WhileRule:
             states = joined
 
     def _settled(
-        self, scope: Scope, node: Node, states: tuple[State, ...], kept: tuple[State, ...] | None = None
+        self, scope: Interpretation, node: Node, states: tuple[State, ...], kept: tuple[State, ...] | None = None
     ) -> Decision:
         kept = kept or states
         condition, body = (_interpreted(scope, one, states) for one in node.bodies)
         (predicate,) = node.bodies[0].returned
         if condition.state(predicate) != SAME:
             raise Mixed(node, "goes on or ends by what is in the batch")
-        condition.settle([(predicate, SAME)])
         returned = zip(node.bodies[1].returned, kept, strict=True)
-        body.settle([version for version in returned if version[1] != ABSENT])
-        return Decision(kept, kept, scopes=(condition, body))
+        bodies = (
+            settled(condition, [(predicate, SAME)]),
+            settled(body, [version for version in returned if version[1] != ABSENT]),
+        )
+        return Decision(kept, kept, bodies=bodies)
 
-    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+    def build(self, local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         loop = local.create(node.name, types, operands, node.location, regions=2)
         copy_attributes(node.operation, loop, kept)
-        for region, scope in zip(loop.regions, decision.scopes, strict=True):
+        for region, decided in zip(loop.regions, decision.bodies, strict=True):
             block = region.blocks.append(*types, arg_locs=[node.location] * len(types))
             inner = local.inside(block)
             for index, value in zip(kept, block.arguments, strict=True):
-                inner.values[scope.body.arguments[index], decision.results[index]] = value
-            inner.make_all(scope.entries)
-            if scope is decision.scopes[0]:
-                returned = [inner.get((value, SAME)) for value in scope.body.returned]
+                inner.values[decided.body.arguments[index], decision.results[index]] = value
+            inner.make_all(decided.entries)
+            if decided is decision.bodies[0]:
+                returned = [inner.get((value, SAME)) for value in decided.body.returned]
             else:
-                returned = [inner.get((scope.body.returned[index], decision.results[index])) for index in kept]
+                returned = [inner.get((decided.body.returned[index], decision.results[index])) for index in kept]
             inner.create("stablehlo.return", [], returned, node.location)
         return list(loop.results)
 
 
-def _cut_from_arguments(scope: Scope) -> dict[int, Split]:
+def _cut_from_arguments(decided: DecidedBody) -> dict[int, Split]:
     """Arguments of the block from which blocks of the batch are cut."""
-    position = {value: index for index, value in enumerate(scope.body.arguments)}
+    position = {value: index for index, value in enumerate(decided.body.arguments)}
     found = {}
-    for entry in scope.entries:
+    for entry in decided.entries:
         if entry.derived is not None and entry.derived[0] in position and isinstance(entry.derived[1], Split):
             found[position[entry.derived[0]]] = entry.derived[1]
     return found
@@ -137,7 +141,7 @@ class CaseRule:
     says: str = "branch by branch, if the choice does not depend on the batch"
     takes_batch_in_regions: bool = True
 
-    def forward(self, scope: Scope, node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         if states[0] != SAME:
             raise Mixed(node, "chooses by what is in the batch")
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
@@ -148,33 +152,34 @@ class CaseRule:
             ]
         return _branching(branches, tuple(forms))
 
-    def backward(self, scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
         forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
         return _branching(branches, forms)
 
-    def without_batch(self, scope: Scope, node: Node, decision: Decision) -> Decision:
+    def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
         branches = [_interpreted(scope, body, ()) for body in node.bodies]
         return _branching(branches, _only_same(decision.results))
 
-    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+    def build(self, local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         choice = local.create(node.name, types, operands, node.location, regions=len(node.bodies))
         copy_attributes(node.operation, choice, kept)
-        for region, scope in zip(choice.regions, decision.scopes, strict=True):
+        for region, decided in zip(choice.regions, decision.bodies, strict=True):
             inner = local.inside(region.blocks.append())
-            inner.make_all(scope.entries)
-            returned = [inner.get((scope.body.returned[index], decision.results[index])) for index in kept]
+            inner.make_all(decided.entries)
+            returned = [inner.get((decided.body.returned[index], decision.results[index])) for index in kept]
             inner.create("stablehlo.return", [], returned, node.location)
         return list(choice.results)
 
 
-def _branching(branches: list[Scope], forms: tuple[State, ...]) -> Decision:
+def _branching(branches: list[Interpretation], forms: tuple[State, ...]) -> Decision:
+    bodies = []
     for branch in branches:
         returned = zip(branch.body.returned, forms, strict=True)
-        branch.settle([version for version in returned if version[1] != ABSENT])
-    return Decision((SAME,), forms, scopes=tuple(branches))
+        bodies.append(settled(branch, [version for version in returned if version[1] != ABSENT]))
+    return Decision((SAME,), forms, bodies=tuple(bodies))
 
 
 @dataclass(frozen=True)
@@ -185,18 +190,18 @@ class BarrierRule:
     says: str = "each value by itself"
     takes_batch_in_regions: bool = False
 
-    def forward(self, _scope: Scope, _node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, _scope: Interpretation, _node: Node, states: Sequence[State]) -> Decision:
         return Decision(tuple(states), tuple(states))
 
-    def backward(self, _scope: Scope, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, _scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
         return Decision(forms, forms)
 
-    def without_batch(self, _scope: Scope, _node: Node, decision: Decision) -> Decision:
+    def without_batch(self, _scope: Interpretation, _node: Node, decision: Decision) -> Decision:
         forms = _only_same(decision.results)
         return Decision(forms, forms)
 
-    def build(self, local: Local, node: Node, _decision: Decision, operands: Values) -> Values:
+    def build(self, local: LocalBlock, node: Node, _decision: Decision, operands: Values) -> Values:
         barrier = local.create(node.name, [one.type for one in operands], operands, node.location)
         return list(barrier.results)
 

@@ -13,13 +13,12 @@ ALL_KINDS = frozenset(COMBINE)
 def every_dimension(node: Node) -> Sequence[Factor]:
     """Each dimension runs through; a scalar beside arrays (a predicate, a bound) has none of them."""
     rank = len(node.result_shape())
-    return [
-        Factor(
-            tuple(one if len(node.operand_shape(index)) == rank else None for index in range(len(node.operands))),
-            (one,) * len(node.results),
-        )
-        for one in range(rank)
-    ]
+    has_all = [len(node.operand_shape(index)) == rank for index in range(len(node.operands))]
+    factors = []
+    for one in range(rank):
+        operands = tuple(one if is_array else None for is_array in has_all)
+        factors.append(Factor(operands, (one,) * len(node.results)))
+    return factors
 
 
 def leading_dimensions(node: Node) -> Sequence[Factor]:
@@ -77,6 +76,7 @@ _PLAIN = (
     "chlo.is_neg_inf",
     "chlo.is_pos_inf",
     "chlo.lgamma",
+    "chlo.mulhi",
     "chlo.next_after",
     "chlo.polygamma",
     "chlo.sinh",

@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
+from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.elementwise import ALL_KINDS
-from atoll.compiler.batch_rules.local import Local
+from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node
 from atoll.compiler.batch_rules.numbering import counted_dimension
 from atoll.compiler.batch_rules.reduction import kind_of_body
-from atoll.compiler.batch_rules.rule import Decision, Factor, FactorRule, Linear, Values, build_same
+from atoll.compiler.batch_rules.rule import (
+    Factor,
+    FactorRule,
+    Linear,
+    build_same,
+)
 from atoll.compiler.batch_rules.states import SAME, Split
 from atoll.compiler.mlir.bindings import ir, stablehlo
 

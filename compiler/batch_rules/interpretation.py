@@ -1,12 +1,37 @@
-"""Interprets a block: gives every value its state, and finds which forms of which values are needed."""
+"""Interprets a block: gives every value its state, and every operation that meets the batch its form."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from atoll.compiler.batch_rules.needed_forms import Entry, sweep
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
-from atoll.compiler.batch_rules.rule import Decision, Mixed, Rule
-from atoll.compiler.batch_rules.states import SAME, Partial, Split, State, Version
+from atoll.compiler.batch_rules.decision import Decision, Mixed
+from atoll.compiler.batch_rules.local_block import Builder
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
+from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
+
+
+class Rule(Builder, Protocol):
+    """A row of the table: one half decides, the other makes operations."""
+
+    @property
+    def operations(self) -> tuple[str, ...]: ...
+
+    @property
+    def says(self) -> str:
+        """What happens to the batch, in a sentence for the table in the documents."""
+
+    @property
+    def takes_batch_in_regions(self) -> bool:
+        """Whether what its regions take from outside may carry the batch."""
+
+    def forward(self, scope: "Interpretation", node: Node, states: Sequence[State], /) -> Decision:
+        """Decide from the states of the operands, of which one is not `R`; raises Mixed."""
+
+    def backward(self, scope: "Interpretation", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
+        """Decide so that results which are the same for all are made in blocks; None if they cannot be."""
+
+    def without_batch(self, scope: "Interpretation", node: Node, decision: Decision, /) -> Decision:
+        """The same operation without all that carries the batch, for its results that do not."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +42,7 @@ class Batch:
     uncut: what to write in the plan so that the batch stays in one piece.
     """
 
-    program: Program
+    program: NodeTree
     rules: Mapping[str, Rule]
     widens: bool
     uncut: str
@@ -28,28 +53,25 @@ class Batch:
 
 
 @dataclass
-class Scope:
+class Interpretation:
     """One block, interpreted.
 
     states: of the values of the block that are not the same for all.
     decisions: of the operations that take such a value, by number.
     completed: values of @main that are partial in a loop, and the same for all behind it.
-    entries, captured: what `settle` found to be needed, in order, and from outside.
     """
 
     batch: Batch
     body: Body
-    parent: "Scope | None" = None
+    parent: "Interpretation | None" = None
     states: dict[int, State] = field(default_factory=dict)
     decisions: dict[int, Decision] = field(default_factory=dict)
     completed: dict[int, Partial] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    captured: dict[Version, None] = field(default_factory=dict)
     _without_batch: dict[int, Decision] = field(default_factory=dict)
     _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
 
     def state(self, value: int) -> State:
-        scope: Scope | None = self
+        scope: Interpretation | None = self
         while scope is not None:
             if value in scope.states:
                 return scope.states[value]
@@ -68,8 +90,9 @@ class Scope:
         states = [self.state(value) for value in node.operands]
         is_varied = any(state is not SAME and state != SAME for state in states)
         is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)
-        if node.has_effect and (is_varied or self.parent is not None):
-            raise Mixed(node, "has an effect outside of the program, which would happen once for every microbatch")
+        if node.acting is not None and (is_varied or self.parent is not None):
+            why = "has an effect outside of the program, which would happen once for every microbatch"
+            raise Mixed(node.acting, why, "take it out")
         if not is_varied:
             return
         decision = self.rule(node).forward(self, node, states)
@@ -105,6 +128,8 @@ class Scope:
 
     def derived(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
         """How an operation makes blocks of results that are the same for all; None if they are cut out of the whole."""
+        if node.has_effect:
+            return None  # it is there once, however often what it gives is needed
         key = (node.number, *wanted.items())
         if key not in self._derived:
             self._derived[key] = self._derive(node, wanted)
@@ -149,7 +174,3 @@ class Scope:
         if node.number not in self._without_batch:
             self._without_batch[node.number] = self.rule(node).without_batch(self, node, own)
         return self._without_batch[node.number]
-
-    def settle(self, roots: "Iterable[Version]") -> None:
-        """Find what the block has to make for what it returns."""
-        self.entries, self.captured = sweep(self, roots)

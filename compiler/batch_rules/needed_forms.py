@@ -1,66 +1,23 @@
 """Finds what has to be made in a block: which forms of which values, from what is returned back to what is given."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Entry
+from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import Decision
-from atoll.compiler.batch_rules.states import ABSENT, SAME, State, Version
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from atoll.compiler.batch_rules.interpretation import Scope
+from atoll.compiler.batch_rules.states import SAME, State, Version
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An operation to be made, once.
-
-    decision: in which form; None if it is the same for every microbatch.
-    derived: behind the operation, a form that is made from a value which is the same for all: its block, cut out of
-        it, or what it is in the first microbatch and the identity in the others.
-    completes: behind the operation's loop, the value that all its parts make together.
-    """
-
-    node: Node | None
-    decision: Decision | None = None
-    derived: Version | None = None
-    completes: int | None = None
-
-    def needs(self) -> "Iterable[Version]":
-        if self.derived is not None:
-            return ((self.derived[0], SAME),)
-        assert self.node is not None
-        if self.decision is None:
-            return ((value, SAME) for value in (*self.node.operands, *self.node.captured))
-        return needs_of(self.node, self.decision)
-
-    def makes(self) -> "Iterable[Version]":
-        if self.derived is not None:
-            return (self.derived,)
-        assert self.node is not None
-        if self.decision is None:
-            return ((value, SAME) for value in self.node.results)
-        made = zip(self.node.results, self.decision.results, strict=True)
-        return (version for version in made if version[1] != ABSENT)
+def settled(scope: Interpretation, roots: Iterable[Version]) -> DecidedBody:
+    """What was decided about a block in a region, of which these forms are returned."""
+    entries, captured = needed_entries(scope, roots)
+    return DecidedBody(scope.body, scope.states, scope.decisions, entries, captured)
 
 
-def needs_of(node: Node, decision: Decision) -> "Iterable[Version]":
-    """The forms of values that an operation takes; not that which joins after the loop."""
-    for index, version in enumerate(zip(node.operands, decision.operands, strict=True)):
-        if index != decision.base and version[1] != ABSENT:
-            yield version
-    if decision.scopes:
-        for scope in decision.scopes:
-            yield from scope.captured
-    else:
-        yield from ((value, SAME) for value in node.captured)
-
-
-def sweep(
-    scope: "Scope", roots: "Iterable[Version]", inside_loop: bool = False
-) -> "tuple[list[Entry], dict[Version, None]]":
+def needed_entries(
+    scope: Interpretation, roots: Iterable[Version], inside_loop: bool = False
+) -> tuple[list[Entry], dict[Version, None]]:
     """What has to be made for the roots, in order, and what is taken from outside of the block.
 
     inside_loop: what is the same for all comes from outside as well.
@@ -93,7 +50,7 @@ def sweep(
 class _Wanted:
     """The forms of values that what stands behind takes."""
 
-    scope: "Scope"
+    scope: Interpretation
     inside_loop: bool
     forms: dict[int, dict[State, None]] = field(default_factory=dict)
     outside: dict[Version, None] = field(default_factory=dict)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.states import COMPLEX_ZERO, identity
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.effects import acts
 from atoll.compiler.mlir.functions import body_of
+from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.main_function import entry_function
 
 Shape = tuple[int, ...]
@@ -25,7 +27,7 @@ class Body:
 class Node:
     """An operation. Operands and results are numbers of values."""
 
-    program: "Program"
+    program: "NodeTree"
     number: int  # in program order, regions included
     operation: ir.Operation
     name: str
@@ -33,6 +35,7 @@ class Node:
     results: tuple[int, ...] = ()
     bodies: tuple[Body, ...] = ()
     captured: tuple[int, ...] = ()  # what its regions take from outside
+    acting: "Node | None" = None  # of it and those in its regions the first that does more than compute its results
 
     @property
     def location(self) -> ir.Location:
@@ -55,9 +58,7 @@ class Node:
 
     @property
     def has_effect(self) -> bool:
-        """Whether it does something beside computing its results."""
-        flag = "has_side_effect"
-        return not self.results or (self.has(flag) and ir.BoolAttr(self.operation.attributes[flag]).value)
+        return self.acting is not None
 
     def integers(self, attribute: str, otherwise: Sequence[int] = ()) -> list[int]:
         """The elements of an array of integers."""
@@ -79,8 +80,13 @@ class Node:
                 yield from node.inner()
 
 
+def described(node: Node) -> str:
+    """An operation in the user's words: what jax calls it, or else the IR."""
+    return name_stack(node.location).rpartition("/")[2] or node.name.partition(".")[2]
+
+
 @dataclass(eq=False)
-class Program:
+class NodeTree:
     """Every value of @main by number, and the operations that make them."""
 
     module: ir.Module  # kept alive, as operations and values do not
@@ -95,7 +101,7 @@ class Program:
     _count: int = 0
 
     @classmethod
-    def of(cls, module: ir.Module, parts: int) -> "Program":
+    def of(cls, module: ir.Module, parts: int) -> "NodeTree":
         program = cls(module, parts)
         program.body = program._read(body_of(entry_function(module)))[0]
         return program
@@ -152,6 +158,8 @@ class Program:
                 node.bodies = tuple(one for one, _ in inner)
                 node.captured = tuple({value: None for _, taken in inner for value in taken if value < first})
                 taken.update(dict.fromkeys(node.captured))
+            held = (one.acting for body in node.bodies for one in body.nodes)
+            node.acting = node if acts(view) else next(filter(None, held), None)
             node.results = self._add(list(operation.results), node, body)
             body.nodes.append(node)
         return body, taken

@@ -2,7 +2,7 @@
 
 import math
 
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir
 
 
@@ -21,7 +21,7 @@ def counted_dimension(indices: Node, operand: int, vector: int, component: int) 
     return _counted(program, value)
 
 
-def _component(program: Program, value: int, vector: int, component: int) -> int | None:
+def _component(program: NodeTree, value: int, vector: int, component: int) -> int | None:
     """The value that is joined with others to make the indices."""
     node = program.producers[value]
     if node is None or node.name != "stablehlo.concatenate" or node.integer("dimension") != vector:
@@ -34,7 +34,7 @@ def _component(program: Program, value: int, vector: int, component: int) -> int
     return None
 
 
-def _counted(program: Program, value: int) -> int | None:
+def _counted(program: NodeTree, value: int) -> int | None:
     """The dimension d, if every element is its own place along d."""
     node = program.producers[value]
     if node is None:
@@ -80,7 +80,7 @@ def _counted_constant(node: Node) -> int | None:
     return next(filter(counts, range(len(shape))), None)
 
 
-def _is_below_zero(program: Program, predicate: int) -> bool:
+def _is_below_zero(program: NodeTree, predicate: int) -> bool:
     """Whether it asks of a value that counts if it is less than 0, or is the answer that jax has for a constant."""
     if program.is_identity(predicate, "or"):
         return True

@@ -7,7 +7,7 @@ its pieces, and pieces of a whole value are cut out of it, so that every choice 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.batch_rules.rule import Factor, FactorRule
 from atoll.compiler.batch_rules.table import RULES
 
@@ -21,7 +21,7 @@ class Running:
     factors: how operations treat that dimension.
     """
 
-    program: Program
+    program: NodeTree
     fixed: Collection[int]
     dimensions: dict[int, int] = field(default_factory=dict)
     factors: dict[int, Factor] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Running:
 
     def _read_bodies(self, node: Node) -> None:
         """What a choice gives is what one of its branches gives."""
-        if is_choice(node):
+        if only_chooses(node):
             for branch in node.bodies:
                 self._read(branch.nodes)
             for ring in zip(node.results, *(branch.returned for branch in node.bodies), strict=True):
@@ -72,7 +72,7 @@ class Running:
 
     def _says_in_bodies(self, node: Node) -> bool:
         """Whether what a node gives is said in its regions."""
-        return is_choice(node)
+        return only_chooses(node)
 
     def _follow(self, value: int) -> None:
         """Let what makes a value in pieces and what takes it go along with it."""
@@ -124,6 +124,6 @@ class Running:
             yield value in self.dimensions and self.dimensions[value] == dimension
 
 
-def is_choice(node: Node) -> bool:
+def only_chooses(node: Node) -> bool:
     """Whether a node chooses between branches that only compute."""
-    return node.name in ("stablehlo.case", "stablehlo.if") and not any(one.has_effect for one in node.inner())
+    return node.name in ("stablehlo.case", "stablehlo.if") and not node.has_effect

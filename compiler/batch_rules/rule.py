@@ -1,23 +1,18 @@
-"""What a rule is: a row of the table that says what an operation does to the batch.
+"""The kind of rule that most operations have.
 
-Most operations are described by *factors*, as Shardy does: each factor is a dimension that runs through the operation,
+Their operations are described by *factors*, as Shardy does: each factor is a dimension that runs through the operation,
 from dimensions of operands to dimensions of results. A batch that comes in along a dimension of no factor is mixed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
-from atoll.compiler.batch_rules.nodes import Node
+from atoll.compiler.batch_rules.decision import Decision, Mixed
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.local import Local, Values
+from atoll.compiler.batch_rules.nodes import Node, described
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
-from atoll.compiler.mlir.locations import name_stack, place
-
-if TYPE_CHECKING:
-    from atoll.compiler.batch_rules.interpretation import Scope
-    from atoll.compiler.batch_rules.local import Local
-    from atoll.compiler.mlir.bindings import ir
-
-Values = list["ir.Value[ir.Type]"]
+from atoll.compiler.mlir.locations import place
 
 
 @dataclass(frozen=True)
@@ -50,67 +45,10 @@ class Linear:
     kinds: frozenset[str] = frozenset(("add",))
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The form in which an operation takes each operand, and in which it gives its results.
-
-    base: the operand that is combined with the complete result, and in the loop is left out.
-    scopes: what was decided about the operations in its regions.
-    """
-
-    operands: tuple[State, ...]
-    results: tuple[State, ...]
-    base: int | None = None
-    scopes: "tuple[Scope, ...]" = ()
+Build = Callable[[Local, Node, Decision, Values], Values]
 
 
-def described(node: Node) -> str:
-    """An operation in the user's words: what jax calls it, or else the IR."""
-    return name_stack(node.location).rpartition("/")[2] or node.name.partition(".")[2]
-
-
-@dataclass(eq=False)
-class Mixed(Exception):  # noqa: N818 (it says what was found, and is always caught)
-    """An operation that cannot be done on one microbatch.
-
-    why: a clause that follows the name of the operation, such as "sorts along the batch".
-    """
-
-    node: Node
-    why: str
-
-
-class Rule(Protocol):
-    """A row of the table."""
-
-    @property
-    def operations(self) -> tuple[str, ...]: ...
-
-    @property
-    def says(self) -> str:
-        """What happens to the batch, in a sentence for the table in the documents."""
-
-    @property
-    def takes_batch_in_regions(self) -> bool:
-        """Whether what its regions take from outside may carry the batch."""
-
-    def forward(self, scope: "Scope", node: Node, states: Sequence[State], /) -> Decision:
-        """Decide from the states of the operands, of which one is not `R`; raises Mixed."""
-
-    def backward(self, scope: "Scope", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
-        """Decide so that results which are the same for all are made in blocks; None if they cannot be."""
-
-    def without_batch(self, scope: "Scope", node: Node, decision: Decision, /) -> Decision:
-        """The same operation without all that carries the batch, for its results that do not."""
-
-    def build(self, local: "Local", node: Node, decision: Decision, operands: Values, /) -> Values:
-        """Make the operation for one microbatch."""
-
-
-Build = Callable[["Local", Node, Decision, "Values"], "Values"]
-
-
-def build_same(local: "Local", node: Node, decision: Decision, operands: Values) -> Values:
+def build_same(local: Local, node: Node, decision: Decision, operands: Values) -> Values:
     """The same operation; only the types of its results differ."""
     return list(local.clone(node, decision, operands).results)
 
@@ -129,7 +67,7 @@ class FactorRule:
     make: Build = build_same
     takes_batch_in_regions: bool = False
 
-    def forward(self, scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
+    def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         if any(isinstance(state, Partial) for state in states):
             return self._pass_partial(scope, node, states)
         factors = self.factors(node)
@@ -141,16 +79,16 @@ class FactorRule:
             raise Mixed(node, "brings every example of the batch together with every other")
         raise Mixed(node, "combines the examples of the batch with each other")
 
-    def backward(self, _scope: "Scope", node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+    def backward(self, _scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         for factor in self.factors(node):
             if all(factor.results[index] == form.dimension for index, form in wanted.items()):
                 return self.decide(node, factor)
         return None
 
-    def build(self, local: "Local", node: Node, decision: Decision, operands: Values) -> Values:
+    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
         return self.make(local, node, decision, operands)
 
-    def without_batch(self, _scope: "Scope", node: Node, _decision: Decision) -> Decision:
+    def without_batch(self, _scope: Interpretation, node: Node, _decision: Decision) -> Decision:
         raise AssertionError(f"all results of {node.name} carry the batch, or none")
 
     def decide(self, node: Node, factor: Factor) -> Decision:
@@ -167,7 +105,7 @@ class FactorRule:
                 operands[base] = Partial(factor.kind)
         return Decision(tuple(operands), results, base)
 
-    def _pass_partial(self, scope: "Scope", node: Node, states: Sequence[State]) -> Decision:
+    def _pass_partial(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         partial = [index for index, state in enumerate(states) if isinstance(state, Partial)]
         state = states[partial[0]]
         assert isinstance(state, Partial)

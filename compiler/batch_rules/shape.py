@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 
+from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.elementwise import ALL_KINDS
-from atoll.compiler.batch_rules.local import Local
+from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import Decision, Factor, FactorRule, Linear, Values
+from atoll.compiler.batch_rules.rule import Factor, FactorRule, Linear
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir
 

@@ -1,7 +1,7 @@
 """The table of rules, which is the whole of the proof."""
 
 from atoll.compiler.batch_rules import contraction, control, elementwise, indexing, libraries, reduction, shape
-from atoll.compiler.batch_rules.rule import Rule
+from atoll.compiler.batch_rules.interpretation import Rule
 
 ROWS: tuple[Rule, ...] = (
     *elementwise.RULES,
@@ -16,7 +16,7 @@ ROWS: tuple[Rule, ...] = (
 RULES: dict[str, Rule] = {name: row for row in ROWS for name in row.operations}
 
 
-def described_rows() -> list[str]:
+def rows_of_rules() -> list[str]:
     """The rows of the table in the documents: operations that the same is said of in one."""
     by_saying: dict[str, list[str]] = {}
     for row in ROWS:

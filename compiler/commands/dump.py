@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from atoll.compiler.commands.dump_folder import DumpFolder
 from atoll.compiler.commands.target import load_target
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_file, print_module
 from atoll.compiler.module.marks import TOPOLOGY
+from atoll.compiler.pipeline.dump_folder import DumpFolder
 from atoll.compiler.pipeline.pass_base import Step, step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES, Phase, phase_named

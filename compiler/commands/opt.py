@@ -1,22 +1,23 @@
-"""`atoll opt`: runs passes on MLIR text."""
+"""`atoll opt`: runs passes on MLIR text; on a file that reproduces a defect those that it names."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from atoll.compiler.commands.dump_folder import DumpFolder
 from atoll.compiler.commands.verify_diagnostics import differences
-from atoll.compiler.errors import CompileError, Diagnostic, UsageError
+from atoll.compiler.errors import AtollError, CompileError, Diagnostic, UsageError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import NO_FILE
 from atoll.compiler.mlir.ir_text import SEPARATOR, parse_file, parse_text, print_module, split_text
+from atoll.compiler.pipeline.dump_folder import DumpFolder
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from atoll.compiler.pipeline.pass_base import Step, step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pass_options import describe_options
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import pass_class, steps_of_text
+from atoll.compiler.pipeline.reproducer import take_steps_left
 from atoll.compiler.text.language import known_names, shown
 from atoll.passes import PASSES
 
@@ -67,12 +68,13 @@ class _Command:
         for read in self._inputs():
             try:
                 module, diagnostics = self._process(read)
-            except CompileError as error:
+            except AtollError as error:
                 status = 1
                 self._complain(error)
                 continue
             for diagnostic in diagnostics:
-                print(f"{diagnostic.severity}: {diagnostic}", file=sys.stderr)
+                if not (self.options.verbose and diagnostic.severity == "remark"):  # the log has these
+                    print(diagnostic.labelled, file=sys.stderr)
             printed.append(print_module(module, self.options.debug_info))
         self._write(f"\n{SEPARATOR}\n".join(printed))
         return status
@@ -83,9 +85,10 @@ class _Command:
         for text in self._texts():
             try:
                 _, emitted = self._process(text)
-            except CompileError as error:
-                # An error that no diagnostic tells of, such as a defect of a pass, is never expected.
-                emitted = list(error.diagnostics) or [Diagnostic("error", str(error))]
+            except AtollError as error:
+                # One that no diagnostic tells of, such as that of a plan, is at no line of this file.
+                told = error.diagnostics if isinstance(error, CompileError) else ()
+                emitted = list(told) or [Diagnostic("error", str(error))]
             complaints += differences(text, self.file, emitted)
         for complaint in complaints:
             print(f"error: {complaint}", file=sys.stderr)
@@ -110,7 +113,8 @@ class _Command:
         module = parse_file(source) if isinstance(source, Path) else parse_text(source)
         is_observing = self.options.print_ir_after is not None or self.folder is not None
         observer = self._observe if is_observing else None
-        diagnostics = run_passes(module, self.steps, observer, self.options.timing)
+        steps = self.steps or take_steps_left(module)
+        diagnostics = run_passes(module, steps, observer, self.options.timing)
         return module, diagnostics
 
     def _observe(self, step: Step, module: ir.Module) -> None:
@@ -121,7 +125,7 @@ class _Command:
         if self.folder is not None:
             self.folder.write(name, print_module(module, self.options.debug_info))
 
-    def _complain(self, error: CompileError) -> None:
+    def _complain(self, error: AtollError) -> None:
         if self.options.debug:
             raise error
         if error.where.partition(":")[0] == NO_FILE:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from atoll.compiler import compiled, guard
+from atoll.compiler import compiled, guard, lowered
 from atoll.compiler.commands.comparison import Difference, compare
 from atoll.compiler.commands.example_values import seeded
-from atoll.compiler.commands.feedback import fed_back
 from atoll.compiler.commands.target import load_target
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
@@ -24,17 +23,19 @@ from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_file, parse_text
-from atoll.compiler.module.planned import plan_of, topology_of
+from atoll.compiler.module.feedback import StateLeaf, replacements
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.report.report import bytes_text
 from atoll.compiler.saving import difference_of_islands
+from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.devices import reserve_cpu_devices
 from atoll.compiler.topology.topology import Topology, topology
 from atoll.runtime.array import Array, dtype_of
 from atoll.runtime.fragment import Fragment
-from atoll.runtime.program import Input, Output, Program
+from atoll.runtime.program import Input, Output, Port
+from atoll.runtime.program_file import load_program
 
 # How many scalar results are printed for a step.
 _MOST_SCALARS = 8
@@ -64,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
         if value < least:
             raise UsageError(f"{name} is {value}", remedy=f"it must be at least {least}")
     if sys.stderr.isatty():  # somebody is waiting
-        compiled.log.setLevel(logging.INFO)
+        for log in (lowered.log, compiled.log):
+            log.setLevel(logging.INFO)
     opened = _open(options.target, islands, plan)
     with opened.compiled as program:
         if options.check and isinstance(opened.reference, str):
@@ -103,7 +105,7 @@ def _open_job(job: Job, islands: Topology, plan: Plan) -> _Opened:
         ]
         return jax.tree.leaves(jitted(*args))
 
-    return _Opened(compiled.compile(job, topology=islands, plan=plan), given, reference)
+    return _Opened(lowered.compile(job, topology=islands, plan=plan), given, reference)
 
 
 def _open_module(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
@@ -111,13 +113,12 @@ def _open_module(path: Path, islands: Topology | None, plan: Plan | None) -> _Op
     _check_can_change(module, str(path), islands, plan)
     write_texts(module, islands, plan)
     islands = topology_of(module)
-    compiled.check_plan(plan_of(module))
     reserve_cpu_devices(islands)
-    program = compiled.compile_module(module, islands)
+    made = lowered.lower_module(module, islands)
     whole = PHASES[0].name
-    if whole in program.phases:
-        return _Opened(program, (), _reference_of(parse_text(program.ir(whole))))
-    return _Opened(program, (), f"it is cut up at phase {program.phases[0]}; run the job, or a module at {whole}")
+    if whole in made.phases:
+        return _Opened(made.compile(), (), _reference_of(parse_text(made.ir(whole))))
+    return _Opened(made.compile(), (), f"it is cut up at phase {made.phases[0]}; run the job, or a module at {whole}")
 
 
 def _check_can_change(module: ir.Module, path: str, islands: Topology | None, plan: Plan | None) -> None:
@@ -145,7 +146,7 @@ def _reference_of(module: ir.Module) -> _Reference:
 def _open_program(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
     if plan is not None:
         raise UsageError("a saved program has its plan", str(path), "leave --plan out, or run the job")
-    reserve_cpu_devices(islands or topology(Program.load(path).topology))
+    reserve_cpu_devices(islands or topology(load_program(path).topology))
     return _Opened(compiled.load_flat(path, islands), (), "a saved program has no function; check the job")
 
 
@@ -154,7 +155,8 @@ def _open_program(path: Path, islands: Topology | None, plan: Plan | None) -> _O
 
 def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
     program = opened.compiled.program
-    replaced = fed_back(program.inputs, program.outputs)
+    donated = {number: _leaf(one) for number, one in enumerate(program.inputs) if one.donated}
+    replaced = replacements(donated, list(map(_leaf, program.outputs)))
 
     def first(number: int) -> Any:  # noqa: ANN401 (any array)
         one = program.inputs[number]
@@ -190,6 +192,10 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
     if is_checked:
         _judge(differences)
     return 0
+
+
+def _leaf(port: Port) -> StateLeaf:
+    return StateLeaf(port.path, (port.shape, port.dtype))
 
 
 def _check_memory(opened: _Opened) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from atoll.compiler.emit.exchange_code import Array, Shared
+from atoll.compiler.emit.exchange_code import ExchangedArray, Shared
 from atoll.compiler.emit.stream import buffer_of_type
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of, operations_in
@@ -27,6 +27,7 @@ from atoll.compiler.module.tasks import (
 )
 from atoll.compiler.replicas.exchange import Summand, Unit, seconds, units_of
 from atoll.compiler.replicas.speed import speed_between
+from atoll.compiler.task_name import TaskName
 from atoll.compiler.topology.topology import Topology
 
 _Value = ir.Value[ir.Type]
@@ -46,7 +47,7 @@ class Member:
     share: int | None
 
     @property
-    def whole(self) -> Array:
+    def whole(self) -> ExchangedArray:
         return _array(self.made if self.kind == GATHER else self.given)
 
     @property
@@ -60,12 +61,19 @@ class Member:
         buffer = self.whole.buffer
         specs = [buffer.spec, *([] if self.share is None else [self.shared.share.buffer.spec])]
         divided = tuple(any(axes) for axes in zip_longest(*specs, fillvalue=()))
-        return Summand(buffer.shape, buffer.dtype, buffer.itemsize, self.kind, divided, self.share)
+        return Summand(
+            shape=buffer.shape,
+            dtype=buffer.dtype,
+            itemsize=buffer.itemsize,
+            kind=self.kind,
+            divided=divided,
+            share=self.share,
+        )
 
 
-def _array(value: _Value) -> Array:
+def _array(value: _Value) -> ExchangedArray:
     tensor = ir.RankedTensorType(local_type(value.type))
-    return Array(buffer_of_type(tensor, spec_of_type(value.type)), str(tensor.element_type))
+    return ExchangedArray(buffer_of_type(tensor, spec_of_type(value.type)), str(tensor.element_type))
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,15 @@ class Bundle:
     """
 
     island: str
-    task: str | None
+    task: TaskName | None
     in_loop: bool
     begin: _Value
     members: tuple[Member, ...]
     units: tuple[Unit, ...]
+
+    @property
+    def task_text(self) -> str | None:
+        return None if self.task is None else str(self.task)
 
 
 # What is exchanged together: the island, and what makes it.
@@ -122,7 +134,7 @@ def bundles_of(module: ir.Module) -> list[Bundle]:
 
 def _bundle(
     members: Sequence[Member],
-    sums: Mapping[_Value, tuple[int, str | None]],
+    sums: Mapping[_Value, tuple[int, TaskName | None]],
     twins: Mapping[str, tuple[str, ...]],
     topology: Topology,
 ) -> Bundle:
@@ -134,12 +146,14 @@ def _bundle(
         (_, task), begin = sums[first.given], first.given
     elif isinstance(maker, mpmd.FragmentCallOp) and first.kind != OWN_SHARE:
         task, begin = task_name(maker), first.given
-    return Bundle(names[0], task, is_sum, begin, tuple(members), tuple(units))
+    return Bundle(island=names[0], task=task, in_loop=is_sum, begin=begin, members=tuple(members), units=tuple(units))
 
 
-def _makers_of_sums(main: func.FuncOp, functions: Mapping[str, func.FuncOp]) -> dict[_Value, tuple[int, str | None]]:
+def _makers_of_sums(
+    main: func.FuncOp, functions: Mapping[str, func.FuncOp]
+) -> dict[_Value, tuple[int, TaskName | None]]:
     """For each result of a loop the number of the loop, and the task of it that makes the result."""
-    found: dict[_Value, tuple[int, str | None]] = {}
+    found: dict[_Value, tuple[int, TaskName | None]] = {}
     for number, loop in enumerate(operations_in(main, mpmd.ForOp)):
         *_, returning = body_of(functions[microbatch_name(loop)]).operations
         for result, yielded in zip(loop.operation.results, returning.operation.operands, strict=True):
@@ -165,7 +179,7 @@ def _first_takers(main: func.FuncOp) -> dict[_Value, int]:
 
 
 @dataclass(frozen=True)
-class Exchange:
+class ExchangeCost:
     """What an island exchanges behind a task.
 
     task: None if it is there from the start; seconds: how long the exchange takes.
@@ -178,7 +192,7 @@ class Exchange:
     in_loop: bool = True
 
 
-def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
+def exchanges_of(module: ir.Module) -> tuple[ExchangeCost, ...]:
     """What the islands of the first replica exchange, bundle by bundle."""
     topology = topology_of(module)
     twins = twins_of(topology, replicas_of(module))
@@ -191,5 +205,5 @@ def exchanges_of(module: ir.Module) -> tuple[Exchange, ...]:
             sizes[unit.form] += unit.bytes
         takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
         if sizes.keys() != {OWN_SHARE}:
-            found.append(Exchange(bundle.island, bundle.task, takes, bundle.in_loop))
+            found.append(ExchangeCost(bundle.island, bundle.task_text, takes, bundle.in_loop))
     return tuple(found)

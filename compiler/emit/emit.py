@@ -5,26 +5,27 @@ before its uses; a send stands right behind what makes its value and a receive r
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from atoll.compiler.emit.bundles import Bundle, bundles_of
-from atoll.compiler.emit.exchange_streams import Codes, Exchange
+from atoll.compiler.emit.codes import Codes
+from atoll.compiler.emit.exchange_streams import ExchangeWriter
+from atoll.compiler.emit.fragment_code import code_of
 from atoll.compiler.emit.loop_body import LoopBody
+from atoll.compiler.emit.loop_rows import Leaving as Leaving
+from atoll.compiler.emit.loop_rows import LoopRow
 from atoll.compiler.emit.routes import Route, Routes
-from atoll.compiler.emit.stream import ALL, Expected, Name, Reshard, Stream, buffer_of_type
+from atoll.compiler.emit.stream import ALL, Expected, Name, Stream
+from atoll.compiler.emit.stream import ReplicaStreams as ReplicaStreams
 from atoll.compiler.export.signature import Signature
-from atoll.compiler.mlir.bindings import func, ir, mpmd, sdy
+from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import (
     argument_attributes,
     arguments_of,
     body_of,
+    operations_in,
     result_attributes,
-    set_public,
-    symbol_name,
     type_of,
 )
-from atoll.compiler.mlir.ir_text import to_bytecode
-from atoll.compiler.mlir.locations import name_stack, place
 from atoll.compiler.module.interface import (
     numbers_by_path,
     parts_of,
@@ -35,26 +36,23 @@ from atoll.compiler.module.interface import (
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import DONATED, EXCHANGE, PARTS
 from atoll.compiler.module.mesh_types import island_of, local_type
-from atoll.compiler.module.planned import plan_of, topology_of
+from atoll.compiler.module.planned import asked_plan_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
-from atoll.compiler.module.scopes import read_scope
-from atoll.compiler.module.shardings import MESH, SHARDING, spec_of
 from atoll.compiler.module.tasks import (
     code_name,
     dataflow_functions,
     fragment_functions,
-    mesh_name,
+    island_of_task,
     microbatch_name,
     task_name,
 )
-from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Place, Places, Program, Start
+from atoll.compiler.task_name import loop_in_names
+from atoll.runtime.program import Input, IslandProgram, Output, Place, Places, Program, Start
 
 _Value = ir.Value[ir.Type]
 
 # Where each part of a value begins in the whole, and the places that have a copy of it.
 _Parts = Sequence[tuple[Start, tuple[Place, ...]]]
-
-_SCOPES_SHOWN = 8
 
 
 def emit(module: ir.Module, signature: Signature) -> Program:
@@ -90,7 +88,7 @@ def emit(module: ir.Module, signature: Signature) -> Program:
         inputs=inputs,
         outputs=outputs,
         topology=str(topology),
-        plan=str(plan_of(module)),
+        plan=str(asked_plan_of(module)),
     )
 
 
@@ -103,10 +101,6 @@ def _divided(parts: _Parts, shape: tuple[int, ...]) -> tuple[Places, tuple[Start
     return tuple(copies for _, copies in parts), starts if len(starts) > 1 else ()
 
 
-# The streams of one replica, by the names of its islands in the IR: those of the first replica.
-_Replica = Mapping[str, Stream]
-
-
 class _Emitter:
     """Follows the dataflow of a module, and tells each island of each replica what to do for it."""
 
@@ -115,12 +109,13 @@ class _Emitter:
         count = replicas_of(module)
         topology = topology_of(module)
         twins = twins_of(topology, count)
-        self.replicas: list[_Replica] = [
+        self.replicas: list[ReplicaStreams] = [
             {name: Stream(names[replica]) for name, names in twins.items()} for replica in range(count)
         ]
         made = {stream.name: stream for replica in self.replicas for stream in replica.values()}
         self.all_streams = {island.name: made[island.name] for island in topology.islands}
         self._functions = dataflow_functions(module)
+        self._loops = operations_in(self._functions["main"], mpmd.ForOp)
         self._bundles = {bundle.begin: bundle for bundle in bundles_of(module)}
         self._tasks = tasks
         self._codes = codes
@@ -172,10 +167,10 @@ class _Emitter:
                 continue
             for streams in self.replicas:
                 if isinstance(operation, mpmd.FragmentCallOp):
-                    stream = streams[mesh_name(operation)]
+                    stream = streams[island_of_task(operation)]
                     inputs = [stream.buffer_of((operand, ALL)) for operand in operation.operation.operands]
                     outputs = [(result, ALL) for result in operation.operation.results]
-                    stream.run(task_name(operation), self._tasks[code_name(operation)], inputs, outputs)
+                    stream.run(str(task_name(operation)), self._tasks[code_name(operation)], inputs, outputs)
                 elif isinstance(operation, mpmd.TransferOp) and EXCHANGE not in operation.operation.attributes:
                     source, target = operation.operation.operands[0], operation.operation.results[0]
                     route = self._routes.route(source, target)
@@ -196,132 +191,46 @@ class _Emitter:
         main = self._functions["main"]
         body = LoopBody.of(loop, self._functions[microbatch_name(loop)], main, len(self.replicas))
         exchanges = {(bundle.island, bundle.task): self._exchanges_of(bundle) for bundle in self._bundles_behind(loop)}
+        number_in_names = loop_in_names(self._loops.index(loop), len(self._loops))
         for number, streams in enumerate(self.replicas):
             first = number * body.microbatches
-            leaving: dict[Name, _Leaving] = {}
+            leaving: dict[Name, Leaving] = {}
             for transfer in body.transfers:
                 source = transfer.operation.operands[0]
                 for one in range(body.microbatches):
-                    route = self._routes.route(source, transfer.result).of(one)
+                    route = self._routes.route(source, transfer.result).of(one, number_in_names)
                     tag = _expect(streams, source, transfer.result, first + one, route)
-                    leaving[transfer.result, first + one] = _Leaving(tag, route.sent)
+                    leaving[transfer.result, first + one] = Leaving(tag, route.sent)
             for name in streams:
                 begins = {task: made for (island, task), made in exchanges.items() if island == name}
-                _Row(name, streams, number, body, leaving, self._tasks, begins).follow()
+                row = LoopRow(
+                    island=name,
+                    streams=streams,
+                    replica=number,
+                    body=body,
+                    leaving=leaving,
+                    codes=self._tasks,
+                    begins=begins,
+                )
+                row.follow()
 
-    def _exchanges_of(self, bundle: Bundle) -> list[Exchange]:
+    def _exchanges_of(self, bundle: Bundle) -> list[ExchangeWriter]:
         streams = [streams[bundle.island] for streams in self.replicas]
         first = self._exchanges
         self._exchanges += len(bundle.units)
-        return [Exchange(number, bundle, unit, streams, self._codes) for number, unit in enumerate(bundle.units, first)]
+        return [
+            ExchangeWriter(number, bundle, unit, streams, self._codes)
+            for number, unit in enumerate(bundle.units, first)
+        ]
 
 
-def _expect(streams: _Replica, source: _Value, target: _Value, microbatch: int, route: Route) -> int:
+def _expect(streams: ReplicaStreams, source: _Value, target: _Value, microbatch: int, route: Route) -> int:
     """Let the target's island know that a value will come; returns the tag it comes with."""
     sender = streams[island_of(source.type)]
     tag = sender.new_tag()
     expected = Expected(sender.name, tag, route.arrives, route.received)
     streams[island_of(target.type)].expect((target, microbatch), expected)
     return tag
-
-
-class _Leaving(NamedTuple):
-    """How a value is sent: with which tag, and in another division if there is a task for that."""
-
-    tag: int
-    reshard: Reshard | None
-
-
-class _Row:
-    """What one island of a replica does in a loop over microbatches.
-
-    begins: for each task the exchanges that begin when it has run for the last time.
-    """
-
-    def __init__(
-        self,
-        island: str,
-        streams: _Replica,
-        replica: int,
-        body: LoopBody,
-        leaving: Mapping[Name, _Leaving],
-        tasks: Mapping[str, int],
-        begins: Mapping[str | None, Sequence[Exchange]],
-    ) -> None:
-        self.island = island
-        self.streams = streams
-        self.stream = streams[island]
-        self.replica = replica
-        self.first = replica * body.microbatches
-        self.body = body
-        self.leaving = leaving
-        self.tasks = tasks
-        self.begins = begins
-        self.sent: set[Name] = set()
-
-    def follow(self) -> None:
-        stream, body = self.stream, self.body
-        for parameter, begin in body.sums.items():
-            if island_of(parameter.type) == self.island:
-                stream.numbers[parameter, ALL] = stream.buffer_of((begin, ALL))
-        self._send_ahead()
-        row = body.order.get(self.island, ())
-        last = {task.task: position for position, task in enumerate(row)}
-        for position, task in enumerate(row):
-            self._run(body.calls[task.task], self.first + task.microbatch, str(task))
-            if last[task.task] == position:
-                self._end_sums(task.task)
-        self._end_sums(None)
-        for result, ending in body.results.items():
-            if island_of(result.type) == self.island and ending.sum is None:
-                for microbatch in self._microbatches:
-                    stream.numbers[result, microbatch] = stream.numbers[body.name(ending.yielded, microbatch)]
-
-    @property
-    def _microbatches(self) -> range:
-        return range(self.first, self.first + self.body.microbatches)
-
-    def _end_sums(self, task: str | None) -> None:
-        """Give the sums that a task has made for the last time their buffers, and exchange them with other replicas."""
-        stream, body = self.stream, self.body
-        for result, ending in body.results.items():
-            if ending.sum is not None and island_of(result.type) == self.island and body.maker(ending.yielded) == task:
-                stream.numbers[result, ALL] = stream.numbers[ending.sum, ALL]
-        for exchange in self.begins.get(task, ()):
-            exchange.begin(self.replica)
-
-    def _run(self, call: mpmd.FragmentCallOp, microbatch: int, task: str) -> None:
-        stream, body = self.stream, self.body
-        operands, results = list(call.operation.operands), list(call.operation.results)
-        inputs = [self._buffer(operand, microbatch) for operand in operands]
-        stream.run(task, self.tasks[code_name(call)], inputs, [(result, microbatch) for result in results])
-        for result in results:
-            if result in body.carries:
-                stream.numbers[body.carries[result], ALL] = stream.numbers[result, microbatch]
-        for value in (*operands, *results):
-            self._send(value, microbatch)
-
-    def _buffer(self, value: _Value, microbatch: int) -> int:
-        """The buffer in which a value of the loop's function is for a microbatch."""
-        if value in self.body.counters:
-            return self.stream.count((value, microbatch))
-        return self.stream.buffer_of(self.body.name(value, microbatch))
-
-    def _send(self, value: _Value, microbatch: int) -> None:
-        """Send a value, once, to where the loop sends it."""
-        for transfer in self.body.transfers_of.get(value, ()):
-            if (transfer.result, microbatch) not in self.sent:
-                self.sent.add((transfer.result, microbatch))
-                target = self.streams[island_of(transfer.result.type)].name
-                name = self.body.name(value, microbatch)
-                self.stream.send(name, target, *self.leaving[transfer.result, microbatch])
-
-    def _send_ahead(self) -> None:
-        """Send, ahead of all tasks, what the loop takes and other islands may need before a task here does."""
-        for value in self.body.sent_ahead:
-            if island_of(value.type) == self.island:
-                for microbatch in self._microbatches:
-                    self._send(value, microbatch)
 
 
 def signature_of_module(module: ir.Module) -> Signature:
@@ -346,34 +255,3 @@ def _whole(type_: ir.Type, marks: ir.DictAttr, replicas: int) -> ir.Type:
     tensor = ir.RankedTensorType(local_type(type_))
     shape = whole_shape(tensor.shape, marks, replicas)
     return ir.RankedTensorType.get(shape, tensor.element_type, loc=ir.Location.unknown(tensor.context))
-
-
-def code_of(function: func.FuncOp) -> Code:
-    """A fragment as a module of its own whose `@main` is the function; the meshes that jax speaks of come along."""
-    results = tuple(map(_result_buffer, type_of(function).results, result_attributes(function)))
-    module = ir.Module.create(ir.Location.unknown(function.context))
-    name = symbol_name(function)
-    with ir.InsertionPoint(module.body):
-        for symbol in function.operation.block.operations:
-            if isinstance(symbol, sdy.MeshOp):
-                mesh = symbol.operation.clone()
-                if ir.StringAttr(mesh.attributes["sym_name"]).value == MESH:
-                    mesh.attributes["mesh"] = function.attributes["mesh_shape"]
-        copy = function.operation.clone().opview
-    assert isinstance(copy, func.FuncOp)
-    set_public(copy, "main")
-    for attribute in ("mesh_shape", "arg_attrs", "res_attrs"):  # what they say is in the buffers
-        if attribute in copy.attributes:
-            del copy.attributes[attribute]
-    return Code(name, to_bytecode(module), results, place(function.location), _scopes(function))
-
-
-def _scopes(function: func.FuncOp) -> str:
-    """The outermost scopes that a fragment computes, for messages about it; of very many the first ones."""
-    paths = (read_scope(name_stack(operation.location)).path for operation in body_of(function).operations)
-    names = list(dict.fromkeys(path[0] for path in paths if path))
-    return ", ".join([*names[:_SCOPES_SHOWN], *(["..."] if len(names) > _SCOPES_SHOWN else [])])
-
-
-def _result_buffer(tensor: ir.Type, marks: ir.DictAttr) -> Buffer:
-    return buffer_of_type(tensor, spec_of(marks[SHARDING]) if SHARDING in marks else ())

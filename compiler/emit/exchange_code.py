@@ -11,7 +11,7 @@ from atoll.runtime.program import Buffer, Code
 
 
 @dataclass(frozen=True)
-class Array:
+class ExchangedArray:
     """An array in an exchange: what it is on its island, and how MLIR calls its elements."""
 
     buffer: Buffer
@@ -25,15 +25,15 @@ class Array:
     def type(self) -> str:
         return f"tensor<{''.join(f'{size}x' for size in self.shape)}{self.element}>"
 
-    def reshaped(self, shape: tuple[int, ...]) -> "Array":
+    def reshaped(self, shape: tuple[int, ...]) -> "ExchangedArray":
         """A whole one of another shape, or one of the same rank that is divided likewise."""
         spec = self.buffer.spec if len(shape) == len(self.shape) else ()
-        return Array(Buffer(shape, self.buffer.dtype, spec), self.element)
+        return ExchangedArray(Buffer(shape, self.buffer.dtype, spec), self.element)
 
-    def flat(self) -> "Array":
-        return Array(Buffer((prod(self.shape),), self.buffer.dtype), self.element)
+    def flat(self) -> "ExchangedArray":
+        return ExchangedArray(Buffer((prod(self.shape),), self.buffer.dtype), self.element)
 
-    def cut(self, dimension: int, start: int, stop: int) -> "Array":
+    def cut(self, dimension: int, start: int, stop: int) -> "ExchangedArray":
         """A slice of it."""
         return self.reshaped((*self.shape[:dimension], stop - start, *self.shape[dimension + 1 :]))
 
@@ -45,8 +45,8 @@ class Shared:
     The devices of an island may divide the one otherwise than the other.
     """
 
-    whole: Array
-    share: Array
+    whole: ExchangedArray
+    share: ExchangedArray
     dimension: int
 
     def bounds(self, replica: int) -> tuple[int, int]:
@@ -58,7 +58,7 @@ class Shared:
 class _Function:
     """`@main` of a fragment as text, as it grows."""
 
-    def __init__(self, inputs: Sequence[Array]) -> None:
+    def __init__(self, inputs: Sequence[ExchangedArray]) -> None:
         self.inputs = list(inputs)
         self.arguments = [f"%a{number}" for number in range(len(inputs))]
         self._lines: list[str] = []
@@ -69,32 +69,34 @@ class _Function:
         self._lines.append(f"{name} = {text}")
         return name
 
-    def reshape(self, value: str, source: Array, target: Array) -> str:
+    def reshape(self, value: str, source: ExchangedArray, target: ExchangedArray) -> str:
         if source.shape == target.shape:
             return value
         return self.make(f"stablehlo.reshape {value} : ({source.type}) -> {target.type}")
 
-    def concatenate(self, values: Sequence[str], sources: Sequence[Array], dimension: int, target: Array) -> str:
+    def concatenate(
+        self, values: Sequence[str], sources: Sequence[ExchangedArray], dimension: int, target: ExchangedArray
+    ) -> str:
         if len(values) == 1:
             return values[0]
         types = ", ".join(one.type for one in sources)
         made = f"({', '.join(values)}) {{dimension = {dimension} : i64}} : ({types}) -> {target.type}"
         return self.make(f'"stablehlo.concatenate"{made}')
 
-    def cut(self, value: str, source: Array, dimension: int, start: int, stop: int) -> str:
+    def cut(self, value: str, source: ExchangedArray, dimension: int, start: int, stop: int) -> str:
         ranges = [f"0:{size}" for size in source.shape]
         ranges[dimension] = f"{start}:{stop}"
         target = source.cut(dimension, start, stop)
         return self.make(f"stablehlo.slice {value} [{', '.join(ranges)}] : ({source.type}) -> {target.type}")
 
-    def combine(self, kind: str, values: Sequence[str], array: Array) -> str:
+    def combine(self, kind: str, values: Sequence[str], array: ExchangedArray) -> str:
         """From the first to the last."""
         total = values[0]
         for value in values[1:]:
             total = self.make(f"{COMBINE[kind]} {total}, {value} : {array.type}")
         return total
 
-    def code(self, name: str, values: Sequence[str], results: Sequence[Array], context: ir.Context) -> Code:
+    def code(self, name: str, values: Sequence[str], results: Sequence[ExchangedArray], context: ir.Context) -> Code:
         given = ", ".join(f"{name}: {one.type}" for name, one in zip(self.arguments, self.inputs, strict=True))
         types = ", ".join(one.type for one in results)
         lines = [*self._lines, f"return {', '.join(values)} : {types}"]
@@ -103,14 +105,14 @@ class _Function:
         return Code(name, to_bytecode(module), tuple(one.buffer for one in results))
 
 
-def vector_of(members: Sequence[Array]) -> Array:
+def vector_of(members: Sequence[ExchangedArray]) -> ExchangedArray:
     """What packed arrays make up; one alone stays as it is."""
     if len(members) == 1:
         return members[0]
     return members[0].flat().cut(0, 0, sum(prod(one.shape) for one in members))
 
 
-def pack_code(members: Sequence[Array], context: ir.Context) -> Code:
+def pack_code(members: Sequence[ExchangedArray], context: ir.Context) -> Code:
     """Arrays -> their vector."""
     function = _Function(members)
     return function.code(
@@ -118,7 +120,9 @@ def pack_code(members: Sequence[Array], context: ir.Context) -> Code:
     )
 
 
-def cut_code(members: Sequence[Array], dimension: int, bounds: Sequence[tuple[int, int]], context: ir.Context) -> Code:
+def cut_code(
+    members: Sequence[ExchangedArray], dimension: int, bounds: Sequence[tuple[int, int]], context: ir.Context
+) -> Code:
     """Arrays -> the slices of their vector."""
     function, vector = _Function(members), vector_of(members)
     packed = _packed(function, members, function.arguments)
@@ -126,7 +130,7 @@ def cut_code(members: Sequence[Array], dimension: int, bounds: Sequence[tuple[in
     return function.code("exchange_cut", slices, [vector.cut(dimension, *one) for one in bounds], context)
 
 
-def combine_code(members: Sequence[Array], kind: str, replicas: int, context: ir.Context) -> Code:
+def combine_code(members: Sequence[ExchangedArray], kind: str, replicas: int, context: ir.Context) -> Code:
     """The vectors of all replicas -> the arrays that they make up together."""
     vector = vector_of(members)
     function = _Function([vector] * replicas)
@@ -134,13 +138,15 @@ def combine_code(members: Sequence[Array], kind: str, replicas: int, context: ir
     return function.code("exchange_combine", _unpacked(function, total, members), members, context)
 
 
-def add_code(part: Array, kind: str, context: ir.Context) -> Code:
+def add_code(part: ExchangedArray, kind: str, context: ir.Context) -> Code:
     """What a slice is so far and what one replica adds -> what it is then."""
     function = _Function([part, part])
     return function.code("exchange_add", [function.combine(kind, function.arguments, part)], [part], context)
 
 
-def join_code(members: Sequence[Array], dimension: int, slices: Sequence[Array], context: ir.Context) -> Code:
+def join_code(
+    members: Sequence[ExchangedArray], dimension: int, slices: Sequence[ExchangedArray], context: ir.Context
+) -> Code:
     """The slices of a vector -> its arrays."""
     function = _Function(slices)
     joined = function.concatenate(function.arguments, slices, dimension, vector_of(members))
@@ -181,7 +187,7 @@ def _shares(function: _Function, members: Sequence[Shared], replica: int) -> lis
     ]
 
 
-def _packed(function: _Function, members: Sequence[Array], values: Sequence[str]) -> str:
+def _packed(function: _Function, members: Sequence[ExchangedArray], values: Sequence[str]) -> str:
     if len(members) == 1:
         return values[0]
     flat = [one.flat() for one in members]
@@ -189,7 +195,7 @@ def _packed(function: _Function, members: Sequence[Array], values: Sequence[str]
     return function.concatenate(values, flat, 0, vector_of(members))
 
 
-def _unpacked(function: _Function, vector: str, members: Sequence[Array]) -> list[str]:
+def _unpacked(function: _Function, vector: str, members: Sequence[ExchangedArray]) -> list[str]:
     if len(members) == 1:
         return [vector]
     found, start, whole = [], 0, vector_of(members)

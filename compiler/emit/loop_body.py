@@ -12,6 +12,7 @@ from atoll.compiler.module.graph import iterations_of, parts_of_loop
 from atoll.compiler.module.marks import PARTS
 from atoll.compiler.module.task_order import MicrobatchTask, order_of
 from atoll.compiler.module.tasks import calls_in, microbatch_call, task_name
+from atoll.compiler.task_name import TaskName
 
 _Value = ir.Value[ir.Type]
 
@@ -23,7 +24,7 @@ class Ending(NamedTuple):
     sum: _Value | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoopBody:
     """What a loop's function does for a microbatch, and what its parameters are.
 
@@ -70,7 +71,15 @@ class LoopBody:
         ]
         results: dict[_Value, Ending] = dict(zip(loop.operation.results, endings, strict=True))
         microbatches = iterations_of(loop) // replicas
-        return cls(function, microbatches, order_of(loop), sums, taken, frozenset(counters), results)
+        return cls(
+            function=function,
+            microbatches=microbatches,
+            order=order_of(loop),
+            sums=sums,
+            taken=taken,
+            counters=frozenset(counters),
+            results=results,
+        )
 
     def name(self, value: _Value, microbatch: int) -> Name:
         """What a value of the function is for a microbatch."""
@@ -82,11 +91,11 @@ class LoopBody:
         return value, microbatch
 
     @cached_property
-    def calls(self) -> Mapping[str, mpmd.FragmentCallOp]:
+    def calls(self) -> Mapping[TaskName, mpmd.FragmentCallOp]:
         """The tasks of the function by name."""
         return {task_name(call): call for call in calls_in(self.function)}
 
-    def maker(self, value: _Value) -> str | None:
+    def maker(self, value: _Value) -> TaskName | None:
         """The task that makes a value of the function; None if no task does."""
         owner = value.owner
         return task_name(owner) if isinstance(owner, mpmd.FragmentCallOp) else None
@@ -117,16 +126,16 @@ class LoopBody:
         takers = [task for transfer in self.transfers_of[value] for task in self._takers(transfer.result)]
         return bool(first) and all(first <= self._awaited[task] for task in takers)
 
-    def _takers(self, value: _Value) -> list[str]:
+    def _takers(self, value: _Value) -> list[TaskName]:
         return [task for task, call in self.calls.items() if value in list(call.operation.operands)]
 
     @cached_property
-    def _awaited(self) -> Mapping[str, frozenset[str]]:
+    def _awaited(self) -> Mapping[TaskName, frozenset[TaskName]]:
         """For each task those that it waits for, in the same microbatch, and itself."""
-        behind: dict[_Value, frozenset[str]] = {}
-        awaited: dict[str, frozenset[str]] = {}
+        behind: dict[_Value, frozenset[TaskName]] = {}
+        awaited: dict[TaskName, frozenset[TaskName]] = {}
         for operation in body_of(self.function).operations:
-            before = frozenset[str]().union(*(behind.get(one, ()) for one in operation.operation.operands))
+            before = frozenset[TaskName]().union(*(behind.get(one, ()) for one in operation.operation.operands))
             if isinstance(operation, mpmd.FragmentCallOp):
                 before = awaited[task_name(operation)] = before | {task_name(operation)}
             behind.update((result, before) for result in operation.operation.results)

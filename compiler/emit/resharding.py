@@ -137,7 +137,7 @@ def _cheapest(source: End, target: End, shape: tuple[int, ...]) -> Crossing:
     for bound in sorted(ways(source, target, shape)):
         if best is not None and bound.bytes > best.bytes:
             break
-        found = bound._replace(bytes=cost_of(source, target, shape, bound.sent, bound.received))
+        found = bound._replace(bytes=bytes_of_way(source, target, shape, bound.sent, bound.received))
         best = found if best is None else min(best, found)
     assert best is not None  # in one part at the least
     return Crossing(source.divided(best.sent).spec, target.divided(best.received).spec)
@@ -152,19 +152,26 @@ def ways(source: End, target: End, shape: tuple[int, ...]) -> Iterator[_Way]:
             reshards = (sent != own, received != wanted)
             is_on_other = reshards[source.devices >= target.devices]
             size = _least(shape, own, sent) + behind
-            yield _Way(size, sum(reshards), is_on_other, -prod(received), sent, received)
+            yield _Way(
+                bytes=size,
+                reshards=sum(reshards),
+                is_on_other=is_on_other,
+                fewer_parts=-prod(received),
+                sent=sent,
+                received=received,
+            )
 
 
 def _grids(shape: tuple[int, ...], finest: Sequence[int], devices: int) -> Iterator[Grid]:
     """The grids of equal parts that so many devices can hold, as fine as one or coarser."""
-    choices = [
-        [parts for parts in range(1, most + 1) if most % parts == 0 and size % parts == 0 and devices % parts == 0]
-        for most, size in zip(finest, shape, strict=True)
-    ]
+    choices = []
+    for most, size in zip(finest, shape, strict=True):
+        common = gcd(most, size, devices)
+        choices.append([parts for parts in range(1, common + 1) if common % parts == 0])
     return (grid for grid in product(*choices) if devices % prod(grid) == 0)
 
 
-def cost_of(source: End, target: End, shape: tuple[int, ...], sent: Grid, received: Grid) -> int:
+def bytes_of_way(source: End, target: End, shape: tuple[int, ...], sent: Grid, received: Grid) -> int:
     """The elements that the busiest device of the sender gets, and with them those of the receiver's."""
     arrived = target.divided(received)
     return (

@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from atoll.compiler.emit.exchange_streams import Codes
+from atoll.compiler.emit.codes import Codes
 from atoll.compiler.emit.resharding import Crossing, End, crossing
 from atoll.compiler.emit.stream import Reshard, buffer_of_type
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import to_bytecode
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
-from atoll.compiler.module.task_order import MicrobatchTask
+from atoll.compiler.task_name import RESHARD, TaskName
 from atoll.compiler.topology.topology import Topology
-from atoll.runtime.program import RESHARD, Buffer, Code
+from atoll.runtime.program import Buffer, Code
 
 _Value = ir.Value[ir.Type]
 
@@ -22,13 +22,13 @@ class Route(NamedTuple):
     arrives: Buffer
     received: Reshard | None
 
-    def of(self, microbatch: int) -> "Route":
-        """The same in a loop."""
-        return Route(_named(self.sent, microbatch), self.arrives, _named(self.received, microbatch))
-
-
-def _named(reshard: Reshard | None, microbatch: int) -> Reshard | None:
-    return reshard and reshard._replace(task=str(MicrobatchTask(reshard.task, microbatch)))
+    def of(self, microbatch: int, loop: int | None) -> "Route":
+        """The same in a loop, by the number that it has in names."""
+        sent, received = (
+            one and one._replace(task=one.task._replace(microbatch=microbatch, loop=loop))
+            for one in (self.sent, self.received)
+        )
+        return Route(sent, self.arrives, received)
 
 
 class Routes:
@@ -38,7 +38,7 @@ class Routes:
         self._topology = topology
         self._codes = codes
         self._found: dict[tuple[_Value, _Value], Route] = {}
-        self._tasks: dict[tuple[_Value, Buffer], str] = {}
+        self._tasks: dict[tuple[_Value, Buffer], TaskName] = {}
 
     def route(self, source: _Value, target: _Value) -> Route:
         """How a value goes to the island where it is another value of the IR."""
@@ -56,7 +56,7 @@ class Routes:
         """The task of one island; those for one value in one division have one name."""
         if before == after:
             return None
-        task = self._tasks.setdefault((value, crosses), f"{RESHARD}{len(self._tasks)}")
+        task = self._tasks.setdefault((value, crosses), TaskName(RESHARD, len(self._tasks)))
         element = str(ir.RankedTensorType(local_type(value.type)).element_type)
         return Reshard(task, self._codes.number(reshard_code, before, after, element), after)
 

@@ -1,6 +1,6 @@
 """The instruction stream of one island, as it grows while a program is emitted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ from atoll.compiler.export.signature import dtype_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.mesh_types import local_type, spec_of_type
 from atoll.compiler.module.shardings import Spec
+from atoll.compiler.task_name import TaskName
 from atoll.runtime.program import Buffer, Count, Free, Instruction, Receive, Run, Send
 
 _Value = ir.Value[ir.Type]
@@ -26,7 +27,7 @@ def buffer_of_type(tensor: ir.Type, spec: Spec) -> Buffer:
 class Reshard(NamedTuple):
     """A task that divides a value otherwise. buffer: what it makes of it."""
 
-    task: str
+    task: TaskName
     code: int
     buffer: Buffer
 
@@ -109,7 +110,7 @@ class Stream:
         """A buffer in another division; made once, as several islands may get it so."""
         key = number, reshard.buffer
         if key not in self.resharded:
-            (self.resharded[key],) = self.run_on(reshard.task, reshard.code, [number], [reshard.buffer])
+            (self.resharded[key],) = self.run_on(str(reshard.task), reshard.code, [number], [reshard.buffer])
         return self.resharded[key]
 
     def send_buffer(self, number: int, target: str, tag: int) -> None:
@@ -122,11 +123,11 @@ class Stream:
         """The stream with every buffer given up at its last use: donated to the task if it can take it, else freed."""
         kept = {buffer for name, buffer in results if name == self.name}
         last = {buffer: number for number, one in enumerate(self.instructions) for buffer in _used(one)}
-        ending = [
-            [buffer for buffer in _used(one) if last[buffer] == number and buffer not in kept]
-            + [buffer for buffer in _made(one) if buffer not in last and buffer not in kept]
-            for number, one in enumerate(self.instructions)
-        ]
+        ending = []
+        for number, one in enumerate(self.instructions):
+            used_last = [buffer for buffer in _used(one) if last[buffer] == number]
+            never_used = [buffer for buffer in _made(one) if buffer not in last]
+            ending.append([buffer for buffer in (*used_last, *never_used) if buffer not in kept])
         positions = self._donated_positions(ending, donated)
         stream: list[Instruction] = []
         for one, ends in zip(self.instructions, ending, strict=True):
@@ -167,6 +168,10 @@ class Stream:
                 wanted.remove(buffer)
                 taken.append(position)
         return tuple(taken)
+
+
+# The streams of one replica, by the names of its islands in the IR: those of the first replica.
+ReplicaStreams = Mapping[str, Stream]
 
 
 def _used(one: Instruction) -> tuple[int, ...]:

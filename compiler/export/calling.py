@@ -10,8 +10,8 @@ from atoll.compiler.errors import CompileError
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.pytree_text import (
     Maker,
-    Node,
     Tree,
+    TreeNode,
     describe,
     describe_result,
     difference,
@@ -19,6 +19,7 @@ from atoll.compiler.export.pytree_text import (
     static_data,
 )
 from atoll.compiler.tracebacks import caller
+from atoll.runtime.program import Program
 
 
 class Calling(ABC):
@@ -121,9 +122,9 @@ class Described(Calling):
         self._static: Mapping[int, str] = {int(number): one for number, one in content["static"].items()}
         super().__init__(content["name"], content["names"], self._static)
         self._text = text
-        self._nodes = [None if one is None else Node.from_json(one) for one in content["trees"]]
+        self._nodes = [None if one is None else TreeNode.from_json(one) for one in content["trees"]]
         self._accepted: list[Tree | None] = [None] * len(self._nodes)
-        self._maker = Maker(Node.from_json(content["result"]), "result")
+        self._maker = Maker(TreeNode.from_json(content["result"]), "result")
         self._last: tuple[Sequence[Tree | None], Tree] | None = None
 
     def to_text(self) -> str:
@@ -154,9 +155,9 @@ class Described(Calling):
 class Flat(Calling):
     """Called with one array for each input, for a program that comes from a module: returns the list of its outputs."""
 
-    def __init__(self, names: Sequence[str], results: int) -> None:
-        super().__init__("the program", names)
-        self._result: Tree = jax.tree.structure([0] * results)
+    def __init__(self, program: Program) -> None:
+        super().__init__("the program", [one.path for one in program.inputs])
+        self._result: Tree = jax.tree.structure([0] * len(program.outputs))
 
     def to_text(self) -> str:
         return ""

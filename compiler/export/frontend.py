@@ -11,7 +11,15 @@ from atoll.compiler import guard
 from atoll.compiler.errors import CompileError
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.signature import Parameter, Signature
-from atoll.compiler.mlir.bindings import func, hide_own_frames, host_callbacks, ir, own_traces, requires_devices
+from atoll.compiler.mlir.bindings import (
+    calls_for_devices,
+    func,
+    hide_own_frames,
+    host_callbacks,
+    ir,
+    own_traces,
+    requires_devices,
+)
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -26,7 +34,7 @@ from atoll.compiler.module.marks import BATCH, DONATED, PATH
 from atoll.compiler.module.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
-from atoll.compiler.tracebacks import failing_line, first_line
+from atoll.compiler.tracebacks import failing_line, first_line, is_library
 from jax.sharding import NamedSharding, PartitionSpec
 
 # The name that results have in paths: `result['loss']`.
@@ -36,6 +44,10 @@ RESULT = "result"
 _OURS_INSTEAD = frozenset(
     ("jax.result_info", "jax.buffer_donor", "tf.aliasing_output", "mhlo.num_partitions", "mhlo.num_replicas")
 )
+
+# How jax says that it lowers something only where there are devices: as it calls the host beside shardings, or at all
+# for another platform than that of the devices here.
+_DEVICES_MISSING = ("require devices", "different from the lowering platform")
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ def export(job: Job, topology: Topology | None = None) -> ir.Module:
 
     Nothing is dropped here: an argument that the function ignores is still an argument of `@main`.
     """
-    return lower(job, trace(job, topology), lowered_for(topology))[0]
+    return lower_traced(job, trace(job, topology), lowered_for(topology))[0]
 
 
 def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
@@ -119,9 +131,11 @@ def _abstract_arguments(job: Job) -> Iterator[Any]:
             yield jax.tree.unflatten(structure, [abstract(job, next(leaves)) for _ in values])
 
 
-def lower(job: Job, traced: jax.stages.Traced, platform: str) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
+def lower_traced(
+    job: Job, traced: jax.stages.Traced, platform: str
+) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
     """What was traced, as a module that is marked; and the Python functions that it calls while it runs."""
-    with _blaming_the_user(job), own_traces(), jax.set_mesh(None):
+    with _blaming_the_user(job, traced), own_traces(), jax.set_mesh(None):
         lowered = traced.lower(lowering_platforms=(platform,))
         module = copy_module(lowered.compiler_ir("stablehlo"))
     leaves = list(leaves_of(job))
@@ -221,13 +235,26 @@ def _check_batch(job: Job, leaves: Sequence[Leaf]) -> None:
 
 
 @contextmanager
-def _blaming_the_user(job: Job) -> Iterator[None]:
-    """Turn what the user's function raises into an error that names its line."""
+def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None) -> Iterator[None]:
+    """Turn what the user's function raises into an error that names its line.
+
+    lowered: what jax is given to lower, when the function itself has been traced.
+    """
     try:
         yield
     except (Exception, SystemExit) as error:
+        if lowered is not None and any(said in first_line(error) for said in _DEVICES_MISSING):
+            raise _missing_devices(job, lowered) from error
         what = f"{job.name} cannot be traced: {type(error).__name__}: {first_line(error)}"
         raise CompileError(what, failing_line(error) or job.where, _remedy(error)) from error
+
+
+def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
+    """For what jax lowers only where there are the devices that it is lowered for."""
+    name, places = next(calls_for_devices(traced), (job.name, []))
+    where = next((f"{file}:{line}" for file, line in places if not is_library(file)), job.where)
+    what = f"{name} needs the islands' devices here, as jax lowers a call of the host for these alone"
+    return CompileError(what, where, "take it out, or lower the function where they are")
 
 
 def _remedy(error: BaseException) -> str:
@@ -237,8 +264,6 @@ def _remedy(error: BaseException) -> str:
         return "give shard_map no mesh: it then takes the islands', whose axes the topology names; for pmap write vmap"
     if "should match the aval mesh" in said:
         return "it uses an array that lives on a mesh of its own; pass that as an argument"
-    if "require devices" in said or "different from the lowering platform" in said:
-        return "take out what calls the host, or compile where there are the islands' devices"
     if "sharding" in said.lower() and not failing_line(error):
         return "correct in_shardings and out_shardings: prefixes of the arguments and of the result, as for jax.jit"
     return "correct the function; it fails under jax.jit as well"

@@ -37,18 +37,18 @@ _PLAIN_KINDS = {kind: plain for plain, kind in _PLAIN_CLASSES.items()}
 
 
 @dataclass(frozen=True)
-class Node:
+class TreeNode:
     """One node: its kind, what JSON says of its static data (a dict's keys, for instance), and its children."""
 
     kind: str
     data: str = "null"
-    children: tuple["Node", ...] = ()
+    children: tuple["TreeNode", ...] = ()
 
     def to_json(self) -> Any:  # noqa: ANN401 (JSON)
         return [self.kind, self.data, [child.to_json() for child in self.children]]
 
     @classmethod
-    def from_json(cls, value: Any) -> "Node":  # noqa: ANN401 (JSON)
+    def from_json(cls, value: Any) -> "TreeNode":  # noqa: ANN401 (JSON)
         kind, data, children = value
         return cls(kind, data, tuple(map(cls.from_json, children)))
 
@@ -56,16 +56,16 @@ class Node:
 # Describing.
 
 
-def describe(tree: Tree) -> Node:
+def describe(tree: Tree) -> TreeNode:
     """What an argument is compared with."""
     made = tree.node_data()
     if made is None:
-        return Node(LEAF)
+        return TreeNode(LEAF)
     kind, data = made
-    return Node(_kind_of(kind), json.dumps(static_data(data)), tuple(map(describe, tree.children())))
+    return TreeNode(_kind_of(kind), json.dumps(static_data(data)), tuple(map(describe, tree.children())))
 
 
-def describe_result(tree: Tree, arguments: Sequence[Tree | None], path: str) -> Node:
+def describe_result(tree: Tree, arguments: Sequence[Tree | None], path: str) -> TreeNode:
     """What a result is made from; CompileError for a class that could not be made in another process."""
     addresses: dict[Tree, list[int]] = {}
     for number, argument in enumerate(arguments):
@@ -74,21 +74,23 @@ def describe_result(tree: Tree, arguments: Sequence[Tree | None], path: str) -> 
     return _describe_result(tree, addresses, path)
 
 
-def _describe_result(tree: Tree, addresses: dict[Tree, list[int]], path: str) -> Node:
+def _describe_result(tree: Tree, addresses: dict[Tree, list[int]], path: str) -> TreeNode:
     made = tree.node_data()
     if made is None:
-        return Node(LEAF)
+        return TreeNode(LEAF)
     kind, data = made
     if tree in addresses:
-        return Node(_OF_ARGUMENT, json.dumps(addresses[tree]))
+        return TreeNode(_OF_ARGUMENT, json.dumps(addresses[tree]))
     text = json.dumps(static_data(data))
     if kind not in _PLAIN_CLASSES and name_of(kind) is None:
         raise _unsaveable(path, kind, "which cannot be imported by its name")
     if _tags(json.loads(text)) & {_ENUM, _FIELDS, _OTHER}:
         raise _unsaveable(path, kind, "whose static data a file cannot hold")
-    steps = _steps(Node(_kind_of(kind), text, (Node(LEAF),) * len(tree.children())))
+    steps = _steps(TreeNode(_kind_of(kind), text, (TreeNode(LEAF),) * len(tree.children())))
     children = zip(steps, tree.children(), strict=True)
-    return Node(_kind_of(kind), text, tuple(_describe_result(one, addresses, path + step) for step, one in children))
+    return TreeNode(
+        _kind_of(kind), text, tuple(_describe_result(one, addresses, path + step) for step, one in children)
+    )
 
 
 def _unsaveable(path: str, kind: type, reason: str) -> CompileError:
@@ -116,13 +118,13 @@ class Maker:
     UsageError at once if a class that it needs is not there.
     """
 
-    def __init__(self, node: Node, path: str) -> None:
+    def __init__(self, node: TreeNode, path: str) -> None:
         self._node = node
         self._path = path
         self._classes: dict[str, Any] = dict(_PLAIN_KINDS)
         self._import(node, path)
 
-    def _import(self, node: Node, path: str) -> None:
+    def _import(self, node: TreeNode, path: str) -> None:
         if node.kind in (LEAF, _OF_ARGUMENT):
             return
         if node.kind not in self._classes:
@@ -138,7 +140,7 @@ class Maker:
         """The structure, for a call with arguments of these structures."""
         return self._tree(self._node, arguments, self._path)
 
-    def _tree(self, node: Node, arguments: Sequence[Tree | None], path: str) -> Tree:
+    def _tree(self, node: TreeNode, arguments: Sequence[Tree | None], path: str) -> Tree:
         if node.kind == LEAF:
             return _LEAF_TREE
         if node.kind == _OF_ARGUMENT:
@@ -165,7 +167,7 @@ _LEAF_TREE = jax.tree.structure(0)
 # Comparing.
 
 
-def difference(expected: Node, found: Node, path: str) -> str:
+def difference(expected: TreeNode, found: TreeNode, path: str) -> str:
     """The first place where two descriptions differ, in a sentence; empty if they do not."""
     if expected.kind != found.kind:
         return f"{path} is {found.kind}, not {expected.kind}"
@@ -177,7 +179,7 @@ def difference(expected: Node, found: Node, path: str) -> str:
     return ""
 
 
-def _text(node: Node) -> str:
+def _text(node: TreeNode) -> str:
     data = json.loads(node.data)
     if node.kind == "a dict":
         return f"a dict with the keys {', '.join(map(str, data[1:]))}" if len(data) > 1 else "an empty dict"
@@ -186,7 +188,7 @@ def _text(node: Node) -> str:
     return f"{node.kind} with the static data {node.data}"
 
 
-def _steps(node: Node) -> list[str]:
+def _steps(node: TreeNode) -> list[str]:
     """How a path goes on to each child."""
     if node.kind == "a dict":
         return [f"[{key!r}]" for key in json.loads(node.data)[1:]]

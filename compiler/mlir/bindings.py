@@ -86,7 +86,7 @@ def hide_own_frames() -> None:
     """Keep atoll's own frames out of the locations that jax writes: the outermost frame is then the user's."""
     from jax._src import source_info_util
 
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     # The front door is beside the other folders in the repository, and above them where atoll is installed.
     for own in ("compiler/", "passes/", "runtime/", "atoll/", "__init__.py", "__main__.py"):
         source_info_util.register_exclusion(f"{package}/{own}")
@@ -145,6 +145,26 @@ def requires_devices(traced: Any) -> bool:  # noqa: ANN401 (a `jax.stages.Traced
     from jax._src import dispatch
 
     return bool(dispatch.jaxpr_has_prim_requiring_devices(traced.jaxpr.jaxpr))
+
+
+def calls_for_devices(traced: Any) -> Iterator[tuple[str, list[tuple[str, int]]]]:  # noqa: ANN401 (as above)
+    """What jax lowers only where there are devices: calls of the host and their kin.
+
+    Each with its name and the files and lines that it was traced at, the innermost first, without those of jax.
+    """
+    from jax._src import core, dispatch, source_info_util
+
+    def found_in(jaxpr: Any) -> Iterator[tuple[str, list[tuple[str, int]]]]:  # noqa: ANN401 (a `jax.core.Jaxpr`)
+        for equation in jaxpr.eqns:
+            primitive = equation.primitive
+            # For calls that only show something jax has ways without devices, if they are of the platform.
+            if primitive in dispatch.prim_requires_devices_during_lowering or primitive.name.startswith("debug_"):
+                frames = source_info_util.user_frames(equation.source_info.traceback)
+                yield primitive.name, [(frame.file_name, frame.start_line) for frame in frames]
+            for inner in core.jaxprs_in_params(equation.params):
+                yield from found_in(inner)
+
+    return found_in(traced.jaxpr.jaxpr)
 
 
 def backends_are_up() -> bool:

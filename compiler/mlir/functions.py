@@ -3,7 +3,7 @@
 The bindings' own accessors on `FuncOp` are added at run time, where no type checker sees them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from atoll.compiler.mlir.bindings import func, ir
@@ -18,10 +18,13 @@ def functions_in(module: ir.Module) -> dict[str, func.FuncOp]:
 
 
 def operations_in(operation: ir.Operation | ir.OpView, kind: type[_Op]) -> list[_Op]:
-    """The operations of a kind in all regions, outer before inner.
+    """The operations of a kind, this one and those in all its regions, outer before inner.
 
     A list, as the bindings turn an exception that is raised while they walk into one of another class.
     """
+    if not len(operation.operation.regions):  # as most have none, and a walk takes longer than this question
+        view = operation.operation.opview
+        return [view] if isinstance(view, kind) else []
     found: list[_Op] = []
 
     def note(inner: ir.Operation) -> ir.WalkResult:
@@ -32,6 +35,26 @@ def operations_in(operation: ir.Operation | ir.OpView, kind: type[_Op]) -> list[
 
     operation.operation.walk(note, ir.WalkOrder.PRE_ORDER, kind)
     return found
+
+
+def is_used(value: "ir.Value[ir.Type]") -> bool:
+    return any(True for _ in value.uses)
+
+
+def operands_within(operation: ir.OpView) -> "Iterator[ir.Value[ir.Type]]":
+    """The operands of an operation and of all that its regions hold."""
+    for inner in operations_in(operation, ir.OpView):
+        yield from inner.operation.operands
+
+
+def replace_within(operation: ir.OpView, replaced: "Mapping[ir.Value[ir.Type], ir.Value[ir.Type]]") -> None:
+    """Let an operation, with all that its regions hold, take other values in place of some."""
+    if not replaced:
+        return
+    for inner in operations_in(operation, ir.OpView):
+        for number, operand in enumerate(list(inner.operation.operands)):
+            if operand in replaced:
+                inner.operation.operands[number] = replaced[operand]
 
 
 def new_private_function(
@@ -60,23 +83,6 @@ def empty_copy(
     assert isinstance(made, func.FuncOp)
     made.regions[0].blocks.append(*inputs, arg_locs=list(locations))
     return made
-
-
-def erase_unused(block: ir.Block) -> None:
-    """Erase the operations of a block whose results nobody takes, and which do nothing else."""
-    for view in reversed(list(block.operations)[:-1]):
-        operation = view.operation
-        if not has_effect(operation) and not any(True for result in operation.results for _ in result.uses):
-            operation.erase()
-
-
-def has_effect(operation: ir.Operation) -> bool:
-    """Whether an operation, or one in its regions, does something beside computing its results."""
-    inner = operations_in(operation, ir.OpView) if len(operation.regions) else [operation.opview]
-    flag = "has_side_effect"
-    return any(
-        flag in one.operation.attributes and ir.BoolAttr(one.operation.attributes[flag]).value for one in inner
-    ) or not len(operation.results)
 
 
 def named_attributes(attributes: ir.OpAttributeMap | ir.DictAttr) -> dict[str, ir.Attribute]:

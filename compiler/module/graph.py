@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from atoll.compiler.mlir.bindings import ir, mpmd
-from atoll.compiler.mlir.functions import argument_attributes, body_of, operations_in
+from atoll.compiler.mlir.functions import argument_attributes, body_of, operands_within
+from atoll.compiler.module.interface import parts_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import EXCHANGE, PARTS
 from atoll.compiler.module.replicas import replicas_of
@@ -78,7 +79,7 @@ class Graph:
             if isinstance(operation, mpmd.ForOp):
                 graph._add_loop(operation, region + 1, numbers)
                 region += 2
-            elif not _is_placeholder(operation):
+            elif not is_placeholder(operation):
                 graph._add_operation(operation, region, numbers)
             else:
                 graph._add_values(operation.operation.results, ARGUMENT, numbers)
@@ -87,7 +88,7 @@ class Graph:
 
     def _add_operation(self, operation: ir.OpView, region: int, numbers: "dict[ir.Value[ir.Type], int]") -> None:
         index = len(self.operations)
-        taken = dict.fromkeys(numbers[value] for value in _taken(operation) if value in numbers)
+        taken = dict.fromkeys(numbers[value] for value in operands_within(operation) if value in numbers)
         self.operations.append(operation)
         self.region.append(region)
         self.operands.append(list(taken))
@@ -135,7 +136,7 @@ class Graph:
             for one in loop.carried:
                 times[one.yielded] = loop.iterations // self.replicas if one.is_part else 1
         for number, marks in enumerate(argument_attributes(entry_function(self.module))):
-            times[number] = ir.IntegerAttr(marks[PARTS]).value // self.replicas if PARTS in marks else 1
+            times[number] = (parts_of(marks) or self.replicas) // self.replicas
         return times
 
     @cached_property
@@ -175,26 +176,24 @@ def iterations_of(loop: mpmd.ForOp) -> int:
     return ir.IntegerAttr(loop.operation.attributes["iterations"]).value
 
 
-def parts_of_loop(loop: mpmd.ForOp) -> frozenset[int]:
+def parts_of_loop(loop: mpmd.ForOp | ir.Operation) -> frozenset[int]:
     """The numbers of the results that are parts of results of @main, one a microbatch."""
     attributes = loop.operation.attributes
     return frozenset(ir.DenseI64ArrayAttr(attributes[PARTS])) if PARTS in attributes else frozenset()
 
 
-def _is_placeholder(operation: ir.OpView) -> bool:
-    """Whether an operation only stands where a loop wants an initial value for its parts, which nobody reads."""
+def is_placeholder(operation: ir.OpView) -> bool:
+    """Whether an operation only stands where a loop wants an initial value for its parts, which nobody reads.
+
+    Once values live on islands, this one is assigned to one on its way to the loop.
+    """
     uses = [use for result in operation.operation.results for use in result.uses]
     return bool(uses) and all(
-        isinstance(use.owner, mpmd.ForOp) and use.operand_number in parts_of_loop(use.owner) for use in uses
+        use.operand_number in parts_of_loop(use.owner)
+        if isinstance(use.owner, mpmd.ForOp)
+        else isinstance(use.owner, mpmd.AssignOp) and is_placeholder(use.owner)
+        for use in uses
     )
-
-
-def _taken(operation: ir.OpView) -> "Iterable[ir.Value[ir.Type]]":
-    """The operands of an operation and of all that its regions hold."""
-    yield from operation.operation.operands
-    if len(operation.operation.regions):
-        for inner in operations_in(operation, ir.OpView):
-            yield from inner.operation.operands
 
 
 def elements_of(type_: ir.Type) -> int:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes, result_attributes, type_of
+from atoll.compiler.module.feedback import StateLeaf, replacements
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.interface import Piece, piece_of
+from atoll.compiler.module.interface import piece_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import DONATED, PATH
 from atoll.compiler.plan.scope_patterns import path_components
@@ -16,34 +17,26 @@ def replaced_arguments(module: ir.Module) -> list[tuple[int, int]]:
     """The donated arguments and the results that replace them, by number: a training loop feeds the one back as the
     other."""
     marks = argument_attributes(entry_function(module))
-    return _paired(module, [number for number, one in enumerate(marks) if DONATED in one])
+    return _replaced(module, [number for number, one in enumerate(marks) if DONATED in one])
 
 
 def fed_back(module: ir.Module) -> list[tuple[int, int]]:
     """The same of all arguments that are part of a pytree, donated or not: their keys say which result is meant."""
     marks = argument_attributes(entry_function(module))
     paths = (path_components(text_attribute(one, PATH) or "") for one in marks)
-    return _paired(module, [number for number, path in enumerate(paths) if path[1:]])
+    return _replaced(module, [number for number, path in enumerate(paths) if path[1:]])
 
 
-def _paired(module: ir.Module, arguments: Sequence[int]) -> list[tuple[int, int]]:
-    """Arguments and the results that take their places: of the same path behind the first key or two, the same type,
-    and of pieces the same place in the whole."""
+def _replaced(module: ir.Module, arguments: Sequence[int]) -> list[tuple[int, int]]:
     main = entry_function(module)
-    inputs, outputs = list(type_of(main).inputs), list(type_of(main).results)  # once: each access makes them all
-    results: dict[tuple[tuple[str, ...], Piece | None], int] = {}
-    for number, attributes in enumerate(result_attributes(main)):
-        path = path_components(text_attribute(attributes, PATH) or "")
-        for start in (1, 2):  # `result['w']`, `result[0]['w']`
-            results.setdefault((path[start:], piece_of(attributes)), number)
-    marks = argument_attributes(main)
-    taken: dict[int, int] = {}  # result -> argument; a result takes the place of one
-    for number in arguments:
-        path = path_components(text_attribute(marks[number], PATH) or "")
-        result = results.get((path[1:], piece_of(marks[number])))
-        if result is not None and inputs[number] == outputs[result]:
-            taken.setdefault(result, number)
-    return [(number, result) for result, number in taken.items()]
+    given = _leaves(list(type_of(main).inputs), argument_attributes(main))
+    results = _leaves(list(type_of(main).results), result_attributes(main))
+    return list(replacements({number: given[number] for number in arguments}, results).items())
+
+
+def _leaves(types: Sequence[ir.Type], marks: Sequence[ir.DictAttr]) -> list[StateLeaf]:
+    leaves = zip(types, marks, strict=True)
+    return [StateLeaf(text_attribute(one, PATH) or "", type_, piece_of(one)) for type_, one in leaves]
 
 
 def homes_of(

@@ -1,70 +1,435 @@
-"""The marks that passes leave on the IR: one name each, and what it says. Nothing else writes `atoll.*` attributes."""
+"""The marks that stand on the IR: `atoll.*` attributes, in the order in which the pipeline comes to write them.
 
-STAGE = "atoll.stage"
-# The stage of the plan, where it runs in segments and which of them is open yet.
-PLANNED_STAGE = "atoll.planned_stage"
-SWEEP = "atoll.sweep"
-# On a loop over layers: the stage of each of them.
-LAYERS = "atoll.layers"
-# On a constant that stands for the number of the microbatch.
-INDEX = "atoll.index"
-# On a loop over microbatches: the kind of task that each sweep is, one letter each.
-KINDS = "atoll.kinds"
-# On a loop over microbatches: the name of the schedule that its table was made from.
-SCHEDULE = "atoll.schedule"
-# On the module: islands and axes of shardings that the islands cannot follow, as `island: axis`.
-NOT_FOLLOWED = "atoll.not_followed"
-# On the module: how many stages there are.
-STAGES = "atoll.stages"
-# On the module: the bytes that cross between stages, and how few any other choice could have had.
-TRAFFIC = "atoll.traffic"
-TRAFFIC_BOUND = "atoll.traffic_at_least"
+`docs/marks.md` shows the table. A pass takes away what nobody after it reads, and the verifier of each phase refuses
+marks that should be gone by then, and names that are no marks (`marking.check_marks`).
+"""
 
-# On the module: what is computed for the whole batch, though each microbatch needs only its block.
-WHOLE_BATCH = "atoll.whole_batch"
-# On the module: the loops of the model that the cut leaves whole, and why.
-WHOLE_LOOPS = "atoll.whole_loops"
-# On the module: the stacks of layers that are split, and yet needed whole, with what needs them.
-JOINED = "atoll.joined"
-# On the module: what the replicas do not share of the state that only the update reads, and why; and what they gather.
-NOT_SHARED = "atoll.not_shared"
+from dataclasses import dataclass
 
-# The pytree path, in the user's words: `state['params']['w']`, `result[0]`.
-PATH = "atoll.path"
-
-# On an argument with the batch on axis 0.
-BATCH = "atoll.batch"
-
-# On an argument or a result that stands for as many values as there are microbatches, each of the type it has; on a
-# loop over microbatches the numbers of the results that are of this kind.
-PARTS = "atoll.parts"
-
-# On a result with parts: the dimension along which they make up the whole; 0 if it is not said.
-PARTS_DIMENSION = "atoll.parts_dimension"
-
-# On one of several arguments, or results, with one path, which together are what the user passes or gets: the
-# dimension along which they are the whole, where this one starts, and how long the whole is.
-PIECE = "atoll.piece"
-
-# On an argument whose buffers the caller gives away.
-DONATED = "atoll.donated"
-
-# On the module: the phase that its verifier vouched for, and the texts it was compiled with.
-PHASE = "atoll.phase"
-
+# From export on.
 TOPOLOGY = "atoll.topology"
-
 PLAN = "atoll.plan"
-
-# On a transfer that stands for an exchange between replicas: how they combine what each has.
-EXCHANGE = "atoll.exchange"
-
-# On an exchange of which every replica gives or gets its share alone: the dimension along which shares are the whole.
-# Also on an argument or a result of `@main` of which every replica has its share.
-SHARE = "atoll.share"
-
-# On a loop over microbatches in phase `scheduled`.
-ORDER = "atoll.order"
-
-# On the pieces of a `case`: its number, so that those that come to one fragment can be joined again.
+PHASE = "atoll.phase"
+PATH = "atoll.path"
+BATCH = "atoll.batch"
+DONATED = "atoll.donated"
+# From the phase `timed` on.
+FILLED = "atoll.filled"
+PARTS = "atoll.parts"
+PARTS_DIMENSION = "atoll.parts_dimension"
+NOTES = "atoll.notes"
+# From the phase `staged` on.
 BRANCHES = "atoll.branches"
+STAGES = "atoll.stages"
+STAGE = "atoll.stage"
+LAYERS = "atoll.layers"
+PLANNED_STAGE = "atoll.planned_stage"
+PIECE = "atoll.piece"
+EXCHANGE = "atoll.exchange"
+SHARE = "atoll.share"
+SWEEP = "atoll.sweep"
+ROLE = "atoll.role"
+# From the phase `placed` on.
+INDEX = "atoll.index"
+# From the phase `scheduled` on.
+SCHEDULE = "atoll.schedule"
+ORDER = "atoll.order"
+# In a file that reproduces a defect.
+PASSES_LEFT = "atoll.passes_left"
+
+
+# As the pipeline names them; the rooms of passes come after this one.
+PHASE_NAMES = ("stablehlo", "timed", "staged", "placed", "scheduled")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One kind of mark.
+
+    on: what it stands on.
+    says: what it says there.
+    since: the phase on whose way it is first written; people may write it sooner. None if no pass writes it: it stands
+        in a file that reproduces a defect.
+    gone: the phase on whose way it is taken away again; None if it lives as long as the module.
+    writers: the passes and files that write it anew or change it.
+    readers: those that use it in any other way: that read it, move it along or take it away.
+    """
+
+    name: str
+    on: str
+    says: str
+    since: str | None
+    gone: str | None
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+
+    def may_stand(self, phase: str) -> bool:
+        """Whether the phase's verifier lets it pass."""
+        return self.gone is None or PHASE_NAMES.index(phase) < PHASE_NAMES.index(self.gone)
+
+    @property
+    def life(self) -> str:
+        """From when to when it lives, in words."""
+        if self.since is None:
+            return "in a file that reproduces a defect"
+        if self.gone is None:
+            return f"from `{self.since}` on"
+        if self.gone == self.since:
+            return f"on the way to `{self.since}`"
+        return f"from `{self.since}` until on the way to `{self.gone}`"
+
+
+def rows_of_marks() -> list[str]:
+    """The rows of the table in the documents."""
+    return [
+        f"| `{one.name}` | {one.on} | {one.says} | {one.life} | {', '.join(one.writers)} | {', '.join(one.readers)} |"
+        for one in MARKS
+    ]
+
+
+MARKS = (
+    Mark(
+        TOPOLOGY,
+        on="the module",
+        says="the islands and links, as text",
+        since="stablehlo",
+        gone=None,
+        writers=("pipeline/resume",),
+        readers=(
+            "commands/dump",
+            "module/planned",
+        ),
+    ),
+    Mark(
+        PLAN,
+        on="the module",
+        says="the plan, as text",
+        since="stablehlo",
+        gone=None,
+        writers=(
+            "module/planned",
+            "pipeline/resume",
+        ),
+        readers=(
+            "module/planned",
+            "pipeline/resume",
+            "verify-timed",
+        ),
+    ),
+    Mark(
+        PHASE,
+        on="the module",
+        says="the phase that its verifier vouched for",
+        since="stablehlo",
+        gone=None,
+        writers=(
+            "verify-placed",
+            "verify-scheduled",
+            "verify-stablehlo",
+            "verify-staged",
+            "verify-timed",
+        ),
+        readers=("pipeline/resume",),
+    ),
+    Mark(
+        PATH,
+        on="an argument or a result of `@main`",
+        says="its pytree path, in the user's words: `state['params']['w']`, `result[0]`",
+        since="stablehlo",
+        gone=None,
+        writers=("export/frontend",),
+        readers=(
+            "fold-batch",
+            "module/homes",
+            "module/interface",
+            "report/report",
+            "seed-stages",
+            "share-update",
+        ),
+    ),
+    Mark(
+        BATCH,
+        on="an argument of `@main`",
+        says="it has the batch on axis 0",
+        since="stablehlo",
+        gone=None,
+        writers=("export/frontend",),
+        readers=(
+            "fold-batch",
+            "split-layer-loops",
+            "stage/layers/choice",
+            "time/folding/cross_check",
+            "verify-stablehlo",
+            "verify-timed",
+        ),
+    ),
+    Mark(
+        DONATED,
+        on="an argument of `@main`",
+        says="the caller gives its buffers away",
+        since="stablehlo",
+        gone=None,
+        writers=("export/frontend",),
+        readers=(
+            "emit/emit",
+            "module/homes",
+        ),
+    ),
+    Mark(
+        FILLED,
+        on="the module",
+        says="the parts of the plan that whoever wrote it left open, with what they were decided to be",
+        since="timed",
+        gone=None,
+        writers=("module/planned",),
+        readers=(
+            "module/planned",
+            "pipeline/resume",
+        ),
+    ),
+    Mark(
+        PARTS,
+        on="an argument or a result of `@main`; a loop over microbatches",
+        says="it stands for as many values of its type, one for each microbatch; which results of the loop do",
+        since="timed",
+        gone=None,
+        writers=(
+            "stage/layers/split",
+            "time/folding/rewrite",
+        ),
+        readers=(
+            "emit/emit",
+            "emit/loop_body",
+            "make-fragments",
+            "module/graph",
+            "module/interface",
+            "share-update",
+            "verify-timed",
+        ),
+    ),
+    Mark(
+        PARTS_DIMENSION,
+        on="a result of `@main` with parts",
+        says="the dimension along which they are the whole; 0 if it is not said",
+        since="timed",
+        gone=None,
+        writers=("time/folding/rewrite",),
+        readers=(
+            "module/interface",
+            "verify-timed",
+        ),
+    ),
+    Mark(
+        NOTES,
+        on="the module",
+        says="what passes tell people (`notes`): a kind, values, and the user's line",
+        since="timed",
+        gone=None,
+        writers=("module/noting",),
+        readers=("module/noting",),
+    ),
+    Mark(
+        BRANCHES,
+        on="the pieces of a `case`",
+        says="its number, so that those that come to one fragment can be joined again",
+        since="staged",
+        gone="staged",
+        writers=("split-branches",),
+        readers=("join-branches",),
+    ),
+    Mark(
+        STAGES,
+        on="the module",
+        says="how many stages there are",
+        since="staged",
+        gone=None,
+        writers=(
+            "cut-segments",
+            "seed-stages",
+        ),
+        readers=(
+            "module/planned",
+            "order-tasks",
+        ),
+    ),
+    Mark(
+        STAGE,
+        on="an operation; a fragment",
+        says="its stage; where stages run in segments, the segment",
+        since="staged",
+        gone="scheduled",
+        writers=(
+            "copy-cheap-operations",
+            "make-fragments",
+            "seed-stages",
+            "spread-stages",
+            "stage/layers/split",
+            "stage/layers/steps",
+        ),
+        readers=(
+            "copy-cheap-operations",
+            "cut-segments",
+            "join-branches",
+            "make-fragments",
+            "module/check_names",
+            "order-sweeps",
+            "place/fragments/partition",
+            "split-backward",
+            "spread-stages",
+            "stage/layers/split",
+            "stage/layers/steps",
+            "verify-placed",
+            "verify-staged",
+        ),
+    ),
+    Mark(
+        LAYERS,
+        on="a loop over layers",
+        says="the stage of each of them",
+        since="staged",
+        gone="staged",
+        writers=(
+            "seed-stages",
+            "stage/layers/steps",
+        ),
+        readers=(
+            "cut-segments",
+            "split-layer-loops",
+            "stage/layers/layer_stages",
+            "stage/layers/split",
+            "stage/layers/steps",
+        ),
+    ),
+    Mark(
+        PLANNED_STAGE,
+        on="an operation",
+        says="its stage of the plan, where that runs in segments and which of them is still open",
+        since="staged",
+        gone="staged",
+        writers=("cut-segments",),
+        readers=("spread-stages",),
+    ),
+    Mark(
+        PIECE,
+        on="one of several arguments, or results, of `@main` that are one to the user",
+        says="the dimension along which they are the whole, where it starts, and how long the whole is",
+        since="staged",
+        gone=None,
+        writers=("stage/layers/split",),
+        readers=(
+            "module/interface",
+            "share-update",
+        ),
+    ),
+    Mark(
+        EXCHANGE,
+        on="what stands for an exchange between replicas: a call, later a transfer or a cast",
+        says="how they combine what each has",
+        since="staged",
+        gone=None,
+        writers=(
+            "make-fragments",
+            "stage/shares/share_code",
+        ),
+        readers=(
+            "emit/emit",
+            "make-fragments",
+            "module/graph",
+            "module/tasks",
+            "place/fragments/partition",
+            "replicas/check_exchanges",
+            "spread-stages",
+            "stage/shares/share_code",
+        ),
+    ),
+    Mark(
+        SHARE,
+        on="an exchange that makes or joins shares; an argument or a result of which a replica has its share",
+        says="the dimension along which shares are the whole",
+        since="staged",
+        gone=None,
+        writers=("stage/shares/share_code",),
+        readers=(
+            "make-fragments",
+            "module/interface",
+            "module/tasks",
+            "replicas/check_exchanges",
+            "share-update",
+        ),
+    ),
+    Mark(
+        SWEEP,
+        on="an operation; a fragment",
+        says="the sweep in which its stage computes it",
+        since="staged",
+        gone="scheduled",
+        writers=(
+            "copy-cheap-operations",
+            "make-fragments",
+            "order-sweeps",
+            "split-backward",
+        ),
+        readers=(
+            "copy-cheap-operations",
+            "join-branches",
+            "make-fragments",
+            "place/fragments/partition",
+            "split-backward",
+            "verify-placed",
+            "verify-staged",
+        ),
+    ),
+    Mark(
+        ROLE,
+        on="a loop over microbatches",
+        says="what it goes over the stages for, a letter for each sweep: `F`, `FB`, `FBW`",
+        since="staged",
+        gone=None,
+        writers=("module/loop_roles",),
+        readers=(
+            "make-fragments",
+            "module/check_names",
+            "module/loop_roles",
+            "verify-staged",
+        ),
+    ),
+    Mark(
+        INDEX,
+        on="a constant",
+        says="it stands for the number of the microbatch while shardings are propagated",
+        since="placed",
+        gone="placed",
+        writers=("hide-microbatch-index",),
+        readers=("show-microbatch-index",),
+    ),
+    Mark(
+        SCHEDULE,
+        on="a loop over microbatches",
+        says="the name of the schedule that its order comes from",
+        since="scheduled",
+        gone=None,
+        writers=("module/loop_schedule",),
+        readers=("module/loop_schedule",),
+    ),
+    Mark(
+        ORDER,
+        on="a loop over microbatches",
+        says="for each island its tasks in order",
+        since="scheduled",
+        gone=None,
+        writers=("module/task_order",),
+        readers=(
+            "module/task_order",
+            "verify-scheduled",
+        ),
+    ),
+    Mark(
+        PASSES_LEFT,
+        on="the module",
+        says="the passes to run on it, as text",
+        since=None,
+        gone=None,
+        writers=("pipeline/reproducer",),
+        readers=("pipeline/reproducer",),
+    ),
+)

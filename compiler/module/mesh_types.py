@@ -13,17 +13,11 @@ class MeshTypes:
         self.topology = topology
         self.context = context
         self._made: dict[tuple[int, str, Spec], ir.Type] = {}
-        # Each island and axis that a sharding asked for in vain there.
-        self.not_followed: dict[tuple[str, str], None] = {}
 
     def on(self, island: int, tensor: ir.Type, spec: Spec = ()) -> ir.Type:
         """The type of a tensor that lives on an island, divided as far as the island's mesh allows."""
         shape = ir.RankedTensorType(tensor).shape
         followed = on_island(spec, shape, self.topology.islands[island]) if spec else ()
-        for asked, kept in zip(spec, followed or ((),) * len(spec), strict=True):
-            self.not_followed.update(
-                dict.fromkeys((self.topology.islands[island].name, axis) for axis in asked if axis not in kept)
-            )
         key = (island, str(tensor), followed)
         if key not in self._made:
             name = self.topology.islands[island].name
@@ -58,7 +52,7 @@ def _end_of_tensor(text: str) -> int:
         depth += (character == "<") - (character == ">")
         if character == ">" and not depth:
             return position + 1
-    raise ValueError(f"{text} begins with no tensor")
+    raise AssertionError(f"{text} begins with no tensor")
 
 
 def topology_attribute(topology: Topology, context: ir.Context) -> ir.Attribute:

@@ -1,24 +1,60 @@
 """What a module was compiled with: its plan and topology, and what follows from these."""
 
-from atoll.compiler.mlir.attributes import integer_attribute, text_attribute
+import functools
+
+from atoll.compiler.mlir.attributes import integer, integer_attribute, integer_in, text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
-from atoll.compiler.module.marks import PLAN, STAGES, TOPOLOGY
-from atoll.compiler.module.replicas import replicas_in
+from atoll.compiler.module.marks import FILLED, PLAN, STAGES, TOPOLOGY
 from atoll.compiler.plan.pipeline_shape import PipelineShape
-from atoll.compiler.plan.plan import Plan, noted_plan
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import ResolvedPlan, as_asked, filled_in, islands_of_replica, resolved
 from atoll.compiler.topology.topology import Topology, noted_topology
 
 
-def plan_of(module: ir.Module) -> Plan:
-    """The module's plan; without one every part is `auto`."""
-    text = text_attribute(module.operation.attributes, PLAN)
-    return Plan() if text is None else noted_plan(text)
+def plan_of(module: ir.Module) -> ResolvedPlan:
+    """The module's plan. `resolve-plan` has written it whole; what IR that a person wrote leaves out means the same."""
+    topology = text_of(module.operation, TOPOLOGY)
+    return _resolved(_text_of(module), None if topology is None else len(noted_topology(topology).islands))
+
+
+def asked_plan_of(module: ir.Module) -> Plan:
+    """The plan as it was asked for, before what it leaves open was filled in."""
+    return as_asked(Plan.parse(_text_of(module)), _filled(module))
+
+
+def set_plan(module: ir.Module, plan: ResolvedPlan) -> None:
+    """Write the plan with what has been decided of it by now, and note which parts that were."""
+    attributes = module.operation.attributes
+    filled = _filled(module) | filled_in(Plan.parse(_text_of(module)), plan)
+    attributes[PLAN] = ir.StringAttr.get(str(plan))
+    if filled:
+        attributes[FILLED] = ir.DictAttr.get({name: integer(value, 64) for name, value in filled.items()})
+
+
+def _filled(module: ir.Module) -> dict[str, int]:
+    """What is noted of the parts that were filled in."""
+    attributes = module.operation.attributes
+    noted = attributes.get(FILLED)
+    if not isinstance(noted, ir.DictAttr):
+        return {}
+    names = [noted[number].name for number in range(len(noted))]
+    return {name: integer_in(noted, name, module.operation.location) for name in names}
+
+
+def _text_of(module: ir.Module) -> str:
+    return text_of(module.operation, PLAN) or str(Plan())
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved(text: str, islands: int | None) -> ResolvedPlan:
+    """Passes ask for a plan again and again, and reading it takes as long as most of them do."""
+    return resolved(Plan.parse(text), islands)
 
 
 def topology_of(module: ir.Module) -> Topology:
     """The module's topology, which every phase behind `stablehlo` needs."""
-    text = text_attribute(module.operation.attributes, TOPOLOGY)
+    text = text_of(module.operation, TOPOLOGY)
     if text is None:
         raise refuse(module.operation.location, "the module has no topology", 'give one: --topology "2 x cpu[4]"')
     return noted_topology(text)
@@ -27,20 +63,19 @@ def topology_of(module: ir.Module) -> Topology:
 def shape_of(module: ir.Module) -> PipelineShape:
     """The pipeline that the plan asks for on the islands of the topology."""
     plan = plan_of(module)
-    return PipelineShape(plan, max(1, len(topology_of(module).islands) // replicas_in(plan)))
+    return PipelineShape(plan, islands_of_replica(len(topology_of(module).islands), plan.replicas))
 
 
 def segments_of(module: ir.Module) -> int:
     """In how many segments each stage of the plan runs."""
-    segments = plan_of(module).segments
-    return segments if isinstance(segments, int) else 1
+    return plan_of(module).segment_count
 
 
 def stage_islands(module: ir.Module) -> tuple[int, ...]:
     """The island of each stage of a module in phase `staged`."""
     shape, count = shape_of(module), stages_of(module)
     if count != shape.stages:  # the module was written by hand: its plan does not know
-        shape = PipelineShape(Plan(stages=count), shape.islands)
+        shape = PipelineShape(resolved(Plan(stages=count), shape.islands), shape.islands)
     return shape.stage_island
 
 

@@ -7,24 +7,16 @@ own: the *twins* of its islands.
 from collections.abc import Sequence
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.marks import PLAN
-from atoll.compiler.plan.plan import Plan, noted_plan
+from atoll.compiler.module.planned import plan_of
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 
 
-def replicas_in(plan: Plan) -> int:
-    """How many replicas a plan asks for; `auto` is one."""
-    return plan.replicas if isinstance(plan.replicas, int) else 1
-
-
 def replicas_of(module: ir.Module) -> int:
     """How many replicas the module's plan asks for."""
-    text = text_attribute(module.operation.attributes, PLAN)
-    return 1 if text is None else replicas_in(noted_plan(text))
+    return plan_of(module).replicas
 
 
 def twins_of(topology: Topology, replicas: int) -> dict[str, tuple[str, ...]]:
@@ -34,9 +26,9 @@ def twins_of(topology: Topology, replicas: int) -> dict[str, tuple[str, ...]]:
     return {name: tuple(names[number :: max(1, count)][:replicas]) for number, name in enumerate(names[:count])}
 
 
-def check_replicas(plan: Plan, topology: Topology) -> None:
+def check_replicas(replicas: int, topology: Topology) -> None:
     """PlanError unless the islands can be divided into replicas that are alike."""
-    replicas, count = replicas_in(plan), len(topology.islands)
+    count = len(topology.islands)
     if count % replicas:
         what = f"the plan asks for {replicas} replicas, and {count} islands cannot be divided into so many"
         raise PlanError(what, caller(), f"choose replicas that divide {count}, or give each as many islands")

@@ -48,7 +48,13 @@ def on_island(spec: Spec, shape: Sequence[int], island: Island) -> Spec:
     return tuple(kept) if any(kept) else ()
 
 
-def mesh_name(sharding: ir.Attribute) -> str:
+def not_followed(spec: Spec, shape: Sequence[int], island: Island) -> list[str]:
+    """The axes of a spec that an island cannot follow."""
+    kept = (on_island(spec, shape, island) or ((),) * len(spec)) if spec else ()
+    return [axis for asked, followed in zip(spec, kept, strict=True) for axis in asked if axis not in followed]
+
+
+def name_of_mesh(sharding: ir.Attribute) -> str:
     """The name of the mesh that a `#sdy.sharding` speaks of; empty if it writes the mesh out."""
     reference = sdy.TensorShardingAttr(sharding).mesh_or_ref
     return ir.FlatSymbolRefAttr(reference).value if isinstance(reference, ir.FlatSymbolRefAttr) else ""

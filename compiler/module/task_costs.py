@@ -15,10 +15,10 @@ from atoll.compiler.mlir.functions import body_of
 from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.mesh_types import island_of, local_type
-from atoll.compiler.module.tasks import calls_in, code_name, fragment_functions, mesh_name, task_name, transfers_in
-from atoll.compiler.schedules.simulate import Costs, Link
-from atoll.compiler.schedules.task import BACKWARD, FORWARD
-from atoll.compiler.schedules.task import KINDS as TASKS
+from atoll.compiler.module.tasks import calls_in, code_name, fragment_functions, island_of_task, task_name, transfers_in
+from atoll.compiler.schedules.costs import Costs, LinkCost
+from atoll.compiler.schedules.task import TASK_KINDS as TASKS
+from atoll.compiler.task_name import BACKWARD, FORWARD, TaskName
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
 
@@ -56,7 +56,7 @@ def task_costs(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) 
     found: Counter[str] = Counter()
     for function, times in functions:
         for call in calls_in(function):
-            found[mesh_name(call)] += times * cost[code_name(call)]
+            found[island_of_task(call)] += times * cost[code_name(call)]
     return found
 
 
@@ -72,17 +72,17 @@ def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) 
     sent = _bytes_to_neighbours(function)
     stages = []
     for stage, home in enumerate(homes):
-        forward, backward, weight = (costs.get(f"{kind}{stage}", 0) for kind in TASKS)
+        forward, backward, weight = (costs.get(TaskName(kind, stage), 0) for kind in TASKS)
         onwards = homes[stage + 1] if stage + 1 < len(homes) else ""
         back = homes[stage - 1] if stage else ""
-        to = sent[f"{FORWARD}{stage}", onwards], sent[f"{BACKWARD}{stage}", back]
+        to = sent[TaskName(FORWARD, stage), onwards], sent[TaskName(BACKWARD, stage), back]
         stages.append(StageCost(home, forward, backward, weight, *to))
     return tuple(stages)
 
 
-def _bytes_to_neighbours(function: func.FuncOp) -> Counter[tuple[str, str]]:
+def _bytes_to_neighbours(function: func.FuncOp) -> Counter[tuple[TaskName, str]]:
     """The bytes that each task sends to each island."""
-    sent: Counter[tuple[str, str]] = Counter()
+    sent: Counter[tuple[TaskName, str]] = Counter()
     for transfer in transfers_in(function):
         maker = transfer.operation.operands[0].owner
         if isinstance(maker, mpmd.FragmentCallOp):
@@ -107,14 +107,14 @@ def costs_of(
         (source, target): topology.link(names[source], names[target]) for source, target in pairs if source != target
     }
     return Costs(
-        tuple(stage.forward / speed[stage.island] for stage in stages),
-        tuple(stage.backward / speed[stage.island] for stage in stages),
-        tuple(stage.weight / speed[stage.island] for stage in stages),
-        tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
-        (1 / chunks,) * len(stages),
-        {pair: Link(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
-        tuple(stage.forward_bytes for stage in stages[:-1]),
-        tuple(stage.backward_bytes for stage in stages[1:]),
+        forward=tuple(stage.forward / speed[stage.island] for stage in stages),
+        backward=tuple(stage.backward / speed[stage.island] for stage in stages),
+        weight=tuple(stage.weight / speed[stage.island] for stage in stages),
+        update=tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
+        activations=(1 / chunks,) * len(stages),
+        links={pair: LinkCost(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
+        forward_bytes=tuple(stage.forward_bytes for stage in stages[:-1]),
+        backward_bytes=tuple(stage.backward_bytes for stage in stages[1:]),
     )
 
 

@@ -5,7 +5,11 @@ from typing import TypeGuard
 from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in
+from atoll.compiler.module.graph import is_placeholder
+from atoll.compiler.module.loop_roles import loop_role
 from atoll.compiler.module.marks import EXCHANGE, SHARE
+from atoll.compiler.task_name import TaskName
+from atoll.compiler.text.language import shown
 
 # Two exchanges combine nothing. One takes of what all replicas have this one's share, and nothing crosses; the other
 # puts the shares of all replicas together.
@@ -31,15 +35,24 @@ def fragment_functions(module: ir.Module) -> dict[str, func.FuncOp]:
     return {name: one for name, one in functions if name != "main" and _TOPOLOGY not in one.attributes}
 
 
-def task_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
-    """The task's name, which is the fragment's origin: `F0`, `B1`."""
-    origin = mpmd.UserOriginAttr(ir.ArrayAttr(operation.operation.attributes["origin"])[0])
-    return origin.user_name
+def task_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> TaskName:
+    """The task, named by the fragment's origin: `F0`, `B1`."""
+    origins = [mpmd.UserOriginAttr(one).user_name for one in ir.ArrayAttr(operation.operation.attributes["origin"])]
+    if len(origins) != 1:
+        raise refuse(operation.location, f"a fragment has {len(origins)} names", 'write origin=["F0"]')
+    try:
+        name = TaskName.parse(origins[0])
+    except ValueError:
+        name = None
+    if name is None or name.stage is None or name.microbatch is not None:
+        what = f"a fragment is called {shown(origins[0])}, which says no stage and what it does for it"
+        raise refuse(operation.location, what, "write for example F0, or L0.F0 in the first of several loops")
+    return name
 
 
-def mesh_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
+def island_of_task(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
     """The island that the task runs on."""
-    return ir.StringAttr(operation.operation.attributes["mesh_name"]).value
+    return ir.StringAttr(operation.operation.attributes["island_of_task"]).value
 
 
 def code_name(call: mpmd.FragmentCallOp) -> str:
@@ -82,7 +95,7 @@ def exchange_share(exchange: ExchangeOp) -> int | None:
 def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> None:
     """Refuse what computes in a dataflow function outside of tasks.
 
-    A loop over microbatches may only number them for each island and call the function of one.
+    A loop over microbatches has a role, and may only number them for each island and call the function of one.
     """
     for name, function in dataflow_functions(module).items():
         for operation in body_of(function).operations:
@@ -91,13 +104,14 @@ def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> Non
             elif not (
                 isinstance(operation, (task, mpmd.TransferOp, func.ReturnOp))
                 or is_exchange(operation)
-                or _is_placeholder(operation)
+                or (isinstance(operation, (stablehlo.ConstantOp, mpmd.AssignOp)) and is_placeholder(operation))
             ):
                 what = f"{operation.operation.name} stands in @{name}, outside of every fragment"
                 raise refuse(operation.location, what, remedy)
 
 
 def _check_loop(module: ir.Module, loop: mpmd.ForOp, remedy: str) -> None:
+    loop_role(loop)
     *body, end = loop.operation.regions[0].blocks[0].operations
     is_call = bool(body) and isinstance(body[-1], mpmd.CallOp)
     is_call = is_call and all(isinstance(one, mpmd.AssignOp) for one in body[:-1])
@@ -105,15 +119,6 @@ def _check_loop(module: ir.Module, loop: mpmd.ForOp, remedy: str) -> None:
         raise refuse(loop.location, "a loop does more than to call the function of a microbatch", remedy)
     if microbatch_name(loop) not in dataflow_functions(module):
         raise refuse(loop.location, f"there is no function @{microbatch_name(loop)} with a topology", remedy)
-
-
-def _is_placeholder(operation: ir.OpView) -> bool:
-    """Whether an operation stands for the value, never read, that parts of results have before the loop."""
-    users = [use.owner for result in operation.operation.results for use in result.uses]
-    if isinstance(operation, mpmd.AssignOp):
-        return all(isinstance(one, mpmd.ForOp) for one in users)
-    is_assigned = bool(users) and all(isinstance(one, mpmd.AssignOp) for one in users)
-    return isinstance(operation, stablehlo.ConstantOp) and is_assigned
 
 
 def microbatch_call(loop: mpmd.ForOp) -> mpmd.CallOp:

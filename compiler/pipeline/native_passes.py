@@ -21,7 +21,6 @@ _FUNCTION = "func.func"
 NATIVE_PASSES = {
     "canonicalize": Native("fold and simplify operations, share constants"),
     "chlo-legalize-to-stablehlo": Native("expand CHLO operations into StableHLO", _FUNCTION),
-    "control-flow-sink": Native("move operations into the only region that uses them"),
     "cse": Native("share equal operations (do not use before stages exist: it shares values across them)"),
     "loop-invariant-code-motion": Native("move what does not change out of loops"),
     "remove-dead-values": Native("remove values, arguments and results that nothing uses"),
@@ -61,7 +60,6 @@ NATIVE_PASSES = {
     "stablehlo-refine-shapes": Native("infer static shapes through the module"),
     "strip-debuginfo": Native("remove all locations"),
     "symbol-dce": Native("remove private functions that nothing calls"),
-    "topological-sort": Native("order operations so that values come before their uses"),
     "trivial-dce": Native("remove operations without effects whose results nothing uses"),
     "vhlo-legalize-to-stablehlo": Native("turn the versioned dialect back into StableHLO"),
 }

@@ -48,6 +48,19 @@ def read_options(pass_class: type[Pass], element: PassText) -> Pass:
         raise element.fault(f"{element.name}: {fault}") from None
 
 
+def pass_text(step: object, name: str) -> PassText:
+    """What reads as this pass: its name, and the options that are not as they are by default."""
+    found = {option: (field, getattr(step, field.name)) for option, field in _fields(type(step)).items()}
+    return PassText(
+        name,
+        tuple(
+            Option(option, _write(value))
+            for option, (field, value) in found.items()
+            if value is not None and (_is_required(field) or value != _default(field))
+        ),
+    )
+
+
 def describe_options(pass_class: type) -> str:
     """The options for a help text: `microbatches=int, rate=float (default 0.5)`; empty if there are none."""
     return ", ".join(

@@ -48,6 +48,8 @@ PHASES = (
         made_by="time",
         needs_topology=False,
         passes=(
+            # First of all that asks the plan anything: from here on it has an answer.
+            "resolve-plan",
             # Before stages are chosen: a stage is a part of what is done with one microbatch.
             "fold-batch",
             "verify-timed",

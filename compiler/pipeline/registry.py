@@ -2,13 +2,13 @@
 
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from atoll.compiler.errors import AtollError
 from atoll.compiler.mlir.bindings import PassManager, native_stderr, new_context
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES, REFUSED_PASSES
 from atoll.compiler.pipeline.pass_base import NativePass, Pass, Step
-from atoll.compiler.pipeline.pass_options import read_options
+from atoll.compiler.pipeline.pass_options import pass_text, read_options
 from atoll.compiler.pipeline.pipeline import PHASES, Phase
 from atoll.compiler.pipeline.pipeline_text import Nested, PassText, PipelineText
 from atoll.compiler.text.language import known_names, shown
@@ -25,6 +25,11 @@ def pass_class(name: str) -> type[Pass]:
 def steps_of_text(text: str) -> list[Step]:
     """The steps that a pass pipeline names; whatever cannot be run is an error that points into the text."""
     return [step for element in PipelineText.parse(text).elements for step in _steps(element)]
+
+
+def text_of_steps(steps: Sequence[Step]) -> str:
+    """A text that names these steps."""
+    return ", ".join(step.text if isinstance(step, NativePass) else str(pass_text(step, step.name())) for step in steps)
 
 
 @functools.cache

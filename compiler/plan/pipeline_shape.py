@@ -8,16 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.plan.plan import AUTO, Plan
-from atoll.compiler.plan.stage_text import StageText
-from atoll.compiler.schedules.kinds import KINDS, Kind, kind_named, with_chunks
+from atoll.compiler.plan.resolved_plan import ResolvedPlan
+from atoll.compiler.schedules.kinds import Kind
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.segments import in_segments
-from atoll.compiler.schedules.task import BACKWARD, WEIGHT
+from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 
-# What `auto` stands for: for islands with one stage each, and for islands with several.
-_AUTO, _AUTO_CHUNKED = "1f1b", "interleaved-1f1b"
 # A loop that goes forward, or forward and backward, perhaps with the weights' gradients apart: what schedules are for.
 PIPELINES = ("F", "FB", "FBW")
 
@@ -30,17 +27,17 @@ class PipelineShape:
     program: `stages`, `stage_island`, `split_stages` and `schedule` are about those.
     """
 
-    plan: Plan
+    plan: ResolvedPlan
     islands: int
 
     @property
     def microbatches(self) -> int:
-        return microbatches_of(self.plan)
+        return self.plan.microbatches
 
     @property
     def segments(self) -> int:
-        """In how many segments a stage runs; pass `cut-segments` writes into the plan what `auto` stands for."""
-        return self.plan.segments if isinstance(self.plan.segments, int) else 1
+        """In how many segments a stage runs."""
+        return self.plan.segment_count
 
     @property
     def in_one_segment(self) -> "PipelineShape":
@@ -49,12 +46,8 @@ class PipelineShape:
 
     @property
     def planned_stages(self) -> int:
-        """How many stages there are, however many segments they have."""
-        written = written_stages(self.plan)
-        if written is not None:
-            return written
-        is_one_each = self.plan.placement is not None or self.plan.schedule == AUTO
-        return self.islands * (1 if is_one_each else kind_named(str(self.plan.schedule)).chunks)
+        """How many stages there are, however many segments they have; with a placement one for each island."""
+        return self.islands if self.plan.stage_count is None else self.plan.stage_count
 
     @property
     def stages(self) -> int:
@@ -87,12 +80,7 @@ class PipelineShape:
     @property
     def kind(self) -> Kind | None:
         """The kind of the schedule; None for one that the user wrote."""
-        if isinstance(self.plan.schedule, Schedule):
-            return None
-        if self.plan.schedule != AUTO:
-            return kind_named(self.plan.schedule)
-        chunks = -(-self.planned_stages // self.used)
-        return KINDS[_AUTO] if chunks == 1 else with_chunks(KINDS[_AUTO_CHUNKED], chunks)
+        return self.plan.kind(chunks=-(-self.planned_stages // self.used))
 
     @property
     def split_stages(self) -> frozenset[int]:
@@ -100,7 +88,7 @@ class PipelineShape:
         if isinstance(self.plan.schedule, Schedule):
             return in_segments(self.plan.schedule, self.segments).split_stages
         # The best one is found later, and may be one of these.
-        splits = self.is_even if self.plan.schedule == AUTO else self.kind is not None and self.kind.splits_backward
+        splits = self.is_even if self.plan.has_open_schedule else self.kind is not None and self.kind.splits_backward
         return frozenset(range(self.stages)) if splits else frozenset()
 
     def schedule(self) -> Schedule:
@@ -111,7 +99,7 @@ class PipelineShape:
         assert kind is not None
         if self.used * kind.chunks != self.planned_stages:
             islands = f"{self.used} island{'s' if self.used > 1 else ''}"
-            if self.plan.schedule == AUTO:
+            if self.plan.has_open_schedule:
                 what = f"{self.planned_stages} stages go unevenly round {islands}, and there is no schedule for that"
                 fewer, more = (self.used * chunks for chunks in (kind.chunks - 1, kind.chunks))
                 raise PlanError(what, caller(), f"cut into {fewer} or {more} stages")
@@ -123,7 +111,7 @@ class PipelineShape:
         except PlanError as error:
             raise replace(error, where=caller()) from None
 
-    def schedule_of(self, kinds: str, tasks: Collection[str]) -> Schedule:
+    def schedule_of(self, kinds: str, tasks: Collection[TaskName]) -> Schedule:
         """The plan's schedule, for a loop with sweeps of these kinds and with these tasks: `F0`, `B0`."""
         schedule = self.schedule()
         if BACKWARD not in kinds:
@@ -131,7 +119,9 @@ class PipelineShape:
         if not schedule.has_backward:
             what = f"schedule {schedule.name} has no backward tasks, and the function has"
             raise PlanError(what, caller(), "take another schedule")
-        return schedule.whole_backward([stage for stage in range(schedule.stages) if f"{WEIGHT}{stage}" not in tasks])
+        return schedule.whole_backward(
+            [stage for stage in range(schedule.stages) if TaskName(WEIGHT, stage) not in tasks]
+        )
 
     def _fitting(self, schedule: Schedule) -> Schedule:
         sizes = (
@@ -144,21 +134,3 @@ class PipelineShape:
                 what = f"schedule {schedule.name} is for {wanted} {name}, and here are {given}"
                 raise PlanError(what, caller(), f"write a schedule for {given} {name}, or change the plan")
         return schedule
-
-
-def written_stages(plan: Plan) -> int | None:
-    """How many stages the plan itself says there are."""
-    if plan.placement is not None:
-        return None
-    if isinstance(plan.stages, int):
-        return plan.stages
-    if plan.stages != AUTO:
-        return len(StageText.parse(plan.stages).stages)
-    return plan.schedule.stages if isinstance(plan.schedule, Schedule) else None
-
-
-def microbatches_of(plan: Plan) -> int:
-    """How many microbatches the plan asks for."""
-    if isinstance(plan.microbatches, int):
-        return plan.microbatches
-    return plan.schedule.microbatches if isinstance(plan.schedule, Schedule) else 1

@@ -1,7 +1,6 @@
 """The plan: how a program is cut over the islands."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import Any, NoReturn
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.stage_text import Pattern, StageText
 from atoll.compiler.schedules.kinds import MOST_CHUNKS, kind_named
-from atoll.compiler.schedules.schedule import MOST_CELLS, Schedule
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task_table import MOST_CELLS
 from atoll.compiler.schedules.walk import check
 from atoll.compiler.text.language import Language, Place, Reader, known_names, shown
 from atoll.compiler.text.quantities import LARGEST, whole_number
@@ -34,7 +34,7 @@ _LANGUAGE = Language(
 
 @dataclass(frozen=True)
 class Plan:
-    """How a program is cut; what is `auto` is decided for the user.
+    """How a program is cut; what is `auto` is decided for the user, in `resolved_plan`.
 
     stages: their number, or a stage text.
     microbatches: how many a replica runs in a step.
@@ -122,12 +122,6 @@ class Plan:
         if self.update != WHOLE:
             fields.append(f"update={self.update}")
         return ", ".join(fields)
-
-
-@functools.lru_cache(maxsize=64)
-def noted_plan(text: str) -> Plan:
-    """The plan that is noted on a module: passes ask for it again and again, and reading takes as long as most do."""
-    return Plan.parse(text)
 
 
 def _count(name: str, value: object, most: int = LARGEST) -> int | str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.plan.plan import Plan
-from atoll.compiler.plan.stage_text import Component, Pattern, StageText
+from atoll.compiler.plan.resolved_plan import ResolvedPlan
+from atoll.compiler.plan.stage_text import Component, Pattern
 from atoll.compiler.topology.topology import Topology
 
 # The keys in a pytree path: `state['params'].layers[0]` has the components state, params, layers, 0.
@@ -30,14 +30,12 @@ class ScopePatterns:
     matched: set[Pattern] = field(default_factory=set)
 
     @classmethod
-    def of(cls, plan: Plan, topology: Topology | None) -> "ScopePatterns | None":
+    def of(cls, plan: ResolvedPlan, topology: Topology | None) -> "ScopePatterns | None":
         """The plan's patterns; None if it has none, so that the cut is automatic."""
         if plan.placement is not None:
             assert topology is not None
             return cls(_by_island(plan.placement, topology))
-        if isinstance(plan.stages, int) or plan.stages == "auto":
-            return None
-        return cls(StageText.parse(plan.stages).stages)
+        return None if plan.scopes is None else cls(plan.scopes.stages)
 
     def stage_of(self, path: tuple[str, ...], where: str = "") -> int | None:
         """The stage whose patterns match the path; PlanError if two stages claim it."""

@@ -11,7 +11,7 @@ from atoll.compiler.module.graph import parts_of_loop
 from atoll.compiler.module.interface import share_of
 from atoll.compiler.module.marks import EXCHANGE, SHARE
 from atoll.compiler.module.mesh_types import island_of, local_type
-from atoll.compiler.module.planned import plan_of, topology_of
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import check_replicas, replicas_of
 from atoll.compiler.module.tasks import (
     GATHER,
@@ -31,7 +31,7 @@ def check_exchanges(module: ir.Module) -> None:
     """
     replicas, functions = replicas_of(module), dataflow_functions(module)
     if replicas > 1:
-        check_replicas(plan_of(module), topology_of(module))
+        check_replicas(replicas, topology_of(module))
     _check_exchanges(functions, replicas)
 
 

@@ -1,8 +1,7 @@
 """The life of every buffer of a program: what makes it, what ends it, and how many bytes are alive at once."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -19,13 +18,14 @@ from atoll.runtime.program import (
     Send,
 )
 
-_MICROBATCH_TASK = re.compile(r"([A-Za-z]+)[0-9]+@(.+)")
 
-
-def task_of_stage(task: str) -> str:
+def rolled_task(run: Run) -> str:
     """The task without its microbatch: `F0` for `F3@0`."""
-    match = _MICROBATCH_TASK.fullmatch(task)
-    return "".join(match.groups()) if match else task
+    return str(run.name.rolled)
+
+
+def _own_task(run: Run) -> str:
+    return run.task
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Life:
     end: str
 
 
-def lives_of(program: Program, island: IslandProgram) -> list[Life]:
-    """The life of every buffer of an island, in their order of birth."""
+def lives_of(program: Program, island: IslandProgram, task_of: Callable[[Run], str] = _own_task) -> list[Life]:
+    """The life of every buffer of an island, in their order of birth. task_of: what a task is called."""
     results = {number for one in program.outputs for name, number in one.every_place if name == island.name}
     births = {number: "argument" for one in program.inputs for name, number in one.every_place if name == island.name}
     ends: dict[int, str] = {}
@@ -52,25 +52,25 @@ def lives_of(program: Program, island: IslandProgram) -> list[Life]:
     for one in island.instructions:
         match one:
             case Run():
-                births.update(dict.fromkeys(one.outputs, one.task))
-                ends.update(dict.fromkeys(one.donated, f"donated to {one.task}"))
+                births.update(dict.fromkeys(one.outputs, task_of(one)))
+                ends.update(dict.fromkeys(one.donated, f"donated to {task_of(one)}"))
             case Count(buffer):
                 births[buffer] = "count"
             case Receive(buffer, source):
                 births[buffer] = f"from {source}"
             case Free(buffers):
-                ends.update(dict.fromkeys(buffers, _freeing(before)))
+                ends.update(dict.fromkeys(buffers, _freeing(before, task_of)))
         before = one
     return [Life(one, born, ends.get(one, "result" if one in results else "kept")) for one, born in births.items()]
 
 
-def _freeing(before: Instruction | None) -> str:
+def _freeing(before: Instruction | None, task_of: Callable[[Run], str]) -> str:
     if isinstance(before, Run):
-        return f"freed after {before.task}"
+        return f"freed after {task_of(before)}"
     return "freed when sent" if isinstance(before, Send) else "freed at once"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BufferGroup:
     """The buffers of one island that live alike, those of all microbatches together.
 
@@ -91,9 +91,9 @@ class BufferGroup:
 
 def groups_of(program: Program, island: IslandProgram) -> list[BufferGroup]:
     """Every buffer of an island is in one group."""
-    lives = {life.number: life for life in lives_of(program, island)}
+    lives = {life.number: life for life in lives_of(program, island, rolled_task)}
     keys = {
-        number: (str(island.buffers[number]), _group_of(life.born), _group_of(life.end), size)
+        number: (str(island.buffers[number]), life.born, life.end, size)
         for (number, life), size in zip(lives.items(), map(_sizes(island).__getitem__, lives), strict=True)
     }
     most: Counter[tuple[str, str, str, int]] = Counter()
@@ -103,14 +103,17 @@ def groups_of(program: Program, island: IslandProgram) -> list[BufferGroup]:
         most[keys[number]] = max(most[keys[number]], live[keys[number]])
     counts = Counter(keys.values())
     return [
-        BufferGroup(island.name, buffer, born, end, count, most[buffer, born, end, size], size)
+        BufferGroup(
+            island=island.name,
+            buffer=buffer,
+            born=born,
+            end=end,
+            count=count,
+            alive=most[buffer, born, end, size],
+            bytes=size,
+        )
         for (buffer, born, end, size), count in counts.items()
     ]
-
-
-def _group_of(text: str) -> str:
-    *words, last = text.split(" ")
-    return " ".join([*words, task_of_stage(last)])
 
 
 def argument_bytes(program: Program, island: IslandProgram) -> int:

@@ -1,25 +1,18 @@
 """The report as a picture: the tasks of a step in time, predicted and below it as measured."""
 
-import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from atoll.compiler.errors import UsageError
+from atoll.compiler.report.contents import ReportContents
+from atoll.compiler.report.measurement import Measurement
+from atoll.compiler.report.prediction import Prediction
 from atoll.compiler.schedules.picture import Bar, Panel, gantt_svg, schedule_panel
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.task_name import UPDATE, TaskName
 from atoll.compiler.topology.topology import Topology
-from atoll.runtime.program import RESHARD
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from atoll.compiler.report.measurement import Measurement
-    from atoll.compiler.report.prediction import Prediction
-    from atoll.compiler.report.report import Report
-
-_TASK = re.compile(r"([A-Za-z]+)([0-9]+)(?:@([0-9]+))?.*")
 
 
-def report_svg(report: "Report") -> str:
+def report_svg(report: ReportContents) -> str:
     """Both charts on one axis, in milliseconds.
 
     What is predicted is then drawn with the speed of devices at which its tasks take together as long as the measured
@@ -39,7 +32,7 @@ def report_svg(report: "Report") -> str:
     return gantt_svg(panels, "ms")
 
 
-def _predicted_panel(predicted: "Prediction", topology: Topology, measured: "Measurement | None") -> Panel:
+def _predicted_panel(predicted: Prediction, topology: Topology, measured: Measurement | None) -> Panel:
     slower = 1.0 if measured is None else _slowness(predicted, topology, measured)
     simulation = predicted.simulation(topology, slower).divided(1e-3)
     how = "speeds of devices assumed" if measured is None else "speeds of devices as measured in the mean"
@@ -48,7 +41,7 @@ def _predicted_panel(predicted: "Prediction", topology: Topology, measured: "Mea
     return Panel(panel.title, predicted.islands, panel.bars)
 
 
-def _slowness(predicted: "Prediction", topology: Topology, measured: "Measurement") -> float:
+def _slowness(predicted: Prediction, topology: Topology, measured: Measurement) -> float:
     """How many times as long the measured tasks took, all together, as the predicted ones."""
     simulation = predicted.simulation(topology)
     spans = [(one.start, one.end) for one in simulation.tasks] + list(simulation.updates)
@@ -57,25 +50,28 @@ def _slowness(predicted: "Prediction", topology: Topology, measured: "Measuremen
     return found / wanted if wanted and found else 1.0
 
 
-def _measured_panel(measured: "Measurement", names: "Sequence[str]", homes: "Sequence[int]") -> Panel:
+def _measured_panel(measured: Measurement, names: Sequence[str], homes: Sequence[int]) -> Panel:
     rows = {name: number for number, name in enumerate(names)}
     bars = []
     for task, island, start, end in measured.tasks:
         if island in rows:
             kind, label, chunk = _look(task, rows[island], homes)
             title = f"{task}, island {island}: {1e3 * start:.6g} to {1e3 * end:.6g}"
-            bars.append(Bar(rows[island], kind, label, 1e3 * start, 1e3 * end, title, chunk))
+            bars.append(
+                Bar(
+                    row=rows[island], kind=kind, label=label, start=1e3 * start, end=1e3 * end, title=title, chunk=chunk
+                )
+            )
     bubble = f"bubble {100 * measured.bubble(names):.0f}%"
     return Panel(f"measured: {1e3 * measured.step:.4g} ms, {bubble}", names, bars)
 
 
-def _look(task: str, row: int, homes: "Sequence[int]") -> tuple[str, str, int]:
+def _look(task: str, row: int, homes: Sequence[int]) -> tuple[str, str, int]:
     """The kind of a task's bar, what is written in it, and which of its island's stages it is of."""
-    match = _TASK.fullmatch(task)
-    if match is None:
-        return "", task, 0
-    kind, number, stage = match.groups()
-    if stage is None or kind == RESHARD:  # around the loop, in a program without one, or of no stage
-        return kind, f"{kind}{number}" if kind != "U" else "U", 0
-    chunk = homes[: int(stage)].count(row) if int(stage) < len(homes) else 0
-    return kind, number, chunk
+    name = TaskName.parse(task)
+    if name.microbatch is None:  # around the loop, or in a program without one
+        return name.kind, f"{name.kind}{name.number}" if name.kind != UPDATE else name.kind, 0
+    if name.stage is None:
+        return name.kind, f"{name.kind}{name.microbatch}", 0
+    chunk = homes[: name.stage].count(row) if name.stage < len(homes) else 0
+    return name.kind, str(name.microbatch), chunk

@@ -4,39 +4,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
-from atoll.compiler.emit.bundles import Exchange, exchanges_of
-from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.emit.bundles import ExchangeCost, exchanges_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.loop_schedule import schedule_of
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import KINDS, SCHEDULE
-from atoll.compiler.module.planned import plan_of, shape_of, topology_of
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs, task_costs
-from atoll.compiler.module.task_order import MicrobatchTask, order_of
 from atoll.compiler.module.tasks import (
     calls_in,
     dataflow_functions,
     microbatch_name,
     task_name,
 )
-from atoll.compiler.plan.pipeline_shape import PIPELINES
-from atoll.compiler.plan.plan import AUTO
-from atoll.compiler.schedules.kinds import KINDS as KINDS_OF_SCHEDULES
+from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Costs, Simulation, simulate
-from atoll.compiler.schedules.task import Task
-from atoll.compiler.schedules.walk import check
+from atoll.compiler.schedules.simulate import Simulation, simulate
 from atoll.compiler.topology.topology import Topology
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The schedule of a program's loop over microbatches, and what the simulator says of it.
 
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
+    absent: the tasks of the schedule, such as `B0`, that the program has nothing to run for.
     around: for each island the operations of its tasks outside of the loop, which are counted after it.
     exchanges: what islands exchange with other replicas, and behind which tasks.
     step, span, lower_bound: seconds.
@@ -47,10 +41,11 @@ class Prediction:
     name: str
     microbatches: int
     schedule: str
+    absent: tuple[str, ...]
     islands: tuple[str, ...]
     stages: tuple[StageCost, ...]
     around: tuple[int, ...]
-    exchanges: tuple[Exchange, ...]
+    exchanges: tuple[ExchangeCost, ...]
     step: float
     span: float
     bubble: float
@@ -63,18 +58,21 @@ class Prediction:
         costs = costs_of(topology, self.islands, self.stages, self.around, slower)
         return _simulated(Schedule.parse(self.schedule), costs, self.islands, self.exchanges)
 
+    def schedule_that_runs(self) -> Schedule:
+        """The schedule with the tasks alone that the program has."""
+        return Schedule.parse(self.schedule).without(self.absent)
+
 
 def predict(module: ir.Module) -> Prediction | None:
     """What the last loop of a module at phase `scheduled` should take; None if no schedule is for it."""
     topology = topology_of(module)
     names = [island.name for island in topology.islands]
     loops = operations_in(entry_function(module), mpmd.ForOp)
-    if not loops or plan_of(module).placement is not None:
-        return None
-    function = dataflow_functions(module)[microbatch_name(loops[-1])]
-    schedule = _schedule(module, loops[-1], function, names)
+    schedule = schedule_of(module, loops[-1]) if loops else None
     if schedule is None:
         return None
+    function = dataflow_functions(module)[microbatch_name(loops[-1])]
+    tasks = {task_name(call) for call in calls_in(function)}
     islands = tuple(names[: schedule.islands])
     stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
     around = task_costs(module, calls_of_functions(module)[:-1])
@@ -83,23 +81,26 @@ def predict(module: ir.Module) -> Prediction | None:
     costs = costs_of(topology, islands, stages, outside)
     simulation = _simulated(schedule, costs, islands, exchanges)
     return Prediction(
-        schedule.name,
-        schedule.microbatches,
-        str(schedule),
-        islands,
-        stages,
-        outside,
-        exchanges,
-        simulation.makespan,
-        simulation.span,
-        simulation.bubble,
-        _simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
-        simulation.lower_bound,
-        tuple(simulation.peak),
+        name=schedule.name,
+        microbatches=schedule.microbatches,
+        schedule=str(schedule),
+        absent=tuple(sorted(map(str, {task.name.rolled for row in schedule.rows for task in row} - tasks))),
+        islands=islands,
+        stages=stages,
+        around=outside,
+        exchanges=exchanges,
+        step=simulation.makespan,
+        span=simulation.span,
+        bubble=simulation.bubble,
+        bubble_without_links=_simulated(schedule, replace(costs, links={}), islands, exchanges).bubble,
+        lower_bound=simulation.lower_bound,
+        activations=tuple(simulation.peak),
     )
 
 
-def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchanges: Sequence[Exchange]) -> Simulation:
+def _simulated(
+    schedule: Schedule, costs: Costs, islands: Sequence[str], exchanges: Sequence[ExchangeCost]
+) -> Simulation:
     """The schedule, and behind each island's last task the time by which its exchanges outlast it.
 
     An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
@@ -111,7 +112,7 @@ def _simulated(schedule: Schedule, costs: Costs, islands: Sequence[str], exchang
     ready: dict[str, float] = {}
     for task, island, start, end in found.tasks:
         starts.setdefault(island, start)
-        ready[f"{task.kind}{task.stage}"] = end  # tasks of a row are in order
+        ready[str(task.name.rolled)] = end  # tasks of a row are in order
     done = [0.0] * len(islands)
     summed = [one for one in exchanges if one.in_loop]
     for begin, one in sorted(((ready.get(one.task or "", 0.0), one) for one in summed), key=itemgetter(0)):
@@ -139,40 +140,3 @@ def calls_of_functions(module: ir.Module) -> list[tuple[func.FuncOp, int]]:
     main, replicas = entry_function(module), replicas_of(module)
     loops = operations_in(main, mpmd.ForOp)
     return [(main, 1), *((functions[microbatch_name(loop)], iterations_of(loop) // replicas) for loop in loops)]
-
-
-def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, names: Sequence[str]) -> Schedule | None:
-    """The schedule that a loop's table follows: the one that it was made from, unless somebody has edited it."""
-    kinds = text_attribute(loop.operation.attributes, KINDS)
-    if kinds not in PIPELINES:
-        return None
-    tasks = {task_name(call) for call in calls_in(function)}
-    order = order_of(loop)
-    shape = shape_of(module)
-    name = text_attribute(loop.operation.attributes, SCHEDULE) or "edited"
-    if name in KINDS_OF_SCHEDULES and shape.plan.schedule == AUTO:
-        shape = replace(shape, plan=replace(shape.plan, schedule=name))
-    try:
-        planned = shape.schedule_of(kinds, tasks)
-        rows = [[_in_loop(task) for task in row if f"{task.kind}{task.stage}" in tasks] for row in planned.rows]
-        if all(order.get(island, []) == row for island, row in zip(names, rows, strict=False)):
-            return planned
-        found = Schedule(
-            "edited" if name in KINDS_OF_SCHEDULES or shape.plan.schedule != AUTO else name,
-            planned.microbatches,
-            planned.stage_island,
-            tuple(tuple(map(_of_loop, order.get(island, []))) for island in names[: planned.islands]),
-        )
-        check(found)
-    except (PlanError, ValueError):
-        return None
-    return found
-
-
-def _in_loop(task: Task) -> MicrobatchTask:
-    return MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch)
-
-
-def _of_loop(task: MicrobatchTask) -> Task:
-    """ValueError for a task that no schedule has."""
-    return Task(task.task[0], int(task.task[1:]), task.microbatch)

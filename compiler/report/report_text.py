@@ -2,27 +2,27 @@
 
 from collections.abc import Sequence
 
+from atoll.compiler.module.notes import Traffic
 from atoll.compiler.module.task_costs import ASSUMED_SPEED
-from atoll.compiler.plan.plan import Plan
 from atoll.compiler.report.buffers import BufferGroup
+from atoll.compiler.report.contents import ExchangeReport, ReportContents
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
-from atoll.compiler.report.report import ExchangeReport, Report, bytes_text
+from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
 
 # Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
 _BUFFERS_SHOWN = 4
 
 
-def report_text(report: Report) -> str:
+def report_text(report: ReportContents) -> str:
     """Sections of lines, with an empty line between them."""
     sections = (
         _head(report),
         _island_rows(report),
         _pipeline_rows(report),
         _measured_rows(report),
-        _sharding_rows(report),
-        _whole_rows(report),
+        _note_rows(report),
         _shared_rows(report),
         _exchange_rows(report),
         _transfer_rows(report),
@@ -31,15 +31,16 @@ def report_text(report: Report) -> str:
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
-def _head(report: Report) -> list[str]:
+def _head(report: ReportContents) -> list[str]:
     first, *rest = report.topology.splitlines()
     lines = [f"topology  {first}", *(f"          {line}" for line in rest)]
-    segments = Plan.parse(report.plan).segments
-    stages = f"{report.stages // segments} of {segments} segments each" if isinstance(segments, int) else report.stages
+    segments, stages = report.segments, str(report.stages)
+    if segments > 1:
+        stages = f"{report.stages // segments} of {segments} segments each"
     return [*lines, f"plan      {report.plan}", f"stages    {stages}, {report.fragments} different fragments"]
 
 
-def _island_rows(report: Report) -> list[str]:
+def _island_rows(report: ReportContents) -> list[str]:
     total = sum(island.cost for island in report.islands) or 1
     rows = [f"{'island':<12}{'arguments':>12}{'peak':>12}{'cost':>12}{'share':>8}   tasks"]
     for one in report.islands:
@@ -54,7 +55,7 @@ def _tasks_text(tasks: Sequence[str]) -> str:
     return (", " if any(" " in one for one in tasks) else " ").join(tasks)
 
 
-def _pipeline_rows(report: Report) -> list[str]:
+def _pipeline_rows(report: ReportContents) -> list[str]:
     one = report.pipeline
     if one is None:
         return []
@@ -80,7 +81,7 @@ def _pipeline_rows(report: Report) -> list[str]:
     return rows
 
 
-def _exchange_rows(report: Report) -> list[str]:
+def _exchange_rows(report: ReportContents) -> list[str]:
     if report.replicas == 1:
         return []
     count = len(report.islands) // report.replicas
@@ -120,7 +121,7 @@ def _assumed(topology: str) -> str:
     return f"{', '.join(speeds)}, an island's work divided evenly over its devices"
 
 
-def _measured_rows(report: Report) -> list[str]:
+def _measured_rows(report: ReportContents) -> list[str]:
     one = report.measured
     if one is None:
         return []
@@ -133,7 +134,7 @@ def _busy_rows(one: Measurement, names: Sequence[str]) -> list[str]:
     return [f"          {name:<12}busy {_seconds_text(one.busy(name)):>12}" for name in names]
 
 
-def _buffer_rows(report: Report) -> list[str]:
+def _buffer_rows(report: ReportContents) -> list[str]:
     rows = [f"{'buffers':<12}{'of each':>12}{'count':>8}{'at once':>8}   what"]
     for island in report.islands:
         groups = sorted(
@@ -154,21 +155,11 @@ def _buffer_row(one: BufferGroup) -> str:
     return f"{one.island:<12}{bytes_text(one.bytes):>12}{one.count:>8}{one.alive:>8}   {what}"
 
 
-def _sharding_rows(report: Report) -> list[str]:
-    return [
-        f"replicated on {island}, which cannot divide some value over axis {axis}"
-        for island, _, axis in (one.partition(": ") for one in report.not_followed)
-    ]
+def _note_rows(report: ReportContents) -> list[str]:
+    return [str(one) for one in report.notes if not isinstance(one.fact, Traffic)]
 
 
-def _whole_rows(report: Report) -> list[str]:
-    whole = [f"computed for the whole batch, as no rule makes only a block of it: {one}" for one in report.whole_batch]
-    loops = [f"not cut, and on one stage: {one}" for one in report.whole_loops]
-    joined = [f"split by layers, and joined again: {one}" for one in report.joined]
-    return [*whole, *loops, *joined, *(f"not shared by replicas: {one}" for one in report.not_shared)]
-
-
-def _shared_rows(report: Report) -> list[str]:
+def _shared_rows(report: ReportContents) -> list[str]:
     rows = [
         f"{one.path:<28}{bytes_text(one.bytes):>12}   "
         f"lives on {one.home}, {one.why}; sent to {', '.join(one.islands[1:])}"
@@ -177,7 +168,7 @@ def _shared_rows(report: Report) -> list[str]:
     return ["arguments that several islands use", *rows] if rows else []
 
 
-def _transfer_rows(report: Report) -> list[str]:
+def _transfer_rows(report: ReportContents) -> list[str]:
     if not report.links:
         return ["nothing crosses between islands"]
     often = 7 * any(one.times > 1 for one in report.transfers)  # the width of `x 512`
@@ -192,15 +183,8 @@ def _transfer_rows(report: Report) -> list[str]:
     for link in report.links:
         default = " (assumed: the topology does not say)" if link.is_default else ""
         rows.append(_row(link.source, link.target, link.bytes, link.text + default, " " * often))
-    if report.traffic is None or report.traffic_at_least is None:
-        return rows
-    gap = report.traffic - report.traffic_at_least
-    verdict = "the least possible" if not gap else f"at most {bytes_text(gap)} above the least possible"
-    where = " of each replica" if report.replicas > 1 else ""
-    what = (
-        f"{bytes_text(report.traffic)} cross between stages{where}: {verdict} for the operations the plan leaves open"
-    )
-    return [*rows, "", what]
+    traffic = [str(one.fact) for one in report.notes if isinstance(one.fact, Traffic)]
+    return [*rows, "", *traffic] if traffic else rows
 
 
 def _row(source: str, target: str, size: int, text: str, times: str) -> str:

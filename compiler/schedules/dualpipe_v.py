@@ -6,11 +6,12 @@ each behind the other; what a block makes is there when it ends. Backward tasks 
 last microbatches.
 """
 
-from atoll.compiler.schedules.order import Order
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.order import RowOrder
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 
-def dualpipe_v(islands: int, microbatches: int, _chunks: int) -> Order:
+def dualpipe_v(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """The rows of all islands, and which tasks are joined to blocks."""
     rows, joined = [], set()
     for island in range(islands):
@@ -18,7 +19,7 @@ def dualpipe_v(islands: int, microbatches: int, _chunks: int) -> Order:
         _write(writer, island, islands - 1 - island, microbatches - 2 * islands)
         rows.append(writer.row)
         joined |= writer.joined
-    return Order(rows, frozenset(joined))
+    return RowOrder(rows, frozenset(joined))
 
 
 def _write(writer: "_Writer", before: int, behind: int, extra: int) -> None:

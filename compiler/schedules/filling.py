@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Sequence
 
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 _NEVER = 1 << 60
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.schedules.greedy import Problem, Rows
-from atoll.compiler.schedules.task import KINDS, Task
+from atoll.compiler.schedules.task import TASK_KINDS, Task
 
 Codes = list[list[int]]
 
@@ -43,7 +43,7 @@ class Timer:
         self._microbatches, stages = problem.microbatches, problem.stages
         # For each kind of each stage, in the order of the codes: what it takes, whether it waits for a value that
         # another row may have to make first, and who gets the value that it makes.
-        self._cost = [problem.cost(kind, stage) for kind in KINDS for stage in range(stages)]
+        self._cost = [problem.cost(kind, stage) for kind in TASK_KINDS for stage in range(stages)]
         self._waits = [False] + [True] * (2 * stages - 1) + [False] * stages
         forward = [self._onward(stage, stage + 1) for stage in range(stages - 1)]
         turn = [(stages * self._microbatches, None, 0.0, 0.0)]
@@ -52,14 +52,14 @@ class Timer:
 
     def _onward(self, stage: int, following: int) -> "_Sending":
         """How far the code of the task is that gets a value, the link it takes, and for how long."""
-        kind = KINDS[following < stage]
+        kind = TASK_KINDS[following < stage]
         source, target = self._problem.stage_island[stage], self._problem.stage_island[following]
         occupied, latency = self._problem.costs.sending(kind, stage, source, target)
         return (following - stage) * self._microbatches, (source, target), occupied, latency
 
     def codes(self, rows: Rows) -> Codes:
         """The rows with a number for each task."""
-        first = {kind: index * self._problem.stages for index, kind in enumerate(KINDS)}
+        first = {kind: index * self._problem.stages for index, kind in enumerate(TASK_KINDS)}
         return [
             [(first[task.kind] + task.stage) * self._microbatches + task.microbatch for task in row] for row in rows
         ]
@@ -71,7 +71,7 @@ class Timer:
     def _task(self, code: int) -> Task:
         which, microbatch = divmod(code, self._microbatches)
         kind, stage = divmod(which, self._problem.stages)
-        return Task(KINDS[kind], stage, microbatch)
+        return Task(TASK_KINDS[kind], stage, microbatch)
 
     def timing(self, rows: Codes) -> Timing | None:
         """When the order ends and why; None if its islands wait for ever."""

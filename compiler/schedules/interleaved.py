@@ -7,28 +7,29 @@ Lamy-Poirier 2022; Qi et al. 2023.)
 """
 
 from atoll.compiler.schedules.filling import fill
-from atoll.compiler.schedules.order import Order, one_forward_one_backward
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.order import RowOrder, one_forward_one_backward
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 
-def looped_bfs(islands: int, microbatches: int, chunks: int) -> Order:
+def looped_bfs(islands: int, microbatches: int, chunks: int) -> RowOrder:
     """All microbatches through one chunk, then through the next; back likewise."""
-    return Order(_rows(islands, chunks, [microbatches], [microbatches * chunks] * islands))
+    return RowOrder(_rows(islands, chunks, [microbatches], [microbatches * chunks] * islands))
 
 
-def interleaved_1f1b(islands: int, microbatches: int, chunks: int) -> Order:
+def interleaved_1f1b(islands: int, microbatches: int, chunks: int) -> RowOrder:
     """1f1b over chunks: a group of microbatches goes through one chunk, then through the next."""
     groups = group_sizes(islands, microbatches)
     ahead = [2 * (islands - 1 - island) + (chunks - 1) * groups[0] + 1 for island in range(islands)]
-    return Order(_rows(islands, chunks, groups, ahead))
+    return RowOrder(_rows(islands, chunks, groups, ahead))
 
 
-def interleaved_zb(islands: int, microbatches: int, chunks: int) -> Order:
+def interleaved_zb(islands: int, microbatches: int, chunks: int) -> RowOrder:
     """The same with weight tasks in the pauses. What a split backward gains comes back as fewer forward tasks ahead."""
     groups = group_sizes(islands, microbatches)
     ahead = [islands - island + (chunks - 1) * groups[0] for island in range(islands)]
     rows = _rows(islands, chunks, groups, ahead)
-    return Order(fill(rows, islands * chunks, microbatches, most=islands + (chunks - 1) * groups[0]))
+    return RowOrder(fill(rows, islands * chunks, microbatches, most=islands + (chunks - 1) * groups[0]))
 
 
 def group_sizes(islands: int, microbatches: int) -> list[int]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules import dualpipe_v, interleaved, straight, v_shape
-from atoll.compiler.schedules.order import Order, round_robin, zigzag
-from atoll.compiler.schedules.schedule import Schedule, check_size
+from atoll.compiler.schedules.order import RowOrder, round_robin, zigzag
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task_table import check_size
 from atoll.compiler.text.language import MOST_DIGITS, known_names, shown
 from atoll.compiler.text.quantities import whole_number
 
@@ -30,7 +31,7 @@ class Kind:
     """
 
     base: str
-    order: Callable[[int, int, int], Order]
+    order: Callable[[int, int, int], RowOrder]
     chunks: int = 1
     free_chunks: bool = False
     splits_backward: bool = False
@@ -64,7 +65,7 @@ class Kind:
         return Schedule(self.name, microbatches, self.stage_island(islands), tuple(map(tuple, rows)), joined)
 
 
-KINDS = {
+SCHEDULE_KINDS = {
     kind.base: kind
     for kind in (
         Kind("gpipe", straight.gpipe),
@@ -96,9 +97,9 @@ def kind_named(text: str) -> Kind:
         raise PlanError(f"the name of a schedule must be a string, not {type(text).__name__}")
     match = _TEXT.fullmatch(text)
     base = match[1].lower() if match else text
-    if match is None or base not in KINDS:
-        raise PlanError(f"unknown schedule {shown(text)}", remedy=known_names(base, KINDS))
-    return KINDS[base] if match[2] is None else with_chunks(KINDS[base], int(match[2]))
+    if match is None or base not in SCHEDULE_KINDS:
+        raise PlanError(f"unknown schedule {shown(text)}", remedy=known_names(base, SCHEDULE_KINDS))
+    return SCHEDULE_KINDS[base] if match[2] is None else with_chunks(SCHEDULE_KINDS[base], int(match[2]))
 
 
 def with_chunks(kind: Kind, chunks: int) -> Kind:
@@ -106,7 +107,7 @@ def with_chunks(kind: Kind, chunks: int) -> Kind:
     chunks = whole_number("the number of chunks", chunks, PlanError, most=MOST_CHUNKS)
     if kind.free_chunks:
         return dataclasses.replace(kind, chunks=chunks)
-    takers = ", ".join(known.base for known in KINDS.values() if known.free_chunks)
+    takers = ", ".join(known.base for known in SCHEDULE_KINDS.values() if known.free_chunks)
     raise PlanError(f"schedule {kind.base} takes no chunks", remedy=f"those that do are {takers}")
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from atoll.compiler.schedules.task import Task
 
 
-class Order(NamedTuple):
+class RowOrder(NamedTuple):
     """The tasks of each island in their order, and those that run as one block with the task before them."""
 
     rows: Sequence[Sequence[Task]]

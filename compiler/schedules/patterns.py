@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.schedules.greedy import Problem, Rows
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 _STRETCHES = (1.0, 1.04, 1.12)  # the period, in parts of the work of the slowest island
 _SLACKS = range(6)  # in sixths of the period
@@ -17,7 +18,7 @@ _MOST_EXCESS = 0.2  # a pattern that keeps a little too much may still fit when 
 
 
 @dataclass(frozen=True)
-class Pattern:
+class Repetition:
     """When a microbatch's forward and backward tasks begin, in the order in which they run."""
 
     period: float
@@ -44,7 +45,7 @@ class Pattern:
         return [[task for _, task in sorted(row)] for row in starts]
 
 
-def patterns_for(problem: Problem, most: int) -> list[Pattern]:
+def patterns_for(problem: Problem, most: int) -> list[Repetition]:
     """At most so many patterns for the costs of a problem; those first that use the memory there is."""
     pace = problem.slowest()
     patterns = [
@@ -63,7 +64,7 @@ def _excess(kept: list[float], limits: Sequence[float]) -> float:
     return max(much / limit if much else 0.0 for much, limit in zip(kept, limits, strict=True)) - 1
 
 
-def _pattern(problem: Problem, period: float, there: float, back: float) -> Pattern:
+def _pattern(problem: Problem, period: float, there: float, back: float) -> Repetition:
     """Each task as early as its island is free in every period; the slack is in parts of the period.
 
     there: the slack on the way away from the first island, forward and backward; back: on the way to it.
@@ -85,7 +86,7 @@ def _pattern(problem: Problem, period: float, there: float, back: float) -> Patt
         taken[problem.stage_island[stage]].append((time, length))
         begins.append((Task(kind, stage, 0), time))
         before = kind, stage
-    return Pattern(period, tuple(begins))
+    return Repetition(period, tuple(begins))
 
 
 def _way(stages: int) -> list[tuple[str, int]]:

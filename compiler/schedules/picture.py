@@ -4,14 +4,11 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
-
-if TYPE_CHECKING:
-    from atoll.compiler.schedules.schedule import Schedule
-    from atoll.compiler.schedules.simulate import Simulation
+from atoll.compiler.schedules.simulate import Simulation
+from atoll.compiler.schedules.task_table import TaskTable
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 # For each kind of bar its name in the legend, hue, saturation and the lightness of the first chunk, in per cent.
 _LOOKS = {
@@ -71,7 +68,7 @@ def gantt_svg(panels: Sequence[Panel], unit: str = "") -> str:
     return _Chart(panels, unit).text()
 
 
-def schedule_panel(schedule: "Schedule", simulation: "Simulation", title: str = "") -> Panel:
+def schedule_panel(schedule: TaskTable, simulation: Simulation, title: str = "") -> Panel:
     """The panel of a simulated schedule."""
     bars = []
     for task, island, start, end in simulation.tasks:
@@ -81,10 +78,21 @@ def schedule_panel(schedule: "Schedule", simulation: "Simulation", title: str = 
         what = f"{name} of microbatch {task.microbatch}, stage {task.stage}, island {island}"
         hover = f"{what}: {_time(start)} to {_time(end)}"
         chunk = schedule.stage_island[: task.stage].count(island)
-        bars.append(Bar(island, task.kind, str(task.microbatch), start, end, hover, chunk))
+        bars.append(
+            Bar(row=island, kind=task.kind, label=str(task.microbatch), start=start, end=end, title=hover, chunk=chunk)
+        )
     for island, (start, end) in enumerate(simulation.updates):
         if end > start:
-            bars.append(Bar(island, "U", "U", start, end, f"update, island {island}: {_time(start)} to {_time(end)}"))
+            bars.append(
+                Bar(
+                    row=island,
+                    kind="U",
+                    label="U",
+                    start=start,
+                    end=end,
+                    title=f"update, island {island}: {_time(start)} to {_time(end)}",
+                )
+            )
     return Panel(title, [f"island {island}" for island in range(schedule.islands)], bars)
 
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from atoll.compiler.errors import PlanError
+from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.greedy import Problem, Rows, Taste, greedy, refilled
 from atoll.compiler.schedules.improve import Moves, Timer, improved
-from atoll.compiler.schedules.kinds import KINDS, Kind, with_chunks
-from atoll.compiler.schedules.patterns import Pattern, patterns_for
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
+from atoll.compiler.schedules.lower_bound import lower_bound
+from atoll.compiler.schedules.patterns import Repetition, patterns_for
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Costs, Simulation, lower_bound, simulate
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.simulate import Simulation, simulate
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.quantities import whole_number
 
 # How many tasks are ordered and timed, which bounds the time: a few seconds for each of the two.
@@ -142,7 +145,7 @@ def _kinds_for(islands: int, microbatches: int, costs: Costs, stage_island: Sequ
         what = f"{len(costs.forward)} stages cannot be shared by {islands} islands"
         raise PlanError(what, remedy="take a number of stages that the number of islands divides")
     kinds = []
-    for kind in KINDS.values():
+    for kind in SCHEDULE_KINDS.values():
         if not kind.has_backward or microbatches < kind.least_microbatches(islands):
             continue
         sized = with_chunks(kind, chunks) if kind.free_chunks and chunks > 1 else kind
@@ -153,25 +156,24 @@ def _kinds_for(islands: int, microbatches: int, costs: Costs, stage_island: Sequ
 
 def _that_fit(problems: list[Problem]) -> list[Problem]:
     """Those whose islands can each keep one microbatch: one at a time, that is enough."""
-    least = [
-        [
-            sum(problem.costs.activations[stage] for stage in problem.stages_of(island))
-            for island in range(problem.islands)
-        ]
-        for problem in problems
-    ]
-    fitting = [
-        problem
-        for problem, needed in zip(problems, least, strict=True)
-        if all(need <= limit for need, limit in zip(needed, problem.limits, strict=True))
-    ]
+    fitting = [problem for problem in problems if _can_keep_one(problem)]
     if fitting:
         return fitting
-    limits = problems[0].limits
-    island = next(index for index, need in enumerate(least[0]) if need > limits[index])
-    what = f"no schedule fits: island {island} can keep {limits[island]:g} and a microbatch takes {least[0][island]:g}"
-    needs = ", ".join(f"{need:g}" for need in least[0])
+    least, limits = _needs_of_one(problems[0]), problems[0].limits
+    island = next(index for index, need in enumerate(least) if need > limits[index])
+    what = f"no schedule fits: island {island} can keep {limits[island]:g} and a microbatch takes {least[island]:g}"
+    needs = ", ".join(f"{need:g}" for need in least)
     raise PlanError(what, remedy=f"the least that fits is {needs} on the islands; take more and smaller microbatches")
+
+
+def _needs_of_one(problem: Problem) -> list[float]:
+    """What each island keeps of one microbatch."""
+    activations = problem.costs.activations
+    return [sum(activations[stage] for stage in problem.stages_of(island)) for island in range(problem.islands)]
+
+
+def _can_keep_one(problem: Problem) -> bool:
+    return all(need <= limit for need, limit in zip(_needs_of_one(problem), problem.limits, strict=True))
 
 
 def _named(kind: Kind, problem: Problem) -> _Candidate:
@@ -238,7 +240,7 @@ def _greedy(taste: Taste, problem: Problem) -> Rows | None:
     return greedy(problem, taste)
 
 
-def _patterned(pattern: Pattern, problem: Problem) -> Rows | None:
+def _patterned(pattern: Repetition, problem: Problem) -> Rows | None:
     return refilled(problem, pattern.rows(problem), 0.0)
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from atoll.compiler.schedules.schedule import Block, Schedule, check_size
-from atoll.compiler.schedules.task import FORWARD, Task
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.schedules.task_table import Block, check_size, rows_of_blocks
+from atoll.compiler.task_name import FORWARD
 
 
 def in_segments(schedule: Schedule, count: int) -> Schedule:
@@ -17,13 +19,9 @@ def in_segments(schedule: Schedule, count: int) -> Schedule:
     if count == 1:
         return schedule
     check_size(f"{schedule.name} in segments", schedule.stages * count, schedule.microbatches)
-    blocks = [[part for block in row for part in _parts(block, count)] for row in schedule.blocks]
-    return replace(
-        schedule,
-        stage_island=tuple(island for island in schedule.stage_island for _ in range(count)),
-        rows=tuple(tuple(task for block in row for task in block) for row in blocks),
-        joined=frozenset(task for row in blocks for block in row for task in block[1:]),
-    )
+    rows, joined = rows_of_blocks([part for block in row for part in _parts(block, count)] for row in schedule.blocks)
+    stage_island = tuple(island for island in schedule.stage_island for _ in range(count))
+    return replace(schedule, stage_island=stage_island, rows=rows, joined=joined)
 
 
 def _parts(block: Block, count: int) -> list[Block]:

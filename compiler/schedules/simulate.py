@@ -1,75 +1,15 @@
 """Runs a schedule on paper: when each task begins and ends, and what that costs."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT, Task
+from atoll.compiler.schedules.costs import Costs
+from atoll.compiler.schedules.lower_bound import lower_bound
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.schedules.task_table import Block, TaskTable
 from atoll.compiler.schedules.walk import check_tasks, walk
-
-if TYPE_CHECKING:
-    from atoll.compiler.schedules.schedule import Block, Schedule
-
-
-class Link(NamedTuple):
-    """One direction of a connection between two islands: seconds, and bytes a second."""
-
-    latency: float = 0.0
-    bandwidth: float = float("inf")
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What tasks and transfers take; the unit of time is the caller's.
-
-    forward, backward, weight: for each stage the time of a task; a whole backward takes backward and weight.
-    update: for each island the time of what follows its last task.
-    activations: for each stage what a microbatch keeps from its forward task to the end of its backward, in any unit.
-    links: for pairs of islands, source first, their link; sending between all others is free.
-    forward_bytes, backward_bytes: for each stage what it sends to the next one forward, and gets from it backward.
-    """
-
-    forward: tuple[float, ...]
-    backward: tuple[float, ...]
-    weight: tuple[float, ...]
-    update: tuple[float, ...]
-    activations: tuple[float, ...]
-    links: Mapping[tuple[int, int], Link] = field(default_factory=dict, hash=False)
-    forward_bytes: tuple[float, ...] = ()
-    backward_bytes: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        stages = len(self.forward)
-        for name in ("backward", "weight", "activations"):
-            if len(getattr(self, name)) != stages:
-                raise PlanError(f"{name} has {len(getattr(self, name))} costs, and forward {stages}")
-        for name in ("forward", "backward", "weight", "update", "activations", "forward_bytes", "backward_bytes"):
-            for at, cost in enumerate(getattr(self, name)):
-                if not 0 <= cost < math.inf:
-                    raise PlanError(f"{name} has the cost {cost} at {at}", remedy="costs are 0 or more")
-        for (source, target), link in self.links.items():
-            if not (0 <= link.latency < math.inf and link.bandwidth > 0):
-                what = f"the link {source} -> {target} has latency {link.latency} and bandwidth {link.bandwidth}"
-                raise PlanError(what, remedy="a latency is 0 or more, and a bandwidth more than 0")
-
-    def of(self, task: Task, split: bool) -> float:
-        """What a task takes; split says whether its stage has weight tasks."""
-        if task.kind == FORWARD:
-            return self.forward[task.stage]
-        if task.kind == WEIGHT:
-            return self.weight[task.stage]
-        return self.backward[task.stage] + (0 if split else self.weight[task.stage])
-
-    def sending(self, kind: str, stage: int, source: int, target: int) -> tuple[float, float]:
-        """How long a value that a stage made occupies the link to the next island, and its latency after that."""
-        link = self.links.get((source, target))
-        if link is None or source == target:
-            return 0.0, 0.0
-        sizes, at = (self.forward_bytes, stage) if kind == FORWARD else (self.backward_bytes, stage - 1)
-        return (sizes[at] if at < len(sizes) else 0.0) / link.bandwidth, link.latency
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 
 class Timed(NamedTuple):
@@ -105,41 +45,17 @@ class Simulation:
     def divided(self, divisor: float) -> "Simulation":
         """The same in a unit of time and memory that is so many times as large."""
         return Simulation(
-            self.makespan / divisor,
-            self.span / divisor,
-            self.bubble,
-            [peak / divisor for peak in self.peak],
-            self.lower_bound / divisor,
-            tuple(Timed(task, island, start / divisor, end / divisor) for task, island, start, end in self.tasks),
-            tuple((start / divisor, end / divisor) for start, end in self.updates),
+            makespan=self.makespan / divisor,
+            span=self.span / divisor,
+            bubble=self.bubble,
+            peak=[peak / divisor for peak in self.peak],
+            lower_bound=self.lower_bound / divisor,
+            tasks=tuple(Timed(task, island, start / divisor, end / divisor) for task, island, start, end in self.tasks),
+            updates=tuple((start / divisor, end / divisor) for start, end in self.updates),
         )
 
 
-def uniform(
-    schedule: "Schedule",
-    forward: float = 1.0,
-    backward: float = 1.0,
-    weight: float = 1.0,
-    update: float = 0.0,
-    transfer: float = 0.0,
-) -> Costs:
-    """The same costs for every stage. A transfer occupies its link for as long as it takes."""
-    pairs = {*pairwise(schedule.stage_island)}
-    link = Link(bandwidth=1 / transfer) if transfer else Link()
-    stages = schedule.stages
-    return Costs(
-        (forward,) * stages,
-        (backward,) * stages,
-        (weight,) * stages,
-        (update,) * schedule.islands,
-        (1,) * stages,
-        {pair: link for source, target in pairs for pair in ((source, target), (target, source))},
-        (1,) * (stages - 1),
-        (1,) * (stages - 1),
-    )
-
-
-def simulate(schedule: "Schedule", costs: Costs) -> Simulation:
+def simulate(schedule: TaskTable, costs: Costs) -> Simulation:
     """What a schedule costs; a `PlanError` if it cannot be followed.
 
     An island begins a task when its one before has ended and all values are there. A value is sent when its block ends.
@@ -159,10 +75,18 @@ def simulate(schedule: "Schedule", costs: Costs) -> Simulation:
     bubble = (makespan - work) / makespan if makespan else 0.0
     tasks = tuple(timed for row in clock.rows for timed in row)
     peak = [_peak(schedule, costs, island) for island in islands]
-    return Simulation(makespan, span, bubble, peak, lower_bound(schedule, costs), tasks, updates)
+    return Simulation(
+        makespan=makespan,
+        span=span,
+        bubble=bubble,
+        peak=peak,
+        lower_bound=lower_bound(schedule, costs),
+        tasks=tasks,
+        updates=updates,
+    )
 
 
-def _check_sizes(schedule: "Schedule", costs: Costs) -> None:
+def _check_sizes(schedule: TaskTable, costs: Costs) -> None:
     for what, found, wanted in (
         ("stages", len(costs.forward), schedule.stages),
         ("islands", len(costs.update), schedule.islands),
@@ -174,7 +98,7 @@ def _check_sizes(schedule: "Schedule", costs: Costs) -> None:
 class _Clock:
     """The times at which islands are free again and values arrive, block after block."""
 
-    def __init__(self, schedule: "Schedule", costs: Costs) -> None:
+    def __init__(self, schedule: TaskTable, costs: Costs) -> None:
         self._schedule, self._costs = schedule, costs
         self._last = schedule.stages - 1
         self.free = [0.0] * schedule.islands
@@ -187,7 +111,7 @@ class _Clock:
         stages = range(schedule.stages)
         self._cost = {kind: [costs.of(Task(kind, at, 0), at in split) for at in stages] for kind in ("F", "B", "W")}
 
-    def run(self, island: int, block: "Block") -> None:
+    def run(self, island: int, block: Block) -> None:
         begin = self.free[island]
         length = 0.0
         for task in block:
@@ -203,7 +127,7 @@ class _Clock:
         for task in block:
             self._send(island, task, end)
 
-    def _note(self, island: int, block: "Block", begin: float, end: float) -> None:
+    def _note(self, island: int, block: Block, begin: float, end: float) -> None:
         """For the picture, the tasks of a block share its time one after the other."""
         for task in block[:-1]:
             until = begin + self._cost[task.kind][task.stage]
@@ -224,7 +148,7 @@ class _Clock:
         self._arrival[kind, stage + step, microbatch] = sent + latency
 
 
-def _peak(schedule: "Schedule", costs: Costs, island: int) -> float:
+def _peak(schedule: TaskTable, costs: Costs, island: int) -> float:
     """The most that an island keeps, from the order of its row alone: its tasks never overlap."""
     kept = peak = 0.0
     for block in schedule.blocks[island]:
@@ -234,77 +158,8 @@ def _peak(schedule: "Schedule", costs: Costs, island: int) -> float:
     return peak
 
 
-def _frees(task: Task, schedule: "Schedule") -> bool:
+def _frees(task: Task, schedule: TaskTable) -> bool:
     """Whether activations are needed no more when a task has ended."""
     if not schedule.has_backward:
         return True
     return task.kind == (WEIGHT if task.stage in schedule.split_stages else BACKWARD)
-
-
-def lower_bound(schedule: "Schedule", costs: Costs) -> float:
-    """A time that no order of a schedule's tasks can beat.
-
-    An island's first task waits for a microbatch to come to it; then there is all of its work; and after its last task
-    a microbatch has to go on from it to the end. Besides, one microbatch has its whole way to go.
-    """
-    way = _Way(schedule, costs)
-    return max([way.length, *(way.bound_of(island) for island in range(schedule.islands))])
-
-
-class _Way:
-    """What a microbatch meets before and after each stage if nothing is in its way."""
-
-    def __init__(self, schedule: "Schedule", costs: Costs) -> None:
-        self._schedule, self._costs = schedule, costs
-        self._stages = range(schedule.stages)
-        forward = self._hops(FORWARD, self._stages)
-        self._before = list(accumulate(forward[:-1], initial=0.0))  # of the begin of a forward task
-        self._after = self._tails_of_backward() if schedule.has_backward else self._tails_of_forward(forward)
-        first = self._before[-1] + costs.forward[-1]
-        if schedule.has_backward:
-            first += self._task(BACKWARD, schedule.stages - 1)
-        self.length = first + self._after[-1]
-
-    def _task(self, kind: str, stage: int) -> float:
-        return self._costs.of(Task(kind, stage, 0), stage in self._schedule.split_stages)
-
-    def _hops(self, kind: str, stages: "range") -> list[float]:
-        """For each stage of a way the time from its task's begin to the arrival at the next stage."""
-        homes = self._schedule.stage_island
-        hops = [self._task(kind, stage) for stage in stages]
-        for index, (stage, following) in enumerate(pairwise(stages)):
-            hops[index] += sum(self._costs.sending(kind, stage, homes[stage], homes[following]))
-        return hops
-
-    def _update(self, stage: int) -> float:
-        return self._costs.update[self._schedule.stage_island[stage]]
-
-    def _tails_of_forward(self, hops: list[float]) -> list[float]:
-        """For each stage the time from the end of its forward task to the end of all that follows it."""
-        tails = [self._update(stage) for stage in self._stages]
-        for stage in reversed(self._stages[:-1]):
-            sending = hops[stage] - self._task(FORWARD, stage)
-            tails[stage] = max(tails[stage], sending + self._task(FORWARD, stage + 1) + tails[stage + 1])
-        return tails
-
-    def _tails_of_backward(self) -> list[float]:
-        """For each stage the time from the end of its backward task to the end of all that follows it."""
-        hops = self._hops(BACKWARD, self._stages[::-1])[::-1]
-        tails = [self._update(stage) for stage in self._stages]
-        for stage in self._schedule.split_stages:
-            tails[stage] += self._costs.weight[stage]
-        for stage in self._stages[1:]:
-            sending = hops[stage] - self._task(BACKWARD, stage)
-            tails[stage] = max(tails[stage], sending + self._task(BACKWARD, stage - 1) + tails[stage - 1])
-        return tails
-
-    def bound_of(self, island: int) -> float:
-        """The island's head, work and tail."""
-        stages = [stage for stage in self._stages if self._schedule.stage_island[stage] == island]
-        kinds = (FORWARD, BACKWARD) if self._schedule.has_backward else (FORWARD,)
-        work = sum(self._task(kind, stage) for stage in stages for kind in kinds)
-        split = [stage for stage in stages if stage in self._schedule.split_stages]
-        work += sum(self._costs.weight[stage] for stage in split)
-        # The last task may be any weight task, after which only the update is left.
-        tail = self._costs.update[island] if split else min(self._after[stage] for stage in stages)
-        return min(self._before[stage] for stage in stages) + self._schedule.microbatches * work + tail

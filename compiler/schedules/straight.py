@@ -6,35 +6,36 @@ no island of zb-h2 pauses once it has started if M is at least 2P - 1. An island
 """
 
 from atoll.compiler.schedules.filling import fill
-from atoll.compiler.schedules.order import Order, one_forward_one_backward
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.order import RowOrder, one_forward_one_backward
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 
-def forward_only(islands: int, microbatches: int, _chunks: int) -> Order:
+def forward_only(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """The forward tasks alone, for inference."""
-    return Order([_tasks(FORWARD, island, microbatches) for island in range(islands)])
+    return RowOrder([_tasks(FORWARD, island, microbatches) for island in range(islands)])
 
 
-def gpipe(islands: int, microbatches: int, _chunks: int) -> Order:
+def gpipe(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """All forward tasks, then all backward tasks."""
-    return Order(_rows(islands, microbatches, [microbatches] * islands))
+    return RowOrder(_rows(islands, microbatches, [microbatches] * islands))
 
 
-def one_f_one_b(islands: int, microbatches: int, _chunks: int) -> Order:
+def one_f_one_b(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """As many forward tasks ahead as it takes a microbatch to come back; then in turn."""
-    return Order(_rows(islands, microbatches, [islands - island for island in range(islands)]))
+    return RowOrder(_rows(islands, microbatches, [islands - island for island in range(islands)]))
 
 
-def zb_h1(islands: int, microbatches: int, _chunks: int) -> Order:
+def zb_h1(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """The order of 1f1b; weight tasks fill the pauses, within the memory of 1f1b."""
     ahead = [islands - island for island in range(islands)]
-    return Order(fill(_rows(islands, microbatches, ahead), islands, microbatches, most=islands))
+    return RowOrder(fill(_rows(islands, microbatches, ahead), islands, microbatches, most=islands))
 
 
-def zb_h2(islands: int, microbatches: int, _chunks: int) -> Order:
+def zb_h2(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """More forward tasks ahead, so that no pause is left; nearly twice the memory of 1f1b."""
     ahead = [2 * (islands - island) - 1 for island in range(islands)]
-    return Order(fill(_rows(islands, microbatches, ahead), islands, microbatches, most=2 * islands - 1))
+    return RowOrder(fill(_rows(islands, microbatches, ahead), islands, microbatches, most=2 * islands - 1))
 
 
 def _rows(islands: int, microbatches: int, ahead: list[int]) -> list[list[Task]]:

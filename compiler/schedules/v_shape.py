@@ -12,13 +12,14 @@ takes about 3M + 3P/2, v-min keeps those of (P + 4)//3 and takes about 3M + 2P.
 from dataclasses import dataclass
 
 from atoll.compiler.schedules.filling import fill
-from atoll.compiler.schedules.order import Order, zigzag
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, Task
+from atoll.compiler.schedules.order import RowOrder, zigzag
+from atoll.compiler.schedules.task import Task
+from atoll.compiler.task_name import BACKWARD, FORWARD
 
 _PERIOD = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Pattern:
     """The ticks from a task of a microbatch to the next, which is on the neighbouring island except at a turn.
 
@@ -59,28 +60,31 @@ class _Pattern:
         ]
 
 
-_ZB_V = _Pattern(4, 1, 2, 1, 4, 1, 2)
-_V_HALF_EVEN = _Pattern(2, 4, 1, 1, 2, 5, 1)
-_V_HALF_ODD = _Pattern(2, 1, 1, 1, 2, 2, 1)
-_V_MIN = _Pattern(1, 1, 1, 1, 1, 1, 1)
-_V_MIN_THREES = _Pattern(1, 3, 1, 1, 1, 3, 1)  # turns one after the other would meet where 3 divides P
+_ZB_V = _Pattern(forward=4, turn=1, forward_back=2, turn_to_backward=1, backward=4, turn_back=1, backward_back=2)
+_V_HALF_EVEN = _Pattern(forward=2, turn=4, forward_back=1, turn_to_backward=1, backward=2, turn_back=5, backward_back=1)
+_V_HALF_ODD = _Pattern(forward=2, turn=1, forward_back=1, turn_to_backward=1, backward=2, turn_back=2, backward_back=1)
+_V_MIN = _Pattern(forward=1, turn=1, forward_back=1, turn_to_backward=1, backward=1, turn_back=1, backward_back=1)
+# Turns one after the other would meet where 3 divides P.
+_V_MIN_THREES = _Pattern(
+    forward=1, turn=3, forward_back=1, turn_to_backward=1, backward=1, turn_back=3, backward_back=1
+)
 
 
-def zb_v(islands: int, microbatches: int, _chunks: int) -> Order:
+def zb_v(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """No pauses, at the memory of 1f1b. At the start islands run forward tasks ahead of the pattern."""
     rows = _ZB_V.rows(islands, microbatches)
-    return Order(fill(rows, 2 * islands, microbatches, most=2 * islands, early_stages=islands))
+    return RowOrder(fill(rows, 2 * islands, microbatches, most=2 * islands, early_stages=islands))
 
 
-def v_half(islands: int, microbatches: int, _chunks: int) -> Order:
+def v_half(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """Half the memory of 1f1b."""
     pattern = _V_HALF_ODD if islands % 2 else _V_HALF_EVEN
     rows = pattern.rows(islands, microbatches)
-    return Order(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 2) // 2)))
+    return RowOrder(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 2) // 2)))
 
 
-def v_min(islands: int, microbatches: int, _chunks: int) -> Order:
+def v_min(islands: int, microbatches: int, _chunks: int) -> RowOrder:
     """A third of the memory of 1f1b."""
     pattern = _V_MIN if islands % 3 else _V_MIN_THREES
     rows = pattern.rows(islands, microbatches)
-    return Order(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 4) // 3)))
+    return RowOrder(fill(rows, 2 * islands, microbatches, most=2 * ((islands + 4) // 3)))

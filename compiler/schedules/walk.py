@@ -1,18 +1,14 @@
 """Follows a schedule: finds what is wrong with it, and an order in which all of its tasks can run."""
 
-import itertools
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from functools import partial
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, KINDS, WEIGHT, Task
+from atoll.compiler.schedules.progress import Progress
+from atoll.compiler.schedules.task import TASK_KINDS, Task
+from atoll.compiler.schedules.task_table import Block, TaskTable
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.language import EXCERPT_WIDTH, LISTED, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from atoll.compiler.schedules.schedule import Block, Schedule
-
 
 Key = tuple[str, int, int]  # equal to the task of these fields, and made in less time
 
@@ -28,14 +24,14 @@ def needs(task: Key, stages: int) -> tuple[Key, ...]:
     return (forward,) if stage == stages - 1 else (forward, (BACKWARD, stage + 1, microbatch))
 
 
-def check(schedule: "Schedule") -> None:
+def check(schedule: TaskTable) -> None:
     """Raises a `PlanError` unless every island can run its row from its beginning to its end."""
     check_tasks(schedule)
     for _ in walk(schedule):
         pass
 
 
-def check_tasks(schedule: "Schedule") -> None:
+def check_tasks(schedule: TaskTable) -> None:
     """Raises a `PlanError` unless the rows have every task once, on its island."""
     seen: set[Task] = set()
     for island, row in enumerate(schedule.rows):
@@ -49,10 +45,10 @@ def check_tasks(schedule: "Schedule") -> None:
     _check_complete(schedule, seen)
 
 
-def _fault_of(task: Task, island: int, schedule: "Schedule") -> tuple[str, str] | None:
+def _fault_of(task: Task, island: int, schedule: TaskTable) -> tuple[str, str] | None:
     """What is wrong with a task wherever in its row it stands, and what to do."""
-    if task.kind not in KINDS:
-        return "is of no known kind", f"the kinds are {', '.join(KINDS)}"
+    if task.kind not in TASK_KINDS:
+        return "is of no known kind", f"the kinds are {', '.join(TASK_KINDS)}"
     if not 0 <= task.stage < schedule.stages:
         return f"is of stage {task.stage}", f"the stages are 0 to {schedule.stages - 1}"
     if not 0 <= task.microbatch < schedule.microbatches:
@@ -63,7 +59,7 @@ def _fault_of(task: Task, island: int, schedule: "Schedule") -> tuple[str, str] 
     return None
 
 
-def _check_complete(schedule: "Schedule", seen: set[Task]) -> None:
+def _check_complete(schedule: TaskTable, seen: set[Task]) -> None:
     """All forward tasks; if there are others, all backward tasks; the weight tasks of a stage all or none."""
     kinds = (FORWARD, BACKWARD) if schedule.has_backward else (FORWARD,)
     wanted = len(kinds) * schedule.stages + len(schedule.split_stages)
@@ -79,63 +75,34 @@ def _check_complete(schedule: "Schedule", seen: set[Task]) -> None:
                     raise PlanError(what, f"schedule {schedule.name}, island {island}", remedy, place.excerpt)
 
 
-def walk(schedule: "Schedule") -> "Iterator[tuple[int, Block]]":
-    """The islands' blocks, each after all that it needs; a `PlanError` if some wait for each other for ever.
-
-    Values are sent when they are made and wait where they are needed, under their own names. So an island waits only
-    for values that it receives, never for a receiver, and islands wait for ever exactly if they do so here.
-    """
-    ended: set[Key] = set()
-    waiting: dict[Key, list[int]] = defaultdict(list)
-    position = [0] * schedule.islands
-    runnable = list(range(schedule.islands - 1, -1, -1))
-    while runnable:
-        island = runnable.pop()
-        row = schedule.blocks[island]
-        for block in itertools.islice(row, position[island], None):
-            missing = _missing(block, ended, schedule.stages)
-            if missing is not None:
-                waiting[missing].append(island)
-                break
-            position[island] += 1
-            ended.update(block)
-            for task in block:
-                if task in waiting:
-                    runnable += waiting.pop(task)
-            yield island, block
-    stuck = {island: at for island, at in enumerate(position) if at < len(schedule.blocks[island])}
-    if stuck:
-        raise _deadlock(schedule, stuck, ended)
+def walk(schedule: TaskTable) -> Iterator[tuple[int, Block]]:
+    """The islands' blocks, each after all that it needs; a `PlanError` if some wait for each other for ever."""
+    progress = Progress[Key](schedule.blocks, partial(needs, stages=schedule.stages))
+    for island, at in progress.run():
+        yield island, schedule.blocks[island][at]
+    if progress.stuck():
+        raise _deadlock(schedule, progress)
 
 
-def _missing(block: "Block", ended: set[Key], stages: int) -> Key | None:
-    """The first task outside of a block that it needs and that has not ended."""
-    for task in block:
-        for need in needs(task, stages):
-            if need not in ended and need not in block:
-                return need
-    return None
-
-
-def _deadlock(schedule: "Schedule", stuck: dict[int, int], ended: set[Key]) -> PlanError:
+def _deadlock(schedule: TaskTable, progress: Progress[Key]) -> PlanError:
     """The error that names what each island waits for; its place is that of the first."""
     places, lines = [], []
-    for island, at in stuck.items():
+    for island, at in progress.stuck().items():
         blocks = schedule.blocks[island]
         places.append(_Place(schedule, island, sum(map(len, blocks[:at]))))
-        need = Task(*(_missing(blocks[at], ended, schedule.stages) or blocks[at][0]))
+        need = Task(*(progress.missing(blocks[at]) or blocks[at][0]))
         home = schedule.stage_island[need.stage]
         block = "+".join(schedule.label(task, island) for task in blocks[at])
         lines.append(f"  {places[-1].row}: {block} waits for {schedule.label(need, home)} of island {home}")
+    what = "the islands wait for ever" if len(lines) > 1 else "the island waits for ever"
     lines[LISTED:] = [f"  and {len(lines) - LISTED} more"] if lines[LISTED:] else []
-    what = "the islands wait for ever" if len(stuck) > 1 else "the island waits for ever"
     return PlanError(what, places[0].where, "run earlier what they wait for", "\n".join(lines))
 
 
 class _Place:
     """A place in the table: a row and the index of a task in it."""
 
-    def __init__(self, schedule: "Schedule", island: int, index: int) -> None:
+    def __init__(self, schedule: TaskTable, island: int, index: int) -> None:
         self._schedule, self._island, self._index = schedule, island, index
 
     @property
@@ -152,7 +119,7 @@ class _Place:
 
     def label(self, task: Task) -> str:
         """The task as it would be written in this row."""
-        return self._schedule.label(task, self._island) if task.kind in KINDS else shown(task.kind)
+        return self._schedule.label(task, self._island) if task.kind in TASK_KINDS else shown(task.kind)
 
     @property
     def excerpt(self) -> str:

@@ -58,3 +58,11 @@ def amount_text(amount: int, units: Units) -> str:
     """The amount in the largest unit that needs no fraction."""
     unit = max((name for name in units if amount % units[name] == 0), key=lambda name: units[name])
     return f"{amount // units[unit]} {unit}"
+
+
+def bytes_text(count: int) -> str:
+    """So many bytes, rounded, for people."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # The number of dimensions of a TPU slice's torus or mesh, by generation.
 PHYSICAL_RANK = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
-KINDS = ("cpu", "gpu", *PHYSICAL_RANK)
+ISLAND_KINDS = ("cpu", "gpu", *PHYSICAL_RANK)
 
 MOST_DEVICES = 2**31  # of one island: a device's number must fit 32 bits in Shardy and XLA
 ONLY_AXIS = "devices"  # the name of the axis of an island whose axes were not named
@@ -76,8 +76,8 @@ class Island:
 
     def __post_init__(self) -> None:
         check_name("the name of an island", self.name)
-        if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise TopologyError(f"unknown kind {shown(self.kind)}", remedy=known_names(str(self.kind), KINDS))
+        if not isinstance(self.kind, str) or self.kind not in ISLAND_KINDS:
+            raise TopologyError(f"unknown kind {shown(self.kind)}", remedy=known_names(str(self.kind), ISLAND_KINDS))
         self._check_axes()
         if self.shape is not None:
             self._check_shape(self.shape)
@@ -160,4 +160,4 @@ def _kind(device: "jax.Device") -> str:
     if device.device_kind in _TPU_KINDS:
         return _TPU_KINDS[device.device_kind]
     what = f"device {shown(device)} is of unknown kind {shown(device.device_kind)}"
-    raise TopologyError(what, remedy=f"known are {', '.join(KINDS)}")
+    raise TopologyError(what, remedy=f"known are {', '.join(ISLAND_KINDS)}")

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "copy-cheap-operations" | filecheck %s
 
+// What no fragment uses is dropped.
 
-// What no fragment uses goes.
 // CHECK-NOT: constant
 module attributes {atoll.stages = 1 : i32} {
   func.func @main() {

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "cut-automatically" | filecheck %s
 
-
 // Backward operations follow later; the cut is about the forward ones.
+
 // CHECK:      sine %arg0 {atoll.stage = 0 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 1 : i32}
 // CHECK-NEXT: multiply %0, %1 :

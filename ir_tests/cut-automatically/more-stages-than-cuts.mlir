@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "cut-automatically" | filecheck %s
 
+// A program of two operations fills two of nine stages; the others stay empty.
 
 // CHECK:      negate %arg0 {atoll.stage = 0 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 1 : i32}

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "drop-dead-arguments" | filecheck %s
 
-// What stays keeps its type, its marks and its order.
+// Arguments that are used keep their types, their marks and their order.
+
 // CHECK:      @main(%arg0: tensor<2xf32> {atoll.batch, atoll.path = "batch"}, %arg1: tensor<4xf32> {atoll.path = "w"})
 // CHECK-SAME: -> (tensor<4xf32> {atoll.path = "result[0]"}, tensor<2xf32> {atoll.path = "result[1]"})
 // CHECK-NEXT:   return %arg1, %arg0

@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "drop-dead-arguments" --split-input-file | filecheck %s
 
+// What is used stays, and so does every argument of a function other than @main.
+
 // CHECK: @main(%arg0: tensor<f32>)
 func.func @main(%x: tensor<f32>) -> tensor<f32> {
   return %x : tensor<f32>

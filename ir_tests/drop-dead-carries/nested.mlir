@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "drop-dead-carries" | filecheck %s
 
+// A loop whose result is taken only by a dead carry goes with it.
 
-// A loop whose result only a dead carry takes goes with it.
 // CHECK:     while(%iterArg = %c, %iterArg_{{[0-9]+}} = %arg0) : tensor<i32>, tensor<8xf32>
 // CHECK-NOT: while
 // CHECK:     return %0#1

@@ -1,9 +1,10 @@
 // RUN: atoll-opt %s --passes "hide-microbatch-index" | filecheck %s
 
+// The index becomes a marked constant before the loop, so that no task has it as an argument of the loop's body.
 
-// CHECK:      %[[I:.*]] = stablehlo.constant {atoll.index} dense<0> : tensor<ui32>
+// CHECK:      [[I:%.*]] = stablehlo.constant {atoll.index} dense<0> : tensor<ui32>
 // CHECK-NEXT: mpmd.for
-// CHECK-NEXT: convert %[[I]]
+// CHECK-NEXT: convert [[I]]
 module {
   func.func @main() -> tensor<f32> {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "hide-microbatch-index" | filecheck %s
 
+// A number that nothing uses needs no hiding.
 
-// Nothing takes the number: there is nothing to hide.
 // CHECK-NOT: atoll.index
 // CHECK:     mpmd.for
 module {

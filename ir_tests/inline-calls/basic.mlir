@@ -1,8 +1,10 @@
 // RUN: atoll-opt %s --passes "inline-calls" | filecheck %s
 
+// The body of the callee takes the place of the call.
+
 // CHECK-LABEL: @main(%arg0
-// CHECK-NEXT:    %[[Y:.*]] = stablehlo.negate %arg0
-// CHECK-NEXT:    return %[[Y]]
+// CHECK-NEXT:    [[Y:%.*]] = stablehlo.negate %arg0
+// CHECK-NEXT:    return [[Y]]
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
   %y = call @negated(%x) : (tensor<4xf32>) -> tensor<4xf32>
   return %y : tensor<4xf32>

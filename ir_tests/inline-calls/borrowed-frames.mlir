@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" --debug-info | filecheck %s
 
-// How a scan takes its slice, jax traces once, and writes there the line of the first scan. Each gets its own.
+// jax traces once how a scan takes its slice, and gives all scans the line of the first. Here each gets its own.
+
 // CHECK: stablehlo.negate %arg0 : tensor<4xf32> loc(#[[FIRST:.*]])
 // CHECK: stablehlo.negate %0 : tensor<4xf32> loc(#[[SECOND:.*]])
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" --debug-info | filecheck %s
 
-// The scopes of the call come in front of the operation's own name, the operation's own frame in front of the call's.
+// The scopes of the call come before the operation's own name, and the operation's own frame before that of the call.
+
 // CHECK: stablehlo.negate %arg0 : tensor<4xf32> loc(#[[FIRST:.*]])
 // CHECK: stablehlo.negate %0 : tensor<4xf32> loc(#[[SECOND:.*]])
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" --debug-info | filecheck %s
 
-// The callers stand before, between and after what they call: the order in the file does not matter.
+// Callers before, between and after what they call: the order in the file does not matter.
+
 // CHECK-NOT: @inner
 // CHECK:     stablehlo.negate %arg0 : tensor<4xf32> loc(#[[A:.*]])
 // CHECK:     stablehlo.negate %0 : tensor<4xf32> loc(#[[B:.*]])

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "inline-calls" | filecheck %s
 
-// Without calls nothing changes, and a function that nothing calls is none of this pass's business.
+// Without calls nothing changes, and a function that nothing calls stays.
+
 // CHECK-LABEL: @main(%arg0
 // CHECK-NEXT:    return %arg0
 // CHECK:       func.func private @unused

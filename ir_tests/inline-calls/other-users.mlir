@@ -1,9 +1,10 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" | filecheck %s
 
-// A callee that something other than a call names is still there afterwards.
+// A callee that is named by something other than a call stays.
+
 // CHECK-LABEL: @main(%arg0
-// CHECK-NEXT:    %[[N:.*]] = stablehlo.negate %arg0
-// CHECK-NEXT:    stablehlo.custom_call @apply(%[[N]]) {called_computations = [@negated]}
+// CHECK-NEXT:    [[N:%.*]] = stablehlo.negate %arg0
+// CHECK-NEXT:    stablehlo.custom_call @apply([[N]]) {called_computations = [@negated]}
 // CHECK:       func.func private @negated
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
   %y = call @negated(%x) : (tensor<4xf32>) -> tensor<4xf32>

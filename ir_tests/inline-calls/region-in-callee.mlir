@@ -1,9 +1,10 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" --debug-info | filecheck %s
 
-// A loop moves as a whole; what stands in its regions uses the call's operands and carries the call's scopes.
-// CHECK: stablehlo.while(%[[I:.*]] = %arg0)
-// CHECK: stablehlo.compare LT, %[[I]], %arg1 : {{.*}} loc(#[[LESS:.*]])
-// CHECK: stablehlo.add %[[I]], %arg1 : {{.*}} loc(#[[ADD:.*]])
+// A loop moves as a whole; the operations in its regions use the call's operands and carry the call's scopes.
+
+// CHECK: stablehlo.while([[I:%.*]] = %arg0)
+// CHECK: stablehlo.compare LT, [[I]], %arg1 : {{.*}} loc(#[[LESS:.*]])
+// CHECK: stablehlo.add [[I]], %arg1 : {{.*}} loc(#[[ADD:.*]])
 func.func @main(%x: tensor<i32>, %limit: tensor<i32>) -> tensor<i32> {
   %y = call @count(%x, %limit) : (tensor<i32>, tensor<i32>) -> tensor<i32> loc("layers")
   return %y : tensor<i32>

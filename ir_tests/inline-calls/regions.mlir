@@ -1,16 +1,17 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" | filecheck %s
 
-// Calls are inlined where they stand: in the regions of a loop and of a branch, of values from outside too.
+// Calls are inlined where they stand: in the regions of a loop and of a branch, with values from outside too.
+
 // CHECK-LABEL: @main(%arg0
-// CHECK:       stablehlo.while(%[[I:.*]] = %arg0)
+// CHECK:       stablehlo.while([[I:%.*]] = %arg0)
 // CHECK:       cond {
-// CHECK-NEXT:    %[[LESS:.*]] = stablehlo.compare LT, %[[I]], %arg1
-// CHECK-NEXT:    stablehlo.return %[[LESS]]
+// CHECK-NEXT:    [[LESS:%.*]] = stablehlo.compare LT, [[I]], %arg1
+// CHECK-NEXT:    stablehlo.return [[LESS]]
 // CHECK:       } do {
-// CHECK-NEXT:    %[[NEXT:.*]] = stablehlo.add %[[I]], %arg1
-// CHECK-NEXT:    stablehlo.return %[[NEXT]]
+// CHECK-NEXT:    [[NEXT:%.*]] = stablehlo.add [[I]], %arg1
+// CHECK-NEXT:    stablehlo.return [[NEXT]]
 // CHECK:       "stablehlo.case"
-// CHECK-NEXT:    stablehlo.add %{{.*}}, %arg1
+// CHECK-NEXT:    stablehlo.add {{%.*}}, %arg1
 // CHECK-NOT:   call
 func.func @main(%x: tensor<i32>, %limit: tensor<i32>) -> tensor<i32> {
   %y = stablehlo.while(%i = %x) : tensor<i32>

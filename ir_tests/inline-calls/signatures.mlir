@@ -1,11 +1,12 @@
 // RUN: atoll-opt %s --passes "inline-calls, symbol-dce" | filecheck %s
 
 // Several results, no arguments, no results, an argument handed back, a callee without operations.
+
 // CHECK-LABEL: @main(%arg0
-// CHECK-NEXT:    %[[N:.*]] = stablehlo.negate %arg0
-// CHECK-NEXT:    %[[ONE:.*]] = stablehlo.constant dense<1.0
-// CHECK-NEXT:    %[[SUM:.*]] = stablehlo.add %arg0, %[[ONE]]
-// CHECK-NEXT:    return %[[N]], %[[SUM]], %[[N]]
+// CHECK-NEXT:    [[N:%.*]] = stablehlo.negate %arg0
+// CHECK-NEXT:    [[ONE:%.*]] = stablehlo.constant dense<1.0
+// CHECK-NEXT:    [[SUM:%.*]] = stablehlo.add %arg0, [[ONE]]
+// CHECK-NEXT:    return [[N]], [[SUM]], [[N]]
 func.func @main(%x: tensor<f32>) -> (tensor<f32>, tensor<f32>, tensor<f32>) {
   %both:2 = call @negated_and_itself(%x) : (tensor<f32>) -> (tensor<f32>, tensor<f32>)
   %one = call @one() : () -> tensor<f32>

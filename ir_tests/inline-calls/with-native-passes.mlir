@@ -4,9 +4,10 @@
 // RUN: atoll-opt %s --passes "inline-calls, canonicalize{max-iterations=1 region-simplify=disabled}, symbol-dce" | filecheck %s --check-prefix=FOLDED
 
 // Native passes, with options and nested in functions, stand in one pipeline with ours.
+
 // ALONE-COUNT-3: stablehlo.negate
-// CSE:           %[[N:.*]] = stablehlo.negate
-// CSE-NEXT:      stablehlo.add %[[N]], %[[N]]
+// CSE:           [[N:%.*]] = stablehlo.negate
+// CSE-NEXT:      stablehlo.add [[N]], [[N]]
 // CSE-NOT:       stablehlo.negate
 // FOLDED-COUNT-2: stablehlo.negate
 // FOLDED:        stablehlo.add

@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" --verify-diagnostics --split-input-file
 
+// Programs that cannot run on one microbatch after another: each names the operation that is in the way.
+
 // An operation that nothing is known of.
 
 module attributes {atoll.plan = "microbatches=2"} {
@@ -41,7 +43,8 @@ module attributes {atoll.plan = "microbatches=2"} {
 module attributes {atoll.plan = "microbatches=2"} {
   func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x4xf32> {atoll.path = "y"}) {
     // expected-error @below {{dot_general brings every example of the batch together with every other}}
-    %0 = stablehlo.dot_general %x, %x, contracting_dims = [1] x [1] : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x4xf32>
+    %0 = stablehlo.dot_general %x, %x, contracting_dims = [1] x [1] : (tensor<4x3xf32>, tensor<4x3xf32>)
+        -> tensor<4x4xf32>
     return %0 : tensor<4x4xf32>
   }
 }
@@ -63,11 +66,14 @@ module attributes {atoll.plan = "microbatches=2"} {
 // Statistics of what a model computes, used for every example: the model would have to run twice.
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
-    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>) -> tensor<4x3xf32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
     // expected-error @below {{the examples of the batch are mixed: reduce goes over the whole batch, and subtract at}}
-    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x3xf32>, tensor<f32>)
+        -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
     %3 = stablehlo.subtract %0, %2 : tensor<4x3xf32>
     return %3 : tensor<4x3xf32>
@@ -84,7 +90,8 @@ module attributes {atoll.plan = "microbatches=2"} {
     %0 = stablehlo.while(%y = %x) : tensor<4xi1>
     cond {
       %yes = stablehlo.constant dense<true> : tensor<i1>
-      %all = stablehlo.reduce(%y init: %yes) applies stablehlo.and across dimensions = [0] : (tensor<4xi1>, tensor<i1>) -> tensor<i1>
+      %all = stablehlo.reduce(%y init: %yes) applies stablehlo.and across dimensions = [0] : (tensor<4xi1>, tensor<i1>)
+          -> tensor<i1>
       stablehlo.return %all : tensor<i1>
     } do {
       %not = stablehlo.not %y : tensor<4xi1>
@@ -122,7 +129,8 @@ module attributes {atoll.plan = "microbatches=2"} {
 // A sum that is used inside of a loop, before all microbatches have been in it.
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}, %start: tensor<f32> {atoll.path = "start"}) -> (tensor<f32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}, %start: tensor<f32> {atoll.path = "start"})
+      -> (tensor<f32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %0:2 = stablehlo.while(%i = %zero, %sum = %start) : tensor<i32>, tensor<f32>
     cond {
@@ -133,7 +141,8 @@ module attributes {atoll.plan = "microbatches=2"} {
       %one = stablehlo.constant dense<1> : tensor<i32>
       %none = stablehlo.constant dense<0.0> : tensor<f32>
       %next = stablehlo.add %i, %one : tensor<i32>
-      %part = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0] : (tensor<4xf32>, tensor<f32>) -> tensor<f32>
+      %part = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0]
+          : (tensor<4xf32>, tensor<f32>) -> tensor<f32>
       // expected-error @below {{tanh needs the result of reduce at}}
       %after = stablehlo.tanh %part : tensor<f32>
       stablehlo.return %next, %after : tensor<i32>, tensor<f32>
@@ -147,7 +156,8 @@ module attributes {atoll.plan = "microbatches=2"} {
 // A choice by a sum, where it is not complete.
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%x: tensor<4xi32> {atoll.path = "x", atoll.batch}, %start: tensor<i32> {atoll.path = "start"}) -> (tensor<i32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<4xi32> {atoll.path = "x", atoll.batch}, %start: tensor<i32> {atoll.path = "start"})
+      -> (tensor<i32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %0:2 = stablehlo.while(%i = %zero, %last = %start) : tensor<i32>, tensor<i32>
     cond {
@@ -158,7 +168,8 @@ module attributes {atoll.plan = "microbatches=2"} {
       %one = stablehlo.constant dense<1> : tensor<i32>
       %none = stablehlo.constant dense<0> : tensor<i32>
       %next = stablehlo.add %i, %one : tensor<i32>
-      %sum = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0] : (tensor<4xi32>, tensor<i32>) -> tensor<i32>
+      %sum = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0]
+          : (tensor<4xi32>, tensor<i32>) -> tensor<i32>
       // expected-error @below {{case chooses by what is in the batch}}
       %chosen = "stablehlo.case"(%sum) ({
         stablehlo.return %one : tensor<i32>
@@ -176,12 +187,14 @@ module attributes {atoll.plan = "microbatches=2"} {
 // A region of an operation that knows nothing of batches.
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"}) -> (tensor<2x2xf32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"})
+      -> (tensor<2x2xf32> {atoll.path = "y"}) {
     // expected-error @below {{sort takes the batch into its region}}
     %0 = "stablehlo.sort"(%w) <{dimension = 1 : i64, is_stable = true}> ({
     ^bb0(%a: tensor<f32>, %b: tensor<f32>):
       %none = stablehlo.constant dense<0.0> : tensor<f32>
-      %sum = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0] : (tensor<2xf32>, tensor<f32>) -> tensor<f32>
+      %sum = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0]
+          : (tensor<2xf32>, tensor<f32>) -> tensor<f32>
       %is_less = stablehlo.compare LT, %a, %sum : (tensor<f32>, tensor<f32>) -> tensor<i1>
       stablehlo.return %is_less : tensor<i1>
     }) : (tensor<2x2xf32>) -> tensor<2x2xf32>
@@ -192,7 +205,8 @@ module attributes {atoll.plan = "microbatches=2"} {
 // -----
 
 module attributes {atoll.plan = "replicas=2"} {
-  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2xf32> {atoll.path = "w"}) -> (tensor<2xf32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2xf32> {atoll.path = "w"})
+      -> (tensor<2xf32> {atoll.path = "y"}) {
     // expected-error @below {{custom_call has an effect outside of the program, which would happen in every replica; take it out, or set replicas=1}}
     stablehlo.custom_call @tell(%w) {has_side_effect = true} : (tensor<2xf32>) -> ()
     return %x : tensor<2xf32>
@@ -212,13 +226,172 @@ module attributes {atoll.plan = "replicas=2"} {
 // -----
 
 module attributes {atoll.plan = "replicas=2, microbatches=2"} {
-  func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"}) -> (tensor<4x2xf32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"})
+      -> (tensor<4x2xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
-    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>)
+        -> tensor<4x2xf32>
     // expected-error @below {{needs its result for every example; give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
-    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>) -> tensor<2xf32>
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>)
+        -> tensor<2xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>
     %3 = stablehlo.subtract %0, %2 : tensor<4x2xf32>
     return %3 : tensor<4x2xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=3"} {
+  // expected-error @unknown {{x has 8 examples, which 3 microbatches cannot share evenly; choose microbatches that divide}}
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "replicas=2, microbatches=2"} {
+  // expected-error @unknown {{the plan asks for 2 replicas of 2 microbatches, and no argument that is used carries the batch}}
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x"}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=4"} {
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch}}
+    stablehlo.custom_call @print(%x) {has_side_effect = true} : (tensor<8xf32>) -> ()
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
+// A call of a library that says how many leading dimensions count matrices, and makes another number of them.
+
+module attributes {atoll.plan = "microbatches=4"} {
+  func.func @main(%x: tensor<8x3x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<6x3xf32> {atoll.path = "y"}) {
+    // expected-error @below {{custom_call does not keep the microbatches apart}}
+    %0 = stablehlo.custom_call @lapack_sgeev_ffi(%x) {mhlo.frontend_attributes = {num_batch_dims = "1"}}
+        : (tensor<8x3x3xf32>) -> tensor<6x3xf32>
+    return %0 : tensor<6x3xf32>
+  }
+}
+
+// -----
+
+// Effects beside the batch: in the body of a loop that carries it, in its condition, in a branch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %y = %x) : tensor<i32>, tensor<4xf32>
+    cond {
+      %n = stablehlo.constant dense<4> : tensor<i32>
+      %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %j = stablehlo.add %i, %one : tensor<i32>
+      // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch; take it out, or set microbatches=1}}
+      stablehlo.custom_call @tell(%i) {has_side_effect = true} : (tensor<i32>) -> ()
+      stablehlo.return %j, %y : tensor<i32>, tensor<4xf32>
+    }
+    return %0#1 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %y = %x) : tensor<i32>, tensor<4xf32>
+    cond {
+      // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch}}
+      %more = stablehlo.custom_call @ask(%i) {has_side_effect = true} : (tensor<i32>) -> tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %j = stablehlo.add %i, %one : tensor<i32>
+      stablehlo.return %j, %y : tensor<i32>, tensor<4xf32>
+    }
+    return %0#1 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%k: tensor<i32> {atoll.path = "k"}, %x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %low = stablehlo.constant dense<0.0> : tensor<f32>
+    %high = stablehlo.constant dense<1.0> : tensor<f32>
+    %size = stablehlo.constant dense<4> : tensor<1xi64>
+    %0 = "stablehlo.case"(%k) ({
+      stablehlo.return %x : tensor<4xf32>
+    }, {
+      // expected-error @below {{rng has an effect outside of the program, which would happen once for every microbatch}}
+      %1 = stablehlo.rng %low, %high, %size, distribution = UNIFORM : (tensor<f32>, tensor<f32>, tensor<1xi64>) -> tensor<4xf32>
+      stablehlo.return %1 : tensor<4xf32>
+    }) : (tensor<i32>) -> tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// What nobody knows the effects of, and takes the batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{negf has an effect outside of the program, which would happen once for every microbatch}}
+    %0 = arith.negf %x : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// In every replica, from within a loop that has nothing to do with the batch.
+
+module attributes {atoll.plan = "replicas=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0 = stablehlo.while(%i = %zero) : tensor<i32>
+    cond {
+      %n = stablehlo.constant dense<4> : tensor<i32>
+      %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %j = stablehlo.add %i, %one : tensor<i32>
+      // expected-error @below {{custom_call has an effect outside of the program, which would happen in every replica; take it out, or set replicas=1}}
+      stablehlo.custom_call @tell(%i) {has_side_effect = true} : (tensor<i32>) -> ()
+      stablehlo.return %j : tensor<i32>
+    }
+    return %x : tensor<4xf32>
+  }
+}
+
+// -----
+
+// Collectives only compute; of what stands around them nothing says what it does with a batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  sdy.mesh @mesh = <["devices"=2]>
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    // expected-error @below {{manual_computation has no rule that says what it does with a batch; keep the examples apart up to a sum or mean over them, or set microbatches=1}}
+    %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"devices"}]>] out_shardings=[<@mesh, [{"devices"}]>] manual_axes={"devices"} (%local: tensor<2xf32>) {
+      %1 = "stablehlo.all_reduce"(%local) <{replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}> ({
+      ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+        %sum = stablehlo.add %a, %b : tensor<f32>
+        stablehlo.return %sum : tensor<f32>
+      }) : (tensor<2xf32>) -> tensor<2xf32>
+      sdy.return %1 : tensor<2xf32>
+    } : (tensor<4xf32>) -> tensor<4xf32>
+    return %0 : tensor<4xf32>
   }
 }

@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "inline-calls" --verify-diagnostics --split-input-file
 
+// Calls that cannot be replaced by a body.
+
 func.func @main() {
   // expected-error @below {{@main calls itself; write the recursion as a loop}}
   call @main() : () -> ()

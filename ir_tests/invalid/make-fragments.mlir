@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "make-fragments" --verify-diagnostics --split-input-file
 
+// What does not fit the islands or the replicas.
+
 module attributes {
   atoll.topology = "island a : cpu[data=2]\nisland b : cpu[data=4]", atoll.stages = 2 : i32, atoll.phase = "staged"
 } {
@@ -20,7 +22,7 @@ module attributes {
 module attributes {atoll.plan = "replicas=2", atoll.stages = 1 : i32, atoll.topology = "2 x cpu[1]"} {
   func.func @main(%x: tensor<f32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> tensor<f32> {
     %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<f32>
-    %0 = mpmd.for (%zero) {atoll.kinds = "F", iterations = 2 : ui32} (%s: tensor<f32>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%zero) {atoll.role = "F", iterations = 2 : ui32} (%s: tensor<f32>, %i: tensor<ui32>) {
       // expected-error @below {{a loop carries on what stablehlo.subtract makes, which replicas cannot combine; make it by one of stablehlo.add, stablehlo.maximum, stablehlo.minimum, stablehlo.and, stablehlo.or}}
       %1 = stablehlo.subtract %s, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<f32>
       mpmd.return %1 : tensor<f32>

@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "order-sweeps" --verify-diagnostics --split-input-file
 
+// The number of stages must be known.
 
 // expected-error @below {{the module has no atoll.stages; run the passes of phase stage}}
 module {

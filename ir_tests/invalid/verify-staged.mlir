@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-staged" --verify-diagnostics --split-input-file
 
+// Stages and sweeps that do not come one after another, or are missing.
 
 // expected-error @below {{the module has no atoll.stages; run the passes of phase stage}}
 module {
@@ -109,7 +110,8 @@ module attributes {atoll.stages = 1 : i32} {
 module attributes {atoll.stages = 1 : i32} {
   func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
     %0 = stablehlo.negate %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
-    %1 = stablehlo.custom_call @atoll.exchange(%0) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
+    %1 = stablehlo.custom_call @atoll.exchange(%0)
+        {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
     // expected-error @below {{stage 0 in sweep 0 needs a value of stage 0 in sweep 0, which comes no sooner; move it to a later sweep}}
     %2 = stablehlo.negate %1 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
     return %2 : tensor<4xf32>
@@ -118,11 +120,13 @@ module attributes {atoll.stages = 1 : i32} {
 
 // -----
 
-// An exchange has one operand, and stands behind the loops.
+// An exchange has one operand, and stands after the loops.
 module attributes {atoll.stages = 1 : i32} {
   func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
     // expected-error @below {{an exchange has 2 operands and 1 results; write one of each}}
-    %0 = stablehlo.custom_call @atoll.exchange(%x, %x) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+    %0 = stablehlo.custom_call @atoll.exchange(%x, %x)
+        {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>, tensor<4xf32>)
+        -> tensor<4xf32>
     return %0 : tensor<4xf32>
   }
 }
@@ -132,12 +136,86 @@ module attributes {atoll.stages = 1 : i32} {
 module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> tensor<4xf32> {
     %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
-    %0 = mpmd.for (%zero) {atoll.kinds = "F", iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
+    %0 = mpmd.for (%zero) {atoll.role = "F", iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
       // expected-error @below {{replicas exchange before a loop ends; move it behind the last loop}}
-      %1 = stablehlo.custom_call @atoll.exchange(%x) {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
+      %1 = stablehlo.custom_call @atoll.exchange(%x)
+          {atoll.exchange = "add", atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>) -> tensor<4xf32>
       %2 = stablehlo.add %s, %1 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
       mpmd.return %2 : tensor<4xf32>
     } : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> tensor<4xf32> {
+    %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
+    // expected-error @below {{a loop over microbatches has no atoll.role; run order-sweeps}}
+    %0 = mpmd.for (%zero) {iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
+      %1 = stablehlo.add %s, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+      mpmd.return %1 : tensor<4xf32>
+    } : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> tensor<4xf32> {
+    %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
+    // expected-error @below {{atoll.role is 'forward'; write a letter for each sweep: atoll.role = "FB"}}
+    %0 = mpmd.for (%zero) {atoll.role = "forward", iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
+      %1 = stablehlo.add %s, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+      mpmd.return %1 : tensor<4xf32>
+    } : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> tensor<4xf32> {
+    %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
+    // expected-error @below {{atoll.role is 1 : i32; write a letter for each sweep: atoll.role = "FB"}}
+    %0 = mpmd.for (%zero) {atoll.role = 1 : i32, iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
+      %1 = stablehlo.add %s, %x {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : tensor<4xf32>
+      mpmd.return %1 : tensor<4xf32>
+    } : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2", atoll.stages = 1 : i32} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> tensor<4xf32> {
+    %zero = stablehlo.constant {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} dense<0.0> : tensor<4xf32>
+    // expected-error @below {{atoll.role is "F", and the loop goes over the stages in 2 sweeps; write a letter for each}}
+    %0 = mpmd.for (%zero) {atoll.role = "F", iterations = 2 : ui32} (%s: tensor<4xf32>, %i: tensor<ui32>) {
+      %1 = stablehlo.add %s, %x {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
+      mpmd.return %1 : tensor<4xf32>
+    } : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// The loop would be on one stage, whatever was asked for.
+module attributes {atoll.stages = 2 : i32} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x"}) -> (tensor<4xf32> {atoll.path = "result"}) {
+    // expected-error @below {{atoll.layers is left on stablehlo.while, which nothing reads from here on; run the passes that lead to phase staged, or take it away}}
+    %0 = stablehlo.while(%h = %x) : tensor<4xf32> attributes {atoll.layers = array<i64: 0, 1>, atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+    cond {
+      %more = stablehlo.constant dense<false> : tensor<i1>
+      stablehlo.return %more : tensor<i1>
+    } do {
+      stablehlo.return %h : tensor<4xf32>
+    }
     return %0 : tensor<4xf32>
   }
 }

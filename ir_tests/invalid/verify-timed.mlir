@@ -1,5 +1,7 @@
 // RUN: atoll-opt %s --passes "verify-timed" --verify-diagnostics --split-input-file
 
+// What is wrong in a module whose batch is in parts.
+
 // expected-error @below {{argument 0 of @main has no atoll.path}}
 func.func @main(%x: tensor<2xf32>) -> (tensor<2xf32> {atoll.path = "y"}) {
   return %x : tensor<2xf32>
@@ -15,14 +17,17 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.parts = 2 : i32}) -> 
 // -----
 
 // expected-error @below {{atoll.parts is "two", which is no integer; write atoll.parts = 0 : i32}}
-func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = "two"}) -> (tensor<2xf32> {atoll.path = "y"}) {
+func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = "two"})
+    -> (tensor<2xf32> {atoll.path = "y"}) {
   return %x : tensor<2xf32>
 }
 
 // -----
 
-// expected-error @below {{argument 1 has 3 parts, and another has 2; give each batch argument one part a microbatch}}
-func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}, %y: tensor<2xf32> {atoll.path = "y", atoll.batch, atoll.parts = 3 : i32}) {
+func.func @main(
+    %x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32},
+    // expected-error @below {{argument 1 has 3 parts, and another has 2; give each batch argument one part a microbatch}}
+    %y: tensor<2xf32> {atoll.path = "y", atoll.batch, atoll.parts = 3 : i32}) {
   return
 }
 
@@ -70,7 +75,9 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 // -----
 
-func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}, %p: tensor<i1> {atoll.path = "p"}) {
+func.func @main(
+    %x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32},
+    %p: tensor<i1> {atoll.path = "p"}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
   %0 = "stablehlo.if"(%p) ({
     // expected-error @below {{a loop over microbatches stands in another operation; move it to @main}}
@@ -87,7 +94,9 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 // -----
 
-func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}, %w: tensor<2xf32> {atoll.path = "w"}) {
+func.func @main(
+    %x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32},
+    %w: tensor<2xf32> {atoll.path = "w"}) {
   // expected-error @below {{the initial value of result 0 is no splat constant; begin with what changes nothing, such as zeros}}
   %0 = mpmd.for (%w) {iterations = 2 : ui32} (%sum: tensor<2xf32>, %index: tensor<ui32>) {
     %next = stablehlo.add %sum, %x : tensor<2xf32>
@@ -124,8 +133,9 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
-  // expected-error @below {{atoll.parts of a loop is array<i64: 1>, and it has 1 results; write atoll.parts = array<i64: ...> with numbers of results}}
-  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 1>} (%sum: tensor<2xf32>, %index: tensor<ui32>) {
+  // expected-error @below {{atoll.parts of a loop has 1, and the loop has 1 results; name some of its results by their numbers, from 0 on}}
+  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 1>}
+      (%sum: tensor<2xf32>, %index: tensor<ui32>) {
     %next = stablehlo.add %sum, %x : tensor<2xf32>
     mpmd.return %next : tensor<2xf32>
   } : tensor<2xf32>
@@ -137,7 +147,8 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
   // expected-error @below {{result 0 is kept as parts, and the part before is used; use only what is of one microbatch, or take it out of atoll.parts}}
-  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 0>} (%sum: tensor<2xf32>, %index: tensor<ui32>) {
+  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 0>}
+      (%sum: tensor<2xf32>, %index: tensor<ui32>) {
     %next = stablehlo.add %sum, %x : tensor<2xf32>
     mpmd.return %next : tensor<2xf32>
   } : tensor<2xf32>
@@ -149,7 +160,8 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
   // expected-error @below {{result 0 is kept as parts, and not made in the loop; return it from @main directly}}
-  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 0>} (%last: tensor<2xf32>, %index: tensor<ui32>) {
+  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 0>}
+      (%last: tensor<2xf32>, %index: tensor<ui32>) {
     mpmd.return %x : tensor<2xf32>
   } : tensor<2xf32>
   return
@@ -167,7 +179,8 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
-  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 0>} (%last: tensor<2xf32>, %index: tensor<ui32>) {
+  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = array<i64: 0>}
+      (%last: tensor<2xf32>, %index: tensor<ui32>) {
     %y = stablehlo.negate %x : tensor<2xf32>
     mpmd.return %y : tensor<2xf32>
   } : tensor<2xf32>
@@ -178,14 +191,16 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 // -----
 
-func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) -> (tensor<2xf32> {atoll.path = "y"}) {
+func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32})
+    -> (tensor<2xf32> {atoll.path = "y"}) {
   // expected-error @below {{result 0 of @main is in parts, which its attributes deny; add atoll.parts and atoll.parts_dimension}}
   return %x : tensor<2xf32>
 }
 
 // -----
 
-func.func @main(%x: tensor<2xf32> {atoll.path = "x"}) -> (tensor<2xf32> {atoll.path = "y", atoll.parts = 2 : i32, atoll.parts_dimension = 0 : i32}) {
+func.func @main(%x: tensor<2xf32> {atoll.path = "x"})
+    -> (tensor<2xf32> {atoll.path = "y", atoll.parts = 2 : i32, atoll.parts_dimension = 0 : i32}) {
   // expected-error @below {{result 0 of @main is not in parts, which its attributes deny; remove atoll.parts and atoll.parts_dimension}}
   return %x : tensor<2xf32>
 }
@@ -220,9 +235,20 @@ module attributes {atoll.plan = "replicas=2"} {
 // -----
 
 module attributes {atoll.plan = "replicas=2"} {
-  // expected-error @below {{the batch is in 3 parts, and the plan asks for auto microbatches in each of 2 replicas; write replicas that divide 3}}
+  // expected-error @below {{the batch is in 3 parts, and the plan asks for 1 microbatches in each of 2 replicas; write replicas that divide 3}}
   func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 3 : i32})
       -> (tensor<2xf32> {atoll.path = "y", atoll.parts = 3 : i32, atoll.parts_dimension = 0 : i32}) {
     return %x : tensor<2xf32>
   }
+}
+
+// -----
+
+func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
+  %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
+  // expected-error @below {{atoll.parts is 0 : i32, which is no list of integers; write atoll.parts = array<i64: 0, 1>}}
+  %0 = mpmd.for (%zero) {iterations = 2 : ui32, atoll.parts = 0 : i32} (%sum: tensor<2xf32>, %index: tensor<ui32>) {
+    mpmd.return %x : tensor<2xf32>
+  } : tensor<2xf32>
+  return
 }

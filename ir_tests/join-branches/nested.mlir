@@ -1,20 +1,21 @@
 // RUN: atoll-opt %s --passes "split-branches, join-branches" | filecheck %s
 
-// Joined again, all is as it was, branches in branches too; each computes what chooses once.
-// CHECK:      %[[BOTH:.*]]:2 = "stablehlo.case"(%arg0) ({
+// Joined again, all is as it was, nested branches included; what chooses is computed once.
+
+// CHECK:      [[BOTH:%.*]]:2 = "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg1, %arg2
 // CHECK-NEXT: }, {
-// CHECK-NEXT:   %[[INNER:.*]] = stablehlo.negate %arg0
-// CHECK-NEXT:   %[[TWO:.*]]:2 = "stablehlo.case"(%[[INNER]]) ({
-// CHECK-NEXT:     %[[SINE:.*]] = stablehlo.sine %arg1
-// CHECK-NEXT:     %[[COSINE:.*]] = stablehlo.cosine %arg2
-// CHECK-NEXT:     return %[[SINE]], %[[COSINE]]
+// CHECK-NEXT:   [[INNER:%.*]] = stablehlo.negate %arg0
+// CHECK-NEXT:   [[TWO:%.*]]:2 = "stablehlo.case"([[INNER]]) ({
+// CHECK-NEXT:     [[SINE:%.*]] = stablehlo.sine %arg1
+// CHECK-NEXT:     [[COSINE:%.*]] = stablehlo.cosine %arg2
+// CHECK-NEXT:     return [[SINE]], [[COSINE]]
 // CHECK-NEXT:   }, {
 // CHECK-NEXT:     return %arg1, %arg2
 // CHECK-NEXT:   })
-// CHECK-NEXT:   return %[[TWO]]#0, %[[TWO]]#1
+// CHECK-NEXT:   return [[TWO]]#0, [[TWO]]#1
 // CHECK-NEXT: })
-// CHECK-NEXT: return %[[BOTH]]#0, %[[BOTH]]#1
+// CHECK-NEXT: return [[BOTH]]#0, [[BOTH]]#1
 module attributes {atoll.stages = 1 : i32} {
   func.func @main(%i: tensor<i32>, %x: tensor<4xf32>, %y: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
     %0:2 = "stablehlo.case"(%i) ({

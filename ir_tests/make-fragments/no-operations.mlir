@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "make-fragments" | filecheck %s
 
+// A function without operations has no fragment; its argument is returned from the first island.
 
 // CHECK:      @main(%arg0: !mpmd.mesh_tensor<"island0", tensor<4xf32>>) -> !mpmd.mesh_tensor<"island0", tensor<4xf32>>
 // CHECK-NEXT: return %arg0

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "order-sweeps" | filecheck %s
 
-
 // Values that go against a sweep wait for the next one that goes their way.
+
 // CHECK:      negate %arg0 {atoll.stage = 2 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: negate %0 {atoll.stage = 0 : i32, atoll.sweep = 1 : i32}
 // CHECK-NEXT: negate %1 {atoll.stage = 1 : i32, atoll.sweep = 2 : i32}

@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "order-sweeps" | filecheck %s
 
+// Forward, backward and update are sweeps 0, 1 and 2, and the operations of a task stand together.
 
 // CHECK:      sine %arg0 {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}

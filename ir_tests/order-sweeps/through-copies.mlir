@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "order-sweeps" | filecheck %s
 
+// A broadcast has no stage: what counts is where its scalar is made.
 
-// A broadcast has no stage: what counts is where the scalar that it spreads is made.
 // CHECK:      custom_call @f(%arg0) {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: broadcast_in_dim %0, dims = [] : (tensor<f32>) -> tensor<4xf32>
 // CHECK-NEXT: add %1, %arg1 {atoll.stage = 0 : i32, atoll.sweep = 1 : i32}

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "seed-stages" | filecheck %s
 
+// Without scopes, the parameters that operations use tell the stage; a range counts the elements of a list.
 
-// Without scopes the parameters that operations take tell the stage; a range counts the elements of a list.
 // CHECK:      atoll.stages = 2
 // CHECK:      add %arg0, %arg1 {atoll.stage = 0 : i32}
 // CHECK-NEXT: add %0, %arg2 {atoll.stage = 1 : i32}

@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "seed-stages" | filecheck %s
 
-
 // Patterns match whole components of the scope, in the forward and in the backward pass.
+
 // CHECK:      atoll.stages = 2
 // CHECK:      negate %arg0 {atoll.stage = 0 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 0 : i32}

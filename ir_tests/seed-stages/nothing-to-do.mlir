@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "seed-stages" | filecheck %s
 
+// Where the plan names no scopes, only the number of stages is written down.
 
-// Only the number of stages is noted where the plan names no scopes.
 // CHECK: module attributes {atoll.plan = "stages=3", atoll.stages = 3 : i32}
 // CHECK: negate %arg0 : tensor<4xf32>
 module attributes {atoll.plan = "stages=3"} {

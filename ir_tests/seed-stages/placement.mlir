@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "seed-stages" | filecheck %s
 
-
 // A placement may go back and forth between islands; an island that it does not name is a stage without operations.
+
 // CHECK:      atoll.stages = 3
 // CHECK:      negate %arg0 {atoll.stage = 2 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 0 : i32}

@@ -1,11 +1,14 @@
 // RUN: atoll-opt %s --passes "share-update" | filecheck %s
+// RUN: atoll-opt %s --passes "share-update" --verify-diagnostics
 
+// What is made in shares and needed whole is gathered, and a count along the shared dimension begins where the own
+// share begins.
 
-// What is made of shares and needed whole is gathered, and what counts along the shared dimension counts on from where
-// the own share begins.
-// CHECK:      atoll.not_shared = ["tensor<4xf32> is gathered for sort at optimizer.py:9"]
+// expected-remark @unknown {{not shared by replicas: tensor<4xf32>, which is gathered for sort}}
+// CHECK:      atoll.notes = [{at = ["optimizer.py", 9, 1], kind = "gathered", type = "tensor<4xf32>", user = "sort"}]
 // CHECK:      [[BEGINS:%.*]] = stablehlo.constant dense<[0, 2]> : tensor<2xui32>
-// CHECK-NEXT: [[OWN:%.*]] = stablehlo.custom_call @atoll.exchange([[BEGINS]]) {atoll.exchange = "share", atoll.share = 0 : i32
+// CHECK-NEXT: [[OWN:%.*]] = stablehlo.custom_call @atoll.exchange([[BEGINS]])
+// CHECK-SAME:   {atoll.exchange = "share", atoll.share = 0 : i32
 // CHECK-NEXT: stablehlo.reshape [[OWN]] : (tensor<1xui32>) -> tensor<ui32>
 // CHECK:      [[M:%.*]] = stablehlo.add %arg0, {{.*}} : tensor<2xf32>
 // CHECK:      [[ALL:%.*]] = stablehlo.custom_call @atoll.exchange([[M]]) {atoll.exchange = "gather"

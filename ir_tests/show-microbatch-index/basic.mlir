@@ -1,12 +1,12 @@
 // RUN: atoll-opt %s --passes "hide-microbatch-index, show-microbatch-index" | filecheck %s
 
-
 // Each of two loops gets its own number back.
+
 // CHECK-NOT:  atoll.index
-// CHECK:      mpmd.for {{.*}} %[[I:[a-z0-9_]+]]: tensor<ui32>) {
-// CHECK-NEXT: convert %[[I]]
-// CHECK:      mpmd.for {{.*}} %[[J:[a-z0-9_]+]]: tensor<ui32>) {
-// CHECK-NEXT: convert %[[J]]
+// CHECK:      mpmd.for {{.*}} [[I:%[a-z0-9_]+]]: tensor<ui32>) {
+// CHECK-NEXT: convert [[I]]
+// CHECK:      mpmd.for {{.*}} [[J:%[a-z0-9_]+]]: tensor<ui32>) {
+// CHECK-NEXT: convert [[J]]
 module {
   func.func @main() -> tensor<f32> {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>

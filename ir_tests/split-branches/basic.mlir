@@ -1,21 +1,22 @@
 // RUN: atoll-opt %s --passes "split-branches" | filecheck %s
 
-// Each result has what it needs of each branch, and cheap work that they share is copied.
-// CHECK:      %[[FIRST:.*]] = "stablehlo.case"(%arg0) ({
+// Each result gets a choice of its own, with what it needs of each branch; cheap work that they share is copied.
+
+// CHECK:      [[FIRST:%.*]] = "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg1
 // CHECK-NEXT: }, {
-// CHECK-NEXT:   %[[SHARED:.*]] = stablehlo.add %arg1, %arg2
-// CHECK-NEXT:   %[[SINE:.*]] = stablehlo.sine %[[SHARED]]
-// CHECK-NEXT:   return %[[SINE]]
+// CHECK-NEXT:   [[SHARED:%.*]] = stablehlo.add %arg1, %arg2
+// CHECK-NEXT:   [[SINE:%.*]] = stablehlo.sine [[SHARED]]
+// CHECK-NEXT:   return [[SINE]]
 // CHECK-NEXT: }) {atoll.branches = 0 : i32}
-// CHECK-NEXT: %[[SECOND:.*]] = "stablehlo.case"(%arg0) ({
+// CHECK-NEXT: [[SECOND:%.*]] = "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg2
 // CHECK-NEXT: }, {
-// CHECK-NEXT:   %[[AGAIN:.*]] = stablehlo.add %arg1, %arg2
-// CHECK-NEXT:   %[[COSINE:.*]] = stablehlo.cosine %[[AGAIN]]
-// CHECK-NEXT:   return %[[COSINE]]
+// CHECK-NEXT:   [[AGAIN:%.*]] = stablehlo.add %arg1, %arg2
+// CHECK-NEXT:   [[COSINE:%.*]] = stablehlo.cosine [[AGAIN]]
+// CHECK-NEXT:   return [[COSINE]]
 // CHECK-NEXT: }) {atoll.branches = 0 : i32}
-// CHECK-NEXT: return %[[FIRST]], %[[SECOND]]
+// CHECK-NEXT: return [[FIRST]], [[SECOND]]
 func.func @main(%i: tensor<i32>, %x: tensor<4xf32>, %y: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
   %0:2 = "stablehlo.case"(%i) ({
     stablehlo.return %x, %y : tensor<4xf32>, tensor<4xf32>

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "split-branches" | filecheck %s
 
-// Branches in branches are split first, and each piece of theirs then stands alone.
+// Nested branches are split first, and each of their pieces then stands alone.
+
 // CHECK:      "stablehlo.case"(%arg0) ({
 // CHECK-NEXT:   return %arg1
 // CHECK-NEXT: }, {

@@ -1,7 +1,8 @@
 // RUN: atoll-opt %s --passes "split-branches" --debug-info | filecheck %s
 
-// Shardings and other attributes stay with the results, and locations with the work; what nobody uses falls away, and a
-// value that all branches give is no choice. So too in a loop over microbatches.
+// Shardings and other attributes stay with the results, and locations with the work; what nobody uses is dropped, and a
+// value that all branches give is not a choice. The same holds in a loop over microbatches.
+
 // CHECK:     mpmd.for
 // CHECK:       "stablehlo.if"(%arg0)
 // CHECK:         sine
@@ -13,7 +14,7 @@
 // CHECK:       }) {atoll.branches = 0 : i32, mark = "user", sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{}]>]>}
 // CHECK-SAME:  loc(#[[TWO:.*]])
 // CHECK-NOT:   @abs
-// CHECK:       add %{{.*}}, %arg1
+// CHECK:       add {{%.*}}, %arg1
 // CHECK-DAG: #[[ONE]] = loc("jit(f)/one/sin"
 // CHECK-DAG: #[[TWO]] = loc("jit(f)/two/cos"
 module {
@@ -29,7 +30,8 @@ module {
         %2 = stablehlo.custom_call @abs(%7) : (tensor<4xf32>) -> tensor<4xf32>
         %3 = stablehlo.cosine %x : tensor<4xf32> loc("jit(f)/two/cos")
         stablehlo.return %1, %2, %3, %x : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
-      }) {mark = "user", sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}]>, <@mesh, [{}]>, <@mesh, [{}]>, <@mesh, [{}]>]>}
+      }) {mark = "user", sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}]>, <@mesh, [{}]>, <@mesh, [{}]>,
+          <@mesh, [{}]>]>}
         : (tensor<i1>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>)
       %4 = stablehlo.add %0#0, %0#2 : tensor<4xf32>
       %5 = stablehlo.add %4, %0#3 : tensor<4xf32>

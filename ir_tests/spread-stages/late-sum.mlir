@@ -1,9 +1,9 @@
 // RUN: atoll-opt %s --passes "spread-stages,order-sweeps" | filecheck %s
 
+// Wherever the first two numbers are added, two numbers cross. On stage 0 that would have to wait until the backward
+// sweep comes there, and the last stage would wait for it in turn; so stage 1, which has the second number, adds them.
 
-// Wherever the first two numbers are added up, two cross. On stage 0 that would have to wait until the backward sweep
-// comes there, and the last stage for it in turn; so stage 1, which has the second number, adds them up.
-// CHECK: mpmd.for {{.*}}atoll.kinds = "FB"
+// CHECK: mpmd.for {{.*}}atoll.role = "FB"
 // CHECK-NEXT: tanh {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: sine {{.*}} {atoll.stage = 1 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: cosine {{.*}} {atoll.stage = 2 : i32, atoll.sweep = 0 : i32}

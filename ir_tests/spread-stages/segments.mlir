@@ -1,9 +1,9 @@
 // RUN: atoll-opt %s --passes "spread-stages" | filecheck %s
 
+// Between segments of one stage nothing crosses, so only the 16 bytes between the stages count. Of the last operation
+// only its stage in the plan was known.
 
-// Between segments of one stage nothing crosses, so that counts for nothing: 16 bytes cross between the stages. Of the
-// last one only its stage in the plan was known.
-// CHECK:      atoll.traffic = 16 : i64, atoll.traffic_at_least = 16 : i64
+// CHECK:      atoll.notes = [{at_least = 16 : i64, bytes = 16 : i64, kind = "traffic"
 // CHECK:      sine %arg0 {atoll.stage = 0 : i32}
 // CHECK-NEXT: cosine %0 {atoll.stage = 1 : i32}
 // CHECK-NEXT: tan %1 {atoll.stage = 2 : i32}

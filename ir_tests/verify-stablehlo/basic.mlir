@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "verify-stablehlo" | filecheck %s
 
-// The phase is on record; nothing else changes. A mesh may stand beside @main.
+// The module says which phase it is in, and nothing else changes. A mesh may stand beside @main.
+
 // CHECK:      module @jit_step attributes {atoll.phase = "stablehlo"}
 // CHECK-NEXT:   sdy.mesh @mesh
 // CHECK-NEXT:   @main(%arg0: tensor<8x4xf32> {atoll.batch, atoll.path = "batch['x']"}

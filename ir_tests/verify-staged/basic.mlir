@@ -1,5 +1,6 @@
 // RUN: atoll-opt %s --passes "verify-staged" | filecheck %s
 
+// A module whose operations have stages and sweeps passes, and says so.
 
 // CHECK: module attributes {atoll.phase = "staged", atoll.stages = 2 : i32}
 module attributes {atoll.phase = "stablehlo", atoll.stages = 2 : i32} {

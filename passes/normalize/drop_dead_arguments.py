@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, set_inputs
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, is_used, set_inputs
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.pipeline.pass_base import Pass
 
@@ -26,7 +26,7 @@ class DropDeadArguments(Pass):
 
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
-        dead = [argument.arg_number for argument in arguments_of(main) if not list(argument.uses)]
+        dead = [argument.arg_number for argument in arguments_of(main) if not is_used(argument)]
         if not dead:
             log.info("nothing to do: every argument of @main is used")
             return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir, sdy, stablehlo
 from atoll.compiler.mlir.functions import functions_in, operations_in
-from atoll.compiler.module.shardings import SHARDING, mesh_name
+from atoll.compiler.module.shardings import SHARDING, name_of_mesh
 from atoll.compiler.pipeline.pass_base import Pass
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class DropEmptyShardings(Pass):
             return
         for function in functions_in(module).values():
             for constraint in operations_in(function, sdy.ShardingConstraintOp):
-                if mesh_name(constraint.operation.attributes["sharding"]) in empty:
+                if name_of_mesh(constraint.operation.attributes["sharding"]) in empty:
                     constraint.operation.results[0].replace_all_uses_with(constraint.operation.operands[0])
                     constraint.operation.erase()
             for call in operations_in(function, stablehlo.CustomCallOp):
@@ -55,4 +55,4 @@ def _is_empty(mesh: sdy.MeshAttr) -> bool:
 
 def _mesh_of_results(sharding: ir.Attribute) -> str:
     """The mesh that the results of an operation are on."""
-    return mesh_name(sdy.TensorShardingPerValueAttr(sharding).shardings[0])
+    return name_of_mesh(sdy.TensorShardingPerValueAttr(sharding).shardings[0])

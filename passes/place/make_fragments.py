@@ -12,6 +12,7 @@ from atoll.compiler.mlir.functions import (
     body_of,
     new_private_function,
     operations_in,
+    replace_within,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
@@ -21,22 +22,16 @@ from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.module.homes import homes_of
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import (
-    EXCHANGE,
-    KINDS,
-    NOT_FOLLOWED,
-    PARTS,
-    SHARE,
-    STAGE,
-    SWEEP,
-)
+from atoll.compiler.module.marks import EXCHANGE, PARTS, ROLE, SHARE, STAGE, SWEEP
 from atoll.compiler.module.mesh_types import MeshTypes, topology_attribute
+from atoll.compiler.module.notes import NotFollowed
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.shardings import SHARDING, on_island, sharding_of, spec_of
+from atoll.compiler.module.shardings import SHARDING, not_followed, on_island, sharding_of, spec_of
 from atoll.compiler.module.value_shardings import specs_of
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.passes.place.fragments.partition import Dataflow, Fragment, PlacedExchange
+from atoll.passes.place.fragments.partition import Dataflow, FragmentPlan, PlacedExchange
 
 _Value = ir.Value[ir.Type]
 # The name of the function that a loop over microbatches calls.
@@ -97,6 +92,8 @@ class _Placement:
         self._users = self.flow.users()
         self._producer_island = self.flow.island_of_makers()
         self._unmade = list(self.flow.exchanges)
+        # Each island and axis that a sharding asks for in vain there, and where one first does.
+        self._not_followed: dict[tuple[str, str], ir.Location] = {}
         users = {value: [island for _, island in taking] for value, taking in self._users.items()}
         self.homes = homes_of(self.module, self.graph, users, self._producer_island)
 
@@ -120,14 +117,16 @@ class _Placement:
             exchange.operation.operation.erase()
         for loop in self.graph.loops:
             loop.operation.operation.erase()
-        if self.types.not_followed:
-            pairs = [f"{island}: {axis}" for island, axis in self.types.not_followed]
-            self.module.operation.attributes[NOT_FOLLOWED] = ir.ArrayAttr.get(list(map(ir.StringAttr.get, pairs)))
+        for (island, axis), location in self._not_followed.items():
+            add_note(self.module, location, NotFollowed(island, axis))
 
     # Building.
 
     def _type(self, value: int, island: int) -> ir.Type:
-        return self.types.on(island, self.tensors[value], self.specs[value])
+        tensor, spec, on = self.tensors[value], self.specs[value], self.topology.islands[island]
+        for axis in not_followed(spec, ir.RankedTensorType(tensor).shape, on):
+            self._not_followed.setdefault((on.name, axis), self.graph.values[value].location)
+        return self.types.on(island, tensor, spec)
 
     def _build_around(self, region: int, held: _Scope) -> None:
         """Build the fragments of a region outside of loops, and each exchange as soon as its operand is there."""
@@ -162,21 +161,21 @@ class _Placement:
         held[exchange.result, exchange.island] = made.results[0]
         self._send(exchange.result, exchange.island, held, regions)
 
-    def _build_all(self, fragments: Iterable[Fragment], held: _Scope, regions: range) -> None:
+    def _build_all(self, fragments: Iterable[FragmentPlan], held: _Scope, regions: range) -> None:
         """Build fragments, and send what they make to where it is taken in some regions."""
         for fragment in fragments:
             self._send_all(((value, fragment.island) for value in self._build(fragment, held)), held, regions)
 
-    def _build(self, fragment: Fragment, held: _Scope) -> list[int]:
+    def _build(self, fragment: FragmentPlan, held: _Scope) -> list[int]:
         """Build a fragment; returns what it has made."""
         inside = [self.graph.operations[index] for index in fragment.operations]
         location = next((one.location for one in inside if place(one.location)), inside[0].location)
         built = mpmd.FragmentOp(
             [self._type(value, fragment.island) for value in fragment.outputs],
             [held[value, fragment.island] for value in fragment.inputs],
-            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(fragment.name, 0)]),
+            ir.ArrayAttr.get([mpmd.UserOriginAttr.get(str(fragment.name), 0)]),
             self.topology.islands[fragment.island].name,
-            loc=ir.Location.name(fragment.name, location),
+            loc=ir.Location.name(str(fragment.name), location),
         )
         built.operation.attributes[STAGE] = integer(fragment.stage)
         built.operation.attributes[SWEEP] = integer(fragment.sweep)
@@ -190,11 +189,9 @@ class _Placement:
             operation.operation.move_before(leaving)
             for mark in (STAGE, SWEEP):
                 del operation.operation.attributes[mark]
-            for inner in operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]:
+            for inner in operations_in(operation, ir.OpView):
                 self._localise_sharding(inner, fragment.island)
-                for number, operand in enumerate(list(inner.operation.operands)):
-                    if operand in renamed:
-                        inner.operation.operands[number] = renamed[operand]
+            replace_within(operation, renamed)
         for value, result in zip(fragment.outputs, built.operation.results, strict=True):
             held[value, fragment.island] = result
         return fragment.outputs
@@ -246,7 +243,7 @@ class _Placement:
         ]
         types = [self._type(one.yielded, island) for one, island in zip(loop.carried, islands, strict=True)]
         built = mpmd.ForOp(types, begin, unsigned(loop.iterations), loc=location)
-        for mark in (PARTS, KINDS):
+        for mark in (PARTS, ROLE):
             if mark in loop.operation.operation.attributes:
                 built.operation.attributes[mark] = loop.operation.operation.attributes[mark]
         index = self.graph.values[loop.index]

@@ -1,13 +1,14 @@
 """Pass `verify-placed`."""
 
-from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.check_names import check_names
 from atoll.compiler.module.interface import check_pieces
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import PHASE, STAGE, SWEEP
 from atoll.compiler.module.mesh_types import island_of, topology_attribute
 from atoll.compiler.module.planned import topology_of
@@ -22,10 +23,10 @@ class VerifyPlaced(Pass):
     """Check that the module is in phase `placed`, and record it.
 
     `@main` and the functions of microbatches hold nothing but fragments, transfers and loops on the islands of the
-    topology; every fragment has its stage, its
-    sweep and a name of its own; no value is sent to an island twice, or to where it is. With replicas, each sum that is
-    used is exchanged between them, once, and shares fit what they are of. That values are on one island each, and used
-    there, is what the MPMD dialect itself verifies.
+    topology; every loop has its role, and every fragment its stage, its sweep and a name of its own, which says the
+    stage and the loop; no value is sent to an island twice, or to where it is. With replicas, each sum that is used is
+    exchanged between them, once, and shares fit what they are of. That values are on one island each, and used there,
+    is what the MPMD dialect itself verifies.
 
     Requires: phase `staged`.
 
@@ -36,6 +37,7 @@ class VerifyPlaced(Pass):
 
     def run(self, module: ir.Module) -> None:
         topology = topology_of(module)
+        check_marks(module, "placed")
         check_pieces(entry_function(module), replicas_of(module))
         functions = {"main": entry_function(module), **dataflow_functions(module)}
         for name, function in functions.items():
@@ -43,29 +45,15 @@ class VerifyPlaced(Pass):
             if "topology" not in attributes or attributes["topology"] != topology_attribute(topology, module.context):
                 raise refuse(function.location, f"the topology of @{name} is not the module's", "run make-fragments")
         check_dataflow(module, mpmd.FragmentOp, "run make-fragments")
-        fragments = [one for function in functions.values() for one in operations_in(function, mpmd.FragmentOp)]
-        for fragment in fragments:
+        for fragment in (one for function in functions.values() for one in operations_in(function, mpmd.FragmentOp)):
             marks = fragment.operation.attributes
             if STAGE not in marks or SWEEP not in marks:
                 raise refuse(fragment.location, "a fragment has no stage or no sweep", f"add {STAGE} and {SWEEP}")
-        _check_names(fragments, set(functions))
+        check_names(module, mpmd.FragmentOp, taken=functions)  # they become functions with these names
         for function in functions.values():
             _check_transfers(function)
         check_exchanges(module)
         module.operation.attributes[PHASE] = ir.StringAttr.get("placed")
-
-
-def _check_names(fragments: Sequence[mpmd.FragmentOp], taken: Set[str]) -> None:
-    """The names of tasks become those of functions."""
-    names = set(taken)
-    for fragment in fragments:
-        origin = ir.ArrayAttr(fragment.operation.attributes["origin"])
-        if len(origin) != 1:
-            raise refuse(fragment.location, f"a fragment has {len(origin)} names", 'write origin=["F0"]')
-        name = mpmd.UserOriginAttr(origin[0]).user_name
-        if name in names:
-            raise refuse(fragment.location, f"the name {name} is taken", "give each fragment its own")
-        names.add(name)
 
 
 def _check_transfers(function: func.FuncOp) -> None:

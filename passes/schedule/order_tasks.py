@@ -5,22 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import iterations_of
+from atoll.compiler.module.loop_roles import loop_role
+from atoll.compiler.module.loop_schedule import set_schedule
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import KINDS, SCHEDULE, STAGES
+from atoll.compiler.module.marks import STAGES
 from atoll.compiler.module.planned import shape_of, stages_of, topology_of
-from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.module.task_order import MicrobatchTask, set_order
-from atoll.compiler.module.tasks import calls_in, dataflow_functions, mesh_name, microbatch_name, task_name
+from atoll.compiler.module.tasks import calls_in, dataflow_functions, island_of_task, microbatch_name, task_name
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PIPELINES, PipelineShape
-from atoll.compiler.plan.plan import AUTO
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.task import BACKWARD, WEIGHT
+from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 from atoll.passes.schedule.order.auto_schedule import auto_schedule
 from atoll.passes.schedule.order.dataflow_order import dataflow_order
@@ -38,14 +37,15 @@ class OrderTasks(Pass):
 
     The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
     tasks alone grows with the number of microbatches. The order is that of the plan's schedule, or of the best one that
-    is found; of a loop that no schedule is for, such as one with a free placement, it follows the dataflow. It is that
-    of one replica: the others run their microbatches in the same order.
+    is found, and the loop says of which; of a loop that no schedule is for, such as one with a free placement, it
+    follows the dataflow. It is that of one replica: the others run their microbatches in the same order.
 
     Requires: phase `placed`.
 
         mpmd.for (...) {iterations = 2 : ui32} {... mpmd.call @microbatch(...)}
         ~~>
-        mpmd.for (...) {atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0"}, iterations = 2 : ui32} {...}
+        mpmd.for (...) {atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0"}, atoll.schedule = {name = "gpipe", ...},
+                        iterations = 2 : ui32} {...}
     """
 
     def run(self, module: ir.Module) -> None:
@@ -60,21 +60,20 @@ class OrderTasks(Pass):
             return
         for number, loop in enumerate(loops):
             function = functions[microbatch_name(loop)]
-            kinds = text_attribute(loop.operation.attributes, KINDS) if number == len(loops) - 1 else None
+            kinds = loop_role(loop) if number == len(loops) - 1 else None
             shape = shape_of(module)
             _check_microbatches(loop, shape)
             if kinds in PIPELINES and shape.plan.placement is None:
                 schedule = _schedule(module, function, kinds, shape)
-                loop.operation.attributes[SCHEDULE] = ir.StringAttr.get(schedule.name)
                 _check_tasks(loop, calls_in(function), schedule, names)
-                set_order(loop, _scheduled(calls_in(function), schedule, names))
+                set_schedule(loop, schedule, names, {task_name(call) for call in calls_in(function)})
             else:
                 set_order(loop, _unscheduled(loop, function, kinds, shape, names))
 
 
 def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
     """The plan's schedule; if it leaves that open, the best for a loop that goes forward and backward."""
-    if shape.plan.schedule == AUTO and BACKWARD in kinds and shape.is_even:
+    if shape.plan.has_open_schedule and BACKWARD in kinds and shape.is_even:
         return auto_schedule(module, function, shape)
     return shape.schedule_of(kinds, {task_name(call) for call in calls_in(function)})
 
@@ -89,7 +88,7 @@ def _check_stages(module: ir.Module) -> None:
 
 def _check_microbatches(loop: mpmd.ForOp, shape: PipelineShape) -> None:
     """Refuse a plan with other microbatches than the loop has."""
-    wanted, found = shape.microbatches * replicas_in(shape.plan), iterations_of(loop)
+    wanted, found = shape.microbatches * shape.plan.replicas, iterations_of(loop)
     if wanted != found:
         what = f"the plan has {wanted} microbatches on all replicas together, and the module has {found}"
         raise refuse(loop.location, what, _as_it_was("stablehlo"))
@@ -99,11 +98,9 @@ def _check_tasks(
     loop: mpmd.ForOp, calls: Sequence[mpmd.FragmentCallOp], schedule: Schedule, names: Sequence[str]
 ) -> None:
     """Refuse a schedule that has a stage on another island than the module, or lacks one of its tasks."""
-    islands = {
-        f"{task.kind}{task.stage}": name for name, row in zip(names, schedule.rows, strict=False) for task in row
-    }
+    islands = {task.name.rolled: name for name, row in zip(names, schedule.rows, strict=False) for task in row}
     for call in calls:
-        planned, found = islands.get(task_name(call)), mesh_name(call)
+        planned, found = islands.get(task_name(call)), island_of_task(call)
         if planned != found:
             where = "nowhere" if planned is None else f"on {planned}"
             what = f"schedule {schedule.name} has {task_name(call)} {where}, and the module has it on {found}"
@@ -114,15 +111,15 @@ def _as_it_was(phase: str) -> str:
     return f"give the plan as it was, or change it in a dump of phase {phase}, behind which this is decided"
 
 
-def _check_fits(shape: PipelineShape, tasks: set[str]) -> None:
+def _check_fits(shape: PipelineShape, tasks: set[TaskName]) -> None:
     """Refuse a schedule that does not fit, even where there is but one order: that of the dataflow.
 
     It is that of forward tasks, and of backward tasks in one piece. Where these are not split a kind has no weight
     tasks, here as in a loop; but a table that somebody wrote is followed as it is, or not at all.
     """
-    if shape.plan.placement is not None or shape.plan.schedule == AUTO:
+    if shape.plan.placement is not None or shape.plan.has_open_schedule:
         return
-    has_backward = any(task.startswith(BACKWARD) for task in tasks)
+    has_backward = any(task.kind == BACKWARD for task in tasks)
     shape.schedule_of("FB" if has_backward else "F", tasks)
     written = shape.plan.schedule
     if has_backward and isinstance(written, Schedule) and written.split_stages:
@@ -139,10 +136,11 @@ def _unscheduled(
     names: Sequence[str],
 ) -> dict[str, list[MicrobatchTask]]:
     """The order of a loop that no schedule is for."""
-    calls, replicas = calls_in(function), replicas_in(shape.plan)
+    calls, replicas = calls_in(function), shape.plan.replicas
     is_pipeline = shape.plan.placement is None
-    if is_pipeline and kinds is not None and shape.plan.schedule not in (AUTO, _SWEEP_BY_SWEEP):
-        schedule = shape.plan.schedule
+    schedule = shape.plan.schedule
+    is_open = shape.plan.has_open_schedule or schedule == _SWEEP_BY_SWEEP
+    if is_pipeline and kinds is not None and not is_open:
         name = schedule.name if isinstance(schedule, Schedule) else schedule
         what = f"schedule {name} goes over the stages forward and backward, and the function does so {len(kinds)} times"
         raise PlanError(what, caller(), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
@@ -150,7 +148,7 @@ def _unscheduled(
     if is_pipeline and shape.plan.schedule == _SWEEP_BY_SWEEP:
         rows: dict[str, list[MicrobatchTask]] = {}
         for call in calls:
-            rows.setdefault(mesh_name(call), []).extend(
+            rows.setdefault(island_of_task(call), []).extend(
                 MicrobatchTask(task_name(call), one) for one in range(microbatches)
             )
         return rows
@@ -159,15 +157,3 @@ def _unscheduled(
         names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]
         for island, row in order.items()
     }
-
-
-def _scheduled(
-    calls: Sequence[mpmd.FragmentCallOp], schedule: Schedule, names: Sequence[str]
-) -> dict[str, list[MicrobatchTask]]:
-    """The schedule's rows, without the tasks that the function has not."""
-    there = {task_name(call) for call in calls}
-    rows = {}
-    for name, row in zip(names, schedule.rows, strict=False):
-        tasks = [MicrobatchTask(f"{task.kind}{task.stage}", task.microbatch) for task in row]
-        rows[name] = [task for task in tasks if task.task in there]
-    return rows

@@ -10,11 +10,10 @@ from atoll.compiler.mlir.functions import (
     set_argument_attributes,
     set_result_attributes,
 )
-from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.module.mesh_types import mesh_attribute, spec_of_type
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.shardings import SHARDING, sharding_of
-from atoll.compiler.module.tasks import dataflow_functions, mesh_name, task_name
+from atoll.compiler.module.tasks import dataflow_functions, island_of_task, task_name
 from atoll.compiler.pipeline.pass_base import Pass
 
 
@@ -36,8 +35,9 @@ class OutlineFragments(Pass):
         ]
         meshes = {island.name: mesh_attribute(island, module.context) for island in topology_of(module).islands}
         for fragment in fragments:
-            mesh = mesh_name(fragment)
-            function = _outlined(fragment, task_name(fragment), module)
+            mesh = island_of_task(fragment)
+            name = str(task_name(fragment))
+            function = _outlined(fragment, name, module)
             function.attributes["mesh_shape"] = meshes[mesh]
             with ir.InsertionPoint(fragment):
                 call = mpmd.FragmentCallOp(
@@ -45,11 +45,9 @@ class OutlineFragments(Pass):
                     list(fragment.operation.operands),
                     fragment.operation.attributes["origin"],
                     mesh,
-                    task_name(fragment),
+                    name,
                     loc=fragment.location,
                 )
-            for mark in (STAGE, SWEEP):
-                call.operation.attributes[mark] = fragment.operation.attributes[mark]
             for old, new in zip(fragment.operation.results, call.operation.results, strict=True):
                 old.replace_all_uses_with(new)
             fragment.operation.erase()

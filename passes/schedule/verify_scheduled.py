@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.check_names import check_names
 from atoll.compiler.module.graph import iterations_of
 from atoll.compiler.module.interface import check_paths
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import ORDER, PHASE
 from atoll.compiler.module.mesh_types import island_of
 from atoll.compiler.module.planned import topology_of
@@ -27,9 +29,10 @@ _AGAIN = f"correct {ORDER}, or run order-tasks"
 class VerifyScheduled(Pass):
     """Check that the module is in phase `scheduled`, and record it.
 
-    `@main` and the functions of microbatches hold nothing but fragment calls, transfers and loops, and every argument
-    and result of `@main` names its pytree path, each path once. The order of a loop's tasks has each task of each
-    microbatch of a replica once, on its island, and no island waits for ever. Replicas exchange each sum that is used.
+    `@main` and the functions of microbatches hold nothing but fragment calls, transfers and loops; every call has a
+    name of its own and every loop its role, and every argument and result of `@main` names its pytree path, each path
+    once. The order of a loop's tasks has each task of each microbatch of a replica once, on its island, and no island
+    waits for ever. Replicas exchange each sum that is used.
 
     Requires: phase `placed`.
 
@@ -41,6 +44,8 @@ class VerifyScheduled(Pass):
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
         check_dataflow(module, mpmd.FragmentCallOp, "run outline-fragments")
+        check_names(module, mpmd.FragmentCallOp)
+        check_marks(module, "scheduled")
         functions = dataflow_functions(module)
         replicas = replicas_of(module)
         for loop in operations_in(main, mpmd.ForOp):
@@ -78,7 +83,8 @@ def _check_order(loop: mpmd.ForOp, function: func.FuncOp, islands: Sequence[str]
             if home != island:
                 raise refuse(loop.location, f"{task} is in the row of island {island} and runs on {home}", _AGAIN)
     if wanted:
-        raise refuse(loop.location, f"{min(wanted)} is in no row", _AGAIN)
+        missing = min(wanted, key=lambda one: (calls[one.task], one.microbatch))
+        raise refuse(loop.location, f"{missing} is in no row", _AGAIN)
     order = {islands.index(name): [(calls[one.task], one.microbatch) for one in row] for name, row in rows.items()}
     stuck = waiting_for_ever(nodes, order)
     if stuck:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import body_of, operations_in
+from atoll.compiler.mlir.functions import body_of, replace_within
 from atoll.compiler.module.graph import ARGUMENT, Carried, Graph, Loop
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import read_marks
@@ -106,7 +106,7 @@ class _Copies:
         for value, fragment in fragments.items():
             self._make([value], fragment, terminator)
         copies = {self.graph.values[value]: self._copy(value, fragment) for value, fragment in fragments.items()}
-        _replace(terminator, copies)
+        replace_within(terminator, copies)
 
     def is_cheap(self, value: int) -> bool:
         return self.graph.producer[value] != ARGUMENT and self.is_copied[self.graph.producer[value]]
@@ -129,19 +129,9 @@ class _Copies:
             self._replace_operands(copy.opview, self.graph.operands[source], fragment)
 
     def _replace_operands(self, user: ir.OpView, taken: Sequence[int], fragment: _Fragment) -> None:
-        _replace(user, {self.graph.values[one]: self._copy(one, fragment) for one in taken if self.is_cheap(one)})
+        replace_within(user, {self.graph.values[one]: self._copy(one, fragment) for one in taken if self.is_cheap(one)})
 
     def _copy(self, value: int, fragment: _Fragment) -> _Value:
         source = self.graph.producer[value]
         copied: _Value = self.made[source, fragment].results[self.graph.results[source].index(value)]
         return copied
-
-
-def _replace(user: ir.OpView, copies: Mapping[_Value, _Value]) -> None:
-    """Replace operands of an operation and of all that its regions hold."""
-    if not copies:
-        return
-    for operation in operations_in(user, ir.OpView) if len(user.operation.regions) else [user]:
-        for number, operand in enumerate(list(operation.operation.operands)):
-            if operand in copies:
-                operation.operation.operands[number] = copies[operand]

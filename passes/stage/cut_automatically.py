@@ -5,10 +5,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.locations import name_stack, place
+from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.graph import Graph
-from atoll.compiler.module.marking import add_texts
-from atoll.compiler.module.marks import WHOLE_LOOPS
+from atoll.compiler.module.notes import WholeLoop
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of, stages_of
 from atoll.compiler.module.scopes import read_scope
 from atoll.compiler.pipeline.pass_base import Pass
@@ -41,23 +41,18 @@ class CutAutomatically(Pass):
 
     def run(self, module: ir.Module) -> None:
         plan = plan_of(module)
-        if plan.placement is not None or not (isinstance(plan.stages, int) or plan.stages == "auto"):
+        if plan.placement is not None or plan.scopes is not None:
             log.info("nothing to do: the plan says which scopes make the stages")
             return
         graph = Graph.of(module)
         forward = forward_part(graph)
         found = {index: loop for index, loop in layer_loops(module, graph).items() if index in set(forward)}
-        add_texts(
-            module, WHOLE_LOOPS, [_described(graph, index, why) for index, why in found.items() if isinstance(why, str)]
-        )
+        for index, why in found.items():
+            if isinstance(why, str):
+                location = graph.operations[index].location
+                add_note(module, location, WholeLoop("/".join(read_scope(name_stack(location)).path), why))
         loops = {index: loop for index, loop in found.items() if isinstance(loop, LayerLoop)}
         steps = Steps(graph, forward, loops)
         costs = steps.costs()
         cuts = contiguous_cut(costs, steps.crossing(), stages_of(module))
         steps.write_stages([bisect_right(cuts, step) for step in range(len(costs))])
-
-
-def _described(graph: Graph, index: int, why: str) -> str:
-    location = graph.operations[index].location
-    scope = "/".join(read_scope(name_stack(location)).path)
-    return f"the loop{f' in scope {scope}' if scope else ''} at {place(location)}: {why}"

@@ -10,16 +10,14 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.marks import (
     LAYERS,
-    PLAN,
     PLANNED_STAGE,
     STAGE,
     STAGES,
 )
-from atoll.compiler.module.planned import shape_of, stages_of, topology_of
-from atoll.compiler.module.replicas import replicas_in, twins_of
+from atoll.compiler.module.planned import set_plan, shape_of, stages_of, topology_of
+from atoll.compiler.module.replicas import twins_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PipelineShape
-from atoll.compiler.plan.plan import AUTO
 from atoll.compiler.replicas.speed import speed_between
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
 from atoll.passes.stage.cut.forward_part import forward_part
@@ -41,7 +39,8 @@ class CutSegments(Pass):
     segment is a stage of its own from here on, beside the others on their island. What is not forward keeps the stage
     of the plan, and gets its segment when stages are spread.
 
-    `auto` is as many segments as the sums that replicas exchange are worth messages, and 1 without replicas.
+    If the plan leaves it open, there are as many segments as the sums that replicas exchange are worth messages. The
+    plan says so from here on.
 
     Requires: `seed-stages` and `cut-automatically` before.
 
@@ -56,7 +55,11 @@ class CutSegments(Pass):
 
     def run(self, module: ir.Module) -> None:
         graph = Graph.of(module)
-        count = _segments(module, graph, shape_of(module))
+        shape = shape_of(module)
+        count = shape.segments
+        if shape.plan.has_open_segments:
+            count = _worth_messages(module, graph, shape)
+            set_plan(module, replace(shape.plan, segments=count))
         if count == 1:
             log.info("nothing to do: stages run in one segment")
             return
@@ -70,22 +73,15 @@ class CutSegments(Pass):
         module.operation.attributes[STAGES] = integer(stages_of(module) * count)
 
 
-def _segments(module: ir.Module, graph: Graph, shape: PipelineShape) -> int:
-    """How many segments a stage has. What `auto` stands for is written into the plan."""
-    if shape.plan.segments != AUTO:
-        return shape.segments
-    replicas = replicas_in(shape.plan)
-    if replicas == 1:
-        return 1
+def _worth_messages(module: ir.Module, graph: Graph, shape: PipelineShape) -> int:
+    """As many segments as the sums of a stage are worth messages."""
     sums = (
         sum(graph.sizes[one.yielded] for loop in graph.loops for one in loop.carried if not one.is_part)
         // shape.planned_stages
     )
     topology = topology_of(module)
-    chunk = max(speed_between(twins, topology).chunk for twins in twins_of(topology, replicas).values())
+    chunk = max(speed_between(twins, topology).chunk for twins in twins_of(topology, shape.plan.replicas).values())
     count = int(max(1, min(_MOST, sums / max(1, chunk))))
-    if count > 1:
-        module.operation.attributes[PLAN] = ir.StringAttr.get(str(replace(shape.plan, segments=count)))
     log.info("%d segments a stage, for sums of %d bytes and messages of %d", count, sums, chunk)
     return count
 
@@ -105,11 +101,8 @@ def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[in
     for index, arguments in sources.items():
         for argument in arguments:
             stages_of.setdefault(argument, set()).add(integer_attribute(graph.operations[index].operation, STAGE))
-    return {
-        index: loop
-        for index, loop in loops.items()
-        if index in is_cut or all(len(stages_of[argument]) == 1 for argument in sources[index])
-    }
+    within_stage = {index for index in loops if all(len(stages_of[argument]) == 1 for argument in sources[index])}
+    return {index: loop for index, loop in loops.items() if index in is_cut | within_stage}
 
 
 def _stacked_arguments(graph: Graph, index: int, loop: LayerLoop) -> set[int]:

@@ -2,15 +2,12 @@
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from atoll.compiler.batch_rules.control import copy_attributes
 from atoll.compiler.mlir.bindings import ir, stablehlo
-from atoll.compiler.mlir.functions import erase_unused, has_effect, operations_in
+from atoll.compiler.mlir.effects import erase_unused, has_effect
+from atoll.compiler.mlir.functions import is_used, operands_within, operations_in
 from atoll.compiler.pipeline.pass_base import Pass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +44,18 @@ class DropDeadCarries(Pass):
 def _live(loop: stablehlo.WhileOp) -> list[int]:
     """The slots whose results are used, or that these, or the end of the loop, depend on."""
     condition, body = (region.blocks[0] for region in loop.operation.regions)
-    *inside, terminator = [view.operation for view in body.operations]
-    live = {slot for slot, result in enumerate(loop.operation.results) if _is_used(result)}
-    live |= {slot for slot, argument in enumerate(condition.arguments) if _is_used(argument)}
+    *inside, terminator = body.operations
+    live = {slot for slot, result in enumerate(loop.operation.results) if is_used(result)}
+    live |= {slot for slot, argument in enumerate(condition.arguments) if is_used(argument)}
     while True:
-        needed = {terminator.operands[slot] for slot in live}
+        needed = {terminator.operation.operands[slot] for slot in live}
         for operation in reversed(inside):
-            if has_effect(operation) or any(result in needed for result in operation.results):
-                needed.update(_taken(operation))
+            if has_effect(operation) or any(result in needed for result in operation.operation.results):
+                needed.update(operands_within(operation))
         found = live | {slot for slot, argument in enumerate(body.arguments) if argument in needed}
         if found == live:
             return sorted(live)
         live = found
-
-
-def _is_used(value: "ir.Value[ir.Type]") -> bool:
-    return any(True for _ in value.uses)
-
-
-def _taken(operation: ir.Operation) -> "Iterator[ir.Value[ir.Type]]":
-    for inner in operations_in(operation, ir.OpView):
-        yield from inner.operation.operands
 
 
 def _rebuild(loop: stablehlo.WhileOp, live: list[int]) -> None:

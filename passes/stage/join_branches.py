@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.mlir.attributes import integer_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd, sdy, stablehlo
-from atoll.compiler.mlir.functions import body_of, operations_in
+from atoll.compiler.mlir.functions import body_of, is_used, replace_within
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BRANCHES, STAGE, SWEEP
 from atoll.compiler.module.planned import stages_of
@@ -84,7 +84,7 @@ def _joined(pieces: Sequence[ir.Operation]) -> ir.Operation:
     first, branches = pieces[0], range(len(pieces[0].regions))
     given = [_hand_on(pieces, branch) for branch in branches]
     # All that is left takes what the choice gives from outside of it.
-    kept = [result for piece in pieces for result in piece.results if next(iter(result.uses), None) is not None]
+    kept = [result for piece in pieces for result in piece.results if is_used(result)]
     attributes = {name: first.attributes[name] for name in first.attributes if name not in (BRANCHES, SHARDING)}
     attributes |= _shardings(pieces, kept)
     choice = ir.Operation.create(
@@ -113,10 +113,8 @@ def _hand_on(pieces: Sequence[ir.Operation], branch: int) -> Mapping[_Value, _Va
     given: dict[_Value, _Value] = {}
     for piece in pieces:
         operations = list(piece.regions[branch].blocks[0].operations)
-        for inner in (inner for operation in operations for inner in operations_in(operation, ir.OpView)):
-            for number, operand in enumerate(list(inner.operation.operands)):
-                if operand in given:
-                    inner.operation.operands[number] = given[operand]
+        for operation in operations:
+            replace_within(operation, given)
         given.update(zip(piece.results, operations[-1].operation.operands, strict=True))
     return given
 
@@ -151,5 +149,5 @@ def _compute_once(block: ir.Block) -> None:
 def _drop_unused(block: ir.Block) -> None:
     for operation in reversed(list(block.operations)):
         results = operation.operation.results
-        if may_be_copied(operation) and all(next(iter(result.uses), None) is None for result in results):
+        if may_be_copied(operation) and not any(map(is_used, results)):
             operation.operation.erase()

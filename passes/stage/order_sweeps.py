@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.loop_roles import set_loop_role
 from atoll.compiler.module.marking import read_marks, write_marks
-from atoll.compiler.module.marks import KINDS, STAGE, SWEEP
+from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.module.planned import plan_of, stages_of
 from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.task_name import BACKWARD, FORWARD
 from atoll.passes.stage.operations.sweeps import Sweeps
 
 
@@ -18,7 +20,7 @@ class OrderSweeps(Pass):
     Forward operations go into sweep 0, backward ones into sweep 1, the update into sweep 2, or into a later sweep if
     what they need is computed behind that. Values then flow to the same fragment or to later ones only, so that
     fragments cannot wait for each other in a circle, whatever the stages are. In a loop over microbatches and around
-    it sweeps count anew, and the loop notes what kind of task each of its sweeps is.
+    it sweeps count anew, and each loop gets its role: what each of its sweeps is for.
 
     Requires: `spread-stages` before.
 
@@ -35,5 +37,5 @@ class OrderSweeps(Pass):
         is_pipeline = plan_of(module).placement is None
         for loop in graph.loops:
             last = max((sweeps[index] or 0 for index, one in enumerate(graph.region) if one == loop.region), default=0)
-            kinds = "".join("FB"[sweep % 2] if is_pipeline else "F" for sweep in range(last + 1))
-            loop.operation.operation.attributes[KINDS] = ir.StringAttr.get(kinds)
+            back = BACKWARD if is_pipeline else FORWARD  # a free placement goes nowhere
+            set_loop_role(loop.operation, "".join((FORWARD, back)[sweep % 2] for sweep in range(last + 1)))

@@ -14,10 +14,9 @@ from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import write_marks
 from atoll.compiler.module.marks import LAYERS, PATH, STAGE, STAGES
 from atoll.compiler.module.planned import plan_of, shape_of, topology_of
-from atoll.compiler.module.replicas import check_replicas, replicas_in
+from atoll.compiler.module.replicas import check_replicas
 from atoll.compiler.module.scopes import Role, read_scope
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.compiler.plan.pipeline_shape import written_stages
 from atoll.compiler.plan.scope_patterns import ScopePatterns, path_components
 from atoll.passes.stage.layers.choice import read_loops
 from atoll.passes.stage.layers.loop import LayerLoop
@@ -42,9 +41,9 @@ class SeedStages(Pass):
 
     def run(self, module: ir.Module) -> None:
         plan = plan_of(module)
-        if replicas_in(plan) > 1:
-            check_replicas(plan, topology_of(module))
-        count = written_stages(plan)
+        if plan.replicas > 1:
+            check_replicas(plan.replicas, topology_of(module))
+        count = plan.stage_count
         module.operation.attributes[STAGES] = integer(shape_of(module).planned_stages if count is None else count)
         patterns = ScopePatterns.of(plan, topology_of(module) if plan.placement is not None else None)
         if patterns is None:

@@ -5,17 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from atoll.compiler.batch_rules.nodes import Node, Program
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes
-from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.homes import fed_back
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import add_texts
-from atoll.compiler.module.marks import NOT_SHARED, PARTS, PATH, PIECE, SHARE
+from atoll.compiler.module.marks import PARTS, PATH, PIECE, SHARE
+from atoll.compiler.module.notes import NeededWhole, NotDivisible, OneReplica
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.shardings import SHARDING, Spec, spec_of
@@ -61,10 +60,10 @@ class ShareUpdate(Pass):
             log.info("nothing to do: the plan does not share the update over replicas")
             return
         if replicas == 1:
-            add_texts(module, NOT_SHARED, ["the update, as there is one replica"])
+            add_note(module, entry_function(module).location, OneReplica())
             return
         _check_once(module)
-        program = Program.of(module, replicas)
+        program = NodeTree.of(module, replicas)
         update = _Update.of(module, program)
         state = {
             argument: along
@@ -73,11 +72,10 @@ class ShareUpdate(Pass):
         }
         shares = Shares.of(program, update.nodes, state)
         kept = {argument: result for argument, result in update.state.items() if argument in shares.kept}
-        left = list(update.left_whole(shares, state))  # while the operations that it names are there
-        gathered = write_shares(module, shares, kept)
-        for one in gathered:
-            log.info("gathered from its shares: %s", one)
-        add_texts(module, NOT_SHARED, list(dict.fromkeys([*left, *gathered])))  # pieces say the same
+        for location, fact in update.left_whole(shares, state):  # while the operations that it names are there
+            add_note(module, location, fact)
+        for location, gathered in write_shares(module, shares, kept):
+            add_note(module, location, gathered)
         log.info("shared %d of %d arrays of state over %d replicas", len(kept), len(update.state), replicas)
 
 
@@ -88,13 +86,13 @@ class _Update:
     state: the arguments that nothing else reads, and the results that take their places.
     """
 
-    program: Program
+    program: NodeTree
     nodes: Sequence[Node]
     state: Mapping[int, int]
     marks: Sequence[ir.DictAttr]
 
     @classmethod
-    def of(cls, module: ir.Module, program: Program) -> "_Update":
+    def of(cls, module: ir.Module, program: NodeTree) -> "_Update":
         nodes = program.body.nodes
         last = max((number for number, node in enumerate(nodes) if node.name == MICROBATCHES), default=-1)
         before = {value for node in nodes[: last + 1] for value in (*node.operands, *node.captured)}
@@ -118,9 +116,10 @@ class _Update:
         marks = self.marks[argument]
         return spec_of(marks[SHARDING]) if SHARDING in marks else ()
 
-    def left_whole(self, shares: Shares, wanted: Mapping[int, int]) -> Iterator[str]:
+    def left_whole(
+        self, shares: Shares, wanted: Mapping[int, int]
+    ) -> Iterator[tuple[ir.Location, NeededWhole | NotDivisible]]:
         """What every replica keeps whole of the state, and why; scalars need no words."""
-        replicas = self.program.parts
         for argument in self.state:
             shape = self.program.shape(argument)
             if argument in shares.kept or prod(shape) == 1:
@@ -128,12 +127,11 @@ class _Update:
             path = text_attribute(self.marks[argument], PATH) or ""
             if argument in wanted:
                 user = shares.users_of_whole[argument]
-                yield f"{path} is needed whole by {described(user)} at {place(user.location)}"
+                yield user.location, NeededWhole(path, described(user))
             else:
-                pieces = "in pieces of " if PIECE in self.marks[argument] else ""
-                sizes = pieces + " x ".join(map(str, shape))
-                why = f"has no dimension that {replicas} replicas share evenly"
-                yield f"{path}, {sizes}, {why}"
+                sizes, is_in_pieces = " x ".join(map(str, shape)), PIECE in self.marks[argument]
+                location = self.program.values[argument].location
+                yield location, NotDivisible(path, sizes, is_in_pieces, self.program.parts)
 
 
 def _check_once(module: ir.Module) -> None:

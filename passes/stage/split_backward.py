@@ -3,13 +3,14 @@
 import logging
 from dataclasses import dataclass
 
-from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.loop_roles import loop_role, set_loop_role
 from atoll.compiler.module.marking import read_marks, write_marks
-from atoll.compiler.module.marks import KINDS, STAGE, SWEEP
+from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.module.planned import shape_of
 from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,11 @@ class SplitBackward(Pass):
 
     Requires: `order-sweeps` before.
 
-        mpmd.for ... {atoll.kinds = "FB"} {
+        mpmd.for ... {atoll.role = "FB"} {
           %0 = dot_general %d, %w {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}   // goes to stage 0
           %1 = dot_general %x, %d {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}
         ~~>
-        mpmd.for ... {atoll.kinds = "FBW"} {
+        mpmd.for ... {atoll.role = "FBW"} {
           %0 = dot_general %d, %w {atoll.stage = 1 : i32, atoll.sweep = 1 : i32}
           %1 = dot_general %x, %d {atoll.stage = 1 : i32, atoll.sweep = 2 : i32}
     """
@@ -46,8 +47,8 @@ class SplitBackward(Pass):
         if not graph.loops:
             log.info("nothing to do: with one microbatch backward tasks stay whole, and weight tasks fall away")
             return
-        attributes = graph.loops[-1].operation.operation.attributes
-        if text_attribute(attributes, KINDS) != "FB":
+        loop = graph.loops[-1].operation
+        if loop_role(loop) != FORWARD + BACKWARD:
             log.info("nothing to do: the loop is not one forward and one backward sweep")
             return
         stages, sweeps = read_marks(graph, STAGE), read_marks(graph, SWEEP)
@@ -65,7 +66,7 @@ class SplitBackward(Pass):
         for index in later:
             sweeps[index] = _WEIGHT
         write_marks(graph, SWEEP, sweeps)
-        attributes[KINDS] = ir.StringAttr.get("FBW")
+        set_loop_role(loop, FORWARD + BACKWARD + WEIGHT)
         log.info("%d of %d backward operations may run later", len(later), len(backward))
 
 

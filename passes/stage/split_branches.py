@@ -2,18 +2,20 @@
 
 import itertools
 import logging
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir, sdy
-from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.effects import has_effect
+from atoll.compiler.mlir.functions import is_used, replace_within
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.marks import BRANCHES
 from atoll.compiler.module.shardings import SHARDING
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.passes.stage.branches.branches import Branch, has_effect, is_choice
+from atoll.passes.stage.branches.branches import Branch, is_choice
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +57,7 @@ def _split(choice: ir.OpView, numbers: Iterator[int]) -> None:
         for inner in list(block.operations):
             if is_choice(inner):
                 _split(inner, numbers)
-    used = [
-        number for number, result in enumerate(choice.operation.results) if next(iter(result.uses), None) is not None
-    ]
+    used = [number for number, result in enumerate(choice.operation.results) if is_used(result)]
     splitting = _Splitting(choice, [Branch.of(block, used) for block in blocks], used)
     if splitting.count() > 1:
         splitting.rewrite(next(numbers))
@@ -156,15 +156,14 @@ class _Splitting:
             for index in branch.slice_of(known, root):
                 source = branch.operations[index].operation
                 copy = source.clone()
-                for inner in operations_in(copy.opview, ir.OpView):
-                    for number, operand in enumerate(list(inner.operation.operands)):
-                        if operand in here or operand in self.made:
-                            inner.operation.operands[number] = here.get(operand) or self.made[operand]
+                replace_within(copy.opview, ChainMap(here, self.made))
                 here.update(zip(source.results, copy.results, strict=True))
-            found = [
-                _zeros(result.type, location) if value is None else here.get(value) or self.made.get(value) or value
-                for value, result in zip(values, piece.results, strict=True)
-            ]
+            found: list[_Value] = []
+            for value, result in zip(values, piece.results, strict=True):
+                if value is None:
+                    found.append(_zeros(result.type, location))
+                else:  # what is made nowhere in the choice comes from outside
+                    found.append(here.get(value) or self.made.get(value) or value)
             ir.Operation.create("stablehlo.return", [], found, loc=location)
 
     def _share_out(self, piece: ir.Operation, results: Sequence[int | None]) -> None:
@@ -180,9 +179,10 @@ class _Splitting:
 def _zeros(type_: ir.Type, location: ir.Location) -> _Value:
     """What a branch gives that has no part in a piece; nobody reads it."""
     element = ir.RankedTensorType(type_).element_type
-    zero = "0" if isinstance(element, ir.IntegerType) else "(0.0,0.0)" if isinstance(element, ir.ComplexType) else "0.0"
-    if isinstance(element, ir.IntegerType) and element.width == 1:
-        zero = "false"
+    if isinstance(element, ir.IntegerType):
+        zero = "false" if element.width == 1 else "0"
+    else:
+        zero = "(0.0,0.0)" if isinstance(element, ir.ComplexType) else "0.0"
     value = ir.Attribute.parse(f"dense<{zero}> : {type_}")
     made: _Value = ir.Operation.create("stablehlo.constant", [type_], attributes={"value": value}, loc=location).result
     return made

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, operations_in
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import add_texts
-from atoll.compiler.module.marks import BATCH, JOINED, LAYERS
+from atoll.compiler.module.marks import BATCH, LAYERS
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.layers.chunks import Layers
 from atoll.passes.stage.layers.layer_stages import stages_of_layers
@@ -54,7 +54,7 @@ def _split_next(module: ir.Module) -> bool:
     marked = [loop for loop in operations_in(module.operation, stablehlo.WhileOp) if LAYERS in loop.attributes]
     if not marked:
         return False
-    program = Program.of(module, 1)
+    program = NodeTree.of(module, 1)
     found = list(loops_of(program))
     for node, loop in found:
         _check(node, loop)
@@ -75,9 +75,8 @@ def _split_next(module: ir.Module) -> bool:
     is_one = all(other == stages for other in by_loop.values())
     joined = split(module, stacking, ranges, Stages(by_loop, stages if is_one else None))
     log.info("split %d loops over %d layers into %d ranges", len(stacking.loops), first.iterations, len(ranges))
-    for one in joined:
-        log.info("joined from its pieces: %s", one)
-    add_texts(module, JOINED, joined)
+    for location, one in joined:
+        add_note(module, location, one)
     return True
 
 

@@ -1,30 +1,24 @@
 """Pass `spread-stages`."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.states import COMBINE
-from atoll.compiler.mlir.attributes import integer, text_attribute
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.homes import replaced_arguments
 from atoll.compiler.module.marking import read_marks, write_marks
-from atoll.compiler.module.marks import (
-    EXCHANGE,
-    PLANNED_STAGE,
-    STAGE,
-    TRAFFIC,
-    TRAFFIC_BOUND,
-)
+from atoll.compiler.module.marks import EXCHANGE, PLANNED_STAGE, STAGE
+from atoll.compiler.module.notes import Traffic
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import segments_of, stages_of
+from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.cut.least_traffic import Labelling, Value, cheap_labels, least_traffic, traffic
 from atoll.passes.stage.operations.backward_partners import with_companions
 from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
 from atoll.passes.stage.operations.sweeps import Sweeps, exchanges_behind
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class SpreadStages(Pass):
     broadcasts of scalars) gets no stage. A donated argument and the result that replaces it are pulled to one stage.
     Where fewer bytes would have a microbatch go over the stages a third time, more bytes cross. Stages that run in
     segments are found as if they did not, and then their segments. The traffic that is left, and a lower bound for it,
-    are written on the module.
+    are noted.
 
     Requires: `seed-stages` or `cut-automatically` before.
 
@@ -60,10 +54,8 @@ class SpreadStages(Pass):
         labels = (0 if stage is None else stage for stage in (*stages, *found.labels[len(stages) :]))
         crossing = traffic([label // segments for label in labels], values)
         _write(graph, stages)
-        attributes = module.operation.attributes
-        attributes[TRAFFIC] = integer(crossing, bits=64)
-        attributes[TRAFFIC_BOUND] = integer(found.lower_bound, bits=64)
-        log.info("%d bytes cross between stages; no choice has less than %d", crossing, found.lower_bound)
+        fact = Traffic(crossing, found.lower_bound, replicas_of(module))
+        add_note(module, ir.Location.unknown(), fact)  # about all of the module, which has no line
 
 
 def _combined_where_made(graph: Graph, labels: Sequence[int]) -> list[int]:
@@ -135,10 +127,7 @@ class _Known:
     @classmethod
     def of(cls, graph: Graph, is_copied: Sequence[bool], segments: int) -> "_Known":
         """What the marks say of the operations, and their companions."""
-        seeds, planned = (
-            [None if is_copy else stage for is_copy, stage in zip(is_copied, read_marks(graph, name), strict=True)]
-            for name in (STAGE, PLANNED_STAGE)
-        )
+        seeds, planned = (_marks_of_rest(graph, is_copied, name) for name in (STAGE, PLANNED_STAGE))
         fixed = [
             stage if stage is not None or seed is None else seed // segments
             for stage, seed in zip(planned, seeds, strict=True)
@@ -175,15 +164,24 @@ class _Known:
             return
         middle = segments[len(segments) // 2]
         number = {node: at for at, node in enumerate(nodes)}
-        inside = ((value.weight, tuple(node for node in value.nodes if node in number)) for value in values)
-        values = [Value(weight, nodes) for weight, nodes in inside if len(nodes) > 1]
-        known = (self.of_segments[node] for node in nodes)
-        sides = cheap_labels(
-            [None if one is None or one not in segments else int(one >= middle) for one in known],
-            [Value(value.weight, tuple(number[node] for node in value.nodes)) for value in values],
-        )
+        known: list[int | None] = []
+        for node in nodes:
+            segment = self.of_segments[node]
+            known.append(int(segment >= middle) if segment is not None and segment in segments else None)
+        inside, renumbered = [], []
+        for value in values:
+            common = [node for node in value.nodes if node in number]
+            if len(common) > 1:
+                inside.append(Value(value.weight, tuple(common)))
+                renumbered.append(Value(value.weight, tuple(number[node] for node in common)))
+        sides = cheap_labels(known, renumbered)
         for side, half in enumerate((range(segments.start, middle), range(middle, segments.stop))):
-            yield from self._halved([node for node in nodes if sides[number[node]] == side], values, half)
+            yield from self._halved([node for node in nodes if sides[number[node]] == side], inside, half)
+
+
+def _marks_of_rest(graph: Graph, is_copied: Sequence[bool], name: str) -> list[int | None]:
+    """A mark of each operation that is not copied."""
+    return [None if is_copy else mark for is_copy, mark in zip(is_copied, read_marks(graph, name), strict=True)]
 
 
 def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -> Iterator[Value]:

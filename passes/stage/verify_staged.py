@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
-from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.graph import ARGUMENT, Graph, Loop
 from atoll.compiler.module.interface import check_pieces
+from atoll.compiler.module.loop_roles import loop_role
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import read_marks
-from atoll.compiler.module.marks import PHASE, STAGE, SWEEP
+from atoll.compiler.module.marking import check_marks, read_marks
+from atoll.compiler.module.marks import PHASE, ROLE, STAGE, SWEEP
 from atoll.compiler.module.planned import stages_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.slots import slot
@@ -21,8 +22,8 @@ class VerifyStaged(Pass):
     """Check that the module is in phase `staged`, and record it.
 
     Every operation has a stage that exists and a sweep, and values flow to the same fragment or to later ones; what
-    replicas exchange flows to later ones, and is exchanged behind the loops. The pieces of an argument or a result are
-    the whole together.
+    replicas exchange flows to later ones, and is exchanged behind the loops. Every loop has a role, with a letter for
+    each of its sweeps. The pieces of an argument or a result are the whole together.
 
     Requires: phase `stablehlo`.
 
@@ -32,6 +33,7 @@ class VerifyStaged(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
+        check_marks(module, "staged")
         check_pieces(entry_function(module), replicas_of(module))
         count = stages_of(module)
         graph = Graph.of(module)
@@ -54,7 +56,18 @@ class VerifyStaged(Pass):
                         f"{sweeps[producer]}, which comes {'no sooner' if is_behind[producer] else 'later'}"
                     )
                     raise refuse(location, what, "move it to a later sweep")
+        for loop in graph.loops:
+            _check_role(
+                loop, max((sweeps[one] or 0 for one, it in enumerate(graph.region) if it == loop.region), default=0)
+            )
         module.operation.attributes[PHASE] = ir.StringAttr.get("staged")
+
+
+def _check_role(loop: Loop, last: int) -> None:
+    role = loop_role(loop.operation)
+    if len(role) <= last:
+        what = f'{ROLE} is "{role}", and the loop goes over the stages in {last + 1} sweeps'
+        raise refuse(loop.operation.location, what, "write a letter for each")
 
 
 def _check_exchange(graph: Graph, index: int) -> None:

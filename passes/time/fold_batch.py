@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.interpretation import Batch, Scope
-from atoll.compiler.batch_rules.nodes import Program
-from atoll.compiler.batch_rules.rule import Mixed, Rule, described
+from atoll.compiler.batch_rules.decision import Mixed
+from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
+from atoll.compiler.batch_rules.nodes import NodeTree, described
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
@@ -16,13 +16,11 @@ from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marking import add_texts
-from atoll.compiler.module.marks import BATCH, PATH, WHOLE_BATCH
+from atoll.compiler.module.marks import BATCH, PATH
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of
-from atoll.compiler.module.replicas import replicas_in
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.compiler.plan.pipeline_shape import microbatches_of
-from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.cross_check import cross_check
 from atoll.passes.time.folding.levels import levels_of
@@ -65,41 +63,39 @@ class FoldBatch(Pass):
 def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     """Fold by a table of rules; raises CompileError for what the table does not prove."""
     plan = plan_of(module)
-    parts = microbatches_of(plan) * replicas_in(plan)
+    parts = plan.microbatches * plan.replicas
     if parts == 1:
         log.info("nothing to do: the plan asks for one microbatch")
         return
     states = _states_of_arguments(module, plan)
-    program = Program.of(module, parts)
-    if replicas_in(plan) > 1:
+    program = NodeTree.of(module, parts)
+    if plan.replicas > 1:
         _check_effects(program)
     uncut = " and ".join(f"{name}=1" for name in _cutting(plan))
-    scope = Scope(Batch(program, rules, plan.accumulator == "float32", uncut), program.body)
+    scope = Interpretation(Batch(program, rules, plan.accumulator == "float32", uncut), program.body)
     try:
         scope.interpret(states)
     except Mixed as mixed:
-        remedy = f"keep the examples apart up to a sum or mean over them, or set {uncut}"
-        raise refuse(mixed.node.location, f"{described(mixed.node)} {mixed.why}", remedy) from None
+        what = f"{described(mixed.node)} {mixed.why}"
+        raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {uncut}") from None
     levels = levels_of(scope)
     cross_check(scope, levels)
-    whole = whole_batch_work(program, levels)
-    for work in whole:
-        log.info("computed for the whole batch, as no rule makes only a block of it: %s", work)
-    add_texts(module, WHOLE_BATCH, whole)
+    for node, work in whole_batch_work(program, levels):
+        add_note(module, node.location, work)
     rewrite(module, scope, levels)
 
 
-def _check_effects(program: Program) -> None:
+def _check_effects(program: NodeTree) -> None:
     """What acts on the world outside would do so in every replica."""
-    for node in (inner for one in program.body.nodes for inner in (one, *one.inner())):
-        if node.has_effect:
+    for node in (one.acting for one in program.body.nodes):
+        if node is not None:
             what = f"{described(node)} has an effect outside of the program, which would happen in every replica"
             raise refuse(node.location, what, "take it out, or set replicas=1")
 
 
-def _states_of_arguments(module: ir.Module, plan: Plan) -> list[State]:
+def _states_of_arguments(module: ir.Module, plan: ResolvedPlan) -> list[State]:
     main = entry_function(module)
-    parts, asked = microbatches_of(plan) * replicas_in(plan), _asked(plan)
+    parts, asked = plan.microbatches * plan.replicas, _asked(plan)
     states: list[State] = []
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         states.append(Split(0) if BATCH in marks else SAME)
@@ -116,15 +112,15 @@ def _states_of_arguments(module: ir.Module, plan: Plan) -> list[State]:
     return states
 
 
-def _asked(plan: Plan) -> str:
+def _asked(plan: ResolvedPlan) -> str:
     """In how many parts the plan cuts the batch."""
-    replicas, microbatches = replicas_in(plan), microbatches_of(plan)
+    replicas, microbatches = plan.replicas, plan.microbatches
     if replicas == 1:
         return f"{microbatches} microbatches"
     return f"{replicas} replicas" if microbatches == 1 else f"{replicas} replicas of {microbatches} microbatches"
 
 
-def _cutting(plan: Plan) -> list[str]:
+def _cutting(plan: ResolvedPlan) -> list[str]:
     """The fields of the plan that do so."""
-    fields = {"replicas": replicas_in(plan), "microbatches": microbatches_of(plan)}
+    fields = {"replicas": plan.replicas, "microbatches": plan.microbatches}
     return [name for name, count in fields.items() if count > 1]

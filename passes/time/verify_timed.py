@@ -4,20 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.states import KIND_OF, identity
-from atoll.compiler.mlir.attributes import integer_in
+from atoll.compiler.mlir.attributes import integer_in, integers_in
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
+from atoll.compiler.module.graph import iterations_of, parts_of_loop
 from atoll.compiler.module.interface import check_paths
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import (
     BATCH,
     PARTS,
     PARTS_DIMENSION,
     PHASE,
+    PLAN,
 )
 from atoll.compiler.module.planned import plan_of
-from atoll.compiler.module.replicas import replicas_in, replicas_of
+from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
 
 
@@ -38,6 +41,7 @@ class VerifyTimed(Pass):
 
     def run(self, module: ir.Module) -> None:
         main = entry_function(module)
+        check_marks(module, "timed")
         check_paths(main, replicas_of(module))
         loops = [one for one in body_of(main).operations if isinstance(one, mpmd.ForOp)]
         for loop in operations_in(main, mpmd.ForOp):
@@ -72,9 +76,11 @@ def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int:
 
 
 def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
+    if PLAN not in module.operation.attributes:
+        return  # a person wrote the module, and nothing that it could contradict
     plan = plan_of(module)
-    planned, replicas = plan.microbatches, replicas_in(plan)
-    if parts % replicas or (parts > 1 and isinstance(planned, int) and planned * replicas != parts):
+    planned, replicas = plan.microbatches, plan.replicas
+    if parts % replicas or (parts > 1 and planned * replicas != parts):
         if parts == 1:
             raise refuse(
                 main.location, f"the batch is whole, and the plan asks for {replicas} replicas", "run fold-batch"
@@ -89,13 +95,14 @@ def _check_plan(module: ir.Module, main: func.FuncOp, parts: int) -> None:
 
 def _check_loop(loop: mpmd.ForOp, parts: int) -> None:
     operation = loop.operation
-    iterations = ir.IntegerAttr(operation.attributes["iterations"]).value
+    iterations = iterations_of(loop)
     if iterations != parts:
         what = f"a loop has {iterations} iterations, and the batch is in {parts} parts"
         raise refuse(loop.location, what, f"write iterations = {parts} : ui32")
     block = operation.regions[0].blocks[0]
     yielded = list(list(block.operations)[-1].operation.operands)
-    kept = kept_parts(loop)
+    _check_parts(loop)
+    kept = parts_of_loop(loop)
     for number, (value, argument, initial) in enumerate(
         zip(yielded, block.arguments, operation.operands, strict=False)
     ):
@@ -130,17 +137,14 @@ def _check_accumulator(
         raise refuse(loop.location, what, f"begin with {str(neutral).partition(' :')[0]}")
 
 
-def kept_parts(loop: mpmd.ForOp) -> list[int]:
-    """The results of a loop that are kept as parts rather than carried on."""
+def _check_parts(loop: mpmd.ForOp) -> None:
+    """The loop says in numbers of results which of them are kept as parts rather than carried on."""
     attributes = loop.operation.attributes
-    if PARTS not in attributes:
-        return []
-    numbers = attributes[PARTS]
+    numbers = integers_in(attributes, PARTS, loop.location) if PARTS in attributes else []
     count = len(loop.operation.results)
-    if not isinstance(numbers, ir.DenseI64ArrayAttr) or not set(numbers) <= set(range(count)):
-        what = f"{PARTS} of a loop is {numbers}, and it has {count} results"
-        raise refuse(loop.location, what, f"write {PARTS} = array<i64: ...> with numbers of results")
-    return list(numbers)
+    if not set(numbers) <= set(range(count)):
+        what = f"{PARTS} of a loop has {', '.join(map(str, numbers))}, and the loop has {count} results"
+        raise refuse(loop.location, what, "name some of its results by their numbers, from 0 on")
 
 
 def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
@@ -152,7 +156,7 @@ def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
                 what = f"{owner.name} takes argument {argument.arg_number}, of which each microbatch has a part"
                 raise refuse(owner.location, what, "move it into a loop")
     for loop in loops:
-        for number in kept_parts(loop):
+        for number in parts_of_loop(loop):
             for use in loop.operation.results[number].uses:
                 user = use.owner.operation
                 if user.name != "func.return":
@@ -174,7 +178,7 @@ def _check_results(main: func.FuncOp, loops: Sequence[mpmd.ForOp], parts: int) -
         for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True)
         if PARTS in marks
     ]
-    kept = [loop.operation.results[number] for loop in loops for number in kept_parts(loop)]
+    kept = [loop.operation.results[number] for loop in loops for number in parts_of_loop(loop)]
     returned = list(body_of(main).operations)[-1]
     for number, (value, marks) in enumerate(zip(returned.operands, result_attributes(main), strict=True)):
         is_part = value in in_parts or value in kept

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from atoll.compiler import guard
 from atoll.compiler.commands.cli import run_here
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import parse_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -341,6 +343,16 @@ def test_dump_all_writes_numbered_files_and_each_can_be_resumed(atoll, tmp_path)
         assert resumed == final
 
 
+def test_what_a_plan_leaves_open_is_decided_anew_for_other_islands(atoll, tmp_path):
+    timed = tmp_path / "timed.mlir"
+    given = (("good.mlir",), (str(timed), "--topology", "3 x cpu[1]"), (str(timed), "--topology", "2 x cpu[1]"))
+    for arguments, stages in zip(given, ("auto", 3, 2), strict=True):
+        status, text, errors = atoll("dump", *arguments, "--phase", "timed")
+        assert (status, errors) == (0, "")
+        assert f'atoll.plan = "stages={stages}, microbatches=1, ' in text
+        timed.write_text(text)
+
+
 def test_dump_all_replaces_an_earlier_dump_and_leaves_other_files(atoll, tmp_path):
     (tmp_path / "07-old.mlir").write_text("old")
     (tmp_path / "notes.txt").write_text("mine")
@@ -389,6 +401,16 @@ def test_opt_tells_each_broken_module_and_goes_on(atoll, tmp_path):
     assert "@second" in output
 
 
+def test_opt_goes_on_after_a_plan_that_does_not_fit(atoll, tmp_path):
+    file = tmp_path / "several.mlir"
+    planned = 'module attributes {atoll.plan = "microbatches=2"} { func.func @main() { return } }'
+    file.write_text(f"{planned}\n// -----\n{GOOD}")
+    status, output, errors = atoll("opt", str(file), "--split-input-file", "--passes", "fold-batch")
+    assert status == 1
+    assert "the plan asks for 2 microbatches, and no argument that is used carries the batch" in errors
+    assert "stablehlo.negate" in output
+
+
 def test_opt_writes_every_step(atoll, tmp_path):
     _, _, errors = atoll("opt", "good.mlir", "--passes", "inline-calls, cse", "--print-ir-after", "all")
     assert re.findall(r"IR after (\S+)", errors) == ["inline-calls", "cse"]
@@ -411,6 +433,17 @@ def test_verbose_says_why_nothing_happened():
         "pass inline-calls",
         "nothing to do: the module has no calls",
     ]
+
+
+@pytest.mark.parametrize("verbose", [(), ("--verbose",)])
+def test_notes_are_told_once(verbose, tmp_path):
+    """By `opt` in any case, with --verbose among what passes say; `dump` tells them with --verbose alone."""
+    golden = str(ROOT / "ir_tests/fold-batch/whole-batch.mlir")
+    told = ": remark: computed for the whole batch, as no rule makes only a block of it: rng_bit_generator, 96 bytes"
+    done = in_process_of_its_own("opt", golden, "--passes", "fold-batch", *verbose)
+    assert [line.endswith(told) for line in done.stderr.splitlines() if "remark" in line] == [True]
+    done = in_process_of_its_own("dump", golden, "--phase", "timed", *verbose)
+    assert [line.endswith(told) for line in done.stderr.splitlines() if "remark" in line] == [True] * len(verbose)
 
 
 @pytest.mark.parametrize("command", [(), ("opt",), ("dump",), ("demo",)])
@@ -468,7 +501,7 @@ def test_an_abort_is_a_sentence(target, doing):
     )
 
 
-def test_an_abort_names_the_pass():
+def test_an_abort_names_the_pass(tmp_path):
     program = """
 import sys
 from atoll.compiler.commands import cli
@@ -476,9 +509,22 @@ from atoll.compiler.pipeline import native_passes
 native_passes.NATIVE_PASSES["sdy-basic-propagate"] = native_passes.Native("lost its guard")
 sys.exit(cli.main(["opt", "-", "--passes", "cse, sdy-basic-propagate"]))
 """
-    done = subprocess.run([sys.executable, "-c", program], input="", capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
+    (file,) = tmp_path.glob("atoll-*/*")
     assert "(SIGABRT) during: pass sdy-basic-propagate;" in done.stderr
+    assert f"please report it with {file}, which `atoll opt` runs" in done.stderr
+    again = parse_file(file)
+    assert again.operation.attributes["atoll.passes_left"] == ir.StringAttr.get("sdy-basic-propagate", again.context)
+
+
+def test_a_native_pass_that_ends_well_leaves_no_file(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "atoll", "opt", "-", "--passes", "cse, symbol-dce"]
+    subprocess.run(command, input="", capture_output=True, text=True, check=True, env=environment)
+    assert not list(tmp_path.iterdir())
 
 
 def waiting_command(folder):

@@ -4,8 +4,10 @@ import collections
 import dataclasses
 import functools
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.export
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 import numpy
 import pytest
 from atoll.compiler.export.frontend import export, leaves_of, trace
+from atoll.compiler.mlir import bindings
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in, result_attributes, type_of
@@ -156,6 +159,14 @@ def test_python_scalars_are_weak():
     found = Exported(lambda x, scalar: x * scalar, shape(3, dtype="bfloat16"), 2.0)
     assert found.inputs == ["tensor<3xbf16>", "tensor<f32>"]
     assert found.outputs == ["tensor<3xbf16>"]
+
+
+def test_locations_have_no_frames_of_our_own():
+    text = print_module(export(Job(lambda x: jnp.sin(x), X)), debug_info=True)
+    files = {Path(name) for name in re.findall(r'loc\("(/[^"]*)":', text)}
+    own = Path(bindings.__file__).resolve().parents[2]
+    assert Path(__file__) in files
+    assert not any(file.is_relative_to(own / folder) for file in files for folder in ("atoll", "compiler"))
 
 
 @pytest.mark.parametrize(("implementation", "words"), [("threefry2x32", 2), ("rbg", 4)])

@@ -10,7 +10,7 @@ from atoll.compiler.pipeline.pipeline_text import PipelineText
 from atoll.compiler.plan import plan, stage_text
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.stage_text import StageText
-from atoll.compiler.schedules import schedule
+from atoll.compiler.schedules import schedule_text
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.text.language import EXCERPT_WIDTH, known_names, shown
 from atoll.compiler.topology import topology
@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark.lexer import PatternRE
 
-LANGUAGES = [module._LANGUAGE for module in (topology, stage_text, plan, schedule, pipeline_text)]
+LANGUAGES = [module._LANGUAGE for module in (topology, stage_text, plan, schedule_text, pipeline_text)]
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)

@@ -35,7 +35,7 @@ def test_a_sharding_is_no_part_of_the_local_type():
 
 
 def test_what_is_no_tensor():
-    with pytest.raises(ValueError, match="begins with no tensor"):
+    with pytest.raises(AssertionError, match="begins with no tensor"):
         local_type(ir.Type.parse("i32", new_context()))
 
 

@@ -13,10 +13,26 @@ from atoll.compiler.pipeline.registry import steps_of_text
 
 SCRIPT = Path(__file__).with_name("run_native_passes.py")
 
+# On which modules of the corpus a pass fails: of dialects that it does not know, or that are done already.
+FAILS = {
+    "sdy-add-data-flow-edges": {"unfinished shardings"},
+    "sdy-propagation-pipeline": {"calls", "unfinished shardings"},
+    "stablehlo-legalize-to-vhlo": {
+        "shardings",
+        "chlo",
+        "placed",
+        "unfinished shardings",
+        "reshards",
+        "a manual computation",
+        "microbatches",
+    },
+    "stablehlo-refine-shapes": {"versioned", "empty"},
+}
+
 
 @functools.cache
 def outcomes() -> dict[str, dict[str, str]]:
-    """Pass -> module -> `passed`, `aborted` or the error; all in one run of the script."""
+    """Pass -> module -> `changed`, `unchanged`, `aborted` or the error; all in one run of the script."""
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     lines = map(json.loads, done.stdout.splitlines())
@@ -31,15 +47,20 @@ def test_a_native_pass_ends_no_process(name):
 
 @pytest.mark.parametrize("name", NATIVE_PASSES)
 def test_a_native_pass_is_of_use(name):
-    found = outcomes()[name]
-    passed = [module for module, outcome in found.items() if outcome == "passed"]
-    assert len(passed) >= len(found) // 2, f"{name} fails on most modules: {found}"
+    assert "changed" in outcomes()[name].values(), f"{name} does nothing: give the corpus a module for it, or drop it"
+
+
+@pytest.mark.parametrize("name", NATIVE_PASSES)
+def test_a_native_pass_fails_only_where_it_is_known_to(name):
+    failed = {module for module, outcome in outcomes()[name].items() if outcome not in ("changed", "unchanged")}
+    without_main = {"versioned", "empty"} if NATIVE_PASSES[name].needs_main else set()
+    assert failed == FAILS.get(name, set()) | without_main
 
 
 @pytest.mark.parametrize("name", NATIVE_PASSES)
 def test_a_native_pass_that_fails_says_where(name):
     for module, outcome in outcomes()[name].items():
-        if outcome not in ("passed", "aborted"):
+        if outcome not in ("changed", "unchanged", "aborted"):
             assert f"pass {name}: " in outcome, module
             assert len(outcome.splitlines()[0]) < 400, module
 

@@ -3,17 +3,22 @@
 import logging
 import subprocess
 import sys
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass
 
 import pytest
-from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.errors import CompileError, PlanError, UsageError
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import functions_in, operations_in
-from atoll.compiler.mlir.ir_text import parse_text, print_module
+from atoll.compiler.mlir.ir_text import parse_file, parse_text, print_module
+from atoll.compiler.module.notes import WholeLoop
+from atoll.compiler.module.noting import add_note
 from atoll.compiler.pipeline.pass_base import NativePass, Pass, step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
+from atoll.compiler.pipeline.reproducer import take_steps_left
+from atoll.passes.normalize.inline_calls import InlineCalls
 
 MODULE = """
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
@@ -41,14 +46,15 @@ class Refuse(Pass):
         raise refuse(first_operation(module).location, "negation is not positive", "think positively")
 
 
-@dataclass(frozen=True)
-class Raise(Pass):
-    """Raise what it is given."""
+def raising(error):
+    @dataclass(frozen=True)
+    class Raise(Pass):
+        """Raise what it is given."""
 
-    error: BaseException = field(default_factory=lambda: KeyError("lost\nand more"))
+        def run(self, module):
+            raise error
 
-    def run(self, module):
-        raise self.error
+    return Raise()
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,20 @@ def module():
     return parse_text(MODULE)
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """Where reproducers are written."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def reproducer(folder, name):
+    """The one file there is."""
+    (file,) = folder.glob("atoll-*/*")
+    assert file.name == f"before-{name}.mlir"
+    return file
+
+
 def failure(module, *steps):
     with pytest.raises(CompileError) as caught:
         run_passes(module, steps)
@@ -93,16 +113,55 @@ def test_a_pass_that_refuses_is_named_with_the_users_line(module):
 
 
 def test_an_error_of_another_kind_keeps_it_and_gets_the_name(module):
-    with pytest.raises(PlanError, match=rf"pass {Raise.name()}: the plan is bad; make a better one"):
-        run_passes(module, [Raise(PlanError("the plan is bad", remedy="make a better one"))])
+    with pytest.raises(PlanError, match=rf"pass {Nothing.name()}: the plan is bad; make a better one"):
+        run_passes(module, [raising(PlanError("the plan is bad", remedy="make a better one"))])
 
 
-def test_a_pass_that_leaves_invalid_ir_is_named(module):
+def test_a_pass_that_leaves_invalid_ir_is_named(module, temporary):
     error = failure(module, Nothing(), Break(), CSE)
     assert str(error).splitlines()[0] == (
         f"-:4:3: pass {Break.name()}: it left invalid IR: type of return operand 0 ('tensor<4xf32>') doesn't match "
-        "function result type ('tensor<5xf32>') in function @main; this is a defect of the pass"
+        "function result type ('tensor<5xf32>') in function @main; this is a defect of the pass; please report it "
+        f"with {reproducer(temporary, Break.name())}, which `atoll opt` runs"
     )
+
+
+def test_a_defect_leaves_the_ir_before_its_pass_and_the_passes_left(module, temporary, monkeypatch):
+    monkeypatch.setattr(InlineCalls, "run", raising(KeyError("lost")).run)
+    steps = steps_of_text("trivial-dce, inline-calls, func.func(cse), canonicalize{max-iterations=3}")
+    with pytest.raises(CompileError, match="pass inline-calls: internal error, KeyError"):
+        run_passes(parse_text(MODULE.replace("  return", "%0 = stablehlo.abs %x : tensor<4xf32>\nreturn")), steps)
+    left = parse_file(reproducer(temporary, "inline-calls"))
+    assert take_steps_left(left) == steps[1:]
+    assert print_module(left) == print_module(parse_text(MODULE))
+    assert "train.py" in print_module(left, debug_info=True)
+    assert take_steps_left(left) == []
+
+
+def test_a_defect_that_does_not_come_again_is_reported_from_the_start(module, temporary):
+    failing = iter([None, UsageError("it fails the second time only")])
+
+    @dataclass(frozen=True)
+    class Moody(Pass):
+        """Refuse the second time."""
+
+        def run(self, module):
+            if (error := next(failing)) is not None:
+                raise error
+
+    failure(module, Moody(), raising(KeyError()))
+    assert reproducer(temporary, Nothing.name()).read_text().count("test-pass-manager") == 2
+
+
+def test_a_defect_is_told_where_no_file_can_be_written(module, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    error = failure(module, raising(KeyError("lost")))
+    assert str(error).endswith("this is a defect of atoll; please report it with the input")
+
+
+def test_a_refusal_leaves_no_file(module, temporary):
+    failure(module, Refuse())
+    assert not list(temporary.iterdir())
 
 
 def test_a_native_pass_that_fails_is_named():
@@ -132,12 +191,13 @@ def test_propagation_without_main_is_refused_before_it_ends_the_process():
 @pytest.mark.parametrize(
     "error", [KeyError("lost\nand more"), AssertionError(), RecursionError("deep"), StopIteration()]
 )
-def test_any_other_exception_is_an_internal_error_in_one_sentence(module, error):
-    found = failure(module, Raise(error))
+def test_any_other_exception_is_an_internal_error_in_one_sentence(module, error, temporary):
+    found = failure(module, raising(error))
     first = str(error).splitlines()[0].rstrip(".") if str(error) else "no message"
     assert str(found) == (
-        f"pass {Raise.name()}: internal error, {type(error).__name__}: {first}; "
-        "this is a defect of atoll; please report it with the input"
+        f"pass {Nothing.name()}: internal error, {type(error).__name__}: {first}; "
+        f"this is a defect of atoll; please report it with {reproducer(temporary, Nothing.name())}, "
+        "which `atoll opt` runs"
     )
     assert found.__cause__ is error
 
@@ -145,7 +205,7 @@ def test_any_other_exception_is_an_internal_error_in_one_sentence(module, error)
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(3)])
 def test_an_interruption_goes_through(module, interruption):
     with pytest.raises(type(interruption)) as caught:
-        run_passes(module, [Raise(interruption), Nothing()])
+        run_passes(module, [raising(interruption), Nothing()])
     assert caught.value is interruption
 
 
@@ -185,6 +245,39 @@ def test_remarks_and_warnings_are_returned(module):
 
     (found,) = run_passes(module, [Warn()])
     assert str(found) == "train.py:12:3: only said"
+
+
+@dataclass(frozen=True)
+class NoteFirst(Pass):
+    def run(self, module):
+        add_note(module, first_operation(module).location, WholeLoop("layers", "its length depends on data"))
+
+
+REMARK = "not cut, and on one stage: the loop in scope layers, as its length depends on data"
+
+
+def test_a_note_is_a_remark_at_the_users_line(module, caplog):
+    caplog.set_level(logging.INFO)
+    (told,) = run_passes(module, [NoteFirst(), Nothing(), NoteFirst()])  # what is noted is not noted twice
+    assert (told.severity, told.where, told.message) == ("remark", "train.py:12:3", REMARK)
+    assert [one.message for one in caplog.records if "remark" in one.message] == [f"train.py:12:3: remark: {REMARK}"]
+
+
+def test_what_was_noted_before_is_not_told_again(module):
+    run_passes(module, [NoteFirst()])
+    assert run_passes(parse_text(print_module(module)), [Nothing()]) == []
+
+
+def test_a_pass_that_fails_has_told_its_notes(module):
+    @dataclass(frozen=True)
+    class NoteAndRefuse(Pass):
+        def run(self, module):
+            NoteFirst().run(module)
+            Refuse().run(module)
+
+    error = failure(module, NoteAndRefuse())
+    assert [one.severity for one in error.diagnostics] == ["remark", "error"]
+    assert "not cut" not in str(error)
 
 
 def test_passes_say_in_the_log_why_they_have_nothing_to_do(module, caplog):

@@ -1,12 +1,12 @@
 """Options of passes: from the text to the dataclass."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
 from atoll.compiler.errors import PlanError, UsageError
-from atoll.compiler.pipeline.pass_options import describe_options, read_options
-from atoll.compiler.pipeline.pipeline_text import Option, PassText, PipelineText
+from atoll.compiler.pipeline.pass_options import describe_options, pass_text, read_options
+from atoll.compiler.pipeline.pipeline_text import PipelineText
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,7 +58,12 @@ def read(pass_class, text):
 )
 def test_options_make_a_pass(text, value):
     assert read(Fold, text) == value
-    assert read(Fold, text_of(value)) == value
+    assert read(Fold, str(pass_text(value, "fold"))) == value
+
+
+def test_a_pass_is_written_with_what_differs_from_its_defaults():
+    assert str(pass_text(Fold(8, rate=2.0, name="a b"), "fold")) == 'fold{microbatches=8 rate=2.0 name="a b"}'
+    assert str(pass_text(Plain(), "plain")) == "plain"
 
 
 def test_a_pass_without_options():
@@ -124,23 +129,6 @@ def test_a_type_that_no_option_can_have_is_a_defect_of_the_pass():
         describe_options(Wrong)
 
 
-def text_of(value):
-    """The text that asks for a pass, with every option that it has."""
-
-    def written(one):
-        return (
-            tuple(map(written, one))
-            if isinstance(one, tuple)
-            else str(one).lower()
-            if isinstance(one, bool)
-            else str(one)
-        )
-
-    given = {one.name: getattr(value, one.name) for one in fields(value) if one.init}
-    options = [Option(name.replace("_", "-"), written(one)) for name, one in given.items() if one is not None]
-    return str(PassText("fold", tuple(options)))
-
-
 folds = st.builds(
     Fold,
     microbatches=st.integers(),
@@ -158,4 +146,4 @@ folds = st.builds(
 @given(folds)
 @settings(max_examples=100, deadline=None)
 def test_a_pass_survives_its_text(value):
-    assert read(Fold, text_of(value)) == value
+    assert read(Fold, str(pass_text(value, "fold"))) == value

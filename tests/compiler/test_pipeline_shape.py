@@ -4,13 +4,14 @@ import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.pipeline_shape import PipelineShape
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.schedules.kinds import schedule
 
 MINE = schedule("1f1b", islands=2, microbatches=3)
 
 
 def shape(islands, **fields):
-    return PipelineShape(Plan(**fields), islands)
+    return PipelineShape(resolved(Plan(**fields), islands), islands)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy
 import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.schedules.kinds import KINDS, schedule
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, schedule
 from atoll.compiler.schedules.schedule import Schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,7 +64,7 @@ def test_the_canonical_text(plan, text):
 
 
 FIELDS = "known are stages, microbatches, schedule, replicas, placement, accumulator, segments, update"
-SCHEDULE_NAMES = "known are " + ", ".join(KINDS)
+SCHEDULE_NAMES = "known are " + ", ".join(SCHEDULE_KINDS)
 LEAST = "it must be at least 1"
 
 
@@ -194,7 +194,10 @@ stage_counts = st.just("auto") | st.integers(1, 4096)
 microbatch_counts = st.just("auto") | st.integers(1, 10**6)
 replica_counts = st.just("auto") | st.integers(1, 2**40)
 schedules = st.just("auto") | st.sampled_from(
-    [*KINDS, *(f"{name}({chunks})" for name, kind in KINDS.items() if kind.free_chunks for chunks in (1, 2, 16))]
+    [
+        *SCHEDULE_KINDS,
+        *(f"{name}({chunks})" for name, kind in SCHEDULE_KINDS.items() if kind.free_chunks for chunks in (1, 2, 16)),
+    ]
 )
 texts = st.sampled_from(["a", "embed, layer_[0..5] | head", '"x \\"y\\"" | b/c'])
 placements = st.dictionaries(texts.filter(lambda text: "|" not in text), st.text(min_size=1), min_size=1)

@@ -1,11 +1,13 @@
 """Slots and sweeps; the number of stages."""
 
 import pytest
+from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.marks import PLAN, TOPOLOGY
 from atoll.compiler.module.planned import shape_of
 from atoll.compiler.module.slots import slot, sweep_from
+from atoll.compiler.pipeline.resume import phase_of
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 7])
@@ -45,3 +47,9 @@ def test_the_number_of_stages(plan, stages):
         if plan is not None:
             module.operation.attributes[PLAN] = ir.StringAttr.get(plan)
     assert shape_of(module).stages == stages
+
+
+def test_a_phase_that_is_no_text_is_not_taken_for_none():
+    module = parse_text("module attributes {atoll.phase = 3 : i32} {}")
+    with pytest.raises(CompileError, match=r'atoll\.phase is 3 : i32, which is no text; write atoll\.phase = "\.\.\."'):
+        phase_of(module)

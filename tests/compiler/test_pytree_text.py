@@ -18,7 +18,7 @@ import pytest
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.pytree_text import (
     Maker,
-    Node,
+    TreeNode,
     describe,
     describe_result,
     difference,
@@ -49,7 +49,7 @@ class Setting:
 def round_trip(tree, arguments=()):
     """The structure that is made from a result's text."""
     text = json.dumps(describe_result(tree, arguments, "result").to_json())
-    return Maker(Node.from_json(json.loads(text)), "result").tree(arguments)
+    return Maker(TreeNode.from_json(json.loads(text)), "result").tree(arguments)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_static_data_that_json_cannot_hold():
 def test_a_class_that_is_not_there(kind, sentence):
     text = ["a tuple", "null", [[kind, "null", [["an array", "null", []]]]]]
     with pytest.raises(UsageError, match=sentence):
-        Maker(Node.from_json(text), "result").tree(())
+        Maker(TreeNode.from_json(text), "result").tree(())
 
 
 @pytest.mark.parametrize(

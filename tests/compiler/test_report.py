@@ -6,8 +6,10 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.compiled import Report, compile_module
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.notes import WholeLoop
+from atoll.compiler.report.report import Report
 from atoll.runtime.program import Run
 
 import atoll
@@ -129,12 +131,27 @@ def test_values_that_fit_no_device():
 
 
 def test_a_module_written_by_hand_says_nothing_of_the_least_traffic(step):
-    text = re.sub(r"atoll.traffic\w* = \d+ : i64, ", "", step.ir("scheduled"))
+    text = re.sub(r"atoll.notes = \[.*?\], ", "", step.ir("scheduled"))
     with compile_module(parse_text(text), step.topology) as again:
         report = again.report()
-    assert report.traffic is None
+    assert report.notes == ()
     assert "cross between stages" not in str(report)
     assert report.transfers
+
+
+def test_what_passes_noted_is_in_the_report_with_its_line_and_is_not_printed(capfd):
+    def fn(n, x):
+        return jnp.cos(jax.lax.while_loop(lambda at: at[0] < n, lambda at: (at[0] + 1, jnp.sin(at[1])), (0, x))[1])
+
+    scalar, vector = jax.ShapeDtypeStruct((), "int32"), jax.ShapeDtypeStruct((8,), "float32")
+    with atoll.compile(fn, scalar, vector, topology="2 x cpu[1]", plan=atoll.Plan(stages=2)) as step:
+        assert capfd.readouterr() == ("", "")
+        (note,) = (one for one in step.report().notes if isinstance(one.fact, WholeLoop))
+        assert (note.fact.scope, note.fact.why) == ("", "its length depends on data")
+        assert (note.place.file, note.place.line) == (__file__, fn.__code__.co_firstlineno + 1)
+        assert f"not cut, and on one stage: the loop, as its length depends on data, at {note.place}" in str(
+            step.report()
+        )
 
 
 LAYERS = [jax.ShapeDtypeStruct((64, 64), "float32")] * 4

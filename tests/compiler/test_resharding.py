@@ -5,7 +5,7 @@ import random
 from math import lcm, prod
 
 import pytest
-from atoll.compiler.emit.resharding import Crossing, End, cost_of, crossing
+from atoll.compiler.emit.resharding import Crossing, End, bytes_of_way, crossing
 from atoll.runtime.program import AxisPart
 
 
@@ -147,7 +147,7 @@ def test_nothing_that_could_be_done_is_cheaper(seed, request):
             return received(end, target, shape) + (prod(shape) // count if count < target.devices else 0)
 
         cost = received(source, sent, shape) + behind(arrived)
-        assert cost == cost_of(source, target, shape, sent.grid(rank), arrived.grid(rank))
+        assert cost == bytes_of_way(source, target, shape, sent.grid(rank), arrived.grid(rank))
         before, after = {}, {}
         for spec in set(every_spec(source.axes, shape)):
             end = End(source.axes, spec)

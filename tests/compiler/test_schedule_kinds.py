@@ -1,8 +1,10 @@
 """The named schedules: what they cost with equal costs, against published numbers and formulas."""
 
+from pathlib import Path
+
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.kinds import KINDS, kind_named, schedule
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, kind_named, schedule
 from atoll.compiler.schedules.walk import check
 
 from atoll import schedule as front_door
@@ -91,7 +93,7 @@ def test_formulas_of_schedules_in_a_v(islands, counts):
         assert least.makespan <= 3 * m + 2 * islands - 2.5
 
 
-@pytest.mark.parametrize("name", [*KINDS, "interleaved-1f1b(1)", "interleaved-zb(3)", "looped-bfs(5)"])
+@pytest.mark.parametrize("name", [*SCHEDULE_KINDS, "interleaved-1f1b(1)", "interleaved-zb(3)", "looped-bfs(5)"])
 def test_every_number_of_microbatches_from_the_least(name):
     for islands in range(1, 10):
         least = kind_named(name).least_microbatches(islands)
@@ -104,13 +106,20 @@ def test_every_number_of_microbatches_from_the_least(name):
 
 
 def test_kinds_say_what_they_build():
-    for kind in KINDS.values():
+    for kind in SCHEDULE_KINDS.values():
         made = kind.build(4, 8)
         assert made.name == kind.name
         assert kind_named(kind.name.upper()) == kind
         assert (made.islands, made.microbatches, made.chunks) == (4, 8, kind.chunks)
         assert made.stage_island == kind.stage_island(4)
         assert bool(made.split_stages) == kind.splits_backward
+
+
+def test_the_documents_list_the_kinds():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "schedules.md").read_text(encoding="utf-8")
+    table = text.partition("| kind | stages go | takes | keeps | |\n")[2].partition("\n\n")[0]
+    listed = [line.split("`")[1].partition("(")[0] for line in table.splitlines()[1:]]
+    assert sorted(listed) == sorted(SCHEDULE_KINDS)
 
 
 def test_maps_from_stage_to_island():

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 
 import pytest
-from atoll.compiler.schedules.kinds import KINDS, schedule
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, schedule
 from atoll.compiler.schedules.picture import Bar, Panel, gantt_svg, schedule_panel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ def test_a_table():
     assert schedule("1f1b", 2, 2).table() == "\n".join(rows)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", SCHEDULE_KINDS)
 def test_a_table_has_a_row_an_island_and_a_column_a_tick(name):
     made = schedule(name, 3, 6)
     rows = [line.partition(": ")[2].split() for line in made.table().splitlines()]

@@ -7,13 +7,14 @@ from random import Random
 
 import pytest
 from atoll.compiler.errors import PlanError
+from atoll.compiler.schedules.costs import Costs, LinkCost
 from atoll.compiler.schedules.greedy import Problem, Taste, greedy, refilled
 from atoll.compiler.schedules.improve import Moves, Timer, improved
-from atoll.compiler.schedules.kinds import KINDS, kind_named, schedule
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, kind_named, schedule
 from atoll.compiler.schedules.patterns import patterns_for
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import _bound, search
-from atoll.compiler.schedules.simulate import Costs, Link, simulate
+from atoll.compiler.schedules.simulate import simulate
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.own
 
 def equal_costs(islands, chunks=1, latency=0.0, activations=1.0):
     stages = islands * chunks
-    links = {pair: Link(latency) for pair in itertools.permutations(range(islands), 2)}
+    links = {pair: LinkCost(latency) for pair in itertools.permutations(range(islands), 2)}
     each = (1 / chunks,) * stages
     return Costs(each, each, each, (0.0,) * islands, (activations / chunks,) * stages, links)
 
@@ -32,8 +33,8 @@ def equal_costs(islands, chunks=1, latency=0.0, activations=1.0):
 def all_named(islands, microbatches, costs, limits, whole=()):
     """The makespans of all named schedules that fit."""
     chunks = len(costs.forward) // islands
-    for base in KINDS:
-        kind = kind_named(f"{base}({chunks})") if KINDS[base].free_chunks else KINDS[base]
+    for base in SCHEDULE_KINDS:
+        kind = kind_named(f"{base}({chunks})") if SCHEDULE_KINDS[base].free_chunks else SCHEDULE_KINDS[base]
         if kind.chunks != chunks or not kind.has_backward or microbatches < kind.least_microbatches(islands):
             continue
         simulation = simulate(kind.build(islands, microbatches).whole_backward(whole), costs)
@@ -144,7 +145,7 @@ def questions(draw):
     def several(count, values=amounts):
         return tuple(draw(st.lists(values, min_size=count, max_size=count)))
 
-    links = {pair: Link(*several(2)) for pair in itertools.permutations(range(islands), 2)}
+    links = {pair: LinkCost(*several(2)) for pair in itertools.permutations(range(islands), 2)}
     sizes = several(max(0, stages - 1)), several(max(0, stages - 1))
     costs = Costs(several(stages), several(stages), several(stages), several(islands), several(stages), links, *sizes)
     least = [sum(costs.activations[island::islands]) for island in range(islands)]
@@ -192,7 +193,7 @@ def orders_of_one_island(island, microbatches):
 def test_with_two_islands_and_three_microbatches_nothing_is_faster(limit, seed):
     draw = Random(seed)
     several = [tuple(draw.uniform(0.3, 2) for _ in range(2)) for _ in range(4)]
-    costs = Costs(*several, (1.0, 1.0), {(0, 1): Link(0.5 * seed), (1, 0): Link(0.2)})
+    costs = Costs(*several, (1.0, 1.0), {(0, 1): LinkCost(0.5 * seed), (1, 0): LinkCost(0.2)})
     timer = Timer(Problem(3, (0, 1), costs, (limit, limit)))
     rows = [[row for row in orders_of_one_island(island, 3) if max(kept(row)) <= limit] for island in range(2)]
     timings = (timer.timing(timer.codes(list(pair))) for pair in itertools.product(*rows))

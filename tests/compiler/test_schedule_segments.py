@@ -1,7 +1,7 @@
 """Schedules whose stages run in segments."""
 
 import pytest
-from atoll.compiler.schedules.kinds import KINDS, schedule
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, schedule
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.schedules.walk import check
@@ -24,7 +24,7 @@ def test_one_segment_is_the_schedule_itself():
 
 
 @pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", SCHEDULE_KINDS)
 def test_every_kind_takes_as_long_and_keeps_no_more(name, count):
     known = schedule(name, islands=3, microbatches=7)
     found = in_segments(known, count)

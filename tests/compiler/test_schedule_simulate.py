@@ -5,9 +5,11 @@ from time import process_time
 
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.kinds import KINDS, schedule
+from atoll.compiler.schedules.costs import Costs, LinkCost, uniform
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, schedule
+from atoll.compiler.schedules.lower_bound import lower_bound
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Costs, Link, lower_bound, simulate, uniform
+from atoll.compiler.schedules.simulate import simulate
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check, needs
 from hypothesis import given, settings
@@ -53,13 +55,13 @@ def test_forward_only():
 
 def test_the_latency_of_a_link_is_not_occupied():
     made = schedule("forward-only", 2, 3)
-    costs = costs_of([1, 1], [0, 0], [0, 0], links={(0, 1): Link(latency=5)})
+    costs = costs_of([1, 1], [0, 0], [0, 0], links={(0, 1): LinkCost(latency=5)})
     assert [times_of(made, costs)[Task("F", 1, m)][0] for m in range(3)] == [6, 7, 8]
 
 
 def test_a_link_sends_one_value_after_the_other():
     made = schedule("forward-only", 2, 3)
-    links = {(0, 1): Link(latency=5, bandwidth=10), (1, 0): Link(latency=1000)}
+    links = {(0, 1): LinkCost(latency=5, bandwidth=10), (1, 0): LinkCost(latency=1000)}
     costs = costs_of([1, 1], [0, 0], [0, 0], links=links, forward_bytes=(30,), backward_bytes=(7,))
     # Sent from 1, 4 and 7 to 4, 7 and 10; each arrives 5 later.
     assert [times_of(made, costs)[Task("F", 1, m)][0] for m in range(3)] == [9, 12, 15]
@@ -68,7 +70,7 @@ def test_a_link_sends_one_value_after_the_other():
 
 def test_each_direction_has_its_own_bytes():
     made = schedule("gpipe", 2, 1)
-    links = {(0, 1): Link(bandwidth=1), (1, 0): Link(bandwidth=2)}
+    links = {(0, 1): LinkCost(bandwidth=1), (1, 0): LinkCost(bandwidth=2)}
     costs = costs_of([1, 1], [1, 1], [0, 0], links=links, forward_bytes=(3,), backward_bytes=(10,))
     assert times_of(made, costs) == {
         Task("F", 0, 0): (0, 1),
@@ -158,13 +160,13 @@ costs_of_any = st.floats(0.01, 10)
 @st.composite
 def cases(draw):
     """A schedule with any costs and links."""
-    name = draw(st.sampled_from([*KINDS, "interleaved-1f1b(3)"]))
+    name = draw(st.sampled_from([*SCHEDULE_KINDS, "interleaved-1f1b(3)"]))
     made = schedule(name, draw(st.integers(1, 4)), draw(st.integers(8, 10)))
     if draw(st.booleans()):
         made = made.whole_backward(draw(st.sets(st.integers(0, made.stages - 1))))
     each = st.lists(costs_of_any, min_size=made.stages, max_size=made.stages).map(tuple)
     pairs = itertools.permutations(range(made.islands), 2)
-    links = {pair: Link(draw(st.floats(0, 3)), draw(st.floats(0.1, 10))) for pair in pairs}
+    links = {pair: LinkCost(draw(st.floats(0, 3)), draw(st.floats(0.1, 10))) for pair in pairs}
     update = tuple(draw(st.lists(costs_of_any, min_size=made.islands, max_size=made.islands)))
     sizes = draw(each)[1:], draw(each)[1:]
     return made, Costs(draw(each), draw(each), draw(each), update, draw(each), links, *sizes)
@@ -196,7 +198,7 @@ def test_the_bound_is_met_where_it_is_known_to_be(name):
     assert lower_bound(made, uniform(made)) == simulate(made, uniform(made)).makespan
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", SCHEDULE_KINDS)
 def test_16_islands_by_512_microbatches(name):
     begin = process_time()
     made = schedule(name, 16, 512)

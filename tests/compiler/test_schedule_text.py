@@ -2,7 +2,7 @@
 
 import pytest
 from atoll.compiler.errors import PlanError
-from atoll.compiler.schedules.kinds import KINDS, kind_named, schedule
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, kind_named, schedule
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task import Task
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.own
 
 named = st.builds(
     lambda kind, islands, more: kind.build(islands, kind.least_microbatches(islands) + more),
-    st.sampled_from([*KINDS.values(), kind_named("interleaved-1f1b(3)")]),
+    st.sampled_from([*SCHEDULE_KINDS.values(), kind_named("interleaved-1f1b(3)")]),
     st.integers(1, 5),
     st.integers(0, 9),
 )
@@ -45,6 +45,13 @@ def test_joined_tasks():
     assert [len(block) for block in made.blocks[0]] == [1, 3, 2]
     assert str(made.forward_only()).endswith("island 0: F0 F1")
     assert str(made.whole_backward({0})).endswith("island 0: F0 F1+B0 B1")
+
+
+def test_without_some_tasks_the_blocks_are_of_those_that_are_left():
+    made = Schedule.parse("schedule mine: 1 island, 2 microbatches; island 0: F0 F1+B0+W0 B1 W1")
+    assert str(made.without({"B0"})).endswith("island 0: F0 F1+W0 W1")
+    assert str(made.without({"F0"})).endswith("island 0: B0+W0 B1 W1")
+    assert made.without(()) is made
     assert made.whole_backward({7}) == made
 
 

@@ -3,12 +3,13 @@
 import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.plan.scope_patterns import ScopePatterns, path_components
 from atoll.compiler.topology.topology import Topology
 
 
 def patterns(text):
-    return ScopePatterns.of(Plan(stages=text), None)
+    return ScopePatterns.of(resolved(Plan(stages=text), None), None)
 
 
 @pytest.mark.parametrize(
@@ -81,14 +82,14 @@ def test_long_lists_say_that_they_go_on():
 
 @pytest.mark.parametrize("stages", [3, "auto"])
 def test_a_number_of_stages_has_no_patterns(stages):
-    assert ScopePatterns.of(Plan(stages=stages), None) is None
+    assert ScopePatterns.of(resolved(Plan(stages=stages), None), None) is None
 
 
 def test_a_placement_names_islands():
     topology = Topology.parse("island left : cpu[1]; island right : cpu[1]")
-    found = ScopePatterns.of(Plan(placement={"a": "right", "b/c": "right"}), topology)
+    found = ScopePatterns.of(resolved(Plan(placement={"a": "right", "b/c": "right"}), 2), topology)
     assert found.stage_of(("a",)) == found.stage_of(("b", "c")) == 1
     with pytest.raises(
         PlanError, match=r"puts a on island middle, which .* does not have; its islands are left, right"
     ):
-        ScopePatterns.of(Plan(placement={"a": "middle"}), topology)
+        ScopePatterns.of(resolved(Plan(placement={"a": "middle"}), 2), topology)

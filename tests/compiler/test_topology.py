@@ -4,8 +4,8 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.errors import TopologyError
-from atoll.compiler.topology.island import PHYSICAL_RANK, island_of_mesh
-from atoll.compiler.topology.topology import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Axis, Island, Link, Topology, topology
+from atoll.compiler.topology.island import PHYSICAL_RANK, Axis, Island, island_of_mesh
+from atoll.compiler.topology.topology import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Link, Topology, topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

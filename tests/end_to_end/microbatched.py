@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import re
 from collections import Counter
 from contextlib import nullcontext
 from typing import NamedTuple
@@ -12,10 +11,11 @@ import jax.numpy as jnp
 import numpy
 import pytest
 import zoo
+from atoll.compiler.task_name import INITIAL, RESHARD, UPDATE, TaskName
 from atoll.runtime.controller import Controller
 from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import lower_code
-from atoll.runtime.program import RESHARD, Run
+from atoll.runtime.program import Run
 from timed_harness import compiling_quickly
 
 import atoll
@@ -24,9 +24,6 @@ import atoll
 STRAIGHT = ("gpipe", "1f1b", "zb-h1", "zb-h2")
 ROUND = ("interleaved-1f1b(2)", "looped-bfs(2)", "interleaved-zb(2)")
 ZIGZAG = ("zb-v", "v-half", "v-min", "dualpipe-v")
-# A task of the loop over microbatches; without a loop its name has no microbatch.
-_IN_LOOP = re.compile(r"([FBW])([0-9]+)@([0-9.]+)")
-_ALONE = re.compile(r"([FB])()([0-9.]+)")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,9 +90,11 @@ class Ran(NamedTuple):
 
 
 def task_named(text, microbatches):
-    """What a task's name says; None for a task that stands around the loop."""
-    match = (_ALONE if microbatches == 1 else _IN_LOOP).fullmatch(text)
-    return match and Ran(match[1], int(match[2] or 0), match[3])
+    """What a task's name says; None for one that stands around the last loop. Without a loop none has a microbatch."""
+    name = TaskName.parse(text)
+    if name.kind not in "FBW" or name.loop is not None or (name.microbatch is None) != (microbatches == 1):
+        return None
+    return Ran(name.kind, name.microbatch or 0, f"{name.stage}.{name.turn}" if name.turn else f"{name.stage}")
 
 
 def check_cut_in_time(step, case, schedule):
@@ -109,12 +108,13 @@ def check_cut_in_time(step, case, schedule):
     rows = [[Ran(task.kind, task.microbatch, str(task.stage)) for task in row] for row in schedule.rows]
     rows = [[ran for ran in row if (ran.kind, ran.stage) in there] for row in rows]
     assert orders == [*rows, *[[]] * (len(names) - len(rows))]
-    assert {task[0] for order in named for task, ran in order if not ran} <= {*"IPU", RESHARD}
+    others = [TaskName.parse(task) for order in named for task, ran in order if not ran]
+    assert all(name.kind in (INITIAL, UPDATE, RESHARD) or name.loop is not None for name in others)
     counted = Counter(kind for kind, _ in there for _ in range(microbatches))
-    assert {kind: count for kind, count in stats.tasks.items() if kind in "FBW"} == counted
+    assert stats.tasks == counted + Counter(name.kind for name in others)
     parts = check_parts(step, case, microbatches)
     for island, run in runs_of(step):
-        if run.kind == RESHARD:  # of whichever microbatch
+        if run.name.kind == RESHARD:  # of whichever microbatch
             continue
         ran = task_named(run.task, microbatches)
         taken = {parts[island, number] for number in run.inputs if (island, number) in parts}

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy)
 import numpy
-from atoll.compiler.compiled import compile_module
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.shardings import sharding_text
+from atoll.compiler.task_name import TaskName
 from atoll.compiler.topology.topology import Topology
 
 RATE, MOMENTUM, HALVED = 0.25, 0.5, 0.5  # exact in binary
@@ -182,7 +183,7 @@ module attributes {{{head}, atoll.topology = "{text}"}} {{
         results = ", ".join(f"%d#{number}" for number, _ in self.parameters)
         return [
             f"%s:{len(sums)} = mpmd.for ({', '.join(begin)}) "
-            f'{{atoll.kinds = "F", iterations = {self.replicas * self.microbatches} : ui32}} '
+            f'{{atoll.role = "F", iterations = {self.replicas * self.microbatches} : ui32}} '
             f"({carried}, %i: tensor<ui32>) {{",
             f"%d:{len(sums)} = mpmd.call @microbatch({', '.join(given)}) : ({', '.join(types)}) -> ({', '.join(sums)})",
             f"mpmd.return {results} : {', '.join(sums)}",
@@ -231,7 +232,7 @@ module attributes {{{head}, atoll.topology = "{text}"}} {{
                     f"%sum{count + 1} = stablehlo.add %sum{count}, %part{count} : tensor<f32>",
                 ]
             made = [(f"%sum{len(operands)}", "tensor<f32>", self.scalar(stage))]
-            lines += self.fragment(f"%own{stage}", f"N{stage}", stage, operands, body, made)
+            lines += self.fragment(f"%own{stage}", f"U{stage}", stage, operands, body, made)
             kind = self.scalar(stage)
             lines.append(f'%all{stage} = mpmd.transfer {{atoll.exchange = "add"}} %own{stage} : ({kind}) -> {kind}')
             totals.append(f"%all{stage}")
@@ -242,7 +243,7 @@ module attributes {{{head}, atoll.topology = "{text}"}} {{
         body += [f"%b{n + 1} = stablehlo.add %b{n}, %a{n} : tensor<f32>" for n in range(self.stages)]
         operands = [(name, self.scalar(), "tensor<f32>") for name in totals]
         made = [(f"%b{self.stages}", "tensor<f32>", self.scalar())]
-        lines += self.fragment("%norm0", "N", 0, operands, body, made)
+        lines += self.fragment("%norm0", "U0.1", 0, operands, body, made)
         lines += [
             f"%norm{stage} = mpmd.transfer %norm0 : ({self.scalar()}) -> {self.scalar(stage)}"
             for stage in range(1, self.stages)
@@ -283,7 +284,8 @@ module attributes {{{head}, atoll.topology = "{text}"}} {{
             ]
             names += [f"%k{number}", f"%r{number}"]
             made += [(f"%new{number}", inner, outer), (f"%to{number}", inner, outer)]
-        return self.fragment(", ".join(names), f"U{stage}", stage, operands, body, made)
+        task = str(TaskName("U", stage, turn=(1 + (stage == 0)) * self.clipped))
+        return self.fragment(", ".join(names), task, stage, operands, body, made)
 
 
 def numbers(parameters, replicas, microbatches=2, seed=0):

@@ -4,13 +4,12 @@ import hashlib
 import itertools
 
 import jax
-import numpy
 
 
 def parts_of(tree):
     """For each part of each value the bits of its copies, by their islands."""
-    for copies in itertools.chain.from_iterable(array._held for array in jax.tree.leaves(tree)):
-        yield {held.origin.island: numpy.asarray(held.get(60)).tobytes() for held in copies}
+    for part in itertools.chain.from_iterable(array.parts for array in jax.tree.leaves(tree)):
+        yield {island: part.read(island).tobytes() for island in part.islands}
 
 
 def hashes_of(tree):

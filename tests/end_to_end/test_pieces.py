@@ -1,7 +1,8 @@
 """A stacked parameter whose layers live on two islands: two arguments of @main, and one array to the caller."""
 
 import numpy
-from atoll.compiler.compiled import compile_module, load_flat
+from atoll.compiler.compiled import load_flat
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Run

@@ -6,7 +6,8 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.commands.cli import run_here
-from atoll.compiler.compiled import compile_module, load_flat
+from atoll.compiler.compiled import load_flat
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.replicas.exchange import bytes_sent
 from atoll.compiler.report.report import Report
@@ -138,7 +139,7 @@ def test_a_norm_over_all_shares(stages, replicas):
             < expected_of(several, numbers(several, replicas), True)["norm"]
         )
         numpy.testing.assert_array_equal(run(step, few)["p0"], expected_of(several, few, True)["p0"])
-        norms = [one for one in step.report().exchanges if one.task.startswith("N")]
+        norms = [one for one in step.report().exchanges if one.form == "direct"]
         assert [(one.form, one.bytes, one.in_loop) for one in norms] == [("direct", 4, False)] * stages
 
 
@@ -250,8 +251,8 @@ def test_report_and_prediction():
         report = step.report()
         text = str(report)
         assert re.search(r"island0 <-> island1 +672 B +4 +scatter behind the last F0: 1 message of 336 B in all", text)
-        assert re.search(r"island0 <-> island1 +672 B +4 +gather behind U0: 1 message of 336 B in all", text)
-        assert re.search(r"island0 <-> island1 +4 B +1 +direct behind N0: 1 message of 4 B", text)
+        assert re.search(r"island0 <-> island1 +672 B +4 +gather behind U0\.2: 1 message of 336 B in all", text)
+        assert re.search(r"island0 <-> island1 +4 B +1 +direct behind U0: 1 message of 4 B", text)
         assert Report.from_json(report.to_json()) == report
         pipeline = report.pipeline
         around = [one.seconds for one in pipeline.exchanges if not one.in_loop]
@@ -341,7 +342,7 @@ def test_what_one_exchange_makes_another_takes():
     """Both replicas add up what they have, and the sum goes to both in shares, and back."""
     body = "\n".join(
         [
-            '%own = mpmd.fragment<mesh="island0", origin=["P0"]> (%x) '
+            '%own = mpmd.fragment<mesh="island0", origin=["I0"]> (%x) '
             "{atoll.stage = 0 : i32, atoll.sweep = 0 : i32} (%a: tensor<4x6xf32>) {",
             "%n = stablehlo.negate %a : tensor<4x6xf32>",
             "mpmd.return %n : tensor<4x6xf32>",
@@ -355,7 +356,7 @@ def test_what_one_exchange_makes_another_takes():
     with compile_module(parse_text(text), topology_of(1, 2)) as step:
         for value in step.call_flat([X]):
             numpy.testing.assert_array_equal(value, -2 * X)
-        assert tasks_of(step) == ["P0", "X0.cut", "X0.add", "X1.join", "X2.share"]
+        assert tasks_of(step) == ["I0", "X0.cut", "X0.add", "X1.join", "X2.share"]
 
 
 def test_an_array_without_elements_is_shared():

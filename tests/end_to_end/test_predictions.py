@@ -163,7 +163,7 @@ def test_a_loop_before_the_loop_is_counted():
         masked, params, x, mask, topology="2 x cpu[1]", plan=plan, batch_argnums=(1, 2), donate_argnums=0
     ) as step:
         stats, report = run_steps(step, params, x, mask), step.report()
-    assert any(part.startswith("4 x P") for island in report.islands for part in island.tasks)
+    assert any(part.startswith("4 x L0.F") for island in report.islands for part in island.tasks)
     assert stats.peak_bytes == {one.name: one.array_peak_bytes for one in report.islands}
     assert stats.bytes_per_link == {(one.source, one.target): one.bytes for one in report.links}
     assert report.pipeline.microbatches == 4

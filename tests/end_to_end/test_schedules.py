@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.schedules.kinds import KINDS
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run
@@ -32,7 +32,7 @@ def train_step(params, x):
 
 
 def compiled(name, microbatches=MICROBATCHES):
-    params = [numpy.eye(4, dtype="float32")] * (ISLANDS * KINDS[name].chunks)
+    params = [numpy.eye(4, dtype="float32")] * (ISLANDS * SCHEDULE_KINDS[name].chunks)
     x = numpy.ones((microbatches, 4), "float32")
     plan = atoll.Plan(stages=len(params), microbatches=microbatches, schedule=name)
     fn = forward if name == "forward-only" else train_step
@@ -47,7 +47,7 @@ def streams(program):
     ]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", SCHEDULE_KINDS)
 def test_a_program_follows_the_plans_schedule(name, tmp_path):
     with compiled(name) as step:
         schedule = step.schedule
@@ -80,7 +80,7 @@ def test_an_order_that_was_edited():
         text = step.ir("scheduled")
     row = 'island0 = "F0@0 F1@0 B0@0'
     assert row in text
-    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.lowered import compile_module
     from atoll.compiler.mlir.ir_text import parse_text
 
     edited = parse_text(text.replace("F0@0 F1@0", "F1@0 F0@0"))
@@ -101,7 +101,7 @@ def test_an_order_that_was_edited():
         ),
         (
             "1f1b",
-            ("stages=2", "segments=2, stages=2"),
+            ("segments=1", "segments=2"),
             "the plan makes 4 stages, each segment counted, and the",
             "timed",
         ),
@@ -118,7 +118,7 @@ def test_an_order_that_was_edited():
 def test_a_plan_that_was_edited_behind_what_it_decides(name, edit, told, phase):
     with compiled(name) as step:
         text, topology = step.ir("staged"), step.topology
-    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.lowered import compile_module
     from atoll.compiler.mlir.ir_text import parse_text
 
     assert text.count(edit[0]) == 1
@@ -137,10 +137,10 @@ def test_a_plan_that_was_edited_behind_what_it_decides(name, edit, told, phase):
 def test_a_plan_that_is_edited_before_it_decides(name):
     with compiled(name) as step:
         text, topology = step.ir("timed"), step.topology
-    from atoll.compiler.compiled import compile_module
+    from atoll.compiler.lowered import compile_module
     from atoll.compiler.mlir.ir_text import parse_text
 
-    with compile_module(parse_text(text.replace("stages=2", "segments=2, stages=2")), topology) as again:
+    with compile_module(parse_text(text.replace("segments=1", "segments=2")), topology) as again:
         assert again.schedule.stages == 4
 
 

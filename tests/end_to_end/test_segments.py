@@ -8,7 +8,7 @@ import layered_loops  # noqa: F401 (registers models)
 import numpy
 import pytest
 import zoo
-from atoll.compiler.compiled import compile_module
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.schedules.segments import in_segments
 from atoll.compiler.topology.topology import Topology

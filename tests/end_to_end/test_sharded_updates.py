@@ -13,8 +13,9 @@ import numpy
 import optax
 import pytest
 import zoo
-from atoll.compiler.compiled import compile_module
+from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.notes import Gathered, NeededWhole, NotDivisible, OneReplica
 from atoll.compiler.topology.topology import Topology
 from layered import LAYERS, WIDTH
 from layered_checks import check_steps, model_named, plan_of
@@ -39,6 +40,12 @@ def shared_paths(step):
     """The arguments of which each replica has a share alone."""
     found = (one for one in step.program.inputs if "state" in one.path and one.places)
     return {one.path for one in found if all(len(copies) == 1 for copies in one.places)}
+
+
+def not_shared(step):
+    """What the report says of state that every replica has whole, and of what is gathered in the update."""
+    kinds = (OneReplica, NeededWhole, NotDivisible, Gathered)
+    return [one.fact for one in step.report().notes if isinstance(one.fact, kinds)]
 
 
 # Models and optimizers.
@@ -87,7 +94,7 @@ def test_optimizers(build, name, replicas, stages, microbatches):
                 check_same((found, *rest), expected)
             check_same_bits_of_wholes(found, replicas)
         moments = {path for path in paths_of(state) if any(key in path for key in (".mu", ".nu", ".trace"))}
-        assert moments & shared_paths(step) or not moments, step.report().not_shared
+        assert moments & shared_paths(step) or not moments, not_shared(step)
 
 
 def paths_of(state):
@@ -164,7 +171,7 @@ def test_each_replica_keeps_its_share(replicas, stages):
                 assert sent[link] == 2 * size // replicas + loss_bytes
         forms = {(one.form, one.sums) for one in step.report().exchanges}
         assert {form for form, _ in forms} == {"direct", "scatter", "gather"}
-        assert not step.report().not_shared
+        assert not not_shared(step)
 
 
 def test_memory_of_the_state():
@@ -280,7 +287,7 @@ def test_what_is_divided_within_islands_stays_divided():
         assert along["state[1][0].mu['second']"] == ((0, 0), (0, 2))
         # The bias has one dimension, which devices and replicas divide.
         assert along["state[1][0].mu['bias']"] == ((0,), (6,))
-        assert not step.report().not_shared
+        assert not not_shared(step)
 
 
 def test_a_dump_of_each_phase_is_resumed():
@@ -354,9 +361,9 @@ def test_what_is_not_shared_is_told():
     with atoll.compile(step_fn, state, x, topology="2 x cpu[1]", plan=plan(), batch_argnums=1) as step:
         found, expected = step(state, x), jax.jit(step_fn)(state, x)
         assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
-        odd, *_ = step.report().not_shared
-        assert odd == "state['odd'], 3 x 5, has no dimension that 2 replicas share evenly"
-        assert "state['odd']" in str(step.report())
+        odd = NotDivisible("state['odd']", "3 x 5", is_in_pieces=False, replicas=2)
+        assert odd in not_shared(step)
+        assert str(odd) in str(step.report())
 
 
 # Random updates.

@@ -60,7 +60,7 @@ def assert_same(found, expected):
 def reshards(step):
     """The tasks of each island that divide a value otherwise."""
     return {
-        island.name: [one.task for one in island.instructions if isinstance(one, Run) and one.kind == "R"]
+        island.name: [one.task for one in island.instructions if isinstance(one, Run) and one.name.kind == "R"]
         for island in step.program.islands
     }
 
@@ -221,7 +221,7 @@ def test_microbatches_reshard_with_one_code(replicas):
         told = {island.name: island.tasks for island in step.report().islands}
         assert any("R0" in one for one in told["a0"])
         codes = {
-            one.code for one in step.program.islands[0].instructions if isinstance(one, Run) and one.task[0] == "R"
+            one.code for one in step.program.islands[0].instructions if isinstance(one, Run) and one.name.kind == "R"
         }
         shapes = {step.program.codes[code].results for code in codes}
         assert len(codes) == len(shapes) < len(tasks["a0"])

@@ -65,7 +65,7 @@ def test_stacked_parameters_live_in_parts_and_are_written_so(step, initial, tmp_
     whole = jax.tree.map(numpy.asarray, state)
 
     def read(array):
-        assert not array._division.boxes, "a stack is made whole"
+        assert not array.promise.division.boxes, "a stack is made whole"
         return numpy.asarray(array.parts[0].read())
 
     monkeypatch.setattr(atoll.Array, "_read", read)

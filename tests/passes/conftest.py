@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import numpy
 import pytest
-from atoll.compiler.emit.emit import code_of
+from atoll.compiler.emit.fragment_code import code_of
 from atoll.compiler.export.frontend import export, leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.attributes import text_attribute

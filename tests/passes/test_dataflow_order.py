@@ -1,6 +1,6 @@
 """Orders of tasks that follow the dataflow, and what stands still in orders that do not."""
 
-from atoll.passes.schedule.order.dataflow_order import Node, dataflow_order, waiting_for_ever
+from atoll.passes.schedule.order.dataflow_order import TaskNode, dataflow_order, waiting_for_ever
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +10,7 @@ def graphs(draw):
     nodes = []
     for number in range(draw(st.integers(1, 8))):
         needs = draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
-        nodes.append(Node(draw(st.integers(0, 3)), tuple(sorted(needs))))
+        nodes.append(TaskNode(draw(st.integers(0, 3)), tuple(sorted(needs))))
     return nodes
 
 
@@ -24,11 +24,11 @@ def test_every_task_is_there_once_on_its_island_and_all_come_to_their_end(nodes,
 
 
 def test_what_was_begun_is_brought_to_its_end():
-    there_and_back = [Node(0, ()), Node(1, (0,)), Node(0, (1,))]
+    there_and_back = [TaskNode(0, ()), TaskNode(1, (0,)), TaskNode(0, (1,))]
     assert dataflow_order(there_and_back, 3)[0] == [(0, 0), (0, 1), (2, 0), (2, 1), (0, 2), (2, 2)]
 
 
 def test_islands_that_wait_for_each_other_are_named_with_their_tasks():
-    nodes = [Node(0, ()), Node(1, (0,)), Node(0, (1,))]
+    nodes = [TaskNode(0, ()), TaskNode(1, (0,)), TaskNode(0, (1,))]
     order = {0: [(2, 0), (0, 0)], 1: [(1, 0)]}
     assert waiting_for_ever(nodes, order) == {0: (2, 0), 1: (1, 0)}

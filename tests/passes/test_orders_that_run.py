@@ -92,7 +92,8 @@ module attributes {{atoll.phase = "placed", atoll.plan = "microbatches={MICROBAT
                     atoll.topology = "{ISLANDS} x cpu[1]"}} {{
   func.func @main({given}, %z: {on(last)} {{atoll.path = "z"}})
       -> ({on(last)} {{atoll.path = "result", {marks}, atoll.parts_dimension = 0 : i32}}) {TOPOLOGY} {{
-    %r = mpmd.for (%z) {{atoll.order = {{{order}}}, atoll.parts = array<i64: 0>, iterations = {MICROBATCHES} : ui32}}
+    %r = mpmd.for (%z) {{atoll.order = {{{order}}}, atoll.parts = array<i64: 0>, atoll.role = "F",
+                          iterations = {MICROBATCHES} : ui32}}
         (%a: {on(last)}, %i: tensor<ui32>) {{
       %c = mpmd.call @microbatch({taken}) : ({types}) -> {on(last)}
       mpmd.return %c : {on(last)}

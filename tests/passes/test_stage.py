@@ -8,18 +8,14 @@ import jax.numpy as jnp
 import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.export.job import Job
-from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.marking import read_marks
-from atoll.compiler.module.marks import (
-    STAGE,
-    SWEEP,
-    TRAFFIC,
-    TRAFFIC_BOUND,
-)
+from atoll.compiler.module.marks import STAGE, SWEEP
+from atoll.compiler.module.notes import Traffic
+from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.scopes import Role, read_scope
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
@@ -123,9 +119,8 @@ def test_every_operation_is_in_one_stage_and_sweep(decoder_at, stages):
 
 @PLANS
 def test_traffic_is_at_its_lower_bound_or_near(decoder_at, stages):
-    attributes = decoder_at("staged", stages).operation.attributes
-    found, bound = (ir.IntegerAttr(attributes[name]).value for name in (TRAFFIC, TRAFFIC_BOUND))
-    assert 0 < bound <= found <= 2 * bound
+    (found,) = (one.fact for one in notes_of(decoder_at("staged", stages)) if isinstance(one.fact, Traffic))
+    assert 0 < found.at_least <= found.bytes <= 2 * found.at_least
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.batch_rules.table import ROWS, RULES, described_rows
+from atoll.compiler.batch_rules.table import ROWS, RULES, rows_of_rules
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.marks import PLAN
@@ -182,7 +182,7 @@ def test_every_row_has_a_program_that_needs_it():
 def test_the_documents_list_the_rules():
     text = (Path(__file__).resolve().parents[2] / "docs" / "microbatches.md").read_text(encoding="utf-8")
     table = text.partition("| operations | what the rule says |\n|---|---|\n")[2].partition("\n\n")[0]
-    assert table.splitlines() == described_rows(), "write what `described_rows()` of batch_rules/table.py returns"
+    assert table.splitlines() == rows_of_rules(), "write what `rows_of_rules()` of batch_rules/table.py returns"
 
 
 def test_no_operation_has_two_rows():

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy
 import pytest
-from atoll.compiler.export.frontend import leaves_of, lower, trace
+from atoll.compiler.export.frontend import leaves_of, lower_traced, trace
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
@@ -117,7 +117,7 @@ def lowered(program: Program) -> tuple[Job, ir.Module, Fragment]:
     """A program's module before any pass, and the fragment of that."""
     job = Job(program.fn, *program.args, batch_argnums=program.batch)
     traced = trace(job)
-    module = lower(job, traced, "cpu")[0]
+    module = lower_traced(job, traced, "cpu")[0]
     return job, module, Fragment.of(module, jax.tree.leaves(traced.out_info))
 
 

@@ -15,6 +15,7 @@ from atoll.runtime.controller import Controller
 from atoll.runtime.crossing import mover
 from atoll.runtime.fragment import sharding_of
 from atoll.runtime.program import Buffer, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
+from atoll.runtime.program_file import from_bytes, to_bytes
 
 MESHES = ({"a": 1}, {"a": 2}, {"a": 3}, {"a": 4}, {"a": 2, "b": 2}, {"a": 1, "b": 4}, {"b": 4, "a": 1})
 ELEMENTS = {
@@ -78,7 +79,7 @@ def test_any_value_crosses_as_it_is(seed, request):
     shape, dtype = draw.choice(SHAPES), draw.choice(list(ELEMENTS))
     program = program_of(left, right, shape, dtype, [any_spec(draw, axes, shape) for axes in (left, right)])
     check(program)
-    assert Program.from_bytes(program.to_bytes()) == program
+    assert from_bytes(to_bytes(program)) == program
     kind = numpy.dtype(getattr(ml_dtypes, dtype, dtype))
     with Controller(program, {"left": mesh_of(left, 0), "right": mesh_of(right, 4)}) as controller:
         for step in range(2):

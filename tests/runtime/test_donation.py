@@ -64,11 +64,11 @@ def test_donated_memory_is_used_again(make_train_program, make_meshes, values):
     with Controller(make_train_program(), make_meshes()) as controller:
         *state, x = values
         *state, _ = controller.start([*state, x])
-        place = state[0]._held[0][0].get(1).unsafe_buffer_pointer()
+        place = state[0].promise.parts()[0][0].get(1).unsafe_buffer_pointer()
         for _ in range(3):
             *state, _ = controller.start([*state, x])
         state[0].block_until_ready()
-        assert state[0]._held[0][0].get(1).unsafe_buffer_pointer() == place
+        assert state[0].promise.parts()[0][0].get(1).unsafe_buffer_pointer() == place
 
 
 def test_a_donated_array_is_gone_and_says_so(train, values):

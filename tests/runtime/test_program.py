@@ -8,9 +8,6 @@ import pytest
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.runtime.check import check, uncovered
 from atoll.runtime.program import (
-    _CLASSES,
-    MAGIC,
-    VERSION,
     Buffer,
     Code,
     Division,
@@ -23,6 +20,7 @@ from atoll.runtime.program import (
     Run,
     Send,
 )
+from atoll.runtime.program_file import _CLASSES, MAGIC, VERSION, from_bytes, load_program, save_program, to_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,13 +66,13 @@ programs = st.builds(
 @settings(deadline=None)
 @given(programs)
 def test_a_program_survives_its_bytes(program):
-    assert Program.from_bytes(program.to_bytes()) == program
+    assert from_bytes(to_bytes(program)) == program
 
 
 def test_a_program_survives_its_file(make_train_program, tmp_path):
     program = make_train_program()
-    program.save(tmp_path / "step.atoll")
-    assert Program.load(tmp_path / "step.atoll") == program
+    save_program(program, tmp_path / "step.atoll")
+    assert load_program(tmp_path / "step.atoll") == program
     assert [file.name for file in tmp_path.iterdir()] == ["step.atoll"]
 
 
@@ -84,11 +82,11 @@ def test_a_program_survives_its_file(make_train_program, tmp_path):
 @settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_a_file_that_was_changed_in_one_byte_is_refused(data, make_train_program):
-    content = bytearray(make_train_program().to_bytes())
+    content = bytearray(to_bytes(make_train_program()))
     index = data.draw(st.integers(0, len(content) - 1))
     content[index] ^= data.draw(st.integers(1, 255))
     with pytest.raises(UsageError):
-        Program.from_bytes(bytes(content))
+        from_bytes(bytes(content))
 
 
 FORMAT = """
@@ -111,13 +109,13 @@ def test_who_changes_the_format_changes_the_version():
     found = "".join(
         f"{name}: {' '.join(one.name for one in dataclasses.fields(_CLASSES[name]))}\n" for name in sorted(_CLASSES)
     )
-    assert (VERSION, found) == (5, FORMAT.lstrip())
+    assert (VERSION, found) == (6, FORMAT.lstrip())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 11, 12, 20, 47, 48, 100, -1])
 def test_a_truncated_file_is_refused(keep, make_train_program):
     with pytest.raises(UsageError):
-        Program.from_bytes(make_train_program().to_bytes()[:keep])
+        from_bytes(to_bytes(make_train_program())[:keep])
 
 
 @pytest.mark.parametrize(
@@ -138,24 +136,24 @@ def test_a_file_of_another_kind_is_refused(content, sentence, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "step.atoll").write_bytes(content)
     with pytest.raises(UsageError) as raised:
-        Program.load("step.atoll")
+        load_program("step.atoll")
     assert str(raised.value) == sentence
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"No such file or directory; name a saved program$"):
-        Program.load(tmp_path / "step.atoll")
+        load_program(tmp_path / "step.atoll")
     with pytest.raises(UsageError, match=r"^cannot write "):
-        Program((), (), (), ()).save(tmp_path / "nowhere" / "step.atoll")
+        save_program(Program((), (), (), ()), tmp_path / "nowhere" / "step.atoll")
 
 
 def test_a_program_that_cannot_run_is_not_loaded(make_train_program, tmp_path):
     program = make_train_program()
-    dataclasses.replace(program, outputs=()).save(tmp_path / "good.atoll")
-    Program.load(tmp_path / "good.atoll")
-    dataclasses.replace(program, inputs=()).save(tmp_path / "bad.atoll")
+    save_program(dataclasses.replace(program, outputs=()), tmp_path / "good.atoll")
+    load_program(tmp_path / "good.atoll")
+    save_program(dataclasses.replace(program, inputs=()), tmp_path / "bad.atoll")
     with pytest.raises(AtollError, match=r"bad.atoll cannot run: island left: .* uses buffer 0, which does not exist"):
-        Program.load(tmp_path / "bad.atoll")
+        load_program(tmp_path / "bad.atoll")
 
 
 # What `check` says.
@@ -270,6 +268,7 @@ def test_good_programs():
         (program_of(RUN, Free((0, 0))), r"instruction 1 \(free 0, 0\) uses buffer 0, which is gone"),
         (program_of(RUN, Free((1,))), "ends buffer 1, an output"),
         (program_of(Run("F0", 0, (0,), (4,))), "defines buffer 4, which is not declared"),
+        (program_of(Run("f", 0, (0,), (1,))), r"island a: instruction 0 \(run f\): no task has this name"),
         (program_of(Run("F0", 1, (0,), (1,))), "runs code 1, which does not exist"),
         (program_of(Run("F0", 0, (0,), (1, 2))), "has 2 outputs, f returns 1"),
         (program_of(Run("F0", 0, (0,), (1,), (0,))), "donates buffer 0, which is needed again"),

@@ -1,39 +1,38 @@
 """Which fragments a module in phase `staged` comes to, and what replicas exchange between them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.loop_roles import loop_role
 from atoll.compiler.module.marking import read_marks
-from atoll.compiler.module.marks import EXCHANGE, KINDS, STAGE, SWEEP
+from atoll.compiler.module.marks import EXCHANGE, STAGE, SWEEP
 from atoll.compiler.module.planned import plan_of, stage_islands, stages_of
 from atoll.compiler.module.slots import slot
 from atoll.compiler.module.tasks import OWN_SHARE
+from atoll.compiler.task_name import BACKWARD, FORWARD, INITIAL, UPDATE, TaskName, loop_in_names
 
-# What the sweeps of a pipeline are for: forward, backward, and all later ones update. A free placement is no pipeline:
-# it goes over the islands as often as it needs to, forward each time.
-_PIPELINE = "FBU"
-_FREE = "F"
-# What stands before, between and behind loops over microbatches, and what the loops before the last one do.
-_INITIAL = "I"
-_UPDATE = "U"
-_PRELIMINARY = "P"
+# What the sweeps of a function without loops are for: forward, backward, and all later ones update. A free placement is
+# no pipeline: it goes over the islands as often as it needs to, forward each time.
+_PIPELINE = FORWARD + BACKWARD + UPDATE
+_FREE = FORWARD
 
 
 @dataclass
-class Fragment:
+class FragmentPlan:
     """The operations of one stage in one sweep of a region, with the values that enter and leave.
 
-    name: of its task: `F0`, `B1`, `U0`; `U0.1` in the sweep behind `U0`.
+    name: of its task.
     """
 
     region: int
     stage: int
     sweep: int
     island: int
-    name: str = ""
+    name: TaskName
     operations: list[int] = field(default_factory=list)
     inputs: dict[int, None] = field(default_factory=dict)
     outputs: list[int] = field(default_factory=list)
@@ -63,17 +62,16 @@ class Dataflow:
     """
 
     graph: Graph
-    fragments: Sequence[Fragment]
+    fragments: Sequence[FragmentPlan]
     exchanges: Sequence[PlacedExchange]
 
     @classmethod
     def of(cls, module: ir.Module, graph: Graph) -> "Dataflow":
         islands = stage_islands(module)
-        fragments = _fragments(graph, islands, stages_of(module))
-        _name(graph, fragments, is_pipeline=plan_of(module).placement is None)
-        return cls(graph, fragments, _exchanges(graph, islands))
+        kinds = _kinds(graph, is_pipeline=plan_of(module).placement is None)
+        return cls(graph, _fragments(graph, islands, stages_of(module), kinds), _exchanges(graph, islands))
 
-    def fragments_in(self, region: int) -> list[Fragment]:
+    def fragments_in(self, region: int) -> list[FragmentPlan]:
         return [fragment for fragment in self.fragments if fragment.region == region]
 
     def own_shares_of(self, value: int) -> list[PlacedExchange]:
@@ -101,10 +99,10 @@ class Dataflow:
         return users
 
 
-def _fragments(graph: Graph, islands: Sequence[int], stages: int) -> list[Fragment]:
-    """islands: that of each stage."""
-    found: dict[tuple[int, int], Fragment] = {}
-    fragment_of: list[Fragment | None] = []  # what replicas exchange is in none
+def _fragments(graph: Graph, islands: Sequence[int], stages: int, kinds: Sequence[str]) -> list[FragmentPlan]:
+    """islands: that of each stage; kinds: in each region what its sweeps are for, and all later ones like the last."""
+    found: dict[tuple[int, int], FragmentPlan] = {}
+    fragment_of: list[FragmentPlan | None] = []  # what replicas exchange is in none
     marks = zip(graph.region, read_marks(graph, STAGE), read_marks(graph, SWEEP), strict=True)
     for index, (region, stage, sweep) in enumerate(marks):
         assert stage is not None
@@ -112,10 +110,13 @@ def _fragments(graph: Graph, islands: Sequence[int], stages: int) -> list[Fragme
         if graph.is_exchange[index]:
             fragment_of.append(None)
             continue
-        made = Fragment(region, stage, sweep, islands[stage])
-        fragment = found.setdefault((region, slot(stage, sweep, stages)), made)
-        fragment.operations.append(index)
-        fragment_of.append(fragment)
+        key = region, slot(stage, sweep, stages)
+        if key not in found:
+            kind = kinds[region][min(sweep, len(kinds[region]) - 1)]
+            name = TaskName(kind, stage, loop=_loop_in_names(graph, region))
+            found[key] = FragmentPlan(region, stage, sweep, islands[stage], name)
+        found[key].operations.append(index)
+        fragment_of.append(found[key])
     is_returned = set(graph.returned) | {one for one, is_yielded in enumerate(graph.is_yielded) if is_yielded}
     begins = {one.initial for loop in graph.loops for one in loop.carried}  # goes on as it is
     for index, own in enumerate(fragment_of):
@@ -128,7 +129,13 @@ def _fragments(graph: Graph, islands: Sequence[int], stages: int) -> list[Fragme
             is_kept = value in is_returned or value in begins
             if is_kept or any(fragment_of[user] is not own for user in graph.users[value]):
                 own.outputs.append(value)
-    return [found[number] for number in sorted(found)]
+    fragments = [found[number] for number in sorted(found)]
+    turns: Counter[TaskName] = Counter()
+    for fragment in fragments:
+        name = fragment.name
+        fragment.name = name._replace(turn=turns[name])
+        turns[name] += 1
+    return fragments
 
 
 def _exchanges(graph: Graph, islands: Sequence[int]) -> list[PlacedExchange]:
@@ -142,26 +149,13 @@ def _exchanges(graph: Graph, islands: Sequence[int]) -> list[PlacedExchange]:
     return found
 
 
-def _name(graph: Graph, fragments: Sequence[Fragment], *, is_pipeline: bool) -> None:
-    taken: set[str] = set()
-    for fragment in fragments:
-        kinds = _kinds(graph, fragment.region, is_pipeline=is_pipeline)
-        name = base = f"{kinds[min(fragment.sweep, len(kinds) - 1)]}{fragment.stage}"
-        count = 0
-        while name in taken:
-            count += 1
-            name = f"{base}.{count}"
-        taken.add(name)
-        fragment.name = name
-
-
-def _kinds(graph: Graph, region: int, *, is_pipeline: bool) -> str:
-    """The kinds of task of a region's sweeps; all later sweeps are like the last."""
+def _kinds(graph: Graph, *, is_pipeline: bool) -> list[str]:
+    """For each region the kinds of task of its sweeps."""
     if not graph.loops:
-        return _PIPELINE if is_pipeline else _FREE
-    if region % 2 == 0:
-        return _UPDATE if region == 2 * len(graph.loops) else _INITIAL
-    loop = graph.loops[region // 2]
-    if region != graph.main_loop:
-        return _PRELIMINARY
-    return text_attribute(loop.operation.operation.attributes, KINDS) or _FREE
+        return [_PIPELINE if is_pipeline else _FREE]
+    return [*(kinds for loop in graph.loops for kinds in (INITIAL, loop_role(loop.operation))), UPDATE]
+
+
+def _loop_in_names(graph: Graph, region: int) -> int | None:
+    """Of what stands before a loop, that loop; of what is behind the last, none."""
+    return loop_in_names(min(region // 2, len(graph.loops) - 1), len(graph.loops))

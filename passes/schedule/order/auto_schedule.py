@@ -9,7 +9,7 @@ from dataclasses import replace
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in
-from atoll.compiler.module.graph import bytes_of
+from atoll.compiler.module.graph import bytes_of, parts_of_loop
 from atoll.compiler.module.interface import parts_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.mesh_types import island_of, local_type
@@ -18,10 +18,11 @@ from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs
 from atoll.compiler.module.tasks import calls_in, task_name
 from atoll.compiler.plan.pipeline_shape import PipelineShape
-from atoll.compiler.schedules.schedule import Schedule, check_size
+from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.segments import in_segments
-from atoll.compiler.schedules.task import BACKWARD, FORWARD, WEIGHT
+from atoll.compiler.schedules.task_table import check_size
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
     costs = stage_costs(module, function, [names[home] for home in shape.stage_island])
     activations = _activations(function, shape)
     tasks = set(map(task_name, calls_in(function)))
-    whole = {stage for stage in range(shape.stages) if f"{WEIGHT}{stage}" not in tasks}
+    whole = {stage for stage in range(shape.stages) if TaskName(WEIGHT, stage) not in tasks}
     # What is searched is an order of stages; where these run in segments, they do so under every schedule.
     segments = [range(first, first + shape.segments) for first in range(0, shape.stages, shape.segments)]
     stages = [_together([costs[one] for one in stage]) for stage in segments]
@@ -64,12 +65,12 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
 def _together(segments: Sequence[StageCost]) -> StageCost:
     """What a stage costs that runs in segments; what it sends leaves from its ends."""
     return StageCost(
-        segments[0].island,
-        sum(one.forward for one in segments),
-        sum(one.backward for one in segments),
-        sum(one.weight for one in segments),
-        segments[-1].forward_bytes,
-        segments[0].backward_bytes,
+        island=segments[0].island,
+        forward=sum(one.forward for one in segments),
+        backward=sum(one.backward for one in segments),
+        weight=sum(one.weight for one in segments),
+        forward_bytes=segments[-1].forward_bytes,
+        backward_bytes=segments[0].backward_bytes,
     )
 
 
@@ -78,7 +79,7 @@ def _activations(function: func.FuncOp, shape: PipelineShape) -> tuple[float, ..
     calls = {task_name(call): call for call in calls_in(function)}
     kept = []
     for stage in range(shape.stages):
-        forward, *later = (calls.get(f"{kind}{stage}") for kind in (FORWARD, BACKWARD, WEIGHT))
+        forward, *later = (calls.get(TaskName(kind, stage)) for kind in (FORWARD, BACKWARD, WEIGHT))
         if forward is None:
             kept.append(0.0)
             continue
@@ -101,8 +102,9 @@ def _limits(module: ir.Module, names: Sequence[str]) -> list[float] | None:
         parts = (parts_of(marks) or replicas) // replicas
         taken[island_of(argument.type)] += bytes_of(local_type(argument.type)) * parts
     *_, loop = operations_in(main, mpmd.ForOp)
-    for begin in loop.operation.operands:
-        if not isinstance(begin.owner, mpmd.AssignOp):  # a placeholder
+    parts_of_results = parts_of_loop(loop)
+    for number, begin in enumerate(loop.operation.operands):
+        if number not in parts_of_results:  # these begin with what nobody reads
             taken[island_of(begin.type)] += bytes_of(local_type(begin.type))
     limits = []
     for name in names:

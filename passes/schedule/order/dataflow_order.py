@@ -1,21 +1,23 @@
 """Orders of tasks and the dataflow between them. Pure: numbers in, numbers out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+
+from atoll.compiler.schedules.progress import Progress
 
 Order = Mapping[int, Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
-class Node:
+class TaskNode:
     """A task of every microbatch. needs: the tasks, by number, of the same microbatch that must have ended."""
 
     island: int
     needs: tuple[int, ...]
 
 
-def dataflow_order(nodes: Sequence[Node], microbatches: int) -> dict[int, list[tuple[int, int]]]:
+def dataflow_order(nodes: Sequence[TaskNode], microbatches: int) -> dict[int, list[tuple[int, int]]]:
     """For each island its tasks as (node, microbatch), if all take the same time and each runs as soon as it can.
 
     Of several that could run, an island takes the one of the earliest microbatch, and of those the first node: what
@@ -43,18 +45,15 @@ def dataflow_order(nodes: Sequence[Node], microbatches: int) -> dict[int, list[t
     return order
 
 
-def waiting_for_ever(nodes: Sequence[Node], order: Order) -> dict[int, tuple[int, int]]:
+def waiting_for_ever(nodes: Sequence[TaskNode], order: Order) -> dict[int, tuple[int, int]]:
     """For each island that does not come to the end of its row, the task that it waits to begin."""
-    done: set[tuple[int, int]] = set()
-    next_of = dict.fromkeys(order, 0)
-    advances = True
-    while advances:
-        advances = False
-        for island, row in order.items():
-            start = index = next_of[island]
-            while index < len(row) and all((one, row[index][1]) in done for one in nodes[row[index][0]].needs):
-                done.add(row[index])
-                index += 1
-            next_of[island] = index
-            advances |= index > start
-    return {island: row[next_of[island]] for island, row in order.items() if next_of[island] < len(row)}
+    islands = list(order)
+
+    def needs(task: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        node, microbatch = task
+        return ((needed, microbatch) for needed in nodes[node].needs)
+
+    progress = Progress([[(task,) for task in order[island]] for island in islands], needs)
+    for _ in progress.run():
+        pass
+    return {islands[row]: order[islands[row]][at] for row, at in progress.stuck().items()}

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of
-from atoll.compiler.module.tasks import mesh_name
-from atoll.passes.schedule.order.dataflow_order import Node
+from atoll.compiler.module.tasks import island_of_task
+from atoll.passes.schedule.order.dataflow_order import TaskNode
 
 
-def nodes_of(function: func.FuncOp, islands: Sequence[str]) -> list[Node]:
+def nodes_of(function: func.FuncOp, islands: Sequence[str]) -> list[TaskNode]:
     """The tasks of a function, in its order, and what each needs of the others.
 
     Arguments that are sent to other islands add nothing: they are sent ahead of all tasks, or behind one that those
     who get them need anyway (`LoopBody.sent_ahead`).
     """
     makers: dict[ir.Value[ir.Type], int] = {}
-    nodes: list[Node] = []
+    nodes: list[TaskNode] = []
     for operation in body_of(function).operations:
         operands = list(operation.operation.operands)
         if isinstance(operation, mpmd.TransferOp):
@@ -24,5 +24,5 @@ def nodes_of(function: func.FuncOp, islands: Sequence[str]) -> list[Node]:
         elif isinstance(operation, mpmd.FragmentCallOp):
             needs = tuple(dict.fromkeys(makers[one] for one in operands if one in makers))
             makers.update(dict.fromkeys(operation.operation.results, len(nodes)))
-            nodes.append(Node(islands.index(mesh_name(operation)), needs))
+            nodes.append(TaskNode(islands.index(island_of_task(operation)), needs))
     return nodes

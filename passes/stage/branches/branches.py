@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
-from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.functions import operands_within
 from atoll.passes.stage.operations.cheap_operations import is_scalar, may_be_copied
 
 _Value = ir.Value[ir.Type]
@@ -48,7 +48,7 @@ class Branch:
         return branch
 
     def _add(self, operation: ir.OpView) -> None:
-        taken = list(dict.fromkeys(taken_by(operation)))
+        taken = list(dict.fromkeys(operands_within(operation)))
         inside = [value for value in taken if value in self.maker]
         found: set[_Value] = {value for value in taken if value not in self.maker and not is_scalar(value)}
         for value in inside:
@@ -105,27 +105,3 @@ class Branch:
 
 def is_choice(operation: ir.OpView) -> bool:
     return isinstance(operation, stablehlo.CaseOp | stablehlo.IfOp)
-
-
-def taken_by(operation: ir.OpView) -> Iterator[_Value]:
-    """The operands of an operation and of all that its regions hold."""
-    for inner in operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]:
-        yield from inner.operation.operands
-
-
-def has_effect(operation: ir.OpView) -> bool:
-    """Whether an operation, or one that its regions hold, does more than compute its results."""
-    return any(map(_does_more, operations_in(operation, ir.OpView)))
-
-
-def _does_more(operation: ir.OpView) -> bool:
-    if operation.operation.name.endswith(".return"):
-        return False
-    results = operation.operation.results
-    if not len(results) or not all(isinstance(result.type, ir.RankedTensorType) for result in results):
-        return True
-    if not isinstance(operation, stablehlo.CustomCallOp):
-        return False
-    flag = "has_side_effect"
-    calls_back = "callback" in ir.StringAttr(operation.attributes["call_target_name"]).value
-    return calls_back or (flag in operation.attributes and ir.BoolAttr(operation.attributes[flag]).value)

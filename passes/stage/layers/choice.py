@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from atoll.compiler.batch_rules.nodes import Body, Program
+from atoll.compiler.batch_rules.nodes import Body, NodeTree
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import Graph, bytes_of
@@ -16,7 +16,7 @@ def read_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
     if not any(isinstance(operation, stablehlo.WhileOp) for operation in graph.operations):
         return {}
     index = {graph.values[results[0]]: number for number, results in enumerate(graph.results) if results}
-    found = loops_of(Program.of(module, 1))
+    found = loops_of(NodeTree.of(module, 1))
     return {index[node.operation.results[0]]: loop for node, loop in found if node.operation.results[0] in index}
 
 
@@ -52,7 +52,7 @@ def _size(loop: LayerLoop, value: int) -> int:
     return bytes_of(loop.node.program.tensor(value))
 
 
-def _parameters(module: ir.Module, program: Program) -> set[int]:
+def _parameters(module: ir.Module, program: NodeTree) -> set[int]:
     """The values that depend on arguments, but not on the batch."""
     marks = argument_attributes(entry_function(module))
     batch = {value for value, one in zip(program.body.arguments, marks, strict=True) if BATCH in one}

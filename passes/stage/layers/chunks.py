@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import erase_unused
+from atoll.compiler.mlir.effects import erase_unused
 from atoll.passes.stage.layers.loop import LayerLoop, Stack
 
 _Value = ir.Value[ir.Type]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.passes.stage.layers.scalars import Scalars
 
 # A loop over microbatches.
@@ -37,7 +37,7 @@ class Stack:
     is_written: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerLoop:
     """A loop of known length, by the slots of what it carries.
 
@@ -64,7 +64,9 @@ class LayerLoop:
 
 def read_loop(node: Node) -> LayerLoop | str:
     """The loop of a `while`; a clause that says why it is none, if it is none."""
-    _, body = node.bodies
+    condition, body = node.bodies
+    if any(one.has_effect for one in condition.nodes):
+        return "its condition has an effect, which would happen once more for each part of the loop"
     constants = frozenset(slot for slot, value in enumerate(body.returned) if value == body.arguments[slot])
     counters = _counters(node)
     ending = _ending(node, counters, constants)
@@ -90,7 +92,16 @@ def read_loop(node: Node) -> LayerLoop | str:
     stacks = {slot: one for slot, one in found.items() if one.is_reverse == is_reverse}
     if not stacks:
         return "no array has a row for each of its iterations"
-    return LayerLoop(node, iterations, counters, counting, bound, stacks, constants - stacks.keys(), is_reverse)
+    return LayerLoop(
+        node=node,
+        iterations=iterations,
+        counters=counters,
+        counting=counting,
+        bound=bound,
+        stacks=stacks,
+        constants=constants - stacks.keys(),
+        is_reverse=is_reverse,
+    )
 
 
 def _most_are_reverse(node: Node, stacks: Mapping[int, Stack]) -> bool:
@@ -208,13 +219,9 @@ def _row(node: Node, scalars: Scalars) -> tuple[int, int, bool, int] | None:
     return dimension, width, starts != forward, first_start + dimension
 
 
-def loops_of(program: Program) -> "Iterator[tuple[Node, LayerLoop | str]]":
+def loops_of(program: NodeTree) -> "Iterator[tuple[Node, LayerLoop | str]]":
     """Each `while` that stands directly in @main, or in a loop over microbatches, with what it is."""
-    nodes = [
-        inner
-        for node in program.body.nodes
-        for inner in ((node, *node.bodies[0].nodes) if node.name == MICROBATCHES else (node,))
-    ]
-    for node in nodes:
-        if node.name == "stablehlo.while":
-            yield node, read_loop(node)
+    for node in program.body.nodes:
+        for one in node.bodies[0].nodes if node.name == MICROBATCHES else (node,):
+            if one.name == "stablehlo.while":
+                yield one, read_loop(one)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir
 
 _Numbers = "numpy.ndarray[Any, numpy.dtype[numpy.int64]]"
@@ -61,7 +61,7 @@ class Scalars:
 
     def __init__(
         self,
-        program: Program,
+        program: NodeTree,
         iterations: int,
         known: Mapping[int, Sequence[int]] = MappingProxyType({}),
         same: Mapping[int, int] = MappingProxyType({}),

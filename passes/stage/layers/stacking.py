@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch_rules.nodes import Node, Program
+from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.batch_rules.propagation import Running
-from atoll.compiler.module.marks import PARTS
+from atoll.compiler.module.graph import parts_of_loop
 from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 
 
@@ -21,7 +21,7 @@ class Stacking(Running):
     loops: dict[int, LayerLoop] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, program: Program, readable: Mapping[int, LayerLoop], fixed: Collection[int], first: int) -> "Stacking":
+    def of(cls, program: NodeTree, readable: Mapping[int, LayerLoop], fixed: Collection[int], first: int) -> "Stacking":
         """All that is stacked with the loop of a node."""
         stacking = cls(program, fixed, readable=readable)
         stacking._read(program.body.nodes)
@@ -37,7 +37,7 @@ class Stacking(Running):
         (body,) = node.bodies
         self._read(body.nodes)
         columns = (node.operands, body.arguments, body.returned, node.results)
-        parts = node.integers(PARTS)
+        parts = parts_of_loop(node.operation)
         for number, ring in enumerate(zip(*columns, strict=False)):  # the last argument counts
             if number not in parts:
                 self._tie(ring)

@@ -7,9 +7,10 @@ from atoll.compiler.module.graph import ARGUMENT, Graph, elements_of
 from atoll.compiler.module.scopes import Role
 from atoll.passes.stage.operations.roles import roles_of
 
-# What may be computed more than once: it does the same to every element, or only moves elements. A list of what may,
-# not of what may not: an operation that nobody has thought of is then sent, which is right as well.
-_MAY_BE_COPIED = frozenset(
+# What costs little: it does the same to every element, or only moves elements. A list of what is cheap, not of what is
+# not: an operation that nobody has thought of is then sent, which is right as well. A test holds that all of these are
+# among what `effects` says only computes: asking of each operation again takes long in a large program.
+_CHEAP = frozenset(
     f"{dialect}.{name}"
     for dialect, names in {
         "chlo": """
@@ -32,7 +33,7 @@ _MAY_BE_COPIED = frozenset(
 
 def may_be_copied(operation: ir.OpView) -> bool:
     """Whether an operation costs little and does nothing but compute its results, always the same."""
-    return operation.operation.name in _MAY_BE_COPIED
+    return operation.operation.name in _CHEAP
 
 
 def copied(graph: Graph) -> list[bool]:

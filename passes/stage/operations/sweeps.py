@@ -1,6 +1,6 @@
 """In which sweep each operation runs, for the stages that operations have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.module.graph import ARGUMENT, Graph
@@ -35,15 +35,9 @@ class Sweeps:
     def of(cls, graph: Graph) -> "Sweeps":
         by_region = _first_sweeps(graph)
         first = (by_region[region][role] for region, role in zip(graph.region, roles_of(graph), strict=True))
-        producers = (
-            tuple(
-                producer
-                for producer in (graph.producer[value] for value in sources)
-                if producer != ARGUMENT and graph.region[producer] == graph.region[index]
-            )
-            for index, sources in enumerate(sent_operands(graph, copied(graph)))
-        )
-        return cls(tuple(first), tuple(producers), tuple(exchanges_behind(graph)))
+        sent = sent_operands(graph, copied(graph))
+        producers = tuple(_producers_beside(graph, index, sources) for index, sources in enumerate(sent))
+        return cls(tuple(first), producers, tuple(exchanges_behind(graph)))
 
     def least(self, index: int, stage: int, slots: Sequence[int], stages: Sequence[int | None], count: int) -> int:
         """The first sweep in which an operation can run on a stage, if those before it run in those slots."""
@@ -112,6 +106,12 @@ class Sweeps:
                     segment = later(segment, found[one] or 0)
             found[index] = segment
         return found
+
+
+def _producers_beside(graph: Graph, index: int, sources: Iterable[int]) -> tuple[int, ...]:
+    """Of what makes some values, the operations in the region of another."""
+    producers = (graph.producer[value] for value in sources)
+    return tuple(one for one in producers if one != ARGUMENT and graph.region[one] == graph.region[index])
 
 
 def exchanges_behind(graph: Graph) -> list[bool]:

@@ -4,38 +4,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.local import Local, resized
-from atoll.compiler.batch_rules.nodes import Node, Program
-from atoll.compiler.batch_rules.rule import FactorRule, described
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
+from atoll.compiler.batch_rules.rule import FactorRule
 from atoll.compiler.batch_rules.states import Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.effects import erase_if_unused
 from atoll.compiler.mlir.functions import (
     argument_attributes,
     arguments_of,
     body_of,
     named_attributes,
-    operations_in,
+    replace_within,
     result_attributes,
     set_argument_attributes,
     set_result_attributes,
 )
-from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import EXCHANGE, SHARE
+from atoll.compiler.module.notes import Gathered
 from atoll.compiler.module.tasks import GATHER, OWN_SHARE
 from atoll.passes.stage.shares.shares import Shares
 
 _Value = ir.Value[ir.Type]
 
 # What stands for an exchange between replicas as long as values live on no islands.
-CALLED = "atoll.exchange"
+CALLED = EXCHANGE
 # The first names of dimensions in Shardy's rules.
 _NAMES = "ijklmnopqrstuvwxyz"
 
 
-def write_shares(module: ir.Module, shares: Shares, state: Mapping[int, int]) -> list[str]:
-    """Write the update so that each replica makes its share; returns what has to be gathered within it.
+def write_shares(module: ir.Module, shares: Shares, state: Mapping[int, int]) -> list[tuple[ir.Location, Gathered]]:
+    """Write the update so that each replica makes its share; returns what has to be gathered within it, and where.
 
     state: the arguments that are shared, and the results that take their places.
     """
@@ -49,7 +50,7 @@ def write_shares(module: ir.Module, shares: Shares, state: Mapping[int, int]) ->
     along = {result: shares.dimensions[argument] for argument, result in state.items()}
     writer.end(returning.operation, along)
     _sign(module, {argument: shares.dimensions[argument] for argument in state}, along)
-    return list(writer.gathered)
+    return writer.gathered
 
 
 def _sign(module: ir.Module, inputs: Mapping[int, int], results: Mapping[int, int]) -> None:
@@ -79,9 +80,7 @@ class _Own(Local):
     def __init__(
         self, writer: "_Writer", point: ir.InsertionPoint, outside: ir.InsertionPoint, user: Node | None = None
     ) -> None:
-        self.program = writer.program
-        self.rules = RULES
-        self.point = point
+        super().__init__(writer.program, point)
         self._writer = writer
         self._outside = outside
         self._user = user
@@ -137,18 +136,18 @@ def _name(number: int) -> str:
 class _Writer:
     """One run.
 
-    gathered: what was put together from its shares within the update, one clause each.
+    gathered: what was put together from its shares within the update, and where that is needed.
     """
 
     shares: Shares
-    gathered: dict[str, None] = field(default_factory=dict)
+    gathered: list[tuple[ir.Location, Gathered]] = field(default_factory=list)
     _shares: dict[tuple[int, int], _Value] = field(default_factory=dict)  # of a value along a dimension
     _wholes: dict[int, _Value] = field(default_factory=dict)  # of values that are made as shares, and combined
     _replaced: set[int] = field(default_factory=set)  # values of which what first made them goes
     _left: list[Node] = field(default_factory=list)  # operations that may go
 
     @property
-    def program(self) -> Program:
+    def program(self) -> NodeTree:
         return self.shares.program
 
     def enter(self, argument: int) -> None:
@@ -212,11 +211,7 @@ class _Writer:
     def _give(self, node: Node, given: Mapping[int, _Value]) -> None:
         """Let an operation take other values in place of those that it takes."""
         replaced = {self.program.values[value]: whole for value, whole in given.items()}
-        inner = operations_in(node.operation, ir.OpView) if node.bodies else [node.operation.opview]
-        for one in inner:
-            for number, operand in enumerate(list(one.operation.operands)):
-                if operand in replaced:
-                    one.operation.operands[number] = replaced[operand]
+        replace_within(node.operation.opview, replaced)
 
     def end(self, returning: ir.Operation, along: Mapping[int, int]) -> None:
         """Return the shares of some results, each along a dimension, and the whole of all others."""
@@ -227,8 +222,7 @@ class _Writer:
             elif value in self._replaced:
                 returning.operands[number] = self.whole(value, point)
         for node in reversed(self._left):
-            if not any(True for result in node.operation.results for _ in result.uses):
-                node.operation.erase()
+            erase_if_unused(node.operation.opview)
 
     def share(self, value: int, dimension: int, point: ir.InsertionPoint, user: Node | None = None) -> _Value:
         """The own share of a value along a dimension."""
@@ -246,6 +240,6 @@ class _Writer:
             dimension = self.shares.dimensions[value]
             type_, share = self.program.tensor(value), self._shares[value, dimension]
             if user is not None:
-                self.gathered[f"{type_} is gathered for {described(user)} at {place(user.location)}"] = None
+                self.gathered.append((user.location, Gathered(str(type_), described(user))))
             self._wholes[value] = _Own(self, point, point).exchange(GATHER, share, type_, share.location, dimension)
         return self._wholes[value]

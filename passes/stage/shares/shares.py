@@ -7,8 +7,8 @@ along with a dimension of theirs is shared with them; the parameters themselves 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
-from atoll.compiler.batch_rules.propagation import Running, is_choice
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
+from atoll.compiler.batch_rules.propagation import Running, only_chooses
 from atoll.compiler.batch_rules.rule import Factor
 from atoll.compiler.module.shardings import Spec, on_island
 from atoll.compiler.topology.island import Island
@@ -35,7 +35,7 @@ class Shares(Running):
     _captured: dict[int, Node] = field(default_factory=dict)  # what stands in regions, with the operation that has them
 
     @classmethod
-    def of(cls, program: Program, nodes: Sequence[Node], state: Mapping[int, int]) -> "Shares":
+    def of(cls, program: NodeTree, nodes: Sequence[Node], state: Mapping[int, int]) -> "Shares":
         """All that is shared along with arguments, each of them along a dimension.
 
         An argument that something needs whole is not shared: its shares would have to be gathered in every step.
@@ -69,7 +69,7 @@ class Shares(Running):
         self._run()
 
     def _is_open(self, node: Node) -> bool:
-        return is_choice(node) and node.number not in self._whole_choices
+        return only_chooses(node) and node.number not in self._whole_choices
 
     def _read_bodies(self, node: Node) -> None:
         self._read_nodes.add(node.number)

@@ -7,12 +7,11 @@ that move examples about it passes all the same. So where the two differ is told
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.needed_forms import Entry
-from atoll.compiler.batch_rules.nodes import Body, Node, Program
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.decision import Decision, Entry
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree, described
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir, sdy
@@ -42,7 +41,7 @@ _PROPAGATION = "sdy-add-data-flow-edges, sdy-aggressive-propagate, sdy-sink-data
 _LINES = 10
 
 
-def cross_check(scope: Scope, levels: Levels) -> None:
+def cross_check(scope: Interpretation, levels: Levels) -> None:
     """Tell in the log where Shardy's propagation differs from what was decided; nothing depends on it.
 
     It runs only for those who see that log: it takes as long as some passes, and native code that fails ends the
@@ -61,7 +60,7 @@ def cross_check(scope: Scope, levels: Levels) -> None:
         except CompileError as error:
             log.info("not compared with Shardy's propagation: %s", error)
             return
-        other = Program.of(copy, program.parts)
+        other = NodeTree.of(copy, program.parts)
     if [node.name for node in _nodes(program.body)] != [node.name for node in _nodes(other.body)]:
         log.info("not compared with Shardy's propagation: it has changed the operations")
         return
@@ -103,7 +102,7 @@ def _nodes(body: Body) -> Iterator[Node]:
         yield from node.inner()
 
 
-def _propagated(program: Program) -> dict[int, State]:
+def _propagated(program: NodeTree) -> dict[int, State]:
     """The form that propagation gives to each result that has dimensions."""
     found: dict[int, State] = {}
     for node in _nodes(program.body):
@@ -112,10 +111,12 @@ def _propagated(program: Program) -> dict[int, State]:
     return found
 
 
-def _forms(scope: Scope, levels: Levels) -> dict[int, set[State]]:
+def _forms(scope: Interpretation, levels: Levels) -> dict[int, set[State]]:
     """The forms in which the rules have each value; one without any is the same for all."""
     forms: dict[int, set[State]] = defaultdict(set)
-    _note_scope(scope, forms)
+    for value, state in scope.completed.items():
+        forms[value].add(state)
+    _note_decided(scope.states, scope.decisions, forms)
     for loop in levels.loops:
         _note_entries(loop.entries, forms)
     for entries in levels.around:
@@ -123,12 +124,12 @@ def _forms(scope: Scope, levels: Levels) -> dict[int, set[State]]:
     return forms
 
 
-def _note_scope(scope: Scope, forms: dict[int, set[State]]) -> None:
-    for value, state in (*scope.states.items(), *scope.completed.items()):
+def _note_decided(states: Mapping[int, State], decisions: Mapping[int, Decision], forms: dict[int, set[State]]) -> None:
+    for value, state in states.items():
         forms[value].add(state)
-    for decision in scope.decisions.values():
-        for inner in decision.scopes:
-            _note_scope(inner, forms)
+    for decision in decisions.values():
+        for inner in decision.bodies:
+            _note_decided(inner.states, inner.decisions, forms)
 
 
 def _note_entries(entries: Iterable[Entry], forms: dict[int, set[State]]) -> None:
@@ -136,12 +137,12 @@ def _note_entries(entries: Iterable[Entry], forms: dict[int, set[State]]) -> Non
         for value, form in entry.makes():
             if form != ABSENT:
                 forms[value].add(form)
-        for inner in entry.decision.scopes if entry.decision is not None else ():
-            _note_scope(inner, forms)
+        for inner in entry.decision.bodies if entry.decision is not None else ():
+            _note_decided(inner.states, inner.decisions, forms)
             _note_entries(inner.entries, forms)
 
 
-def _tell(program: Program, forms: dict[int, set[State]], propagated: dict[int, State]) -> None:
+def _tell(program: NodeTree, forms: dict[int, set[State]], propagated: dict[int, State]) -> None:
     """One line for each difference that does not follow from another one."""
     differing: set[int] = set()
     lines: dict[str, None] = {}

@@ -7,17 +7,17 @@ stands in the last loop; the ones before it do only what leads to sums that are 
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.contraction import CONTRACTIONS
-from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.needed_forms import Entry, sweep
-from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.decision import Entry
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.needed_forms import needed_entries
+from atoll.compiler.batch_rules.nodes import Node, described
 from atoll.compiler.batch_rules.states import SAME, Split, Version
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.locations import place
 
 
 @dataclass
-class Loop:
+class FoldedLoop:
     """One loop over the microbatches.
 
     entries: what it computes, in order.
@@ -36,11 +36,11 @@ class Loop:
 class Levels:
     """The loops, and what stands around them: `around[i]` before loop i, the last behind all loops."""
 
-    loops: list[Loop]
+    loops: list[FoldedLoop]
     around: list[list[Entry]]
 
 
-def levels_of(scope: Scope) -> Levels:
+def levels_of(scope: Interpretation) -> Levels:
     """Divide what @main does among loops and what stands around them."""
     program = scope.batch.program
     needed = _everything(scope)
@@ -51,7 +51,7 @@ def levels_of(scope: Scope) -> Levels:
     sums = [value for value in scope.completed if (value, scope.completed[value]) in level]
     roots: list[Version] = [(value, scope.state(value)) for value in made]
     roots += [(value, scope.completed[value]) for value in sums]
-    loops = [Loop() for _ in range(1 + max((level[root] for root in roots), default=-1))]
+    loops = [FoldedLoop() for _ in range(1 + max((level[root] for root in roots), default=-1))]
     if loops:
         loops[-1].kept = made
     for value in sums:
@@ -64,14 +64,14 @@ def levels_of(scope: Scope) -> Levels:
     return Levels(loops, _around(scope, needed, loops))
 
 
-def _everything(scope: Scope) -> list[Entry]:
+def _everything(scope: Interpretation) -> list[Entry]:
     """All that has to be made, in order; sums and what they join are followed through."""
     program = scope.batch.program
     roots: list[Version] = [(value, scope.state(value)) for value in program.body.returned]
-    return sweep(scope, roots)[0]
+    return needed_entries(scope, roots)[0]
 
 
-def _level_of_versions(scope: Scope, entries: list[Entry]) -> dict[Version, int]:
+def _level_of_versions(scope: Interpretation, entries: list[Entry]) -> dict[Version, int]:
     level: dict[Version, int] = {}
 
     def level_of(version: Version) -> int:
@@ -94,7 +94,7 @@ def is_in_loop(entry: Entry) -> bool:
     return any(form != SAME for _, form in entry.makes())
 
 
-def _needed_early(scope: Scope, entries: list[Entry]) -> set[int]:
+def _needed_early(scope: Interpretation, entries: list[Entry]) -> set[int]:
     """The sums that per-example operations need: they have to be complete before the last loop."""
     early: set[int] = set()
     for entry in reversed(entries):
@@ -109,10 +109,10 @@ def _needed_early(scope: Scope, entries: list[Entry]) -> set[int]:
     return early & scope.completed.keys()
 
 
-def _fill(scope: Scope, loop: Loop) -> None:
+def _fill(scope: Interpretation, loop: FoldedLoop) -> None:
     roots: list[Version] = [(value, scope.completed[value]) for value in loop.sums]
     roots += [(value, scope.state(value)) for value in loop.kept]
-    loop.entries, outside = sweep(scope, roots, inside_loop=True)
+    loop.entries, outside = needed_entries(scope, roots, inside_loop=True)
     loop.captured = [value for value, _ in outside]
 
 
@@ -170,7 +170,7 @@ def _moves_data(entry: Entry, users: int) -> bool:
     return name in _MOVES_DATA and (users == 1 or name == "stablehlo.constant")
 
 
-def _around(scope: Scope, needed: list[Entry], loops: list[Loop]) -> list[list[Entry]]:
+def _around(scope: Interpretation, needed: list[Entry], loops: list[FoldedLoop]) -> list[list[Entry]]:
     """What is the same for all, and thereby stands around the loops; some goes into them."""
     last = len(loops)
     around = _Around(last, places=[[] for _ in range(last + 1)], moved=[[] for _ in loops])
@@ -201,12 +201,12 @@ def _in_order(entries: list[Entry]) -> list[Entry]:
     return sorted(entries, key=place_of)
 
 
-def _check_cheap(scope: Scope, loop: Loop) -> None:
+def _check_cheap(scope: Interpretation, loop: FoldedLoop) -> None:
     """Refuse to do the model's work twice: that is what mixing examples comes to."""
     if not any(_contracts(entry) for entry in loop.entries):
         return
     for value in loop.sums:
-        alone = Loop(sums=[value])
+        alone = FoldedLoop(sums=[value])
         _fill(scope, alone)
         if any(_contracts(entry) for entry in alone.entries):
             raise _mixing(scope, value)
@@ -217,7 +217,7 @@ def _contracts(entry: Entry) -> bool:
     return node is not None and (node.name in CONTRACTIONS or any(one.name in CONTRACTIONS for one in node.inner()))
 
 
-def _mixing(scope: Scope, value: int) -> Exception:
+def _mixing(scope: Interpretation, value: int) -> Exception:
     reduction = scope.batch.program.producers[value]
     assert reduction is not None
     consumer = _first_consumer(scope, value)
@@ -228,7 +228,7 @@ def _mixing(scope: Scope, value: int) -> Exception:
     return refuse(reduction.location, what, remedy)
 
 
-def _first_consumer(scope: Scope, value: int) -> Node | None:
+def _first_consumer(scope: Interpretation, value: int) -> Node | None:
     """The first per-example operation that needs a sum, through whatever is the same for all."""
     reached = {value}
     for entry in _everything(scope):

@@ -1,7 +1,7 @@
 """Writes the folded @main: loops over microbatches, and what stands around them."""
 
-from atoll.compiler.batch_rules.interpretation import Scope
-from atoll.compiler.batch_rules.local import Local
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.local_block import LocalBlock
 from atoll.compiler.batch_rules.states import SAME, Split
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
@@ -16,17 +16,17 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import PARTS, PARTS_DIMENSION
-from atoll.passes.time.folding.levels import Levels, Loop
+from atoll.passes.time.folding.levels import FoldedLoop, Levels
 
 
-def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
+def rewrite(module: ir.Module, scope: Interpretation, levels: Levels) -> None:
     """Replace @main by what was decided about it."""
     old = entry_function(module)
     program = scope.batch.program
     # A function of its own: the old one is read until the last operation is made.
     new = _empty_copy(old, scope)
     block = body_of(new)
-    outer = Local(program, scope.batch.rules, block)
+    outer = LocalBlock(program, scope.batch.rules, block)
     for value, argument in zip(program.body.arguments, block.arguments, strict=True):
         outer.values[value, scope.state(value)] = argument
     for number, entries in enumerate(levels.around):
@@ -43,9 +43,9 @@ def rewrite(module: ir.Module, scope: Scope, levels: Levels) -> None:
     old.operation.erase()
 
 
-def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
+def _empty_copy(main: func.FuncOp, scope: Interpretation) -> func.FuncOp:
     program, parts = scope.batch.program, scope.batch.parts
-    local = Local(program, {}, body_of(main))
+    local = LocalBlock(program, {}, body_of(main))
     inputs: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.arguments]
     results: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.returned]
     copy = empty_copy(main, inputs, [one.location for one in body_of(main).arguments], results)
@@ -64,7 +64,7 @@ def _empty_copy(main: func.FuncOp, scope: Scope) -> func.FuncOp:
     return copy
 
 
-def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
+def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> None:
     program = scope.batch.program
     location = program.body.block.owner.location
     initial, types = [], list[ir.Type]()
@@ -98,7 +98,7 @@ def _make_loop(scope: Scope, outer: Local, loop: Loop) -> None:
         outer.values[value, scope.completed.get(value, scope.state(value))] = result
 
 
-def _complete(scope: Scope, outer: Local, value: int) -> None:
+def _complete(scope: Interpretation, outer: LocalBlock, value: int) -> None:
     """The sum as the program knows it: with what joins it once, and of its own type."""
     total = outer.get((value, scope.completed[value]))
     location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
@@ -112,7 +112,9 @@ def _complete(scope: Scope, outer: Local, value: int) -> None:
     outer.values[value, SAME] = _converted(outer, total, type_, location)
 
 
-def _converted(local: Local, value: "ir.Value[ir.Type]", type_: ir.Type, location: ir.Location) -> "ir.Value[ir.Type]":
+def _converted(
+    local: LocalBlock, value: "ir.Value[ir.Type]", type_: ir.Type, location: ir.Location
+) -> "ir.Value[ir.Type]":
     return value if value.type == type_ else local.one("stablehlo.convert", type_, [value], location)
 
 
@@ -124,7 +126,7 @@ def _accumulator(type_: ir.RankedTensorType, widens: bool) -> ir.RankedTensorTyp
     return ir.RankedTensorType.get(list(type_.shape), ir.F32Type.get(), type_.encoding)
 
 
-def _producer_location(scope: Scope, value: int) -> ir.Location:
+def _producer_location(scope: Interpretation, value: int) -> ir.Location:
     producer = scope.batch.program.producers[value]
     assert producer is not None
     return producer.location

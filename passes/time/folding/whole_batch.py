@@ -2,26 +2,23 @@
 
 from collections.abc import Iterator
 
-from atoll.compiler.batch_rules.needed_forms import Entry
-from atoll.compiler.batch_rules.nodes import Program
-from atoll.compiler.batch_rules.rule import described
+from atoll.compiler.batch_rules.decision import Entry
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.batch_rules.states import Split
-from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import bytes_of
+from atoll.compiler.module.notes import WholeBatch
 from atoll.passes.time.folding.levels import Levels
 
 
-def whole_batch_work(program: Program, levels: Levels) -> list[str]:
-    """Each as `what at file:line, bytes`: a value that is made whole, and then cut."""
-    found: dict[str, None] = {}
+def whole_batch_work(program: NodeTree, levels: Levels) -> Iterator[tuple[Node, WholeBatch]]:
+    """Each operation whose result is made whole, and then cut."""
     for loop in levels.loops:
         for entry in _all(loop.entries):
             if entry.derived is None or entry.node is None or not isinstance(entry.derived[1], Split):
                 continue  # an argument is there anyway
             if entry.node.name != "stablehlo.constant":
                 size = bytes_of(program.values[entry.derived[0]].type)
-                found[f"{described(entry.node)} at {place(entry.node.location)}, {size} bytes"] = None
-    return list(found)
+                yield entry.node, WholeBatch(described(entry.node), size)
 
 
 def _all(entries: list[Entry]) -> Iterator[Entry]:
@@ -29,5 +26,5 @@ def _all(entries: list[Entry]) -> Iterator[Entry]:
     for entry in entries:
         yield entry
         if entry.decision is not None:
-            for scope in entry.decision.scopes:
-                yield from _all(scope.entries)
+            for inner in entry.decision.bodies:
+                yield from _all(inner.entries)

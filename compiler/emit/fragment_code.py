@@ -1,0 +1,43 @@
+"""The code of a fragment: a module of its own, as bytecode."""
+
+from atoll.compiler.emit.stream import buffer_of_type
+from atoll.compiler.mlir.bindings import func, ir, sdy
+from atoll.compiler.mlir.functions import body_of, result_attributes, set_public, symbol_name, type_of
+from atoll.compiler.mlir.ir_text import to_bytecode
+from atoll.compiler.mlir.locations import name_stack, place
+from atoll.compiler.module.scopes import read_scope
+from atoll.compiler.module.shardings import MESH, SHARDING, spec_of
+from atoll.runtime.program import Buffer, Code
+
+_SCOPES_SHOWN = 8
+
+
+def code_of(function: func.FuncOp) -> Code:
+    """A fragment as a module of its own whose `@main` is the function; the meshes that jax speaks of come along."""
+    results = tuple(map(_result_buffer, type_of(function).results, result_attributes(function)))
+    module = ir.Module.create(ir.Location.unknown(function.context))
+    name = symbol_name(function)
+    with ir.InsertionPoint(module.body):
+        for symbol in function.operation.block.operations:
+            if isinstance(symbol, sdy.MeshOp):
+                mesh = symbol.operation.clone()
+                if ir.StringAttr(mesh.attributes["sym_name"]).value == MESH:
+                    mesh.attributes["mesh"] = function.attributes["mesh_shape"]
+        copy = function.operation.clone().opview
+    assert isinstance(copy, func.FuncOp)
+    set_public(copy, "main")
+    for attribute in ("mesh_shape", "arg_attrs", "res_attrs"):  # what they say is in the buffers
+        if attribute in copy.attributes:
+            del copy.attributes[attribute]
+    return Code(name, to_bytecode(module), results, place(function.location), _scopes(function))
+
+
+def _scopes(function: func.FuncOp) -> str:
+    """The outermost scopes that a fragment computes, for messages about it; of very many the first ones."""
+    paths = (read_scope(name_stack(operation.location)).path for operation in body_of(function).operations)
+    names = list(dict.fromkeys(path[0] for path in paths if path))
+    return ", ".join([*names[:_SCOPES_SHOWN], *(["..."] if len(names) > _SCOPES_SHOWN else [])])
+
+
+def _result_buffer(tensor: ir.Type, marks: ir.DictAttr) -> Buffer:
+    return buffer_of_type(tensor, spec_of(marks[SHARDING]) if SHARDING in marks else ())

@@ -1,0 +1,164 @@
+"""`atoll.lower` and what it returns; and `atoll.compile`, which goes on from there."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from atoll.compiler.compiled import Compiled
+from atoll.compiler.emit.emit import emit, signature_of_module
+from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.export import frontend
+from atoll.compiler.export.calling import Calling, Flat, Traced
+from atoll.compiler.export.job import Argnums, Job
+from atoll.compiler.export.signature import Signature
+from atoll.compiler.inspectable import Inspectable
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import to_bytecode
+from atoll.compiler.module.replicas import check_replicas
+from atoll.compiler.pipeline.dump_folder import compile_dump
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.resume import phases_left, write_texts
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
+from atoll.compiler.report.report import Report
+from atoll.compiler.topology.devices import meshes_of, reserve_cpu_devices
+from atoll.compiler.topology.platforms import lowered_for
+from atoll.compiler.topology.topology import Topology, as_topology
+from atoll.compiler.tracebacks import caller
+from atoll.runtime.program import Program
+
+log = logging.getLogger(__name__)
+
+
+class Lowered(Inspectable):
+    """A program for islands that need not be here: all that `atoll.compile` makes before XLA begins."""
+
+    def __init__(
+        self,
+        program: Program,
+        topology: Topology,
+        calling: Calling,
+        dumps: Mapping[str, bytes],
+        callbacks: Sequence[Callable[..., Any]] = (),
+    ) -> None:
+        """callbacks: the Python functions that it calls while it runs."""
+        super().__init__(program, topology, calling, dumps)
+        self._callbacks = callbacks
+
+    @property
+    def platform(self) -> str:
+        """What it was lowered for, as jax calls it: `cpu`, `cuda` or `tpu`."""
+        return lowered_for(self.topology)
+
+    def compile(self) -> Compiled:
+        """Compile it for the devices of its islands, which have to be here."""
+        return Compiled(self.program, self.topology, self._calling, self._dumps, self._callbacks)
+
+
+def lower(
+    fn: Callable[..., Any] | Job,
+    *args: Any,  # noqa: ANN401 (any pytree)
+    topology: Topology | str,
+    plan: Plan = Plan(),  # noqa: B008 (frozen)
+    batch_argnums: Argnums = (),
+    donate_argnums: Argnums = (),
+    static_argnums: Argnums = (),
+    in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
+    out_shardings: Any = None,  # noqa: ANN401 (as above)
+) -> Lowered:
+    """Make a program of a function, or of a job, for the islands of a topology, which need not be on this machine."""
+    options = {
+        "batch_argnums": batch_argnums,
+        "donate_argnums": donate_argnums,
+        "static_argnums": static_argnums,
+        "in_shardings": in_shardings,
+        "out_shardings": out_shardings,
+    }
+    job = _job(fn, args, options)
+    islands = as_topology(topology)
+    _check_plan(plan)
+    check_replicas(resolved(plan, len(islands.islands)).replicas, islands)
+    reserve_cpu_devices(islands)  # before jax's backend starts, which lowering does; afterwards none can be made
+    traced = frontend.trace(job, islands)
+    module, callbacks = frontend.lower_traced(job, traced, lowered_for(islands))
+    write_texts(module, islands, plan)
+    return lower_module(module, islands, (frontend.signature_of(job, traced), Traced(job, traced)), callbacks)
+
+
+def compile(  # noqa: A001 (a fixed name of the front door)
+    fn: Callable[..., Any] | Job,
+    *args: Any,  # noqa: ANN401 (any pytree)
+    topology: Topology | str,
+    plan: Plan = Plan(),  # noqa: B008 (frozen)
+    batch_argnums: Argnums = (),
+    donate_argnums: Argnums = (),
+    static_argnums: Argnums = (),
+    in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
+    out_shardings: Any = None,  # noqa: ANN401 (as above)
+) -> Compiled:
+    """Compile a function, or a job, for the islands of a topology; what it returns is called like the function."""
+    islands = as_topology(topology)
+    meshes_of(islands)  # so that missing devices are told before the work, not after it
+    return lower(
+        fn,
+        *args,
+        topology=islands,
+        plan=plan,
+        batch_argnums=batch_argnums,
+        donate_argnums=donate_argnums,
+        static_argnums=static_argnums,
+        in_shardings=in_shardings,
+        out_shardings=out_shardings,
+    ).compile()
+
+
+def _job(fn: Callable[..., Any] | Job, args: Sequence[Any], options: Mapping[str, Any]) -> Job:
+    """A job knows all of it; what is given beside one would be ignored."""
+    if not isinstance(fn, Job):
+        return Job(fn, *args, **options)
+    beside = [name for name, value in options.items() if value is not None and not _is_empty(value)]
+    if args or beside:
+        what = f"a job is given, and {beside[0] if beside else 'arguments'} beside it"
+        raise CompileError(what, caller(), "give them to atoll.Job, which makes the job")
+    return fn
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and not value
+
+
+def _check_plan(plan: object) -> None:
+    if not isinstance(plan, Plan):
+        remedy = "write atoll.Plan(stages=2), or atoll.Plan.parse of a text"
+        raise PlanError(f"the plan is a {type(plan).__name__}", caller(), remedy)
+
+
+def lower_module(
+    module: ir.Module,
+    islands: Topology,
+    given: tuple[Signature, Calling] | None = None,
+    callbacks: Sequence[Callable[..., Any]] = (),
+) -> Lowered:
+    """Take a module, at any phase, to a program for the islands whose names it has.
+
+    given: how the program is called; for a module without a job it is called with flat arrays, those of `@main`.
+    callbacks: the Python functions that it calls while it runs.
+    """
+    dumps = {}
+    dump = compile_dump(module)
+    for phase, steps in phases_left(module):
+        began = time.monotonic()
+        run_passes(module, steps, dump)
+        dumps[phase.name] = to_bytecode(module)
+        log.info("phase %s took %.1f s", phase.name, time.monotonic() - began)
+    signature = given[0] if given else signature_of_module(module)
+    program = emit(module, signature)
+    program = replace(program, report=Report.of(module, program).to_json())
+    return Lowered(program, islands, given[1] if given else Flat(program), dumps, callbacks)
+
+
+def compile_module(module: ir.Module, islands: Topology) -> Compiled:
+    """The same, compiled for the devices of the islands."""
+    return lower_module(module, islands).compile()

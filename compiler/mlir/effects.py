@@ -1,0 +1,93 @@
+"""Whether an operation does anything beside computing its results.
+
+Whoever drops, repeats, shares or moves operations asks here, the runtime too. What is listed is what is known to do
+nothing else: an operation that nobody has thought of counts as having an effect, and is then kept where it is, once.
+"""
+
+import re
+
+from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.functions import is_used, operations_in
+
+# What only computes, by dialect; of what has regions these are asked about too. Not among them: what speaks with the
+# world outside (`infeed`, `outfeed`, `send`, `recv`) and the tokens that order it; `rng`, which draws from a state that
+# it changes; what calls functions, as these may do anything. A custom call says itself whether it has an effect.
+_ONLY_COMPUTE = frozenset(
+    f"{dialect}.{name}"
+    for dialect, names in {
+        "chlo": """
+            _asin_acos_kernel acos acosh asin asinh atan atanh bessel_i1e broadcast_add broadcast_and broadcast_atan2
+            broadcast_compare broadcast_complex broadcast_divide broadcast_maximum broadcast_minimum broadcast_multiply
+            broadcast_next_after broadcast_or broadcast_polygamma broadcast_power broadcast_remainder broadcast_select
+            broadcast_shift_left broadcast_shift_right_arithmetic broadcast_shift_right_logical broadcast_subtract
+            broadcast_xor broadcast_zeta conj constant constant_like cosh digamma erf erf_inv erfc is_inf is_neg_inf
+            is_pos_inf lgamma mulhi next_after polygamma ragged_dot scan sinh square tan top_k zeta
+        """,
+        "func": "constant return",
+        "mpmd": "assign broadcast for fragment named_computation named_tensor reduce return transfer unassign",
+        # A sharding group has no result: it only advises how values are divided.
+        "sdy": """
+            all_gather all_reduce all_slice all_to_all collective_permute constant data_flow_edge manual_computation
+            named_computation propagation_barrier reduce_scatter replicated_to_unreduced reshard return
+            sharded_to_unreduced sharding_constraint sharding_group
+        """,
+        # Collectives are among them: all devices of an island run the same code, so all do without them, or none.
+        "stablehlo": """
+            abs add all_gather all_reduce all_to_all and atan2 batch_norm_grad batch_norm_inference batch_norm_training
+            bitcast_convert broadcast broadcast_in_dim case cbrt ceil cholesky clamp collective_broadcast
+            collective_permute compare complex concatenate constant convert convolution cosine count_leading_zeros
+            cross-replica-sum divide dot dot_general dynamic_broadcast_in_dim dynamic_conv dynamic_gather dynamic_iota
+            dynamic_pad dynamic_reshape dynamic_slice dynamic_update_slice einsum exponential exponential_minus_one fft
+            floor gather get_dimension_size get_tuple_element if imag iota is_finite log log_plus_one logistic map
+            maximum minimum multiply negate not optimization_barrier or pad partition_id popcnt power real
+            real_dynamic_slice reduce reduce_precision reduce_scatter reduce_window remainder replica_id reshape return
+            reverse rng_bit_generator round_nearest_afz round_nearest_even rsqrt scatter select select_and_scatter
+            set_dimension_size shift_left shift_right_arithmetic shift_right_logical sign sine slice sort sqrt subtract
+            tan tanh torch_index_select transpose triangular_solve tuple unary_einsum uniform_dequantize
+            uniform_quantize while xor
+        """,
+    }.items()
+    for name in names.split()
+)
+
+# What jax calls its host calls, on each platform: `xla_ffi_python_cpu_callback`, `xla_buffer_python_gpu_callback`.
+_HOST_CALL = re.compile(r".*_python_.*callback")
+
+# What jax says has an effect only so that XLA leaves it in: it tells in which memory a value is to be.
+_ANNOTATION = "annotate_device_placement"
+
+
+def acts(operation: ir.OpView) -> bool:
+    """Whether the operation itself does something beside computing its results, what stands in its regions aside."""
+    if not isinstance(operation, stablehlo.CustomCallOp):
+        return operation.operation.name not in _ONLY_COMPUTE
+    # `jax.pure_callback` says that it has none, and may then be called as often as suits, as under `jax.jit`.
+    flag = "has_side_effect"
+    says_so = flag in operation.attributes and ir.BoolAttr(operation.attributes[flag]).value
+    return says_so and _target(operation) != _ANNOTATION
+
+
+def has_effect(operation: ir.OpView) -> bool:
+    """Whether an operation, or one in its regions, does something beside computing its results."""
+    return any(map(acts, operations_in(operation, ir.OpView)))
+
+
+def host_calls_in(operation: ir.Operation) -> list[stablehlo.CustomCallOp]:
+    """The calls of Python functions of this process, which `jax.pure_callback` and its kin become."""
+    return [call for call in operations_in(operation, stablehlo.CustomCallOp) if _HOST_CALL.fullmatch(_target(call))]
+
+
+def erase_unused(block: ir.Block) -> None:
+    """Erase the operations of a block whose results nobody takes, and which do nothing else."""
+    for operation in reversed(list(block.operations)[:-1]):
+        erase_if_unused(operation)
+
+
+def erase_if_unused(operation: ir.OpView) -> None:
+    """Erase an operation if nobody takes its results, and it does nothing else."""
+    if not any(map(is_used, operation.operation.results)) and not has_effect(operation):
+        operation.operation.erase()
+
+
+def _target(call: stablehlo.CustomCallOp) -> str:
+    return ir.StringAttr(call.attributes["call_target_name"]).value

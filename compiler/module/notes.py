@@ -1,0 +1,180 @@
+"""What passes note for people: what they decided, or could not do, and what that costs. Plain data, and its words.
+
+The module keeps notes as data (`noting`), and whoever shows one takes its words from here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass, fields
+from typing import Any, TypeVar
+
+from atoll.compiler.text.quantities import bytes_text
+
+
+@dataclass(frozen=True)
+class WholeBatch:
+    """Each microbatch needs only its block of something that no rule makes block by block."""
+
+    operation: str
+    bytes: int
+
+    def __str__(self) -> str:
+        what = "computed for the whole batch, as no rule makes only a block of it"
+        return f"{what}: {self.operation}, {self.bytes} bytes"
+
+
+@dataclass(frozen=True)
+class WholeLoop:
+    """A loop of the model that no cut goes through. why: a clause about it, such as `its length depends on data`."""
+
+    scope: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"not cut, and on one stage: the loop{f' in scope {self.scope}' if self.scope else ''}, as {self.why}"
+
+
+@dataclass(frozen=True)
+class JoinedStack:
+    """A stack of layers that is split, and yet needed whole. user: the operation that needs it."""
+
+    type: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"split by layers, and joined again: {self.type} for {self.user}"
+
+
+@dataclass(frozen=True)
+class OneReplica:
+    """The plan has replicas share the update, and there is one."""
+
+    def __str__(self) -> str:
+        return "not shared by replicas: the update, as there is one replica"
+
+
+@dataclass(frozen=True)
+class NeededWhole:
+    """An array of the state that replicas could share, but for an operation that takes all of it."""
+
+    path: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"not shared by replicas: {self.path}, which {self.user} needs whole"
+
+
+@dataclass(frozen=True)
+class NotDivisible:
+    """An array of the state of which replicas cannot have equal shares. shape: `3 x 5`, of each of its pieces."""
+
+    path: str
+    shape: str
+    is_in_pieces: bool
+    replicas: int
+
+    def __str__(self) -> str:
+        shape = f"in pieces of {self.shape}" if self.is_in_pieces else self.shape
+        why = f"has no dimension that {self.replicas} replicas share evenly"
+        return f"not shared by replicas: {self.path}, {shape}, which {why}"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A value of the update that is made in shares, and then put together for an operation that takes all of it."""
+
+    type: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"not shared by replicas: {self.type}, which is gathered for {self.user}"
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What crosses between the stages of each replica, and that no choice of the stages left open has less than."""
+
+    bytes: int
+    at_least: int
+    replicas: int
+
+    def __str__(self) -> str:
+        gap = self.bytes - self.at_least
+        verdict = f"at most {bytes_text(gap)} above the least possible" if gap else "the least possible"
+        where = " of each replica" if self.replicas > 1 else ""
+        what = f"{bytes_text(self.bytes)} cross between stages{where}: {verdict}"
+        return f"{what} for the operations the plan leaves open"
+
+
+@dataclass(frozen=True)
+class NotFollowed:
+    """An axis that an island has not, or that does not divide some value evenly there, in a sharding."""
+
+    island: str
+    axis: str
+
+    def __str__(self) -> str:
+        return f"replicated on {self.island}, which cannot divide some value over axis {self.axis}"
+
+
+Fact = WholeBatch | WholeLoop | JoinedStack | OneReplica | NeededWhole | NotDivisible | Gathered | Traffic | NotFollowed
+
+# The kinds of notes, in the order in which the pipeline makes them.
+FACTS_BY_KIND: Mapping[str, type[Fact]] = {
+    "whole-batch": WholeBatch,
+    "whole-loop": WholeLoop,
+    "joined-stack": JoinedStack,
+    "one-replica": OneReplica,
+    "needed-whole": NeededWhole,
+    "not-divisible": NotDivisible,
+    "gathered": Gathered,
+    "traffic": Traffic,
+    "not-followed": NotFollowed,
+}
+
+
+_Made = TypeVar("_Made", bound="Fact | SourcePlace")
+
+
+@dataclass(frozen=True)
+class SourcePlace:
+    """The user's line that a note is about; a whole file has line 0."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class Note:
+    """A fact, and where it is one; None where no line of the user's is known, as for an argument."""
+
+    fact: Fact
+    place: SourcePlace | None = None
+
+    def __str__(self) -> str:
+        return f"{self.fact}, at {self.place}" if self.place else str(self.fact)
+
+    def to_data(self) -> dict[str, Any]:
+        """As plain data: `{"kind": "joined-stack", "at": ["train.py", 12, 5], "type": ..., "user": ...}`."""
+        at = {} if self.place is None else {"at": astuple(self.place)}
+        kind = next(kind for kind, made in FACTS_BY_KIND.items() if made is type(self.fact))
+        return {"kind": kind, **at, **asdict(self.fact)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "Note":
+        """What `to_data` gave; ValueError if it is something else."""
+        entries = dict(data)
+        made, at = FACTS_BY_KIND.get(entries.pop("kind", "")), entries.pop("at", None)
+        if made is None:
+            raise ValueError("no note of a kind that there is")
+        place = None if at is None else _made(SourcePlace, dict(zip(("file", "line", "column"), at, strict=True)))
+        return cls(_made(made, entries), place)
+
+
+def _made(kind: type[_Made], entries: Mapping[str, Any]) -> _Made:
+    if {name: type(value) for name, value in entries.items()} != {one.name: one.type for one in fields(kind)}:
+        raise ValueError(f"no {kind.__name__}")
+    return kind(**entries)

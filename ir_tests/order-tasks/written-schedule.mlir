@@ -1,0 +1,36 @@
+// RUN: atoll-opt %s --passes "order-tasks" | filecheck %s
+
+// A schedule that the user wrote is followed as it is, however odd.
+
+// CHECK: mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 B1@0 B0@0",
+// CHECK-SAME: island1 = "F1@1 F0@1 B1@1 B0@1"}
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+module attributes {
+  atoll.plan = "schedule=\"schedule mine: 2 islands, 2 microbatches; island 0: F0 F1 B1 B0; island 1: F1 F0 B1 B0\"",
+  atoll.topology = "2 x cpu[1]"
+} {
+  func.func @main(%x: !on0 {atoll.parts = 2 : i32}, %p: !on0) -> !on0 attributes {topology = #islands} {
+    %0 = mpmd.for (%p) {atoll.role = "FB", atoll.parts = array<i64: 0>, iterations = 2 : ui32}
+        (%part: !on0, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%x) : (!on0) -> !on0
+      mpmd.return %1 : !on0
+    } : !on0
+    return %0 : !on0
+  }
+  func.func private @microbatch(%x: !on0) -> !on0 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @f(%2) : (!on1) -> !on1
+    %4 = mpmd.transfer %3 : (!on1) -> !on0
+    %5 = mpmd.fragment_call<mesh="island0", origin=["B0"]> @f(%4) : (!on0) -> !on0
+    return %5 : !on0
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    %0 = stablehlo.negate %a : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}

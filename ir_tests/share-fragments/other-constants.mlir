@@ -1,0 +1,27 @@
+// RUN: atoll-opt %s --passes "share-fragments" | filecheck %s
+
+// Functions that differ in a constant alone are two.
+
+// CHECK: origin=["F1"]> @F1(
+// CHECK: func.func private @F0
+// CHECK: func.func private @F1
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+module attributes {atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @F0(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @F1(%1) : (!on1) -> !on1
+    return %2 : !on1
+  }
+  func.func private @F0(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    %0 = stablehlo.constant dense<1.0> : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+  func.func private @F1(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    %0 = stablehlo.constant dense<2.0> : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}

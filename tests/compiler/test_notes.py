@@ -1,0 +1,105 @@
+"""Notes: what passes tell people, kept on the module as data."""
+
+import json
+
+import pytest
+from atoll.compiler.errors import CompileError
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import copy_module, parse_text, print_module
+from atoll.compiler.module.notes import (
+    FACTS_BY_KIND,
+    Gathered,
+    JoinedStack,
+    NeededWhole,
+    NotDivisible,
+    Note,
+    NotFollowed,
+    OneReplica,
+    SourcePlace,
+    Traffic,
+    WholeBatch,
+    WholeLoop,
+)
+from atoll.compiler.module.noting import add_note, notes_of
+
+# One of each kind, with its words.
+FACTS = {
+    WholeBatch("sort", 96): "computed for the whole batch, as no rule makes only a block of it: sort, 96 bytes",
+    WholeLoop("", "its length depends on data"): "not cut, and on one stage: the loop, as its length depends on data",
+    JoinedStack("tensor<4xf32>", "rev"): "split by layers, and joined again: tensor<4xf32> for rev",
+    OneReplica(): "not shared by replicas: the update, as there is one replica",
+    NeededWhole("state['w']", "sort"): "not shared by replicas: state['w'], which sort needs whole",
+    NotDivisible("w", "3 x 5", is_in_pieces=True, replicas=2): "not shared by replicas: w, in pieces of 3 x 5, "
+    "which has no dimension that 2 replicas share evenly",
+    Gathered("tensor<4xf32>", "sort"): "not shared by replicas: tensor<4xf32>, which is gathered for sort",
+    Traffic(3072, 1024, replicas=2): "3.0 KiB cross between stages of each replica: at most 2.0 KiB above the least "
+    "possible for the operations the plan leaves open",
+    NotFollowed("b", "model"): "replicated on b, which cannot divide some value over axis model",
+}
+EMPTY = "module { func.func @main() { return } }"
+
+
+def test_every_kind_has_its_words():
+    assert {type(fact) for fact in FACTS} == set(FACTS_BY_KIND.values())
+    assert {str(fact) for fact in FACTS} == set(FACTS.values())
+
+
+def through_text(module):
+    return parse_text(print_module(module))
+
+
+@pytest.mark.parametrize("read", [copy_module, through_text])
+def test_notes_outlive_dumps(read):
+    module = parse_text(EMPTY)
+    with module.context:
+        line, argument = ir.Location.file("a b: c.py", 12, 5), ir.Location.name("state['w']")
+        for fact in FACTS:
+            add_note(module, ir.Location.name("jit(f)/layer", line), fact)
+            add_note(module, argument, fact)
+    place = SourcePlace("a b: c.py", 12, 5)
+    assert notes_of(read(module)) == tuple(Note(fact, at) for fact in FACTS for at in (place, None))
+
+
+def test_plain_data():
+    for fact in FACTS:
+        note = Note(fact, SourcePlace("train.py", 12, 5))
+        data = json.loads(json.dumps(note.to_data()))
+        assert Note.from_data(data) == note
+        assert list(data)[:2] == ["kind", "at"]
+
+
+def test_words_with_the_line():
+    fact = NeededWhole("w", "sort")
+    assert str(Note(fact, SourcePlace("train.py", 12, 5))) == f"{fact}, at train.py:12"
+    assert str(Note(fact, SourcePlace("train.mlir", 0, 0))) == f"{fact}, at train.mlir"
+    assert str(Note(fact)) == str(fact)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '"joined"',
+        "{}",
+        '{kind = "joined"}',
+        "{kind = [0]}",
+        '{kind = "one-replica", path = "w"}',
+        '{kind = "needed-whole", path = "w"}',
+        '{kind = "needed-whole", path = "w", user = 3}',
+        '{kind = "needed-whole", path = "w", user = f32}',
+        '{at = "train.py:12", kind = "one-replica"}',
+        '{at = ["train.py", 12], kind = "one-replica"}',
+        '{at = ["train.py", true, 3], kind = "one-replica"}',
+        '{at = 12, kind = "one-replica"}',
+        '{at_least = true, bytes = 4, kind = "traffic", replicas = 1}',
+    ],
+)
+def test_what_is_no_note(written):
+    module = parse_text(f"module attributes {{atoll.notes = [{written}]}} {{}}")
+    with pytest.raises(CompileError, match=r"atoll\.notes has .*, which is no note; take it out, as notes only tell"):
+        notes_of(module)
+
+
+def test_what_is_no_list_of_notes():
+    module = parse_text("module attributes {atoll.notes = 3} {}")
+    with pytest.raises(CompileError, match=r"atoll\.notes is 3 : i64, which is no list of notes; take it out"):
+        notes_of(module)

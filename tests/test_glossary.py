@@ -1,0 +1,298 @@
+"""Names are made of words that are plain English, or that `docs/glossary.md` explains."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Words of plain English, of Python, JAX and MLIR, that names use as everybody does.
+ORDINARY = frozenset(
+    [
+        "abbreviation",
+        "absent",
+        "argument",
+        "around",
+        "array",
+        "arrive",
+        "atoll",
+        "attributes",
+        "auto",
+        "automatically",
+        "axis",
+        "bar",
+        "barrier",
+        "base",
+        "batch",
+        "begin",
+        "beside",
+        "bindings",
+        "block",
+        "body",
+        "bound",
+        "builder",
+        "calling",
+        "calls",
+        "carried",
+        "case",
+        "chain",
+        "chart",
+        "check",
+        "choice",
+        "cli",
+        "clock",
+        "command",
+        "compared",
+        "comparison",
+        "compilation",
+        "compile",
+        "compiler",
+        "component",
+        "contents",
+        "contiguous",
+        "contraction",
+        "control",
+        "copy",
+        "cost",
+        "count",
+        "counter",
+        "crash",
+        "cross",
+        "cut",
+        "dead",
+        "decided",
+        "decision",
+        "demo",
+        "described",
+        "device",
+        "diagnostic",
+        "difference",
+        "direct",
+        "divisible",
+        "division",
+        "drop",
+        "dualpipe",
+        "dump",
+        "elementwise",
+        "emit",
+        "emitter",
+        "empty",
+        "end",
+        "entry",
+        "error",
+        "example",
+        "executable",
+        "expectation",
+        "expected",
+        "export",
+        "failure",
+        "feedback",
+        "feeder",
+        "fetched",
+        "field",
+        "file",
+        "filling",
+        "flat",
+        "fold",
+        "folder",
+        "followed",
+        "forward",
+        "free",
+        "frontend",
+        "function",
+        "gantt",
+        "gather",
+        "give",
+        "greedy",
+        "group",
+        "header",
+        "held",
+        "hide",
+        "improve",
+        "in",
+        "index",
+        "inline",
+        "input",
+        "inspectable",
+        "interleaved",
+        "interpretation",
+        "ir",
+        "join",
+        "kind",
+        "known",
+        "labelling",
+        "language",
+        "last",
+        "late",
+        "leaf",
+        "least",
+        "leaving",
+        "libraries",
+        "life",
+        "linear",
+        "local",
+        "locations",
+        "lost",
+        "lower",
+        "main",
+        "make",
+        "maker",
+        "manager",
+        "measured",
+        "measurement",
+        "mesh",
+        "message",
+        "mlir",
+        "module",
+        "moves",
+        "name",
+        "native",
+        "needed",
+        "nested",
+        "network",
+        "normalize",
+        "not",
+        "numbering",
+        "offered",
+        "one",
+        "opened",
+        "operations",
+        "opt",
+        "option",
+        "order",
+        "outline",
+        "output",
+        "own",
+        "panel",
+        "parameter",
+        "partial",
+        "partition",
+        "picture",
+        "place",
+        "planned",
+        "platforms",
+        "problem",
+        "progress",
+        "propagation",
+        "pytree",
+        "quantities",
+        "range",
+        "reader",
+        "receive",
+        "record",
+        "reduction",
+        "registry",
+        "repetition",
+        "report",
+        "resolve",
+        "resume",
+        "rewrite",
+        "ring",
+        "run",
+        "running",
+        "runtime",
+        "same",
+        "saving",
+        "scalars",
+        "scatter",
+        "search",
+        "send",
+        "shape",
+        "shardings",
+        "show",
+        "signature",
+        "simulate",
+        "simulation",
+        "size",
+        "slept",
+        "source",
+        "speed",
+        "splitter",
+        "splitting",
+        "stablehlo",
+        "stats",
+        "straight",
+        "table",
+        "text",
+        "thread",
+        "throttle",
+        "time",
+        "timer",
+        "timing",
+        "tracebacks",
+        "tree",
+        "turn",
+        "types",
+        "up",
+        "update",
+        "usage",
+        "use",
+        "v",
+        "value",
+        "verify",
+        "waiting",
+        "walk",
+        "wanted",
+        "watch",
+        "way",
+        "while",
+        "whole",
+        "writer",
+    ]
+)
+
+_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
+
+def entries():
+    """The words that the glossary explains."""
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z ]+) \|", text, re.MULTILINE)
+    return {word for row in rows for word in row.split()}
+
+
+def names():
+    """Every module, folder and class, with where it stands."""
+    for folder in ("compiler", "passes", "runtime"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            path = file.relative_to(ROOT)
+            yield path, path.stem if path.stem != "__init__" else path.parent.name
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    yield path, node.name
+
+
+def stems(word):
+    """The word, and what it may be a form of."""
+    yield word
+    for ending, instead in (("s", ""), ("es", ""), ("d", ""), ("ed", ""), ("ing", ""), ("ies", "y"), ("ting", "t")):
+        if word.endswith(ending):
+            yield word.removesuffix(ending) + instead
+
+
+def test_every_word_of_a_name_is_known():
+    known = entries() | ORDINARY
+    unknown = {
+        f"{word} ({path}: {name})"
+        for path, name in names()
+        for word in map(str.lower, _WORD.findall(name))
+        if known.isdisjoint(stems(word))
+    }
+    assert not unknown, "explain it in docs/glossary.md, or use a word that is there"
+
+
+def test_no_ordinary_word_is_in_the_glossary():
+    assert not ORDINARY & entries()
+
+
+def test_every_ordinary_word_is_used():
+    used = {stem for _, name in names() for word in _WORD.findall(name) for stem in stems(word.lower())}
+    assert not ORDINARY - used
+
+
+def test_no_two_public_classes_are_called_alike():
+    places = {}
+    for path, name in names():
+        if name[0].isupper():
+            places.setdefault(name, set()).add(path)
+    assert not {name: paths for name, paths in places.items() if len(paths) > 1}
