@@ -21,8 +21,13 @@ find_newest = \
 PIP_INSTALL = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST = bin/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
-# What `make fast` runs: goldens, and tests of what is pure. It names them, as collecting all tests takes too long.
-FAST = ir_tests tests/compiler tests/test_imports.py
+# What `make fast` runs: goldens, and tests of what is pure. It names them, as collecting all tests takes too long, and
+# leaves out of them those that search, start processes or try hundreds of programs.
+SLOW = fuzz cli native_passes schedule_search schedule_simulate report
+PURE = accumulators backward_partners cheap_operations contiguous_cut dataflow_order evaluated goldens_cover \
+	least_traffic roles time_refuses
+FAST = ir_tests tests/test_imports.py tests/test_glossary.py tests/compiler $(SLOW:%=--ignore=tests/compiler/test_%.py) \
+	$(PURE:%=tests/passes/test_%.py) tests/runtime/test_worker.py tests/runtime/test_inbox.py
 
 .PHONY: help demo test fast lint format bench clean test-main test-newest FORCE
 .NOTPARALLEL: # so that what the targets print stands in order

@@ -33,6 +33,7 @@ def room_for_code():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
+    config.addinivalue_line("markers", "xla: XLA compiles the tasks, in a module whose others numpy evaluates")
 
 
 def pytest_collection_modifyitems(config, items):

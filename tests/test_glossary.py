@@ -178,6 +178,7 @@ ORDINARY = frozenset(
         "quantities",
         "range",
         "reader",
+        "ready",
         "receive",
         "record",
         "reduction",

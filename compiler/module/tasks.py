@@ -52,7 +52,7 @@ def task_name(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> TaskName:
 
 def island_of_task(operation: mpmd.FragmentOp | mpmd.FragmentCallOp) -> str:
     """The island that the task runs on."""
-    return ir.StringAttr(operation.operation.attributes["island_of_task"]).value
+    return ir.StringAttr(operation.operation.attributes["mesh_name"]).value
 
 
 def code_name(call: mpmd.FragmentCallOp) -> str:

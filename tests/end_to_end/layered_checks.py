@@ -55,7 +55,8 @@ def compiled(model, count, microbatches, *, topology=None, plan=None, **options)
 
 
 def plan_of(model, count, microbatches):
-    return atoll.Plan(stages=stage_text(model, count) or count, microbatches=microbatches)
+    """With a schedule, since to search for one takes longer than all passes."""
+    return atoll.Plan(stages=stage_text(model, count) or count, microbatches=microbatches, schedule="1f1b")
 
 
 def check_steps(step, model, reference, steps, also=lambda results: None):

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from atoll.runtime.controller import Controller
 from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import lower_code
 from atoll.runtime.program import Run
+from evaluating import EVALUATING
 from timed_harness import compiling_quickly
 
 import atoll
@@ -27,8 +28,26 @@ ZIGZAG = ("zb-v", "v-half", "v-min", "dualpipe-v")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_once():
-    """Equal fragments of several programs, on the same devices, are compiled once: schedules share them."""
+def evaluated(request):
+    """Numpy computes what tasks compute, and XLA takes less trouble with all else; with --full XLA computes it all, as
+    it does for users."""
+    if request.config.getoption("full"):
+        yield
+    else:
+        with compiling_quickly(), on_devices(EVALUATING):
+            yield
+
+
+# For tests of what XLA makes of tasks: the order of sums within one, donation, and what it was given to compile.
+BY_XLA = pytest.mark.xla
+
+
+@pytest.fixture(autouse=True)
+def compiled_by_xla(request):
+    """In a module that has it `evaluated`, the tests marked so have tasks compiled, equal ones once."""
+    if request.node.get_closest_marker(BY_XLA.name) is None:
+        yield
+        return
     cached = functools.cache(
         lambda code, inputs, donated, mesh: functools.cache(lower_code(code, inputs, donated, mesh))
     )
@@ -37,15 +56,15 @@ def compiled_once():
         assert not callbacks
         return cached(code, tuple(inputs), tuple(donated), mesh)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(Controller.__init__.__kwdefaults__, "devices", Devices(lower=lower_once))
+    with on_devices(Devices(lower=lower_once)):
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly(request):
-    """XLA takes less trouble, as programs run but twice; with --full it does what it does for users."""
-    with nullcontext() if request.config.getoption("full") else compiling_quickly():
+@contextmanager
+def on_devices(devices):
+    """Programs that are compiled meanwhile run on these: `Devices()` are those of jax."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(Controller.__init__.__kwdefaults__, "devices", devices)
         yield
 
 

@@ -4,6 +4,7 @@ import jax
 import numpy
 import pytest
 from atoll.examples import decoder
+from microbatched import evaluated  # noqa: F401 (a fixture)
 
 import atoll
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 import zoo
-from microbatched import compiled_quickly, double_precision, error_of  # noqa: F401 (fixtures)
+from microbatched import compiled_by_xla, double_precision, error_of, evaluated  # noqa: F401 (fixtures)
 
 import atoll
 

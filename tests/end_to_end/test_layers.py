@@ -20,12 +20,29 @@ from layered_checks import (
     plan_of,
     stage_text,
 )
-from microbatched import codes_of_tasks, compiled_quickly  # noqa: F401 (a fixture)
+from microbatched import BY_XLA, codes_of_tasks, compiled_by_xla, evaluated  # noqa: F401 (fixtures)
 
 import atoll
 
 NAMES = [name for name in MODELS if any(hasattr(one, name) for one in (*layered_loops.MODULES, layered_uses))]
 ISLANDS, MICROBATCHES = (2, 4), (1, 4)
+
+
+# Of what XLA could take otherwise than numpy one each: they run on islands as they do for users.
+COMPILED = {
+    "a_switch_in_the_layers",
+    "an_ensemble",
+    "balanced_experts",
+    "cache_of_keys_and_values",
+    "decoder_recomputed",
+    "dropout_by_keys_of_layers",
+    "encoder_and_decoder",
+    "layers_unlike_by_branch",
+    "policy_offloaded",
+    "quantised_inference",
+    "recurrence",
+    "until_it_changes_little",
+}
 
 
 def pytest_generate_tests(metafunc):
@@ -39,7 +56,10 @@ def pytest_generate_tests(metafunc):
         for (row, count), (column, microbatches) in itertools.product(enumerate(ISLANDS), enumerate(MICROBATCHES))
         if is_full or ((row + column + number) % 2 == 0 and (not is_quick or row == number // 2 % 2))
     ]
-    metafunc.parametrize(("name", "count", "microbatches"), chosen)
+    left = set(COMPILED)
+    marks = [BY_XLA if name in left and not left.remove(name) else () for name, *_ in chosen]
+    parameters = [pytest.param(*one, marks=mark) for one, mark in zip(chosen, marks, strict=True)]
+    metafunc.parametrize(("name", "count", "microbatches"), parameters)
 
 
 def test_same_answer_as_jit(name, count, microbatches):
@@ -101,7 +121,7 @@ def test_the_models_data_give_stage_texts(name, count, text):
 )
 def test_the_automatic_cut_divides_the_layers_evenly(name, iterations):
     model, reference = model_named(name)
-    with compiled(model, 2, 4, plan=atoll.Plan(stages=2, microbatches=4)) as step:
+    with compiled(model, 2, 4, plan=atoll.Plan(stages=2, microbatches=4, schedule="1f1b")) as step:
         check_steps(step, model, reference, steps=2)
         check_shares(step, model, {"layers": iterations})
         check_traffic(step, model, 2, 4)
@@ -110,7 +130,7 @@ def test_the_automatic_cut_divides_the_layers_evenly(name, iterations):
 @pytest.mark.parametrize("microbatches", MICROBATCHES)
 def test_uneven_stages(microbatches):
     model, reference = model_named("decoder_recomputed")
-    plan = atoll.Plan(stages="embed, layers[0..0] | layers[1..3], head", microbatches=microbatches)
+    plan = atoll.Plan(stages="embed, layers[0..0] | layers[1..3], head", microbatches=microbatches, schedule="1f1b")
     with compiled(model, 2, microbatches, plan=plan) as step:
         check_steps(step, model, reference, steps=2)
         check_shares(step, model, {"layers": (1, 3)})
@@ -136,6 +156,7 @@ def test_a_stacked_array_is_one_value_in_parts():
         assert params["head"].islands == ("island1",)
 
 
+@BY_XLA
 @pytest.mark.parametrize("kind", ["zb-h1", "interleaved-1f1b(2)", "zb-v"])
 @pytest.mark.parametrize("name", ["decoder_recomputed", "dropout_by_the_number_of_the_layer"])
 def test_schedules(name, kind):

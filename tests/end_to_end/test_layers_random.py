@@ -13,7 +13,7 @@ import numpy
 import pytest
 import zoo
 from atoll.compiler.errors import CompileError
-from microbatched import compiled_quickly, double_precision, error_of  # noqa: F401 (fixtures)
+from microbatched import compiled_by_xla, double_precision, error_of, evaluated  # noqa: F401 (fixtures)
 
 import atoll
 
@@ -106,7 +106,7 @@ def model_of(chosen):
     return step, count, len(loops) == 1 and loops[0][-1] == 1
 
 
-@pytest.mark.usefixtures("double_precision", "compiled_quickly")
+@pytest.mark.usefixtures("double_precision", "evaluated")
 @pytest.mark.parametrize("seed", range(COUNT))
 def test_random_layers(seed):
     chosen = random.Random(seed)
@@ -136,5 +136,5 @@ def loops_in(compiled):
 
 
 def compile_for(step, stacks, x, islands, microbatches, segments):
-    plan = atoll.Plan(stages=islands, microbatches=microbatches, segments=segments)
+    plan = atoll.Plan(stages=islands, microbatches=microbatches, schedule="1f1b", segments=segments)
     return atoll.compile(step, stacks, x, topology=f"{islands} x cpu[1]", batch_argnums=1, plan=plan)

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from layered import LAYERS, WIDTH, over_layers
 from layered_checks import SCALARS, check_steps, compiled, expected_links, model_named, plan_of
 from layered_transformers import TABLE, attention_layer, decoder
-from microbatched import compiled_quickly  # noqa: F401 (a fixture)
+from microbatched import compiled_by_xla, evaluated  # noqa: F401 (fixtures)
 from replicated import check_same_bits
 
 # Stages, microbatches, segments.

@@ -7,6 +7,7 @@ import zoo
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.kinds import kind_named
 from microbatched import (
+    BY_XLA,
     ROUND,
     STRAIGHT,
     ZIGZAG,
@@ -14,12 +15,15 @@ from microbatched import (
     check_cut_in_time,
     codes_of_tasks,
     compiled,
-    compiled_once,  # noqa: F401 (a fixture)
-    compiled_quickly,  # noqa: F401 (a fixture)
+    compiled_by_xla,  # noqa: F401 (a fixture)
     error_of,
+    evaluated,  # noqa: F401 (a fixture)
 )
 
 import atoll
+
+# Schedules share their fragments, which are compiled once for all of a test; and bits are compared.
+pytestmark = BY_XLA
 
 FAMILIES = {"straight": STRAIGHT, "round": ROUND, "zigzag": ZIGZAG}
 COUNTS = (1, 2, 3, 4)

@@ -8,10 +8,10 @@ import zoo
 from microbatched import (
     check_cut_in_time,
     compiled,
-    compiled_once,  # noqa: F401 (a fixture)
-    compiled_quickly,  # noqa: F401 (a fixture)
+    compiled_by_xla,  # noqa: F401 (a fixture)
     double_precision,  # noqa: F401 (a fixture)
     error_of,
+    evaluated,  # noqa: F401 (a fixture)
 )
 from test_microbatches import FOLDED, OPTIMIZERS
 

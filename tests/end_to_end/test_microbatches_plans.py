@@ -19,8 +19,8 @@ from microbatched import (
     bits_of,
     check_cut_in_time,
     compiled,
-    compiled_once,  # noqa: F401 (a fixture)
     error_of,
+    evaluated,  # noqa: F401 (a fixture)
     task_named,
 )
 

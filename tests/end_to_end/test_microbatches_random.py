@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import zoo
 from atoll.compiler.errors import CompileError, PlanError
 from jax import lax
-from microbatched import compiled_quickly, double_precision  # noqa: F401 (fixtures)
+from microbatched import compiled_by_xla, double_precision, evaluated  # noqa: F401 (fixtures)
 from random_programs import random_program
 from timed_harness import difference
 

@@ -13,7 +13,7 @@ from atoll.compiler.replicas.exchange import bytes_sent
 from atoll.compiler.report.report import Report
 from atoll.runtime.check import check
 from atoll.runtime.program import Run, Send
-from microbatched import compiled_once, compiled_quickly  # noqa: F401 (fixtures)
+from microbatched import BY_XLA, compiled_by_xla, evaluated  # noqa: F401 (fixtures)
 from placed_shares import Parameter, compiled, expected_of, numbers, placed, topology_of
 from replicated import parts_of
 
@@ -56,6 +56,7 @@ def sent_by(step, island=0):
     return [found.buffers[one.buffer] for one in found.instructions if isinstance(one, Send)]
 
 
+@BY_XLA
 @pytest.mark.parametrize(("replicas", "link"), [(2, ""), (3, ""), (4, ""), (2, QUICK), (4, QUICK)])
 def test_momentum_in_shares(replicas, link):
     with compiled(SEVERAL, replicas, link=link) as step:
@@ -98,6 +99,7 @@ def test_bytes_of_each_link(replicas):
             assert one.sent == bytes_sent(one.form, one.bytes, replicas)
 
 
+@BY_XLA
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_shares_of_a_sum_have_the_bits_of_the_whole_sum(replicas):
     """Whatever the numbers: they are added in the order of the replicas."""

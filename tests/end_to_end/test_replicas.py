@@ -15,10 +15,11 @@ from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program import Receive, Run, Send
 from jax.sharding import PartitionSpec
 from microbatched import (
+    BY_XLA,
     compiled,
-    compiled_once,  # noqa: F401 (a fixture)
-    compiled_quickly,  # noqa: F401 (a fixture)
+    compiled_by_xla,  # noqa: F401 (a fixture)
     error_of,
+    evaluated,  # noqa: F401 (a fixture)
 )
 from replicated import check_same_bits, hashes_of
 
@@ -112,7 +113,7 @@ def test_masked_mean_and_dropout(replicas, stages, microbatches):
     params = {"first": zoo.normal(1, 6, 8), "second": zoo.normal(2, 8, 3)}
     x, y = zoo.normal(3, 12, 6), zoo.normal(4, 12, 3)
     arguments = params, jax.random.key(5), x, (jnp.arange(12) % 5 < 3).astype("float32"), y
-    plan = atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas)
+    plan = atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas, schedule="1f1b")
     expected = list(zoo.leaves(jax.jit(dropped_out)(*arguments)))
     with atoll.compile(
         dropped_out, *arguments, topology=topology(replicas * stages), plan=plan, batch_argnums=(2, 3, 4)
@@ -207,13 +208,14 @@ def batch_of(number):
     return [random.normal(size=(12, 8)).astype("float32") for _ in range(2)]
 
 
+@BY_XLA
 @pytest.mark.parametrize(
     ("replicas", "stages", "microbatches", "link"), [(2, 2, 2, ""), (3, 1, 1, NARROW), (2, 1, 3, "1 GB/s, 1 ms")]
 )
 def test_bits_after_many_steps_and_a_restart(replicas, stages, microbatches, link, tmp_path):
     params = {name: zoo.normal(number, 8, 8, scale=0.3) for number, name in enumerate("abc")}
     start = jax.tree.map(numpy.asarray, (params, optax.adam(1e-2).init(params)))
-    plan = atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas)
+    plan = atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas, schedule="1f1b")
     options = {"topology": topology(replicas * stages, link), "plan": plan}
     with atoll.compile(adam, start, *batch_of(0), **options, batch_argnums=(1, 2), donate_argnums=0) as step:
         state, middle = start, None
@@ -262,7 +264,7 @@ X = numpy.ones((12, 8), "float32")
 
 def step_of(replicas, stages, microbatches=2, link="", **options):
     texts = {"topology": topology(replicas * stages, link, options.pop("island", "cpu[1]"))}
-    plan = atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas, segments=1)
+    plan = atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas, schedule="1f1b", segments=1)
     return atoll.compile(gradients, PARAMS, X, **texts, plan=plan, batch_argnums=1, **options)
 
 
@@ -407,6 +409,7 @@ def test_arguments_are_put_where_they_are_taken():
         numpy.testing.assert_array_equal(x, X)
 
 
+@BY_XLA
 def test_a_dump_of_each_phase_is_resumed():
     expected = list(zoo.leaves(jax.jit(gradients)(PARAMS, X)))
     with step_of(2, 2) as step:

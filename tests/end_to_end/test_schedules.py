@@ -11,6 +11,7 @@ from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run
 from atoll.runtime.sleeping import SleepingDevices
+from microbatched import evaluated  # noqa: F401 (a fixture)
 
 import atoll
 

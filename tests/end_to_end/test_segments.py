@@ -16,11 +16,12 @@ from atoll.runtime.program import Run, Send
 from layered_checks import check_shares, check_steps, check_traffic, model_named, plan_of
 from layered_checks import compiled as compiled_layers
 from microbatched import (
+    BY_XLA,
     check_cut_in_time,
     compiled,
-    compiled_once,  # noqa: F401 (a fixture)
-    compiled_quickly,  # noqa: F401 (a fixture)
+    compiled_by_xla,  # noqa: F401 (a fixture)
     error_of,
+    evaluated,  # noqa: F401 (a fixture)
 )
 
 import atoll
@@ -207,6 +208,7 @@ def test_the_prediction_knows_what_overlaps():
     assert predicted(4) == (pytest.approx(8.196), pytest.approx(2.048, rel=1e-3))
 
 
+@BY_XLA
 @pytest.mark.parametrize("phase", ["staged", "placed", "scheduled"])
 def test_a_dump_is_resumed(phase):
     with replicated("0.1 MB/s, 2 ms") as step:

@@ -20,7 +20,7 @@ from atoll.compiler.topology.topology import Topology
 from layered import LAYERS, WIDTH
 from layered_checks import check_steps, model_named, plan_of
 from layered_checks import compiled as layered_compiled
-from microbatched import compiled_quickly, error_of  # noqa: F401 (one is a fixture)
+from microbatched import BY_XLA, compiled_by_xla, error_of, evaluated  # noqa: F401 (fixtures)
 from optimized import ROWS, batches_of, check_same, expected_of, mlp, transformer
 from random_updates import random_update
 from replicated import check_same_bits, hashes_of
@@ -33,7 +33,9 @@ ADAM = optax.adam(1e-2)
 
 
 def plan(stages=1, microbatches=1, replicas=2, **options):
-    return atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas, update="sharded", **options)
+    return atoll.Plan(
+        stages=stages, microbatches=microbatches, replicas=replicas, schedule="1f1b", update="sharded", **options
+    )
 
 
 def shared_paths(step):
@@ -142,6 +144,7 @@ def adam_on(islands, chosen, **options):
     )
 
 
+@BY_XLA
 @pytest.mark.parametrize(("replicas", "stages"), [(2, 1), (2, 2), (3, 1), (4, 1)])
 def test_each_replica_keeps_its_share(replicas, stages):
     """The moments are on an island each part, and their parts are the whole; what crosses are gradients and parameters,
@@ -184,6 +187,7 @@ def test_memory_of_the_state():
     assert found["sharded"] == [whole - moments // 2 for whole in found["whole"]]
 
 
+@BY_XLA
 def test_two_replicas_have_the_bits_of_a_whole_update():
     """Both add the same two numbers, and what Adam does to one it does to each by itself."""
     found = []
@@ -196,6 +200,7 @@ def test_two_replicas_have_the_bits_of_a_whole_update():
     assert found[0] == found[1]
 
 
+@BY_XLA
 def test_bits_after_many_steps_and_a_restart(tmp_path):
     with adam_on("4 x cpu[1]", plan(2, 2)) as step:
         state, middle = START, None
@@ -290,6 +295,7 @@ def test_what_is_divided_within_islands_stays_divided():
         assert not not_shared(step)
 
 
+@BY_XLA
 def test_a_dump_of_each_phase_is_resumed():
     with adam_on("2 x cpu[1]", plan(microbatches=2)) as step:
         expected = [leaf.tobytes() for leaf in zoo.leaves(step(START, *batch_of(0)))]

@@ -51,7 +51,13 @@ def case(build: Callable[[], Case]) -> Callable[[], Case]:
 
 
 def normal(number: int, *shape: int, scale: float = 1.0) -> jax.Array:
-    return scale * jax.random.normal(jax.random.fold_in(KEY, number), shape)
+    """By numpy, since jax compiles a program for every shape."""
+    return jnp.asarray(scale * numpy.random.default_rng(number).standard_normal(shape))
+
+
+def words(count: int, *shape: int) -> jax.Array:
+    """Numbers of words, of so many that there are."""
+    return jnp.asarray(numpy.random.default_rng(0).integers(0, count, shape), jnp.int32)
 
 
 def dense_params(number: int, *widths: int) -> list[dict[str, jax.Array]]:
@@ -132,7 +138,7 @@ def mlp_lamb() -> Case:
 def transformer() -> Case:
     config = decoder.Config(vocabulary=32, width=16, heads=2, layers=4, length=8)
     state = decoder.init_state(KEY, config)
-    tokens = jax.random.randint(KEY, (BATCH, config.length + 1), 0, config.vocabulary)
+    tokens = words(config.vocabulary, BATCH, config.length + 1)
 
     def step(state, tokens):
         def loss_fn(params):
@@ -149,7 +155,7 @@ def transformer() -> Case:
 @case
 def tied_embedding() -> Case:
     params = {"embedding": normal(1, 32, 16), "layers": dense_params(2, 16, 16, 16)}
-    tokens = jax.random.randint(KEY, (BATCH, 9), 0, 32)
+    tokens = words(32, BATCH, 9)
 
     def loss(params, tokens):
         with jax.named_scope("embed"):

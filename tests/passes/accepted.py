@@ -10,17 +10,20 @@ B, T, D = 4, 4, 4
 
 
 PROGRAMS = {}
+# The type to which a program rounds what it returns in a wider one; None if it does not.
+ROUNDED_TO = {}
 
 
 def normal(seed, *shape, scale=1.0):
     return scale * numpy.random.default_rng(seed).normal(size=shape)
 
 
-def accepted(*args, batch=(1,)):
+def accepted(*args, batch=(1,), rounded_to=None):
     """Add a function with its arguments to those that must be accepted; the second argument is the batch."""
 
     def add(fn):
         PROGRAMS[fn.__name__] = (fn, args, batch)
+        ROUNDED_TO[fn.__name__] = rounded_to
         return fn
 
     return add

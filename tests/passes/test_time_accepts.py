@@ -15,7 +15,7 @@ import accepted_transforms  # noqa: F401
 import accepted_values  # noqa: F401
 import jax
 import pytest
-from accepted import PROGRAMS, B
+from accepted import PROGRAMS, ROUNDED_TO, B
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import stablehlo
 from atoll.compiler.mlir.functions import operations_in
@@ -58,7 +58,7 @@ def outcomes(request):
     for start in range(0, len(pairs), AT_ONCE):
         some = pairs[start : start + AT_ONCE]
         for (case, pair), both in zip(some, answers([pair for _, pair in some]), strict=True):
-            wrong = differences(pair, *both)
+            wrong = differences(pair, *both, rounded_to=ROUNDED_TO[case[0]])
             told[case] = "\n".join(["WRONG ANSWER", *wrong, pair.module]) if wrong else ""
     return told
 

@@ -167,22 +167,31 @@ def _numbers(array: jax.Array) -> numpy.ndarray:
 
 
 def differences(
-    pair: Pair, expected: Sequence[numpy.ndarray], found: Sequence[numpy.ndarray], magnitude: float = 0.0
+    pair: Pair,
+    expected: Sequence[numpy.ndarray],
+    found: Sequence[numpy.ndarray],
+    magnitude: float = 0.0,
+    rounded_to: str | None = None,
 ) -> list[str]:
     """In which results a timed program differs from jax's, each as a sentence.
 
     magnitude: how large the values are that results are made of, where these may cancel.
+    rounded_to: a narrower type than their own that floats were rounded to on the way.
     """
     told = []
     for index, (one, other) in enumerate(zip(expected, found, strict=True)):
-        worst = difference(one, other, pair.examples.get(index), magnitude)
+        worst = difference(one, other, pair.examples.get(index), magnitude, rounded_to)
         if worst:
             told.append(f"result {index}: {worst}\nexpected\n{one}\nfound\n{other}")
     return told
 
 
 def difference(
-    expected: numpy.ndarray, found: numpy.ndarray, examples: int | None = None, magnitude: float = 0.0
+    expected: numpy.ndarray,
+    found: numpy.ndarray,
+    examples: int | None = None,
+    magnitude: float = 0.0,
+    rounded_to: str | None = None,
 ) -> str:
     """How an array differs from the one it should be; empty if it does not.
 
@@ -194,6 +203,8 @@ def difference(
     if tolerance is None:
         wrong = expected != found
         return f"{wrong.sum()} of {wrong.size} elements differ" if wrong.any() else ""
+    if rounded_to is not None:
+        tolerance = TOLERANCES[rounded_to]
     wide = numpy.complex128 if numpy.iscomplexobj(expected) else numpy.float64
     one, other = expected.astype(wide), found.astype(wide)
     usual = numpy.isfinite(one) & numpy.isfinite(other)
