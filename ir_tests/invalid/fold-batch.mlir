@@ -38,6 +38,24 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
+// Windows of one example, after the examples have moved on by one.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    // expected-error @below {{reduce_window combines the examples of the batch with each other}}
+    %0 = "stablehlo.reduce_window"(%x, %zero) <{
+        window_dimensions = array<i64: 1, 1>, padding = dense<[[1, -1], [0, 0]]> : tensor<2x2xi64>}> ({
+    ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+      %sum = stablehlo.add %a, %b : tensor<f32>
+      stablehlo.return %sum : tensor<f32>
+    }) : (tensor<4x3xf32>, tensor<f32>) -> tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
 // A Gram matrix.
 
 module attributes {atoll.plan = "microbatches=2"} {

@@ -25,6 +25,15 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("compiler", "examples", "passes", "runtime")
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+# pytest, once it is certain that the copy is what gets imported. (Python's -P keeps the checkout off the import path.)
+_PYTEST = """
+import sys
+import atoll, pytest
+folder = sys.argv.pop(1)
+if not atoll.__file__.startswith(folder):
+    sys.exit(f"the copy is not what is imported, but {atoll.__file__}")
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 _NOTHING_FAILED, _TIME_LIMIT = "", 900
 
 
@@ -45,7 +54,7 @@ def first_failure(root: Path, mutation: Mutation, tests: Sequence[str]) -> str:
     """The test that finds the fault first; empty if none does."""
     with tempfile.TemporaryDirectory(prefix="atoll-mutation-") as folder:
         mutate(root, mutation, Path(folder, "atoll"))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "--tb=no", "-rfE", *tests]
+        command = [sys.executable, "-P", "-c", _PYTEST, folder, "-q", "-x", "-n0", "--tb=no", "-rfE", *tests]
         environment = {**os.environ, "PYTHONPATH": folder}
         try:
             ran = subprocess.run(
