@@ -100,11 +100,12 @@ class Islands:
 
 
 RANDOM = numpy.random.default_rng(0)
-STATE = {
+MODEL = {
     "a": RANDOM.normal(size=(6, 8)).astype("float32"),
     "b": RANDOM.normal(size=(8, 4)).astype("float32"),
     "c": RANDOM.normal(size=(4,)).astype("float32"),
 }
+STATE = {"model": MODEL, "momentum": {name: 0.1 * one for name, one in MODEL.items()}}
 X = RANDOM.normal(size=(24, 6)).astype("float32")
 
 
@@ -114,8 +115,10 @@ def train(state, x):
         outputs = hidden @ w["b"] + w["c"]
         return jnp.mean(outputs**2), outputs
 
-    (value, outputs), gradients = jax.value_and_grad(loss, has_aux=True)(state)
-    return jax.tree.map(lambda p, g: p - 0.1 * g, state, gradients), value, outputs
+    (value, outputs), gradients = jax.value_and_grad(loss, has_aux=True)(state["model"])
+    momentum = jax.tree.map(lambda m, g: 0.9 * m + g, state["momentum"], gradients)
+    model = jax.tree.map(lambda p, m: p - 0.1 * m, state["model"], momentum)
+    return {"model": model, "momentum": momentum}, value, outputs
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def train(state, x):
 )
 def test_a_train_step(plan, link):
     islands = Islands(program_of(Job(train, STATE, X, donate_argnums=0, batch_argnums=1), plan, link))
-    found = islands.step([STATE["a"], STATE["b"], STATE["c"], X])
+    found = islands.step(jax.tree.leaves((STATE, X)))
     expected = jax.tree.leaves(jax.jit(train)(STATE, X))
     for one, other in zip(found, expected, strict=True):
         numpy.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
