@@ -1,4 +1,4 @@
-"""Programs of many islands give the answer of `jax.jit`; numpy carries them out here, so nothing runs but the streams."""
+"""Programs of many islands give the answer of `jax.jit`; numpy carries them out here, without threads."""
 
 import itertools
 
