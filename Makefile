@@ -29,11 +29,11 @@ PURE = accumulators backward_partners cheap_operations contiguous_cut dataflow_o
 FAST = ir_tests tests/test_imports.py tests/test_glossary.py tests/compiler $(SLOW:%=--ignore=tests/compiler/test_%.py) \
 	$(PURE:%=tests/passes/test_%.py) tests/runtime/test_worker.py tests/runtime/test_inbox.py
 
-.PHONY: help demo test fast lint format bench clean test-main test-newest FORCE
+.PHONY: help demo test fast lint format bench mutations clean test-main test-newest FORCE
 .NOTPARALLEL: # so that what the targets print stands in order
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/installed ## show what atoll does today
 	@.venv/bin/atoll demo
@@ -60,6 +60,9 @@ format: .venv/installed-test ## format, and correct what can be corrected of sty
 
 bench: .venv/installed-test ## measure the numbers that the documents quote
 	@for file in benchmarks/*.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done
+
+mutations: .venv/installed-test ## put known faults into copies of the code, and see that tests find each of them
+	@.venv/bin/python tests/mutations/run.py --jobs 2
 
 clean: ## remove what the other targets made
 	@rm -rf .venv .venv-newest .hypothesis .mypy_cache .ruff_cache atoll.egg-info atoll-demo build

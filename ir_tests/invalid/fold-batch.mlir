@@ -38,6 +38,65 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
+// Windows of one example, after the examples have moved on by one.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    // expected-error @below {{reduce_window combines the examples of the batch with each other}}
+    %0 = "stablehlo.reduce_window"(%x, %zero) <{
+        window_dimensions = array<i64: 1, 1>, padding = dense<[[1, -1], [0, 0]]> : tensor<2x2xi64>}> ({
+    ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+      %sum = stablehlo.add %a, %b : tensor<f32>
+      stablehlo.return %sum : tensor<f32>
+    }) : (tensor<4x3xf32>, tensor<f32>) -> tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Rows between the examples.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<10x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    // expected-error @below {{pad combines the examples of the batch with each other}}
+    %0 = stablehlo.pad %x, %zero, low = [0, 0], high = [0, 0], interior = [2, 0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<10x3xf32>
+    return %0 : tensor<10x3xf32>
+  }
+}
+
+// -----
+
+// Some of the examples.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}, %i: tensor<i32> {atoll.path = "i"})
+      -> (tensor<2x3xf32> {atoll.path = "y"}) {
+    // expected-error @below {{dynamic_slice combines the examples of the batch with each other}}
+    %0 = stablehlo.dynamic_slice %x, %i, %i, sizes = [2, 3] : (tensor<4x3xf32>, tensor<i32>, tensor<i32>)
+        -> tensor<2x3xf32>
+    return %0 : tensor<2x3xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}, %i: tensor<1xi32> {atoll.path = "i"})
+      -> (tensor<2x3xf32> {atoll.path = "y"}) {
+    // expected-error @below {{gather combines the examples of the batch with each other}}
+    %0 = "stablehlo.gather"(%x, %i) <{
+        dimension_numbers = #stablehlo.gather<offset_dims = [0, 1], start_index_map = [0]>,
+        slice_sizes = array<i64: 2, 3>}> : (tensor<4x3xf32>, tensor<1xi32>) -> tensor<2x3xf32>
+    return %0 : tensor<2x3xf32>
+  }
+}
+
+// -----
+
 // A Gram matrix.
 
 module attributes {atoll.plan = "microbatches=2"} {
@@ -148,6 +207,62 @@ module attributes {atoll.plan = "microbatches=2"} {
       stablehlo.return %next, %after : tensor<i32>, tensor<f32>
     }
     return %0#1 : tensor<f32>
+  }
+}
+
+// -----
+
+// What divides by a part of a sum is no part of anything.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%w: tensor<f32> {atoll.path = "w"}, %x: tensor<4xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<f32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %sum = %w) : tensor<i32>, tensor<f32>
+    cond {
+      %end = stablehlo.constant dense<3> : tensor<i32>
+      %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %goes_on : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %next = stablehlo.add %i, %one : tensor<i32>
+      %none = stablehlo.constant dense<0.0> : tensor<f32>
+      %part = stablehlo.reduce(%x init: %none) applies stablehlo.add across dimensions = [0]
+          : (tensor<4xf32>, tensor<f32>) -> tensor<f32>
+      // expected-error @below {{divide needs the result of reduce at}}
+      %share = stablehlo.divide %w, %part : tensor<f32>
+      %after = stablehlo.add %sum, %share : tensor<f32>
+      stablehlo.return %next, %after : tensor<i32>, tensor<f32>
+    }
+    return %0#1 : tensor<f32>
+  }
+}
+
+// -----
+
+// Only where no value changes is the greatest of what parts are converted to what the greatest is converted to.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%w: tensor<bf16> {atoll.path = "w"}, %x: tensor<4xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<bf16> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %0:2 = stablehlo.while(%i = %zero, %most = %w) : tensor<i32>, tensor<bf16>
+    cond {
+      %end = stablehlo.constant dense<3> : tensor<i32>
+      %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %goes_on : tensor<i1>
+    } do {
+      %one = stablehlo.constant dense<1> : tensor<i32>
+      %next = stablehlo.add %i, %one : tensor<i32>
+      %least = stablehlo.constant dense<0xFF800000> : tensor<f32>
+      %part = stablehlo.reduce(%x init: %least) applies stablehlo.maximum across dimensions = [0]
+          : (tensor<4xf32>, tensor<f32>) -> tensor<f32>
+      // expected-error @below {{convert needs the result of reduce at}}
+      %narrow = stablehlo.convert %part : (tensor<f32>) -> tensor<bf16>
+      %after = stablehlo.maximum %most, %narrow : tensor<bf16>
+      stablehlo.return %next, %after : tensor<i32>, tensor<bf16>
+    }
+    return %0#1 : tensor<bf16>
   }
 }
 

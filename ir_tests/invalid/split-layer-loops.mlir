@@ -42,6 +42,31 @@ func.func @main(%x: tensor<8xf32>, %w: tensor<3xf32>) -> tensor<8xf32> {
 
 // -----
 
+// Each iteration takes the row that the one before took too.
+
+func.func @main(%x: tensor<8xf32>, %w: tensor<2xf32>) -> tensor<8xf32> {
+  %zero = stablehlo.constant dense<0> : tensor<i32>
+  // expected-error @below {{cannot be split by layers: no array has a row for each of its iterations}}
+  %0:3 = stablehlo.while(%i = %zero, %h = %x, %a = %w) : tensor<i32>, tensor<8xf32>, tensor<2xf32>
+      attributes {atoll.layers = array<i64: 0, 1>}
+  cond {
+    %n = stablehlo.constant dense<2> : tensor<i32>
+    %more = stablehlo.compare LT, %i, %n, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1>
+    stablehlo.return %more : tensor<i1>
+  } do {
+    %one = stablehlo.constant dense<1> : tensor<i32>
+    %row = stablehlo.dynamic_slice %a, %one, sizes = [1] : (tensor<2xf32>, tensor<i32>) -> tensor<1xf32>
+    %r = stablehlo.reshape %row : (tensor<1xf32>) -> tensor<f32>
+    %s = stablehlo.broadcast_in_dim %r, dims = [] : (tensor<f32>) -> tensor<8xf32>
+    %t = stablehlo.add %h, %s : tensor<8xf32>
+    %j = stablehlo.add %i, %one : tensor<i32>
+    stablehlo.return %j, %t, %a : tensor<i32>, tensor<8xf32>, tensor<2xf32>
+  }
+  return %0#1 : tensor<8xf32>
+}
+
+// -----
+
 func.func @main(%x: tensor<8xf32>, %p: tensor<i32>) -> tensor<8xf32> {
   %0 = "stablehlo.case"(%p) ({
     %zero = stablehlo.constant dense<0> : tensor<i32>
