@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
 // In a loop of the program a sum is not complete before all microbatches have been through it. What is linear is done
-// to the parts of the sum: scaling by a value that is the same for all, negating, adding. What is taken off once is taken
-// off the first part.
+// to the parts of the sum: scaling by a value that is the same for all, negating, adding. What is taken off once is
+// taken off the first part.
 
 // CHECK:      mpmd.for
 // CHECK:        [[ONCE:%.*]] = stablehlo.select {{%.*}}, %arg1, {{%.*}}
