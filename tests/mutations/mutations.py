@@ -350,7 +350,7 @@ MUTATIONS = (
         "code, [others, slices[got]], [part])",
         "code, [slices[got], slices[got]], [part])",
         killed_by="tests/compiler/test_emitted_answers.py::test_a_train_step[ring]",
-        before="",
+        before="tests/end_to_end/test_replicas.py::test_every_kind_of_sum",
     ),
     Mutation(
         "a-sum-of-one-replica-may-be-used",
@@ -391,7 +391,7 @@ MUTATIONS = (
         "start[parts_dimension(marks)] += part * shape",
         "start[parts_dimension(marks)] += shape",
         killed_by="tests/compiler/test_emitted_answers.py::test_a_train_step[stages]",
-        before="",
+        before="tests/end_to_end/test_microbatches_arguments.py::test_one_batch_argument_that_is_a_tree",
     ),
     Mutation(
         "uneven-dimensions-are-divided",
@@ -399,7 +399,7 @@ MUTATIONS = (
         "kept.append(known if size % prod(sizes[axis] for axis in known) == 0 else ())",
         "kept.append(known)",
         killed_by="tests/compiler/test_shardings.py::test_axes_that_are_there_and_divide_evenly_are_followed[spec1-followed1-left_out1]",
-        before="",
+        before="tests/end_to_end/test_shardings.py::test_an_axis_that_does_not_divide_is_left_out",
     ),
     # The runtime.
     Mutation(
