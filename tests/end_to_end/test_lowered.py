@@ -62,7 +62,7 @@ def test_islands_that_are_not_on_this_machine(topology, platform):
     first, second = lowered.report().islands[:2]
     assert (first.tasks[0], second.tasks[0]) == ("I0", "I1")
     assert lowered.schedule == atoll.schedule("1f1b", islands=2, microbatches=4)
-    assert {one.kind for one in lowered.program.islands[0].instructions if isinstance(one, Run)} == set("IFBU")
+    assert {one.name.kind for one in lowered.program.islands[0].instructions if isinstance(one, Run)} == set("IFBU")
     assert len(COMPILED) == before
 
 
