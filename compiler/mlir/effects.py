@@ -36,16 +36,16 @@ _ONLY_COMPUTE = frozenset(
         "stablehlo": """
             abs add all_gather all_reduce all_to_all and atan2 batch_norm_grad batch_norm_inference batch_norm_training
             bitcast_convert broadcast broadcast_in_dim case cbrt ceil cholesky clamp collective_broadcast
-            collective_permute compare complex concatenate constant convert convolution cosine count_leading_zeros
-            cross-replica-sum divide dot dot_general dynamic_broadcast_in_dim dynamic_conv dynamic_gather dynamic_iota
-            dynamic_pad dynamic_reshape dynamic_slice dynamic_update_slice einsum exponential exponential_minus_one fft
-            floor gather get_dimension_size get_tuple_element if imag iota is_finite log log_plus_one logistic map
-            maximum minimum multiply negate not optimization_barrier or pad partition_id popcnt power real
-            real_dynamic_slice reduce reduce_precision reduce_scatter reduce_window remainder replica_id reshape return
-            reverse rng_bit_generator round_nearest_afz round_nearest_even rsqrt scatter select select_and_scatter
-            set_dimension_size shift_left shift_right_arithmetic shift_right_logical sign sine slice sort sqrt subtract
-            tan tanh torch_index_select transpose triangular_solve tuple unary_einsum uniform_dequantize
-            uniform_quantize while xor
+            collective_permute collective_reduce compare complex concatenate constant convert convolution cosine
+            count_leading_zeros cross-replica-sum divide dot dot_general dynamic_broadcast_in_dim dynamic_conv
+            dynamic_gather dynamic_iota dynamic_pad dynamic_reshape dynamic_slice dynamic_update_slice einsum
+            exponential exponential_minus_one fft floor gather get_dimension_size get_tuple_element if imag iota
+            is_finite log log_plus_one logistic map maximum minimum multiply negate not optimization_barrier or pad
+            partition_id popcnt power real real_dynamic_slice reduce reduce_precision reduce_scatter reduce_window
+            remainder replica_id reshape return reverse rng_bit_generator round_nearest_afz round_nearest_even rsqrt
+            scatter select select_and_scatter set_dimension_size shift_left shift_right_arithmetic shift_right_logical
+            sign sine slice sort sqrt subtract tan tanh torch_index_select transpose triangular_solve tuple unary_einsum
+            uniform_dequantize uniform_quantize while xor
         """,
     }.items()
     for name in names.split()
