@@ -31,6 +31,14 @@ def room_for_code():
         gc.collect()
 
 
+def pytest_collection_finish():
+    """Libraries and tests have made a million objects by now, which stay. To go through them again and again for
+    garbage takes a twentieth of all time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
     config.addinivalue_line("markers", "xla: XLA compiles the tasks, in a module whose others numpy evaluates")

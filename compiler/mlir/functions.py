@@ -3,7 +3,8 @@
 The bindings' own accessors on `FuncOp` are added at run time, where no type checker sees them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 from atoll.compiler.mlir.bindings import func, ir
@@ -41,10 +42,11 @@ def is_used(value: "ir.Value[ir.Type]") -> bool:
     return any(True for _ in value.uses)
 
 
-def operands_within(operation: ir.OpView) -> "Iterator[ir.Value[ir.Type]]":
+def operands_within(operation: ir.OpView) -> "Iterable[ir.Value[ir.Type]]":
     """The operands of an operation and of all operations in its regions."""
-    for inner in operations_in(operation, ir.OpView):
-        yield from inner.operation.operands
+    if not len(operation.operation.regions):  # of most, which are asked for again and again
+        return operation.operation.operands
+    return chain.from_iterable(inner.operation.operands for inner in operations_in(operation, ir.OpView))
 
 
 def replace_within(operation: ir.OpView, replaced: "Mapping[ir.Value[ir.Type], ir.Value[ir.Type]]") -> None:

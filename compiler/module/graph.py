@@ -75,12 +75,13 @@ class Graph:
         block = body_of(entry_function(module))
         graph.arguments = len(graph._add_values(block.arguments, ARGUMENT, numbers))
         *body, terminator = list(block.operations)
+        unread = _results_of_placeholders(body)
         region = 0  # odd for a loop, even for a stretch of @main between loops
         for operation in body:
             if isinstance(operation, mpmd.ForOp):
                 graph._add_loop(operation, region + 1, numbers)
                 region += 2
-            elif not is_placeholder(operation):
+            elif unread.isdisjoint(operation.operation.results):
                 graph._add_operation(operation, region, numbers)
             else:  # nobody reads it, so there is nothing to decide about what makes it
                 graph._add_values(operation.operation.results, ARGUMENT, numbers)
@@ -196,6 +197,22 @@ def is_placeholder(operation: ir.OpView) -> bool:
         else isinstance(use.owner, mpmd.AssignOp) and is_placeholder(use.owner)
         for use in uses
     )
+
+
+def _results_of_placeholders(body: "Iterable[ir.OpView]") -> "set[ir.Value[ir.Type]]":
+    """Of those in @main. They are found from its loops, as asking every operation takes much longer."""
+    found: set[ir.Value[ir.Type]] = set()
+    for loop in body:
+        if not isinstance(loop, mpmd.ForOp):
+            continue
+        for number in parts_of_loop(loop):
+            maker = loop.operation.operands[number].owner
+            while not isinstance(maker, ir.Block) and is_placeholder(maker):
+                found.update(maker.operation.results)
+                if not isinstance(maker, mpmd.AssignOp):
+                    break
+                maker = maker.operation.operands[0].owner
+    return found
 
 
 def elements_of(type_: ir.Type) -> int:

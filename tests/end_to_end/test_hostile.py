@@ -20,6 +20,7 @@ from flax.training.train_state import TrainState
 from jax.experimental import io_callback
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

@@ -21,22 +21,16 @@ ISLANDS, MICROBATCHES = (2, 4), (1, 4)
 
 
 def pytest_generate_tests(metafunc):
-    """Every library with every number of islands and of microbatches; every optimizer with one of each; or all."""
+    """Every library and every optimizer with one number of islands and of microbatches; or all there is."""
     if not {"count", "microbatches"} <= set(metafunc.fixturenames):
         return
     shapes = list(itertools.product(ISLANDS, MICROBATCHES))
-    is_full, is_quick = map(metafunc.config.getoption, ("full", "quick"))
+    is_full = metafunc.config.getoption("full")
     chosen = [
-        *(
-            (name, *shape)
-            for number, name in enumerate(LIBRARIES)
-            for shape in (shapes if is_full else shapes[1 + number % 2 :][:1] if is_quick else shapes[1:3])
-        ),
-        *(
-            (name, *shape)
-            for number, name in enumerate(OPTIMIZERS)
-            for shape in (shapes if is_full else [shapes[number % len(shapes)]])
-        ),
+        (name, *shape)
+        for names in (LIBRARIES, OPTIMIZERS)
+        for number, name in enumerate(names)
+        for shape in (shapes if is_full else [shapes[number % len(shapes)]])
     ]
     metafunc.parametrize(("name", "count", "microbatches"), chosen)
 

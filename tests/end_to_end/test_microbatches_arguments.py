@@ -8,6 +8,7 @@ import numpy
 import pytest
 import zoo
 from atoll.compiler.errors import CompileError, PlanError, UsageError
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

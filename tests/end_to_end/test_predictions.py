@@ -8,6 +8,7 @@ import numpy
 import pytest
 from atoll.compiler.report.buffers import lives_of
 from atoll.runtime.program import Run
+from microbatched import evaluated  # noqa: F401 (a fixture)
 
 import atoll
 

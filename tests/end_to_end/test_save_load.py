@@ -16,6 +16,7 @@ import numpy
 import optax
 import pytest
 import zoo
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

@@ -15,6 +15,7 @@ from atoll.runtime.crossing import mover
 from atoll.runtime.devices import Devices
 from atoll.runtime.program import Receive, Run, Send
 from jax.sharding import PartitionSpec as P
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

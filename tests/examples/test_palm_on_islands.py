@@ -9,6 +9,7 @@ from atoll.compiler.module.notes import NotFollowed
 from atoll.examples.palm import checkpoint, sharding, toy
 from atoll.examples.palm.sizes import TOY, Size
 from atoll.examples.palm.train import init_state, shapes_of, train, train_step_of
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

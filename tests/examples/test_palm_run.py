@@ -11,6 +11,7 @@ from atoll.examples.palm.sizes import Size, parameter_count
 from atoll.examples.palm.spikes import batch_number
 from atoll.examples.palm.train import init_state, shapes_of, train_step_of
 from atoll.runtime.promise import Promise
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

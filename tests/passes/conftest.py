@@ -1,7 +1,8 @@
 """What tests of whole phases share: a job taken to a phase, and the scheduled module run by hand."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy
@@ -22,6 +23,7 @@ from atoll.compiler.pipeline.registry import steps_of_phase
 from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
 from atoll.runtime.program import Code
+from evaluating import module_of
 from timed_harness import QUICKLY
 
 
@@ -36,15 +38,14 @@ def _module_at(job: Job, phase: str, plan: Plan, topology: str) -> ir.Module:
 
 
 @functools.cache
-def _compiled(fragment: Fragment, inputs: tuple[jax.ShapeDtypeStruct, ...]) -> jax.stages.Compiled:
-    """Equal fragments, of whatever module, are compiled once. They run but once or twice: XLA takes little trouble."""
-    return jax.jit(fragment.__call__).lower(*inputs).compile(QUICKLY)
+def _computing(fragment: Fragment, inputs: tuple[jax.ShapeDtypeStruct, ...]) -> Callable[..., list[Any]]:
+    """What computes a fragment: numpy, or where it cannot, XLA with little trouble. Equal ones are made once."""
+    return module_of(fragment.bytecode) or jax.jit(fragment.__call__).lower(*inputs).compile(QUICKLY)
 
 
-def _call(fragment: Fragment, operands: Sequence[jax.Array]) -> list[jax.Array]:
+def _call(fragment: Fragment, operands: Sequence[Any]) -> list[numpy.ndarray]:
     inputs = tuple(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in operands)
-    results: list[jax.Array] = _compiled(fragment, inputs)(*operands)
-    return results
+    return list(map(numpy.asarray, _computing(fragment, inputs)(*map(numpy.asarray, operands))))
 
 
 def _fragment(code: Code) -> Fragment:

@@ -17,7 +17,8 @@ from evaluated_reading import UnknownError
 
 
 @functools.cache
-def _module(bytecode: bytes) -> Module | None:
+def module_of(bytecode: bytes) -> Module | None:
+    """What computes a module; None if numpy cannot do what is in it."""
     try:
         return Module(bytecode)
     except UnknownError:
@@ -38,7 +39,7 @@ def _lower(
     callbacks: Sequence[Callable[..., Any]],
 ) -> Callable[[], Executable]:
     """What `lower_code` makes, on an island of one device; on more, and for what numpy cannot do, it is XLA's."""
-    module = _module(code.module) if mesh.size == 1 and not callbacks else None
+    module = module_of(code.module) if mesh.size == 1 and not callbacks else None
     if module is None:
         return lower_code(code, inputs, donated, mesh, callbacks)
     shardings = [sharding_of(one, mesh) for one in code.results]

@@ -21,7 +21,7 @@ from atoll.compiler.pipeline.pipeline import phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase, steps_of_text
 from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
-from interpreted import interpret
+from evaluated import Module
 from jax import lax
 from random_updates import random_update
 
@@ -154,7 +154,7 @@ def check(seed):
         assert together.operation.verify(), text
         shapes = [jax.ShapeDtypeStruct(ir.RankedTensorType(one).shape, "float64") for one in types]
         fragment = Fragment.of(together, shapes)
-    found = interpret(fragment, [given[path] for path in paths])
+    found = Module(fragment.bytecode)(*(numpy.asarray(given[path]) for path in paths))
     count = len(shares)
     for number, (share, theirs) in enumerate(zip(shares, expected, strict=True)):
         copies = found[number::count]

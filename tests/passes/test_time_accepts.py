@@ -20,7 +20,7 @@ from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import stablehlo
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.mlir.locations import place
-from timed_harness import ContractBrokenError, Program, answers, differences, lowered, pair_of, take_to
+from timed_harness import ContractBrokenError, Program, faults, lowered, pair_of, take_to
 
 pytestmark = pytest.mark.timeout(1200)  # all are compiled together
 
@@ -30,12 +30,12 @@ CASES = [
     pytest.param(name, double, id=f"{name}-{'float64-2' if double else f'float32-{SINGLE}'}")
     for name, double in itertools.product(PROGRAMS, (True, False))
 ]
-AT_ONCE = 40  # programs in one XLA module
 
 
 def prepared(name, double):
     fn, args, batch = PROGRAMS[name]
-    program = Program(fn, args, batch, FEW if double else SINGLE, f"{name} in {'float64' if double else 'float32'}")
+    text = f"{name} in {'float64' if double else 'float32'}"
+    program = Program(fn, args, batch, FEW if double else SINGLE, text, rounded_to=ROUNDED_TO[name])
     with jax.enable_x64(double):
         try:
             return pair_of(program)
@@ -50,17 +50,12 @@ def _selected(session):
 
 @pytest.fixture(scope="module")
 def outcomes(request):
-    """What is wrong with each of the selected programs, which are compiled together."""
+    """What is wrong with each of the selected programs, which are judged together."""
     selected = [one.callspec.params for one in _selected(request.session)]
     made = {(one["name"], one["double"]): prepared(**one) for one in selected}
     told = {case: f"{type(one).__name__}: {one}" for case, one in made.items() if isinstance(one, Exception)}
-    pairs = [(case, one) for case, one in made.items() if not isinstance(one, Exception)]
-    for start in range(0, len(pairs), AT_ONCE):
-        some = pairs[start : start + AT_ONCE]
-        for (case, pair), both in zip(some, answers([pair for _, pair in some]), strict=True):
-            wrong = differences(pair, *both, rounded_to=ROUNDED_TO[case[0]])
-            told[case] = "\n".join(["WRONG ANSWER", *wrong, pair.module]) if wrong else ""
-    return told
+    pairs = {case: one for case, one in made.items() if not isinstance(one, Exception)}
+    return told | dict(zip(pairs, faults(list(pairs.values())), strict=True))
 
 
 @pytest.mark.parametrize(("name", "double"), CASES)
