@@ -80,10 +80,8 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
 
     The topology says which axes shardings may name.
     """
-    leaves = list(leaves_of(job))
-    for leaf in leaves:
-        abstract(job, leaf)
-    _check_batch(job, [leaf for leaf in leaves if leaf.argnum in job.batch_argnums])
+    shapes = shapes_of(job)
+    _check_batch(job, [leaf for leaf in leaves_of(job) if leaf.argnum in job.batch_argnums])
     hide_own_frames()
     guard.announce(f"tracing {job.name}")
     mesh = None if topology is None else abstract_mesh(topology)
@@ -93,7 +91,7 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
         # A mesh that the user has set is not that of the islands, so it must not count here.
         with _blaming_the_user(job), own_traces(), jax.set_mesh(None), _use(mesh):
             jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings)
-            return jitted.trace(*_abstract_arguments(job))
+            return jitted.trace(*_abstract_arguments(job, shapes))
 
     traced = traced_on(mesh)
     # An abstract mesh does not suffice then, so it is traced once more, on devices, if there are enough of them.
@@ -121,15 +119,15 @@ def _devices(platform: str, mesh: jax.sharding.AbstractMesh) -> jax.sharding.Mes
     return jax.sharding.Mesh(array, mesh.axis_names, axis_types=mesh.axis_types)
 
 
-def _abstract_arguments(job: Job) -> Iterator[Any]:
+def _abstract_arguments(job: Job, shapes: Sequence[jax.ShapeDtypeStruct]) -> Iterator[Any]:
     """The arguments with shapes in place of arrays: it must not matter on which devices the arrays live."""
-    leaves = leaves_of(job)
+    rest = iter(shapes)
     for argnum, argument in enumerate(job.args):
         if argnum in job.static_argnums:
             yield argument
         else:
             values, structure = jax.tree.flatten(argument)
-            yield jax.tree.unflatten(structure, [abstract(job, next(leaves)) for _ in values])
+            yield jax.tree.unflatten(structure, [next(rest) for _ in values])
 
 
 def lower_traced(
@@ -190,7 +188,8 @@ def _shardings(job: Job, mesh: jax.sharding.AbstractMesh | None) -> dict[str, An
 
 def signature_of(job: Job, traced: jax.stages.Traced) -> Signature:
     """What callers of the job's program pass and get."""
-    inputs = [(leaf.path, abstract(job, leaf), leaf.argnum in job.donate_argnums) for leaf in leaves_of(job)]
+    pairs = zip(leaves_of(job), shapes_of(job), strict=True)
+    inputs = [(leaf.path, shape, leaf.argnum in job.donate_argnums) for leaf, shape in pairs]
     return Signature(
         tuple(Parameter(path, one.shape, str(one.dtype), one.weak_type, donated) for path, one, donated in inputs),
         tuple(Parameter(path, one.shape, str(one.dtype), one.weak_type) for path, one in results_of(traced)),
@@ -203,21 +202,36 @@ def results_of(traced: jax.stages.Traced) -> list[tuple[str, jax.ShapeDtypeStruc
     return [(RESULT + jax.tree_util.keystr(path), value) for path, value in flat]
 
 
-def abstract(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
-    """The shape and dtype that jax gives a leaf. jax is asked, as only it knows what it accepts as an array."""
+def shapes_of(job: Job) -> list[jax.ShapeDtypeStruct]:
+    """The shape and dtype that jax gives each leaf. jax is asked, as only it knows what it accepts as an array: about
+    all at once, which takes as long as about one."""
+    leaves = list(leaves_of(job))
     try:
-        found = jax.eval_shape(lambda array: array, leaf.value)
-        # Without its mesh, if it is on one. (jax leaves the class untyped.)
-        shape = jax.ShapeDtypeStruct(found.shape, found.dtype, weak_type=found.weak_type)  # type: ignore[no-untyped-call]
+        shapes = _asked_of_jax([leaf.value for leaf in leaves])
+    except (TypeError, ValueError, OverflowError):  # it does not say about which
+        shapes = [_shape_of(job, leaf) for leaf in leaves]
+    for leaf, shape in zip(leaves, shapes, strict=True):
+        if not all(isinstance(size, int) for size in shape.shape):
+            what = f"{leaf.path} has the symbolic shape {shape.shape}"
+            raise CompileError(what, job.where, "give it a shape of numbers")
+    return shapes
+
+
+def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
+    try:
+        return _asked_of_jax([leaf.value])[0]
     except (TypeError, ValueError, OverflowError) as error:
         kind = type(leaf.value).__name__
         dtype = f" of {leaf.value.dtype}" if isinstance(leaf.value, numpy.ndarray) else ""
         what = f"{leaf.path} is a {kind}{dtype}, which jax does not take for an array"
         remedy = "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
         raise CompileError(what, job.where, remedy) from error
-    if not all(isinstance(size, int) for size in shape.shape):
-        raise CompileError(f"{leaf.path} has the symbolic shape {shape.shape}", job.where, "give it a shape of numbers")
-    return shape
+
+
+def _asked_of_jax(values: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+    found = jax.eval_shape(lambda arrays: arrays, list(values))
+    # Without their mesh, if they are on one. (jax leaves the class untyped.)
+    return [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in found]  # type: ignore[no-untyped-call]
 
 
 def _check_batch(job: Job, leaves: Sequence[Leaf]) -> None:

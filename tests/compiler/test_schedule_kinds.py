@@ -95,7 +95,7 @@ def test_formulas_of_schedules_in_a_v(islands, counts):
 
 @pytest.mark.parametrize("name", [*SCHEDULE_KINDS, "interleaved-1f1b(1)", "interleaved-zb(3)", "looped-bfs(5)"])
 def test_every_number_of_microbatches_from_the_least(name):
-    for islands in range(1, 10):
+    for islands in (1, 2, 3, 4, 5, 8):
         least = kind_named(name).least_microbatches(islands)
         for m in range(least, least + 2 * islands + 2):
             made = schedule(name, islands, m)
