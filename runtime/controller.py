@@ -1,4 +1,4 @@
-"""Runs a program in this process: one controller, and one thread for all islands or one for each."""
+"""Runs a program in this process: one controller, and one thread that carries all islands."""
 
 import atexit
 import threading
@@ -19,10 +19,11 @@ from atoll.runtime.compilation import compile_program
 from atoll.runtime.devices import Devices
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.fragment import Callback, Executable
-from atoll.runtime.island import Order, ReadyTask, RunningIsland
+from atoll.runtime.island import Order, RunningIsland
 from atoll.runtime.island_thread import IslandThread
-from atoll.runtime.program import Division, IslandProgram, Program, Run
+from atoll.runtime.program import Division, IslandProgram, Program
 from atoll.runtime.promise import Promise
+from atoll.runtime.ready_task import ready_tasks
 from atoll.runtime.step import Stats, Step
 from atoll.runtime.store import Feed, Held, Origin, Store, Use
 from atoll.runtime.trace import Trace
@@ -71,7 +72,7 @@ class Controller:
         inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
         self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
         self._feeder = Feeder(inputs, self._meshes, self._transport, self._stores, self._turns, timeout)
-        self._threads: tuple[IslandThread, ...] = ()
+        self._thread: IslandThread | None = None
         self._callers = threading.Lock()
         self._under_way: deque[Step] = deque()
         self._completed: Step | None = None
@@ -97,51 +98,31 @@ class Controller:
             self._compile()
 
     def _compile(self) -> None:
-        if self._threads or self._closed:
+        if self._thread is not None or self._closed:
             return
         executables = compile_program(self.program, self._meshes, self._devices, self._callbacks)
         self.compilations += sum(map(len, executables.values()))
-        islands = [self._island(island, executables[island.name]) for island in self.program.islands]
-        threads = tuple(map(IslandThread, _crews(islands)))
-        for thread in threads:
-            thread.start()
-        self._threads = threads
-        # The threads do not know the controller, so it can be forgotten without being closed.
-        self._forget = weakref.finalize(self, _stop, threads)
+        self._thread = IslandThread([self._island(one, executables[one.name]) for one in self.program.islands])
+        self._thread.start()
+        # The thread does not know the controller, so it can be forgotten without being closed.
+        self._forget = weakref.finalize(self, _stop, self._thread)
         self._forget.atexit = False
-        # When the process exits no thread may be inside XLA.
+        # When the process exits the thread must not be inside XLA.
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
     def _island(self, island: IslandProgram, executables: Mapping[int, Executable]) -> RunningIsland:
+        kept = {number for name, number in self._served if name == island.name}
         return RunningIsland(
             self.program,
             island,
-            self._tasks(island, executables),
+            ready_tasks(island, executables, kept),
             self._transport,
             self._turns[island.name],
             self._stores[island.name],
             self._windows[island.name],
             self._patience,
         )
-
-    def _tasks(self, island: IslandProgram, executables: Mapping[int, Executable]) -> dict[int, ReadyTask]:
-        runs = {index: one for index, one in enumerate(island.instructions) if isinstance(one, Run)}
-        given_away = {number for run in runs.values() for number in run.donated}
-        kept = {number for name, number in self._served if name == island.name}
-        sizes = [buffer.bytes for buffer in island.buffers]
-
-        def task(index: int, run: Run) -> ReadyTask:
-            # The token: a result that is not donated, as one that is gone cannot tell when the task has ended; of these
-            # the smallest, as the window keeps it alive until then.
-            by_size = sorted(
-                range(len(run.outputs)), key=lambda one: (run.outputs[one] in given_away, sizes[run.outputs[one]])
-            )
-            size = sum(sizes[number] for number in run.outputs) - sum(sizes[number] for number in run.donated)
-            published = tuple(number for number in run.outputs if number in kept)
-            return ReadyTask(index, executables[run.code], run, size, by_size[0] if by_size else 0, published)
-
-        return {index: task(index, run) for index, run in runs.items()}
 
     # Running.
 
@@ -226,8 +207,8 @@ class Controller:
         self._next_step = step.number + 1
         if step not in self._under_way:
             self._under_way.append(step)
-        for thread in self._threads:
-            thread.post(orders)
+        assert self._thread is not None
+        self._thread.post(orders)
         for one, value in zip(self.program.inputs, arguments, strict=True):
             if one.donated and isinstance(value, Array):
                 value.promise.give_up()
@@ -262,12 +243,12 @@ class Controller:
             return self._completed.stats()
 
     def close(self) -> None:
-        """Wait for the steps that are under way, and end the threads. Results stay readable."""
+        """Wait for the steps that are under way, and end the thread. Results stay readable."""
         with self._callers:
             if self._closed:
                 return
             self._closed = True
-            if not self._threads:
+            if self._thread is None:
                 return
             try:
                 while self._under_way:
@@ -275,23 +256,12 @@ class Controller:
             finally:
                 atexit.unregister(self._at_exit)
                 self._forget()
-                for thread in self._threads:
-                    thread.join()
+                self._thread.join()
 
 
-def _crews(islands: Sequence[RunningIsland]) -> list[Sequence[RunningIsland]]:
-    """Which islands share a thread: all, if no task takes as long as a message between threads; else none.
-
-    CPU devices run what one thread enqueues one after the other, whichever devices it is for. So islands with longer
-    tasks need a thread each to work side by side.
-    """
-    return [islands] if all(island.is_short for island in islands) else [[island] for island in islands]
-
-
-def _stop(threads: Sequence[IslandThread]) -> None:
+def _stop(thread: IslandThread) -> None:
     """Does not wait: it may be called by the garbage collector, in any thread."""
-    for thread in threads:
-        thread.stop()
+    thread.stop()
 
 
 def _close(controller: "weakref.ref[Controller]") -> None:

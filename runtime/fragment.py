@@ -77,10 +77,12 @@ class Executable:
     call: takes and returns arrays; a fragment without results returns one that only tells when the task has ended.
     is_short: whether it surely takes its device less time than a message to another thread takes. It cannot fail
         there either, unless what it is given has failed.
+    calls_python: whether it calls host functions, which jax does within the call.
     """
 
     call: Callable[..., Sequence[jax.Array]]
     is_short: bool
+    calls_python: bool = False
 
 
 def lower_code(
@@ -110,13 +112,15 @@ def lower_code(
         keep_unused=True,
     )
     if any(one.dtype in _SUB_BYTE for one in inputs):
-        return lambda: Executable(jitted, is_short=False)  # compiled at its first call
+        # Compiled at its first call.
+        return lambda: Executable(jitted, False, calls_python=bool(callbacks) and _calls_python(code.module))
     with jax.set_mesh(None):  # a mesh that the user has set is not the island's
         lowered = jitted.lower(*(abstract(one) for one in inputs))
 
     def finish() -> Executable:
         compiled = lowered.compile()
-        return Executable(compiled, mesh.size == 1 and _costs_little(compiled) and _runs_straight(code.module))
+        is_short = mesh.size == 1 and _costs_little(compiled) and _runs_straight(code.module)
+        return Executable(compiled, is_short, calls_python=bool(callbacks) and _calls_python(code.module))
 
     return finish
 
@@ -141,6 +145,10 @@ def _runs_straight(bytecode: bytes) -> bool:
     # Calls do what their functions do, which are among those that are looked at.
     counted = (one for one in inside if not isinstance(one, func.CallOp))
     return not any(one.operation.name in _UNCOUNTED or acts(one) for one in counted)
+
+
+def _calls_python(bytecode: bytes) -> bool:
+    return bool(list(host_calls_in(_parse(bytecode, new_context()).operation)))
 
 
 def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:

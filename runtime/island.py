@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 from atoll.compiler.errors import AtollError
-from atoll.runtime.fragment import Executable
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.step import Step, reason, task_error
 from atoll.runtime.store import Failure, Feed, Frame, Held, Store, Use, Value
 from atoll.runtime.trace import Trace
@@ -20,6 +20,10 @@ from atoll.runtime.window import Window
 from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
 
 Call = tuple[Callable[[Any], None], Any]  # a method of an island, and its argument
+
+
+# What an instruction gives that is carried out beside the island's thread: the island goes on once it is back.
+_AWAY = object()
 
 
 @dataclass(frozen=True)
@@ -35,24 +39,13 @@ class Order:
     trace: Trace | None
 
 
-@dataclass(frozen=True)
-class ReadyTask:
-    """A `Run` made ready."""
-
-    index: int
-    executable: Executable
-    run: Run
-    size: int  # bytes of its outputs, less those of what it donates
-    token: int  # which of its results tells when it has ended
-    published: tuple[int, ...]  # those of its outputs that are the step's
-
-
 @dataclass
 class RunningIsland:
     """The worker of one island with all that it acts on.
 
-    It never waits, as its thread may carry other islands too: what it cannot do yet, it does when it is called
-    again. Only its thread calls it.
+    It never waits, as its thread carries other islands too: what it cannot do yet, it does when it is called again.
+    Only its thread calls it. What takes its time within the call goes to a thread beside that; until that is back, the
+    island carries out nothing else, so that its devices get their work in the order of its stream.
     """
 
     program: Program
@@ -65,6 +58,8 @@ class RunningIsland:
     patience: float
     wake: Callable[[], None] = field(init=False)  # has `go_on` called soon; for any thread
     later: Callable[[Call], None] = field(init=False)  # makes a call once those under way have returned
+    post: Callable[[Call], None] = field(init=False)  # has its thread make a call; for any thread
+    aside: Callable[[Callable[[], None]], None] = field(init=False)  # makes a call beside its thread
     _mailbox: dict[tuple[int, str, int], Any] = field(default_factory=dict)
     _orders: dict[int, Order] = field(default_factory=dict)  # by step; those that have not begun
     _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
@@ -74,11 +69,12 @@ class RunningIsland:
     _busy: int = 0  # nanoseconds of this step, up to when the island last paused
     _resumed: int = 0  # when it last went on
     _paused: float = 0.0  # when it last could not go on, in seconds
+    _is_away: bool = False  # whether an instruction is carried out beside its thread
 
     def __post_init__(self) -> None:
         self._worker = Worker(self.island.instructions)
         self._acts = [self._act(index) for index in range(len(self.island.instructions))]
-        self._traced_acts = [partial(self._traced, index) for index in range(len(self._acts))]
+        self._traced_acts = [self._traced_act(index) for index in range(len(self._acts))]
 
     @property
     def name(self) -> str:
@@ -111,6 +107,8 @@ class RunningIsland:
         self._resumed = time.perf_counter_ns()
         if event is not None:
             self._carries += self._worker.handle(event)
+        if self._is_away:
+            return
         while self._carry_out() and self._begin():
             pass
         now = time.perf_counter_ns()
@@ -125,7 +123,12 @@ class RunningIsland:
     @property
     def is_full(self) -> bool:
         """Whether it waits for its devices to end an earlier task, which no message announces."""
-        return bool(self._carries)
+        return bool(self._carries) and not self._is_away
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it waits for what may never come. What is carried out beside its thread may take any time."""
+        return not self.is_idle and not self._is_away
 
     @property
     def left(self) -> float:
@@ -159,7 +162,9 @@ class RunningIsland:
                 try:
                     if index == carry.lost:
                         raise overdue("a value has not come from another island", self.patience)
-                    acts[index](frame)
+                    if acts[index](frame) is _AWAY:
+                        self._index = index + 1
+                        return False
                 except Exception as error:
                     self._fail(frame, index, error)
             self._index = carry.stop
@@ -250,12 +255,46 @@ class RunningIsland:
 
     # The instructions.
 
-    def _traced(self, index: int, frame: Frame) -> None:
-        assert self._trace is not None
-        self._trace.carry_out(self.island, index, self._acts[index], frame)
-
     def _act(self, index: int) -> Callable[[Frame], Any]:
-        """What carries out an instruction."""
+        """What carries out an instruction, or has it carried out beside the island's thread."""
+        act = self._own_act(index)
+        is_long = index in self.tasks and self.tasks[index].executable.calls_python
+        return partial(self._go_aside, index, act) if is_long else act
+
+    def _traced_act(self, index: int) -> Callable[[Frame], Any]:
+        """The same in a step that is traced, where whoever carries it out waits for what it does."""
+        act = self._own_act(index)
+        if isinstance(self.island.instructions[index], (Free, Count)):
+            return act
+        return partial(self._go_aside, index, partial(self._traced, index, act))
+
+    def _traced(self, index: int, act: Callable[[Frame], Any], frame: Frame) -> None:
+        assert self._trace is not None
+        self._trace.carry_out(self.island, index, act, frame)
+
+    def _go_aside(self, index: int, act: Callable[[Frame], Any], frame: Frame) -> object:
+        self._is_away = True
+        self.aside(partial(self._beside, index, act, frame))
+        return _AWAY
+
+    def _beside(self, index: int, act: Callable[[Frame], Any], frame: Frame) -> None:
+        """On the other thread: carry out an instruction, and tell that it is done."""
+        began, failed = time.perf_counter_ns(), None
+        try:
+            act(frame)
+        except Exception as error:
+            failed = error
+        self.post((self._come_back, (index, frame, failed, time.perf_counter_ns() - began)))
+
+    def _come_back(self, told: tuple[int, Frame, Exception | None, int]) -> None:
+        index, frame, failed, nanoseconds = told
+        self._is_away = False
+        self._busy += nanoseconds
+        if failed is not None:
+            self._fail(frame, index, failed)
+        self.go_on()
+
+    def _own_act(self, index: int) -> Callable[[Frame], Any]:
         match self.island.instructions[index]:
             case Run():
                 return partial(self._run, self.tasks[index])

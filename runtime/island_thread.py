@@ -1,4 +1,4 @@
-"""The thread that carries an island, or several: brings them what comes from other threads."""
+"""The thread that carries the islands of a process: brings them what comes from other threads."""
 
 import threading
 from collections import deque
@@ -8,6 +8,7 @@ from typing import Any
 
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import Call, Order, RunningIsland
+from atoll.runtime.side_thread import SideThread
 
 # Pauses stop growing after so many.
 _LONGEST = 10
@@ -29,10 +30,13 @@ class IslandThread:
         name = f"atoll {first}" + (f" and {len(others)} more" if others else "")
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._ident: int | None = None
+        self._sides = {island.name: SideThread(f"atoll {island.name}, beside") for island in islands}
         for island in islands:
             # Never at once, even on this thread: these may be called by a destructor, in the midst of anything.
             island.wake = partial(self._inbox.put, (island.go_on, None))
             island.later = self._here.append
+            island.post = self._inbox.put
+            island.aside = self._sides[island.name].call
             island.transport.connect(island.name, partial(self._post, island.arrive))
 
     def start(self) -> None:
@@ -58,6 +62,8 @@ class IslandThread:
             call, argument = self._here.popleft() if self._here else self._next()
             call(argument)
             del call, argument  # they would keep arrays alive
+        for side in self._sides.values():
+            side.stop()
 
     def _next(self) -> Call:
         """What happens next. While executions are under way, looks now and then which of them have ended."""
@@ -71,12 +77,12 @@ class IslandThread:
             for island in self._islands:
                 if island.is_full and island.window.has_room():
                     return island.go_on, None
-                if not island.is_idle and island.left <= 0:
+                if island.is_watched and island.left <= 0:
                     return _give_up, island
 
     def _pause(self, pauses: int) -> float | None:
         """For how long to wait if nothing comes, after so many such pauses; None if there is nothing to look after."""
-        waiting = [island.left for island in self._islands if not island.is_idle]
+        waiting = [island.left for island in self._islands if island.is_watched]
         if any(island.is_full for island in self._islands):
             waiting.append(_longer(1e-5, pauses, 1e-3))
         elif any(len(island.window) for island in self._islands):

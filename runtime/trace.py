@@ -1,9 +1,9 @@
 """Records when tasks ran and values crossed, and writes it as trace events, which Perfetto and Chrome show.
 
-While a step is traced, each island's thread waits for what it does: before a task until all that the task takes is
-there, after it until its results are, and after a send until the value has arrived. So what is recorded is when the
-devices worked, as the thread of their island sees it, and a task's time includes what it costs to enqueue it. Tracing
-changes two things: an island enqueues nothing ahead of its devices, and does not compute while it sends.
+While a step is traced, each island has a thread that waits for what it does: before a task until all that the task
+takes is there, after it until its results are, and after a send until the value has arrived. So what is recorded is
+when the devices worked, as that thread sees it, and a task's time includes what it costs to enqueue it. Tracing changes
+two things: an island enqueues nothing ahead of its devices, and does not compute while it sends.
 """
 
 import json

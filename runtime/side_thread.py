@@ -1,0 +1,38 @@
+"""A thread of one island, for what takes its time within the call: a task that calls back into Python, and any
+instruction while a step is traced."""
+
+import threading
+from collections.abc import Callable
+
+from atoll.runtime.inbox import Inbox
+
+
+class SideThread:
+    """Carries out one call after the other, so that the thread that carries the island can go on with others.
+
+    It starts with its first call: most programs have none. Whoever calls waits for nothing; what the call does last is
+    to tell that it has ended.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: Inbox[Callable[[], None] | None] = Inbox()
+        self._thread: threading.Thread | None = None
+
+    def call(self, call: Callable[[], None]) -> None:
+        """For one thread alone."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        self._calls.put(call)
+
+    def stop(self) -> None:
+        """Let the thread end; it has nothing to do any more."""
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+            del call  # it would keep arrays alive
