@@ -27,7 +27,7 @@ from random_updates import random_update
 
 pytestmark = pytest.mark.timeout(6 * 3600)  # for `--full`
 
-COUNT = 60
+COUNT = 40
 
 
 class Lockstep:
