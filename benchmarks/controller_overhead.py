@@ -1,4 +1,4 @@
-"""What a step costs beside the same work written by hand, for tasks of any length.
+"""What a step costs beside the same work written by hand, for tasks of several lengths.
 
 The step trains one layer an island by Adam, in the order of 1F1B. By hand is a Python loop of the same jitted functions
 with `jax.device_put` between them, in one thread. Both take turns in one process; a ratio is the median of those of the
@@ -69,7 +69,7 @@ def compare(islands: int, devices: int, microbatches: int, width: int, seconds: 
         alone, waiting = turns(sides, AHEAD, 1, seconds)
         _, ahead = turns(sides, AHEAD, AHEAD, seconds)
         with busy_thread():
-            _, beside = turns(sides, 1, 1, seconds)  # one takes a second there
+            _, beside = turns(sides, 1, 1, seconds)  # one takes long there
             with switching_often():
                 _, often = turns(sides, 1, 1, seconds)
         for ours, theirs in zip(sides[0].state, sides[1].state, strict=True):
@@ -106,7 +106,8 @@ class Side:
 
 def turns(sides: Sequence[Side], steps: int, ahead: int, seconds: float) -> tuple[float, float]:
     """Microseconds of a step by hand, and how many times as long one of atoll's takes. steps: of a turn."""
-    end, found = time.perf_counter() + seconds, [[], []]  # type: tuple[float, list[list[float]]]
+    found: list[list[float]] = [[], []]
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(found[0]) < 3:
         for times, side in zip(found, sides, strict=True):
             times.append(side.measure(steps, ahead))
@@ -200,8 +201,8 @@ class ByHand:
         import jax
 
         count = STATE * len(self.shardings)
-        places = [*(whole for whole in self.replicated for _ in range(STATE))]
-        return jax.device_put(arguments, [*places, *([self.shardings[0]] * (len(arguments) - count))])
+        places = [whole for whole in self.replicated for _ in range(STATE)]
+        return jax.device_put(arguments, places + [self.shardings[0]] * (len(arguments) - count))
 
     def step(self, arguments: list[Any]) -> list[Any]:
         import jax

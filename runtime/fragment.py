@@ -99,6 +99,7 @@ def lower_code(
     """
     results = tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results)
     fragment = Fragment(code.module, results, tuple(callbacks))
+    calls_python = bool(callbacks) and _calls_python(code.module)
 
     def run(*arguments: jax.Array) -> list[jax.Array]:
         return fragment(*arguments) or [jax.numpy.zeros((), bool)]
@@ -112,15 +113,14 @@ def lower_code(
         keep_unused=True,
     )
     if any(one.dtype in _SUB_BYTE for one in inputs):
-        # Compiled at its first call.
-        return lambda: Executable(jitted, False, calls_python=bool(callbacks) and _calls_python(code.module))
+        return lambda: Executable(jitted, is_short=False, calls_python=calls_python)  # compiled at its first call
     with jax.set_mesh(None):  # a mesh that the user has set is not the island's
         lowered = jitted.lower(*(abstract(one) for one in inputs))
 
     def finish() -> Executable:
         compiled = lowered.compile()
         is_short = mesh.size == 1 and _costs_little(compiled) and _runs_straight(code.module)
-        return Executable(compiled, is_short, calls_python=bool(callbacks) and _calls_python(code.module))
+        return Executable(compiled, is_short, calls_python)
 
     return finish
 
@@ -148,7 +148,7 @@ def _runs_straight(bytecode: bytes) -> bool:
 
 
 def _calls_python(bytecode: bytes) -> bool:
-    return bool(list(host_calls_in(_parse(bytecode, new_context()).operation)))
+    return bool(host_calls_in(_parse(bytecode, new_context()).operation))
 
 
 def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:

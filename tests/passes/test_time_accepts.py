@@ -22,7 +22,7 @@ from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.mlir.locations import place
 from timed_harness import ContractBrokenError, Program, faults, lowered, pair_of, take_to
 
-pytestmark = pytest.mark.timeout(1200)  # all are compiled together
+pytestmark = pytest.mark.timeout(1200)  # all are judged together
 
 FEW, SINGLE = 2, B
 

@@ -488,10 +488,6 @@ def test_values_of_every_kind_pass(dtype, shape, make_code, make_meshes):
 # All islands share a thread.
 
 
-def islands_of(controller):
-    return list(controller._thread._islands)
-
-
 def test_an_island_whose_task_calls_python_lets_others_go_on(make_code, make_meshes):
     """In the same step; and it takes any time, whatever the patience of the rest."""
     lock = threading.Lock()
@@ -583,7 +579,7 @@ def test_a_task_that_fails_harms_no_other(make_code, make_meshes):
     program = chain(make_code, [make_code("negate", NEGATE, [VECTOR], where="train.py:7", scopes="first")])
     with Controller(program, make_meshes(), timeout=120) as controller:
         controller.compile()
-        left, _ = islands_of(controller)
+        left, _ = controller._thread._islands
         works = left.tasks[0].executable
 
         def fail(_):
