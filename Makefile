@@ -8,8 +8,8 @@ PYTHON ?= python3
 
 # New releases of jax need Python 3.12. If $(PYTHON) is older, the tests run a second time on the newest Python here.
 # Each is tried, since version managers leave commands on PATH that do not run. Looked for once, and only when needed.
-# The second run asks what another jax makes of every model and every test. So --quick takes each value of a parameter
-# once, not each pair of values; fewer seeds; and no test that is about our own code alone. The first run has all these.
+# The second run asks what another jax makes of every model. So --quick takes each value of a parameter, not each pair of
+# values; fewer seeds; and no document and no test that is about our own code alone. The first run has all these.
 NEWEST ?= $(eval NEWEST := $(shell $(find_newest)))$(NEWEST)
 find_newest = \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' && for minor in 13 12; do \

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import collections
 import functools
 import gc
 import itertools
@@ -46,19 +47,30 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("quick"):
-        chosen = set(_each_value_once(item for item in items if not item.get_closest_marker("own")))
+        chosen = set(_each_value_once([item for item in items if not _is_own(item)]))
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = [item for item in items if item in chosen]
 
 
+def _is_own(item):
+    """Whether a test is marked so, or is a block of a document: that is text of ours, and shows what tests test."""
+    return item.get_closest_marker("own") is not None or item.path.suffix == ".md"
+
+
 def _each_value_once(items):
-    """Of the tests that a function makes of its parameters those that have a value which none before them has."""
-    seen = set()
+    """Of the tests that a function makes of its parameters a few that have every value: again and again the one with
+    the most values that are in none before. Where all have different values these are all."""
+    by_function = collections.defaultdict(dict)
     for item in items:
         values = _values(item)
-        if not values or not values <= seen:
-            seen |= values
-            yield item
+        by_function[item.nodeid.partition("[")[0] if values else item][item] = values
+    for tests in by_function.values():
+        yield next(iter(tests))
+        left = set().union(*tests.values()) - next(iter(tests.values()))
+        while left:
+            best = max(tests, key=lambda item: len(tests[item] & left))
+            left -= tests[best]
+            yield best
 
 
 def _values(item):
@@ -83,7 +95,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--quick",
         action="store_true",
-        help="every value of a parameter less often, and no test of our own code alone: for a run with another jax",
+        help="every value of a parameter less often, no document, no test of our own code: for a run with another jax",
     )
     parser.addoption(
         "--first-seed", type=int, default=0, help="where random programs begin; others are tried by default"

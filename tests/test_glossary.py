@@ -4,6 +4,10 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.own
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Words of plain English, of Python, JAX and MLIR, that names use as everybody does.

@@ -79,6 +79,7 @@ def imports(path):
         yield from (name.removeprefix("atoll.") for name in names if name.startswith("atoll."))
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_folders_know_only_what_they_may(folder):
     for file in sorted((ROOT / folder).rglob("*.py")):
@@ -93,11 +94,13 @@ def room_of(name):
     return ROOMS.index(name.split(".")[1])
 
 
+@pytest.mark.own
 def test_every_file_of_the_compiler_is_in_a_room():
     found = {path.stem for path in (ROOT / "compiler").iterdir() if not path.name.startswith("__")}
     assert found == set(ROOMS)
 
 
+@pytest.mark.own
 def test_rooms_import_only_those_before_them():
     for file in sorted((ROOT / "compiler").rglob("*.py")):
         path = file.relative_to(ROOT)
@@ -139,12 +142,14 @@ def way_back(module, graph):
     return ways.get(module)
 
 
+@pytest.mark.own
 def test_no_modules_import_each_other_in_a_circle():
     graph = imports_by_module()
     circles = [" -> ".join(way) for module in graph if (way := way_back(module, graph))]
     assert not circles
 
 
+@pytest.mark.own
 @pytest.mark.parametrize(
     ("graph", "way"),
     [
@@ -157,6 +162,7 @@ def test_a_circle_is_found(graph, way):
     assert way_back("a", graph) == way
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("folder", ["compiler", "examples", "passes", "runtime"])
 @pytest.mark.parametrize("statement", ["import {}", "import {}.x", "from {} import x", "from {}.x import y"])
 def test_folders_are_not_imported_by_their_own_names(statement, folder):

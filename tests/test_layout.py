@@ -18,6 +18,8 @@ from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import pass_class
 from atoll.passes import PASSES
 
+pytestmark = pytest.mark.own
+
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = ("atoll", "compiler", "examples", "passes", "runtime")

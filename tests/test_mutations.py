@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.own
+
 ROOT = Path(__file__).resolve().parent.parent
 FEWEST, FEWEST_FAST = 40, 35
 

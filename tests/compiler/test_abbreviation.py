@@ -3,6 +3,8 @@
 import pytest
 from atoll.compiler.report.abbreviation import folded
 
+pytestmark = pytest.mark.own
+
 
 @pytest.mark.parametrize(
     ("names", "parts"),

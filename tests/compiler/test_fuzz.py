@@ -322,6 +322,7 @@ def as_argument(text: str) -> str:
     return text.replace("\0", "").encode(errors="ignore").decode()
 
 
+@pytest.mark.own
 @fuzzed(160)
 @given(text=damaged(PIPELINE_SEEDS, PIPELINE_PIECES))
 def test_any_pass_pipeline(server, text):
@@ -398,12 +399,14 @@ PLAN_PIECES = (
 )
 
 
+@pytest.mark.own
 @fuzzed(120)
 @given(topology=damaged(TOPOLOGY_SEEDS, TOPOLOGY_PIECES))
 def test_any_topology(server, module_file, topology):
     check(server, ["dump", module_file, "--phase", "stablehlo", f"--topology={as_argument(topology)}"])
 
 
+@pytest.mark.own
 @fuzzed(120)
 @given(plan=damaged(PLAN_SEEDS, PLAN_PIECES))
 def test_any_plan(server, module_file, plan):

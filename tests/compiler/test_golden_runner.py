@@ -9,6 +9,8 @@ import pytest
 from atoll.compiler.commands import opt  # noqa: F401
 from atoll.passes.normalize import inline_calls  # noqa: F401
 
+pytestmark = pytest.mark.own
+
 pytest_plugins = ["pytester"]
 
 CONFTEST = Path(__file__).resolve().parents[2] / "ir_tests" / "conftest.py"

@@ -19,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark.lexer import PatternRE
 
+pytestmark = pytest.mark.own
+
 LANGUAGES = [module._LANGUAGE for module in (topology, stage_text, plan, schedule_text, pipeline_text)]
 
 

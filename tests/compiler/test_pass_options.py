@@ -10,6 +10,8 @@ from atoll.compiler.pipeline.pipeline_text import PipelineText
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 
 @dataclass(frozen=True)
 class Fold:

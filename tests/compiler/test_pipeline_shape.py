@@ -7,6 +7,8 @@ from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.schedules.kinds import schedule
 
+pytestmark = pytest.mark.own
+
 MINE = schedule("1f1b", islands=2, microbatches=3)
 
 

@@ -6,6 +6,8 @@ from atoll.compiler.pipeline.pipeline_text import Nested, Option, PassText, Pipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 
 def test_a_text_has_a_value():
     text = "normalize, fold{microbatches=8}, cse, func.func(canonicalize{max-iterations=3 top-down=false})"

@@ -9,6 +9,8 @@ from atoll.compiler.schedules.schedule import Schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 OWN = "schedule own: 2 islands, 1 microbatch; island 0: F0 B0; island 1: F0 B0"
 
 

@@ -8,6 +8,8 @@ import pytest
 from atoll.compiler.emit.resharding import Crossing, End, bytes_of_way, crossing
 from atoll.runtime.program import AxisPart
 
+pytestmark = pytest.mark.own
+
 
 def on(text, *spec):
     """`data=2 model=2` with a spec, whose dimensions are texts of axes."""

@@ -7,6 +7,8 @@ from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.plan.scope_patterns import ScopePatterns, path_components
 from atoll.compiler.topology.topology import Topology
 
+pytestmark = pytest.mark.own
+
 
 def patterns(text):
     return ScopePatterns.of(resolved(Plan(stages=text), None), None)

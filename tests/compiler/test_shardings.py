@@ -4,6 +4,8 @@ import pytest
 from atoll.compiler.module.shardings import not_followed, on_island
 from atoll.compiler.topology.topology import topology
 
+pytestmark = pytest.mark.own
+
 
 @pytest.mark.parametrize(
     ("spec", "followed", "left_out"),

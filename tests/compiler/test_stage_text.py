@@ -6,6 +6,8 @@ from atoll.compiler.plan.stage_text import Component, Pattern, StageText
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 
 def scope(*components):
     return Pattern(tuple(Component(each) if isinstance(each, str) else Component(*each) for each in components))

@@ -6,6 +6,8 @@ from atoll.compiler.task_name import EXCHANGE, TaskName, loop_in_names
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 numbers = st.integers(0, 10**9 - 1)
 names = st.one_of(
     st.builds(

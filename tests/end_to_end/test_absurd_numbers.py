@@ -10,6 +10,8 @@ from atoll.compiler.plan.plan import MOST_STAGES
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 WEIGHTS = jax.ShapeDtypeStruct((4, 4), "float32")
 
 

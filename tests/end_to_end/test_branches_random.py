@@ -4,7 +4,6 @@ import random
 
 import jax
 import jax.numpy as jnp
-import pytest
 import zoo
 from microbatched import compiled_by_xla, double_precision, error_of, evaluated  # noqa: F401 (fixtures)
 
@@ -113,7 +112,11 @@ def layered(h, layer):
     return h + jnp.tanh(h @ layer)
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+def pytest_generate_tests(metafunc):
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(COUNT // 4 if metafunc.config.getoption("quick") else COUNT))
+
+
 def test_same_answer_as_jit(seed):
     step = step_of(seed)
     params = [zoo.normal(one, WIDTH, WIDTH) for one in range(LAYERS)]

@@ -115,6 +115,7 @@ def test_the_models_data_give_stage_texts(name, count, text):
     assert stage_text(MODELS[name](), count) == text
 
 
+@pytest.mark.own
 @pytest.mark.parametrize(
     ("name", "iterations"), [("scanned", (2, 2)), ("six_layers", (3, 3)), ("decoder_untied", (2, 2))]
 )
@@ -126,6 +127,7 @@ def test_the_automatic_cut_divides_the_layers_evenly(name, iterations):
         check_traffic(step, model, 2, 4)
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("microbatches", MICROBATCHES)
 def test_uneven_stages(microbatches):
     model, reference = model_named("decoder_recomputed")
@@ -155,6 +157,7 @@ def test_a_stacked_array_is_one_value_in_parts():
         assert params["head"].islands == ("island1",)
 
 
+@pytest.mark.own
 @BY_XLA
 @pytest.mark.parametrize("kind", ["zb-h1", "interleaved-1f1b(2)", "zb-v"])
 @pytest.mark.parametrize("name", ["decoder_recomputed", "dropout_by_the_number_of_the_layer"])

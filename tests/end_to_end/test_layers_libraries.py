@@ -61,6 +61,7 @@ def test_stacks_that_are_divided_within_islands(name, microbatches):
         assert ((), ("model",), ()) in specs
 
 
+@pytest.mark.own
 @BY_XLA
 def test_a_saved_program(tmp_path):
     model, reference = model_named("decoder_recomputed")
@@ -70,6 +71,7 @@ def test_a_saved_program(tmp_path):
         check_steps(step, model, reference, steps=3)
 
 
+@pytest.mark.own
 @BY_XLA
 @pytest.mark.parametrize("is_read", [False, True])
 def test_a_state_goes_on_in_a_program_with_other_stages(is_read):

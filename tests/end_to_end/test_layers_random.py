@@ -106,8 +106,12 @@ def model_of(chosen):
     return step, count, len(loops) == 1 and loops[0][-1] == 1
 
 
+def pytest_generate_tests(metafunc):
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(COUNT // 4 if metafunc.config.getoption("quick") else COUNT))
+
+
 @pytest.mark.usefixtures("double_precision", "evaluated")
-@pytest.mark.parametrize("seed", range(COUNT))
 def test_random_layers(seed):
     chosen = random.Random(seed)
     step, count, is_cut = model_of(chosen)

@@ -12,6 +12,8 @@ from layered_transformers import TABLE, attention_layer, decoder
 from microbatched import compiled_by_xla, evaluated  # noqa: F401 (fixtures)
 from replicated import check_same_bits
 
+pytestmark = pytest.mark.own
+
 # Stages, microbatches, segments.
 SHAPES = [(2, 4, 2), (4, 1, 1)]
 MORE_SHAPES = [(2, 1, 1), (2, 1, 2), (2, 4, 1), (4, 4, 1)]

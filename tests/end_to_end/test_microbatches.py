@@ -56,11 +56,17 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(("name", "family", "count", "microbatches"), list(chosen))
 
 
-def test_same_answer_as_jit_by_every_schedule(name, family, count, microbatches):
-    """Twice the same bits; among schedules with the same fragments too. And all schedules send as much."""
+def test_same_answer_as_jit_by_every_schedule(name, family, count, microbatches, request):
+    """Twice the same bits; among schedules with the same fragments too. And all schedules send as much.
+
+    Quickly, one schedule of the family: in which order tasks run is no question to jax.
+    """
     case, expected, _ = zoo.named(name)
     seen, links = {}, []
-    for kind in [*FAMILIES[family], *(["forward-only"] if family == "straight" and name in INFERENCE else [])]:
+    kinds = [*FAMILIES[family], *(["forward-only"] if family == "straight" and name in INFERENCE else [])]
+    if request.config.getoption("quick"):
+        kinds = one_of(kinds, FOLDED.index(name), count, microbatches)
+    for kind in kinds:
         if microbatches < kind_named(kind).least_microbatches(count):
             with pytest.raises(PlanError, match=f"schedule {kind} needs at least {2 * count} microbatches"):
                 compiled(case, atoll.Plan(microbatches=microbatches, schedule=kind), f"{count} x cpu[1]")
@@ -77,6 +83,12 @@ def test_same_answer_as_jit_by_every_schedule(name, family, count, microbatches)
         seen[kind] = results, codes
         links.append(sent)
     assert links[1:] == links[:-1]
+
+
+def one_of(kinds, number, count, microbatches):
+    """Of the schedules that go with so few microbatches another for each number."""
+    able = [kind for kind in kinds if microbatches >= kind_named(kind).least_microbatches(count)]
+    return [able[number % len(able)]]
 
 
 def run(case, kind, count, microbatches):

@@ -164,6 +164,7 @@ def test_a_tied_embedding_lives_once_and_crosses_once():
         assert f"{shared.path}  " in str(step.report())
 
 
+@pytest.mark.own
 def test_the_transformer_on_four_islands_sends_the_least_there_is():
     config = zoo.decoder.CONFIG
     plan = atoll.Plan(stages="embed, layer_0 | layer_1 | layer_2 | layer_3, head")

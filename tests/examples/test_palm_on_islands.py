@@ -99,6 +99,7 @@ def test_a_model_divided_within_islands_gives_the_same():
             assert step.program.buffer(place).spec == ((), ("data",), ("model",))
 
 
+@pytest.mark.own
 def test_training_on_islands_is_that_of_jit(on_two_islands):
     found, losses = train(on_two_islands, initial(), range(3), TOY)
     expected, expected_losses = train(jitted(), initial(), range(3), TOY)
@@ -107,12 +108,14 @@ def test_training_on_islands_is_that_of_jit(on_two_islands):
     assert int(found["step"]) == 3
 
 
+@pytest.mark.own
 def test_the_toy_learns():
     _, losses = train(jitted(), initial(), range(30), TOY)
     assert losses[-1] < losses[0] - 3
     assert losses[-1] < 3.8
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("where", ["jitted", "on_two_islands"])
 def test_a_restart_gives_the_same_bits(where, tmp_path, request):
     step = jitted() if where == "jitted" else request.getfixturevalue(where)
@@ -127,6 +130,7 @@ def test_a_restart_gives_the_same_bits(where, tmp_path, request):
     assert bits(found) == bits(expected)
 
 
+@pytest.mark.own
 def test_batches_that_are_left_out_change_what_is_learnt():
     one, _ = train(jitted(), initial(), range(2), TOY)
     other, _ = train(jitted(), initial(), range(2), TOY, (range(1, 2),))

@@ -15,6 +15,8 @@ from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 
+pytestmark = pytest.mark.own
+
 TINY = Size(layers=4, heads=2, width=16, batch=8, head_width=16, vocabulary=256, length=80, dtype="float32")
 CARE = Care(every=25)
 

@@ -1,8 +1,11 @@
 """Orders of tasks that follow the dataflow, and what stands still in orders that do not."""
 
+import pytest
 from atoll.passes.schedule.order.dataflow_order import TaskNode, dataflow_order, waiting_for_ever
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytestmark = pytest.mark.own
 
 
 @st.composite

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.own
+
 IR_TESTS = Path(__file__).resolve().parents[2] / "ir_tests"
 GOLDENS = sorted(IR_TESTS.rglob("*.mlir"))
 WIDTH = 120

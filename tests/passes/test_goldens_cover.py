@@ -7,6 +7,8 @@ import pytest
 from atoll.compiler.pipeline.registry import pass_class
 from atoll.passes import PASSES
 
+pytestmark = pytest.mark.own
+
 IR_TESTS = Path(__file__).resolve().parents[2] / "ir_tests"
 
 

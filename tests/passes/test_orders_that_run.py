@@ -19,6 +19,8 @@ from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.runtime.check import check
 
+pytestmark = pytest.mark.own
+
 ISLANDS, ARGUMENTS, TASKS, MICROBATCHES = 2, 2, 7, 3
 TOPOLOGY = ", ".join(f'<"island{one}" : <["devices"=1]>>' for one in range(ISLANDS))
 TOPOLOGY = f"attributes {{topology = #mpmd.topology<{TOPOLOGY}>}}"

@@ -19,6 +19,8 @@ from atoll.compiler.pipeline.pass_base import Pass, Step
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 
+pytestmark = pytest.mark.own
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("passes", "compiler/mlir", "compiler/module", "compiler/batch_rules", "compiler/replicas")
 # Of the plan, what says that it does not fit the module; its texts have tests of their own.

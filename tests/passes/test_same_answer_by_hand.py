@@ -300,6 +300,7 @@ def test_same_answer(name, stages, check):
     check(name, Plan(stages=stages))
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("name", ["train mlp clipped", "train u-net", "train tied", "train checkpointed", "train cond"])
 @pytest.mark.parametrize("order", ["0123", "3210", "0101", "2002", "1330"])
 def test_same_answer_wherever_layers_are_placed(name, order, check):
@@ -307,6 +308,7 @@ def test_same_answer_wherever_layers_are_placed(name, order, check):
     check(name, Plan(placement={f"layer_{layer}": f"island{island}" for layer, island in enumerate(order)}))
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("name", ["train mlp clipped", "train u-net", "capturing", "decoder", "odd results"])
 @pytest.mark.parametrize("stages", [3, 7, 40])
 def test_same_answer_with_several_stages_an_island(name, stages, check):

@@ -2,7 +2,10 @@
 
 import threading
 
+import pytest
 from atoll.runtime.inbox import Inbox
+
+pytestmark = pytest.mark.own
 
 
 def test_what_came_first_is_got_first():

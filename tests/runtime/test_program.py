@@ -24,6 +24,8 @@ from atoll.runtime.program_file import _CLASSES, MAGIC, VERSION, from_bytes, loa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 # Any program, whether it makes sense or not, survives its file.
 
 names = st.text(max_size=5)

@@ -8,6 +8,8 @@ from atoll.runtime.controller import AHEAD, Controller
 from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Program, Receive, Run, Send
 from atoll.runtime.sleeping import SleepingDevices, Throttle
 
+pytestmark = pytest.mark.own
+
 VECTOR = Buffer((256,), "float32")  # 1 KiB
 CODE = Code("f", b"", (VECTOR,))
 INPUT = Input("x", VECTOR.shape, VECTOR.dtype, places=((("left", 0),),))

@@ -7,6 +7,8 @@ import pytest
 from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Program, Run
 from atoll.runtime.trace import Trace
 
+pytestmark = pytest.mark.own
+
 F32 = Buffer((2,), "float32")
 
 

@@ -9,6 +9,8 @@ from atoll.runtime.worker import Arrive, Begin, Carry, GiveUp, Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.own
+
 STREAM = (Run("F0", 0, (), ()), Receive(0, "b", 0), Run("F1", 0, (), ()), Receive(1, "c", 5))
 
 
