@@ -59,7 +59,8 @@ def _is_own(item):
 
 def _each_value_once(items):
     """Of the tests that a function makes of its parameters a few that have every value: again and again the one with
-    the most values that are in none before. Where all have different values these are all."""
+    the most values that are in none before. What is not to run must not be made: if it were skipped, it would stand
+    for its values."""
     by_function = collections.defaultdict(dict)
     for item in items:
         values = _values(item)

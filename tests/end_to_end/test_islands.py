@@ -61,6 +61,8 @@ def pytest_generate_tests(metafunc):
     Quickly: every model once. Where bits are compared, all is compiled as for users. That takes most of the time: of a
     model whose sums are reordered one test has it; quickly, of one in four.
     """
+    if "islands" in metafunc.fixturenames:
+        metafunc.parametrize(("name", "islands", "trouble"), list(divided_cases(metafunc.config)))
     if "shape" not in metafunc.fixturenames:
         return
     if metafunc.config.getoption("full"):
@@ -163,17 +165,23 @@ def divided(argument):
     return jax.tree.map(spec, argument)
 
 
-@pytest.mark.parametrize(
-    ("islands", "trouble"),
-    [("2 x cpu[data=2, model=2]", "little"), ("island a : cpu[data=2, model=2]; island b : cpu[data=2]", "usual")],
-)
-@pytest.mark.parametrize("name", zoo.CASES)
-def test_same_answer_from_divided_arguments(named, name, islands, request):
+ALIKE = ("2 x cpu[data=2, model=2]", "little")
+UNLIKE = ("island a : cpu[data=2, model=2]; island b : cpu[data=2]", "usual")
+
+
+def divided_cases(config):
+    """Of the models every second on islands that are alike, quickly every fourth, and every fourth on islands that are
+    not; or all on both."""
+    is_full, is_quick = map(config.getoption, ("full", "quick"))
+    for number, name in enumerate(zoo.CASES):
+        if is_full or number % (4 if is_quick else 2) == 0:
+            yield (name, *ALIKE)
+        if is_full or number % 4 == 0:
+            yield (name, *UNLIKE)
+
+
+def test_same_answer_from_divided_arguments(named, islands):
     """With arguments and state divided over the devices of each island, and what follows from that inside the model."""
-    number, is_unlike = list(zoo.CASES).index(name), "b : " in islands
-    one_in = 4 if is_unlike or request.config.getoption("quick") else 2
-    if not request.config.getoption("full") and number % one_in:
-        pytest.skip(f"one model in {one_in}; all with --full")
     case, expected, structure = named
     with atoll.compile(
         case.fn,
