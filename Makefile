@@ -58,7 +58,7 @@ format: .venv/installed-test ## format, and correct what can be corrected of sty
 	@.venv/bin/ruff format --quiet .
 
 bench: .venv/installed-test ## measure the numbers that the documents quote
-	@for file in benchmarks/*.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done
+	@for file in benchmarks/*.py benchmarks/*/run.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done
 
 mutations: .venv/installed-test ## put known faults into copies of the code, and see that tests find each of them
 	@.venv/bin/python tests/mutations/run.py --jobs 2

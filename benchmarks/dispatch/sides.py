@@ -1,0 +1,81 @@
+"""The sides that take turns: each calls a function again and again with its own result."""
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy
+from atoll.runtime.controller import AHEAD, Controller
+from jax.sharding import NamedSharding
+
+Round = tuple[float, ...]  # for each side the seconds of a computation
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to run the computations.
+
+    call: takes a value to the next one, and returns before that is computed.
+    put: brings a value to the devices.
+    computations: how many a call makes.
+    """
+
+    call: Callable[[Any], Any]
+    put: Callable[[Any], Any]
+    computations: int = 1
+
+    def measure(self, value: Any, computations: int) -> tuple[float, "numpy.ndarray[Any, Any]"]:  # noqa: ANN401
+        """The seconds of a computation, and what comes of so many of them."""
+        value = self.put(value)
+        began = time.perf_counter()
+        for _ in range(computations // self.computations):
+            value = self.call(value)
+        value.block_until_ready()
+        return (time.perf_counter() - began) / computations, numpy.asarray(value)
+
+
+def through_controller(controller: Controller, computations: int = 1) -> Side:
+    return Side(lambda x: controller.start([x])[0], lambda x: controller.put([x])[0], computations)
+
+
+def as_compiled(step: Any) -> Side:  # noqa: ANN401 (a compiled step)
+    """As a user calls it."""
+    return Side(step, lambda x: step.put(x)[0])
+
+
+def through_jit(function: Callable[[Any], Any], sharding: NamedSharding, computations: int = 1) -> Side:
+    """A jitted function in a loop that lets as many executions be under way as atoll does, and waits for the oldest."""
+    under_way: deque[Any] = deque()
+
+    def call(x: Any) -> Any:  # noqa: ANN401
+        if len(under_way) == AHEAD:
+            under_way.popleft().block_until_ready()
+        under_way.append(function(x))
+        return under_way[-1]
+
+    return Side(call, lambda x: jax.device_put(x, sharding), computations)
+
+
+def take_turns(sides: Sequence[Side], value: Any, computations: int, seconds: float) -> list[Round]:  # noqa: ANN401
+    """Measure each side in each round, until the time is over but at least three times, after one to warm up."""
+    rounds: list[Round] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(rounds) < 4:
+        times, results = zip(*(side.measure(value, computations) for side in sides), strict=True)
+        assert all(numpy.array_equal(results[0], one) for one in results), "the results differ"
+        rounds.append(times)
+    return rounds[1:]
+
+
+def rate(rounds: Sequence[Round], side: int) -> float:
+    """Computations in a second."""
+    return 1 / statistics.median(times[side] for times in rounds)
+
+
+def throughput_ratio(rounds: Sequence[Round], side: int, other: int) -> float:
+    """How many times the throughput of the other a side has: the median of the rounds, as noise slows down both."""
+    return statistics.median(times[other] / times[side] for times in rounds)

@@ -1,0 +1,88 @@
+"""The two tables, measured and printed."""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from atoll.compiler.lowered import Lowered
+from atoll.compiler.topology.devices import meshes_of
+from atoll.runtime.controller import AHEAD, Controller
+from computations import CHAINED, after_work, chain, computation, jitted, lowered, lowered_chain, sharding_on, start
+from sides import Side, as_compiled, rate, take_turns, through_controller, through_jit, throughput_ratio
+
+COMPUTATIONS = 4 * CHAINED  # of a side in a round
+TURN = 0.15  # seconds that a side takes in a round of the second table, if that is fewer computations
+CLOSE = 0.95  # of jax's throughput, which counts as the same
+
+# The variants in the order in which they are measured; jax's side of each comes right after atoll's.
+VARIANTS = ("OpByOp", "OpByOp, two ahead", "Chained", "Fused")
+OURS = {name: 2 * index for index, name in enumerate(VARIANTS)}
+THEIRS = {name: side + 1 for name, side in OURS.items()}
+
+
+def compare_variants(devices: int, seconds: float) -> None:
+    with ExitStack() as opened:
+        rounds = take_turns(_variants(devices, opened), start(devices), COMPUTATIONS, seconds)
+    print("computations a second      atoll    jax.jit   ratio")
+    for name in VARIANTS:
+        ours, theirs = OURS[name], THEIRS[name]
+        ratio = throughput_ratio(rounds, ours, theirs)
+        print(f"{name:<22} {rate(rounds, ours):9.0f}  {rate(rounds, theirs):9.0f}  {ratio:6.2f}")
+    in_chain = OURS["Chained"]
+    print(
+        f"Chained is {throughput_ratio(rounds, in_chain, OURS['OpByOp']):.2f} times OpByOp, both through atoll; "
+        "the aim is 2 or more\n"
+        f"Chained is {throughput_ratio(rounds, in_chain, THEIRS['OpByOp']):.2f} times jax.jit's OpByOp; "
+        "the aim is 1 or more",
+        flush=True,
+    )
+
+
+def _variants(devices: int, opened: ExitStack) -> list[Side]:
+    """atoll's side and jax's of each variant, in their order."""
+    sharding = sharding_on(devices)
+    alone = jitted(computation, sharding)
+    one = lowered(computation, devices)
+    sides = {
+        "OpByOp": (_controlled(one, opened), through_jit(alone, sharding)),
+        "OpByOp, two ahead": (as_compiled(opened.enter_context(one.compile())), through_jit(alone, sharding)),
+        "Chained": (_controlled(lowered_chain(devices), opened, CHAINED), through_jit(alone, sharding)),
+        "Fused": (
+            _controlled(lowered(chain, devices), opened, CHAINED),
+            through_jit(jitted(chain, sharding), sharding, CHAINED),
+        ),
+    }
+    return [side for name in VARIANTS for side in sides[name]]
+
+
+def _controlled(made: Lowered, opened: ExitStack, computations: int = 1) -> Side:
+    """A program with as many calls under way as executions may be."""
+    controller = Controller(made.program, meshes_of(made.topology), steps_ahead=AHEAD)
+    return through_controller(opened.enter_context(controller), computations)
+
+
+def compare_lengths(devices: int, loops: Sequence[int], seconds: float) -> None:
+    """OpByOp for computations of several lengths; the length is the time that one takes on jax's side."""
+    print(" loops  jax.jit, a computation   ratio")
+    found = [_compare_length(devices, count, seconds) for count in loops]
+    # Those at the end that are close enough: from the first of them on the ratio stays so.
+    same = list(itertools.takewhile(lambda each: each[1] >= CLOSE, reversed(found)))
+    if same:
+        print(f"the ratio is {CLOSE} or more from {same[-1][0] * 1e6:.0f} us on")
+    else:
+        print(f"the ratio is below {CLOSE} for the longest")
+
+
+def _compare_length(devices: int, loops: int, seconds: float) -> tuple[float, float]:
+    """The seconds of a computation on jax's side, and how many times jax's throughput atoll's is."""
+    function, sharding, value = after_work(loops), sharding_on(devices), start(devices)
+    by_jit = through_jit(jitted(function, sharding), sharding)
+    by_jit.measure(value, AHEAD)
+    once, _ = by_jit.measure(value, AHEAD)
+    computations = min(COMPUTATIONS, max(AHEAD, int(TURN / once)))
+    with ExitStack() as opened:
+        sides = [_controlled(lowered(function, devices), opened), by_jit]
+        rounds = take_turns(sides, value, computations, seconds)
+    length, ratio = 1 / rate(rounds, 1), throughput_ratio(rounds, 0, 1)
+    print(f"{loops:6}  {length * 1e6:18.0f} us  {ratio:6.2f}", flush=True)
+    return length, ratio
