@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from atoll.compiler.cluster import Cluster
     from atoll.compiler.compiled import Compiled, load
     from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
     from atoll.compiler.export.job import Job
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Array",
     "AtollError",
+    "Cluster",
     "CompileError",
     "Compiled",
     "IslandLost",
@@ -42,6 +44,7 @@ __all__ = [
 _MODULES = {
     "Array": "runtime.array",
     "AtollError": "compiler.errors",
+    "Cluster": "compiler.cluster",
     "CompileError": "compiler.errors",
     "Compiled": "compiler.compiled",
     "IslandLost": "compiler.errors",

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from atoll.compiler import guard
+from atoll.compiler.cluster import Cluster
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.calling import Calling, Described, Flat
 from atoll.compiler.inspectable import Inspectable
@@ -38,11 +39,16 @@ class Compiled(Inspectable):
         calling: Calling,
         dumps: Mapping[str, bytes],
         callbacks: Sequence[Callable[..., Any]] = (),
+        cluster: Cluster | None = None,
     ) -> None:
-        """callbacks: the Python functions that the program calls while it runs."""
+        """callbacks: the Python functions that the program calls while it runs.
+
+        cluster: that has the islands, if programs share them.
+        """
         super().__init__(program, topology, calling, dumps)
         self._measured: Measurement | None = None
-        self._controller = Controller(program, meshes_of(topology), callbacks=callbacks)
+        shared = None if cluster is None else cluster.shared
+        self._controller = Controller(program, meshes_of(topology), callbacks=callbacks, hosted=shared)
         began = time.monotonic()
         guard.announce("compiling fragments")
         log.info("compiling %d fragments for %d islands", len(program.codes), len(program.islands))
@@ -82,7 +88,7 @@ class Compiled(Inspectable):
 
     @contextmanager
     def trace(self, path: str | Path) -> Iterator[None]:
-        """Record when each task of the steps inside runs and when values cross, in a file that Perfetto shows.
+        """Record what the steps inside do, in a file for https://ui.perfetto.dev: tasks, transfers and waits.
 
         Traced steps are slower: for true times, an island has to wait for each of its tasks and sends.
         """
@@ -96,7 +102,9 @@ class Compiled(Inspectable):
                 yield
         finally:
             if trace is not None:
-                Path(path).write_text(trace.to_json())
+                from atoll.runtime.trace_file import to_bytes  # loads Perfetto's format, which nothing else needs
+
+                Path(path).write_bytes(to_bytes(trace.program, trace.records))
                 if tasks := trace.last_step():
                     self._measured = Measurement.of(tasks)
 
@@ -113,7 +121,7 @@ class Compiled(Inspectable):
         self.close()
 
 
-def load(path: str | Path, topology: Topology | str | None = None) -> Compiled:
+def load(path: str | Path, topology: Topology | str | Cluster | None = None) -> Compiled:
     """A program that `save` wrote, on its islands; `topology` may give other devices for the same islands.
 
     The classes of its results are imported by their names, so load files that you trust.
@@ -123,10 +131,19 @@ def load(path: str | Path, topology: Topology | str | None = None) -> Compiled:
         calling = Described(program.trees) if program.trees else Flat(program)
     except (ValueError, TypeError, KeyError, RecursionError):
         raise UsageError(f"{path} does not tell how it is called", remedy="save it again") from None
-    return Compiled(program, loaded_topology(program, topology, str(path)), calling, {})
+    return _loaded(program, topology, path, calling)
 
 
 def load_flat(path: str | Path, topology: Topology | str | None = None) -> Compiled:
     """The same, but called with flat arrays, for callers who do not have the classes."""
     program = load_program(path)
-    return Compiled(program, loaded_topology(program, topology, str(path)), Flat(program), {})
+    return _loaded(program, topology, path, Flat(program))
+
+
+def _loaded(
+    program: Program, topology: Topology | str | Cluster | None, path: str | Path, calling: Calling
+) -> Compiled:
+    cluster = topology if isinstance(topology, Cluster) else None
+    if isinstance(topology, Cluster):  # which may have more islands than the program
+        topology = topology.topology.only([island.name for island in program.islands])
+    return Compiled(program, loaded_topology(program, topology, str(path)), calling, {}, cluster=cluster)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from atoll.compiler.cluster import Cluster, islands_of
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import emit, signature_of_module
 from atoll.compiler.errors import CompileError, PlanError
@@ -25,7 +26,7 @@ from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.report.report import Report
 from atoll.compiler.topology.devices import meshes_of, reserve_cpu_devices
 from atoll.compiler.topology.platforms import lowered_for
-from atoll.compiler.topology.topology import Topology, as_topology
+from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.program import Program
 
@@ -42,10 +43,15 @@ class Lowered(Inspectable):
         calling: Calling,
         dumps: Mapping[str, bytes],
         callbacks: Sequence[Callable[..., Any]] = (),
+        cluster: Cluster | None = None,
     ) -> None:
-        """callbacks: the Python functions that the program calls while it runs."""
+        """callbacks: the Python functions that the program calls while it runs.
+
+        cluster: that has the islands, if programs share them.
+        """
         super().__init__(program, topology, calling, dumps)
         self._callbacks = callbacks
+        self._cluster = cluster
 
     @property
     def platform(self) -> str:
@@ -54,13 +60,14 @@ class Lowered(Inspectable):
 
     def compile(self) -> Compiled:
         """Compile it for the devices of its islands, which have to be on this machine."""
-        return Compiled(self.program, self.topology, self._calling, self._dumps, self._callbacks)
+        return Compiled(self.program, self.topology, self._calling, self._dumps, self._callbacks, self._cluster)
 
 
 def lower(
     fn: Callable[..., Any] | Job,
     *args: Any,  # noqa: ANN401 (any pytree)
-    topology: Topology | str,
+    topology: Topology | str | Cluster,
+    islands: Sequence[str] | None = None,
     plan: Plan = Plan(),  # noqa: B008 (frozen)
     batch_argnums: Argnums = (),
     donate_argnums: Argnums = (),
@@ -68,7 +75,10 @@ def lower(
     in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
     out_shardings: Any = None,  # noqa: ANN401 (as above)
 ) -> Lowered:
-    """Make a program of a function, or of a job, for the islands of a topology, which need not be on this machine."""
+    """Make a program of a function, or of a job, for the islands of a topology, which need not be on this machine.
+
+    islands: the names of some of its islands, if not all are meant.
+    """
     options = {
         "batch_argnums": batch_argnums,
         "donate_argnums": donate_argnums,
@@ -77,20 +87,21 @@ def lower(
         "out_shardings": out_shardings,
     }
     job = _job(fn, args, options)
-    islands = as_topology(topology)
+    chosen, cluster = islands_of(topology, islands)
     _check_plan(plan)
-    check_replicas(resolved(plan, len(islands.islands)).replicas, islands)
-    reserve_cpu_devices(islands)  # lowering starts jax's backend, after which none can be made
-    traced = frontend.trace(job, islands)
-    module, callbacks = frontend.lower_traced(job, traced, lowered_for(islands))
-    write_texts(module, islands, plan)
-    return lower_module(module, islands, (frontend.signature_of(job, traced), Traced(job, traced)), callbacks)
+    check_replicas(resolved(plan, len(chosen.islands)).replicas, chosen)
+    reserve_cpu_devices(chosen)  # lowering starts jax's backend, after which none can be made
+    traced = frontend.trace(job, chosen)
+    module, callbacks = frontend.lower_traced(job, traced, lowered_for(chosen))
+    write_texts(module, chosen, plan)
+    return lower_module(module, chosen, (frontend.signature_of(job, traced), Traced(job, traced)), callbacks, cluster)
 
 
 def compile(  # noqa: A001 (a fixed name of the front door)
     fn: Callable[..., Any] | Job,
     *args: Any,  # noqa: ANN401 (any pytree)
-    topology: Topology | str,
+    topology: Topology | str | Cluster,
+    islands: Sequence[str] | None = None,
     plan: Plan = Plan(),  # noqa: B008 (frozen)
     batch_argnums: Argnums = (),
     donate_argnums: Argnums = (),
@@ -98,13 +109,17 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
     out_shardings: Any = None,  # noqa: ANN401 (as above)
 ) -> Compiled:
-    """Compile a function, or a job, for the islands of a topology; the result is called like the function."""
-    islands = as_topology(topology)
-    meshes_of(islands)  # so that missing devices are an error before the work, not after it
+    """Compile a function, or a job, for the islands of a topology; the result is called like the function.
+
+    topology: or an `atoll.Cluster`, whose islands several programs share.
+    islands: the names of some of its islands, if not all are meant.
+    """
+    meshes_of(islands_of(topology, islands)[0])  # so that missing devices are an error before the work, not after it
     return lower(
         fn,
         *args,
-        topology=islands,
+        topology=topology,
+        islands=islands,
         plan=plan,
         batch_argnums=batch_argnums,
         donate_argnums=donate_argnums,
@@ -140,11 +155,13 @@ def lower_module(
     islands: Topology,
     given: tuple[Signature, Calling] | None = None,
     callbacks: Sequence[Callable[..., Any]] = (),
+    cluster: Cluster | None = None,
 ) -> Lowered:
     """Make a program of a module at any phase, for the islands that it names.
 
     given: how the program is called; without it, with flat arrays, which are the arguments of `@main`.
     callbacks: the Python functions that the program calls while it runs.
+    cluster: that has the islands, if programs share them.
     """
     dumps = {}
     dump = compile_dump(module)
@@ -156,7 +173,7 @@ def lower_module(
     signature = given[0] if given else signature_of_module(module)
     program = emit(module, signature)
     program = replace(program, report=Report.of(module, program).to_json())
-    return Lowered(program, islands, given[1] if given else Flat(program), dumps, callbacks)
+    return Lowered(program, islands, given[1] if given else Flat(program), dumps, callbacks, cluster)
 
 
 def compile_module(module: ir.Module, islands: Topology) -> Compiled:

@@ -7,8 +7,8 @@ import jax
 import numpy
 from atoll.compiler.errors import UsageError
 from atoll.runtime.array import Array
+from atoll.runtime.failure import reason
 from atoll.runtime.program import Input
-from atoll.runtime.step import reason
 
 
 def check_arguments(inputs: Sequence[Input], arguments: Sequence[Any]) -> None:

@@ -74,8 +74,8 @@ class Array:
         """Its parts in their order, one if it is not divided: a large value can be read without ever being whole."""
         promise, parts = self.promise, []
         for index, copies in zip(promise.indices, promise.parts(), strict=True):
-            islands = tuple(held.origin.island for held in copies)
-            parts.append(Part(index, islands, tuple(partial(promise.computed, held) for held in copies)))
+            islands = tuple(handle.island for handle in copies)
+            parts.append(Part(index, islands, tuple(partial(promise.computed, handle) for handle in copies)))
         return tuple(parts)
 
     def is_deleted(self) -> bool:
@@ -84,8 +84,8 @@ class Array:
 
     def block_until_ready(self) -> "Array":
         """Wait until the value is computed on every island that holds it."""
-        for held in chain.from_iterable(self.promise.parts()):
-            self.promise.computed(held)
+        for handle in chain.from_iterable(self.promise.parts()):
+            self.promise.computed(handle)
         return self
 
     def to_jax(self) -> jax.Array:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import jax
 from atoll.compiler.errors import CompileError
 from atoll.runtime.devices import Devices
+from atoll.runtime.failure import reason
 from atoll.runtime.fragment import Callback, Executable
 from atoll.runtime.program import Code, IslandProgram, Program, Run
-from atoll.runtime.step import reason
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,14 @@ class _Compilation:
 
 def compile_program(
     program: Program,
+    islands: Collection[str],
     meshes: Mapping[str, jax.sharding.Mesh],
     devices: Devices,
     callbacks: Sequence[Callback],
     *,
     at_a_time: int = AT_A_TIME,
 ) -> dict[str, dict[int, Executable]]:
-    """For each island an executable for each code that it runs, by the code's number.
+    """For each of these islands an executable for each code that it runs, by the code's number.
 
     callbacks: the host functions that the program calls, of the lowering that it was compiled from.
     """
@@ -55,6 +56,7 @@ def compile_program(
                 one.run.code: pool.submit(one.end) for one in _begun(program, island, meshes, devices, callbacks)
             }
             for island in program.islands
+            if island.name in islands
         }
         return {name: {code: end.result() for code, end in here.items()} for name, here in ends.items()}
     finally:

@@ -1,42 +1,43 @@
-"""Runs a program in this process: one controller, and one thread that carries all islands."""
+"""Runs a program: asks the hosts of its islands for one step after the other."""
 
 import atexit
 import threading
 import time
 import weakref
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import Any
 
 import jax
 from atoll.compiler.errors import TopologyError, UsageError
+from atoll.runtime.admission import Admission
 from atoll.runtime.arguments import check_arguments, check_donations
 from atoll.runtime.array import Array
-from atoll.runtime.compilation import compile_program
+from atoll.runtime.budget import Shortage
 from atoll.runtime.devices import Devices
 from atoll.runtime.feeder import Feeder
-from atoll.runtime.fragment import Callback, Executable
-from atoll.runtime.island import Order, RunningIsland
-from atoll.runtime.island_thread import IslandThread
+from atoll.runtime.fragment import Callback
+from atoll.runtime.hosted_islands import HostedIslands
+from atoll.runtime.messages import Close, Load, Order, Start
 from atoll.runtime.program import Division, IslandProgram, Program
+from atoll.runtime.program_memory import device_sizes, peak_bytes
 from atoll.runtime.promise import Promise
-from atoll.runtime.ready_task import ready_tasks
 from atoll.runtime.step import Stats, Step
-from atoll.runtime.store import Feed, Held, Origin, Store, Use
 from atoll.runtime.trace import Trace
-from atoll.runtime.transport import Transport, Turn
-from atoll.runtime.window import Window
+from atoll.runtime.transport import Transport
 
-# How many executions an island enqueues ahead of its devices. More than 32 are not safe on CPU devices, which two
-# programs may share.
-AHEAD = 16
+_numbers = count()
+
+# How many seconds a step waits for memory where no step is under way that could give some back.
+_GRACE = 10.0
 
 
 class Controller:
-    """Compiles a program for the devices of its islands, and runs it, step after step.
+    """Has a program compiled for the devices of its islands, and runs it, step after step.
 
     meshes: the devices of each island, with the axes that the program was made for.
     steps_ahead: how many steps may be under way; `start` waits for the oldest if there are more.
@@ -44,6 +45,7 @@ class Controller:
     callbacks: the host functions that the program calls, from the lowering that it was compiled from; a program that
         was loaded from a file has none.
     devices: what runs tasks and moves values; jax's, unless a test or a benchmark brings its own.
+    hosted: that has the islands, if several programs share them; otherwise they are this one's alone.
     """
 
     def __init__(
@@ -55,32 +57,40 @@ class Controller:
         timeout: float = 600.0,
         callbacks: Sequence[Callback] = (),
         devices: Devices = Devices(),  # noqa: B008 (frozen)
+        hosted: HostedIslands | None = None,
     ) -> None:
         self.program = program
         self.compilations = 0
+        self._number = next(_numbers)
         self._meshes = {island.name: _mesh_of(island, meshes) for island in program.islands}
-        self._patience = timeout
-        self._callbacks = callbacks
+        self.patience = timeout
+        self._callbacks = tuple(callbacks)
         self._steps_ahead = steps_ahead
-        self._devices = devices
-        self._transport = Transport(program, self._meshes, devices.mover)
-        self._stores = {island.name: Store(island.buffers) for island in program.islands}
-        self._windows = {island.name: Window(island.name, AHEAD, timeout) for island in program.islands}
-        self._waits = tuple(window.retire_step for window in self._windows.values())
-        self._turns = {island.name: Turn(self._meshes[island.name]) for island in program.islands}
+        self._is_alone = hosted is None
+        self._hosted = hosted or HostedIslands(self._meshes, devices)
         known: dict[Division, Division] = {}  # equal ones become one object, which is compared in no time
-        inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
+        self._inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
         self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
-        self._feeder = Feeder(inputs, self._meshes, self._transport, self._stores, self._turns, timeout)
-        self._thread: IslandThread | None = None
+        self._sizes = {island.name: device_sizes(island) for island in program.islands}
+        self._needs = {island.name: peak_bytes(program, island) for island in program.islands}
+        self._check_memory()
+        self._hosted.members.add(self)
+        transport = Transport(program, self._meshes, devices.mover)
+        self._feeder = Feeder(self._inputs, self._hosted, transport, self._sizes, timeout)
+        self._loaded: dict[HostedIslands, set[int]] = {}  # the hosts that know the program
         self._callers = threading.Lock()
         self._under_way: deque[Step] = deque()
         self._completed: Step | None = None
         self._trace: Trace | None = None
         self._next_step = 0
         self._closed = False
-        # How many results rest on each place.
-        self._served = Counter(place for output in program.outputs for place in output.every_place)
+
+    def _check_memory(self) -> None:
+        for name, limit in self._hosted.budget.limits.items():
+            if self._needs.get(name, 0) > limit:
+                short = Shortage(name, limit, 0, 0, self._needs[name])
+                remedy = "cut into more stages or microbatches, or give the island more memory"
+                raise TopologyError(f"a step can never run here: {short}", remedy=remedy)
 
     def __enter__(self) -> "Controller":
         return self
@@ -98,31 +108,23 @@ class Controller:
             self._compile()
 
     def _compile(self) -> None:
-        if self._thread is not None or self._closed:
+        if self._hosted in self._loaded or self._closed:
             return
-        executables = compile_program(self.program, self._meshes, self._devices, self._callbacks)
-        self.compilations += sum(map(len, executables.values()))
-        self._thread = IslandThread([self._island(one, executables[one.name]) for one in self.program.islands])
-        self._thread.start()
-        # The thread does not know the controller, so it can be forgotten without being closed.
-        self._forget = weakref.finalize(self, _stop, self._thread)
+        told = self._hosted.load(self._load, self._meshes)
+        self.compilations += sum(one.compilations for one in told)
+        self._loaded[self._hosted] = {one.host for one in told}
+        # Hosts do not know the controller, so it can be forgotten without being closed.
+        self._forget = weakref.finalize(self, _stop, self._loaded, self._number)
         self._forget.atexit = False
-        # When the process exits the thread must not be inside XLA.
+        # When the process exits no thread must be inside XLA.
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
-    def _island(self, island: IslandProgram, executables: Mapping[int, Executable]) -> RunningIsland:
-        kept = {number for name, number in self._served if name == island.name}
-        return RunningIsland(
-            self.program,
-            island,
-            ready_tasks(island, executables, kept),
-            self._transport,
-            self._turns[island.name],
-            self._stores[island.name],
-            self._windows[island.name],
-            self._patience,
-        )
+    def _load(self, islands: tuple[str, ...]) -> Load:
+        """The message to a host that has these of the islands; to one that has none, but sends values to them."""
+        hosts = {name: number for name, number in self._hosted.hosts.items() if name in self._meshes}
+        callbacks = self._callbacks if islands else ()
+        return Load(self._number, self.program, self._meshes, hosts, islands, self.patience, callbacks)
 
     # Running.
 
@@ -138,16 +140,9 @@ class Controller:
             check_donations(self.program.inputs, arguments)
             self._compile()
             began += self._make_way()  # waiting is no work of the controller's
-            step = Step(self._next_step, self.program, self._waits)
-            orders, results = self._prepare(step, arguments)
-            committed = False
-            # Once one island has been asked for a step, all have to be, or it would wait for the others in vain.
-            try:
-                self._commit(step, orders, arguments)
-                committed = True
-            finally:
-                if not committed:
-                    self._commit(step, orders, arguments)
+            step = Step((self._number, self._next_step), self.program, self._trace)
+            results, waited = self._ask_when_it_fits(step, arguments)
+            began += waited
             step.caller_nanoseconds = time.perf_counter_ns() - began
             if self._trace is not None:
                 self._trace.started(step.number, began)
@@ -173,42 +168,102 @@ class Controller:
 
     def _wait_for(self, step: Step) -> None:
         """Wait until a step, the oldest that is under way, is over."""
-        step.wait(self._patience)
+        step.wait(self.patience)
         self._completed = step
         if self._under_way and self._under_way[0] is step:
             self._under_way.popleft()
 
-    def _prepare(self, step: Step, arguments: Sequence[Any]) -> tuple[dict[str, Order], list[Array]]:
-        """What each island will be asked for, and the results; nothing is sent to an island yet."""
-        feeds = self._feeder.feeds(arguments)
-        outputs: dict[str, dict[int, Held]] = {island.name: {} for island in self.program.islands}
-        for (name, number), count in self._served.items():
-            held = outputs[name][number] = Held(self._stores[name], Origin(step, name, number))
-            feed = feeds[name].get(number)
-            if isinstance(feed, Feed) and feed.use is Use.BORROW:  # an argument is passed through
-                feed.held.shared = held.shared = True
-            elif count > 1:
-                held.shared = True
-        results = [
+    def _ask_when_it_fits(self, step: Step, arguments: Sequence[Any]) -> tuple[list[Array], int]:
+        """Ask for a step once there is memory for it; its results, and how many nanoseconds it had to wait."""
+        results = self._ask(step, arguments)
+        if not isinstance(results, Shortage):
+            return results, 0
+        start = time.perf_counter_ns()
+        self._hosted.stalls += 1
+        with self._hosted.watched() as bell:
+            while isinstance(results := self._ask(step, arguments), Shortage):
+                # Where nothing is under way, only another thread of the caller's can let go of something.
+                patience = min(self.patience, _GRACE) if self._hosted.budget.is_idle else self.patience
+                if bell.get(patience) is None:
+                    remedy = "let go of arrays, or give the island more memory"
+                    raise UsageError(f"there is no memory for the step: {results}", remedy=remedy)
+        step.stalls = 1
+        return results, time.perf_counter_ns() - start
+
+    def _ask(self, step: Step, arguments: Sequence[Any]) -> list[Array] | Shortage:
+        """Ask all islands for a step, and return its results; or why it does not fit."""
+        with self._hosted.admission:
+            admitted = Admission(self._hosted, self.program, step, self._sizes)
+            admitted.feed(self._inputs, arguments, self._feeder)
+            if self._hosted.has_limits:
+                short = self._hosted.shortage(self._number, self._needs, admitted.own)
+                if short is not None:
+                    step.call_at_end()
+                    return short
+            admitted.give()
+            results = self._results(admitted)
+            starts = self._starts(admitted)
+            committed = False
+            # Once one island has been asked for a step, all have to be, or it would wait for the others in vain.
+            try:
+                self._commit(step, admitted, starts, arguments)
+                committed = True
+            finally:
+                if not committed:
+                    self._commit(step, admitted, starts, arguments)
+        return results
+
+    def _results(self, admitted: Admission) -> list[Array]:
+        return [
             Array(
                 Promise(
                     output,
-                    [[outputs[name][number] for name, number in copies] for copies in output.places],
+                    [[admitted.result(place) for place in copies] for copies in output.places],
                     division,
-                    self._patience,
+                    self.patience,
                 )
             )
             for output, division in self._outputs
         ]
-        return {name: Order(step, feeds[name], outputs[name], self._trace) for name in feeds}, results
 
-    def _commit(self, step: Step, orders: Mapping[str, Order], arguments: Sequence[Any]) -> None:
+    def _starts(self, admitted: Admission) -> list[tuple[HostedIslands, str, Start]]:
+        """The messages that ask for a step, each with an island of the host that it is for."""
+        orders: dict[tuple[HostedIslands, int], dict[str, Order]] = defaultdict(dict)
+        for (hosted, name), order in admitted.orders().items():
+            number = hosted.hosts[name]
+            orders[hosted, number][name] = order
+            if number not in self._loaded.get(hosted, ()):
+                hosted.load(self._load_nothing, [name])
+                self._loaded.setdefault(hosted, set()).add(number)
+        sequence, sender, traced = next(self._hosted.sequence), self._hosted.number, self._trace is not None
+        return [
+            (hosted, next(iter(here)), Start(sender, sequence, *admitted.step.key, here, traced))
+            for (hosted, _), here in orders.items()
+        ]
+
+    def _load_nothing(self, _: tuple[str, ...]) -> Load:
+        return self._load(())
+
+    def _commit(
+        self,
+        step: Step,
+        admitted: Admission,
+        starts: Sequence[tuple[HostedIslands, str, Start]],
+        arguments: Sequence[Any],
+    ) -> None:
         """Ask all islands. To do so again does no harm, and completes what Ctrl-C has interrupted."""
         self._next_step = step.number + 1
         if step not in self._under_way:
             self._under_way.append(step)
-        assert self._thread is not None
-        self._thread.post(orders)
+            self._hosted.begin(step)
+            if self._hosted.has_limits:
+                self._hosted.begin_work(step, admitted.working(self._needs))
+            admitted.count()
+        step.starts = len(starts)
+        for handle in admitted.taken:
+            handle.taken = True
+        for hosted, name, start in starts:
+            hosted.send(name, start)
         for one, value in zip(self.program.inputs, arguments, strict=True):
             if one.donated and isinstance(value, Array):
                 value.promise.give_up()
@@ -240,15 +295,16 @@ class Controller:
                 self._wait_for(self._under_way[0])
             if self._completed is None:
                 raise UsageError("no step has run yet", remedy="call the program first")
+            self._hosted.settle(self.patience)
             return self._completed.stats()
 
     def close(self) -> None:
-        """Wait for the steps that are under way, and end the thread. Results stay readable."""
+        """Wait for the steps that are under way, and let its hosts forget the program. Results stay readable."""
         with self._callers:
             if self._closed:
                 return
             self._closed = True
-            if self._thread is None:
+            if not self._loaded:
                 return
             try:
                 while self._under_way:
@@ -256,12 +312,14 @@ class Controller:
             finally:
                 atexit.unregister(self._at_exit)
                 self._forget()
-                self._thread.join()
+                if self._is_alone:
+                    self._hosted.join(self.patience)
 
 
-def _stop(thread: IslandThread) -> None:
+def _stop(loaded: Mapping[HostedIslands, Collection[int]], program: int) -> None:
     """Does not wait: it may be called by the garbage collector, in any thread."""
-    thread.stop()
+    for hosted, hosts in loaded.items():
+        hosted.tell_hosts(hosts, Close(program))
 
 
 def _close(controller: "weakref.ref[Controller]") -> None:

@@ -27,6 +27,10 @@ class Inbox(Generic[_Item]):
         with suppress(RuntimeError):  # it has been rung already
             self._bell.release()
 
+    def leave(self, item: _Item) -> None:
+        """Put something that can wait until anything else comes."""
+        self._items.append(item)
+
     def get(self, timeout: float | None = None) -> _Item | None:
         """What came first; None if nothing comes in so many seconds."""
         while not self._items:

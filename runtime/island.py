@@ -1,4 +1,4 @@
-"""An island of a running program: carries out what its worker says, on whichever thread calls it."""
+"""A program on an island: carries out what its worker says, on whichever thread calls it."""
 
 import time
 from collections import deque
@@ -7,65 +7,53 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-import jax
-from atoll.compiler.errors import AtollError
+from atoll.runtime.failure import Failure, reason, task_failure
+from atoll.runtime.frame import Frame
+from atoll.runtime.loading import load_kept, load_sent
+from atoll.runtime.messages import Coming, Feed, Offer, Order, Value, argument_tag
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.ready_task import ReadyTask
-from atoll.runtime.step import Step, reason, task_error
-from atoll.runtime.store import Failure, Feed, Frame, Held, Store, Use, Value
-from atoll.runtime.trace import Trace
-from atoll.runtime.transport import Message, Transport, Turn
+from atoll.runtime.record import Record
+from atoll.runtime.recorder import Waits, carry_out
+from atoll.runtime.site import AHEAD, Call, Site, not_brought
+from atoll.runtime.trace import Cause, ForArgument, ForRoom, ForStep, ForValue
+from atoll.runtime.transport import Transport
 from atoll.runtime.waiting import overdue
-from atoll.runtime.window import Window
 from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
-
-Call = tuple[Callable[[Any], None], Any]  # a method of an island, and its argument
-
 
 # What an instruction gives that is carried out beside the island's thread: the island goes on once it is back.
 _AWAY = object()
 
 
-@dataclass(frozen=True)
-class Order:
-    """What the controller asks an island for: a step, its arguments here and the outputs to fill.
-
-    trace: where it records what it does, if the step is traced.
-    """
-
-    step: Step
-    feeds: dict[int, Any]  # an array on this island's devices, or a Feed; emptied when the step begins
-    outputs: Mapping[int, Held]
-    trace: Trace | None
-
-
 @dataclass
 class RunningIsland:
-    """The worker of one island with all that it acts on.
+    """The worker of one program on one island with all that it acts on.
 
     It never waits, as its thread carries other islands too: what it cannot do yet, it does when it is called again.
     Only its thread calls it. What takes its time within the call goes to a thread beside that; until that is back, the
     island carries out nothing else, so that its devices get their work in the order of its stream.
+
+    number: of the program. tell_end: is called when the last instruction of a step was carried out.
+    post: has its thread make a call; for any thread. aside: makes a call beside its thread.
     """
 
+    number: int
     program: Program
     island: IslandProgram
     tasks: Mapping[int, ReadyTask]  # by index of the instruction
     transport: Transport
-    turn: Turn
-    store: Store
-    window: Window
+    site: Site
     patience: float
-    wake: Callable[[], None] = field(init=False)  # has `go_on` called soon; for any thread
-    later: Callable[[Call], None] = field(init=False)  # makes a call once those under way have returned
-    post: Callable[[Call], None] = field(init=False)  # has its thread make a call; for any thread
-    aside: Callable[[Callable[[], None]], None] = field(init=False)  # makes a call beside its thread
-    _mailbox: dict[tuple[int, str, int], Any] = field(default_factory=dict)
-    _orders: dict[int, Order] = field(default_factory=dict)  # by step; those that have not begun
+    tell_end: Callable[[Record], None]
+    post: Callable[[Call], None]
+    aside: Callable[[Callable[[], None]], None]
+    _mailbox: dict[tuple[int, str, int], Offer] = field(default_factory=dict)
+    _orders: dict[int, tuple[Order, bool]] = field(default_factory=dict)  # by step, and whether it is traced
     _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
     _index: int = 0  # the next instruction
     _frame: Frame | None = None  # of the step that is carried out, or whose arguments are loaded
-    _trace: Trace | None = None  # of that step
+    _feeds: dict[int, Any] = field(default_factory=dict)  # the arguments of that step that are to be loaded
+    _is_traced: bool = False
     _busy: int = 0  # nanoseconds of this step, up to when the island last paused
     _resumed: int = 0  # when it last went on
     _paused: float = 0.0  # when it last could not go on, in seconds
@@ -73,8 +61,11 @@ class RunningIsland:
 
     def __post_init__(self) -> None:
         self._worker = Worker(self.island.instructions)
-        self._acts = [self._act(index) for index in range(len(self.island.instructions))]
-        self._traced_acts = [self._traced_act(index) for index in range(len(self._acts))]
+        self._sizes = [buffer.bytes for buffer in self.island.buffers]
+        self._waits = Waits(self.name)
+        count = range(len(self.island.instructions))
+        self._acts = [self._act(index) for index in count]
+        self._traced_acts = [self._traced_act(index) for index in count]
 
     @property
     def name(self) -> str:
@@ -87,23 +78,31 @@ class RunningIsland:
 
     # What its thread calls.
 
-    def order(self, order: Order) -> None:
-        """Ask for a step; steps come in the order of their numbers, and one that comes twice is carried out once."""
-        if order.step.number > self._worker.begun:
-            self._orders[order.step.number] = order
-        if self._frame is None:
-            self.go_on()
+    def order(self, step: int, order: Order, *, traced: bool) -> None:
+        """Ask for a step; they come in the order of their numbers."""
+        self.site.reserve(order)
+        self._orders[step] = order, traced
+        self.site.queue(self)
 
-    def arrive(self, message: Message) -> None:
+    def arrive(self, offer: Offer) -> None:
         """Take a value from another island."""
-        step, source, tag = message.step, message.source, message.tag
-        if self._worker.is_past(step, source, tag):  # a failure stands in its place already
+        key = offer.step, offer.source, offer.tag
+        if self._is_past(*key):  # a failure stands in its place already
             return
-        self._mailbox[step, source, tag] = message.take()
-        self.go_on(Arrive(step, source, tag))
+        self._mailbox[key] = offer
+        self._go_on(None if offer.tag < 0 else Arrive(*key))
 
-    def go_on(self, event: Event | None = None) -> None:
+    def _is_past(self, step: int, source: str, tag: int) -> bool:
+        if tag >= 0:
+            return self._worker.is_past(step, source, tag)
+        loading = self._frame is not None and self._frame.record.step == step
+        return step <= self._worker.begun or (loading and -1 - tag not in self._feeds)
+
+    def go_on(self) -> None:
         """Carry out all that can be carried out: up to a value that is not here, or an execution without room."""
+        self._go_on(None)
+
+    def _go_on(self, event: Event | None) -> None:
         self._resumed = time.perf_counter_ns()
         if event is not None:
             self._carries += self._worker.handle(event)
@@ -114,11 +113,23 @@ class RunningIsland:
         now = time.perf_counter_ns()
         self._busy += now - self._resumed
         self._paused = now * 1e-9
+        if self._is_traced or self._frame is None:
+            step = self._worker.begun + 1 if self._frame is None else self._frame.record.step
+            record = self._frame.record if self._is_traced and self._frame is not None else None
+            self._waits.note(self._cause(), step, record, self._resumed, now)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it has done all that it was asked for."""
-        return self._frame is None and not self._orders
+    def _cause(self) -> Cause | None:
+        """What it waits for; None while an instruction is carried out beside its thread."""
+        if self._is_away:
+            return None
+        if self._carries:
+            return ForRoom(self._index, AHEAD)
+        if self._worker.awaited is not None:
+            return ForValue(*self._worker.awaited[1:])
+        if self._frame is None:
+            return ForStep()
+        number, feed = next(reversed(self._feeds.items()))  # the one that is next
+        return ForArgument(number, feed.source)
 
     @property
     def is_full(self) -> bool:
@@ -128,33 +139,45 @@ class RunningIsland:
     @property
     def is_watched(self) -> bool:
         """Whether it waits for what may never come. What is carried out beside its thread may take any time."""
-        return not self.is_idle and not self._is_away
+        return self._frame is not None and not self._is_away
 
     @property
     def left(self) -> float:
         """How many seconds it goes on waiting, if nothing happens."""
         return self._paused + self.patience - time.perf_counter()
 
+    @property
+    def waits_for(self) -> str:
+        """What it is doing, for messages."""
+        if self._frame is None:
+            return "has nothing to do" if self.site.is_idle else "has to end steps of other programs first"
+        if self._is_away:
+            return f"is carrying out instruction {self._index - 1} of step {self._frame.record.step}"
+        if self._carries:
+            return f"waits for its devices to end one of {len(self.site.window)} tasks"
+        if (awaited := self._worker.awaited) is not None:
+            return f"waits in step {awaited[0]} for a value of island {awaited[1]}"
+        return f"waits for an argument of step {self._frame.record.step}"
+
     def give_up(self) -> None:
         """Go on without what has not come in time; whatever needs it fails."""
         if self.is_full:
-            self.window.give_up()
-            self.go_on()
+            self.site.window.give_up(str(overdue(f"island {self.name} has not ended a task", self.patience)))
+            self._go_on(None)
         elif self._worker.awaited is not None:
-            self.go_on(GiveUp())
+            self._go_on(GiveUp())
         elif self._frame is not None:
-            order = self._orders[self._worker.begun + 1]
-            self._load_one(self._frame, order.feeds, late=True)
-            self.go_on()
+            self._load_one(self._frame, late=True)
+            self._go_on(None)
 
     def _carry_out(self) -> bool:
         """Carry out instructions; whether it has come to the end of a step, or is in none."""
         # The results of short tasks are small: looking after each at once costs more than their memory is worth.
-        tasks, window, eager = self.tasks, self.window, not self.is_short
+        tasks, window, eager = self.tasks, self.site.window, not self.is_short
         while self._carries:
             carry, frame = self._carries[0], self._frame
             assert frame is not None
-            acts = self._acts if self._trace is None else self._traced_acts
+            acts = self._traced_acts if self._is_traced else self._acts
             for index in range(self._index, carry.stop):
                 if index in tasks and not window.has_room(eager=eager):
                     self._index = index
@@ -176,82 +199,64 @@ class RunningIsland:
     # The beginning and the end of a step.
 
     def _begin(self) -> bool:
-        """Begin the next step that was asked for, if its arguments are here."""
+        """Begin the next step that was asked for, if it is its turn and its arguments are here."""
         number = self._worker.begun + 1
-        if number not in self._orders:
+        if number not in self._orders or not self.site.is_turn_of(self):
             return False
-        order = self._orders[number]
+        order, self._is_traced = self._orders[number]
         if self._frame is None:
-            self.store.begin_step()
-            self._frame, self._trace = Frame(order.step, order.outputs), order.trace
+            self.site.store.begin_step()
+            self._frame = Frame(Record(self.number, number, self.name), order.outputs, self.site.store, self._sizes)
+            self._feeds = dict(order.feeds)
+            for forward in order.forwards:
+                self.site.forward(self.transport, forward)
         frame = self._frame
-        while order.feeds:
-            if not self._load_one(frame, order.feeds):
+        while self._feeds:
+            if not self._load_one(frame):
                 return False
         # An argument that is passed through is an output from the start: no instruction makes it.
         for buffer in frame.outputs.keys() & frame.values.keys():
-            self._publish(frame, buffer)
+            frame.publish(buffer)
         del self._orders[number]
         self._carries += self._worker.handle(Begin(number))
         return True
 
-    def _load_one(self, frame: Frame, feeds: dict[int, Any], *, late: bool = False) -> bool:
-        """Load an argument of a step and take it out of the feeds; False if it is not here yet."""
-        number, feed = feeds.popitem()
-        if isinstance(feed, Feed) and not late and not feed.is_ready(self.wake):
-            feeds[number] = feed
+    def _load_one(self, frame: Frame, *, late: bool = False) -> bool:
+        """Load an argument of a step; False if it is not here yet."""
+        number, feed = self._feeds.popitem()
+        key = frame.record.step, getattr(feed, "source", ""), argument_tag(number)
+        if isinstance(feed, Coming) and key not in self._mailbox and not late:
+            self._feeds[number] = feed
             return False
         try:
-            self._load(frame, number, feed)
+            if isinstance(feed, Feed):
+                load_kept(frame, number, feed, self.site, self.transport)
+            elif isinstance(feed, Coming):
+                self._load_sent(frame, number, feed, self._mailbox.pop(key, None))
+            else:
+                frame.set(number, feed)
         except Exception as error:
-            self._set(frame, number, self._failure(error, "an argument could not be brought to"))
+            frame.set(number, not_brought(self.name, error))
         return True
 
-    def _load(self, frame: Frame, number: int, feed: Any) -> None:  # noqa: ANN401 (a jax.Array or a Feed)
-        if not isinstance(feed, Feed):
-            self._set(frame, number, feed)
-            return
-        held, value = feed.held, feed.held.value
-        if value is None:
-            raise overdue(f"island {held.origin.island} has not started to compute a value", self.patience)
-        here = self.transport.sharding(self.island.name, number)
-        taken = feed.use is Use.TAKE and held.is_free
-        if taken:
-            held.empty()  # first, or its bytes would count twice for a moment, and so in the peak
-        if isinstance(value, Failure) or (value.sharding == here and feed.use is Use.BORROW):
-            frame.values[number] = value
-            frame.borrowed[number] = held
-            frame.feeds[number] = feed
-            frame.failed |= isinstance(value, Failure)
-        elif value.sharding == here:
-            self._set(frame, number, value if taken else self._copy(value))
-        else:
-            if value.sharding.device_set & here.device_set:
-                # `device_put` may share what is on a device already; the caller keeps that, and a task may donate this.
-                value = self._copy(value)
-            began = time.perf_counter_ns()
-            with self.turn:
-                value = self.transport.fetch(frame.step, held.origin.island, self.island.name, number, value)
-            self._set(frame, number, value)
-            if self._trace is not None and held.origin.island != self.island.name:
-                self._trace.fetched(self.island.name, held.origin.island, number, began, frame, value)
-
-    def _copy(self, value: jax.Array) -> jax.Array:
-        with self.turn:
-            return jax.numpy.copy(value)
+    def _load_sent(self, frame: Frame, number: int, feed: Coming, offer: Offer | None) -> None:
+        if offer is None:
+            raise overdue(f"island {feed.source} has not started to compute a value", self.patience)
+        load_sent(frame, number, offer, self._sizes[number])
+        if self._is_traced and feed.source != self.name:
+            frame.fetched.append((feed.source, number, offer.sent))
 
     def _close(self, frame: Frame) -> None:
-        self._drop(frame, list(frame.values))
+        frame.drop(list(frame.values))
         now = time.perf_counter_ns()
-        busy, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
-        self._frame, self._trace, self._index = None, None, 0
+        record, store = frame.record, self.site.store
+        record.nanoseconds, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
+        record.live, record.peak = store.live, store.peak
+        self._frame, self._is_traced, self._index = None, False, 0
         # Told later: whoever waits for the end may count on the memory being free, and the callers of this method still
         # have values on their stack.
-        self.later((self._tell_end, (frame.step, busy, self.store.live, self.store.peak)))
-
-    def _tell_end(self, report: tuple[Step, int, int, int]) -> None:
-        step, *numbers = report
-        step.end(self.name, *numbers)
+        self.site.later((self.tell_end, record))
+        self.site.end_turn(self)
 
     # The instructions.
 
@@ -263,14 +268,10 @@ class RunningIsland:
 
     def _traced_act(self, index: int) -> Callable[[Frame], Any]:
         """The same in a step that is traced, where whoever carries it out waits for what it does."""
-        act = self._own_act(index)
-        if isinstance(self.island.instructions[index], (Free, Count)):
+        act, instruction = self._own_act(index), self.island.instructions[index]
+        if isinstance(instruction, (Free, Count)):
             return act
-        return partial(self._go_aside, index, partial(self._traced, index, act))
-
-    def _traced(self, index: int, act: Callable[[Frame], Any], frame: Frame) -> None:
-        assert self._trace is not None
-        self._trace.carry_out(self.island, index, act, frame)
+        return partial(self._go_aside, index, partial(carry_out, instruction, index, act))
 
     def _go_aside(self, index: int, act: Callable[[Frame], Any], frame: Frame) -> object:
         self._is_away = True
@@ -292,7 +293,7 @@ class RunningIsland:
         self._busy += nanoseconds
         if failed is not None:
             self._fail(frame, index, failed)
-        self.go_on()
+        self._go_on(None)
 
     def _own_act(self, index: int) -> Callable[[Frame], Any]:
         match self.island.instructions[index]:
@@ -301,7 +302,7 @@ class RunningIsland:
             case Count() as count:
                 return partial(self._count, count)
             case Send() as send:
-                return partial(self._send, send)
+                return partial(self._send, send, *self.transport.routes[self.name, send.to, send.tag])
             case Receive() as receive:
                 return partial(self._receive, receive)
             case Free() as free:
@@ -313,9 +314,9 @@ class RunningIsland:
         if frame.failed and (failure := next((one for one in arguments if isinstance(one, Failure)), None)):
             self._set_outputs(task, frame, [failure] * len(run.outputs))
             return
-        with self.turn:
+        with self.site.turn:
             results = task.executable.call(*arguments)
-        self.window.add(frame.step, task.index, results[task.token], may_fail=not self.is_short)
+        self.site.window.add(frame.record, task.index, results[task.token], may_fail=not self.is_short)
         self._set_outputs(task, frame, results)
 
     def _set_outputs(self, task: ReadyTask, frame: Frame, results: Sequence[Value]) -> None:
@@ -325,24 +326,33 @@ class RunningIsland:
         # Not strict: a task without outputs still has one result, the token.
         for number, result in zip(run.outputs, results, strict=False):
             values[number] = result
-        self.store.add(task.size)
+        self.site.store.add(task.size)
         for number in task.published:
-            self._publish(frame, number)
+            frame.publish(number)
 
     def _count(self, count: Count, frame: Frame) -> None:
-        self._set(frame, count.buffer, self.transport.counter(self.island.name, count.buffer, count.microbatch))
+        frame.set(count.buffer, self.transport.counter(self.name, count.buffer, count.microbatch))
 
-    def _send(self, send: Send, frame: Frame) -> Value:
-        return self.transport.send(frame.step, self.island.name, send.to, send.tag, frame.values[send.buffer])
+    def _send(self, send: Send, move: Callable[[Any], Any], size: int, frame: Frame) -> Value:
+        """Hand a value to the link; gives what arrives. A failure is handed on as it is."""
+        value = frame.values[send.buffer]
+        if not isinstance(value, Failure):
+            value = move(value)
+            frame.record.count((self.name, send.to), size)
+        self._deliver(frame, send, value)
+        return value
+
+    def _deliver(self, frame: Frame, send: Send, value: Value) -> None:
+        self.site.deliver(Offer(self.number, frame.record.step, send.to, self.name, send.tag, value))
 
     def _receive(self, receive: Receive, frame: Frame) -> None:
         number = receive.buffer
-        self._set(frame, number, self._mailbox.pop((frame.step.number, receive.source, receive.tag)))
+        frame.set(number, self._mailbox.pop((frame.record.step, receive.source, receive.tag)).take())
         if number in frame.outputs:
-            self._publish(frame, number)
+            frame.publish(number)
 
     def _free(self, free: Free, frame: Frame) -> None:
-        self._drop(frame, free.buffers)
+        frame.drop(free.buffers)
 
     def _fail(self, frame: Frame, index: int, error: Exception) -> None:
         """Put failures where an instruction would have put values; all that needs them fails in the same way.
@@ -352,47 +362,18 @@ class RunningIsland:
         frame.failed = True
         instruction = self.island.instructions[index]
         if isinstance(instruction, Run):
-            failure = Failure(task_error(self.program, self.island.name, index, error.with_traceback(None)))
+            failure = task_failure(self.program, self.name, index, reason(error))
             self._set_outputs(self.tasks[index], frame, [failure] * len(instruction.outputs))
         elif isinstance(instruction, Send):
             failure = self._failure(error, f"a value could not be sent to island {instruction.to} by")
-            self.transport.send(frame.step, self.island.name, instruction.to, instruction.tag, failure)
+            self._deliver(frame, instruction, failure)
         elif isinstance(instruction, Count):
-            self._set(frame, instruction.buffer, self._failure(error, "a microbatch could not be counted on"))
+            frame.set(instruction.buffer, self._failure(error, "a microbatch could not be counted on"))
         elif isinstance(instruction, Receive):
             failure = self._failure(error, f"nothing came from island {instruction.source} to")
-            self._set(frame, instruction.buffer, failure)
+            frame.set(instruction.buffer, failure)
             if instruction.buffer in frame.outputs:
-                self._publish(frame, instruction.buffer)
+                frame.publish(instruction.buffer)
 
     def _failure(self, error: Exception, what: str) -> Failure:
-        made = AtollError(f"{what} island {self.island.name}: {reason(error)}")
-        made.__cause__ = error.with_traceback(None)  # the frames would keep arrays alive
-        return Failure(made)
-
-    # Values.
-
-    def _set(self, frame: Frame, number: int, value: Value) -> None:
-        frame.values[number] = value
-        frame.failed |= isinstance(value, Failure)
-        self.store.add(self.store.sizes[number])
-
-    def _drop(self, frame: Frame, numbers: Sequence[int]) -> None:
-        values, borrowed, sizes, size = frame.values, frame.borrowed, self.store.sizes, 0
-        for number in numbers:
-            del values[number]
-            if number in borrowed:
-                del borrowed[number]
-                frame.feeds.pop(number, None)
-            else:
-                size += sizes[number]
-        self.store.remove(size)
-
-    def _publish(self, frame: Frame, number: int) -> None:
-        """Give an output to whoever waits for it; from now on its bytes count with the `Held`, not with the frame."""
-        held, borrowed = frame.outputs[number], frame.borrowed.get(number)
-        if borrowed is None:
-            held.fill(frame.values[number], self.store.sizes[number])
-            frame.borrowed[number] = held
-        else:
-            held.rest_on(borrowed, frame.values[number])
+        return Failure(f"{what} island {self.name}: {reason(error)}")

@@ -4,6 +4,7 @@ Whoever holds a `Program` can run it: it needs neither the user's source nor the
 jax either.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -250,6 +251,15 @@ class Program:
     plan: str = ""
     report: str = ""
     trees: str = ""
+
+    @cached_property
+    def kept(self) -> dict[str, dict[int, int]]:
+        """For each island the buffers that are results, and how many results rest on each."""
+        counts = Counter(chain.from_iterable(output.every_place for output in self.outputs))
+        kept: dict[str, dict[int, int]] = {island.name: {} for island in self.islands}
+        for (name, number), count in counts.items():
+            kept[name][number] = count
+        return kept
 
     def buffer(self, place: Place) -> Buffer:
         """The buffer at a place."""

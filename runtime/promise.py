@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy
 from atoll.compiler.errors import AtollError, UsageError
+from atoll.runtime.failure import Failure, reason
+from atoll.runtime.handle import Handle
 from atoll.runtime.program import Division, Port
-from atoll.runtime.step import reason
-from atoll.runtime.store import Failure, Held
 from atoll.runtime.waiting import wait_ready
 
-Copies = tuple[Held, ...]
+Copies = tuple[Handle, ...]
 
 
 class Promise:
@@ -23,7 +23,7 @@ class Promise:
 
     __slots__ = ("_parts", "_patience", "division", "port")
 
-    def __init__(self, port: Port, parts: Sequence[Sequence[Held]], division: Division, patience: float) -> None:
+    def __init__(self, port: Port, parts: Sequence[Sequence[Handle]], division: Division, patience: float) -> None:
         """parts: for each part, or for the whole, its copies. patience: how many seconds any wait may take."""
         self.port = port
         self.division = division
@@ -33,7 +33,7 @@ class Promise:
     @property
     def islands(self) -> tuple[str, ...]:
         """The islands that hold it, or parts of it."""
-        return tuple(dict.fromkeys(held.origin.island for copies in self._parts for held in copies))
+        return tuple(dict.fromkeys(handle.island for copies in self._parts for handle in copies))
 
     @property
     def indices(self) -> tuple[tuple[slice, ...], ...]:
@@ -69,24 +69,23 @@ class Promise:
             whole[index] = part
         return whole
 
-    def computed(self, held: Held) -> jax.Array:
+    def computed(self, handle: Handle) -> jax.Array:
         """One of its copies, once it is there; the error of the task that failed otherwise."""
-        value: jax.Array | Failure = held.get(self._patience)
+        value: jax.Array | Failure = handle.get(self._patience)
         if isinstance(value, Failure):
-            raise value.error.with_traceback(None)
+            self.parts()  # raises if another thread donated it meanwhile
+            raise value.error
         try:
-            what = f"{self.port.path} has not been computed on island {held.origin.island}"
-            wait_ready(value, self._patience, what)
+            wait_ready(value, self._patience, f"{self.port.path} has not been computed on island {handle.island}")
             value.block_until_ready()
         except AtollError:
             raise
         except Exception as error:
             self.parts()  # raises if another thread donated it meanwhile
-            raise self._explained(held, error) from error
+            raise self._explained(handle, error) from error
         return value
 
-    def _explained(self, held: Held, error: Exception) -> AtollError:
-        island, step = held.origin.island, held.origin.step
-        if step is None:
-            return AtollError(f"{self.port.path} could not be brought to island {island}: {reason(error)}")
-        return step.explain(island, held.origin.buffer, error, self._patience)
+    def _explained(self, handle: Handle, error: Exception) -> AtollError:
+        if handle.step is None:
+            return AtollError(f"{self.port.path} could not be brought to island {handle.island}: {reason(error)}")
+        return handle.step.explain(handle.island, handle.buffer, error, self._patience)

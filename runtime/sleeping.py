@@ -36,6 +36,10 @@ class LateValue:
     sharding: jax.sharding.NamedSharding
     ended: threading.Event
 
+    @property
+    def nbytes(self) -> int:
+        return self.buffer.bytes
+
     def is_ready(self) -> bool:
         return self.ended.is_set()
 

@@ -3,14 +3,18 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from atoll.compiler.errors import AtollError
+from atoll.runtime.failure import reason, task_failure
 from atoll.runtime.program import Program, Receive, Run, Send
+from atoll.runtime.record import Link, Record
 from atoll.runtime.waiting import overdue
 
-Link = tuple[str, str]
+if TYPE_CHECKING:
+    from atoll.runtime.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,9 @@ class Stats:
     controller_us: time that this process's threads spent on the step, without waiting.
     order: for each island its tasks as they completed.
     live_bytes, peak_bytes: for each island, when the step ended there and at its worst moment.
+    stalls: how often it had to wait for memory.
+    control: how many messages asked for the step and told of it: `Start` from the controller to a host, `StepEnded`
+        back, `Offer` between hosts.
     """
 
     tasks: dict[str, int]
@@ -31,68 +38,61 @@ class Stats:
     order: dict[str, tuple[str, ...]]
     live_bytes: dict[str, int]
     peak_bytes: dict[str, int]
-
-
-@dataclass
-class _Record:
-    """What one island reports. Only its worker writes, but for `order` and `errors`, which its window does."""
-
-    bytes_per_link: dict[Link, int] = field(default_factory=dict)
-    messages: int = 0
-    nanoseconds: int = 0
-    live: int = 0
-    peak: int = 0
-    order: list[int] = field(default_factory=list)
-    errors: dict[int, Exception] = field(default_factory=dict)
+    stalls: int
+    control: dict[str, int]
 
 
 class Step:
     """A step that is under way or over.
 
-    waits: for each island, what waits until its devices have ended all that was enqueued for a step.
+    key: the number of the program, and of the step.
+    trace: where what is recorded of it goes, if it is traced.
     """
 
-    def __init__(self, number: int, program: Program, waits: "Sequence[Callable[[Step], None]]") -> None:
-        self.number = number
-        self._waits = waits
+    def __init__(self, key: tuple[int, int], program: Program, trace: "Trace | None" = None) -> None:
+        self.key = key
+        self.number = key[1]
+        self.trace = trace
         self.caller_nanoseconds = 0
+        self.stalls = 0  # whether it has waited for memory
+        self.starts = 0  # how many hosts were asked for it
+        self.at_end: list[Callable[[], None]] = []  # what is called when it is over
         self._program = program
-        self._records = {island.name: _Record() for island in program.islands}
-        self._under_way = len(program.islands)
+        self._records: dict[str, Record] = {}
         self._changed = threading.Condition()
 
-    def count(self, island: str, link: Link, size: int) -> None:
-        record = self._records[island]
-        record.messages += 1
-        record.bytes_per_link[link] = record.bytes_per_link.get(link, 0) + size
-
-    def observe(self, island: str, index: int, error: Exception | None) -> None:
-        """A task has completed."""
-        record = self._records[island]
-        record.order.append(index)
-        if error is not None:
-            record.errors[index] = error
-
-    def end(self, island: str, nanoseconds: int, live: int, peak: int) -> None:
-        """An island has carried out its last instruction; its devices may still be at work."""
-        record = self._records[island]
-        record.nanoseconds, record.live, record.peak = nanoseconds, live, peak
+    def end(self, record: Record) -> bool:
+        """An island's devices have ended the step; whether it is over now."""
+        if self.trace is not None:
+            self.trace.add(record.traced)
         with self._changed:
-            self._under_way -= 1
-            if not self._under_way:
+            self._records[record.island] = record
+            is_over = self.is_over
+            if is_over:
                 self._changed.notify_all()
+        if is_over:
+            self.call_at_end()
+        return is_over
+
+    def call_at_end(self) -> None:
+        """It is over, or will not be asked for."""
+        while self.at_end:
+            self.at_end.pop()()
+
+    @property
+    def is_over(self) -> bool:
+        return len(self._records) == len(self._program.islands)
 
     def wait(self, patience: float) -> None:
-        """Wait until every island has carried out its last instruction, and its devices too."""
+        """Wait until the devices of every island have ended it."""
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._under_way, patience):
-                raise overdue(f"step {self.number} has not been enqueued on {self._under_way} islands", patience)
-        for wait in self._waits:
-            wait(self)
+            if not self._changed.wait_for(lambda: self.is_over, patience):
+                waiting = [island.name for island in self._program.islands if island.name not in self._records]
+                raise overdue(f"step {self.number} has not ended on {_islands(waiting)}", patience)
 
     def stats(self) -> Stats:
         """Of a step that is over."""
-        records = self._records
+        records = {island.name: self._records[island.name] for island in self._program.islands}
         tasks: Counter[str] = Counter()
         order = {}
         bytes_per_link: Counter[Link] = Counter()
@@ -102,6 +102,7 @@ class Step:
             tasks.update(run.name.kind for run in runs)
             order[island.name] = tuple(run.task for run in runs)
             bytes_per_link.update(record.bytes_per_link)
+        offers = sum(record.offers for record in records.values())
         nanoseconds = self.caller_nanoseconds + sum(record.nanoseconds for record in records.values())
         return Stats(
             tasks=dict(tasks),
@@ -111,6 +112,8 @@ class Step:
             order=order,
             live_bytes={name: record.live for name, record in records.items()},
             peak_bytes={name: record.peak for name, record in records.items()},
+            stalls=self.stalls,
+            control={"Start": self.starts, "StepEnded": len(records), "Offer": offers},
         )
 
     def explain(self, island: str, buffer: int, error: Exception, patience: float) -> AtollError:
@@ -125,7 +128,7 @@ class Step:
         while (earlier := self._failed_before(guilty[0], self._run(*guilty).inputs)) is not None:
             guilty = earlier
         name, index = guilty
-        return task_error(self._program, name, index, self._records[name].errors[index])
+        return task_failure(self._program, name, index, self._records[name].errors[index]).error
 
     def _failed_before(self, island: str, buffers: Sequence[int]) -> tuple[str, int] | None:
         """The nearest failed task that buffers were computed from."""
@@ -175,27 +178,5 @@ class Step:
         return run
 
 
-def task_error(program: Program, island: str, index: int, error: Exception) -> AtollError:
-    """The error of a task that failed, in the user's words."""
-    run = next(one for one in program.islands if one.name == island).instructions[index]
-    assert isinstance(run, Run)
-    code = program.codes[run.code]
-    scopes = f" ({code.scopes})" if code.scopes else ""
-    made = AtollError(
-        f"task {run.task}, fragment {code.name}{scopes}, failed on island {island}: {reason(error)}", code.where
-    )
-    made.__cause__ = error
-    return made
-
-
-def reason(error: BaseException) -> str:
-    """The sentence of an error: XLA puts the exception of a host callback last, below a traceback."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    traced = next((index for index, line in enumerate(lines) if "Traceback (most recent call last)" in line), None)
-    if traced is None:
-        said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-        return said.rstrip(".")
-    raised = [line for line in str(error).splitlines()[traced + 1 :] if line[:1].strip() and ":" in line]
-    return (raised[0] if raised else lines[-1]).strip().rstrip(".")
+def _islands(names: Sequence[str]) -> str:
+    return f"island{'s' if len(names) > 1 else ''} {', '.join(names)}"

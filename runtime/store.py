@@ -1,232 +1,127 @@
-"""The buffers of an island: values by number for each step, and how many bytes are live."""
+"""The values that an island keeps beyond a step, each under a handle, and how many bytes are live on the island.
 
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from functools import partial
+Pure: it neither waits nor looks at what the values are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from atoll.compiler.errors import AtollError, UsageError
-from atoll.runtime.inbox import Inbox
-from atoll.runtime.program import Buffer
-from atoll.runtime.step import Step
-from atoll.runtime.waiting import overdue
+from atoll.runtime.failure import Failure
+
+# What someone reads who comes too late, or after a message was lost.
+GONE = Failure(
+    "the island does not have the array: it was donated to a step, or the island was never asked to make it",
+    remedy="use what the step returned instead",
+)
 
 
-@dataclass(frozen=True, eq=False)
-class Failure:
-    """Stands in place of a value that could not be computed; what is computed from it fails in the same way."""
+@dataclass(slots=True)
+class Kept:
+    """A value, or the place of one that a step will leave here.
 
-    error: AtollError
+    uses: how many will still read or take it: steps that were asked for, and the controller while it has the handle.
+    waiting: whom to tell when it is there.
+    """
 
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a value comes from."""
-
-    step: Step | None  # None for an argument that was put there ahead of time
-    island: str
-    buffer: int
-
-
-Value = Any  # a jax.Array or a Failure
-
-# Stands in place of a value that a step has taken, for whoever reads it at that very moment.
-_GONE = Failure(UsageError("the array was donated to a step and is gone", remedy="use what the step returned instead"))
+    value: Any = None
+    size: int = 0
+    uses: int = 1
+    waiting: list[Callable[[Any], None]] = field(default_factory=list)
 
 
 class Store:
-    """Counts the live bytes of one island; only the island's worker writes.
+    """Only the island's host writes; `look` is for any thread.
 
-    Any thread may let go of a `Held`, even inside the garbage collector, where waiting for a lock could wait for ever.
-    So it only appends to `_changes`, which needs no lock, and the worker adds up what it finds there.
+    A handle is expected or put once, and is gone when nobody uses it any more. To let go of one that is not here is no
+    mistake: it was taken, or its step was never asked for.
     """
 
-    def __init__(self, buffers: Sequence[Buffer]) -> None:
-        self.sizes = tuple(buffer.bytes for buffer in buffers)
-        self._live = 0
-        self._peak = 0
-        self._changes: deque[int] = deque()
+    def __init__(self) -> None:
+        self._entries: dict[int, Kept] = {}
+        self.live = 0
+        self.peak = 0  # the most bytes that were live at once since `begin_step`
 
-    @property
-    def live(self) -> int:
-        return self._live + sum(list(self._changes))
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # The bytes of values, of those with a handle and of a step's own.
 
     def begin_step(self) -> None:
         """Start to measure the peak anew."""
-        self._settle()
-        self._peak = self._live
+        self.peak = self.live
 
     def add(self, size: int) -> None:
-        self._live += size
-        if self._live > self._peak:
-            # What others have let go of is counted only when it matters, as this is called for every task.
-            self._settle()
-            self._peak = max(self._peak, self._live)
+        self.live += size
+        if self.live > self.peak:
+            self.peak = self.live
 
     def remove(self, size: int) -> None:
-        self._live -= size
+        self.live -= size
 
-    def adjust(self, change: int) -> None:
-        """As `add` and `remove`, for every thread."""
-        self._changes.append(change)
+    # Handles.
 
-    @property
-    def peak(self) -> int:
-        """The most bytes that were live at once since the step began."""
-        return self._peak
+    def expect(self, handle: int) -> None:
+        """A step that was asked for will leave a value here."""
+        self._entries[handle] = Kept()
 
-    def _settle(self) -> None:
-        while self._changes:
-            self._live += self._changes.popleft()
+    def put(self, handle: int, value: Any, size: int) -> None:  # noqa: ANN401 (a Value)
+        """Keep a value that comes from outside."""
+        self._entries[handle] = Kept(value, size)
+        self.add(size)
 
+    def use(self, handle: int) -> None:
+        """A step that was asked for will read it, whoever lets go of it before."""
+        if (entry := self._entries.get(handle)) is not None:
+            entry.uses += 1
 
-class Held:
-    """A value that outlives its step, or will: an output, or the copy of one of the caller's arrays on an island.
+    def fill(self, handle: int, value: Any, size: int) -> bool:  # noqa: ANN401 (a Value)
+        """The step that was to leave a value has it, and is one that uses it; its bytes are counted already.
 
-    It is filled once, by the island's worker, and read by any thread. Its bytes count as live until it is emptied or
-    forgotten.
-    """
-
-    __slots__ = ("_base", "_size", "_store", "_watchers", "origin", "readers", "shared", "value")
-
-    def __init__(self, store: Store, origin: Origin) -> None:
-        self.value: Value | None = None
-        self.origin = origin
-        # Whether several arrays of the caller's rest on it; then donating one of them must not take it.
-        self.shared = False
-        # The feeds of steps, of this program and of others, that are still to read it.
-        self.readers: set[int] = set()
-        self._watchers: set[Callable[[], None]] = set()
-        self._store = store
-        self._size = 0
-        self._base: Held | None = None
-
-    def fill(self, value: Value, size: int) -> None:
-        """Set the value, whose bytes the store has counted already."""
-        self._size = size
-        self._set(value)
-
-    def bring(self, value: Value, size: int) -> None:
-        """Set a value that comes from outside a step, whose bytes the store has not counted."""
-        self._store.adjust(size)
-        self.fill(value, size)
-
-    def rest_on(self, base: "Held", value: Value) -> None:
-        """Set the value to that of another `Held`, which counts its bytes and is kept alive for them."""
-        self._base = base
-        self._set(value)
-
-    def _set(self, value: Value) -> None:
-        self.value = value
-        self._notify()
-
-    def get(self, patience: float) -> Value:
-        """The value; waits until it is filled, which is long before it is computed."""
-        if self.value is None:
-            filled: Inbox[bool] = Inbox()
-            end = time.monotonic() + patience
-            self.watch(partial(filled.put, True))
-            while self.value is None:
-                if filled.get(max(0, end - time.monotonic())) is None:
-                    raise overdue(f"island {self.origin.island} has not started to compute a value", patience)
-                self.watch(partial(filled.put, True))  # again: it may have been called as a reader went away
-        return self.value
-
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Have `watcher` called once, when the value is filled or has fewer readers.
-
-        Look again after this: both may have happened just before. A destructor may call the watcher, in any thread and
-        in the midst of anything, so it must not wait for a lock.
+        False if everyone has let go of it; then it stays the step's.
         """
-        self._watchers.add(watcher)
+        entry = self._entries.get(handle)
+        if entry is None:
+            return False
+        entry.value, entry.size = value, size
+        entry.uses += 1
+        waiting, entry.waiting = entry.waiting, []
+        for tell in waiting:
+            tell(value)
+        return True
 
-    def release(self, reader: int) -> None:
-        """A step will not read the value any more."""
-        self.readers.discard(reader)
-        self._notify()
+    def drop(self, handle: int) -> None:
+        """One less will use it."""
+        entry = self._entries.get(handle)
+        if entry is None:
+            return
+        entry.uses -= 1
+        if not entry.uses:
+            self._forget(handle, entry)
 
-    def _notify(self) -> None:
-        while self._watchers:
-            try:
-                watcher = self._watchers.pop()
-            except KeyError:  # another thread was faster
-                return
-            watcher()
+    def take(self, handle: int) -> Any:  # noqa: ANN401 (a Value)
+        """Its value, which is the caller's now."""
+        entry = self._entries.get(handle)
+        if entry is None or entry.value is None:
+            return GONE
+        self._forget(handle, entry)
+        return entry.value
 
-    @property
-    def is_free(self) -> bool:
-        """Whether the value may be overwritten."""
-        return not self.readers and not self.shared
+    def look(self, handle: int) -> Any:  # noqa: ANN401 (a Value)
+        """Its value; None if it is not here."""
+        entry = self._entries.get(handle)
+        return None if entry is None else entry.value
 
-    def empty(self) -> None:
-        """Forget the value, which is someone else's now."""
-        self.value, self._base = _GONE, None
-        size, self._size = self._size, 0
-        if size:
-            self._store.adjust(-size)
+    def wait(self, handle: int, tell: Callable[[Any], None]) -> None:
+        """Have the value told, once it is there."""
+        entry = self._entries.get(handle)
+        if entry is None or entry.value is not None:
+            tell(GONE if entry is None else entry.value)
+        else:
+            entry.waiting.append(tell)
 
-    def __del__(self) -> None:
-        if self._size:
-            self._store.adjust(-self._size)
-
-
-class Use(Enum):
-    """What a step may do with a value that it is given."""
-
-    BORROW = "read it"
-    TAKE = "overwrite it: it is gone for everyone else"
-    COPY = "overwrite a copy of it"
-
-
-class Feed:
-    """An argument of a step that is an output of an earlier one; the worker gets its value.
-
-    As long as there is a feed that does not take the value, nobody else may: other islands and other programs have
-    threads of their own, which may be ahead of the one that reads it.
-    """
-
-    __slots__ = ("held", "use")
-
-    def __init__(self, held: Held, use: Use) -> None:
-        self.held = held
-        self.use = use
-        if use is not Use.TAKE:
-            held.readers.add(id(self))  # by its number: a reference would keep the feed alive
-
-    def __del__(self) -> None:
-        if self.use is not Use.TAKE:
-            self.held.release(id(self))
-
-    def is_ready(self, wake: Callable[[], None]) -> bool:
-        """Whether the step can have the value now; if not, `wake` is called when it is time to ask again.
-
-        A step that takes a value waits for its readers. Those are steps that began earlier, which wait for nothing that
-        comes after them, so the wait ends.
-        """
-        if not self._is_ready():
-            self.held.watch(wake)  # then looked at again, as it may have become ready in between
-        return self._is_ready()
-
-    def _is_ready(self) -> bool:
-        held = self.held
-        return held.value is not None and (self.use is not Use.TAKE or held.shared or not held.readers)
-
-
-class Frame:
-    """The buffers of one step on one island, while its instructions are carried out."""
-
-    __slots__ = ("borrowed", "failed", "feeds", "outputs", "step", "values")
-
-    def __init__(self, step: Step, outputs: Mapping[int, Held]) -> None:
-        self.step = step
-        self.outputs = outputs
-        self.values: dict[int, Value] = {}
-        # Of the values, those whose bytes count with a `Held`, which outlives the step.
-        self.borrowed: dict[int, Held] = {}
-        # What keeps others from taking those values, until their last use here is enqueued.
-        self.feeds: dict[int, Feed] = {}
-        # Whether any value is a Failure; as long as none is, nobody looks for one.
-        self.failed = False
+    def _forget(self, handle: int, entry: Kept) -> None:
+        del self._entries[handle]
+        self.live -= entry.size
+        for tell in entry.waiting:
+            tell(GONE)

@@ -1,9 +1,6 @@
-"""Moves arrays between the islands of one process, and counts what it is handed."""
+"""Moves the values of a program between its islands: what stands where, and what brings it there."""
 
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,58 +8,11 @@ import numpy
 from atoll.runtime.crossing import mover
 from atoll.runtime.fragment import sharding_of
 from atoll.runtime.program import Program, Receive, Send
-from atoll.runtime.step import Step
-from atoll.runtime.store import Failure, Value
-
-# If two threads enqueue collectives on the same devices in different orders, these wait for each other for ever, and
-# XLA ends the process. So whoever enqueues holds the locks of all devices that take part: one lock for each device, for
-# the life of the process, as programs that know nothing of each other may share devices.
-_LOCKS: dict[jax.Device, threading.Lock] = {}
-
-
-@dataclass(slots=True)
-class Message:
-    """A value on its way to another island."""
-
-    step: int
-    source: str
-    tag: int
-    value: Value
-
-    def take(self) -> Value:
-        """The value, once. If the message kept it, it would live as long as the message is on somebody's stack."""
-        value, self.value = self.value, None
-        return value
-
-
-class Turn:
-    """A context in which this thread alone enqueues work on a set of devices.
-
-    On one device there is nothing that could wait for another, and nothing is locked.
-    """
-
-    def __init__(self, mesh: jax.sharding.Mesh) -> None:
-        # Every turn takes its locks in the same order, so no two turns wait for each other.
-        devices = sorted(mesh.devices.flat, key=lambda device: (device.platform, device.id))
-        self._locks = [_LOCKS.setdefault(device, threading.Lock()) for device in devices] if len(devices) > 1 else []
-
-    def __enter__(self) -> None:
-        if not self._locks:
-            return
-        with ExitStack() as held:
-            for lock in self._locks:
-                held.enter_context(lock)
-            held.pop_all()  # they stay locked; after an error or Ctrl-C on the way, those taken are released
-
-    def __exit__(self, *_: object) -> None:
-        for lock in self._locks:
-            lock.release()
 
 
 class Transport:
     """Within one process a value crosses a link as `jax.device_put` moves it, which returns before the value is there.
 
-    Each island has an inbox: what is called with a message, on the sender's thread.
     move: makes what brings a value from one sharding to another; for jax's devices, unless others take their place.
     """
 
@@ -73,7 +23,6 @@ class Transport:
         move: Callable[[jax.sharding.Sharding, jax.sharding.NamedSharding], Callable[[Any], Any]] = mover,
     ) -> None:
         self._move = move
-        self._inboxes: dict[str, Callable[[Message], None]] = {}
         self._shardings = {
             island.name: tuple(sharding_of(buffer, meshes[island.name]) for buffer in island.buffers)
             for island in program.islands
@@ -85,29 +34,16 @@ class Transport:
             for one in island.instructions
             if isinstance(one, Send)
         }
-        self._routes = {
+        # By source, destination and tag: what moves a value, and its bytes.
+        self.routes = {
             link: (move(sent[link], self._shardings[island.name][one.buffer]), island.buffers[one.buffer].bytes)
             for island in program.islands
             for one in island.instructions
             if isinstance(one, Receive) and (link := (one.source, island.name, one.tag)) in sent
         }
 
-    def connect(self, island: str, inbox: Callable[[Message], None]) -> None:
-        self._inboxes[island] = inbox
-
-    def send(self, step: Step, source: str, to: str, tag: int, value: Value) -> Value:
-        """Hand a value to the link; returns what arrives. A failure is handed on as it is."""
-        if not isinstance(value, Failure):
-            move, size = self._routes[source, to, tag]
-            value = move(value)
-            step.count(source, (source, to), size)
-        self._inboxes[to](Message(step.number, source, tag, value))
-        return value
-
-    def fetch(self, step: Step, source: str, to: str, number: int, value: jax.Array) -> jax.Array:
-        """Bring an argument of a step to the island that needs it, or into the sharding that it needs there."""
-        if source != to:
-            step.count(to, (source, to), value.nbytes)
+    def bring(self, value: jax.Array, to: str, number: int) -> jax.Array:
+        """An argument of a step, on the island that needs it and divided as it needs it."""
         moved: jax.Array = self._move(value.sharding, self._shardings[to][number])(value)
         return moved
 

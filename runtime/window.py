@@ -1,41 +1,43 @@
 """The executions of an island that nobody has seen the end of yet.
 
 XLA's CPU devices abort when hundreds of executions with collectives are enqueued, so an island runs ahead of its
-devices by a bounded number. No thread watches them in the background, as that would cost more than small tasks do:
-whoever needs to know waits, and the worker looks at the oldest ones whenever it passes by.
+devices by a bounded number. Nothing tells when one has ended: the island's host looks at the oldest ones whenever it
+passes by.
 """
 
-import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from atoll.runtime.step import Step
-from atoll.runtime.waiting import overdue, wait_ready
+from atoll.runtime.failure import reason
+from atoll.runtime.record import Record
 
-# Its step, the index of its instruction, one of its results, and whether it can fail on its own account.
-_Execution = tuple[Step, int, Any, bool]
+# Its record, the index of its instruction, one of its results, and whether it can fail on its own account.
+_Execution = tuple[Record, int, Any, bool]
 
 
 class Window:
-    """Executions in the order in which they were enqueued, which is that in which an island's devices run them."""
+    """Executions in the order in which they were enqueued, which is that in which an island's devices run them.
 
-    def __init__(self, island: str, size: int, patience: float) -> None:
-        self._island = island
+    tell: is called with the record of a step that is over.
+    """
+
+    def __init__(self, size: int, tell: Callable[[Record], None]) -> None:
         self._size = size
         self._many = size // 2
-        self._patience = patience
+        self._tell = tell
         self._pending: deque[_Execution] = deque()
-        self._lock = threading.Lock()  # held by whoever takes an execution away
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, step: Step, index: int, token: Any, *, may_fail: bool) -> None:  # noqa: ANN401 (a jax.Array)
+    def add(self, record: Record, index: int, token: Any, *, may_fail: bool) -> None:  # noqa: ANN401 (a jax.Array)
         """Note an execution; `token` is the one of its results that tells when it has ended.
 
         may_fail: whether the token is also asked for an error, which takes as long as a small task does.
         """
-        self._pending.append((step, index, token, may_fail))
+        record.under_way += 1
+        self._pending.append((record, index, token, may_fail))
 
     def has_room(self, *, eager: bool = True) -> bool:
         """Whether another execution may be enqueued.
@@ -48,56 +50,34 @@ class Window:
 
     def retire_ready(self) -> None:
         """Note which of the oldest executions have ended; never waits for one."""
-        # Whoever has the lock is retiring them already.
-        if not self._pending or not self._lock.acquire(blocking=False):
-            return
-        try:
-            while self._pending and self._note_end(self._pending[0]):
-                # Looked at in place, not taken out for that: once it is gone from here, nothing may keep its token.
-                del self._pending[0]
-        finally:
-            self._lock.release()
+        while self._pending and _has_ended(self._pending[0][2]):
+            record, index, token, may_fail = self._pending.popleft()
+            error = _error_of(token) if may_fail else None
+            del token  # gone before anyone is told that the step is over, and with it what it keeps of memory
+            self._retire(record, index, error)
 
-    def _note_end(self, execution: _Execution) -> bool:
-        """Whether an execution has ended; if so, its step is told."""
-        step, index, token, may_fail = execution
-        # A token that was donated is deleted: a later execution takes it, and tells for both.
-        ended: bool = token.is_deleted() or token.is_ready()
-        if ended:
-            step.observe(self._island, index, _error_of(token) if may_fail else None)
-        return ended
-
-    def retire_step(self, step: Step) -> None:
-        """Wait for the end of all that has been enqueued so far for a step and those before it."""
-        for execution in list(self._pending):
-            if execution[0].number <= step.number:
-                self._retire(execution, self._outcome(execution[2]))
-
-    def give_up(self) -> None:
+    def give_up(self, why: str) -> None:
         """Wait no longer for the oldest execution."""
-        for execution in list(self._pending)[:1]:  # a copy, as another thread may take it away meanwhile
-            self._retire(execution, overdue(f"island {self._island} has not ended a task", self._patience))
+        if self._pending:
+            record, index, *_ = self._pending.popleft()
+            self._retire(record, index, why)
 
-    def _retire(self, execution: _Execution, error: Exception | None) -> None:
-        """Note the end of the oldest execution, unless another thread has done so."""
-        with self._lock:
-            if self._pending and self._pending[0] is execution:
-                step, index, *_ = execution
-                step.observe(self._island, index, error)
-                self._pending.popleft()
-
-    def _outcome(self, token: Any) -> Exception | None:  # noqa: ANN401 (a jax.Array)
-        try:
-            wait_ready(token, self._patience, f"island {self._island} has not ended a task")
-        except Exception as error:
-            return None if token.is_deleted() else error
-        return _error_of(token)
+    def _retire(self, record: Record, index: int, error: str | None) -> None:
+        record.ended(index, error)
+        if record.is_over:
+            self._tell(record)
 
 
-def _error_of(token: Any) -> Exception | None:  # noqa: ANN401 (a jax.Array)
+def _has_ended(token: Any) -> bool:  # noqa: ANN401 (a jax.Array)
+    # A token that was donated is deleted: a later execution takes it, and tells for both.
+    ended: bool = token.is_deleted() or token.is_ready()
+    return ended
+
+
+def _error_of(token: Any) -> str | None:  # noqa: ANN401 (a jax.Array)
     try:
         token.block_until_ready()
     except Exception as error:
         # It was donated to a later execution, which will tell of this one's error as well.
-        return None if token.is_deleted() else error
+        return None if token.is_deleted() else reason(error)
     return None

@@ -36,6 +36,7 @@ ROOMS = (
     "report",
     "saving",
     "inspectable",
+    "cluster",
     "compiled",
     "lowered",
     "commands",
@@ -47,7 +48,8 @@ MAY_IMPORT = {
     "examples/*": ["*"],
     "compiler/commands/demo.py": ["*"],  # stands where a user's program would
     "compiler/commands/*": ["compiler*", "passes", "runtime*"],
-    "compiler/compiled.py": ["compiler*", "runtime*"],  # what a user holds: a compiled program, and what runs it
+    "compiler/cluster.py": ["compiler*", "runtime*"],  # what a user holds: islands, and what has them
+    "compiler/compiled.py": ["compiler*", "runtime*"],  # or a compiled program, and what runs it
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
     "compiler/*": ["compiler*", "passes", "runtime.program*"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.
@@ -62,7 +64,7 @@ MAY_IMPORT = {
 }
 
 # Libraries that take long to load, or that a user of atoll need not have.
-HEAVY = {"equinox", "flax", "jax", "jaxlib", "lark", "ml_dtypes", "numpy", "optax", "ray", "scipy"}
+HEAVY = {"equinox", "flax", "jax", "jaxlib", "lark", "ml_dtypes", "numpy", "optax", "perfetto", "ray", "scipy"}
 
 MODULE = """\
 func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {
@@ -219,6 +221,11 @@ def test_opt_needs_no_jax(arguments, tmp_path):
 def test_dump_of_a_module_needs_no_jax(tmp_path):
     (tmp_path / "main.mlir").write_text(MODULE)
     assert "jax" not in loaded_by(command_here("dump", "main.mlir", "--after", "inline-calls"), tmp_path)
+
+
+def test_only_a_trace_needs_the_format_of_traces(tmp_path):
+    program = "import atoll.compiler.compiled, atoll.runtime.controller, atoll.runtime.trace_slices"
+    assert "perfetto" not in loaded_by(program, tmp_path)
 
 
 def test_every_name_of_the_front_door_is_there():

@@ -7,9 +7,10 @@ from typing import Any
 
 from atoll.compiler.lowered import Lowered
 from atoll.compiler.topology.devices import meshes_of
-from atoll.runtime.controller import AHEAD, Controller
+from atoll.runtime.controller import Controller
 from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import Executable
+from atoll.runtime.site import AHEAD
 from computations import CHAINED, computation, lowered, lowered_chain, start
 from sides import through_controller
 

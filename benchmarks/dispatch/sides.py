@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.runtime.controller import AHEAD, Controller
+from atoll.runtime.controller import Controller
+from atoll.runtime.site import AHEAD
 from jax.sharding import NamedSharding
 
 Round = tuple[float, ...]  # for each side the seconds of a computation

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 
 from atoll.compiler.lowered import Lowered
 from atoll.compiler.topology.devices import meshes_of
-from atoll.runtime.controller import AHEAD, Controller
+from atoll.runtime.controller import Controller
+from atoll.runtime.site import AHEAD
 from computations import CHAINED, after_work, chain, computation, jitted, lowered, lowered_chain, sharding_on, start
 from sides import Side, as_compiled, rate, take_turns, through_controller, through_jit, throughput_ratio
 

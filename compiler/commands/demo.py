@@ -54,14 +54,14 @@ def run(options: argparse.Namespace) -> int:
         state = _train(step, state)
         is_agreed = _show_replicas(state)
         _show_transfers(step)
-        with step.trace(folder / "trace.json"):
+        with step.trace(folder / "trace.pftrace"):
             step(state, batch(_STEPS, TOY))
         print(f"\n{_indented(str(step.report()))}\n")
         (folder / "pipeline.svg").write_text(step.report().svg())
         for number, phase in enumerate(step.phases):
             (folder / f"{number}-{phase}.mlir").write_text(step.ir(phase, debug_info=True))
     print(f"The program at every phase, with your lines in it:  {folder}/0-{step.phases[0]}.mlir and on")
-    print(f"One step for ui.perfetto.dev:                       {folder}/trace.json")
+    print(f"One step for ui.perfetto.dev:                       {folder}/trace.pftrace")
     print(f"Gantt chart of it, as predicted and as measured:    {folder}/pipeline.svg")
     return 0 if is_same and is_agreed else 1
 

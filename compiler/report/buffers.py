@@ -1,13 +1,10 @@
 """The life of every buffer of a program: what makes it, what ends it, and how many bytes are alive at once."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 
 from atoll.runtime.program import (
-    AxisPart,
-    Buffer,
     Count,
     Free,
     Instruction,
@@ -17,6 +14,7 @@ from atoll.runtime.program import (
     Run,
     Send,
 )
+from atoll.runtime.program_memory import arguments_of, changes, device_sizes
 
 
 def rolled_task(run: Run) -> str:
@@ -94,11 +92,11 @@ def groups_of(program: Program, island: IslandProgram) -> list[BufferGroup]:
     lives = {life.number: life for life in lives_of(program, island, rolled_task)}
     keys = {
         number: (str(island.buffers[number]), life.born, life.end, size)
-        for (number, life), size in zip(lives.items(), map(_sizes(island).__getitem__, lives), strict=True)
+        for (number, life), size in zip(lives.items(), map(device_sizes(island).__getitem__, lives), strict=True)
     }
     most: Counter[tuple[str, str, str, int]] = Counter()
     live: Counter[tuple[str, str, str, int]] = Counter()
-    for number, change in _changes(island, _arguments(program, island)):
+    for number, change in changes(island, arguments_of(program, island)):
         live[keys[number]] += change
         most[keys[number]] = max(most[keys[number]], live[keys[number]])
     counts = Counter(keys.values())
@@ -114,54 +112,3 @@ def groups_of(program: Program, island: IslandProgram) -> list[BufferGroup]:
         )
         for (buffer, born, end, size), count in counts.items()
     ]
-
-
-def argument_bytes(program: Program, island: IslandProgram) -> int:
-    """The bytes of an island's arguments on each of its devices."""
-    sizes = _sizes(island)
-    return sum(sizes[number] for number in _arguments(program, island))
-
-
-def peak_bytes(program: Program, island: IslandProgram, whole: bool = False) -> int:
-    """The most bytes that are alive at once, on each device; of whole arrays, as the runtime counts, if asked for.
-
-    An argument that is not donated counts up to its last use: the step's own copy of it is given up then. What the
-    caller keeps on the island beside that is the caller's.
-    """
-    sizes = [buffer.bytes for buffer in island.buffers] if whole else _sizes(island)
-    live = peak = 0
-    for number, change in _changes(island, _arguments(program, island)):
-        live += change * sizes[number]
-        peak = max(peak, live)
-    return peak
-
-
-def _changes(island: IslandProgram, arguments: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Each buffer with 1 where it begins to count and -1 where it no longer does, in the order of a step."""
-    yield from ((number, 1) for number in arguments)
-    for one in island.instructions:
-        match one:
-            case Run():
-                # What is donated is taken over by an output of its size.
-                yield from ((number, -1) for number in one.donated)
-                yield from ((number, 1) for number in one.outputs)
-            case Count(buffer) | Receive(buffer):
-                yield buffer, 1
-            case Free(buffers):
-                yield from ((number, -1) for number in buffers)
-
-
-def _arguments(program: Program, island: IslandProgram) -> list[int]:
-    return list(
-        dict.fromkeys(number for one in program.inputs for name, number in one.every_place if name == island.name)
-    )
-
-
-def _sizes(island: IslandProgram) -> list[int]:
-    """The bytes of each buffer on each device."""
-    axes = dict(island.axes)
-    return [_bytes_on_device(buffer, axes) for buffer in island.buffers]
-
-
-def _bytes_on_device(buffer: Buffer, sizes: dict[str, int]) -> int:
-    return buffer.bytes // prod(AxisPart.of(axis, sizes).size for axes in buffer.spec for axis in axes)

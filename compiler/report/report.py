@@ -35,7 +35,7 @@ from atoll.compiler.module.tasks import (
 from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
-from atoll.compiler.report.buffers import BufferGroup, argument_bytes, groups_of, peak_bytes, rolled_task
+from atoll.compiler.report.buffers import BufferGroup, groups_of, rolled_task
 from atoll.compiler.report.contents import (
     ExchangeReport,
     IslandReport,
@@ -52,6 +52,7 @@ from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.program import IslandProgram, Program, Run, Send
+from atoll.runtime.program_memory import argument_bytes, peak_bytes
 
 
 @dataclass(frozen=True)

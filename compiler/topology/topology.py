@@ -145,6 +145,21 @@ class Topology:
         islands = tuple(island_of_mesh(name, mesh) for name, mesh in meshes.items())
         return cls(islands, meshes=tuple(meshes.values()))
 
+    def only(self, names: Sequence[str]) -> "Topology":
+        """Some of its islands, in the order in which they are named, and the links between them."""
+        known = {island.name: number for number, island in enumerate(self.islands)}
+        if isinstance(names, str) or not names:
+            raise TopologyError(f"islands are {shown(names)}", remedy='name them in a tuple, as in islands=("left",)')
+        for name in names:
+            if name not in known:
+                raise TopologyError(f"no island is called {shown(name)}", remedy=known_names(str(name), known))
+        numbers = [known[name] for name in names]
+        return Topology(
+            tuple(self.islands[number] for number in numbers),
+            tuple(link for link in self.links if link.ends <= set(names)),
+            None if self.meshes is None else tuple(self.meshes[number] for number in numbers),
+        )
+
     @cached_property
     def _link_of(self) -> dict[frozenset[str], Link]:
         return {link.ends: link for link in self.links}

@@ -272,7 +272,7 @@ def test_report_and_prediction():
 
 def test_a_trace_has_the_exchanges(tmp_path):
     with compiled(SEVERAL, 2) as step:
-        with step.trace(tmp_path / "trace.json"):
+        with step.trace(tmp_path / "trace.pftrace"):
             jax.block_until_ready([numpy.asarray(one) for one in run(step, numbers(SEVERAL, 2)).values()])
         tasks = {one.task for one in step.report().measured.tasks}
         assert {"X0.cut", "X0.add", "X1.share", "X2.pack", "X2.join"} <= tasks

@@ -389,7 +389,7 @@ def test_report_prediction_and_memory():
 
 def test_a_trace_has_all_replicas(tmp_path):
     with step_of(2, 2) as step:
-        with step.trace(tmp_path / "trace.json"):
+        with step.trace(tmp_path / "trace.pftrace"):
             step(PARAMS, X)
         measured = step.report().measured
         assert {one.island for one in measured.tasks} == {f"island{number}" for number in range(4)}

@@ -1,7 +1,6 @@
 """What a trace records: every task and every value that crosses, when it happened."""
 
 import itertools
-import json
 from collections import Counter
 from xml.etree import ElementTree
 
@@ -14,6 +13,7 @@ from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run, Send
 from atoll.runtime.sleeping import SleepingDevices
+from trace_reader import arrows, read_slices, read_trace
 
 import atoll
 
@@ -47,80 +47,127 @@ def step():
 
 @pytest.fixture(scope="module")
 def traced(step, tmp_path_factory):
-    """The events of two steps; one more ran before them and one behind."""
-    path = tmp_path_factory.mktemp("trace") / "steps.json"
+    """The tracks of two steps; one more ran before them and one behind."""
+    path = tmp_path_factory.mktemp("trace") / "steps.pftrace"
     state, _ = step(PARAMS, X)
     with step.trace(path):
         for _ in range(2):
             state, _ = step(state, X)
     step(state, X)
-    return json.loads(path.read_text())["traceEvents"]
+    return read_trace(path)
 
 
-def slices(events):
-    return [one for one in events if one["ph"] == "X"]
-
-
-def names_of_processes(events):
-    return {one["pid"]: one["args"]["name"] for one in events if one["name"] == "process_name"}
+def slices(tracks):
+    return [one for its in tracks.values() for one in its]
 
 
 def instructions(program, kind):
     return {island.name: [one for one in island.instructions if isinstance(one, kind)] for island in program.islands}
 
 
+def test_there_is_a_track_for_each_island_and_one_for_the_controller(traced):
+    assert list(traced) == [
+        ("controller",),
+        ("controller", "steps"),
+        *(
+            (island, *part)
+            for island in ("island0", "island1")
+            for part in [(), ("tasks",), ("transfers",), ("waits",)]
+        ),
+    ]
+    assert not traced["island0",]
+
+
 def test_every_task_and_transfer_of_every_step_is_there_once(step, traced):
-    processes = names_of_processes(traced)
-    assert list(processes.values()) == ["controller", "island0", "island1"]
-    found = Counter((processes[one["pid"]], one["args"]["step"], one["name"]) for one in slices(traced))
+    found = Counter(
+        (*one.track, one.args["step"], one.name)
+        for track, its in traced.items()
+        for one in its
+        if track[-1] in ("tasks", "transfers")
+    )
     assert set(found.values()) == {1}
-    wanted = {("controller", number, f"step {number}") for number in (1, 2)}
+    wanted = set()
     for number in (1, 2):
         for island, runs in instructions(step.program, Run).items():
-            wanted |= {(island, number, one.task) for one in runs}
+            wanted |= {(island, "tasks", number, one.task) for one in runs}
             other = "island1" if island == "island0" else "island0"
             made, taken = ("F", "B") if island == "island0" else ("B", "F")
             stage, other_stage = island[-1], other[-1]
             for microbatch in range(MICROBATCHES):
-                wanted.add((island, number, f"send {made}{microbatch}@{stage} to {other}"))
-                wanted.add((island, number, f"receive {taken}{microbatch}@{other_stage} from {other}"))
+                wanted.add((island, "transfers", number, f"send {made}{microbatch}@{stage} to {other}"))
+                wanted.add((island, "transfers", number, f"receive {taken}{microbatch}@{other_stage} from {other}"))
     assert set(found) == wanted
 
 
+def test_one_finds_a_step(traced):
+    """Its slice lasts from when the controller starts it until the last island has done its part."""
+    steps, starts = traced["controller", "steps"], traced["controller",]
+    assert [one.name for one in steps] == ["step 1", "step 2"]
+    assert [one.name for one in starts] == ["start step 1", "start step 2"]
+    for step, start in zip(steps, starts, strict=True):
+        parts = [
+            one
+            for track, its in traced.items()
+            for one in its
+            if one.args["step"] == step.args["step"] and track[-1] in ("tasks", "transfers")
+        ]
+        assert step.start == start.start
+        assert step.end == max(one.end for one in [*parts, start])
+
+
 def test_times_are_in_order(traced):
-    """On a track one thing after the other; and what comes from a task comes behind it."""
-    tracks = {}
-    for one in slices(traced):
-        tracks.setdefault((one["pid"], one["tid"]), []).append(one)
-    for track in tracks.values():
-        for one, following in itertools.pairwise(track):
-            assert one["ts"] + one["dur"] <= following["ts"] + 0.002, (one, following)
-    ends = {(one["args"]["step"], one["name"]): one["ts"] + one["dur"] for one in slices(traced)}
-    starts = {(one["args"]["step"], one["name"]): one["ts"] for one in slices(traced)}
+    """On an island's track one thing after the other; and what comes from a task comes behind it."""
+    for track, its in traced.items():
+        for one, following in itertools.pairwise(its):
+            assert one.end <= following.start or track == ("controller", "steps"), (one, following)
+    tasks = [one for track, its in traced.items() for one in its if track[-1] == "tasks"]
+    times = {(one.args["step"], one.name): one for one in tasks}
     for number in (1, 2):
         for microbatch in range(MICROBATCHES):
             chain = [f"F{microbatch}@0", f"F{microbatch}@1", f"B{microbatch}@1", f"B{microbatch}@0"]
             for before, after in itertools.pairwise(chain):
-                assert ends[number, before] <= starts[number, after]
+                assert times[number, before].end <= times[number, after].start
 
 
 def test_what_a_task_and_a_transfer_tell(step, traced):
-    task = next(one for one in slices(traced) if one["name"] == "F3@1")
-    assert task["args"]["microbatch"] == 3
-    assert task["args"]["stage"] == "1"
-    assert task["args"]["where"].startswith(f"{__file__}:")
-    assert "layer_1" in task["args"]["scopes"]
-    sent = [one for one in slices(traced) if one["name"].startswith("send") and one["args"]["step"] == 2]
+    task = next(one for one in traced["island1", "tasks"] if one.name == "F3@1")
+    assert task.category == "F"
+    assert task.args["microbatch"] == 3
+    assert task.args["stage"] == "1"
+    assert task.args["where"].startswith(f"{__file__}:")
+    assert "layer_1" in task.args["scopes"]
+    assert {"fragment", "bytes", "donated bytes"} <= set(task.args)
+    sent = [one for one in slices(traced) if one.name.startswith("send") and one.args["step"] == 2]
     total = Counter()
     for one in sent:
-        total[one["args"]["from"], one["args"]["to"]] += one["args"]["bytes"]
+        total[one.args["from"], one.args["to"]] += one.args["bytes"]
     assert total == step.stats().bytes_per_link
-    arrows = Counter((one["ph"], one["id"]) for one in traced if one["ph"] in "sf")
-    assert set(arrows.values()) == {1}
-    assert {name for kind, name in arrows if kind == "s"} == {name for kind, name in arrows if kind == "f"}
-    assert len(arrows) == 2 * 2 * len(
-        [one for island in step.program.islands for one in island.instructions if isinstance(one, Send)]
-    )
+
+
+def test_an_arrow_leads_from_each_send_to_its_receive(step, traced):
+    pairs = arrows(slices(traced))
+    sends = [one for island in step.program.islands for one in island.instructions if isinstance(one, Send)]
+    assert len(pairs) == 2 * len(sends)
+    for sent, received in pairs:
+        made = sent.name.removeprefix("send ").partition(" ")[0]
+        source, target = sent.track[0], received.track[0]
+        assert sent.name == f"send {made} to {target}"
+        assert received.name == f"receive {made} from {source}"
+        assert sent.args == received.args
+        assert sent.start <= received.start  # else a viewer drops the arrow
+
+
+def test_a_wait_tells_what_for(traced):
+    """The last stage begins with that for the first; and an island waits in no other way while it works."""
+    first = next(one for one in traced["island1", "waits"] if one.name == "value F0@0 from island0")
+    assert first.category == "wait"
+    assert first.args == {"step": 1, "for": "value", "microbatch": 0, "stage": "0", "from": "island0", "tag": 0}
+    received = next(one for one in traced["island1", "transfers"] if one.name == "receive F0@0 from island0")
+    assert first.end <= received.start
+    for island in ("island0", "island1"):
+        busy = [*traced[island, "tasks"], *traced[island, "transfers"]]
+        for one in traced[island, "waits"]:
+            assert all(one.end <= other.start or other.end <= one.start for other in busy), one
 
 
 def test_the_report_has_the_last_traced_step(step, traced):
@@ -146,14 +193,14 @@ def test_the_picture_has_what_is_predicted_beside_what_was_measured(step, traced
 
 
 def test_a_trace_says_what_it_cannot(step, tmp_path):
-    unknown = step.trace(tmp_path / "nowhere" / "steps.json")
+    unknown = step.trace(tmp_path / "nowhere" / "steps.pftrace")
     with pytest.raises(UsageError, match=r"^cannot write .*: No such file or directory; name another file"), unknown:
         pytest.fail("there is no such folder")
-    outer, inner = step.trace(tmp_path / "outer.json"), step.trace(tmp_path / "inner.json")
+    outer, inner = step.trace(tmp_path / "outer.pftrace"), step.trace(tmp_path / "inner.pftrace")
     remark = r"^steps are being traced already; end that trace first"
     with outer, pytest.raises(UsageError, match=remark), inner:
         pytest.fail("one trace at a time")
-    assert slices(json.loads((tmp_path / "outer.json").read_text())["traceEvents"]) == []
+    assert read_slices(tmp_path / "outer.pftrace") == []
 
 
 def test_a_step_that_fails_is_traced_as_well(tmp_path):
@@ -168,12 +215,16 @@ def test_a_step_that_fails_is_traced_as_well(tmp_path):
 
     w = jnp.ones((2, 2))
     with atoll.compile(fn, w, w, topology="2 x cpu[1]", plan=atoll.Plan(stages="first | second")) as step:
-        with step.trace(tmp_path / "steps.json"):
+        with step.trace(tmp_path / "steps.pftrace"):
             result = step(w, w)
         with pytest.raises(atoll.AtollError, match="no"):
             numpy.asarray(result)
-    events = slices(json.loads((tmp_path / "steps.json").read_text())["traceEvents"])
-    assert {one["name"] for one in events} >= {"F0", "F1", "send F0 to island1", "receive F0 from island0"}
+    assert {one.name for one in read_slices(tmp_path / "steps.pftrace")} >= {
+        "F0",
+        "F1",
+        "send F0 to island1",
+        "receive F0 from island0",
+    }
 
 
 def test_nothing_to_draw():

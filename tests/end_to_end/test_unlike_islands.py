@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import json
 import threading
 
 import jax
@@ -17,6 +16,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.program import Receive, Run, Send
 from jax.sharding import PartitionSpec as P
 from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
+from trace_reader import read_slices
 
 import atoll
 
@@ -248,13 +248,13 @@ def test_a_saved_program_reshards(tmp_path):
 def test_a_trace_tells_what_was_resharded(tmp_path):
     with divided("cpu[data=4]", "cpu[data=2]", ("data", None)) as step:
         step(*ARGS).block_until_ready()
-        with step.trace(tmp_path / "trace.json"):
+        with step.trace(tmp_path / "trace.pftrace"):
             step(*ARGS)
-        events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-        (told,) = [one for one in events if one.get("cat") == "R"]
-        assert (told["name"], told["args"]["fragment"], told["args"]["bytes"]) == ("R0", "reshard", 48 * 24 * 4)
-        assert "stage" not in told["args"]
-        assert {"send F0 to right", "receive F0 from left"} <= {one["name"] for one in events}
+        slices = read_slices(tmp_path / "trace.pftrace")
+        (told,) = [one for one in slices if one.category == "R"]
+        assert (told.name, told.args["fragment"], told.args["bytes"]) == ("R0", "reshard", 48 * 24 * 4)
+        assert "stage" not in told.args
+        assert {"send F0 to right", "receive F0 from left"} <= {one.name for one in slices}
         assert ">R0<" in step.report().svg()
 
 

@@ -421,10 +421,47 @@ MUTATIONS = (
     Mutation(
         "memory-is-never-given-back",
         "runtime/store.py",
-        "        self._live -= size",
-        "        self._live -= 0",
+        "    def remove(self, size: int) -> None:\n        self.live -= size",
+        "    def remove(self, size: int) -> None:\n        self.live -= 0",
         killed_by="tests/runtime/test_donation.py::test_fifty_steps_with_donation_take_no_more_memory",
         before="tests/runtime/test_donation.py::test_fifty_steps_with_donation_take_no_more_memory",
+    ),
+    Mutation(
+        "what-steps-will-read-is-not-kept",
+        "runtime/site.py",
+        "                self.store.use(one.handle)",
+        "                pass",
+        killed_by="tests/runtime/test_store.py::test_what_a_step_reads_is_kept_from_when_it_is_asked_for",
+    ),
+    Mutation(
+        "programs-are-not-in-one-order",
+        "runtime/site.py",
+        "return bool(self._line) and self._line[0] is stream",
+        "return stream in self._line",
+        killed_by="tests/runtime/test_store.py"
+        "::test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for[2000]",
+    ),
+    Mutation(
+        "what-others-read-is-taken",
+        "runtime/handle.py",
+        "return not self.readers and not self.shared",
+        "return not self.shared",
+        killed_by="tests/runtime/test_controller.py"
+        "::test_a_program_that_is_ahead_does_not_overwrite_what_another_will_read",
+    ),
+    Mutation(
+        "steps-that-come-twice-are-carried-out-twice",
+        "runtime/host.py",
+        "if start.sequence <= self._sequences.get(start.sender, -1):",
+        "if start.sequence < self._sequences.get(start.sender, -1):",
+        killed_by="tests/runtime/test_hosts.py::test_messages_are_counted_and_one_a_host_asks_for_a_step",
+    ),
+    Mutation(
+        "memory-of-other-programs-is-not-counted",
+        "runtime/budget.py",
+        "if held + working + needs[island] > limit:",
+        "if held + needs[island] > limit:",
+        killed_by="tests/runtime/test_store.py::test_what_does_not_fit_is_told_with_the_arithmetic",
     ),
     Mutation(
         "newer-versions-are-read",

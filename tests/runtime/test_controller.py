@@ -10,8 +10,9 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.errors import AtollError, CompileError, TopologyError, UsageError
-from atoll.runtime.controller import AHEAD, Controller
+from atoll.runtime.controller import Controller
 from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
+from atoll.runtime.site import AHEAD
 from atoll.runtime.sleeping import SleepingDevices
 
 
@@ -465,6 +466,27 @@ def test_a_program_that_is_ahead_does_not_take_what_another_still_reads(held_bac
         numpy.testing.assert_array_equal(array, x)
 
 
+def test_a_program_that_is_ahead_does_not_overwrite_what_another_will_read(held_back, make_code, make_meshes):
+    reads, lock = held_back
+    x = numpy.arange(4, dtype="float32")
+    islands = (
+        IslandProgram("left", (("devices", 1),), (), ()),
+        IslandProgram("right", (("devices", 1),), (VECTOR, VECTOR), (Run("F0", 0, (0,), (1,), donated=(0,)),)),
+    )
+    given = dataclasses.replace(IDENTITY, places=((("right", 0),),), donated=True)
+    output = Output("result", (4,), "float32", False, ((("right", 1),),))
+    program = Program(islands, (make_code("negate", NEGATE, [VECTOR]),), (given,), (output,))
+    with Controller(program, make_meshes(), timeout=120) as takes:
+        takes.compile()
+        (array,) = takes.start([x])
+        with lock:
+            reads.start([x, x])
+            (_, negated) = reads.start([array, x])
+            (again,) = takes.start([array])
+            numpy.testing.assert_array_equal(again, x)
+        numpy.testing.assert_array_equal(negated, x)
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "bfloat16", "complex64", "float16", "int4"])
 @pytest.mark.parametrize("shape", [(), (3,), (0, 2)])
 def test_values_of_every_kind_pass(dtype, shape, make_code, make_meshes):
@@ -486,6 +508,12 @@ def test_values_of_every_kind_pass(dtype, shape, make_code, make_meshes):
 
 
 # All islands share a thread.
+
+
+def assert_not_begun(array):
+    """Nobody has begun to compute it."""
+    with pytest.raises(AtollError, match="has not started to compute a value"):
+        array.promise.parts()[0][0].get(0)
 
 
 def test_an_island_whose_task_calls_python_lets_others_go_on(make_code, make_meshes):
@@ -511,7 +539,7 @@ def test_an_island_whose_task_calls_python_lets_others_go_on(make_code, make_mes
             left, right = controller.start([x, x])
             numpy.testing.assert_array_equal(right, -x)
             time.sleep(1.5)
-            assert not left.promise.parts()[0][0].value
+            assert_not_begun(left)
         for _ in range(100):  # whoever reads has a second
             with contextlib.suppress(AtollError):
                 numpy.testing.assert_array_equal(left, x)
@@ -579,7 +607,8 @@ def test_a_task_that_fails_harms_no_other(make_code, make_meshes):
     program = chain(make_code, [make_code("negate", NEGATE, [VECTOR], where="train.py:7", scopes="first")])
     with Controller(program, make_meshes(), timeout=120) as controller:
         controller.compile()
-        left, _ = controller._thread._islands
+        (host,) = set(controller._hosted._ends.values())
+        (left, _) = host._streams
         works = left.tasks[0].executable
 
         def fail(_):
@@ -624,7 +653,7 @@ def test_an_island_that_waits_lets_others_go_on(waiting):
     with lock:
         controller, (left, right) = start(120)
         numpy.testing.assert_array_equal(right, -x)
-        assert left.promise.parts()[0][0].value is None
+        assert_not_begun(left)
     numpy.testing.assert_array_equal(left, x)
     controller.close()
 

@@ -4,8 +4,9 @@ import time
 
 import numpy
 import pytest
-from atoll.runtime.controller import AHEAD, Controller
+from atoll.runtime.controller import Controller
 from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Program, Receive, Run, Send
+from atoll.runtime.site import AHEAD
 from atoll.runtime.sleeping import SleepingDevices, Throttle
 
 pytestmark = pytest.mark.own

@@ -1,0 +1,321 @@
+"""A host: islands with their devices, and the thread that carries them. It knows others by what they say."""
+
+import threading
+import time
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import Any
+
+import jax
+from atoll.compiler.errors import CompileError
+from atoll.runtime.compilation import compile_program
+from atoll.runtime.devices import Devices
+from atoll.runtime.failure import Failure
+from atoll.runtime.fragment import Executable
+from atoll.runtime.inbox import Inbox
+from atoll.runtime.island import RunningIsland
+from atoll.runtime.messages import (
+    Close,
+    CompileFailed,
+    Drop,
+    Fetch,
+    Load,
+    Loaded,
+    Offer,
+    Ping,
+    Put,
+    Start,
+    StepEnded,
+    ToController,
+    ToHost,
+    Told,
+)
+from atoll.runtime.ready_task import ready_tasks
+from atoll.runtime.record import Record
+from atoll.runtime.side_thread import SideThread
+from atoll.runtime.site import Call, Site
+from atoll.runtime.transport import Transport
+
+# How many bytes of a value wait for the next message before they are given back.
+_SMALL = 1 << 16
+
+_numbers = count()
+# The hosts of this process, by their numbers.
+_here: "weakref.WeakValueDictionary[int, Host]" = weakref.WeakValueDictionary()
+
+
+class Host:
+    """Does what messages ask for, one after the other, and calls its islands with what happens to them.
+
+    What happens on its own thread, such as a value that one of its islands sends to another, waits in a queue of its
+    own, which costs a hundredth of a message between threads. No island is called from inside another. While no program
+    is loaded there is no thread: then whoever brings a message sees to it.
+
+    tell: takes what is said to the controller; from any thread.
+    say: takes what is said to another host, by its number.
+    """
+
+    def __init__(
+        self,
+        meshes: Mapping[str, jax.sharding.Mesh],
+        devices: Devices,
+        tell: Callable[[ToController], None],
+        say: "Callable[[int, Offer], None] | None" = None,
+    ) -> None:
+        self.number = next(_numbers)
+        _here[self.number] = self
+        self._devices = devices
+        self._tell = tell
+        self._say = say or say_near
+        self._inbox: Inbox[Call] = Inbox()
+        self._calls: deque[Call] = deque()  # those that its own thread has to make
+        self._sites = {
+            name: Site(name, mesh, self._end, self._deliver, self._calls.append) for name, mesh in meshes.items()
+        }
+        self._programs: dict[int, _Loaded] = {}
+        self._streams: tuple[RunningIsland, ...] = ()  # of all programs
+        self._sequences: dict[int, int] = {}  # by sender, the number of the last of its messages
+        self._thread: threading.Thread | None = None
+        self._ident: int | None = None  # of the thread that carries the islands at this moment
+        self._without_thread = threading.Lock()
+
+    # What others call.
+
+    def receive(self, message: ToHost | Offer) -> None:
+        """Take a message; from any thread, and from a destructor in the midst of anything."""
+        if isinstance(message, Load):
+            self._load(message)  # on this thread: settings of jax's that its caller has made hold there alone
+        elif isinstance(message, Drop) and message.size < _SMALL:
+            self._inbox.leave((self._obey, message))  # to wake the thread would cost more than the memory is worth
+        elif not (isinstance(message, Fetch) and self._is_answered(message)):
+            self._inbox.put((self._obey, message))
+        if self._thread is None:
+            self._go_on_without_thread()
+
+    def join(self, patience: float) -> None:
+        """Wait until no program is loaded any more."""
+        if (thread := self._thread) is not None:
+            thread.join(patience)
+
+    def _load(self, load: Load) -> None:
+        try:
+            executables = compile_program(load.code, load.islands, load.meshes, self._devices, load.callbacks)
+        except CompileError as error:
+            self._tell(CompileFailed(load.program, self.number, Failure.of(error)))
+            return
+        self._inbox.put((self._add, (load, executables)))
+        if load.islands:
+            with self._without_thread:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
+                    self._thread.start()
+        self._tell(Loaded(load.program, self.number, sum(map(len, executables.values()))))
+
+    @property
+    def _title(self) -> str:
+        first, *others = self._sites
+        return f"atoll {first}" + (f" and {len(others)} more" if others else "")
+
+    def _is_answered(self, fetch: Fetch) -> bool:
+        """Whether a value is here that is asked for, so that nobody has to wait for the thread."""
+        value = self._sites[fetch.island].store.look(fetch.handle)
+        if value is not None:
+            self._tell(Told(fetch.request, value))
+        return value is not None
+
+    # Its thread.
+
+    def _work(self) -> None:
+        self._ident = threading.get_ident()
+        call: Callable[[Any], None]
+        while True:
+            call, argument = self._calls.popleft() if self._calls else self._next()
+            call(argument)
+            del argument  # it would keep arrays alive
+            if not self._has_more:
+                # With the lock, as another thread may bring a program at this moment.
+                with self._without_thread:
+                    if not self._has_more:
+                        self._thread = self._ident = None
+                        break
+        self._go_on_without_thread()
+
+    @property
+    def _has_more(self) -> bool:
+        return bool(self._calls or len(self._inbox) or self._streams)
+
+    def _go_on_without_thread(self) -> None:
+        # Without waiting for the lock: a destructor may be here. Whoever has it looks again after giving it back.
+        while len(self._inbox) and self._thread is None and self._without_thread.acquire(blocking=False):
+            try:
+                self._ident = threading.get_ident()
+                while (self._calls or len(self._inbox)) and self._thread is None:
+                    call, argument = self._calls.popleft() if self._calls else self._next()
+                    call(argument)
+                    del argument
+            finally:
+                self._without_thread.release()
+
+    def _next(self) -> Call:
+        """What happens next. While executions are under way, looks now and then which of them have ended."""
+        start = time.perf_counter()
+        while True:
+            for site in self._sites.values():
+                site.window.retire_ready()
+            if self._calls:
+                return self._calls.popleft()
+            if not (len(self._inbox) or self._streams):  # the last program was closed, and its last step is over
+                return _do_nothing, None
+            pause = 0.0 if len(self._inbox) else self._pause(time.perf_counter() - start)
+            if (call := self._inbox.get(pause)) is not None:
+                return call
+            for stream in self._streams:
+                if stream.is_full and stream.site.window.has_room():
+                    return _go_on, stream
+                if stream.is_watched and stream.left <= 0:
+                    return _give_up, stream
+
+    def _pause(self, waited: float) -> float | None:
+        """For how long to wait if nothing comes, after so many seconds; None if there is nothing to look after."""
+        waiting = [stream.left for stream in self._streams if stream.is_watched]
+        if any(stream.is_full for stream in self._streams):
+            waiting.append(min(max(waited, 1e-5), 1e-3))
+        elif any(len(site.window) for site in self._sites.values()):
+            # A small part of what has been waited already.
+            waiting.append(min(max(waited / 16, 5e-5), 1e-3))
+        return max(0.0, min(waiting)) if waiting else None
+
+    # Messages.
+
+    def _obey(self, message: ToHost | Offer) -> None:
+        match message:
+            case Start():
+                self._start(message)
+            case Offer():
+                if (program := self._programs.get(message.program)) is not None:
+                    program.streams[message.to].arrive(message)
+            case Drop(island, handle, _):
+                self._sites[island].store.drop(handle)
+            case Put(island, handle, value, size):
+                self._sites[island].store.put(handle, value, size)
+            case Fetch(request, island, handle):
+                self._sites[island].store.wait(handle, lambda value: self._tell(Told(request, value)))
+            case Ping(request):
+                self._tell(Told(request, {stream.name: stream.waits_for for stream in self._streams}))
+            case Close(program):
+                if (loaded := self._programs.get(program)) is not None:
+                    loaded.is_closing = True
+                    self._forget_closed(program)
+
+    def _add(self, loading: tuple[Load, Mapping[str, Mapping[int, Executable]]]) -> None:
+        load, executables = loading
+        transport = Transport(load.code, load.meshes, self._devices.mover)
+        kept = load.code.kept
+        sides = {name: SideThread(f"atoll {name}, beside") for name in load.islands}
+        streams = {
+            island.name: RunningIsland(
+                load.program,
+                load.code,
+                island,
+                ready_tasks(island, executables[island.name], kept[island.name]),
+                transport,
+                self._sites[island.name],
+                load.patience,
+                self._enqueued,
+                self._inbox.put,
+                sides[island.name].call,
+            )
+            for island in load.code.islands
+            if island.name in load.islands
+        }
+        self._programs[load.program] = _Loaded(transport, load.hosts, streams, tuple(sides.values()))
+        self._note_streams()
+
+    def _note_streams(self) -> None:
+        self._streams = tuple(chain.from_iterable(one.streams.values() for one in self._programs.values()))
+
+    def _start(self, start: Start) -> None:
+        if start.sequence <= self._sequences.get(start.sender, -1):
+            return  # it came before: after Ctrl-C the controller repeats what it is not sure of
+        self._sequences[start.sender] = start.sequence
+        program = self._programs[start.program]
+        for name, order in start.orders.items():
+            if name in program.streams:
+                program.under_way += 1
+                program.streams[name].order(start.step, order, traced=start.traced)
+            else:
+                self._sites[name].reserve(order)
+                self._sites[name].queue((program.transport, order.forwards))
+
+    def _deliver(self, offer: Offer) -> None:
+        program = self._programs.get(offer.program)
+        if program is None:  # it was closed, and nobody waits for the value
+            return
+        number = program.hosts[offer.to]
+        if number != self.number:
+            program.offers[offer.step] += 1
+            self._say(number, offer)
+        elif threading.get_ident() == self._ident:
+            self._calls.append((self._obey, offer))
+        else:
+            self._inbox.put((self._obey, offer))
+
+    # The end of a step.
+
+    def _enqueued(self, record: Record) -> None:
+        record.is_enqueued = True
+        if record.is_over:
+            self._end(record)
+
+    def _end(self, record: Record) -> None:
+        program = self._programs[record.program]
+        record.offers = program.offers.pop(record.step, 0)
+        self._tell(StepEnded(record.program, record.step, record.island, record))
+        program.under_way -= 1
+        self._forget_closed(record.program)
+
+    def _forget_closed(self, number: int) -> None:
+        program = self._programs[number]
+        if program.is_closing and not program.under_way:
+            del self._programs[number]
+            self._note_streams()
+            for side in program.sides:
+                side.stop()
+
+
+@dataclass
+class _Loaded:
+    """A program at a host.
+
+    hosts: by island, the number of its host.
+    under_way: steps, counted for each island. offers: by step, how many values were sent to other hosts.
+    """
+
+    transport: Transport
+    hosts: Mapping[str, int]
+    streams: Mapping[str, RunningIsland]
+    sides: tuple[SideThread, ...]
+    under_way: int = 0
+    offers: Counter[int] = field(default_factory=Counter)
+    is_closing: bool = False
+
+
+def _go_on(island: RunningIsland) -> None:
+    island.go_on()
+
+
+def _do_nothing(_: None) -> None:
+    pass
+
+
+def _give_up(island: RunningIsland) -> None:
+    island.give_up()
+
+
+def say_near(number: int, offer: Offer) -> None:
+    """Tell another host of this process."""
+    if (host := _here.get(number)) is not None:
+        host.receive(offer)

@@ -1,0 +1,47 @@
+"""Loads the arguments of a step on an island: what is in its store, and what another island has sent."""
+
+import jax
+from atoll.runtime.failure import Failure
+from atoll.runtime.frame import Frame
+from atoll.runtime.messages import Feed, Offer, Use
+from atoll.runtime.site import Site
+from atoll.runtime.store import GONE
+from atoll.runtime.transport import Transport
+
+
+def load_kept(frame: Frame, number: int, feed: Feed, site: Site, transport: Transport) -> None:
+    """Load what the island has in its store: as it is, a copy of it, or divided as the step needs it."""
+    store, here = site.store, transport.sharding(site.name, number)
+    value = store.look(feed.handle)
+    if value is None:
+        value = GONE
+    as_it_is = isinstance(value, Failure) or value.sharding == here
+    if as_it_is and feed.use is Use.BORROW:
+        frame.borrow(number, value, feed.handle)
+        return
+    if feed.use is Use.TAKE:
+        store.take(feed.handle)  # first, or its bytes would count twice for a moment, and so in the peak
+    try:
+        if not as_it_is:
+            with site.turn:
+                # `device_put` may share what is on a device already; others keep that, and a task may donate this.
+                value = transport.bring(jax.numpy.copy(value), site.name, number)
+        elif feed.use is Use.COPY and not isinstance(value, Failure):
+            with site.turn:
+                value = jax.numpy.copy(value)
+        frame.set(number, value)
+    finally:
+        if feed.use is not Use.TAKE:
+            store.drop(feed.handle)
+
+
+def load_sent(frame: Frame, number: int, offer: Offer, size: int) -> None:
+    """Load what another island has sent, of so many bytes."""
+    value = offer.take()
+    if offer.owned:
+        frame.set(number, value)
+    else:
+        frame.borrow(number, value, None)
+    here = frame.record.island
+    if offer.source != here and not isinstance(value, Failure):
+        frame.record.count((offer.source, here), size)

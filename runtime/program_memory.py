@@ -1,0 +1,57 @@
+"""The memory that a program's steps take, on each island, as its streams say."""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+from atoll.runtime.program import AxisPart, Buffer, Count, Free, IslandProgram, Program, Receive, Run
+
+
+def argument_bytes(program: Program, island: IslandProgram) -> int:
+    """The bytes of an island's arguments on each of its devices."""
+    sizes = device_sizes(island)
+    return sum(sizes[number] for number in arguments_of(program, island))
+
+
+def peak_bytes(program: Program, island: IslandProgram, whole: bool = False) -> int:
+    """The most bytes that are alive at once, on each device; of whole arrays, as the runtime counts, if asked for.
+
+    An argument that is not donated counts up to its last use: the step's own copy of it is given up then. What the
+    caller keeps on the island beside that is the caller's.
+    """
+    sizes = [buffer.bytes for buffer in island.buffers] if whole else device_sizes(island)
+    live = peak = 0
+    for number, change in changes(island, arguments_of(program, island)):
+        live += change * sizes[number]
+        peak = max(peak, live)
+    return peak
+
+
+def changes(island: IslandProgram, arguments: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Each buffer with 1 where it begins to count and -1 where it no longer does, in the order of a step."""
+    yield from ((number, 1) for number in arguments)
+    for one in island.instructions:
+        match one:
+            case Run():
+                # What is donated is taken over by an output of its size.
+                yield from ((number, -1) for number in one.donated)
+                yield from ((number, 1) for number in one.outputs)
+            case Count(buffer) | Receive(buffer):
+                yield buffer, 1
+            case Free(buffers):
+                yield from ((number, -1) for number in buffers)
+
+
+def arguments_of(program: Program, island: IslandProgram) -> list[int]:
+    return list(
+        dict.fromkeys(number for one in program.inputs for name, number in one.every_place if name == island.name)
+    )
+
+
+def device_sizes(island: IslandProgram) -> list[int]:
+    """The bytes of each buffer on each device."""
+    axes = dict(island.axes)
+    return [_bytes_on_device(buffer, axes) for buffer in island.buffers]
+
+
+def _bytes_on_device(buffer: Buffer, sizes: dict[str, int]) -> int:
+    return buffer.bytes // prod(AxisPart.of(axis, sizes).size for axes in buffer.spec for axis in axes)

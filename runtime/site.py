@@ -1,0 +1,120 @@
+"""The devices of an island at its host, with what all programs on it share."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+from atoll.runtime.failure import Failure, reason
+from atoll.runtime.messages import Feed, Forward, Offer, Order, Use, argument_tag
+from atoll.runtime.record import Record
+from atoll.runtime.store import GONE, Store
+from atoll.runtime.transport import Transport
+from atoll.runtime.turn import Turn
+from atoll.runtime.window import Window
+
+# How many executions an island enqueues ahead of its devices. More than 32 are not safe on CPU devices, which two
+# programs may share.
+AHEAD = 16
+
+Call = tuple[Callable[[Any], None], Any]  # what is to be called, and its argument
+
+
+class Carrier(Protocol):
+    """What carries out the steps of a program on an island."""
+
+    def go_on(self) -> None: ...
+
+
+class Site:
+    """Steps are carried out one after the other, in the order in which they were asked for, whatever their programs.
+
+    That is one order for all islands of a hosted. So no two of them wait for each other, and what a step overwrites is
+    no longer needed by those before it.
+
+    tell: is called with the record of a step that is over.
+    deliver: is called with what other islands are to get.
+    later: makes a call once those under way have returned.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mesh: jax.sharding.Mesh,
+        tell: Callable[[Record], None],
+        deliver: Callable[[Offer], None],
+        later: Callable[[Call], None],
+    ) -> None:
+        self.name = name
+        self.turn = Turn(mesh)
+        self.store = Store()
+        self.window = Window(AHEAD, tell)
+        self.deliver = deliver
+        self.later = later
+        self._line: deque[Carrier | tuple[Transport, tuple[Forward, ...]]] = deque()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._line
+
+    def reserve(self, order: Order) -> None:
+        """Keep what a step that was asked for will read, whoever lets go of it before; and a place for its results."""
+        for handle in order.outputs.values():
+            self.store.expect(handle)
+        for one in (*order.feeds.values(), *order.forwards):
+            if isinstance(one, (Feed, Forward)) and one.use is not Use.TAKE:
+                self.store.use(one.handle)
+
+    def queue(self, one: "Carrier | tuple[Transport, tuple[Forward, ...]]") -> None:
+        """Let a stream have a turn for its next step; or send values, when those before have come to their end."""
+        self._line.append(one)
+        if len(self._line) == 1:
+            self.go_on(None)
+
+    def is_turn_of(self, stream: Carrier) -> bool:
+        return bool(self._line) and self._line[0] is stream
+
+    def end_turn(self, stream: Carrier) -> None:
+        """The stream whose turn it is has come to the end of a step."""
+        self._line.popleft()
+        if self._line and self._line[0] is not stream:
+            self.later((self.go_on, None))
+
+    def go_on(self, _: None) -> None:
+        while self._line and isinstance(errand := self._line[0], tuple):
+            self._line.popleft()
+            transport, forwards = errand
+            for one in forwards:
+                self.forward(transport, one)
+        if self._line:
+            self._line[0].go_on()  # type: ignore[union-attr] # no tuple
+
+    def forward(self, transport: Transport, one: Forward) -> None:
+        """Send a value of the store to an island that takes it as an argument."""
+        began = time.perf_counter_ns()
+        value, owned = self.store.look(one.handle), True
+        if value is None:
+            value = GONE
+        if not isinstance(value, Failure):
+            here = value.sharding == transport.sharding(one.to, one.buffer)
+            owned = not here or one.use is not Use.BORROW
+            try:
+                with self.turn:
+                    value = self._brought(transport, one, value, here=here)
+            except Exception as error:
+                value = not_brought(one.to, error)
+        self.store.drop(one.handle)
+        self.deliver(Offer(one.program, one.step, one.to, self.name, argument_tag(one.buffer), value, owned, began))
+
+    def _brought(self, transport: Transport, one: Forward, value: Any, *, here: bool) -> Any:  # noqa: ANN401 (Values)
+        if here:
+            return jax.numpy.copy(value) if one.use is Use.COPY else value
+        if value.sharding.device_set & transport.sharding(one.to, one.buffer).device_set:
+            # `device_put` may share what is on a device already; the store keeps that, and a task may donate this.
+            value = jax.numpy.copy(value)
+        return transport.bring(value, one.to, one.buffer)
+
+
+def not_brought(island: str, error: BaseException) -> Failure:
+    return Failure(f"an argument could not be brought to island {island}: {reason(error)}")
