@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--islands", type=int, nargs="*", default=[2, 4, 8])
     parser.add_argument("--devices", type=int, default=1, help="of an island")
-    parser.add_argument("--widths", type=int, nargs="*", default=[8, 64, 256, 512], help="of the layers")
+    parser.add_argument("--widths", type=int, nargs="*", default=[8, 64, 256, 512, 768], help="of the layers")
     parser.add_argument("--microbatches", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=2.0, help="that each number takes")
     options = parser.parse_args()

@@ -7,6 +7,7 @@ from types import TracebackType
 from atoll.compiler.errors import UsageError
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import Topology, as_topology
+from atoll.compiler.tracebacks import caller
 from atoll.runtime.devices import Devices
 from atoll.runtime.hosted_islands import HostedIslands
 
@@ -30,10 +31,14 @@ class Cluster:
 
     @property
     def shared(self) -> HostedIslands:
-        """What the programs run on; UsageError if the cluster was closed."""
-        if self._closed:
-            raise UsageError("this cluster was closed", remedy="make another one")
+        """What the programs run on."""
+        self.check_open()
         return self._shared
+
+    def check_open(self) -> None:
+        """UsageError if it was closed."""
+        if self._closed:
+            raise UsageError("this cluster was closed", caller(), "make another one")
 
     @property
     def stalls(self) -> int:
@@ -57,6 +62,7 @@ class Cluster:
 def islands_of(topology: "Topology | str | Cluster", islands: Sequence[str] | None) -> tuple[Topology, Cluster | None]:
     """The islands that a program is compiled for, and the cluster that has them, if it is one that programs share."""
     if isinstance(topology, Cluster):
+        topology.check_open()
         found, cluster = topology.topology, topology
     else:
         found, cluster = as_topology(topology), None

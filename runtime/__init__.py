@@ -1,1 +1,1 @@
-"""Runs a compiled program: `Program` is the plain data, `Controller` what executes it in this process."""
+"""Runs a compiled program: `Program` is the plain data, a `Controller` asks for its steps, and hosts carry them out."""

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import jax
-from atoll.compiler.errors import TopologyError, UsageError
+from atoll.compiler.errors import AtollError, TopologyError, UsageError
 from atoll.runtime.admission import Admission
 from atoll.runtime.arguments import check_arguments, check_donations
 from atoll.runtime.array import Array
@@ -158,6 +158,7 @@ class Controller:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this program was closed", remedy="compile or load it again")
+        self._hosted.check_works()
 
     def _make_way(self) -> int:
         """Wait until few enough steps are under way; returns how many nanoseconds that took."""
@@ -168,7 +169,11 @@ class Controller:
 
     def _wait_for(self, step: Step) -> None:
         """Wait until a step, the oldest that is under way, is over."""
-        step.wait(self.patience)
+        try:
+            step.wait(self.patience)
+        except AtollError as error:
+            error.excerpt = "\n".join(f"island {name} {doing}" for name, doing in self._hosted.settle(1.0).items())
+            raise
         self._completed = step
         if self._under_way and self._under_way[0] is step:
             self._under_way.popleft()

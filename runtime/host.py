@@ -13,11 +13,12 @@ import jax
 from atoll.compiler.errors import CompileError
 from atoll.runtime.compilation import compile_program
 from atoll.runtime.devices import Devices
-from atoll.runtime.failure import Failure
+from atoll.runtime.failure import Failure, reason
 from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import RunningIsland
 from atoll.runtime.messages import (
+    Broke,
     Close,
     CompileFailed,
     Drop,
@@ -129,6 +130,15 @@ class Host:
     # Its thread.
 
     def _work(self) -> None:
+        try:
+            self._carry_islands()
+        except BaseException as error:
+            what = f"the host of island {', '.join(self._sites)} has failed: {type(error).__name__}: {reason(error)}"
+            self._tell(Broke(self.number, Failure(what, remedy="this is a defect of atoll; please report it")))
+            raise
+        self._go_on_without_thread()
+
+    def _carry_islands(self) -> None:
         self._ident = threading.get_ident()
         call: Callable[[Any], None]
         while True:
@@ -141,7 +151,6 @@ class Host:
                     if not self._has_more:
                         self._thread = self._ident = None
                         break
-        self._go_on_without_thread()
 
     @property
     def _has_more(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 from atoll.compiler.errors import CompileError
@@ -14,10 +14,24 @@ from atoll.runtime.budget import Budget, Shortage
 from atoll.runtime.devices import Devices
 from atoll.runtime.host import Host
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.messages import CompileFailed, Load, Loaded, Ping, StepEnded, ToController, ToHost, Told
+from atoll.runtime.messages import (
+    Broke,
+    Close,
+    CompileFailed,
+    Load,
+    Loaded,
+    Ping,
+    StepEnded,
+    ToController,
+    ToHost,
+    Told,
+)
 from atoll.runtime.step import Step
 from atoll.runtime.turn import Turn
 from atoll.runtime.waiting import overdue
+
+if TYPE_CHECKING:
+    from atoll.runtime.failure import Failure
 
 _numbers = count()
 
@@ -92,6 +106,7 @@ class HostedIslands:
         self._asked: dict[int, Inbox[Any]] = {}
         self._loading: dict[int, Inbox[Loaded | CompileFailed]] = {}
         self._steps: dict[tuple[int, int], Step] = {}  # that are under way, by program and number
+        self._broken: Failure | None = None  # why a host can do nothing more
 
     def send(self, island: str, message: ToHost) -> None:
         """Tell the host of an island."""
@@ -172,14 +187,22 @@ class HostedIslands:
         answers = self._asked[request] = Inbox()
         try:
             self.send(island, make(request))
-            return answers.get(patience)
+            return self._broken or answers.get(patience)
         finally:
             del self._asked[request]
 
-    def settle(self, patience: float) -> None:
-        """Wait until hosts have done what they were told before this: what was let go of is gone then."""
-        for name, *_ in self.each_host(self._ends).values():
-            self.ask(name, Ping, patience)
+    def check_works(self) -> None:
+        """Raises the error of a host that can do nothing more."""
+        if self._broken is not None:
+            raise self._broken.error
+
+    def settle(self, patience: float) -> dict[str, str]:
+        """Wait until hosts have done what they were told before this: what was let go of is gone then.
+
+        What each island is doing, if its host has said so in so many seconds.
+        """
+        told = [self.ask(name, Ping, patience) for name, *_ in self.each_host(self._ends).values()]
+        return {name: doing for one in told if isinstance(one, dict) for name, doing in one.items()}
 
     def load(self, load: Callable[[tuple[str, ...]], Load], islands: Iterable[str]) -> list[Loaded]:
         """Have each host load a program for those of the islands that it has; the error of the first that cannot."""
@@ -192,11 +215,13 @@ class HostedIslands:
                 answer = answers.get(_COMPILING)
             finally:
                 del self._loading[message.program]
-            if isinstance(answer, CompileFailed):
-                raise CompileError(answer.failure.what, answer.failure.where)
+            if isinstance(answer, Loaded):
+                told.append(answer)
+                continue
+            self.tell_hosts([one.host for one in told], Close(message.program))
             if answer is None:
                 raise overdue(f"the host of island {here[0]} has not compiled its fragments", _COMPILING)
-            told.append(answer)
+            raise CompileError(answer.failure.what, answer.failure.where)
         return told
 
     def begin(self, step: Step) -> None:
@@ -215,6 +240,12 @@ class HostedIslands:
                 step = self._steps.get((program, number))
                 if step is not None and step.end(record):
                     del self._steps[program, number]
+            case Broke(_, failure):
+                self._broken = failure
+                for answers in tuple(self._asked.values()):
+                    answers.put(failure)
+                for step in tuple(self._steps.values()):
+                    step.break_off(failure)
             case Loaded() | CompileFailed():
                 if (told := self._loading.get(message.program)) is not None:
                     told.put(message)

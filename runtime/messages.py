@@ -182,7 +182,15 @@ class Told:
     answer: Any
 
 
-ToController = Loaded | CompileFailed | StepEnded | Told
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """A host can do nothing more."""
+
+    host: int
+    failure: Failure
+
+
+ToController = Loaded | CompileFailed | StepEnded | Told | Broke
 
 # From a host to another.
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from atoll.compiler.errors import AtollError
-from atoll.runtime.failure import reason, task_failure
+from atoll.runtime.failure import Failure, reason, task_failure
 from atoll.runtime.program import Program, Receive, Run, Send
 from atoll.runtime.record import Link, Record
 from atoll.runtime.waiting import overdue
@@ -59,6 +59,7 @@ class Step:
         self.at_end: list[Callable[[], None]] = []  # what is called when it is over
         self._program = program
         self._records: dict[str, Record] = {}
+        self._broken: Failure | None = None  # why it will never be over
         self._changed = threading.Condition()
 
     def end(self, record: Record) -> bool:
@@ -74,6 +75,12 @@ class Step:
             self.call_at_end()
         return is_over
 
+    def break_off(self, why: Failure) -> None:
+        """A host can do nothing more, so it will never be over."""
+        with self._changed:
+            self._broken = why
+            self._changed.notify_all()
+
     def call_at_end(self) -> None:
         """It is over, or will not be asked for."""
         while self.at_end:
@@ -86,7 +93,10 @@ class Step:
     def wait(self, patience: float) -> None:
         """Wait until the devices of every island have ended it."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.is_over, patience):
+            in_time = self._changed.wait_for(lambda: self.is_over or self._broken is not None, patience)
+            if self._broken is not None:
+                raise self._broken.error
+            if not in_time:
                 waiting = [island.name for island in self._program.islands if island.name not in self._records]
                 raise overdue(f"step {self.number} has not ended on {_islands(waiting)}", patience)
 

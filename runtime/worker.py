@@ -1,7 +1,7 @@
 """The worker of an island as a pure state machine: events in, actions out; no threads, no clock, no jax.
 
 It knows how far the island has come in its instruction stream and which values have arrived. Steps are carried out
-one after the other. `island_thread` is the thin edge around it.
+one after the other. `island` is the thin edge around it.
 """
 
 from collections.abc import Sequence

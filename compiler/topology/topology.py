@@ -149,7 +149,8 @@ class Topology:
         """Some of its islands, in the order in which they are named, and the links between them."""
         known = {island.name: number for number, island in enumerate(self.islands)}
         if isinstance(names, str) or not names:
-            raise TopologyError(f"islands are {shown(names)}", remedy='name them in a tuple, as in islands=("left",)')
+            what = f"the islands are the text {shown(names)}" if names else "no islands are named"
+            raise TopologyError(what, remedy='name them in a tuple, as in islands=("left",)')
         for name in names:
             if name not in known:
                 raise TopologyError(f"no island is called {shown(name)}", remedy=known_names(str(name), known))

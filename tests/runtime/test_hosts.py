@@ -52,8 +52,9 @@ def test_a_message_that_is_lost_is_missed_in_time(wires, make_train_program, mak
         AtollError, match=r"the island does not have the array: .* or the island was never asked to make it"
     ):
         numpy.asarray(loss)
-    with pytest.raises(AtollError, match=r"step 0 has not ended on islands? (left, )?right after 1 seconds"):
+    with pytest.raises(AtollError, match=r"step 0 has not ended on islands? (left, )?right after 1 seconds") as caught:
         controller.stats()
+    assert "island right has nothing to do" in str(caught.value)
     with pytest.raises(AtollError, match=r"step 0 has not ended on"):
         controller.close()
 
@@ -70,3 +71,23 @@ def test_hosts_of_one_process_speak_without_wires(monkeypatch, wires, make_code,
         stats = controller.stats()
         assert (stats.messages, stats.control["Offer"]) == (99, 99)
     assert not wires.sent
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_host_that_fails_says_so_to_whoever_waits(make_train_program, make_meshes, values, monkeypatch):
+    """And to whoever asks for more; nobody waits for what never comes."""
+
+    def fail(*_, **__):
+        raise RuntimeError("no such thing")
+
+    controller = Controller(make_train_program(donated=False), make_meshes(), timeout=120)
+    controller.start(values)
+    controller.stats()
+    monkeypatch.setattr("atoll.runtime.island.RunningIsland.order", fail)
+    *_, loss = controller.start(values)
+    sentence = r"^the host of island (left|right) has failed: RuntimeError: no such thing; this is a defect of atoll"
+    for use in (controller.stats, lambda: numpy.asarray(loss), lambda: controller.start(values)):
+        with pytest.raises(AtollError, match=sentence):
+            use()
+    with pytest.raises(AtollError, match=sentence):
+        controller.close()
