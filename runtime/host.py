@@ -18,11 +18,11 @@ from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import RunningIsland
 from atoll.runtime.messages import (
-    Broke,
     Close,
     CompileFailed,
     Drop,
     Fetch,
+    HostFailed,
     Load,
     Loaded,
     Offer,
@@ -134,7 +134,7 @@ class Host:
             self._carry_islands()
         except BaseException as error:
             what = f"the host of island {', '.join(self._sites)} has failed: {type(error).__name__}: {reason(error)}"
-            self._tell(Broke(self.number, Failure(what, remedy="this is a defect of atoll; please report it")))
+            self._tell(HostFailed(self.number, Failure(what, remedy="this is a defect of atoll; please report it")))
             raise
         self._go_on_without_thread()
 

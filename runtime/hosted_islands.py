@@ -15,9 +15,9 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.host import Host
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.messages import (
-    Broke,
     Close,
     CompileFailed,
+    HostFailed,
     Load,
     Loaded,
     Ping,
@@ -240,7 +240,7 @@ class HostedIslands:
                 step = self._steps.get((program, number))
                 if step is not None and step.end(record):
                     del self._steps[program, number]
-            case Broke(_, failure):
+            case HostFailed(_, failure):
                 self._broken = failure
                 for answers in tuple(self._asked.values()):
                     answers.put(failure)

@@ -183,14 +183,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Broke:
+class HostFailed:
     """A host can do nothing more."""
 
     host: int
     failure: Failure
 
 
-ToController = Loaded | CompileFailed | StepEnded | Told | Broke
+ToController = Loaded | CompileFailed | StepEnded | Told | HostFailed
 
 # From a host to another.
 
