@@ -87,8 +87,8 @@ class Controller:
 
     def _check_memory(self) -> None:
         for name, limit in self._hosted.budget.limits.items():
-            if self._needs.get(name, 0) > limit:
-                short = Shortage(name, limit, 0, 0, self._needs[name])
+            short = Shortage(name, limit, 0, 0, self._needs.get(name, 0))
+            if short.never_fits:
                 remedy = "cut into more stages or microbatches, or give the island more memory"
                 raise TopologyError(f"a step can never run here: {short}", remedy=remedy)
 
@@ -188,7 +188,7 @@ class Controller:
         with self._hosted.watched() as bell:
             while isinstance(results := self._ask(step, arguments), Shortage):
                 # Where nothing is under way, only another thread of the caller's can let go of something.
-                patience = min(self.patience, _GRACE) if self._hosted.budget.is_idle else self.patience
+                patience = min(self.patience, _GRACE) if self._hosted.is_idle else self.patience
                 if bell.get(patience) is None:
                     remedy = "let go of arrays, or give the island more memory"
                     raise UsageError(f"there is no memory for the step: {results}", remedy=remedy)

@@ -37,7 +37,7 @@ from atoll.runtime.messages import (
 from atoll.runtime.ready_task import ready_tasks
 from atoll.runtime.record import Record
 from atoll.runtime.side_thread import SideThread
-from atoll.runtime.site import Call, Site
+from atoll.runtime.site import Call, Errand, Site
 from atoll.runtime.transport import Transport
 
 # How many bytes of a value wait for the next message before they are given back.
@@ -257,7 +257,7 @@ class Host:
                 program.streams[name].order(start.step, order, traced=start.traced)
             else:
                 self._sites[name].reserve(order)
-                self._sites[name].queue((program.transport, order.forwards))
+                self._sites[name].queue(Errand(self._sites[name], program.transport, order.forwards))
 
     def _deliver(self, offer: Offer) -> None:
         program = self._programs.get(offer.program)

@@ -144,6 +144,12 @@ class HostedIslands:
         """Whether any island's memory has a limit."""
         return bool(self.budget.limits)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no step is under way that the budget counts."""
+        with self._memory:
+            return self.budget.is_idle
+
     def let_go(self, island: str, size: int) -> None:
         """An array is not kept any more; from any thread, and from a destructor in the midst of anything."""
         self.budget.change(island, -size)

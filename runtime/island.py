@@ -10,7 +10,7 @@ from typing import Any
 from atoll.runtime.failure import Failure, reason, task_failure
 from atoll.runtime.frame import Frame
 from atoll.runtime.loading import load_kept, load_sent
-from atoll.runtime.messages import Coming, Feed, Offer, Order, Value, argument_tag
+from atoll.runtime.messages import Coming, Feed, Offer, Order, Value, argument_of, argument_tag
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
@@ -96,7 +96,7 @@ class RunningIsland:
         if tag >= 0:
             return self._worker.is_past(step, source, tag)
         loading = self._frame is not None and self._frame.record.step == step
-        return step <= self._worker.begun or (loading and -1 - tag not in self._feeds)
+        return step <= self._worker.begun or (loading and argument_of(tag) not in self._feeds)
 
     def go_on(self) -> None:
         """Carry out all that can be carried out: up to a value that is not here, or an execution without room."""
@@ -224,15 +224,17 @@ class RunningIsland:
     def _load_one(self, frame: Frame, *, late: bool = False) -> bool:
         """Load an argument of a step; False if it is not here yet."""
         number, feed = self._feeds.popitem()
-        key = frame.record.step, getattr(feed, "source", ""), argument_tag(number)
-        if isinstance(feed, Coming) and key not in self._mailbox and not late:
-            self._feeds[number] = feed
-            return False
+        offer = None
+        if isinstance(feed, Coming):
+            offer = self._mailbox.pop((frame.record.step, feed.source, argument_tag(number)), None)
+            if offer is None and not late:
+                self._feeds[number] = feed
+                return False
         try:
             if isinstance(feed, Feed):
                 load_kept(frame, number, feed, self.site, self.transport)
             elif isinstance(feed, Coming):
-                self._load_sent(frame, number, feed, self._mailbox.pop(key, None))
+                self._load_sent(frame, number, feed, offer)
             else:
                 frame.set(number, feed)
         except Exception as error:

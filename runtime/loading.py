@@ -24,8 +24,7 @@ def load_kept(frame: Frame, number: int, feed: Feed, site: Site, transport: Tran
     try:
         if not as_it_is:
             with site.turn:
-                # `device_put` may share what is on a device already; others keep that, and a task may donate this.
-                value = transport.bring(jax.numpy.copy(value), site.name, number)
+                value = transport.bring(value, site.name, number)
         elif feed.use is Use.COPY and not isinstance(value, Failure):
             with site.turn:
                 value = jax.numpy.copy(value)

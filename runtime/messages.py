@@ -221,3 +221,8 @@ class Offer:
 def argument_tag(buffer: int) -> int:
     """The tag under which an argument travels; those of sends are not negative."""
     return -1 - buffer
+
+
+def argument_of(tag: int) -> int:
+    """The buffer of an argument that travels under a tag."""
+    return -1 - tag

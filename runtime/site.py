@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
@@ -22,15 +23,16 @@ Call = tuple[Callable[[Any], None], Any]  # what is to be called, and its argume
 
 
 class Carrier(Protocol):
-    """What carries out the steps of a program on an island."""
+    """What carries out the steps of a program on an island, one a turn."""
 
-    def go_on(self) -> None: ...
+    def go_on(self) -> None:
+        """Do what can be done, if it is its turn."""
 
 
 class Site:
     """Steps are carried out one after the other, in the order in which they were asked for, whatever their programs.
 
-    That is one order for all islands of a hosted. So no two of them wait for each other, and what a step overwrites is
+    That is one order for all islands of a cluster. So no two of them wait for each other, and what a step overwrites is
     no longer needed by those before it.
 
     tell: is called with the record of a step that is over.
@@ -52,7 +54,7 @@ class Site:
         self.window = Window(AHEAD, tell)
         self.deliver = deliver
         self.later = later
-        self._line: deque[Carrier | tuple[Transport, tuple[Forward, ...]]] = deque()
+        self._line: deque[Carrier] = deque()
 
     @property
     def is_idle(self) -> bool:
@@ -66,29 +68,24 @@ class Site:
             if isinstance(one, (Feed, Forward)) and one.use is not Use.TAKE:
                 self.store.use(one.handle)
 
-    def queue(self, one: "Carrier | tuple[Transport, tuple[Forward, ...]]") -> None:
-        """Let a stream have a turn for its next step; or send values, when those before have come to their end."""
-        self._line.append(one)
+    def queue(self, carrier: Carrier) -> None:
+        """Let a carrier have a turn, when those before it have come to their end."""
+        self._line.append(carrier)
         if len(self._line) == 1:
             self.go_on(None)
 
-    def is_turn_of(self, stream: Carrier) -> bool:
-        return bool(self._line) and self._line[0] is stream
+    def is_turn_of(self, carrier: Carrier) -> bool:
+        return bool(self._line) and self._line[0] is carrier
 
-    def end_turn(self, stream: Carrier) -> None:
-        """The stream whose turn it is has come to the end of a step."""
+    def end_turn(self, carrier: Carrier) -> None:
+        """The one whose turn it is has come to the end of a step."""
         self._line.popleft()
-        if self._line and self._line[0] is not stream:
+        if self._line and self._line[0] is not carrier:
             self.later((self.go_on, None))
 
     def go_on(self, _: None) -> None:
-        while self._line and isinstance(errand := self._line[0], tuple):
-            self._line.popleft()
-            transport, forwards = errand
-            for one in forwards:
-                self.forward(transport, one)
         if self._line:
-            self._line[0].go_on()  # type: ignore[union-attr] # no tuple
+            self._line[0].go_on()
 
     def forward(self, transport: Transport, one: Forward) -> None:
         """Send a value of the store to an island that takes it as an argument."""
@@ -108,12 +105,23 @@ class Site:
         self.deliver(Offer(one.program, one.step, one.to, self.name, argument_tag(one.buffer), value, owned, began))
 
     def _brought(self, transport: Transport, one: Forward, value: Any, *, here: bool) -> Any:  # noqa: ANN401 (Values)
-        if here:
-            return jax.numpy.copy(value) if one.use is Use.COPY else value
-        if value.sharding.device_set & transport.sharding(one.to, one.buffer).device_set:
-            # `device_put` may share what is on a device already; the store keeps that, and a task may donate this.
-            value = jax.numpy.copy(value)
-        return transport.bring(value, one.to, one.buffer)
+        if not here:
+            return transport.bring(value, one.to, one.buffer)
+        return jax.numpy.copy(value) if one.use is Use.COPY else value
+
+
+@dataclass(frozen=True, eq=False)
+class Errand:
+    """Sends values of the store for a step that has nothing else to do on this island."""
+
+    site: Site
+    transport: Transport
+    forwards: tuple[Forward, ...]
+
+    def go_on(self) -> None:
+        for one in self.forwards:
+            self.site.forward(self.transport, one)
+        self.site.end_turn(self)
 
 
 def not_brought(island: str, error: BaseException) -> Failure:

@@ -44,6 +44,9 @@ class Transport:
 
     def bring(self, value: jax.Array, to: str, number: int) -> jax.Array:
         """An argument of a step, on the island that needs it and divided as it needs it."""
+        if value.sharding.device_set & self._shardings[to][number].device_set:
+            # `device_put` may share what is on a device already; others keep that, and a task may donate this.
+            value = jax.numpy.copy(value)
         moved: jax.Array = self._move(value.sharding, self._shardings[to][number])(value)
         return moved
 

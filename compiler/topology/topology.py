@@ -148,8 +148,9 @@ class Topology:
     def only(self, names: Sequence[str]) -> "Topology":
         """Some of its islands, in the order in which they are named, and the links between them."""
         known = {island.name: number for number, island in enumerate(self.islands)}
-        if isinstance(names, str) or not names:
-            what = f"the islands are the text {shown(names)}" if names else "no islands are named"
+        if not isinstance(names, (tuple, list)) or not names:
+            kind = type(names).__name__
+            what = "no islands are named" if not names else f"the islands are {shown(names)}, of type {kind}"
             raise TopologyError(what, remedy='name them in a tuple, as in islands=("left",)')
         for name in names:
             if name not in known:

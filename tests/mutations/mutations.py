@@ -436,8 +436,8 @@ MUTATIONS = (
     Mutation(
         "programs-are-not-in-one-order",
         "runtime/site.py",
-        "return bool(self._line) and self._line[0] is stream",
-        "return stream in self._line",
+        "return bool(self._line) and self._line[0] is carrier",
+        "return carrier in self._line",
         killed_by="tests/runtime/test_store.py"
         "::test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for[2000]",
     ),

@@ -52,9 +52,9 @@ class Wires:
 
     def make_hosts(self, meshes, devices, tell):
         """As `atoll.runtime.hosted_islands.Hosts`."""
-        return {name: self._port({name: mesh}, devices, tell) for name, mesh in meshes.items()}
+        return {name: self._end({name: mesh}, devices, tell) for name, mesh in meshes.items()}
 
-    def _port(self, meshes, devices, tell):
+    def _end(self, meshes, devices, tell):
         ends = {}
         host = Host(
             meshes,
@@ -64,14 +64,14 @@ class Wires:
         )
         ends["own"] = host.number
         self.hosts[host.number] = host
-        return SocketPort(host, self.to(("controller", id(tell.__self__)), host.number, host.receive))
+        return SocketEnd(host, self.to(("controller", id(tell.__self__)), host.number, host.receive))
 
     def close(self):
         for wire in self.wires.values():
             wire.close()
 
 
-class SocketPort:
+class SocketEnd:
     """The controller's end of the way to a host."""
 
     def __init__(self, host, wire):

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from atoll.runtime.budget import Budget
 from atoll.runtime.messages import Feed, Forward, Order, Use
-from atoll.runtime.site import Site
+from atoll.runtime.site import Errand, Site
 from atoll.runtime.store import GONE, Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,7 +158,7 @@ def test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for(sequenc
                 asked.append(number)
                 order = Order({}, {}, (Forward(number, Use.BORROW, 0, 0, "b", 0),))
                 site.reserve(order)
-                site.queue((None, order.forwards))
+                site.queue(Errand(site, None, order.forwards))
             elif event == "end":
                 choices.choice(streams).end()
             elif later:
