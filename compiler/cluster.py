@@ -1,15 +1,19 @@
 """`atoll.Cluster`: islands that several programs share."""
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import TopologyError, UsageError
 from atoll.compiler.topology.devices import meshes_of
+from atoll.compiler.topology.platforms import platform_of
 from atoll.compiler.topology.topology import Topology, as_topology
 from atoll.compiler.tracebacks import caller
-from atoll.runtime.devices import Devices
+from atoll.runtime.ground import OwnDevices
 from atoll.runtime.hosted_islands import HostedIslands
+from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.on_ray import OnRay
 
 
 class Cluster:
@@ -19,15 +23,30 @@ class Cluster:
     - what one program returns is an argument of another without leaving its islands;
     - the memory that the topology allows a device is for all of them together: a step that would not fit waits until
       arrays are let go of, or steps of other programs are over.
+
+    cluster: where the islands are. None: in this process. "ray": each in a process of its own on this machine, which
+        Ray starts. "auto" or "HOST:PORT": each in a process on a Ray cluster that is running.
+    watchdog: how many seconds such a process may say nothing before it counts as lost.
     """
 
-    def __init__(self, topology: Topology | str) -> None:
+    def __init__(self, topology: Topology | str, cluster: str | None = None, *, watchdog: float = 30.0) -> None:
         islands = as_topology(topology)
-        meshes = meshes_of(islands)
-        self.topology = replace(islands, meshes=tuple(meshes.values()))
         limits = {island.name: island.memory for island in islands.islands if island.memory is not None}
-        self._shared = HostedIslands(meshes, Devices(), limits)
+        if cluster is None:
+            meshes = meshes_of(islands)
+            self.topology = replace(islands, meshes=tuple(meshes.values()))
+            self._shared = HostedIslands(OwnDevices(meshes), limits)
+        else:
+            self.topology = islands
+            self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
         self._closed = False
+        # What is not closed is given up when the process ends, before anything that it needs is gone.
+        self._forget = weakref.finalize(self, self._shared.ground.close)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether its islands are in this process."""
+        return self._shared.ground.is_near
 
     @property
     def shared(self) -> HostedIslands:
@@ -48,7 +67,10 @@ class Cluster:
     def close(self) -> None:
         """Close the programs that run on it, once their steps are over. Results stay readable."""
         self._closed = True
-        self._shared.close()
+        try:
+            self._shared.close()
+        finally:
+            self._forget()
 
     def __enter__(self) -> "Cluster":
         return self
@@ -57,6 +79,30 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandProcesses:
+    """A process for each island."""
+    if not isinstance(cluster, str):
+        remedy = 'write "ray", "auto" or "HOST:PORT", or leave it out'
+        raise UsageError(f"cluster is {cluster!r}, of type {type(cluster).__name__}", caller(), remedy)
+    if topology.meshes is not None:
+        remedy = "write the topology as text, or leave `cluster` out"
+        raise TopologyError(
+            "the topology is made of devices of this process, which no other can have", caller(), remedy
+        )
+    islands = {
+        island.name: (tuple((axis.name, axis.size) for axis in island.axes), platform_of(island))
+        for island in topology.islands
+    }
+    return IslandProcesses(islands, OnRay(cluster), watchdog)
+
+
+def check_alone(topology: object, cluster: str | None) -> None:
+    """UsageError if it is said twice where islands are."""
+    if isinstance(topology, Cluster) and cluster is not None:
+        what = f"the topology is a cluster, which has its islands, and cluster={cluster!r} stands beside it"
+        raise UsageError(what, caller(), "leave one of them out")
 
 
 def islands_of(topology: "Topology | str | Cluster", islands: Sequence[str] | None) -> tuple[Topology, Cluster | None]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import jax
 from atoll.compiler import guard
-from atoll.compiler.cluster import Cluster
+from atoll.compiler.cluster import Cluster, check_alone
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.calling import Calling, Described, Flat
 from atoll.compiler.inspectable import Inspectable
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.report import Report
-from atoll.compiler.saving import loaded_topology
+from atoll.compiler.saving import check_portable, loaded_topology
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
@@ -40,15 +40,20 @@ class Compiled(Inspectable):
         dumps: Mapping[str, bytes],
         callbacks: Sequence[Callable[..., Any]] = (),
         cluster: Cluster | None = None,
+        own: Cluster | None = None,
     ) -> None:
         """callbacks: the Python functions that the program calls while it runs.
 
-        cluster: that has the islands, if programs share them.
+        cluster: that has the islands, if programs share them. own: that has them for this program alone.
         """
         super().__init__(program, topology, calling, dumps)
         self._measured: Measurement | None = None
-        shared = None if cluster is None else cluster.shared
-        self._controller = Controller(program, meshes_of(topology), callbacks=callbacks, hosted=shared)
+        self._own = own
+        cluster = cluster or own
+        if cluster is not None and not cluster.is_near:
+            check_portable(program)
+        islands = meshes_of(topology) if cluster is None else cluster.shared
+        self._controller = Controller(program, islands, callbacks=callbacks)
         began = time.monotonic()
         guard.announce("compiling fragments")
         log.info("compiling %d fragments for %d islands", len(program.codes), len(program.islands))
@@ -110,7 +115,11 @@ class Compiled(Inspectable):
 
     def close(self) -> None:
         """Stop the workers."""
-        self._controller.close()
+        try:
+            self._controller.close()
+        finally:
+            if self._own is not None:
+                self._own.close()
 
     def __enter__(self) -> "Compiled":
         return self
@@ -121,8 +130,22 @@ class Compiled(Inspectable):
         self.close()
 
 
-def load(path: str | Path, topology: Topology | str | Cluster | None = None) -> Compiled:
+@contextmanager
+def own_cluster(topology: Topology, where: str | None) -> Iterator[Cluster | None]:
+    """A cluster for one program alone, closed if that comes to nothing; none if islands are to be in this process."""
+    cluster = None if where is None else Cluster(topology, where)
+    try:
+        yield cluster
+    except BaseException:
+        if cluster is not None:
+            cluster.close()
+        raise
+
+
+def load(path: str | Path, topology: Topology | str | Cluster | None = None, cluster: str | None = None) -> Compiled:
     """A program that `save` wrote, on its islands; `topology` may give other devices for the same islands.
+
+    cluster: as `atoll.Cluster` takes it.
 
     The classes of its results are imported by their names, so load files that you trust.
     """
@@ -131,7 +154,7 @@ def load(path: str | Path, topology: Topology | str | Cluster | None = None) -> 
         calling = Described(program.trees) if program.trees else Flat(program)
     except (ValueError, TypeError, KeyError, RecursionError):
         raise UsageError(f"{path} does not tell how it is called", remedy="save it again") from None
-    return _loaded(program, topology, path, calling)
+    return _loaded(program, topology, path, calling, cluster)
 
 
 def load_flat(path: str | Path, topology: Topology | str | None = None) -> Compiled:
@@ -141,9 +164,16 @@ def load_flat(path: str | Path, topology: Topology | str | None = None) -> Compi
 
 
 def _loaded(
-    program: Program, topology: Topology | str | Cluster | None, path: str | Path, calling: Calling
+    program: Program,
+    topology: Topology | str | Cluster | None,
+    path: str | Path,
+    calling: Calling,
+    where: str | None = None,
 ) -> Compiled:
+    check_alone(topology, where)
     cluster = topology if isinstance(topology, Cluster) else None
     if isinstance(topology, Cluster):  # which may have more islands than the program
         topology = topology.topology.only([island.name for island in program.islands])
-    return Compiled(program, loaded_topology(program, topology, str(path)), calling, {}, cluster=cluster)
+    found = loaded_topology(program, topology, str(path))
+    with own_cluster(found, where) as own:
+        return Compiled(program, found, calling, {}, cluster=cluster, own=own)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from atoll.compiler.cluster import Cluster, islands_of
-from atoll.compiler.compiled import Compiled
+from atoll.compiler.cluster import Cluster, check_alone, islands_of
+from atoll.compiler.compiled import Compiled, own_cluster
 from atoll.compiler.emit.emit import emit, signature_of_module
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.export import frontend
@@ -58,9 +58,16 @@ class Lowered(Inspectable):
         """What it was lowered for, as jax calls it: `cpu`, `cuda` or `tpu`."""
         return lowered_for(self.topology)
 
-    def compile(self) -> Compiled:
-        """Compile it for the devices of its islands, which have to be on this machine."""
-        return Compiled(self.program, self.topology, self._calling, self._dumps, self._callbacks, self._cluster)
+    def compile(self, cluster: str | None = None) -> Compiled:
+        """Compile it for the devices of its islands.
+
+        cluster: where these are, as `atoll.Cluster` takes it; without it, in this process.
+        """
+        check_alone(self._cluster, cluster)
+        with own_cluster(self.topology, cluster) as own:
+            return Compiled(
+                self.program, self.topology, self._calling, self._dumps, self._callbacks, self._cluster, own
+            )
 
 
 def lower(
@@ -108,13 +115,18 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     static_argnums: Argnums = (),
     in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
     out_shardings: Any = None,  # noqa: ANN401 (as above)
+    cluster: str | None = None,
 ) -> Compiled:
     """Compile a function, or a job, for the islands of a topology; the result is called like the function.
 
     topology: or an `atoll.Cluster`, whose islands several programs share.
     islands: the names of some of its islands, if not all are meant.
+    cluster: where the islands are, as `atoll.Cluster` takes it; without it, in this process.
     """
-    meshes_of(islands_of(topology, islands)[0])  # so that missing devices are an error before the work, not after it
+    check_alone(topology, cluster)
+    chosen, shared = islands_of(topology, islands)
+    if cluster is None and (shared is None or shared.is_near):
+        meshes_of(chosen)  # so that missing devices are an error before the work, not after it
     return lower(
         fn,
         *args,
@@ -126,7 +138,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
         static_argnums=static_argnums,
         in_shardings=in_shardings,
         out_shardings=out_shardings,
-    ).compile()
+    ).compile(cluster)
 
 
 def _job(fn: Callable[..., Any] | Job, args: Sequence[Any], options: Mapping[str, Any]) -> Job:

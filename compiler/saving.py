@@ -10,12 +10,22 @@ from atoll.runtime.program import Program
 
 
 def check_saveable(program: Program) -> None:
-    """CompileError, at the user's line, if the program calls back into Python."""
+    """CompileError, at the user's line, if the program cannot be saved."""
+    _check_calls_no_python(program, "the program cannot be saved", "take the callback out, or do not save")
+
+
+def check_portable(program: Program) -> None:
+    """CompileError, at the user's line, if other processes cannot run the program."""
+    remedy = "take the callback out, or leave `cluster` out"
+    _check_calls_no_python(program, "islands in processes of their own cannot run it", remedy)
+
+
+def _check_calls_no_python(program: Program, what_not: str, remedy: str) -> None:
     for code in program.codes:
         module = parse_text(code.module)
         for call in host_calls_in(module.operation):
-            what = "this calls back into Python, so the program cannot be saved"
-            raise CompileError(what, place(call.location) or code.where, "take the callback out, or do not save")
+            what = f"this calls back into Python, so {what_not}"
+            raise CompileError(what, place(call.location) or code.where, remedy)
 
 
 def loaded_topology(program: Program, topology: Topology | str | None, path: str) -> Topology:

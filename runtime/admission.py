@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from atoll.runtime.array import Array
@@ -48,12 +49,20 @@ class Admission:
         for (one, division), value in zip(inputs, arguments, strict=True):
             if not one.places:
                 continue
-            if isinstance(value, Array) and value.promise.division == division:
+            if isinstance(value, Array) and value.promise.division == division and self._is_within_reach(value):
                 for copies, handles in zip(one.places, value.promise.parts(), strict=True):
                     self._feed_kept(copies, handles, donated=one.donated)
             else:
                 for (name, number), placed in feeder.placed(one, division, value):
                     self.feeds[name][number] = placed
+
+    def _is_within_reach(self, value: Array) -> bool:
+        """Whether it comes to the step's islands without going through the caller. Processes of one cluster know the
+        way to each other alone."""
+        for handle in chain.from_iterable(value.promise.parts()):
+            if handle.hosted is not self.hosted and not (handle.hosted.ground.is_near and self.hosted.ground.is_near):
+                return False
+        return True
 
     def _feed_kept(self, places: Sequence[Place], handles: Sequence[Handle], *, donated: bool) -> None:
         """Give each place one of the copies of a part: that of its own island, if there is one."""

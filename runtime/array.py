@@ -25,7 +25,7 @@ class Part:
 
     index: tuple[slice, ...]
     islands: tuple[str, ...]
-    _copies: "tuple[Callable[[], jax.Array], ...]"
+    _copies: "tuple[Callable[[], Any], ...]"
 
     def read(self, island: str | None = None) -> "numpy.ndarray[Any, Any]":
         """The numbers of the copy on an island, else of the first; waits for them, and for no other part."""

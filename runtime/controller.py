@@ -6,14 +6,14 @@ import time
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any
 
 import jax
-from atoll.compiler.errors import AtollError, TopologyError, UsageError
+from atoll.compiler.errors import AtollError, IslandLost, TopologyError, UsageError
 from atoll.runtime.admission import Admission
 from atoll.runtime.arguments import check_arguments, check_donations
 from atoll.runtime.array import Array
@@ -21,14 +21,14 @@ from atoll.runtime.budget import Shortage
 from atoll.runtime.devices import Devices
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.fragment import Callback
+from atoll.runtime.ground import OwnDevices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Close, Load, Order, Start
-from atoll.runtime.program import Division, IslandProgram, Program
+from atoll.runtime.program import Division, Program
 from atoll.runtime.program_memory import device_sizes, peak_bytes
 from atoll.runtime.promise import Promise
 from atoll.runtime.step import Stats, Step
 from atoll.runtime.trace import Trace
-from atoll.runtime.transport import Transport
 
 _numbers = count()
 
@@ -39,35 +39,35 @@ _GRACE = 10.0
 class Controller:
     """Has a program compiled for the devices of its islands, and runs it, step after step.
 
-    meshes: the devices of each island, with the axes that the program was made for.
+    meshes: the devices of each island, with the axes that the program was made for; or what has the islands, if several
+        programs share them.
     steps_ahead: how many steps may be under way; `start` waits for the oldest if there are more.
     timeout: how many seconds any wait may take.
     callbacks: the host functions that the program calls, from the lowering that it was compiled from; a program that
         was loaded from a file has none.
     devices: what runs tasks and moves values; jax's, unless a test or a benchmark brings its own.
-    hosted: that has the islands, if several programs share them; otherwise they are this one's alone.
     """
 
     def __init__(
         self,
         program: Program,
-        meshes: Mapping[str, jax.sharding.Mesh],
+        meshes: Mapping[str, jax.sharding.Mesh] | HostedIslands,
         *,
         steps_ahead: int = 2,
         timeout: float = 600.0,
         callbacks: Sequence[Callback] = (),
         devices: Devices = Devices(),  # noqa: B008 (frozen)
-        hosted: HostedIslands | None = None,
     ) -> None:
         self.program = program
         self.compilations = 0
         self._number = next(_numbers)
-        self._meshes = {island.name: _mesh_of(island, meshes) for island in program.islands}
+        self._islands = [island.name for island in program.islands]
         self.patience = timeout
         self._callbacks = tuple(callbacks)
         self._steps_ahead = steps_ahead
-        self._is_alone = hosted is None
-        self._hosted = hosted or HostedIslands(self._meshes, devices)
+        self._is_alone = not isinstance(meshes, HostedIslands)
+        self._hosted = meshes if isinstance(meshes, HostedIslands) else HostedIslands(OwnDevices(meshes, devices))
+        self._meshes = self._hosted.ground.meshes_for(program)
         known: dict[Division, Division] = {}  # equal ones become one object, which is compared in no time
         self._inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
         self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
@@ -75,8 +75,8 @@ class Controller:
         self._needs = {island.name: peak_bytes(program, island) for island in program.islands}
         self._check_memory()
         self._hosted.members.add(self)
-        transport = Transport(program, self._meshes, devices.mover)
-        self._feeder = Feeder(self._inputs, self._hosted, transport, self._sizes, timeout)
+        place = self._hosted.ground.placing(program)
+        self._feeder = Feeder(self._inputs, self._hosted, self._number, place, self._sizes, timeout)
         self._loaded: dict[HostedIslands, set[int]] = {}  # the hosts that know the program
         self._callers = threading.Lock()
         self._under_way: deque[Step] = deque()
@@ -110,7 +110,7 @@ class Controller:
     def _compile(self) -> None:
         if self._hosted in self._loaded or self._closed:
             return
-        told = self._hosted.load(self._load, self._meshes)
+        told = self._hosted.load(self._load, self._islands)
         self.compilations += sum(one.compilations for one in told)
         self._loaded[self._hosted] = {one.host for one in told}
         # Hosts do not know the controller, so it can be forgotten without being closed.
@@ -122,7 +122,7 @@ class Controller:
 
     def _load(self, islands: tuple[str, ...]) -> Load:
         """The message to a host that has these of the islands; to one that has none, but sends values to them."""
-        hosts = {name: number for name, number in self._hosted.hosts.items() if name in self._meshes}
+        hosts = {name: number for name, number in self._hosted.hosts.items() if name in self._islands}
         callbacks = self._callbacks if islands else ()
         return Load(self._number, self.program, self._meshes, hosts, islands, self.patience, callbacks)
 
@@ -153,12 +153,13 @@ class Controller:
         with self._callers:
             self._check_open()
             check_arguments(self.program.inputs, arguments)
+            self._compile()  # hosts that place values themselves have to know the program
             return self._feeder.put(arguments)
 
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this program was closed", remedy="compile or load it again")
-        self._hosted.check_works()
+        self._hosted.check_works(self._islands)
 
     def _make_way(self) -> int:
         """Wait until few enough steps are under way; returns how many nanoseconds that took."""
@@ -172,6 +173,8 @@ class Controller:
         try:
             step.wait(self.patience)
         except AtollError as error:
+            if isinstance(error, IslandLost):  # it is not under way any more
+                self._under_way.remove(step)
             error.excerpt = "\n".join(f"island {name} {doing}" for name, doing in self._hosted.settle(1.0).items())
             raise
         self._completed = step
@@ -313,7 +316,8 @@ class Controller:
                 return
             try:
                 while self._under_way:
-                    self._wait_for(self._under_way[0])
+                    with suppress(IslandLost):
+                        self._wait_for(self._under_way[0])
             finally:
                 atexit.unregister(self._at_exit)
                 self._forget()
@@ -331,20 +335,3 @@ def _close(controller: "weakref.ref[Controller]") -> None:
     alive = controller()
     if alive is not None:
         alive.close()
-
-
-def _mesh_of(island: IslandProgram, meshes: Mapping[str, jax.sharding.Mesh]) -> jax.sharding.Mesh:
-    """The mesh of an island, checked against what the program was made for."""
-    mesh = meshes.get(island.name)
-    if mesh is None:
-        remedy = f"give it devices; there are {', '.join(meshes) or 'none'}"
-        raise TopologyError(f"the program runs on island {island.name!r}, which is not there", remedy=remedy)
-    axes = tuple(mesh.shape.items())
-    if axes != island.axes:
-        found, wanted = (", ".join(f"{name}={size}" for name, size in each) for each in (axes, island.axes))
-        remedy = "make the mesh so, or compile for this one"
-        raise TopologyError(
-            f"island {island.name} has the axes {found}, the program was made for {wanted}", remedy=remedy
-        )
-    # Whatever the axes of the user's mesh are for in the user's own code, here Shardy decides.
-    return jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=(jax.sharding.AxisType.Auto,) * len(axes))

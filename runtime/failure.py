@@ -2,17 +2,24 @@
 
 from dataclasses import dataclass
 
-from atoll.compiler.errors import AtollError
+from atoll.compiler.errors import AtollError, IslandLost
 from atoll.runtime.program import Program, Run
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What is computed from it fails in the same way. what, where, remedy: as errors have them."""
+    """What is computed from it fails in the same way.
+
+    what, where, remedy: as errors have them.
+    is_of_device: whether `what` is only what the device said; which task is to blame stands in the records of its step.
+    is_loss: whether it is that an island was lost.
+    """
 
     what: str
     where: str = ""
     remedy: str = ""
+    is_of_device: bool = False
+    is_loss: bool = False
 
     @classmethod
     def of(cls, error: AtollError) -> "Failure":
@@ -21,7 +28,7 @@ class Failure:
     @property
     def error(self) -> AtollError:
         """A new one each time, as an error that is raised keeps what stands on the stack."""
-        return AtollError(self.what, self.where, self.remedy)
+        return (IslandLost if self.is_loss else AtollError)(self.what, self.where, self.remedy)
 
 
 def task_failure(program: Program, island: str, index: int, why: str) -> Failure:

@@ -6,18 +6,18 @@ from typing import Any
 import jax
 import numpy
 from atoll.runtime.array import Array
+from atoll.runtime.ground import Placing
 from atoll.runtime.handle import Handle
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Put
 from atoll.runtime.program import Division, Input, Place
 from atoll.runtime.promise import Promise
-from atoll.runtime.transport import Transport
 
 
 class Feeder:
     """What is not on an island yet is placed there by the thread that calls.
 
-    inputs: the program's, and how each is divided.
+    inputs: the program's, and how each is divided. program: its number. place: brings a value to an island.
     sizes: for each island, the bytes of each buffer on each of its devices.
     """
 
@@ -25,13 +25,15 @@ class Feeder:
         self,
         inputs: Sequence[tuple[Input, Division]],
         hosted: HostedIslands,
-        transport: Transport,
+        program: int,
+        place: Placing,
         sizes: Mapping[str, Sequence[int]],
         patience: float,
     ) -> None:
         self._inputs = inputs
         self._hosted = hosted
-        self._transport = transport
+        self._program = program
+        self._place = place
         self._sizes = sizes
         self._patience = patience
 
@@ -54,32 +56,20 @@ class Feeder:
             return value
         plain = _plain(one, value)
         handles = [
-            [
-                self._keep(name, number, self._sizes[name][number], self._place(part, name, number))
-                for name, number in copies
-            ]
+            [self._keep(name, number, self._sizes[name][number], part) for name, number in copies]
             for copies, part in zip(one.places, _parts(one, division, plain), strict=True)
         ]
         if not handles:  # no island needs it, but it has to be somewhere
             name = next(iter(self._sizes))
-            somewhere = jax.device_put(plain, self._hosted.meshes[name].devices.flat[0])
-            handles.append([self._keep(name, 0, somewhere.nbytes, somewhere)])
+            handles.append([self._keep(name, None, plain.nbytes, plain)])
         return Array(Promise(one, handles, division, self._patience))
 
-    def _keep(self, name: str, number: int, size: int, value: jax.Array) -> Handle:
-        handle = Handle(self._hosted, name, number, size)
-        self._hosted.send(name, Put(name, handle.number, value, value.nbytes))
+    def _keep(self, name: str, number: int | None, size: int, value: Any) -> Handle:  # noqa: ANN401 (an array)
+        placed = self._place(value, name, number)
+        handle = Handle(self._hosted, name, number or 0, size)
+        self._hosted.send(name, Put(self._program, name, number, handle.number, placed, placed.nbytes))
         self._hosted.budget.change(name, size)
         return handle
-
-    def _place(self, value: Any, name: str, number: int) -> jax.Array:  # noqa: ANN401 (as `_plain` returns it)
-        """Never as an alias, which would go with the caller's array."""
-        sharding = self._transport.sharding(name, number)
-        with self._hosted.turns[name]:
-            if isinstance(value, jax.Array) and value.sharding.device_set & sharding.device_set:
-                value = jax.numpy.copy(value)
-            placed: jax.Array = jax.device_put(value, sharding)
-        return placed
 
 
 def _plain(one: Input, value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)

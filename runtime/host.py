@@ -25,6 +25,7 @@ from atoll.runtime.messages import (
     HostFailed,
     Load,
     Loaded,
+    Lose,
     Offer,
     Ping,
     Put,
@@ -57,6 +58,7 @@ class Host:
 
     tell: takes what is said to the controller; from any thread.
     say: takes what is said to another host, by its number.
+    number: its own, if whoever makes it knows hosts elsewhere; otherwise it is given one of this process.
     """
 
     def __init__(
@@ -65,8 +67,9 @@ class Host:
         devices: Devices,
         tell: Callable[[ToController], None],
         say: "Callable[[int, Offer], None] | None" = None,
+        number: int | None = None,
     ) -> None:
-        self.number = next(_numbers)
+        self.number = next(_numbers) if number is None else number
         _here[self.number] = self
         self._devices = devices
         self._tell = tell
@@ -133,10 +136,14 @@ class Host:
         try:
             self._carry_islands()
         except BaseException as error:
-            what = f"the host of island {', '.join(self._sites)} has failed: {type(error).__name__}: {reason(error)}"
-            self._tell(HostFailed(self.number, Failure(what, remedy="this is a defect of atoll; please report it")))
+            self.fail(error)
             raise
         self._go_on_without_thread()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell that it can do nothing more."""
+        what = f"the host of island {', '.join(self._sites)} has failed: {type(error).__name__}: {reason(error)}"
+        self._tell(HostFailed(self.number, Failure(what, remedy="this is a defect of atoll; please report it")))
 
     def _carry_islands(self) -> None:
         self._ident = threading.get_ident()
@@ -208,12 +215,15 @@ class Host:
                     program.streams[message.to].arrive(message)
             case Drop(island, handle, _):
                 self._sites[island].store.drop(handle)
-            case Put(island, handle, value, size):
+            case Put(_, island, _, handle, value, size):
                 self._sites[island].store.put(handle, value, size)
             case Fetch(request, island, handle):
                 self._sites[island].store.wait(handle, lambda value: self._tell(Told(request, value)))
             case Ping(request):
                 self._tell(Told(request, {stream.name: stream.waits_for for stream in self._streams}))
+            case Lose(islands, failure):
+                for stream in self._streams:
+                    stream.lose(islands, failure)
             case Close(program):
                 if (loaded := self._programs.get(program)) is not None:
                     loaded.is_closing = True

@@ -6,13 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-import jax
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import AtollError, CompileError
 from atoll.runtime.budget import Budget, Shortage
-from atoll.runtime.devices import Devices
-from atoll.runtime.host import Host
+from atoll.runtime.failure import Failure
+from atoll.runtime.ground import Ground
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.messages import (
     Close,
@@ -20,6 +19,7 @@ from atoll.runtime.messages import (
     HostFailed,
     Load,
     Loaded,
+    Lose,
     Ping,
     StepEnded,
     ToController,
@@ -27,11 +27,7 @@ from atoll.runtime.messages import (
     Told,
 )
 from atoll.runtime.step import Step
-from atoll.runtime.turn import Turn
 from atoll.runtime.waiting import overdue
-
-if TYPE_CHECKING:
-    from atoll.runtime.failure import Failure
 
 _numbers = count()
 
@@ -48,50 +44,16 @@ class HostedProgram(Protocol):
         """Wait for the steps that are under way, and let its hosts forget it."""
 
 
-class HostEnd(Protocol):
-    """The controller's end of the way to a host."""
-
-    @property
-    def number(self) -> int:
-        """Of the host."""
-
-    def receive(self, message: ToHost) -> None:
-        """Take a message; from any thread, and from a destructor in the midst of anything."""
-
-    def join(self, patience: float) -> None:
-        """Wait until no program is loaded at the host any more."""
-
-
-# Makes the hosts of islands, and gives for each island the end of the way to its host. The last argument takes what
-# they say.
-Hosts = Callable[[Mapping[str, jax.sharding.Mesh], Devices, Callable[[ToController], None]], Mapping[str, HostEnd]]
-
-
-def one_host(
-    meshes: Mapping[str, jax.sharding.Mesh], devices: Devices, tell: Callable[[ToController], None]
-) -> Mapping[str, HostEnd]:
-    """In this process, one host has all islands."""
-    return dict.fromkeys(meshes, Host(meshes, devices, tell))
-
-
 class HostedIslands:
     """Programs on it share its islands, each of which carries out their steps in one order.
 
-    meshes: the devices of each island.
+    ground: what they stand on.
     limits: of islands that have one, the bytes that each device may hold.
-    hosts: makes them; without it, one host of this process has all islands.
     """
 
-    def __init__(
-        self,
-        meshes: Mapping[str, jax.sharding.Mesh],
-        devices: Devices,
-        limits: Mapping[str, int] | None = None,
-        hosts: "Hosts | None" = None,
-    ) -> None:
+    def __init__(self, ground: Ground, limits: Mapping[str, int] | None = None) -> None:
         self.number = next(_numbers)
-        self.meshes = meshes
-        self.turns = {name: Turn(mesh) for name, mesh in meshes.items()}
+        self.ground = ground
         # Held while a step is asked for, so that all hosts get the steps of all programs in one order.
         self.admission = threading.Lock()
         self.sequence = count()
@@ -100,13 +62,13 @@ class HostedIslands:
         self.stalls = 0  # how often a step has waited for memory
         self._memory = threading.Lock()  # of the budget, but for what a destructor does
         self._changed: set[Inbox[bool]] = set()  # whom to tell when there may be more memory
-        self._ends: Mapping[str, HostEnd] = (hosts or one_host)(meshes, devices, self.receive)
+        self._ends = ground.connect(self.receive)
         self.hosts = {name: end.number for name, end in self._ends.items()}
         self._requests = count()
-        self._asked: dict[int, Inbox[Any]] = {}
-        self._loading: dict[int, Inbox[Loaded | CompileFailed]] = {}
+        self._asked: dict[int, tuple[int, Inbox[Any]]] = {}  # by request, the host
+        self._loading: dict[tuple[int, int], Inbox[Loaded | CompileFailed | Failure]] = {}  # by program and host
         self._steps: dict[tuple[int, int], Step] = {}  # that are under way, by program and number
-        self._broken: Failure | None = None  # why a host can do nothing more
+        self._failed: dict[int, Failure] = {}  # why a host can do nothing more
 
     def send(self, island: str, message: ToHost) -> None:
         """Tell the host of an island."""
@@ -129,9 +91,12 @@ class HostedIslands:
     def close(self) -> None:
         """Close its programs, once their steps are over, and wait for the threads of its hosts."""
         members = list(self.members)
-        for member in members:
-            member.close()
-        self.join(max((member.patience for member in members), default=0.0))
+        try:
+            for member in members:
+                member.close()
+            self.join(max((member.patience for member in members), default=0.0))
+        finally:
+            self.ground.close()
 
     def join(self, patience: float) -> None:
         for end in set(self._ends.values()):
@@ -189,50 +154,58 @@ class HostedIslands:
 
     def ask(self, island: str, make: Callable[[int], ToHost], patience: float) -> Any:  # noqa: ANN401 (the answer)
         """Ask the host of an island, and wait for the answer; None if it has not come in so many seconds."""
-        request: int = next(self._requests)
-        answers = self._asked[request] = Inbox()
+        request, number = next(self._requests), self.hosts[island]
+        answers: Inbox[Any] = Inbox()
+        self._asked[request] = number, answers
         try:
             self.send(island, make(request))
-            return self._broken or answers.get(patience)
+            return self._failed.get(number) or answers.get(patience)
         finally:
             del self._asked[request]
 
-    def check_works(self) -> None:
-        """Raises the error of a host that can do nothing more."""
-        if self._broken is not None:
-            raise self._broken.error
+    def check_works(self, islands: Iterable[str]) -> None:
+        """Raises the error of a host of these islands that can do nothing more."""
+        for number in self.each_host(islands):
+            if number in self._failed:
+                raise self._failed[number].error
 
     def settle(self, patience: float) -> dict[str, str]:
         """Wait until hosts have done what they were told before this: what was let go of is gone then.
 
         What each island is doing, if its host has said so in so many seconds.
         """
-        told = [self.ask(name, Ping, patience) for name, *_ in self.each_host(self._ends).values()]
+        asked = [name for number, (name, *_) in self.each_host(self._ends).items() if number not in self._failed]
+        told = [self.ask(name, Ping, patience) for name in asked]
         return {name: doing for one in told if isinstance(one, dict) for name, doing in one.items()}
 
     def load(self, load: Callable[[tuple[str, ...]], Load], islands: Iterable[str]) -> list[Loaded]:
-        """Have each host load a program for those of the islands that it has; the error of the first that cannot."""
-        told: list[Loaded] = []
-        for here in self.each_host(islands).values():
-            message = load(here)
-            answers = self._loading[message.program] = Inbox()
-            try:
-                self.send(here[0], message)
-                answer = answers.get(_COMPILING)
-            finally:
-                del self._loading[message.program]
-            if isinstance(answer, Loaded):
-                told.append(answer)
-                continue
-            self.tell_hosts([one.host for one in told], Close(message.program))
-            if answer is None:
-                raise overdue(f"the host of island {here[0]} has not compiled its fragments", _COMPILING)
-            raise CompileError(answer.failure.what, answer.failure.where)
-        return told
+        """Have each host load a program for those of the islands that it has, all at once; the error of the first that
+        cannot."""
+        hosts = self.each_host(islands)
+        messages = {number: load(here) for number, here in hosts.items()}
+        keys = {number: (message.program, number) for number, message in messages.items()}
+        self._loading.update((key, Inbox()) for key in keys.values())
+        try:
+            for number, message in messages.items():
+                self.send(hosts[number][0], message)
+            told = {
+                number: self._failed.get(number) or self._loading[key].get(_COMPILING) for number, key in keys.items()
+            }
+        finally:
+            for key in keys.values():
+                del self._loading[key]
+        loaded = [one for one in told.values() if isinstance(one, Loaded)]
+        for number, answer in told.items():
+            if not isinstance(answer, Loaded):
+                self.tell_hosts([one.host for one in loaded], Close(messages[number].program))
+                raise _why_not_loaded(hosts[number][0], answer)
+        return loaded
 
     def begin(self, step: Step) -> None:
         """From now on, what islands tell of a step is for this one."""
         self._steps[step.key] = step
+        for number, failure in tuple(self._failed.items()):
+            self._break_off(number, failure)
 
     # What hosts tell.
 
@@ -240,18 +213,46 @@ class HostedIslands:
         """From any thread."""
         match message:
             case Told(request, answer):
-                if (answers := self._asked.get(request)) is not None:
-                    answers.put(answer)
+                if request in self._asked:
+                    self._asked[request][1].put(answer)
             case StepEnded(program, number, _, record):
                 step = self._steps.get((program, number))
                 if step is not None and step.end(record):
                     del self._steps[program, number]
-            case HostFailed(_, failure):
-                self._broken = failure
-                for answers in tuple(self._asked.values()):
-                    answers.put(failure)
-                for step in tuple(self._steps.values()):
-                    step.break_off(failure)
+            case HostFailed(number, failure):
+                self._fail(number, failure)
             case Loaded() | CompileFailed():
-                if (told := self._loading.get(message.program)) is not None:
+                if (told := self._loading.get((message.program, message.host))) is not None:
                     told.put(message)
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        """Tell all that wait for a host that it can do nothing more, and other hosts that nothing comes from it."""
+        if number in self._failed:
+            return
+        self._failed[number] = failure
+        for asked, answers in tuple(self._asked.values()):
+            if asked == number:
+                answers.put(failure)
+        for (_, host), told in tuple(self._loading.items()):
+            if host == number:
+                told.put(failure)
+        islands = self._break_off(number, failure)
+        self.tell_hosts(set(self.hosts.values()) - self._failed.keys(), Lose(islands, failure))
+
+    def _break_off(self, number: int, failure: Failure) -> tuple[str, ...]:
+        """End the steps that need a host which can do nothing more; its islands."""
+        islands = tuple(name for name, host in self.hosts.items() if host == number)
+        for key, step in tuple(self._steps.items()):
+            if step.needs(islands) and self._steps.pop(key, None) is not None:
+                step.break_off(failure)
+        return islands
+
+
+def _why_not_loaded(island: str, answer: CompileFailed | Failure | None) -> AtollError:
+    match answer:
+        case CompileFailed(failure=failure):
+            return CompileError(failure.what, failure.where)
+        case Failure():
+            return answer.error
+        case None:
+            return overdue(f"the host of island {island} has not compiled its fragments", _COMPILING)

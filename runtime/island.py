@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -57,6 +57,7 @@ class RunningIsland:
     _busy: int = 0  # nanoseconds of this step, up to when the island last paused
     _resumed: int = 0  # when it last went on
     _paused: float = 0.0  # when it last could not go on, in seconds
+    _lost: dict[str, Failure] = field(default_factory=dict)  # islands from which nothing comes any more
     _is_away: bool = False  # whether an instruction is carried out beside its thread
 
     def __post_init__(self) -> None:
@@ -98,6 +99,11 @@ class RunningIsland:
         loading = self._frame is not None and self._frame.record.step == step
         return step <= self._worker.begun or (loading and argument_of(tag) not in self._feeds)
 
+    def lose(self, islands: Collection[str], failure: Failure) -> None:
+        """Nothing comes from these islands any more; the failure stands in place of it."""
+        self._lost.update(dict.fromkeys(islands, failure))
+        self._go_on(None)
+
     def go_on(self) -> None:
         """Carry out all that can be carried out: up to a value that is not here, or an execution without room."""
         self._go_on(None)
@@ -108,7 +114,7 @@ class RunningIsland:
             self._carries += self._worker.handle(event)
         if self._is_away:
             return
-        while self._carry_out() and self._begin():
+        while (self._carry_out() and self._begin()) or self._pass_lost():
             pass
         now = time.perf_counter_ns()
         self._busy += now - self._resumed
@@ -117,6 +123,16 @@ class RunningIsland:
             step = self._worker.begun + 1 if self._frame is None else self._frame.record.step
             record = self._frame.record if self._is_traced and self._frame is not None else None
             self._waits.note(self._cause(), step, record, self._resumed, now)
+
+    def _pass_lost(self) -> bool:
+        """Put a failure where it waits for a value of an island that was lost; whether it does."""
+        awaited = None if self._carries else self._worker.awaited
+        if awaited is None or awaited[1] not in self._lost:
+            return False
+        step, source, tag = awaited
+        self._mailbox[awaited] = Offer(self.number, step, self.name, source, tag, self._lost[source])
+        self._carries += self._worker.handle(Arrive(*awaited))
+        return True
 
     def _cause(self) -> Cause | None:
         """What it waits for; None while an instruction is carried out beside its thread."""
@@ -227,6 +243,8 @@ class RunningIsland:
         offer = None
         if isinstance(feed, Coming):
             offer = self._mailbox.pop((frame.record.step, feed.source, argument_tag(number)), None)
+            if offer is None and feed.source in self._lost:
+                offer = Offer(self.number, 0, self.name, feed.source, argument_tag(number), self._lost[feed.source])
             if offer is None and not late:
                 self._feeds[number] = feed
                 return False

@@ -101,9 +101,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Keep a value that comes from the controller."""
+    """Keep a value that comes from the controller, as the program holds a buffer; without one, on any device."""
 
+    program: int
     island: str
+    buffer: int | None
     handle: int
     value: Value
     size: int
@@ -135,13 +137,21 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True)
+class Lose:
+    """Nothing comes from these islands any more, for a reason that stands in place of what they owe."""
+
+    islands: tuple[str, ...]
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Forget a program, once its steps are over."""
 
     program: int
 
 
-ToHost = Load | Start | Put | Fetch | Drop | Ping | Close
+ToHost = Load | Start | Put | Fetch | Drop | Ping | Lose | Close
 
 # From a host to the controller.
 

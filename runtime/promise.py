@@ -1,15 +1,18 @@
 """A value that may still be on its way: its parts, each with a copy on one island or on several."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.runtime.failure import Failure, reason
 from atoll.runtime.handle import Handle
 from atoll.runtime.program import Division, Port
 from atoll.runtime.waiting import wait_ready
+
+if TYPE_CHECKING:
+    import jax
 
 Copies = tuple[Handle, ...]
 
@@ -69,12 +72,18 @@ class Promise:
             whole[index] = part
         return whole
 
-    def computed(self, handle: Handle) -> jax.Array:
+    def computed(self, handle: Handle) -> "jax.Array | numpy.ndarray[Any, Any]":
         """One of its copies, once it is there; the error of the task that failed otherwise."""
-        value: jax.Array | Failure = handle.get(self._patience)
+        value: jax.Array | numpy.ndarray[Any, Any] | Failure = handle.get(self._patience)
+        if handle.step is not None and handle.step.broken is not None:
+            raise handle.step.broken.error
         if isinstance(value, Failure):
             self.parts()  # raises if another thread donated it meanwhile
-            raise value.error
+            if value.is_of_device:
+                raise self._explained(handle, value.what)
+            raise self._lost(value).error if value.is_loss else value.error
+        if isinstance(value, numpy.ndarray):  # its numbers, from another process
+            return value
         try:
             wait_ready(value, self._patience, f"{self.port.path} has not been computed on island {handle.island}")
             value.block_until_ready()
@@ -82,10 +91,13 @@ class Promise:
             raise
         except Exception as error:
             self.parts()  # raises if another thread donated it meanwhile
-            raise self._explained(handle, error) from error
+            raise self._explained(handle, reason(error)) from error
         return value
 
-    def _explained(self, handle: Handle, error: Exception) -> AtollError:
+    def _lost(self, why: Failure) -> Failure:
+        return replace(why, what=f"{self.port.path} is gone: {why.what}")
+
+    def _explained(self, handle: Handle, why: str) -> AtollError:
         if handle.step is None:
-            return AtollError(f"{self.port.path} could not be brought to island {handle.island}: {reason(error)}")
-        return handle.step.explain(handle.island, handle.buffer, error, self._patience)
+            return AtollError(f"{self.port.path} could not be brought to island {handle.island}: {why}")
+        return handle.step.explain(handle.island, handle.buffer, why, self._patience)

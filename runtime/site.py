@@ -94,20 +94,22 @@ class Site:
         if value is None:
             value = GONE
         if not isinstance(value, Failure):
-            here = value.sharding == transport.sharding(one.to, one.buffer)
-            owned = not here or one.use is not Use.BORROW
             try:
                 with self.turn:
-                    value = self._brought(transport, one, value, here=here)
+                    value, owned = self._brought(transport, one, value)
             except Exception as error:
                 value = not_brought(one.to, error)
         self.store.drop(one.handle)
         self.deliver(Offer(one.program, one.step, one.to, self.name, argument_tag(one.buffer), value, owned, began))
 
-    def _brought(self, transport: Transport, one: Forward, value: Any, *, here: bool) -> Any:  # noqa: ANN401 (Values)
-        if not here:
-            return transport.bring(value, one.to, one.buffer)
-        return jax.numpy.copy(value) if one.use is Use.COPY else value
+    def _brought(self, transport: Transport, one: Forward, value: Any) -> tuple[Any, bool]:  # noqa: ANN401 (Values)
+        """What is sent, and whether it is nobody else's."""
+        if not transport.is_near(one.to):
+            # Its numbers are read at some time: what others overwrite meanwhile has to be another array.
+            return value if one.use is Use.TAKE else jax.numpy.copy(value), True
+        if value.sharding != transport.sharding(one.to, one.buffer):
+            return transport.bring(value, one.to, one.buffer), True
+        return jax.numpy.copy(value) if one.use is Use.COPY else value, one.use is not Use.BORROW
 
 
 @dataclass(frozen=True, eq=False)

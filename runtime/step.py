@@ -2,13 +2,13 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from atoll.compiler.errors import AtollError
-from atoll.runtime.failure import Failure, reason, task_failure
+from atoll.runtime.failure import Failure, task_failure
 from atoll.runtime.program import Program, Receive, Run, Send
 from atoll.runtime.record import Link, Record
 from atoll.runtime.waiting import overdue
@@ -59,7 +59,7 @@ class Step:
         self.at_end: list[Callable[[], None]] = []  # what is called when it is over
         self._program = program
         self._records: dict[str, Record] = {}
-        self._broken: Failure | None = None  # why it will never be over
+        self.broken: Failure | None = None  # why it will never be over
         self._changed = threading.Condition()
 
     def end(self, record: Record) -> bool:
@@ -75,11 +75,16 @@ class Step:
             self.call_at_end()
         return is_over
 
+    def needs(self, islands: Collection[str]) -> bool:
+        """Whether any of these islands carries out a part of it."""
+        return any(island.name in islands for island in self._program.islands)
+
     def break_off(self, why: Failure) -> None:
         """A host can do nothing more, so it will never be over."""
         with self._changed:
-            self._broken = why
+            self.broken = replace(why, what=f"step {self.number} cannot end: {why.what}") if why.is_loss else why
             self._changed.notify_all()
+        self.call_at_end()
 
     def call_at_end(self) -> None:
         """It is over, or will not be asked for."""
@@ -93,9 +98,9 @@ class Step:
     def wait(self, patience: float) -> None:
         """Wait until the devices of every island have ended it."""
         with self._changed:
-            in_time = self._changed.wait_for(lambda: self.is_over or self._broken is not None, patience)
-            if self._broken is not None:
-                raise self._broken.error
+            in_time = self._changed.wait_for(lambda: self.is_over or self.broken is not None, patience)
+            if self.broken is not None:
+                raise self.broken.error
             if not in_time:
                 waiting = [island.name for island in self._program.islands if island.name not in self._records]
                 raise overdue(f"step {self.number} has not ended on {_islands(waiting)}", patience)
@@ -126,7 +131,7 @@ class Step:
             control={"Start": self.starts, "StepEnded": len(records), "Offer": offers},
         )
 
-    def explain(self, island: str, buffer: int, error: Exception, patience: float) -> AtollError:
+    def explain(self, island: str, buffer: int, why: str, patience: float) -> AtollError:
         """Why a value could not be computed: the task, on whichever island, that failed without a failed input.
 
         The devices pass errors on with the data, so most of the tasks that fail are not to blame.
@@ -134,7 +139,7 @@ class Step:
         self.wait(patience)
         guilty = self._failed_before(island, (buffer,))
         if guilty is None:
-            return AtollError(f"island {island} could not compute a value: {reason(error)}")
+            return AtollError(f"island {island} could not compute a value: {why}")
         while (earlier := self._failed_before(guilty[0], self._run(*guilty).inputs)) is not None:
             guilty = earlier
         name, index = guilty

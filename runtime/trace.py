@@ -81,6 +81,11 @@ class Waited(NamedTuple):
 Traced = Started | Recorded | Fetched | Waited
 
 
+def by_other_clock(record: Traced, ahead: int) -> Traced:
+    """What was recorded by a clock that is so many nanoseconds ahead, as one that is not would have it."""
+    return record._replace(start=record.start - ahead, end=record.end - ahead)
+
+
 class TracedTask(NamedTuple):
     """A task, and when it ran, in seconds."""
 

@@ -1,4 +1,7 @@
-"""Moves the values of a program between its islands: what stands where, and what brings it there."""
+"""Moves the values of a program between its islands: what stands where, and what brings it there.
+
+To an island of another process a value goes as it is: what carries it there reads its numbers once they are computed.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,12 +10,13 @@ import jax
 import numpy
 from atoll.runtime.crossing import mover
 from atoll.runtime.fragment import sharding_of
-from atoll.runtime.program import Program, Receive, Send
+from atoll.runtime.program import IslandProgram, Program, Receive, Run, Send
 
 
 class Transport:
     """Within one process a value crosses a link as `jax.device_put` moves it, which returns before the value is there.
 
+    meshes: of the islands that are in this process.
     move: makes what brings a value from one sharding to another; for jax's devices, unless others take their place.
     """
 
@@ -26,21 +30,37 @@ class Transport:
         self._shardings = {
             island.name: tuple(sharding_of(buffer, meshes[island.name]) for buffer in island.buffers)
             for island in program.islands
+            if island.name in meshes
         }
         self._counters: dict[tuple[str, int], jax.Array] = {}
         sent = {
-            (island.name, one.to, one.tag): self._shardings[island.name][one.buffer]
+            (island.name, one.to, one.tag): (island, index)
             for island in program.islands
-            for one in island.instructions
+            if island.name in meshes
+            for index, one in enumerate(island.instructions)
             if isinstance(one, Send)
         }
         # By source, destination and tag: what moves a value, and its bytes.
         self.routes = {
-            link: (move(sent[link], self._shardings[island.name][one.buffer]), island.buffers[one.buffer].bytes)
+            link: (self._route(*sent[link], island.name, one.buffer), island.buffers[one.buffer].bytes)
             for island in program.islands
             for one in island.instructions
             if isinstance(one, Receive) and (link := (one.source, island.name, one.tag)) in sent
         }
+
+    def _route(self, source: IslandProgram, index: int, to: str, number: int) -> Callable[[Any], Any]:
+        """What moves that which an instruction sends to a buffer of another island."""
+        send = source.instructions[index]
+        assert isinstance(send, Send)
+        if self.is_near(to):
+            return self._move(self._shardings[source.name][send.buffer], self._shardings[to][number])
+        later = source.instructions[index + 1 :]
+        is_given_away = any(isinstance(one, Run) and send.buffer in one.donated for one in later)
+        return jax.numpy.copy if is_given_away else _as_it_is
+
+    def is_near(self, island: str) -> bool:
+        """Whether an island is in this process."""
+        return island in self._shardings
 
     def bring(self, value: jax.Array, to: str, number: int) -> jax.Array:
         """An argument of a step, on the island that needs it and divided as it needs it."""
@@ -59,3 +79,7 @@ class Transport:
 
     def sharding(self, island: str, number: int) -> jax.sharding.NamedSharding:
         return self._shardings[island][number]
+
+
+def _as_it_is(value: Any) -> Any:  # noqa: ANN401 (a value)
+    return value

@@ -51,7 +51,7 @@ class Wires:
         return self.wires[key]
 
     def make_hosts(self, meshes, devices, tell):
-        """As `atoll.runtime.hosted_islands.Hosts`."""
+        """As `atoll.runtime.ground.Hosts`."""
         return {name: self._end({name: mesh}, devices, tell) for name, mesh in meshes.items()}
 
     def _end(self, meshes, devices, tell):

@@ -4,7 +4,7 @@ are late, overtake each other and come twice; or near."""
 import numpy
 import pytest
 from atoll.compiler.errors import AtollError
-from atoll.runtime import hosted_islands
+from atoll.runtime import ground
 from atoll.runtime.controller import Controller
 from atoll.runtime.host import Host
 from atoll.runtime.messages import Start
@@ -29,7 +29,7 @@ del test_an_island_may_be_ahead_of_its_devices_for_long  # noqa: F821
 @pytest.fixture(autouse=True)
 def wires(monkeypatch):
     made = Wires(seed=0)
-    monkeypatch.setattr(hosted_islands, "one_host", made.make_hosts)
+    monkeypatch.setattr(ground, "one_host", made.make_hosts)
     yield made
     made.close()
 
@@ -66,7 +66,7 @@ def test_hosts_of_one_process_speak_without_wires(monkeypatch, wires, make_code,
     def a_host_each(meshes, devices, tell):
         return {name: Host({name: mesh}, devices, tell) for name, mesh in meshes.items()}
 
-    monkeypatch.setattr(hosted_islands, "one_host", a_host_each)
+    monkeypatch.setattr(ground, "one_host", a_host_each)
     x = numpy.arange(4, dtype="float32")
     with Controller(there_and_back(make_code, 50), make_meshes(), timeout=120) as controller:
         for _ in range(3):

@@ -10,7 +10,7 @@ import numpy
 import pytest
 from atoll.compiler.errors import TopologyError, UsageError
 from atoll.runtime.controller import Controller
-from atoll.runtime.devices import Devices
+from atoll.runtime.ground import OwnDevices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Load, Loaded, Start, StepEnded
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program
@@ -33,13 +33,13 @@ def stores(hosted):
 @pytest.fixture
 def shared(make_meshes):
     """Two islands of four devices each."""
-    made = HostedIslands(make_meshes(SHAPE, AXES), Devices())
+    made = HostedIslands(OwnDevices(make_meshes(SHAPE, AXES)))
     yield made
     made.close()
 
 
 def on(hosted, program, **options):
-    return Controller(program, hosted.meshes, hosted=hosted, timeout=120, **options)
+    return Controller(program, hosted, timeout=120, **options)
 
 
 def test_two_to_four_programs_with_collectives(shared, make_train_program, values, reference_step):
@@ -116,7 +116,7 @@ def test_a_program_on_one_island_is_given_what_another_has(shared, make_train_pr
         (right,), (), (Input("w", (4, 4), "float32", places=place),), (Output("y", (4, 4), "float32", False, place),)
     )
     train = on(shared, make_train_program(SPEC, SIZES))
-    reads = Controller(takes, {"right": shared.meshes["right"]}, hosted=shared, timeout=120)
+    reads = Controller(takes, shared, timeout=120)
     *state, x = values
     w, *_ = train.start([*state, x])
     (found,) = reads.start([w])
@@ -136,7 +136,7 @@ def test_memory_for_one_of_three(make_meshes, make_train_program, values, refere
     program = make_train_program(SPEC, SIZES)
     wires = Wires(seed=0, longest=0.01)
     limits = {"left": 190, "right": 190}
-    shared = HostedIslands(make_meshes(SHAPE, AXES), Devices(), limits, wires.make_hosts)
+    shared = HostedIslands(OwnDevices(make_meshes(SHAPE, AXES), hosts=wires.make_hosts), limits)
     *state, x = values
     expected = state
     for _ in range(8):
@@ -168,7 +168,7 @@ def test_memory_for_one_of_three(make_meshes, make_train_program, values, refere
 
 
 def test_what_can_never_fit_is_refused_with_the_arithmetic(make_meshes, make_train_program):
-    shared = HostedIslands(make_meshes(SHAPE, AXES), Devices(), {"left": 40})
+    shared = HostedIslands(OwnDevices(make_meshes(SHAPE, AXES)), {"left": 40})
     with pytest.raises(
         TopologyError,
         match=r"^a step can never run here: a device of island left has 40 bytes; the step needs \d+; cut into more",
@@ -178,7 +178,7 @@ def test_what_can_never_fit_is_refused_with_the_arithmetic(make_meshes, make_tra
 
 def test_a_step_that_waits_in_vain_says_for_what(make_meshes, make_train_program, values, monkeypatch):
     monkeypatch.setattr("atoll.runtime.controller._GRACE", 0.2)
-    shared = HostedIslands(make_meshes(SHAPE, AXES), Devices(), {"left": 100})
+    shared = HostedIslands(OwnDevices(make_meshes(SHAPE, AXES)), {"left": 100})
     controller = on(shared, make_train_program(SPEC, SIZES, donated=False))
     kept = [controller.put(values) for _ in range(2)]
     with pytest.raises(
@@ -234,8 +234,8 @@ def calls_of_a_step(islands, devices, hosts):
         ports.extend(FakePort(tell) for _ in range(hosts))
         return {name: ports[number % hosts] for number, name in enumerate(meshes)}
 
-    hosted = HostedIslands(dict.fromkeys(names, mesh), Devices(), hosts=make)
-    controller = Controller(program, hosted.meshes, hosted=hosted)
+    hosted = HostedIslands(OwnDevices(dict.fromkeys(names, mesh), hosts=make))
+    controller = Controller(program, hosted)
     state = controller.put([numpy.zeros(8, "float32")] * islands)
     state = controller.start(state)
     gc.collect()  # nothing of what was before is let go of while calls are counted

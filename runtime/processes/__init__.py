@@ -1,0 +1,1 @@
+"""Islands in processes of their own, on this machine or on others."""

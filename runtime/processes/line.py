@@ -1,0 +1,62 @@
+"""A wire that messages go over, with the threads that it takes."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from atoll.runtime.inbox import Inbox
+from atoll.runtime.processes.packing import pack, unpack
+from atoll.runtime.processes.wire import Wire
+
+
+class Line:
+    """Whoever says something waits for nothing: a thread waits for values that are computed, packs and sends. So what
+    is said in the midst of Ctrl-C, or by a destructor, goes out whole.
+
+    take: is given what the other side says, on another thread. end: is called once, when nothing more will come.
+    """
+
+    def __init__(self, wire: Wire, take: Callable[[Any], None], end: Callable[[], None], name: str) -> None:
+        self._wire = wire
+        self._take = take
+        self._end = end
+        self._leaving: Inbox[Any] = Inbox()
+        self._is_over = False
+        for work, what in ((self._write, "to"), (self._read, "from")):
+            threading.Thread(target=work, name=f"atoll {what} {name}", daemon=True).start()
+
+    def say(self, message: object) -> None:
+        """From any thread. Nothing, if the other side is gone: whoever is told of its end knows what to do."""
+        if not self._is_over:
+            self._leaving.put(message)
+
+    def leave(self, message: object) -> None:
+        """Say something along with what is said next."""
+        if not self._is_over:
+            self._leaving.leave(message)
+
+    def close(self) -> None:
+        """Once what was said is sent."""
+        self._leaving.put(None)
+
+    def _write(self) -> None:
+        try:
+            while (message := self._leaving.get()) is not None:
+                self._wire.send(pack(message))
+                del message  # it would keep arrays alive
+        except OSError:
+            pass  # the other side is gone; whoever reads tells of it
+        finally:
+            self._is_over = True
+            self._wire.close()
+
+    def _read(self) -> None:
+        try:
+            while (parts := self._wire.receive()) is not None:
+                self._take(unpack(parts))
+                del parts
+        finally:
+            self._is_over = True
+            self._wire.close()
+            self._leaving.put(None)
+            self._end()

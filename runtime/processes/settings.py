@@ -1,0 +1,36 @@
+"""The settings of jax's that a program is compiled with, wherever that is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+_NAMES = (
+    "jax_compilation_cache_dir",
+    "jax_compiler_enable_remat_pass",
+    "jax_disable_most_optimizations",
+    "jax_enable_compilation_cache",
+    "jax_enable_x64",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_effort",
+    "jax_optimization_level",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+
+
+def current() -> dict[str, Any]:
+    """Those that hold for this thread."""
+    return {name: _value(name) for name in _NAMES}
+
+
+def apply(settings: Mapping[str, Any]) -> None:
+    """Have them hold in this process, which does nothing for anybody else."""
+    for name, value in settings.items():
+        if _value(name) != value:
+            jax.config.update(name, value)  # type: ignore[no-untyped-call] # jax's
+
+
+def _value(name: str) -> Any:  # noqa: ANN401 (whatever it is)
+    # What a thread can set for itself is an attribute; some of the others are not.
+    return getattr(jax.config, name) if hasattr(jax.config, name) else jax.config.values[name]

@@ -1,0 +1,156 @@
+"""A TCP connection that carries frames, each whole and in order, between two who know one secret."""
+
+import hmac
+import io
+import secrets
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from atoll.runtime.processes.assignment import Address
+
+Buffer = bytes | bytearray | memoryview
+
+# How many seconds either side may take to prove that it knows the secret, or to be reached at all.
+_GREETING = 30.0
+
+_NONCE = 32
+_COUNT = struct.Struct("<I")
+_MOST_PARTS = 512  # of one call of the system's, which takes at most 1,024
+
+
+class Wire:
+    """A frame is a number of parts, as a message and the arrays in it. One thread sends, and one receives."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(None)
+        self._connection = connection
+        self._incoming = io.BufferedReader(connection.makefile("rb", buffering=0), 1 << 16)
+
+    @property
+    def own_host(self) -> str:
+        """By which the other side reaches this one."""
+        name: str = self._connection.getsockname()[0]
+        return name
+
+    def send(self, parts: Sequence[Buffer]) -> None:
+        """OSError if the other side is gone."""
+        sizes = [memoryview(part).nbytes for part in parts]
+        head = _COUNT.pack(len(parts)) + struct.pack(f"<{len(parts)}Q", *sizes)
+        left = [
+            memoryview(head),
+            *(memoryview(part).cast("B") for part, size in zip(parts, sizes, strict=True) if size),
+        ]
+        while left:
+            sent = self._connection.sendmsg(left[:_MOST_PARTS])
+            while left and sent >= len(left[0]):
+                sent -= len(left.pop(0))
+            if sent:
+                left[0] = left[0][sent:]
+
+    def receive(self, patience: float | None = None) -> list[bytearray] | None:
+        """The next frame; None if the other side is gone. TimeoutError if nothing comes in so many seconds."""
+        try:
+            self._connection.settimeout(patience)
+            (count,) = _COUNT.unpack(self._exactly(_COUNT.size))
+            sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count))
+            return [self._exactly(size) for size in sizes]
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):  # ValueError: it was closed here
+            return None
+
+    def _exactly(self, size: int) -> bytearray:
+        content = bytearray(size)
+        view, done = memoryview(content), 0
+        while done < size:
+            count = self._incoming.readinto(view[done:])
+            if not count:
+                raise ConnectionResetError
+            done += count
+        return content
+
+    def close(self) -> None:
+        """Whoever waits for a frame, on either side, is told that there is none."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self._incoming.close()  # waits for who reads, whose read has ended by now
+            self._connection.close()
+
+
+def connect(address: Address, secret: bytes) -> Wire:
+    """A wire to a `Door`; OSError if nobody is there, or somebody who does not know the secret."""
+    connection = socket.create_connection(address, timeout=_GREETING)
+    try:
+        connection.settimeout(_GREETING)
+        _prove(connection, secret, b"caller", b"door")
+        return Wire(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+class Door:
+    """Where others connect to; `welcome` is given each wire, on a thread of its own."""
+
+    def __init__(self, host: str, secret: bytes, welcome: Callable[[Wire], None]) -> None:
+        self._secret = secret
+        self._welcome = welcome
+        self._listener = socket.create_server((host, 0), backlog=1024)
+        self.address: Address = self._listener.getsockname()[:2]
+        threading.Thread(target=self._accept, name="atoll door", daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # it was closed
+                return
+            threading.Thread(target=self._let_in, args=(connection,), name="atoll door", daemon=True).start()
+
+    def _let_in(self, connection: socket.socket) -> None:
+        """Anyone may knock; who does not know the secret hears nothing more."""
+        try:
+            connection.settimeout(_GREETING)
+            _prove(connection, self._secret, b"door", b"caller")
+            wire = Wire(connection)
+        except OSError:
+            connection.close()
+            return
+        self._welcome(wire)
+
+
+def _prove(connection: socket.socket, secret: bytes, own: bytes, other: bytes) -> None:
+    """Each side answers the other's random number with what only one who knows the secret can make of it."""
+    # A frame goes out at once; else the system would hold a small one back until the one before is acknowledged.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    mine = secrets.token_bytes(_NONCE)
+    connection.sendall(mine)
+    theirs = _read(connection, _NONCE)
+    connection.sendall(_answer(secret, own, theirs))
+    if not hmac.compare_digest(
+        _read(connection, hmac.new(secret, digestmod="sha256").digest_size), _answer(secret, other, mine)
+    ):
+        raise ConnectionRefusedError("the other side does not know the secret")
+
+
+def _answer(secret: bytes, side: bytes, nonce: bytes) -> bytes:
+    return hmac.digest(secret, side + nonce, "sha256")
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    content = b""
+    while len(content) < size:
+        part = connection.recv(size - len(content))
+        if not part:
+            raise ConnectionResetError
+        content += part
+    return content

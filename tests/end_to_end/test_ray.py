@@ -1,0 +1,232 @@
+"""The front door with islands in processes of their own, which Ray starts: the same answers, and nothing left behind.
+
+The clusters are made once, as a Ray takes seconds to start.
+"""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy
+import pytest
+import zoo
+from atoll.runtime.processes import ray_driver
+
+import atoll
+
+pytestmark = pytest.mark.timeout(200)
+
+TOPOLOGY = "island a : cpu[2]\nisland b : cpu[data=2, model=2]\nisland c : cpu[1]\nisland d : cpu[1]"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with atoll.Cluster(TOPOLOGY, cluster="ray") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("name", "islands"),
+    [
+        ("transformer", ("a", "b")),
+        ("mlp_adamw_clipped", ("a", "c")),
+        ("mixture_of_experts", ("b", "d")),
+        ("lstm", ("a", "b", "c", "d")),
+        ("many_dtypes", ("c", "b")),
+        ("flax_linen", ("d", "a")),
+    ],
+)
+def test_the_same_bits_as_in_one_process(cluster, name, islands):
+    """Leaf by leaf, for two steps; and the same messages. Those on four islands fold their batch as well."""
+    case = zoo.CASES[name]()
+    is_folded = len(islands) == 4
+    options = {
+        "islands": islands,
+        "plan": atoll.Plan(stages=len(islands), microbatches=2 if is_folded else 1),
+        "donate_argnums": case.donate,
+        "batch_argnums": case.batch if is_folded else (),
+    }
+    told = []
+    for topology in (TOPOLOGY, cluster):
+        with atoll.compile(case.fn, *case.args, topology=topology, **options) as step:
+            arguments = zoo.arguments_of(case)
+            for _ in range(2):
+                results = step(*arguments)
+                for number, place in enumerate(case.donate):
+                    arguments[place] = results[number]
+            stats = step.stats()
+            told.append((zoo.leaves(results), stats.bytes_per_link, stats.messages, stats.order, stats.tasks))
+    (here, *near), (there, *far) = told
+    assert near == far
+    for number, (one, other) in enumerate(zip(here, there, strict=True)):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert one.tobytes() == other.tobytes(), f"leaf {number} has other bits"
+
+
+X = jnp.arange(32.0).reshape(4, 8) / 32
+PARAMS = {"first": jnp.ones((8, 8)) / 8, "second": jnp.ones((8, 4)) / 8}
+STAGES = atoll.Plan(stages="first | second")
+
+
+def predict(params, x):
+    with jax.named_scope("first"):
+        h = jnp.tanh(x @ params["first"])
+    with jax.named_scope("second"):
+        return h @ params["second"]
+
+
+def test_one_word_is_enough(cluster, tmp_path):
+    """For a program alone; and where it was saved, its islands may be those of a cluster."""
+    with atoll.compile(predict, PARAMS, X, topology="2 x cpu[1]", plan=STAGES, cluster="ray") as step:
+        numpy.testing.assert_allclose(step(PARAMS, X), predict(PARAMS, X), rtol=1e-6)
+        with step.trace(tmp_path / "step.pftrace"):
+            step(PARAMS, X)
+        assert step.report().measured is not None
+    lowered = atoll.lower(predict, PARAMS, X, topology=cluster.topology.only(("c", "d")), plan=STAGES)
+    lowered.save(tmp_path / "predict.atoll")
+    with atoll.load(tmp_path / "predict.atoll", topology=cluster) as step:
+        numpy.testing.assert_allclose(step(PARAMS, X), predict(PARAMS, X), rtol=1e-6)
+
+
+def test_programs_share_a_cluster_of_processes(cluster):
+    first = atoll.compile(predict, PARAMS, X, topology=cluster, islands=("a", "b"), plan=STAGES)
+    second = atoll.compile(lambda h: h * 2, jnp.ones((4, 4)), topology=cluster, islands=("d",))
+    found = second(first(PARAMS, X))
+    assert found.islands == ("d",)
+    numpy.testing.assert_allclose(found, 2 * predict(PARAMS, X), rtol=1e-6)
+    assert second.stats().bytes_per_link == {("b", "d"): 64}
+    first.close()
+    second.close()
+
+
+def calls_back(x):
+    y = jax.pure_callback(numpy.sin, x, x)
+    return y * 2
+
+
+def test_what_cannot_be_is_refused_with_its_remedy(cluster, monkeypatch):
+    with pytest.raises(
+        atoll.CompileError,
+        match=r"^\S*test_ray.py:\d+: this calls back into Python, so islands in processes of their own cannot run it; "
+        r"take the callback out, or leave `cluster` out$",
+    ):
+        atoll.compile(calls_back, X, topology=cluster, islands=("a",))
+    mesh = jax.sharding.Mesh(numpy.array(jax.devices()[:1]), ("devices",))
+    with pytest.raises(
+        atoll.TopologyError, match=r"^\S*test_ray.py:\d+: the topology is made of devices of this process"
+    ):
+        atoll.Cluster(atoll.Topology.from_devices({"a": mesh}), cluster="ray")
+    with pytest.raises(
+        atoll.AtollError, match=r"^\S*test_ray.py:\d+: the topology is a cluster, .* leave one of them out"
+    ):
+        atoll.compile(predict, PARAMS, X, topology=cluster, cluster="ray")
+    with pytest.raises(atoll.AtollError, match=r"^\S*test_ray.py:\d+: cluster is 5, of type int; write \"ray\", "):
+        atoll.Cluster("1 x cpu[1]", cluster=5)
+    with pytest.raises(atoll.AtollError, match=r"^ray:// is Ray's client, .*; run this on a machine of the cluster, "):
+        atoll.Cluster("1 x cpu[1]", cluster="ray://localhost:10001")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(atoll.AtollError, match=r"need Ray, which is not installed; .*`pip install 'atoll\[ray\]'`$"):
+        atoll.Cluster("1 x cpu[1]", cluster="ray")
+
+
+SCRIPT = """
+import os, signal, sys, time
+import jax.numpy as jnp, numpy
+import atoll
+
+cluster = atoll.Cluster("2 x cpu[1]", cluster="ray")
+step = atoll.compile(lambda x: x * 2, jnp.ones(4), topology=cluster, islands=("island1",))
+other = atoll.compile(lambda x: x * 3, jnp.ones(4), topology=cluster, islands=("island0",))
+print(numpy.asarray(step(jnp.ones(4))).sum(), flush=True)
+if sys.argv[1] == "killed":
+    os.kill(cluster.shared.ground.pids["island1"], signal.SIGKILL)
+    try:
+        while True:
+            numpy.asarray(step(jnp.ones(4)))
+    except atoll.IslandLost as error:
+        print(str(error).splitlines()[0])
+    print(numpy.asarray(other(jnp.ones(4))).sum(), flush=True)
+time.sleep(100)
+"""
+
+
+def processes_of(pid):
+    """Those that a process has started, and those that they have, by their command."""
+    found, listed = {}, {}
+    for folder in Path("/proc").iterdir():
+        try:
+            parent = int((folder / "stat").read_text().rpartition(") ")[2].split()[1])
+            listed[int(folder.name)] = parent, (folder / "cmdline").read_bytes()[:60]
+        except (OSError, ValueError, IndexError):
+            continue
+    wanted = {pid}
+    while new := {one for one, (parent, _) in listed.items() if parent in wanted} - wanted:
+        wanted |= new
+    found.update((one, listed[one][1]) for one in wanted - {pid} if one in listed)
+    return found
+
+
+def are_gone(pids):
+    def is_running(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    deadline = time.monotonic() + 10
+    while left := [pid for pid in pids if is_running(pid)]:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+    return []
+
+
+@pytest.mark.own
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_nothing_is_left_behind(how, tmp_path):
+    """After Ctrl-C; and when an island was lost and then the controller is killed."""
+    before = set(folders())
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, script, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as ran:
+        assert ran.stdout.readline() == "8.0\n"
+        started = processes_of(ran.pid)
+        assert len(started) >= 4, "the islands, and what belongs to Ray"
+        if how == "killed":
+            assert "island island1 was lost: its process" in ran.stdout.readline()
+            assert ran.stdout.readline() == "12.0\n"
+        ran.send_signal(signal.SIGINT if how == "interrupted" else signal.SIGKILL)
+        _, errors = ran.communicate(timeout=60)
+    assert are_gone(started) == []
+    assert not set(folders()) - before
+    assert [line for line in errors.splitlines() if line[:1].strip() and "Traceback" not in line] == (
+        ["KeyboardInterrupt"] if how == "interrupted" else []
+    )
+
+
+def folders():
+    """Of Rays that were started for clusters."""
+    return ray_driver.ROOT.glob(f"{ray_driver.PREFIX}*")
+
+
+@pytest.mark.own
+def test_files_of_a_driver_that_was_killed_are_swept():
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    folder = ray_driver.ROOT / f"{ray_driver.PREFIX}{ended.pid}"
+    folder.mkdir()
+    own = ray_driver.ROOT / f"{ray_driver.PREFIX}{os.getpid()}"
+    own.mkdir()
+    ray_driver.sweep()
+    assert (folder.exists(), own.exists()) == (False, True)
+    own.rmdir()

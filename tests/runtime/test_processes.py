@@ -1,0 +1,386 @@
+"""Islands in processes of their own: the runtime's promises hold there too. The processes are started without Ray."""
+
+import contextlib
+import gc
+import itertools
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import ml_dtypes
+import numpy
+import pytest
+from atoll.compiler.errors import AtollError, CompileError, IslandLost, TopologyError
+from atoll.runtime.controller import Controller
+from atoll.runtime.hosted_islands import HostedIslands
+from atoll.runtime.inbox import Inbox
+from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.line import Line
+from atoll.runtime.processes.packing import pack, unpack
+from atoll.runtime.processes.wire import Door, Wire, connect
+from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Run, Send
+from local_processes import LocalProcesses
+
+pytestmark = [pytest.mark.own, pytest.mark.timeout(120)]
+
+AXES = (("x", 2), ("y", 2))
+SPEC = (("x",), ("y",))
+
+
+def far(axes=AXES, names=("left", "right"), watchdog=20.0):
+    return HostedIslands(IslandProcesses(dict.fromkeys(names, (axes, "cpu")), LocalProcesses(), watchdog))
+
+
+@pytest.fixture(scope="module")
+def shared():
+    hosted = far()
+    yield hosted
+    hosted.close()
+
+
+# A program.
+
+
+def test_the_same_bits_as_in_one_process(shared, make_train_program, make_meshes, values):
+    program = make_train_program(SPEC, AXES)
+    meshes = make_meshes((2, 2), ("x", "y"))
+    with Controller(program, shared, timeout=60) as there, Controller(program, meshes, timeout=60) as here:
+        (w, v, _), (near_w, near_v, _) = there.put(values), here.put(values)
+        for _ in range(10):
+            loss = near_loss = None  # or the bytes of the one before would count for as long as a message takes
+            w, v, loss = there.start([w, v, values[2]])
+            near_w, near_v, near_loss = here.start([near_w, near_v, values[2]])
+        for ours, theirs in ((w, near_w), (v, near_v), (loss, near_loss)):
+            assert numpy.asarray(ours).tobytes() == numpy.asarray(theirs).tobytes()
+        stats, expected = there.stats(), here.stats()
+        assert there.compilations == here.compilations
+        assert (stats.tasks, stats.order) == (expected.tasks, expected.order)
+        assert (stats.messages, stats.bytes_per_link) == (expected.messages, expected.bytes_per_link)
+        assert (stats.live_bytes, stats.peak_bytes) == (expected.live_bytes, expected.peak_bytes)
+        assert stats.control == {"Start": 2, "StepEnded": 2, "Offer": 2}
+
+
+def test_programs_share_islands_and_arrays_of_other_places_come_as_numbers(
+    shared, make_train_program, make_meshes, values, reference_step
+):
+    """An array of this process, of the other island, and of another program on the same."""
+    program = make_train_program(SPEC, AXES, donated=False)
+    with (
+        Controller(program, shared, timeout=60) as first,
+        Controller(program, shared, timeout=60) as second,
+        Controller(program, make_meshes((2, 2), ("x", "y")), timeout=60) as near,
+    ):
+        w, v, _ = first.start(values)
+        expected = reference_step(*values)
+        numpy.testing.assert_allclose(
+            near.start([w, v, values[2]])[0], reference_step(*expected[:2], values[2])[0], rtol=1e-5
+        )
+        near_w, near_v, _ = near.start(values)
+        for one, other in ((w, v), (near_w, near_v), (v, w)):  # at last each is where the other is needed
+            expected = reference_step(numpy.asarray(one), numpy.asarray(other), values[2])
+            found = second.start([one, other, values[2]])
+            for ours, theirs in zip(found, expected, strict=True):
+                numpy.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_donated_arrays_are_gone_and_nothing_is_kept(shared, make_train_program, values):
+    with Controller(make_train_program(SPEC, AXES), shared, timeout=60) as controller:
+        w, v, x = controller.put(values)
+        live = []
+        for _ in range(6):
+            before = w
+            w, v, loss = controller.start([w, v, x])
+            live.append(controller.stats().live_bytes)
+        assert before.is_deleted()
+        with pytest.raises(AtollError, match=r"w was donated|result\[0\] was donated"):
+            numpy.asarray(before)
+        assert live[1:] == live[1:2] * 5
+        del loss
+
+
+def passes(buffer, code, spec=()):
+    """A program that sends a value from left to right, and gives it back from there."""
+    island = (buffer, buffer)
+    return Program(
+        (
+            IslandProgram("left", AXES, island, (Run("F0", 0, (0,), (1,)), Send(1, "right", 0))),
+            IslandProgram("right", AXES, island, (Receive(0, "left", 0), Run("F0", 0, (0,), (1,)))),
+        ),
+        (code,),
+        (Input("x", buffer.shape, buffer.dtype, places=((("left", 0),),)),),
+        (Output("y", buffer.shape, buffer.dtype, False, ((("right", 1),),)),),
+    )
+
+
+TYPES = {
+    "float64": ("f64", numpy.float64),
+    "bfloat16": ("bf16", ml_dtypes.bfloat16),
+    "float8_e4m3fn": ("f8E4M3FN", ml_dtypes.float8_e4m3fn),
+    "complex64": ("complex<f32>", numpy.complex64),
+    "int64": ("i64", numpy.int64),
+    "uint8": ("ui8", numpy.uint8),
+    "int4": ("i4", ml_dtypes.int4),
+    "bool": ("i1", numpy.bool_),
+}
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [*((one, (4, 6)) for one in TYPES), ("int64", ()), ("float64", (0, 3))])
+def test_values_of_every_type_arrive_as_they_were_sent(shared, make_code, dtype, shape):
+    text, numpy_type = TYPES[dtype]
+    kind = f"tensor<{'x'.join([*map(str, shape), text])}>"
+    same = f"func.func @main(%x: {kind}) -> {kind} {{\n  return %x : {kind}\n}}"
+    spec = SPEC if shape == (4, 6) else ()
+    buffer = Buffer(shape, dtype, spec)
+    x = (numpy.arange(numpy.prod(shape, dtype=int)).reshape(shape) - 3).astype(numpy_type)
+    with jax.enable_x64(True), Controller(passes(buffer, make_code("same", same, [buffer])), shared) as controller:
+        found = numpy.asarray(controller.start([x])[0])
+    assert (found.dtype, found.shape) == (x.dtype, shape)
+    assert found.tobytes() == x.tobytes()
+
+
+def test_a_large_value_crosses_whole(shared, make_code):
+    buffer = Buffer((1 << 22,), "float32", (("x", "y"),))
+    same = "func.func @main(%x: tensor<4194304xf32>) -> tensor<4194304xf32> {\n  return %x : tensor<4194304xf32>\n}"
+    x = numpy.random.default_rng(0).random(1 << 22, "float32")
+    with Controller(passes(buffer, make_code("same", same, [buffer])), shared) as controller:
+        for _ in range(3):
+            assert numpy.asarray(controller.start([x])[0]).tobytes() == x.tobytes()
+
+
+def test_what_was_traced_is_told_by_this_process_clock(shared, make_train_program, values):
+    with Controller(make_train_program(SPEC, AXES, donated=False), shared, timeout=60) as controller:
+        controller.start(values)
+        controller.stats()
+        before = time.perf_counter()
+        with controller.traced() as trace:
+            controller.start(values)
+        tasks = trace.last_step()
+    assert {(one.island, one.task) for one in tasks} == set(itertools.product(("left", "right"), ("F0", "B0", "U0")))
+    starts = {(one.island, one.task): one.start for one in tasks}
+    assert before <= starts["left", "F0"] <= starts["right", "F0"] <= starts["left", "B0"] <= time.perf_counter()
+
+
+# Errors.
+
+
+def test_a_fragment_that_cannot_be_compiled_names_the_users_line(shared, make_code):
+    buffer = Buffer((4,), "float32")
+    text = """func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %y = stablehlo.custom_call @no_such_thing(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}"""
+    program = passes(buffer, make_code("odd", text, [buffer], where="model.py:7"))
+    with pytest.raises(
+        CompileError, match=r"^model.py:7: fragment odd of task F0 cannot be compiled for island left: "
+    ):
+        Controller(program, shared).compile()
+
+
+def test_a_task_that_fails_on_its_devices_is_told_wherever_its_results_went(shared, make_code):
+    """The island to which its result was sent is not to blame."""
+    buffer = Buffer((4,), "float32")
+    most = "tensor<4x1048576x1048576xf32>"  # no machine has as much memory
+    fails = f"""func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {{
+  %zero = stablehlo.constant dense<0.0> : tensor<f32>
+  %wide = stablehlo.broadcast_in_dim %x, dims = [0] : (tensor<4xf32>) -> {most}
+  %sorted = "stablehlo.sort"(%wide) <{{dimension = 2 : i64}}> ({{
+  ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+    %less = stablehlo.compare LT, %a, %b : (tensor<f32>, tensor<f32>) -> tensor<i1>
+    stablehlo.return %less : tensor<i1>
+  }}) : ({most}) -> {most}
+  %y = stablehlo.reduce(%sorted init: %zero) applies stablehlo.add across dimensions = [1, 2]
+      : ({most}, tensor<f32>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}}"""
+    program = passes(buffer, make_code("huge", fails, [buffer], where="model.py:7"))
+    with Controller(program, shared, timeout=60) as controller:
+        y, *_ = controller.start([numpy.ones(4, "float32")])
+        with pytest.raises(AtollError, match=r"^model.py:7: task F0, fragment huge, failed on island left: .*memory"):
+            numpy.asarray(y)
+
+
+def test_a_program_for_other_islands_is_refused(shared, make_train_program):
+    with pytest.raises(TopologyError, match=r"island left has the axes x=2, y=2, the program was made for devices=1"):
+        Controller(make_train_program(), shared)
+
+
+def test_devices_that_are_not_there():
+    with pytest.raises(TopologyError, match=r"^island far needs 1 gpu devices, and its process has 0; write a smaller"):
+        HostedIslands(IslandProcesses({"far": ((("devices", 1),), "gpu")}, LocalProcesses(), 20.0))
+
+
+# Islands that are lost.
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_island_that_is_lost_is_named_and_the_other_goes_on(make_train_program, make_code, values, kind):
+    hosted = far((("devices", 1),), watchdog=2.0)
+    launcher = hosted.ground._launcher
+    controller = Controller(make_train_program(donated=False), hosted, timeout=60)
+    w, v, _ = controller.start(values)
+    controller.stats()
+    only = IslandProgram("left", (("devices", 1),), (Buffer((4, 4), "float32"),) * 2, (Run("F0", 0, (0,), (1,)),))
+    same = "func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {\n  return %x : tensor<4x4xf32>\n}"
+    code = make_code("same", same, [Buffer((4, 4), "float32")])
+    alone = Controller(
+        Program(
+            (only,),
+            (code,),
+            (Input("x", (4, 4), "float32", places=((("left", 0),),)),),
+            (Output("y", (4, 4), "float32", False, ((("left", 1),),)),),
+        ),
+        hosted,
+        timeout=60,
+    )
+    alone.compile()
+    pid = launcher.running[1].pid
+    os.kill(pid, kind)
+    began = time.monotonic()
+    sentence = (
+        rf"island right was lost: its process {pid} on \S+ has (ended|not answered for 2 seconds); make a new cluster"
+    )
+    with pytest.raises(IslandLost, match=sentence):
+        run_for_ever(controller, values)
+    assert time.monotonic() - began < 20
+    with pytest.raises(IslandLost, match=rf"^result\[1\] is gone: {sentence}"):
+        numpy.asarray(v)
+    for use in (lambda: controller.start(values), lambda: controller.put(values)):
+        with pytest.raises(IslandLost, match=sentence):
+            use()
+    # The other island has ended its part of what was under way, and goes on.
+    numpy.testing.assert_array_equal(alone.start([values[0]])[0], values[0])
+    numpy.testing.assert_array_equal(alone.start([w])[0], w)
+    controller.close()
+    hosted.close()
+    assert all(one.poll() is not None for one in launcher.running.values())
+
+
+def run_for_ever(controller, values):
+    w, v, x = values
+    while True:
+        w, v, loss = controller.start([w, v, x])
+        numpy.asarray(loss)
+
+
+def test_islands_are_lost_at_any_point(make_train_program, values, request):
+    """Whatever a process was doing: an error in time that names it, and nothing is left behind."""
+    random = numpy.random.default_rng(0)
+    for _ in range(100 if request.config.getoption("full") else 3):
+        hosted = far((("devices", 1),), watchdog=2.0)
+        launcher = hosted.ground._launcher
+        victim = int(random.integers(2))
+        kind = [signal.SIGKILL, signal.SIGSTOP][int(random.integers(2))]
+        timer = threading.Timer(float(random.uniform(0, 1.0)), launcher.running[victim].send_signal, [kind])
+        timer.start()
+        controller = Controller(make_train_program(), hosted, timeout=60)
+        with pytest.raises(IslandLost, match=rf"island {['left', 'right'][victim]} was lost: its process \d+ on"):
+            run_for_ever(controller, values)
+        controller.close()
+        hosted.close()
+        assert all(one.poll() is not None for one in launcher.running.values())
+
+
+SCRIPT = """
+import os, sys, time
+sys.path.insert(0, os.environ["HERE"])
+from atoll.runtime.hosted_islands import HostedIslands
+from atoll.runtime.inbox import Inbox
+from atoll.runtime.processes.island_processes import IslandProcesses
+from local_processes import LocalProcesses
+launcher = LocalProcesses()
+hosted = HostedIslands(IslandProcesses({"a": ((("x", 1),), "cpu"), "b": ((("x", 1),), "cpu")}, launcher, 20))
+print(*(one.pid for one in launcher.running.values()), flush=True)
+time.sleep(100)
+"""
+
+
+def test_a_controller_that_is_killed_takes_its_processes_along():
+    here = os.environ | {"HERE": str(Path(__file__).parent)}
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, env=here) as process:
+        pids = [int(word) for word in process.stdout.readline().split()]
+        assert len(pids) == 2
+        process.kill()
+    deadline = time.monotonic() + 10
+    while any(is_running(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a process has outlived its controller by ten seconds"
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# Wires.
+
+
+@pytest.fixture
+def pair():
+    ends = [Wire(one) for one in socket.socketpair()]
+    yield ends
+    for end in ends:
+        end.close()
+
+
+@pytest.mark.parametrize("sizes", [[0], [5, 0, 3], [1] * 2000, [1 << 22, 7, 1 << 22], []])
+def test_frames_arrive_whole_and_in_order(pair, sizes):
+    random = numpy.random.default_rng(0)
+    frames = [[random.bytes(size) for size in sizes] for _ in range(3)]
+    sender = threading.Thread(target=lambda: [pair[0].send(frame) for frame in frames])
+    sender.start()
+    assert [pair[1].receive() for _ in frames] == frames
+    sender.join()
+    pair[0].close()
+    assert pair[1].receive() is None
+
+
+def test_who_does_not_know_the_secret_is_not_let_in():
+    let_in = Inbox()
+    door = Door("127.0.0.1", b"right", let_in.put)
+    with pytest.raises(ConnectionRefusedError, match="does not know the secret"):
+        connect(door.address, b"wrong")
+    with socket.create_connection(door.address) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(64))
+        with contextlib.suppress(ConnectionResetError):
+            while plain.recv(1 << 16):
+                pass
+    assert not len(let_in)
+    wire = connect(door.address, b"right")
+    let_in.get(10).close()
+    wire.close()
+    door.close()
+    with pytest.raises(OSError, match="refused"):
+        connect(door.address, b"right")
+
+
+def test_a_line_that_is_over_keeps_nothing():
+    ends = socket.socketpair()
+    over = threading.Event()
+    line = Line(Wire(ends[0]), print, over.set, "test")
+    ends[1].close()
+    assert over.wait(10)
+    value = numpy.zeros(3)
+    count = sys.getrefcount(value)
+    line.say(value)
+    gc.collect()
+    assert sys.getrefcount(value) == count
+
+
+def test_messages_with_numbers_are_packed_without_a_copy():
+    value = numpy.arange(1 << 16, dtype="float32")
+    head, content = pack(("a", value))
+    assert len(head) < 200
+    assert numpy.shares_memory(numpy.frombuffer(content, "float32"), value)
+    name, found = unpack([bytes(head), bytearray(content)])
+    assert name == "a"
+    numpy.testing.assert_array_equal(found, value)
+    assert pickle.loads(pickle.dumps(found)).shape == value.shape
