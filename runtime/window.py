@@ -69,11 +69,17 @@ class Window:
 
         One that is watched stays until its thread has let go of it, and with it of what it keeps of memory.
         """
-        while self._pending and self._pending[0] is not self._watched and _has_ended(self._pending[0][2]):
+        while self._pending and self._pending[0] is not self._watched and self._first_has_ended():
             record, index, token, may_fail = self._pending.popleft()
             error = _error_of(token) if may_fail else None
             del token  # gone before anyone is told that the step is over, and with it what it keeps of memory
             self._retire(record, index, error)
+
+    def _first_has_ended(self) -> bool:
+        first: Any = self._pending[0][2]
+        if first.is_deleted():  # it was donated: a later execution takes it, and tells for both
+            first = next((token for _, _, token, _ in tuple(self._pending) if not token.is_deleted()), None)
+        return first is None or bool(first.is_ready())
 
     def watch(self) -> None:
         """Have it noticed when the one of them has ended that somebody waits for; at least, when all have."""
@@ -88,10 +94,12 @@ class Window:
         """
         pending = tuple(self._pending)  # at once, as another thread may add one
         if self.is_awaited:
-            return pending[-self._half - 1]
-        nexts = (*(record for record, *_ in pending[1:]), None)
-        ends = [one for one, record in zip(pending, nexts, strict=True) if one[0] is not record]
-        return ends[(len(ends) - 1) // 2]
+            number = len(pending) - self._half - 1
+        else:
+            nexts = (*(record for record, *_ in pending[1:]), None)
+            ends = [number for number, one in enumerate(pending) if one[0] is not nexts[number]]
+            number = ends[(len(ends) - 1) // 2]
+        return next((one for one in pending[number:] if not one[2].is_deleted()), pending[number])
 
     def _ended(self, watcher: SideThread) -> None:
         if watcher is self._watcher:  # otherwise nobody waits for it any more
@@ -123,12 +131,6 @@ def _wait(tokens: list[Any], tell: Callable[[], None]) -> None:
         token.block_until_ready()
     del token  # before anyone is told, as it keeps memory alive
     tell()
-
-
-def _has_ended(token: Any) -> bool:  # noqa: ANN401 (a jax.Array)
-    # A token that was donated is deleted: a later execution takes it, and tells for both.
-    ended: bool = token.is_deleted() or token.is_ready()
-    return ended
 
 
 def _error_of(token: Any) -> str | None:  # noqa: ANN401 (a jax.Array)

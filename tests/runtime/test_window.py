@@ -31,6 +31,8 @@ class Token:
         return self.is_donated
 
     def block_until_ready(self):
+        if self.is_donated:
+            raise RuntimeError("Array has been deleted")
         self.watched.set()
         self.ended.wait(60)
         if self.error is not None:
@@ -119,18 +121,46 @@ def test_one_that_is_watched_is_gone_before_anyone_is_told(watching):
     assert watching.over == [None]
 
 
-def test_a_token_that_fails_or_was_donated_has_ended(watching):
-    watching.add(1, 1)
+def test_a_token_that_fails_has_ended(watching):
+    watching.add(1)
     assert watching.watched() == 0
     (record, *_) = watching.window._pending[0]
     watching.tokens[0].end(ValueError("no memory"))
     watching.look()
     assert record.errors == {0: "no memory"}
-    assert watching.watched() == 1
-    watching.tokens[1].is_donated = True
-    watching.tokens[1].end(RuntimeError("Array has been deleted"))
+    assert watching.over
+
+
+def test_of_a_token_that_is_donated_a_later_one_tells(watching):
+    """Or steps that donate all would be told of as soon as the next one is asked for, and never wait for devices."""
+    watching.add(1, 1, 1)
+    watching.tokens[0].is_donated = watching.tokens[1].is_donated = True
+    watching.window.retire_ready()
+    assert watching.over == []
+    assert watching.watched() == 2
+    watching.tokens[2].end()
     watching.look()
+    assert len(watching.over) == 3
+
+
+def test_a_token_that_is_donated_while_it_is_watched_is_let_go_of(watching):
+    watching.add(1)
+    assert watching.watched() == 0
+    watching.add(1)
+    watching.tokens[0].is_donated = True
+    watching.tokens[0].end(RuntimeError("Array has been deleted"))
+    watching.look()
+    assert watching.over == []
+    watching.tokens[1].end()
+    watching.window.retire_ready()
     assert len(watching.over) == 2
+
+
+def test_nothing_is_left_to_tell_of_a_last_token_that_is_gone(watching):
+    watching.add(1)
+    watching.tokens[0].is_donated = True
+    watching.window.retire_ready()
+    assert watching.over
 
 
 def test_a_watch_that_never_ends_is_left_alone(watching):
