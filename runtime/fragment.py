@@ -31,7 +31,7 @@ _SUB_BYTE = frozenset(("int2", "uint2", "int4", "uint4", "float4_e2m1fn"))
 # What the slowest device computes in a second, and reads or writes; and how many operations an exponential counts for.
 _FLOPS, _BYTES, _TRANSCENDENTAL = 2e9, 4e9, 20.0
 
-# A task that takes no longer is short: a message between two threads of one interpreter takes 50 microseconds.
+# A task that takes no longer needs no memory that could be missing.
 _SHORT = 20e-6
 
 # Operations whose cost XLA's analysis does not know: how often a loop runs, which branch, what a library does.
@@ -75,13 +75,13 @@ class Executable:
     """A fragment, compiled for a set of devices.
 
     call: takes and returns arrays; a fragment without results returns one that only tells when the task has ended.
-    is_short: whether it surely takes its device less time than a message to another thread takes. It cannot fail
-        there either, unless what it is given has failed.
+    may_fail: whether it can fail on its devices, unless what it is given has failed: it may need much memory, or do
+        more than compute.
     calls_python: whether it calls host functions, which jax does within the call.
     """
 
     call: Callable[..., Sequence[jax.Array]]
-    is_short: bool
+    may_fail: bool
     calls_python: bool = False
 
 
@@ -113,20 +113,20 @@ def lower_code(
         keep_unused=True,
     )
     if any(one.dtype in _SUB_BYTE for one in inputs):
-        return lambda: Executable(jitted, is_short=False, calls_python=calls_python)  # compiled at its first call
+        return lambda: Executable(jitted, may_fail=True, calls_python=calls_python)  # compiled at its first call
     with jax.set_mesh(None):  # a mesh that the user has set is not the island's
         lowered = jitted.lower(*(abstract(one) for one in inputs))
 
     def finish() -> Executable:
         compiled = lowered.compile()
-        is_short = mesh.size == 1 and _costs_little(compiled) and _runs_straight(code.module)
-        return Executable(compiled, is_short, calls_python)
+        may_fail = not (_costs_little(compiled) and _runs_straight(code.module))
+        return Executable(compiled, may_fail, calls_python)
 
     return finish
 
 
 def _costs_little(compiled: jax.stages.Compiled) -> bool:
-    """Whether even a slow device computes it in a few microseconds, if it has no loops."""
+    """Whether even slow devices compute it in a few microseconds, if it has no loops."""
     try:
         costs = compiled.cost_analysis()
     except NotImplementedError:

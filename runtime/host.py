@@ -1,7 +1,6 @@
 """A host: islands with their devices, and the thread that carries them. It knows others by what they say."""
 
 import threading
-import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -77,7 +76,8 @@ class Host:
         self._inbox: Inbox[Call] = Inbox()
         self._calls: deque[Call] = deque()  # those that its own thread has to make
         self._sites = {
-            name: Site(name, mesh, self._end, self._deliver, self._calls.append) for name, mesh in meshes.items()
+            name: Site(name, mesh, self._end, self._deliver, self._calls.append, self._inbox.put)
+            for name, mesh in meshes.items()
         }
         self._programs: dict[int, _Loaded] = {}
         self._streams: tuple[RunningIsland, ...] = ()  # of all programs
@@ -176,8 +176,7 @@ class Host:
                 self._without_thread.release()
 
     def _next(self) -> Call:
-        """What happens next. While executions are under way, looks now and then which of them have ended."""
-        start = time.perf_counter()
+        """What happens next. Before it waits, it has devices watched that have something to do."""
         while True:
             for site in self._sites.values():
                 site.window.retire_ready()
@@ -185,24 +184,22 @@ class Host:
                 return self._calls.popleft()
             if not (len(self._inbox) or self._streams):  # the last program was closed, and its last step is over
                 return _do_nothing, None
-            pause = 0.0 if len(self._inbox) else self._pause(time.perf_counter() - start)
-            if (call := self._inbox.get(pause)) is not None:
+            for site in self._sites.values():
+                if site.window.is_awaited and site.window.has_room():
+                    return site.go_on, None
+                if not len(self._inbox):
+                    site.window.watch()
+            if (call := self._inbox.get(self._left)) is not None:
                 return call
             for stream in self._streams:
-                if stream.is_full and stream.site.window.has_room():
-                    return _go_on, stream
                 if stream.is_watched and stream.left <= 0:
                     return _give_up, stream
 
-    def _pause(self, waited: float) -> float | None:
-        """For how long to wait if nothing comes, after so many seconds; None if there is nothing to look after."""
-        waiting = [stream.left for stream in self._streams if stream.is_watched]
-        if any(stream.is_full for stream in self._streams):
-            waiting.append(min(max(waited, 1e-5), 1e-3))
-        elif any(len(site.window) for site in self._sites.values()):
-            # A small part of what has been waited already.
-            waiting.append(min(max(waited / 16, 5e-5), 1e-3))
-        return max(0.0, min(waiting)) if waiting else None
+    @property
+    def _left(self) -> float | None:
+        """For how many seconds to wait if nothing comes; None if it may take any time."""
+        left = [stream.left for stream in self._streams if stream.is_watched]
+        return max(0.0, min(left)) if left else None
 
     # Messages.
 
@@ -303,6 +300,9 @@ class Host:
             self._note_streams()
             for side in program.sides:
                 side.stop()
+            if not self._streams:
+                for site in self._sites.values():
+                    site.window.stop()
 
 
 @dataclass
@@ -320,10 +320,6 @@ class _Loaded:
     under_way: int = 0
     offers: Counter[int] = field(default_factory=Counter)
     is_closing: bool = False
-
-
-def _go_on(island: RunningIsland) -> None:
-    island.go_on()
 
 
 def _do_nothing(_: None) -> None:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from atoll.runtime.failure import Failure, reason, task_failure
@@ -71,11 +71,6 @@ class RunningIsland:
     @property
     def name(self) -> str:
         return self.island.name
-
-    @cached_property
-    def is_short(self) -> bool:
-        """Whether each of its tasks takes its device less time than a message to another thread."""
-        return all(task.executable.is_short for task in self.tasks.values())
 
     # What its thread calls.
 
@@ -188,14 +183,13 @@ class RunningIsland:
 
     def _carry_out(self) -> bool:
         """Carry out instructions; whether it has come to the end of a step, or is in none."""
-        # The results of short tasks are small: looking after each at once costs more than their memory is worth.
-        tasks, window, eager = self.tasks, self.site.window, not self.is_short
+        tasks, window = self.tasks, self.site.window
         while self._carries:
             carry, frame = self._carries[0], self._frame
             assert frame is not None
             acts = self._traced_acts if self._is_traced else self._acts
             for index in range(self._index, carry.stop):
-                if index in tasks and not window.has_room(eager=eager):
+                if index in tasks and not window.has_room():
                     self._index = index
                     return False
                 try:
@@ -336,7 +330,7 @@ class RunningIsland:
             return
         with self.site.turn:
             results = task.executable.call(*arguments)
-        self.site.window.add(frame.record, task.index, results[task.token], may_fail=not self.is_short)
+        self.site.window.add(frame.record, task.index, results[task.token], may_fail=task.executable.may_fail)
         self._set_outputs(task, frame, results)
 
     def _set_outputs(self, task: ReadyTask, frame: Frame, results: Sequence[Value]) -> None:

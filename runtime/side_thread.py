@@ -27,10 +27,16 @@ class SideThread:
         self._calls.put(call)
 
     def stop(self) -> None:
-        """Let the thread end; it has nothing to do any more."""
+        """Let the thread end; it has nothing to do any more, until it is called again."""
         if self._thread is not None:
             self._calls.put(None)
             self._thread.join()
+            self._thread = None
+
+    def left_alone(self) -> "SideThread":
+        """One to take its place, which may never return from what it does; if it does, it ends."""
+        self._calls.put(None)
+        return SideThread(self._name)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -37,7 +37,7 @@ class Site:
 
     tell: is called with the record of a step that is over.
     deliver: is called with what other islands are to get.
-    later: makes a call once those under way have returned.
+    later: makes a call once those under way have returned. post: has the host's thread make a call; for any thread.
     """
 
     def __init__(
@@ -47,11 +47,12 @@ class Site:
         tell: Callable[[Record], None],
         deliver: Callable[[Offer], None],
         later: Callable[[Call], None],
+        post: Callable[[Call], None],
     ) -> None:
         self.name = name
         self.turn = Turn(mesh)
         self.store = Store()
-        self.window = Window(AHEAD, tell)
+        self.window = Window(AHEAD, tell, f"atoll {name}, watching", post)
         self.deliver = deliver
         self.later = later
         self._line: deque[Carrier] = deque()

@@ -119,7 +119,7 @@ class SleepingDevices:
             ended = device.enqueue([one.ended for one in arguments if isinstance(one, LateValue)])
             return [LateValue(buffer, sharding, ended) for buffer, sharding in results]
 
-        return lambda: Executable(run, is_short=False)
+        return lambda: Executable(run, may_fail=False)
 
     def _mover(self, source: jax.sharding.Sharding, target: jax.sharding.NamedSharding) -> Callable[[Any], Any]:
         names = [self._names.get(frozenset(one.device_set), "") for one in (source, target)]

@@ -2,15 +2,18 @@
 
 XLA's CPU devices abort when hundreds of executions with collectives are enqueued, so an island runs ahead of its
 devices by a bounded number. Nothing tells when one has ended: the island's host looks at the oldest ones whenever it
-passes by.
+passes by, and when it has nothing else to do, a thread beside it waits for one.
 """
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from atoll.runtime.failure import reason
 from atoll.runtime.record import Record
+from atoll.runtime.side_thread import SideThread
 
 # Its record, the index of its instruction, one of its results, and whether it can fail on its own account.
 _Execution = tuple[Record, int, Any, bool]
@@ -20,13 +23,24 @@ class Window:
     """Executions in the order in which they were enqueued, which is that in which an island's devices run them.
 
     tell: is called with the record of a step that is over.
+    watcher: the name of the thread that waits for one; post: has the window's own thread make a call.
     """
 
-    def __init__(self, size: int, tell: Callable[[Record], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        tell: Callable[[Record], None],
+        watcher: str,
+        post: Callable[[tuple[Callable[[Any], None], Any]], None],
+    ) -> None:
         self._size = size
-        self._many = size // 2
+        self._half = size // 2
         self._tell = tell
+        self._post = post
+        self._watcher = SideThread(watcher)
+        self._watched: _Execution | None = None
         self._pending: deque[_Execution] = deque()
+        self.is_awaited = False  # whether somebody waits for room
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -39,28 +53,70 @@ class Window:
         record.under_way += 1
         self._pending.append((record, index, token, may_fail))
 
-    def has_room(self, *, eager: bool = True) -> bool:
+    def has_room(self) -> bool:
         """Whether another execution may be enqueued.
 
-        eager: look at once which have ended, as a token keeps memory until then; otherwise only when there are many.
+        Once it is full, half of them have to end first: to fill up one place after the other takes more of the host's
+        time, and devices may be the same cores. Until it is full, nobody looks which have ended.
         """
-        if eager or len(self._pending) >= self._many:
+        if self.is_awaited or len(self._pending) >= self._size:
             self.retire_ready()
-        return len(self._pending) < self._size
+            self.is_awaited = len(self._pending) > self._half
+        return not self.is_awaited
 
     def retire_ready(self) -> None:
-        """Note which of the oldest executions have ended; never waits for one."""
-        while self._pending and _has_ended(self._pending[0][2]):
+        """Note which of the oldest executions have ended; never waits for one.
+
+        One that is watched stays until its thread has let go of it, and with it of what it keeps of memory.
+        """
+        while self._pending and self._pending[0] is not self._watched and self._first_has_ended():
             record, index, token, may_fail = self._pending.popleft()
             error = _error_of(token) if may_fail else None
             del token  # gone before anyone is told that the step is over, and with it what it keeps of memory
             self._retire(record, index, error)
 
+    def _first_has_ended(self) -> bool:
+        first: Any = self._pending[0][2]
+        if first.is_deleted():  # it was donated: a later execution takes it, and tells for both
+            first = next((token for _, _, token, _ in tuple(self._pending) if not token.is_deleted()), None)
+        return first is None or bool(first.is_ready())
+
+    def watch(self) -> None:
+        """Have it noticed when the one of them has ended that somebody waits for; at least, when all have."""
+        if self._watched is None and self._pending:
+            self._watched = watched = self._awaited()
+            self._watcher.call(partial(_wait, [watched[2]], partial(self._post, (self._ended, self._watcher))))
+
+    def _awaited(self) -> _Execution:
+        """The one after which there is room, if somebody waits for that; else the last one of a step.
+
+        Of several steps that of the one in the middle: so the devices have work while the next steps are asked for.
+        """
+        pending = tuple(self._pending)  # at once, as another thread may add one
+        if self.is_awaited:
+            number = len(pending) - self._half - 1
+        else:
+            nexts = (*(record for record, *_ in pending[1:]), None)
+            ends = [number for number, one in enumerate(pending) if one[0] is not nexts[number]]
+            number = ends[(len(ends) - 1) // 2]
+        return next((one for one in pending[number:] if not one[2].is_deleted()), pending[number])
+
+    def _ended(self, watcher: SideThread) -> None:
+        if watcher is self._watcher:  # otherwise nobody waits for it any more
+            self._watched = None
+
     def give_up(self, why: str) -> None:
-        """Wait no longer for the oldest execution."""
+        """Wait no longer for the oldest execution: there is room for another one."""
+        self.is_awaited = False
         if self._pending:
+            if self._pending[0] is self._watched:
+                self._watcher, self._watched = self._watcher.left_alone(), None
             record, index, *_ = self._pending.popleft()
             self._retire(record, index, why)
+
+    def stop(self) -> None:
+        """Let its thread end: there will be no executions."""
+        self._watcher.stop()
 
     def _retire(self, record: Record, index: int, error: str | None) -> None:
         record.ended(index, error)
@@ -68,10 +124,13 @@ class Window:
             self._tell(record)
 
 
-def _has_ended(token: Any) -> bool:  # noqa: ANN401 (a jax.Array)
-    # A token that was donated is deleted: a later execution takes it, and tells for both.
-    ended: bool = token.is_deleted() or token.is_ready()
-    return ended
+def _wait(tokens: list[Any], tell: Callable[[], None]) -> None:
+    """On another thread: wait for the end of an execution."""
+    token = tokens.pop()
+    with suppress(Exception):  # it has failed, or its token was donated to a later one, which tells for both
+        token.block_until_ready()
+    del token  # before anyone is told, as it keeps memory alive
+    tell()
 
 
 def _error_of(token: Any) -> str | None:  # noqa: ANN401 (a jax.Array)

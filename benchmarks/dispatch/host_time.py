@@ -19,7 +19,7 @@ ROUNDS = 20
 
 def idle(*_: Any) -> Callable[[], Executable]:  # noqa: ANN401 (what `lower_code` takes)
     """In place of `lower_code`: the task gives its argument back at once."""
-    return lambda: Executable(lambda x: [x], is_short=False)
+    return lambda: Executable(lambda x: [x], may_fail=False)
 
 
 def print_host_times(devices: int) -> None:

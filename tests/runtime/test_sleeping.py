@@ -1,10 +1,14 @@
 """Devices that sleep: their links, and islands that wait for them for long."""
 
+import threading
 import time
+from collections import Counter
 
 import numpy
 import pytest
+from atoll.compiler.errors import AtollError
 from atoll.runtime.controller import Controller
+from atoll.runtime.inbox import Inbox
 from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Program, Receive, Run, Send
 from atoll.runtime.site import AHEAD
 from atoll.runtime.sleeping import SleepingDevices, Throttle
@@ -45,17 +49,51 @@ def test_a_link_sends_one_value_after_the_other(make_meshes):
     assert 0.5 <= step_time(program, make_meshes(), 0.0, throttles) < 0.7
 
 
-@pytest.mark.timeout(60)
-def test_an_island_waits_for_a_long_task_with_a_full_window(make_meshes):
-    """More than a thousand looks at its devices, each a millisecond."""
-    count = AHEAD + 2
+def chain(count):
+    """Tasks on one island, each of which takes the result of the one before."""
     left = island("left", count + 1, [Run(f"F{n}", 0, (n,), (n + 1,)) for n in range(count)])
     output = Output("y", VECTOR.shape, VECTOR.dtype, False, ((("left", count),),))
-    program = Program((left,), (CODE,), (INPUT,), (output,))
-    meshes = make_meshes(names=("left",))
+    return Program((left,), (CODE,), (INPUT,), (output,))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("long", [0, AHEAD + 1], ids=["with a full window", "at the end of a step"])
+def test_an_island_that_waits_for_a_long_task_sleeps(long, make_meshes, monkeypatch):
+    """To look at its devices again and again would take time from them."""
+    looks, get = Counter(), Inbox.get
+
+    def counted(inbox, timeout=None):
+        looks[threading.current_thread().name] += 1
+        return get(inbox, timeout)
+
+    program, meshes = chain(AHEAD + 2), make_meshes(names=("left",))
     with (
-        SleepingDevices(program, meshes, lambda task: 1.3 * (task == "F0")) as sleeping,
+        SleepingDevices(program, meshes, lambda task: 0.5 * (task == f"F{long}")) as sleeping,
         Controller(program, meshes, devices=sleeping.devices, timeout=20) as controller,
     ):
-        (result,) = controller.start([numpy.zeros(256, "float32")])
-        result.block_until_ready()
+        controller.compile()
+        monkeypatch.setattr(Inbox, "get", counted)
+        controller.start([numpy.zeros(256, "float32")])
+        controller.stats()
+    # The first of them is in an old get; one for each message, and for each time that a watched task has ended.
+    assert 1 <= looks["atoll left"] < 15
+    assert looks["atoll left, watching"] < 10
+
+
+@pytest.mark.timeout(60)
+def test_a_device_that_does_not_end_a_task_is_not_waited_for_for_ever(make_meshes):
+    before, gate = set(threading.enumerate()), threading.Event()
+    program, meshes = chain(AHEAD + 2), make_meshes(names=("left",))
+    with (
+        SleepingDevices(program, meshes, lambda _: 0.0 * gate.wait(60)) as sleeping,
+        Controller(program, meshes, devices=sleeping.devices, timeout=0.5) as controller,
+    ):
+        controller.start([numpy.zeros(256, "float32")])
+        with pytest.raises(AtollError, match=r"^step 0 has not ended on island left after 0.5 seconds"):
+            controller.stats()
+        time.sleep(0.3)
+        gate.set()
+        controller.stats()
+        errors = controller._completed._records["left"].errors
+        assert errors[0].startswith("island left has not ended a task after 0.5 seconds; look at what that island")
+    assert not set(threading.enumerate()) - before

@@ -144,7 +144,7 @@ def test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for(sequenc
 
     def check(choices):
         later, sent, carried = [], [], []
-        site = Site("a", OneDevice(), lambda record: None, sent.append, later.append)
+        site = Site("a", OneDevice(), lambda record: None, sent.append, later.append, lambda call: None)
         streams = [FakeStream(site, name, carried) for name in "xyz"]
         asked = []
         for number in range(choices.randrange(30)):
@@ -179,7 +179,7 @@ def test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for(sequenc
 
 
 def test_what_a_step_reads_is_kept_from_when_it_is_asked_for():
-    site = Site("a", OneDevice(), lambda record: None, lambda offer: None, lambda call: None)
+    site = Site("a", OneDevice(), lambda record: None, *(lambda _: None for _ in range(3)))
     site.store.put(1, "value", 8)
     site.reserve(Order({0: Feed(1, Use.BORROW)}, {1: 2}))
     site.store.drop(1)  # the controller lets go of it

@@ -8,7 +8,7 @@ import numpy
 import pytest
 from atoll.runtime.controller import Controller
 from atoll.runtime.frame import Frame
-from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Program, Receive, Run, Send
 from atoll.runtime.record import Record
 from atoll.runtime.recorder import Waits, carry_out
 from atoll.runtime.site import AHEAD
@@ -226,7 +226,7 @@ def running(program, meshes, seconds):
         SleepingDevices(program, meshes, seconds) as sleeping,
         Controller(program, meshes, devices=sleeping.devices, steps_ahead=10, timeout=120) as controller,
     ):
-        yield controller, controller.put([numpy.zeros((4, 4), "float32")] * 3)
+        yield controller, controller.put([numpy.zeros((4, 4), "float32")] * len(program.inputs))
 
 
 @pytest.fixture
@@ -273,13 +273,20 @@ def test_an_island_waits_for_an_argument_from_another(make_train_program, make_m
         assert {(one.step, one.island, one.source) for one in fetched} == {(1, "left", "right"), (1, "right", "left")}
 
 
-def test_an_island_waits_for_room(slow):
-    """Behind untraced steps, which are enqueued ahead of the devices."""
-    controller, (w, v, x) = slow
-    for _ in range(7):
-        w, v, _ = controller.start([w, v, x])
-    with controller.traced() as trace:
-        controller.start([w, v, x])
+def test_an_island_waits_for_room(make_meshes):
+    """Behind a step that is not traced, whose tasks are as many as are enqueued ahead of the devices."""
+    matrix = Buffer((4, 4), "float32")
+    tasks = tuple(Run(f"F{index}", 0, (index,), (index + 1,)) for index in range(AHEAD))
+    program = Program(
+        (IslandProgram("left", (("devices", 1),), (matrix,) * (AHEAD + 1), tasks),),
+        (Code("f", b"", (matrix,)),),
+        (Input("x", (4, 4), "float32", places=((("left", 0),),)),),
+        (Output("y", (4, 4), "float32", False, ((("left", AHEAD),),)),),
+    )
+    with running(program, make_meshes(names=("left",)), lambda _: 0.01) as (controller, (x, *_)):
+        controller.start([x])
+        with controller.traced() as trace:
+            controller.start([x])
     found = waits(trace, "left", ForRoom)
-    assert [(one.step, one.cause) for one in found] == [(7, ForRoom(0, AHEAD))]
+    assert [(one.step, one.cause) for one in found] == [(1, ForRoom(0, AHEAD))]
     assert found[0].end - found[0].start > 1e6

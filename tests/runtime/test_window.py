@@ -1,0 +1,186 @@
+"""The executions of an island that are under way: which of them is watched, and what becomes of it."""
+
+import threading
+import weakref
+
+import pytest
+from atoll.runtime.inbox import Inbox
+from atoll.runtime.record import Record
+from atoll.runtime.window import Window
+
+pytestmark = pytest.mark.own
+
+
+class Token:
+    """Like an array that a device computes until the test ends it, by an error if one is given."""
+
+    def __init__(self):
+        self.ended = threading.Event()
+        self.watched = threading.Event()
+        self.error = None
+        self.is_donated = False
+
+    def end(self, error=None):
+        self.error = error
+        self.ended.set()
+
+    def is_ready(self):
+        return self.ended.is_set()
+
+    def is_deleted(self):
+        return self.is_donated
+
+    def block_until_ready(self):
+        if self.is_donated:
+            raise RuntimeError("Array has been deleted")
+        self.watched.set()
+        self.ended.wait(60)
+        if self.error is not None:
+            raise self.error
+
+
+class Watching:
+    """A window of eight, which calls what is posted as its host does, and the tokens of its executions."""
+
+    def __init__(self):
+        self.over, self.posted, self.tokens = [], Inbox(), []
+        self.window = Window(8, lambda record: self.over.append(record.step), "watching", self.posted.put)
+
+    def add(self, *steps):
+        """A step for each, of so many executions, all of which are enqueued."""
+        for count in steps:
+            record = Record(0, len(self.over) + len(self.tokens), "a", is_enqueued=True)
+            for index in range(count):
+                self.tokens.append(Token())
+                self.window.add(record, index, self.tokens[-1], may_fail=True)
+
+    def watched(self):
+        """The number of the execution that is watched."""
+        self.window.watch()
+        (found,) = [number for number, one in enumerate(self.tokens) if wait_a_little(one)]
+        return found
+
+    def look(self):
+        """Wait for what is posted, and do what the host does then."""
+        call, argument = self.posted.get(60)
+        call(argument)
+        self.window.retire_ready()
+
+
+def wait_a_little(token):
+    return not token.is_ready() and token.watched.wait(0.1)
+
+
+@pytest.fixture
+def watching():
+    made = Watching()
+    yield made
+    for token in made.tokens:
+        token.end()
+    made.window.stop()
+
+
+@pytest.mark.parametrize(
+    ("steps", "watched"),
+    [
+        ((1,), 0),
+        ((4,), 3),  # the end of a step
+        ((1, 1), 0),  # that of the first, so that the next can begin before the device is idle
+        ((2, 3, 2), 4),
+        ((1,) * 7, 3),
+    ],
+)
+def test_the_end_of_a_step_is_watched_or_of_several_the_one_in_the_middle(watching, steps, watched):
+    watching.add(*steps)
+    assert watching.watched() == watched
+
+
+def test_of_a_full_window_half_is_watched(watching):
+    watching.add(8)
+    assert not watching.window.has_room()
+    assert watching.watched() == 3
+    for token in watching.tokens[:4]:
+        token.end()
+    watching.look()
+    assert len(watching.window) == 4
+    assert watching.window.has_room()
+
+
+def test_one_that_is_watched_is_gone_before_anyone_is_told(watching):
+    """What it keeps of memory as well."""
+    watching.add(1)
+    assert watching.watched() == 0
+    token = watching.tokens.pop()
+    gone = weakref.ref(token)
+    token.end()
+    watching.window.retire_ready()  # the thread may have the token still
+    assert watching.over == []
+    del token
+    watching.window._tell = lambda record: watching.over.append(gone())
+    watching.look()
+    assert watching.over == [None]
+
+
+def test_a_token_that_fails_has_ended(watching):
+    watching.add(1)
+    assert watching.watched() == 0
+    (record, *_) = watching.window._pending[0]
+    watching.tokens[0].end(ValueError("no memory"))
+    watching.look()
+    assert record.errors == {0: "no memory"}
+    assert watching.over
+
+
+def test_of_a_token_that_is_donated_a_later_one_tells(watching):
+    """Or steps that donate all would be told of as soon as the next one is asked for, and never wait for devices."""
+    watching.add(1, 1, 1)
+    watching.tokens[0].is_donated = watching.tokens[1].is_donated = True
+    watching.window.retire_ready()
+    assert watching.over == []
+    assert watching.watched() == 2
+    watching.tokens[2].end()
+    watching.look()
+    assert len(watching.over) == 3
+
+
+def test_a_token_that_is_donated_while_it_is_watched_is_let_go_of(watching):
+    watching.add(1)
+    assert watching.watched() == 0
+    watching.add(1)
+    watching.tokens[0].is_donated = True
+    watching.tokens[0].end(RuntimeError("Array has been deleted"))
+    watching.look()
+    assert watching.over == []
+    watching.tokens[1].end()
+    watching.window.retire_ready()
+    assert len(watching.over) == 2
+
+
+def test_nothing_is_left_to_tell_of_a_last_token_that_is_gone(watching):
+    watching.add(1)
+    watching.tokens[0].is_donated = True
+    watching.window.retire_ready()
+    assert watching.over
+
+
+def test_a_watch_that_never_ends_is_left_alone(watching):
+    """Whoever gives it up goes on with another thread; and is not confused if it does end."""
+    before = set(threading.enumerate())
+    watching.add(1)
+    assert watching.watched() == 0
+    (stuck,) = set(threading.enumerate()) - before
+    watching.window.give_up("it takes too long")
+    assert len(watching.over) == 1
+    watching.add(1)
+    watching.window.watch()
+    assert wait_a_little(watching.tokens[1])
+    watching.tokens[0].end()
+    call, argument = watching.posted.get(60)
+    call(argument)
+    watching.tokens[1].end()
+    watching.window.retire_ready()
+    assert len(watching.over) == 1, "the thread that watches it has not let go of it"
+    watching.look()
+    assert len(watching.over) == 2
+    stuck.join(60)
+    assert not stuck.is_alive()
