@@ -79,10 +79,10 @@ test-newest: $$(if $$(NEWEST),.venv-newest/installed-test)
 name_versions = $(1)/bin/python -c 'import platform; from importlib.metadata import version; \
 	print("tests: Python", platform.python_version(), "with jax", version("jax"))'
 
-# What atoll itself needs: enough for the demo, and installed in half the time.
+# What atoll itself needs, and Ray: enough for the demo, and installed in less time.
 .venv/installed: pyproject.toml .venv/version
 	@echo "installing atoll into .venv"
-	@$(PIP_INSTALL) --editable .
+	@$(PIP_INSTALL) --editable '.[ray]'
 	@touch $@
 
 .venv/installed-test: pyproject.toml .venv/version

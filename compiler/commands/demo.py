@@ -1,4 +1,7 @@
-"""`atoll demo`: trains a small PaLM on two replicas of two stages, and shows what atoll did with it."""
+"""`atoll demo`: trains a small PaLM on two replicas of two stages, and shows what atoll did with it.
+
+At last each island gets a process of its own, for the first steps.
+"""
 
 import argparse
 import sys
@@ -11,6 +14,8 @@ import jax
 import numpy
 from atoll.compiler.commands.comparison import compare
 from atoll.compiler.compiled import Compiled
+from atoll.compiler.errors import UsageError
+from atoll.compiler.lowered import Lowered
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import topology
@@ -48,9 +53,11 @@ def run(options: argparse.Namespace) -> int:
     print(f"so its batch of {TOY.batch} is halved over the replicas, and cut into two microbatches on each\n")
 
     began = time.monotonic()
-    with atoll.compile(toy.job, topology=islands, plan=_PLAN) as step:
+    lowered = atoll.lower(toy.job, topology=islands, plan=_PLAN)
+    with lowered.compile() as step:
         print(f"compiled in {time.monotonic() - began:.0f} s\n", flush=True)
         state, is_same = _check(step)
+        checked = dict(hashes(state))
         state = _train(step, state)
         is_agreed = _show_replicas(state)
         _show_transfers(step)
@@ -63,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"The program at every phase, with your lines in it:  {folder}/0-{step.phases[0]}.mlir and on")
     print(f"One step for ui.perfetto.dev:                       {folder}/trace.pftrace")
     print(f"Gantt chart of it, as predicted and as measured:    {folder}/pipeline.svg")
-    return 0 if is_same and is_agreed else 1
+    is_portable = _show_processes(lowered, checked)
+    return 0 if is_same and is_agreed and is_portable else 1
 
 
 def _check(step: Compiled) -> tuple[_State, bool]:
@@ -136,6 +144,24 @@ def _show_replicas(state: _State) -> bool:
     is_agreed = all(len({digest for _, digest in group}) == 1 for group in twins)
     print(f"after {_STEPS} steps the replicas hold {'the same bits' if is_agreed else 'DIFFERENT BITS'}\n")
     return is_agreed
+
+
+def _show_processes(lowered: Lowered, expected: Mapping[str, str]) -> bool:
+    """Whether the first steps give the same bits where each island has a process of its own."""
+    began = time.monotonic()
+    try:
+        step = lowered.compile(cluster="ray")
+    except UsageError as error:  # Ray is not installed
+        print(f"\n{error}")
+        return True
+    with step:
+        print(f"\neach island in a process of its own: ready in {time.monotonic() - began:.0f} s", flush=True)
+        state = _initial()
+        for number in range(_CHECKED):
+            state, _ = step(state, batch(number, TOY))
+        is_same = dict(hashes(state)) == expected
+    print(f"after {_CHECKED} steps they hold {'the same bits as' if is_same else 'OTHER BITS THAN'} in one process")
+    return is_same
 
 
 def by_hand(size: Size) -> Mapping[tuple[str, str], Mapping[str, int]]:
