@@ -112,6 +112,7 @@ class IslandProcesses:
                 ]
             )
             alive: dict[int, Wire] = {}
+            here: dict[int, tuple[Here, Wire]] = {}
             while len(self._hosts) < len(self._islands):
                 greeting, wire = self._next(knocks)
                 self._knocked.append(wire)
@@ -121,9 +122,13 @@ class IslandProcesses:
                     case Unable(_, why):
                         raise TopologyError(why.what, remedy=why.remedy)
                     case Here(number):
-                        wires = wire, alive[number]  # it has connected that one first
-                        self._hosts[number] = FarHost(greeting, wires, self._watchdog, self._tell, self._lose)
-                        self._knocked = [one for one in self._knocked if one not in wires]
+                        here[number] = greeting, wire
+                # Its two wires may come in either order.
+                for number in alive.keys() & here.keys() - self._hosts.keys():
+                    told, line = here[number]
+                    wires = line, alive[number]
+                    self._hosts[number] = FarHost(told, wires, self._watchdog, self._tell, self._lose)
+                    self._knocked = [one for one in self._knocked if one not in wires]
         finally:
             door.close()
 

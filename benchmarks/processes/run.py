@@ -1,0 +1,66 @@
+"""What it costs to send values between islands that have a process each, beside sockets by hand in the same run.
+
+Large: 256 MB from one island to the other, in a program that does nothing else, until they are on its device. Beside it
+a process that sends as much over a socket, or over four at a time, to one that puts it onto its device.
+
+Small: a value of four bytes that goes to the other island and back again, and again, in a program that does nothing
+else. Beside it the same between two processes, over a socket; and between two islands of one process.
+
+    python benchmarks/processes/run.py --rounds 5
+"""
+
+import argparse
+import os
+import statistics
+import time
+
+ROUND_TRIPS = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=256)
+    options = parser.parse_args()
+    os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    import by_hand  # these import jax, which has to find the devices
+    import programs
+
+    size = options.megabytes * 1_000_000
+    large, back_and_forth = programs.crossing(size), programs.back_and_forth(ROUND_TRIPS)
+    with (
+        programs.running("ray", large) as far_large,
+        programs.running("ray", back_and_forth) as far_small,
+        programs.running(None, back_and_forth) as near_small,
+        by_hand.Peer() as peer,
+    ):
+        sides = {
+            "large": far_large,
+            "large by hand, one socket": lambda: peer.send(size, 1),
+            "large by hand, four sockets": lambda: peer.send(size, 4),
+            "small": far_small,
+            "small by hand": lambda: peer.back_and_forth(ROUND_TRIPS),
+            "small in one process": near_small,
+        }
+        taken: dict[str, list[float]] = {name: [] for name in sides}
+        for number in range(options.rounds + 1):
+            for name, call in sides.items():
+                began = time.perf_counter()
+                call()
+                if number:  # the first is for caches
+                    taken[name].append(time.perf_counter() - began)
+    for name, seconds in taken.items():
+        best, median = min(seconds), statistics.median(seconds)
+        if name.startswith("large"):
+            print(f"{name:<28} {size / median / 1e9:6.2f} GB/s, at best {size / best / 1e9:.2f}")
+        else:
+            each, least = (1e6 * seconds / ROUND_TRIPS for seconds in (median, best))
+            print(f"{name:<28} {each:6.0f} us there and back, at best {least:.0f}")
+    fastest = min(statistics.median(taken[name]) for name in taken if name.startswith("large by hand"))
+    print(f"large: {fastest / statistics.median(taken['large']):.2f} of the best by hand; the aim is 0.9 or more")
+    ratio = statistics.median(taken["small"]) / statistics.median(taken["small by hand"])
+    print(f"small: {ratio:.1f} times a socket's; the aim is 2 or less")
+
+
+if __name__ == "__main__":
+    main()
