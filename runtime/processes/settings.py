@@ -20,8 +20,8 @@ _NAMES = (
 
 
 def current() -> dict[str, Any]:
-    """Those that hold for this thread."""
-    return {name: _value(name) for name in _NAMES}
+    """Those that hold for this thread, of those that this jax has."""
+    return {name: _value(name) for name in _NAMES if name in jax.config.values}
 
 
 def apply(settings: Mapping[str, Any]) -> None:
