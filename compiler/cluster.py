@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 
-from atoll.compiler.errors import TopologyError, UsageError
+from atoll.compiler.errors import AtollError, TopologyError, UsageError
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.platforms import platform_of
 from atoll.compiler.topology.topology import Topology, as_topology
@@ -38,7 +38,10 @@ class Cluster:
             self._shared = HostedIslands(OwnDevices(meshes), limits)
         else:
             self.topology = islands
-            self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
+            try:
+                self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
+            except AtollError as error:
+                raise replace(error, where=error.where or caller()) from None
         self._closed = False
         # What is not closed is given up when the process ends, before anything that it needs is gone.
         self._forget = weakref.finalize(self, self._shared.ground.close)
@@ -65,7 +68,7 @@ class Cluster:
         return self._shared.stalls
 
     def close(self) -> None:
-        """Close the programs that run on it, once their steps are over. Results stay readable."""
+        """Close the programs that run on it, once their steps are over. Results in this process stay readable."""
         self._closed = True
         try:
             self._shared.close()
@@ -86,6 +89,8 @@ def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandPr
     if not isinstance(cluster, str):
         remedy = 'write "ray", "auto" or "HOST:PORT", or leave it out'
         raise UsageError(f"cluster is {cluster!r}, of type {type(cluster).__name__}", caller(), remedy)
+    if not isinstance(watchdog, (int, float)) or not 0 < watchdog < float("inf"):
+        raise UsageError(f"watchdog is {watchdog!r}", caller(), "write a number of seconds above 0")
     if topology.meshes is not None:
         remedy = "write the topology as text, or leave `cluster` out"
         raise TopologyError(

@@ -49,7 +49,7 @@ class Compiled(Inspectable):
         super().__init__(program, topology, calling, dumps)
         self._measured: Measurement | None = None
         self._own = own
-        cluster = cluster or own
+        cluster = self._cluster = cluster or own  # kept, as what it has made ends with it
         if cluster is not None and not cluster.is_near:
             check_portable(program)
         islands = meshes_of(topology) if cluster is None else cluster.shared

@@ -39,7 +39,7 @@ _GRACE = 10.0
 class Controller:
     """Has a program compiled for the devices of its islands, and runs it, step after step.
 
-    meshes: the devices of each island, with the axes that the program was made for; or what has the islands, if several
+    islands: the devices of each, with the axes that the program was made for; or what has the islands, if several
         programs share them.
     steps_ahead: how many steps may be under way; `start` waits for the oldest if there are more.
     timeout: how many seconds any wait may take.
@@ -51,7 +51,7 @@ class Controller:
     def __init__(
         self,
         program: Program,
-        meshes: Mapping[str, jax.sharding.Mesh] | HostedIslands,
+        islands: Mapping[str, jax.sharding.Mesh] | HostedIslands,
         *,
         steps_ahead: int = 2,
         timeout: float = 600.0,
@@ -65,8 +65,8 @@ class Controller:
         self.patience = timeout
         self._callbacks = tuple(callbacks)
         self._steps_ahead = steps_ahead
-        self._is_alone = not isinstance(meshes, HostedIslands)
-        self._hosted = meshes if isinstance(meshes, HostedIslands) else HostedIslands(OwnDevices(meshes, devices))
+        self._is_alone = not isinstance(islands, HostedIslands)
+        self._hosted = islands if isinstance(islands, HostedIslands) else HostedIslands(OwnDevices(islands, devices))
         self._meshes = self._hosted.ground.meshes_for(program)
         known: dict[Division, Division] = {}  # equal ones become one object, which is compared in no time
         self._inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]

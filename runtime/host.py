@@ -40,9 +40,6 @@ from atoll.runtime.side_thread import SideThread
 from atoll.runtime.site import Call, Errand, Site
 from atoll.runtime.transport import Transport
 
-# How many bytes of a value wait for the next message before they are given back.
-_SMALL = 1 << 16
-
 _numbers = count()
 # The hosts of this process, by their numbers.
 _here: "weakref.WeakValueDictionary[int, Host]" = weakref.WeakValueDictionary()
@@ -92,8 +89,8 @@ class Host:
         """Take a message; from any thread, and from a destructor in the midst of anything."""
         if isinstance(message, Load):
             self._load(message)  # on this thread: settings of jax's that its caller has made hold there alone
-        elif isinstance(message, Drop) and message.size < _SMALL:
-            self._inbox.leave((self._obey, message))  # to wake the thread would cost more than the memory is worth
+        elif isinstance(message, Drop) and message.can_wait:
+            self._inbox.leave((self._obey, message))
         elif not (isinstance(message, Fetch) and self._is_answered(message)):
             self._inbox.put((self._obey, message))
         if self._thread is None:

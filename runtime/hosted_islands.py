@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from atoll.compiler.errors import AtollError, CompileError
 from atoll.runtime.budget import Budget, Shortage
 from atoll.runtime.failure import Failure
-from atoll.runtime.ground import Ground
+from atoll.runtime.ground import Ground, HostEnd
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.messages import (
     Close,
@@ -62,13 +62,15 @@ class HostedIslands:
         self.stalls = 0  # how often a step has waited for memory
         self._memory = threading.Lock()  # of the budget, but for what a destructor does
         self._changed: set[Inbox[bool]] = set()  # whom to tell when there may be more memory
-        self._ends = ground.connect(self.receive)
-        self.hosts = {name: end.number for name, end in self._ends.items()}
         self._requests = count()
         self._asked: dict[int, tuple[int, Inbox[Any]]] = {}  # by request, the host
         self._loading: dict[tuple[int, int], Inbox[Loaded | CompileFailed | Failure]] = {}  # by program and host
         self._steps: dict[tuple[int, int], Step] = {}  # that are under way, by program and number
         self._failed: dict[int, Failure] = {}  # why a host can do nothing more
+        self.hosts: Mapping[str, int] = {}
+        self._ends: Mapping[str, HostEnd] = {}
+        self._ends = ground.connect(self.receive)  # from here on hosts may tell anything
+        self.hosts = {name: end.number for name, end in self._ends.items()}
 
     def send(self, island: str, message: ToHost) -> None:
         """Tell the host of an island."""

@@ -17,6 +17,10 @@ from atoll.runtime.record import Record
 Value = Any  # a jax.Array, or a Failure in its place
 
 
+# How many bytes of a value wait for the next message before they are given back.
+_SMALL = 1 << 16
+
+
 class Use(Enum):
     """What a step may do with a value that is given to it. The controller decides, in the order of its steps."""
 
@@ -127,6 +131,11 @@ class Drop:
     island: str
     handle: int
     size: int
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether to wake a thread for it would cost more than the memory is worth."""
+        return self.size < _SMALL
 
 
 @dataclass(frozen=True, slots=True)

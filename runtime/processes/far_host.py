@@ -44,7 +44,7 @@ class FarHost:
             case Load():
                 # Its devices are over there, and it cannot know what settings this thread has.
                 self._line.say(LoadFar(replace(message, meshes={}), current()))
-            case Drop():
+            case Drop() if message.can_wait:
                 self._line.leave(message)
             case _:
                 self._line.say(message)

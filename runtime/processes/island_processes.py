@@ -92,8 +92,11 @@ class IslandProcesses:
         return _numbers
 
     def close(self) -> None:
-        """From any thread, and more than once."""
+        """From any thread, and more than once. Whoever asks for something that was there is told that it is gone."""
         if self._closed.acquire(blocking=False):
+            for number, name in enumerate(self._islands):
+                why = f"island {name} has ended with its cluster, and all that was on it"
+                self._tell(HostFailed(number, Failure(why, remedy="read arrays before you close it")))
             for host in self._hosts.values():
                 host.close()
             for wire in self._knocked:

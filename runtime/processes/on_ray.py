@@ -6,7 +6,9 @@ process, that one is there to tidy up.
 
 import os
 import pickle
+import re
 import secrets
+import select
 import subprocess
 import sys
 import threading
@@ -21,6 +23,11 @@ from atoll.runtime.processes.assignment import Assignment
 # How many seconds the driver has to tidy up before it is ended.
 _TIDYING = 30.0
 
+# How many seconds Ray may take to answer; it may have to start first.
+_ANSWERING = 120.0
+
+_ADDRESS = re.compile(r"ray|auto|[^\s:/]+:\d+")
+
 
 class OnRay:
     """address: "ray" for a Ray of this cluster's own, on this machine; "auto" or "HOST:PORT" for one that runs already.
@@ -32,6 +39,9 @@ class OnRay:
         if address.startswith("ray://"):
             remedy = 'run this on a machine of the cluster, with cluster="auto"'
             raise UsageError("ray:// is Ray's client, through which islands cannot be reached", remedy=remedy)
+        if not _ADDRESS.fullmatch(address):
+            remedy = 'write "ray", "auto" or "HOST:PORT", or leave it out'
+            raise UsageError(f"cluster is {address!r}, which says nowhere where islands are", remedy=remedy)
         if sys.modules.get("ray", True) is None or find_spec("ray") is None:
             remedy = "install it with `pip install 'atoll[ray]'`"
             raise UsageError("islands in processes of their own need Ray, which is not installed", remedy=remedy)
@@ -88,7 +98,10 @@ class OnRay:
         """TopologyError if Ray could not do what it was asked for."""
         assert self._driver.stdout is not None
         try:
-            fault, answer = pickle.load(self._driver.stdout)
+            if select.select([self._driver.stdout], [], [], _ANSWERING)[0]:
+                fault, answer = pickle.load(self._driver.stdout)
+            else:
+                fault, answer = f"it has not answered for {_ANSWERING:g} seconds", None
         except EOFError:
             fault, answer = "its driver has ended", None
         if fault:

@@ -11,19 +11,19 @@ from typing import Any
 import jax
 import numpy
 from atoll.runtime.failure import Failure, reason
-from atoll.runtime.processes.wire import Buffer
+from atoll.runtime.processes.wire import Content
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import from_bytes, to_bytes
 
 
-def pack(message: object) -> list[Buffer]:
+def pack(message: object) -> list[Content]:
     """The parts of a frame. Waits for values that are still being computed."""
     head, numbers = io.BytesIO(), list[pickle.PickleBuffer]()
     _Packing(head, protocol=5, buffer_callback=numbers.append).dump(message)
     return [head.getbuffer(), *(one.raw() for one in numbers)]
 
 
-def unpack(parts: Sequence[Buffer]) -> Any:  # noqa: ANN401 (a message)
+def unpack(parts: Sequence[Content]) -> Any:  # noqa: ANN401 (a message)
     """Only for what comes from one who knows the secret: it may name any function."""
     head, *numbers = parts
     return pickle.loads(head, buffers=numbers)
@@ -45,7 +45,11 @@ def _reduced_value(value: jax.Array) -> Any:  # noqa: ANN401 (as pickle says)
     try:
         return _reduced_numbers(numpy.asarray(value))
     except Exception as error:
-        return Failure, (reason(error), "", "", True)
+        return _not_computed, (reason(error),)
+
+
+def _not_computed(why: str) -> Failure:
+    return Failure(why, is_of_device=True)
 
 
 def _reduced_numbers(value: "numpy.ndarray[Any, Any]") -> Any:  # noqa: ANN401 (as pickle says)
@@ -53,5 +57,5 @@ def _reduced_numbers(value: "numpy.ndarray[Any, Any]") -> Any:  # noqa: ANN401 (
     return _numbers, (value.dtype.name, value.shape, pickle.PickleBuffer(flat.data))
 
 
-def _numbers(dtype: str, shape: tuple[int, ...], content: Buffer) -> "numpy.ndarray[Any, Any]":
+def _numbers(dtype: str, shape: tuple[int, ...], content: Content) -> "numpy.ndarray[Any, Any]":
     return numpy.frombuffer(content, numpy.uint8).view(numpy.dtype(dtype)).reshape(shape)

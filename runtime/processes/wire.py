@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from atoll.runtime.processes.assignment import Address
 
-Buffer = bytes | bytearray | memoryview
+Content = bytes | bytearray | memoryview
 
 # How many seconds either side may take to prove that it knows the secret, or to be reached at all.
 _GREETING = 30.0
@@ -35,7 +35,7 @@ class Wire:
         name: str = self._connection.getsockname()[0]
         return name
 
-    def send(self, parts: Sequence[Buffer]) -> None:
+    def send(self, parts: Sequence[Content]) -> None:
         """OSError if the other side is gone."""
         sizes = [memoryview(part).nbytes for part in parts]
         head = _COUNT.pack(len(parts)) + struct.pack(f"<{len(parts)}Q", *sizes)

@@ -19,6 +19,7 @@ import numpy
 import pytest
 import zoo
 from atoll.runtime.processes import ray_driver
+from test_cluster import PARAMS, STAGES, X, predict
 
 import atoll
 
@@ -71,18 +72,6 @@ def test_the_same_bits_as_in_one_process(cluster, name, islands):
         assert one.tobytes() == other.tobytes(), f"leaf {number} has other bits"
 
 
-X = jnp.arange(32.0).reshape(4, 8) / 32
-PARAMS = {"first": jnp.ones((8, 8)) / 8, "second": jnp.ones((8, 4)) / 8}
-STAGES = atoll.Plan(stages="first | second")
-
-
-def predict(params, x):
-    with jax.named_scope("first"):
-        h = jnp.tanh(x @ params["first"])
-    with jax.named_scope("second"):
-        return h @ params["second"]
-
-
 def test_one_word_is_enough(cluster, tmp_path):
     """For a program alone; and where it was saved, its islands may be those of a cluster."""
     with atoll.compile(predict, PARAMS, X, topology="2 x cpu[1]", plan=STAGES, cluster="ray") as step:
@@ -90,6 +79,11 @@ def test_one_word_is_enough(cluster, tmp_path):
         with step.trace(tmp_path / "step.pftrace"):
             step(PARAMS, X)
         assert step.report().measured is not None
+        found = step(PARAMS, X)
+    with pytest.raises(
+        atoll.AtollError, match=r"^island island1 has ended with its cluster.*; read arrays before you close"
+    ):
+        numpy.asarray(found)
     lowered = atoll.lower(predict, PARAMS, X, topology=cluster.topology.only(("c", "d")), plan=STAGES)
     lowered.save(tmp_path / "predict.atoll")
     with atoll.load(tmp_path / "predict.atoll", topology=cluster) as step:
@@ -130,7 +124,18 @@ def test_what_cannot_be_is_refused_with_its_remedy(cluster, monkeypatch):
         atoll.compile(predict, PARAMS, X, topology=cluster, cluster="ray")
     with pytest.raises(atoll.AtollError, match=r"^\S*test_ray.py:\d+: cluster is 5, of type int; write \"ray\", "):
         atoll.Cluster("1 x cpu[1]", cluster=5)
-    with pytest.raises(atoll.AtollError, match=r"^ray:// is Ray's client, .*; run this on a machine of the cluster, "):
+    with pytest.raises(
+        atoll.AtollError, match=r"^\S*test_ray.py:\d+: cluster is 'here', which says nowhere .*; write \"ray\""
+    ):
+        atoll.Cluster("1 x cpu[1]", cluster="here")
+    with pytest.raises(
+        atoll.AtollError, match=r"^\S*test_ray.py:\d+: watchdog is 0; write a number of seconds above 0$"
+    ):
+        atoll.Cluster("1 x cpu[1]", cluster="ray", watchdog=0)
+    with pytest.raises(
+        atoll.AtollError,
+        match=r"^\S*test_ray.py:\d+: ray:// is Ray's client, .*; run this on a machine of the cluster, ",
+    ):
         atoll.Cluster("1 x cpu[1]", cluster="ray://localhost:10001")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(atoll.AtollError, match=r"need Ray, which is not installed; .*`pip install 'atoll\[ray\]'`$"):
