@@ -45,8 +45,8 @@ def test_a_link_sends_one_value_after_the_other(make_meshes):
     outputs = tuple(Output(f"y{n}", VECTOR.shape, VECTOR.dtype, False, ((("right", n),),)) for n in range(4))
     program = Program((left, right), (CODE,), (INPUT,), outputs)
     throttles = {("left", "right"): Throttle(10 * 1024, 0.1)}
-    assert step_time(program, make_meshes(), 0.0) < 0.2
-    assert 0.5 <= step_time(program, make_meshes(), 0.0, throttles) < 0.7
+    assert step_time(program, make_meshes(), 0.0) < 0.5
+    assert 0.5 <= step_time(program, make_meshes(), 0.0, throttles) < 0.8  # were the latency that of each, 0.8
 
 
 def chain(count):

@@ -1,5 +1,6 @@
 """The executions of an island that are under way: which of them is watched, and what becomes of it."""
 
+import queue
 import threading
 import weakref
 
@@ -14,9 +15,9 @@ pytestmark = pytest.mark.own
 class Token:
     """Like an array that a device computes until the test ends it, by an error if one is given."""
 
-    def __init__(self):
+    def __init__(self, watched):
         self.ended = threading.Event()
-        self.watched = threading.Event()
+        self._watched = watched  # where it tells that it is
         self.error = None
         self.is_donated = False
 
@@ -33,7 +34,8 @@ class Token:
     def block_until_ready(self):
         if self.is_donated:
             raise RuntimeError("Array has been deleted")
-        self.watched.set()
+        if not self.is_ready():
+            self._watched.put(self)
         self.ended.wait(60)
         if self.error is not None:
             raise self.error
@@ -44,6 +46,7 @@ class Watching:
 
     def __init__(self):
         self.over, self.posted, self.tokens = [], Inbox(), []
+        self._looked_at = queue.Queue()
         self.window = Window(8, lambda record: self.over.append(record.step), "watching", self.posted.put)
 
     def add(self, *steps):
@@ -51,24 +54,19 @@ class Watching:
         for count in steps:
             record = Record(0, len(self.over) + len(self.tokens), "a", is_enqueued=True)
             for index in range(count):
-                self.tokens.append(Token())
+                self.tokens.append(Token(self._looked_at))
                 self.window.add(record, index, self.tokens[-1], may_fail=True)
 
     def watched(self):
         """The number of the execution that is watched."""
         self.window.watch()
-        (found,) = [number for number, one in enumerate(self.tokens) if wait_a_little(one)]
-        return found
+        return self.tokens.index(self._looked_at.get(timeout=60))
 
     def look(self):
         """Wait for what is posted, and do what the host does then."""
         call, argument = self.posted.get(60)
         call(argument)
         self.window.retire_ready()
-
-
-def wait_a_little(token):
-    return not token.is_ready() and token.watched.wait(0.1)
 
 
 @pytest.fixture
@@ -172,8 +170,7 @@ def test_a_watch_that_never_ends_is_left_alone(watching):
     watching.window.give_up("it takes too long")
     assert len(watching.over) == 1
     watching.add(1)
-    watching.window.watch()
-    assert wait_a_little(watching.tokens[1])
+    assert watching.watched() == 1
     watching.tokens[0].end()
     call, argument = watching.posted.get(60)
     call(argument)
