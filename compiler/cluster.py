@@ -12,7 +12,7 @@ from atoll.compiler.topology.topology import Topology, as_topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.ground import OwnDevices
 from atoll.runtime.hosted_islands import HostedIslands
-from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
 from atoll.runtime.processes.on_ray import OnRay
 
 
@@ -24,8 +24,9 @@ class Cluster:
     - the memory that the topology allows a device is for all of them together: a step that would not fit waits until
       arrays are let go of, or steps of other programs are over.
 
-    cluster: where the islands are. None: in this process. "ray": each in a process of its own on this machine, which
-        Ray starts. "auto" or "HOST:PORT": each in a process on a Ray cluster that is running.
+    cluster: where the islands are. None: in this process. "ray": each in a process of its own on this machine, or
+        in as many as the topology says, which Ray starts. "auto" or "HOST:PORT": the same on a Ray cluster that is
+        running.
     watchdog: how many seconds such a process may say nothing before it counts as lost.
     """
 
@@ -85,7 +86,7 @@ class Cluster:
 
 
 def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandProcesses:
-    """A process for each island."""
+    """What starts the processes of its islands."""
     if not isinstance(cluster, str):
         remedy = 'write "ray", "auto" or "HOST:PORT", or leave it out'
         raise UsageError(f"cluster is {cluster!r}, of type {type(cluster).__name__}", caller(), remedy)
@@ -96,10 +97,12 @@ def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandPr
         raise TopologyError(
             "the topology is made of devices of this process, which no other can have", caller(), remedy
         )
-    islands = {
-        island.name: (tuple((axis.name, axis.size) for axis in island.axes), platform_of(island))
+    islands = [
+        Wanted(
+            island.name, tuple((axis.name, axis.size) for axis in island.axes), platform_of(island), island.processes
+        )
         for island in topology.islands
-    }
+    ]
     return IslandProcesses(islands, OnRay(cluster), watchdog)
 
 

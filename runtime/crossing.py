@@ -6,6 +6,8 @@ from functools import partial
 import jax
 import numpy
 from atoll.compiler.mlir.bindings import copier
+from atoll.runtime.boxes import is_inside, on_devices
+from atoll.runtime.program import Box
 from jax.sharding import NamedSharding, PartitionSpec
 
 
@@ -29,8 +31,6 @@ def mover(source: jax.sharding.Sharding, target: NamedSharding) -> Callable[[jax
     return (lambda array: jax.device_put(cross(array), target)) if has_copies else cross
 
 
-# For each dimension, where a part begins and where it ends.
-_Box = tuple[tuple[int, int], ...]
 # The numbers of the shards that are cut, and how each of them is divided over the devices that it goes to.
 _Cuts = Sequence[tuple[int, jax.sharding.Sharding]]
 _Kind = tuple[jax.sharding.Sharding, tuple[int, ...]]
@@ -47,7 +47,7 @@ def _cross(target: jax.sharding.Sharding, routes: dict[_Kind, _Cuts], array: jax
     """
     kind = array.sharding, array.shape
     if kind not in routes:
-        routes[kind] = _cuts(_boxes(*kind), _boxes(target, array.shape)) if array.size else ()
+        routes[kind] = _cuts(on_devices(*kind), on_devices(target, array.shape)) if array.size else ()
     moved: jax.Array
     if not routes[kind]:
         moved = jax.device_put(array, target)
@@ -59,32 +59,20 @@ def _cross(target: jax.sharding.Sharding, routes: dict[_Kind, _Cuts], array: jax
     return moved
 
 
-def _boxes(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> dict[jax.Device, _Box]:
-    """The part of each device."""
-    return {
-        device: tuple(one.indices(size)[:2] for one, size in zip(index, shape, strict=True))
-        for device, index in sharding.devices_indices_map(shape).items()
-    }
-
-
-def _cuts(source: Mapping[jax.Device, _Box], target: Mapping[jax.Device, _Box]) -> _Cuts:
+def _cuts(source: Mapping[jax.Device, Box], target: Mapping[jax.Device, Box]) -> _Cuts:
     """What is cut so that the target gets its parts; nothing if nothing has to be, or a part lies in no single one."""
     if len(source) == 1 or set(target.values()) <= set(source.values()):
         return ()
-    lying: dict[int, dict[_Box, jax.Device]] = {}
+    lying: dict[int, dict[Box, jax.Device]] = {}
     for device, box in target.items():
-        number = next((number for number, one in enumerate(source.values()) if _is_inside(box, one)), None)
+        number = next((number for number, one in enumerate(source.values()) if is_inside(box, one)), None)
         if number is None:
             return ()
         lying.setdefault(number, {})[box] = device
     return [(number, _division_of(boxes)) for number, boxes in lying.items()]
 
 
-def _is_inside(box: _Box, other: _Box) -> bool:
-    return all(start <= one and end <= stop for (one, end), (start, stop) in zip(box, other, strict=True))
-
-
-def _division_of(boxes: Mapping[_Box, jax.Device]) -> jax.sharding.Sharding:
+def _division_of(boxes: Mapping[Box, jax.Device]) -> jax.sharding.Sharding:
     """The division of an array into equal parts on these devices."""
     in_order = [boxes[box] for box in sorted(boxes)]
     if len(in_order) == 1:

@@ -25,6 +25,11 @@ class Failure:
     def of(cls, error: AtollError) -> "Failure":
         return cls(error.what, error.where, error.remedy)
 
+    @classmethod
+    def loss(cls, what: str) -> "Failure":
+        """Of an island."""
+        return cls(what, remedy="make a new cluster and start from what was saved", is_loss=True)
+
     @property
     def error(self) -> AtollError:
         """A new one each time, as an error that is raised keeps what stands on the stack."""

@@ -37,7 +37,7 @@ from atoll.runtime.messages import (
 from atoll.runtime.ready_task import ready_tasks
 from atoll.runtime.record import Record
 from atoll.runtime.side_thread import SideThread
-from atoll.runtime.site import Call, Errand, Site
+from atoll.runtime.site import Call, Errand, SharedIslandError, Site
 from atoll.runtime.transport import Transport
 
 _numbers = count()
@@ -139,8 +139,13 @@ class Host:
 
     def fail(self, error: BaseException) -> None:
         """Tell that it can do nothing more."""
-        what = f"the host of island {', '.join(self._sites)} has failed: {type(error).__name__}: {reason(error)}"
-        self._tell(HostFailed(self.number, Failure(what, remedy="this is a defect of atoll; please report it")))
+        names = ", ".join(self._sites)
+        if isinstance(error, SharedIslandError):
+            failure = Failure.loss(f"island {names} was lost: one of its processes could not go on: {reason(error)}")
+        else:
+            what = f"the host of island {names} has failed: {type(error).__name__}: {reason(error)}"
+            failure = Failure(what, remedy="this is a defect of atoll; please report it")
+        self._tell(HostFailed(self.number, failure))
 
     def _carry_islands(self) -> None:
         self._ident = threading.get_ident()

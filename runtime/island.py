@@ -250,6 +250,7 @@ class RunningIsland:
             else:
                 frame.set(number, feed)
         except Exception as error:
+            self.site.bear(error)
             frame.set(number, not_brought(self.name, error))
         return True
 
@@ -373,6 +374,7 @@ class RunningIsland:
 
         The stream goes on: other islands wait for what it sends, and the memory has to be given up as always.
         """
+        self.site.bear(error)
         frame.failed = True
         instruction = self.island.instructions[index]
         if isinstance(instruction, Run):

@@ -22,6 +22,10 @@ AHEAD = 16
 Call = tuple[Callable[[Any], None], Any]  # what is to be called, and its argument
 
 
+class SharedIslandError(Exception):
+    """An island that several processes share cannot go on, as one of them could not do what the others do."""
+
+
 class Carrier(Protocol):
     """What carries out the steps of a program on an island, one a turn."""
 
@@ -50,6 +54,7 @@ class Site:
         post: Callable[[Call], None],
     ) -> None:
         self.name = name
+        self._is_shared = mesh.is_multi_process
         self.turn = Turn(mesh)
         self.store = Store()
         self.window = Window(AHEAD, tell, f"atoll {name}, watching", post)
@@ -68,6 +73,13 @@ class Site:
         for one in (*order.feeds.values(), *order.forwards):
             if isinstance(one, (Feed, Forward)) and one.use is not Use.TAKE:
                 self.store.use(one.handle)
+
+    def bear(self, error: Exception) -> None:
+        """Have a failure stand where a value would; unless other processes share the island, which may have the value
+        and would wait for this one for ever.
+        """
+        if self._is_shared:
+            raise SharedIslandError(reason(error)) from error
 
     def queue(self, carrier: Carrier) -> None:
         """Let a carrier have a turn, when those before it have come to their end."""
@@ -99,6 +111,7 @@ class Site:
                 with self.turn:
                     value, owned = self._brought(transport, one, value)
             except Exception as error:
+                self.bear(error)
                 value = not_brought(one.to, error)
         self.store.drop(one.handle)
         self.deliver(Offer(one.program, one.step, one.to, self.name, argument_tag(one.buffer), value, owned, began))

@@ -74,7 +74,10 @@ class Transport:
         """The number of a microbatch on an island's devices; made once, as every step needs the same one."""
         key = (island, microbatch)
         if key not in self._counters:
-            self._counters[key] = jax.device_put(numpy.uint32(microbatch), self._shardings[island][number])
+            # Not `device_put`, for which the processes of an island would ask each other whether they have one number.
+            self._counters[key] = jax.make_array_from_callback(
+                (), self._shardings[island][number], lambda _: numpy.uint32(microbatch)
+            )
         return self._counters[key]
 
     def sharding(self, island: str, number: int) -> jax.sharding.NamedSharding:

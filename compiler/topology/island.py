@@ -66,6 +66,7 @@ class Island:
     shape: for a TPU slice, how many chips lie along each physical dimension. None if it is not known, as for a
     mesh of real devices; such an island runs, but cannot be compiled for ahead of time.
     memory: the bytes that a device may use, or None for all it has.
+    processes: how many processes share its devices equally, where islands have processes of their own.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Island:
     axes: tuple[Axis, ...]
     shape: tuple[int, ...] | None = None
     memory: int | None = None
+    processes: int = 1
 
     def __post_init__(self) -> None:
         check_name("the name of an island", self.name)
@@ -83,6 +85,7 @@ class Island:
             self._check_shape(self.shape)
         if self.memory is not None:
             whole_number("the memory of a device", self.memory, TopologyError)
+        self._check_processes()
 
     def _check_axes(self) -> None:
         if not self.axes:
@@ -111,6 +114,12 @@ class Island:
             what = f"the physical shape has {chips} devices, the logical mesh {self.size}"
             raise TopologyError(what, remedy="make the products equal")
 
+    def _check_processes(self) -> None:
+        whole_number("the number of processes", self.processes, TopologyError, most=MOST_DEVICES)
+        if self.size % self.processes:
+            what = f"{self.processes} processes cannot share {self.size} devices equally"
+            raise TopologyError(what, remedy="write a number of processes that divides the number of devices")
+
     @property
     def size(self) -> int:
         """The number of devices."""
@@ -118,7 +127,7 @@ class Island:
 
     @property
     def device_text(self) -> str:
-        """What the island is made of, as a topology text says it: `cpu[data=2, model=2] 2 GiB`."""
+        """What the island is made of, as a topology text says it: `cpu[data=2, model=2] 2 GiB in 2 processes`."""
         names = tuple(axis.name for axis in self.axes)
         axes = ", ".join(str(axis) for axis in self.axes)
         if self.shape is not None:
@@ -128,7 +137,8 @@ class Island:
             text = f"{self.kind}[{self.size}]"
         else:
             text = f"{self.kind}[{axes}]"  # a TPU without a physical shape names even the one axis: v4[devices=8]
-        return text if self.memory is None else f"{text} {amount_text(self.memory, MEMORY)}"
+        text += "" if self.memory is None else f" {amount_text(self.memory, MEMORY)}"
+        return text if self.processes == 1 else f"{text} in {self.processes} processes"
 
 
 def device_count(sizes: Iterable[int]) -> int:

@@ -304,7 +304,7 @@ class _Reader(Reader):
         with place.blamed():
             return _PlacedLink(place, Link(str(source), str(target), rate, delay))
 
-    def device(self, kind: Token, size: _Size | None, memory: _Amount | None) -> Island:
+    def device(self, kind: Token, size: _Size | None, memory: _Amount | None, processes: int | None) -> Island:
         """An island with a provisional name; the statement around it knows the right one."""
         with self.at(kind).blamed():
             if size is None:
@@ -315,7 +315,10 @@ class _Reader(Reader):
             shape = None if is_count and kind not in PHYSICAL_RANK else size.shape
             axes = size.axes or (Axis(ONLY_AXIS, device_count(size.shape or ())),)
             limit = None if memory is None else self._amount(memory, MEMORY)
-            return Island(_counted_name(0), str(kind), axes, shape, limit)
+            return Island(_counted_name(0), str(kind), axes, shape, limit, processes or 1)
+
+    def processes(self, count: Token) -> int:
+        return self._count("the number of processes", count, MOST_DEVICES)
 
     def size(self, shape: tuple[int, ...], axes: tuple[Axis, ...] | None) -> _Size:
         return _Size(shape, axes)

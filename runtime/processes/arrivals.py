@@ -3,43 +3,47 @@
 It is done by the thread that brings the message: to copy large values would keep the host's own from its work.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import numpy
+from atoll.runtime.boxes import on_devices, size_of
 from atoll.runtime.fragment import sharding_of
 from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, argument_of
-from atoll.runtime.program import Receive
+from atoll.runtime.processes.tiles import Tile, Tiled, assembled
+from atoll.runtime.program import Box, Buffer, Receive
+from atoll.runtime.site import SharedIslandError
 from atoll.runtime.turn import Turn
+
+_Key = tuple[int, int, str, int]  # of a value that is sent: program, step, source and tag
 
 
 class Arrivals:
-    """mesh: of the island that the process has."""
+    """mesh: of the island of which the process has some devices, or all."""
 
     def __init__(self, island: str, mesh: jax.sharding.Mesh) -> None:
         self._island = island
         self._mesh = mesh
         self._turn = Turn(mesh)
         self._programs: dict[int, _Known] = {}
+        self._tiles: dict[_Key, list[Tile]] = {}  # of what has not come whole
+        self._collecting = threading.Lock()  # tiles of one value come from several processes
 
     def placed(self, message: ToHost | Offer) -> ToHost | Offer | None:
-        """A message with values in place of numbers; None if it is for a program that was closed."""
+        """A message with values in place of numbers; None if there is nothing to tell yet, or nobody to be told."""
         match message:
             case Load():
                 self._note(message)
             case Close(program):
-                self._programs.pop(program, None)
+                self._forget(program)
             case Start(program=program, orders=orders) if (order := orders.get(self._island)) is not None:
                 return replace(message, orders={**orders, self._island: self._fed(program, order)})
             case Put(program, _, buffer):
                 return replace(message, value=self._place(program, buffer, message.value))
-            case Offer(program=program, source=source, tag=tag):
-                if (known := self._programs.get(program)) is None:
-                    return None
-                buffer = argument_of(tag) if tag < 0 else known.received[source, tag]
-                message.value = self._place(program, buffer, message.value)
+            case Offer(program=program):
+                return self._offered(message) if program in self._programs else None
         return message
 
     def _note(self, load: Load) -> None:
@@ -48,25 +52,68 @@ class Arrivals:
                 received = {
                     (one.source, one.tag): one.buffer for one in island.instructions if isinstance(one, Receive)
                 }
-                shardings = tuple(sharding_of(buffer, self._mesh) for buffer in island.buffers)
-                self._programs[load.program] = _Known(shardings, received)
+                layouts = tuple(_Layout(buffer, self._mesh) for buffer in island.buffers)
+                self._programs[load.program] = _Known(layouts, received)
+
+    def _forget(self, program: int) -> None:
+        self._programs.pop(program, None)
+        with self._collecting:
+            self._tiles = {key: tiles for key, tiles in self._tiles.items() if key[0] != program}
 
     def _fed(self, program: int, order: Order) -> Order:
         placed = {number: self._place(program, number, value) for number, value in order.feeds.items()}
         return replace(order, feeds=placed)
 
-    def _place(self, program: int, buffer: int | None, value: Any) -> Any:  # noqa: ANN401 (numbers, or what is none)
-        if not isinstance(value, numpy.ndarray):
+    def _offered(self, offer: Offer) -> Offer | None:
+        """What was sent, if all of it has come."""
+        known, value = self._programs[offer.program], offer.value
+        buffer = argument_of(offer.tag) if offer.tag < 0 else known.received[offer.source, offer.tag]
+        if isinstance(value, Tiled):
+            if value.failure is not None and self._mesh.is_multi_process:  # others may have got numbers
+                raise SharedIslandError(value.failure.what)
+            value = value.failure or self._collected(offer, value, known.layouts[buffer].size)
+        if value is None:
+            return None
+        offer.value = self._place(offer.program, buffer, value)
+        return offer
+
+    def _collected(self, offer: Offer, value: Tiled, size: int) -> Tiled | None:
+        if value.size == size:
             return value
-        there = self._mesh.devices.flat[0] if buffer is None else self._programs[program].shardings[buffer]
-        # jax would make 32 bits of 64 where they are not enabled; whoever sends numbers has decided.
-        with self._turn, jax.enable_x64(True):
-            return jax.device_put(value, there)
+        key = offer.program, offer.step, offer.source, offer.tag
+        with self._collecting:
+            tiles = self._tiles.setdefault(key, [])
+            tiles += value.tiles
+            found = replace(value, tiles=tuple(tiles))
+            if found.size < size:
+                return None
+            del self._tiles[key]
+        return found
+
+    def _place(self, program: int, buffer: int | None, value: Any) -> Any:  # noqa: ANN401 (Tiled, or what is no value)
+        if not isinstance(value, Tiled):
+            return value
+        layout = self._any_device(value) if buffer is None else self._programs[program].layouts[buffer]
+        with self._turn:
+            return assembled(value, layout.sharding, layout.boxes)
+
+    def _any_device(self, value: Tiled) -> "_Layout":
+        return _Layout(Buffer(value.shape, value.dtype), jax.sharding.Mesh(self._mesh.local_devices[:1], "devices"))
+
+
+class _Layout:
+    """Which boxes of a buffer the devices of this process hold."""
+
+    def __init__(self, buffer: Buffer, mesh: jax.sharding.Mesh) -> None:
+        self.sharding = sharding_of(buffer, mesh)
+        boxes = on_devices(self.sharding, buffer.shape)
+        self.boxes: dict[jax.Device, Box] = {one: boxes[one] for one in self.sharding.addressable_devices}
+        self.size = sum(map(size_of, set(self.boxes.values())))
 
 
 @dataclass(frozen=True)
 class _Known:
     """Of a program, how the island holds its buffers; and into which of them goes what another sends with a tag."""
 
-    shardings: Sequence[jax.sharding.Sharding]
+    layouts: Sequence[_Layout]
     received: Mapping[tuple[str, int], int]

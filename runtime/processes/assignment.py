@@ -1,28 +1,28 @@
 """What a process of an island is for. For the sake of Ray's driver this imports nothing that takes long to load."""
 
 from dataclasses import dataclass
+from math import prod
 
 Address = tuple[str, int]  # of a machine and a port
+Seat = tuple[int, int]  # of a process: the number of its island's host, and its own among the processes of the island
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """number: of its host. axes: of the island's mesh. platform: of its devices, as jax calls it.
+    """axes: of the island's mesh. platform: of its devices, as jax calls it. processes: how many share the island.
 
     controller: where to say that it is there. secret: what all processes of a cluster know.
     """
 
-    number: int
+    seat: Seat
     island: str
     axes: tuple[tuple[str, int], ...]
     platform: str
+    processes: int
     controller: Address
     secret: bytes
 
     @property
     def size(self) -> int:
         """How many devices it needs."""
-        size = 1
-        for _, length in self.axes:
-            size *= length
-        return size
+        return prod(length for _, length in self.axes) // self.processes

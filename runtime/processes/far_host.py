@@ -1,75 +1,128 @@
-"""The controller's end of the way to the process of an island."""
+"""The controller's end of the way to an island in processes: a host, whatever the number of its processes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from atoll.runtime.messages import Drop, Load, StepEnded, ToHost
-from atoll.runtime.processes.greetings import Farewell, Here, LoadFar
-from atoll.runtime.processes.life import LifeSigns
-from atoll.runtime.processes.line import Line
+import numpy
+from atoll.runtime.boxes import boxes_of, shared_out
+from atoll.runtime.failure import Failure
+from atoll.runtime.messages import Close, CompileFailed, Drop, HostFailed, Load, Order, Put, Start, ToController, ToHost
+from atoll.runtime.processes.assignment import Seat
+from atoll.runtime.processes.greetings import LoadFar
 from atoll.runtime.processes.settings import current
-from atoll.runtime.processes.wire import Wire
-from atoll.runtime.trace import by_other_clock
+from atoll.runtime.processes.tiles import cut
+from atoll.runtime.processes.together import Together
+from atoll.runtime.program import Box, IslandProgram
+
+if TYPE_CHECKING:
+    from atoll.runtime.processes.far_process import FarProcess
 
 
 class FarHost:
-    """tell: is given what the host says. lost: is called with a clause about the process, when that can do no more.
+    """Says everything to each process, of values what it needs; and tells what they tell when all have.
 
-    wire, alive: to the process; the second one is for questions whether it is there.
-    patience: how many seconds an answer to one of these may take.
+    tell: is given what the host says. end: ends the processes, whatever they are doing.
     """
 
     def __init__(
         self,
-        here: Here,
-        wires: tuple[Wire, Wire],
-        patience: float,
-        tell: Callable[[Any], None],
-        lost: Callable[[int, str], None],
+        number: int,
+        island: str,
+        count: int,
+        tell: Callable[[ToController], None],
+        end: Callable[[Seat], None],
     ) -> None:
-        self.number = here.number
-        self.here = here
+        self.number = number
+        self._island = island
+        self._count = count
         self._tell = tell
-        self._lost = lost
-        self._is_over = threading.Lock()  # taken once, by whoever finds out first
-        name = f"host {here.number}"
-        self._life = LifeSigns(wires[1], patience, self._end, name)
-        self._line = Line(wires[0], self._take, lambda: self._end("has ended"), name)
+        self._end = end
+        self._together = Together(count)
+        self._telling = threading.Lock()  # each process has a thread of its own here
+        self._programs: dict[int, IslandProgram] = {}
+        self._boxes: dict[tuple[int, int], list[list[Box]]] = {}  # by program and buffer, what each process holds
+        self.processes: Sequence[FarProcess] = ()
+
+    def take(self, index: int, message: ToController) -> None:
+        """What a process says."""
+        if isinstance(message, HostFailed):
+            self.fail(message.failure)
+            return
+        with self._telling:
+            told = self._together.take(index, message)
+        if isinstance(told, CompileFailed):  # others may have compiled it
+            self.receive(Close(told.program))
+        if told is not None:
+            self._tell(told)
+
+    def lose(self, process: "FarProcess", what: str) -> None:
+        """A process can do nothing more, and so its island."""
+        here = process.here
+        self.fail(Failure.loss(f"island {self._island} was lost: its process {here.pid} on {here.machine} {what}"))
+
+    def fail(self, failure: Failure) -> None:
+        """End all of its processes: what was only stopped must not come back."""
+        for process in self.processes:
+            process.abandon()
+            self._end(process.here.seat)
+        self._tell(HostFailed(self.number, failure))
 
     def receive(self, message: ToHost) -> None:
         """As a `HostEnd`."""
         match message:
             case Load():
                 # Its devices are over there, and it cannot know what settings this thread has.
-                self._line.say(LoadFar(replace(message, meshes={}), current()))
-            case Drop() if message.can_wait:
-                self._line.leave(message)
+                load = LoadFar(replace(message, meshes={}), current())
+                self._programs.update(
+                    (message.program, one) for one in message.code.islands if one.name == self._island
+                )
+                messages: list[Any] = [load] * self._count
+            case Start(program=program, orders=orders):
+                fed = [self._fed(program, order) for order in orders.values()]
+                messages = [
+                    replace(message, orders=dict(zip(orders, one, strict=True))) for one in zip(*fed, strict=True)
+                ]
+            case Put(program, _, buffer, _, value):
+                messages = [replace(message, value=one) for one in self._cut(program, buffer, value)]
+            case Close(program):
+                self._programs.pop(program, None)
+                self._boxes = {key: boxes for key, boxes in self._boxes.items() if key[0] != program}
+                messages = [message] * self._count
             case _:
-                self._line.say(message)
-
-    def join(self, patience: float) -> None:
-        """The process goes when its cluster does."""
+                messages = [message] * self._count
+        for process, one in zip(self.processes, messages, strict=True):
+            process.say(one, can_wait=isinstance(message, Drop) and message.can_wait)
 
     def say(self, message: object) -> None:
-        """Something that is for the process and not for its host."""
-        self._line.say(message)
+        """Something that is for the processes and not for the host."""
+        for process in self.processes:
+            process.say(message)
 
-    def close(self) -> None:
-        """Let go of the process, which ends then."""
-        if self._is_over.acquire(blocking=False):
-            self._line.say(Farewell())
-            self._line.close()
+    def join(self, patience: float) -> None:
+        """The processes go when their cluster does."""
 
-    def _take(self, message: Any) -> None:  # noqa: ANN401 (a message)
-        if isinstance(message, StepEnded) and message.record.traced:
-            message.record.traced = [by_other_clock(one, self._life.ahead) for one in message.record.traced]
-        self._tell(message)
+    def _fed(self, program: int, order: Order) -> list[Order]:
+        """For each process an order, with what it needs of the arguments."""
+        feeds: list[dict[int, Any]] = [{} for _ in range(self._count)]
+        for buffer, value in order.feeds.items():
+            for own, one in zip(feeds, self._cut(program, buffer, value), strict=True):
+                own[buffer] = one
+        return [replace(order, feeds=own) for own in feeds]
 
-    def _end(self, what: str) -> None:
-        is_news = self._is_over.acquire(blocking=False)
-        self._life.close()
-        self._line.close()
-        if is_news:
-            self._lost(self.number, what)
+    def _cut(self, program: int, buffer: int | None, value: Any) -> list[Any]:  # noqa: ANN401 (numbers, or what is none)
+        """For each process what it needs of a value."""
+        if not isinstance(value, numpy.ndarray):
+            return [value] * self._count
+        if buffer is None:
+            everything = tuple((0, length) for length in value.shape)
+            return [cut(value, [everything])] * self._count
+        return [cut(value, boxes) for boxes in self._held(program, buffer)]
+
+    def _held(self, program: int, buffer: int) -> list[list[Box]]:
+        key = program, buffer
+        if key not in self._boxes:
+            island = self._programs[program]
+            self._boxes[key] = shared_out(boxes_of(island.buffers[buffer], island.axes), self._count)
+        return self._boxes[key]

@@ -6,12 +6,27 @@ from typing import Any
 
 from atoll.runtime.failure import Failure
 from atoll.runtime.messages import Load
-from atoll.runtime.processes.assignment import Address
+from atoll.runtime.processes.assignment import Address, Seat
 
 
 @dataclass(frozen=True)
 class Alive:
-    """The wire that follows is for questions whether the process is alive."""
+    """The wire is for questions whether the process is alive."""
+
+    seat: Seat
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the processes of an island meet; its first process says so, and the others are told."""
+
+    number: int
+    place: Address
+
+
+@dataclass(frozen=True)
+class Seeking:
+    """A process has to know where those of its island meet."""
 
     number: int
 
@@ -20,7 +35,7 @@ class Alive:
 class Here:
     """A process has its devices. door: where others reach it."""
 
-    number: int
+    seat: Seat
     door: Address
     pid: int
     machine: str
@@ -30,15 +45,14 @@ class Here:
 class Unable:
     """A process cannot do what it is for."""
 
-    number: int
     why: Failure
 
 
 @dataclass(frozen=True)
 class Others:
-    """Where to reach the hosts of the cluster, by their numbers."""
+    """Where to reach the processes of the cluster."""
 
-    doors: Mapping[int, Address]
+    doors: Mapping[Seat, Address]
 
 
 @dataclass(frozen=True)

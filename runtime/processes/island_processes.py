@@ -1,26 +1,24 @@
-"""Islands that have a process each: starts them, knows them, and ends them."""
+"""Islands in processes of their own: starts them, knows them, and ends them."""
 
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import jax
 import numpy
-from atoll.compiler.errors import TopologyError
 from atoll.runtime.failure import Failure
 from atoll.runtime.ground import Axes, HostEnd, Placing, check_island
-from atoll.runtime.inbox import Inbox
 from atoll.runtime.messages import HostFailed, ToController
-from atoll.runtime.processes.assignment import Assignment
+from atoll.runtime.processes.assignment import Assignment, Seat
 from atoll.runtime.processes.far_host import FarHost
-from atoll.runtime.processes.greetings import Alive, Here, Others, Unable
-from atoll.runtime.processes.packing import unpack
-from atoll.runtime.processes.wire import Door, Wire
+from atoll.runtime.processes.far_process import FarProcess
+from atoll.runtime.processes.greetings import Others
+from atoll.runtime.processes.muster import Muster
+from atoll.runtime.processes.wire import Door
 from atoll.runtime.program import Program
-
-# How many seconds a process may take until it has its devices.
-_STARTING = 120.0
 
 
 class Launcher(Protocol):
@@ -36,39 +34,49 @@ class Launcher(Protocol):
     def trouble(self) -> str:
         """Why a process did not begin, if that is known."""
 
-    def end(self, number: int) -> None:
+    def end(self, seat: Seat) -> None:
         """End a process, whatever it is doing."""
 
     def close(self) -> None:
         """End all that are left, and give up what was made for them."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """An island that is to have processes. axes: of its mesh. platform: of its devices, as jax calls it."""
+
+    name: str
+    axes: Axes
+    platform: str
+    processes: int = 1
+
+
 class IslandProcesses:
     """As a `Ground`.
 
-    islands: of each, the axes of its mesh and the platform of its devices.
     watchdog: how many seconds a process may say nothing before it counts as lost.
     """
 
     is_near = False
 
-    def __init__(self, islands: Mapping[str, tuple[Axes, str]], launcher: Launcher, watchdog: float) -> None:
+    def __init__(self, islands: Sequence[Wanted], launcher: Launcher, watchdog: float) -> None:
         self._islands = islands
         self._launcher = launcher
         self._watchdog = watchdog
-        self._secret = secrets.token_bytes(32)
-        self._hosts: dict[int, FarHost] = {}
-        self._knocked: list[Wire] = []  # those of processes that are no host yet
+        self._hosts: list[FarHost] = []
         self._closed = threading.Lock()
 
     @property
     def names(self) -> Sequence[str]:
-        return tuple(self._islands)
+        return tuple(one.name for one in self._islands)
 
     @property
-    def pids(self) -> dict[str, int]:
-        """By island, the number that its machine has for its process."""
-        return {name: self._hosts[number].here.pid for number, name in enumerate(self._islands)}
+    def pids(self) -> dict[str, tuple[int, ...]]:
+        """By island, the numbers that its machines have for its processes."""
+        return {
+            one.name: tuple(process.here.pid for process in host.processes)
+            for one, host in zip(self._islands, self._hosts, strict=True)
+        }
 
     def connect(self, tell: Callable[[ToController], None]) -> Mapping[str, HostEnd]:
         self._tell = tell
@@ -77,15 +85,12 @@ class IslandProcesses:
         except BaseException:
             self.close()
             raise
-        doors = {number: host.here.door for number, host in self._hosts.items()}
-        for host in self._hosts.values():
-            host.say(Others(doors))
-        return {name: self._hosts[number] for number, name in enumerate(self._islands)}
+        return dict(zip(self.names, self._hosts, strict=True))
 
     def meshes_for(self, program: Program) -> Mapping[str, jax.sharding.Mesh]:
+        axes = {one.name: one.axes for one in self._islands}
         for island in program.islands:
-            axes, _ = self._islands.get(island.name, (None, ""))
-            check_island(island, axes, self.names)
+            check_island(island, axes.get(island.name), self.names)
         return {}
 
     def placing(self, _: Program) -> Placing:
@@ -94,68 +99,43 @@ class IslandProcesses:
     def close(self) -> None:
         """From any thread, and more than once. Whoever asks for something that was there is told that it is gone."""
         if self._closed.acquire(blocking=False):
-            for number, name in enumerate(self._islands):
+            for number, name in enumerate(self.names):
                 why = f"island {name} has ended with its cluster, and all that was on it"
                 self._tell(HostFailed(number, Failure(why, remedy="read arrays before you close it")))
-            for host in self._hosts.values():
-                host.close()
-            for wire in self._knocked:
-                wire.close()
+            for host in self._hosts:
+                for process in host.processes:
+                    process.close()
             self._launcher.close()
 
     def _start(self) -> None:
         """Start all processes, and wait until each has its devices."""
-        knocks: Inbox[tuple[Any, Wire]] = Inbox()
-        door = Door(self._launcher.own_host, self._secret, lambda wire: _greet(wire, knocks))
+        secret = secrets.token_bytes(32)
+        seats = [(number, index) for number, one in enumerate(self._islands) for index in range(one.processes)]
+        muster = Muster(dict(enumerate(self.names)), seats, self._launcher.trouble)
+        door = Door(self._launcher.own_host, secret, muster.welcome)
         try:
-            self._launcher.start(
-                [
-                    Assignment(number, name, axes, platform, door.address, self._secret)
-                    for number, (name, (axes, platform)) in enumerate(self._islands.items())
-                ]
-            )
-            alive: dict[int, Wire] = {}
-            here: dict[int, tuple[Here, Wire]] = {}
-            while len(self._hosts) < len(self._islands):
-                greeting, wire = self._next(knocks)
-                self._knocked.append(wire)
-                match greeting:
-                    case Alive(number):
-                        alive[number] = wire
-                    case Unable(_, why):
-                        raise TopologyError(why.what, remedy=why.remedy)
-                    case Here(number):
-                        here[number] = greeting, wire
-                # Its two wires may come in either order.
-                for number in alive.keys() & here.keys() - self._hosts.keys():
-                    told, line = here[number]
-                    wires = line, alive[number]
-                    self._hosts[number] = FarHost(told, wires, self._watchdog, self._tell, self._lose)
-                    self._knocked = [one for one in self._knocked if one not in wires]
+            self._launcher.start([self._assignment(seat, door, secret) for seat in seats])
+            arrived = muster.wait()
+        except BaseException:
+            muster.close()
+            raise
         finally:
             door.close()
+        for number, one in enumerate(self._islands):
+            host = FarHost(number, one.name, one.processes, self._tell, self._launcher.end)
+            host.processes = [
+                FarProcess(found.here, found.wires, self._watchdog, partial(host.take, index), host.lose)
+                for index in range(one.processes)
+                for found in [arrived[number, index]]
+            ]
+            self._hosts.append(host)
+        doors = Others({seat: one.here.door for seat, one in arrived.items()})
+        for host in self._hosts:
+            host.say(doors)
 
-    def _next(self, knocks: Inbox[tuple[Any, Wire]]) -> tuple[Any, Wire]:
-        for _ in range(int(_STARTING)):
-            if (knock := knocks.get(1.0)) is not None:
-                return knock
-            if trouble := self._launcher.trouble():
-                raise TopologyError(f"a process of an island cannot start: {trouble}")
-        missing = ", ".join(name for number, name in enumerate(self._islands) if number not in self._hosts)
-        raise TopologyError(f"no process has come up for island {missing} in {_STARTING:g} seconds")
-
-    def _lose(self, number: int, what: str) -> None:
-        """A process can do nothing more."""
-        here, name = self._hosts[number].here, list(self._islands)[number]
-        self._launcher.end(number)  # if it was only stopped, it must not come back
-        why = f"island {name} was lost: its process {here.pid} on {here.machine} {what}"
-        remedy = "make a new cluster and start from what was saved"
-        self._tell(HostFailed(number, Failure(why, remedy=remedy, is_loss=True)))
-
-
-def _greet(wire: Wire, knocks: Inbox[tuple[Any, Wire]]) -> None:
-    if (parts := wire.receive()) is not None:
-        knocks.put((unpack(parts), wire))
+    def _assignment(self, seat: Seat, door: Door, secret: bytes) -> Assignment:
+        one = self._islands[seat[0]]
+        return Assignment(seat, one.name, one.axes, one.platform, one.processes, door.address, secret)
 
 
 def _numbers(value: Any, *_: object) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401 (a jax.Array or a numpy array)

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from atoll.compiler.errors import TopologyError, UsageError
-from atoll.runtime.processes.assignment import Assignment
+from atoll.runtime.processes.assignment import Assignment, Seat
 
 # How many seconds the driver has to tidy up before it is ended.
 _TIDYING = 30.0
@@ -68,9 +68,9 @@ class OnRay:
     def trouble(self) -> str:
         return str(self._ask(("trouble", None)))
 
-    def end(self, number: int) -> None:
+    def end(self, seat: Seat) -> None:
         with suppress(TopologyError, OSError):  # the driver is gone, and so is the process
-            self._ask(("end", number))
+            self._ask(("end", seat))
 
     def close(self) -> None:
         assert self._driver.stdin is not None

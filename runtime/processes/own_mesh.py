@@ -1,4 +1,4 @@
-"""The devices of the one island that a process has."""
+"""The devices of the one island that a process has, or has a share of."""
 
 import jax
 import numpy
@@ -8,7 +8,7 @@ from atoll.runtime.processes.assignment import Assignment
 
 
 def own_mesh(assignment: Assignment) -> jax.sharding.Mesh:
-    """A mesh of the first devices that this process has. To be called before jax starts."""
+    """A mesh of the first devices of each process of the island. To be called before jax starts."""
     size = assignment.size
     if assignment.platform == "cpu":
         jax.config.update("jax_num_cpu_devices", size)  # type: ignore[no-untyped-call] # jax's
@@ -16,12 +16,15 @@ def own_mesh(assignment: Assignment) -> jax.sharding.Mesh:
         devices = jax.devices(assignment.platform)
     except RuntimeError:
         devices = []
-    if len(devices) < size:
-        what = (
-            f"island {assignment.island} needs {size} {assignment.platform} devices, and its process has {len(devices)}"
-        )
+    own: list[list[jax.Device]] = [[] for _ in range(assignment.processes)]
+    for one in devices:
+        own[one.process_index].append(one)
+    if (found := min(map(len, own))) < size:
+        what = f"island {assignment.island} needs {size} {assignment.platform} devices, and its process has {found}"
         raise TopologyError(what, remedy="write a smaller island, or one of devices that are there")
-    shape = [size for _, size in assignment.axes]
+    shape = [length for _, length in assignment.axes]
     return automatic(
-        jax.sharding.Mesh(numpy.array(devices[:size]).reshape(shape), [name for name, _ in assignment.axes])
+        jax.sharding.Mesh(
+            numpy.array([its[:size] for its in own]).reshape(shape), [name for name, _ in assignment.axes]
+        )
     )

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy
 from atoll.runtime.failure import Failure, reason
+from atoll.runtime.processes.tiles import Section
 from atoll.runtime.processes.wire import Content
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import from_bytes, to_bytes
@@ -32,7 +33,9 @@ def unpack(parts: Sequence[Content]) -> Any:  # noqa: ANN401 (a message)
 class _Packing(pickle.Pickler):
     def reducer_override(self, one: Any) -> Any:  # noqa: ANN401 (as pickle says)
         if isinstance(one, jax.Array):
-            return _reduced_value(one)
+            return _reduced_value(one, ())
+        if type(one) is Section:
+            return _reduced_value(one.array, one.index)
         if type(one) is numpy.ndarray:
             return _reduced_numbers(one)
         if type(one) is Program:
@@ -40,10 +43,10 @@ class _Packing(pickle.Pickler):
         return NotImplemented
 
 
-def _reduced_value(value: jax.Array) -> Any:  # noqa: ANN401 (as pickle says)
+def _reduced_value(value: jax.Array, index: tuple[slice, ...]) -> Any:  # noqa: ANN401 (as pickle says)
     """Its numbers; or why it could not be computed."""
     try:
-        return _reduced_numbers(numpy.asarray(value))
+        return _reduced_numbers(numpy.asarray(value)[index])
     except Exception as error:
         return _not_computed, (reason(error),)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import ray
-from atoll.runtime.processes.assignment import Assignment
+from atoll.runtime.processes.assignment import Assignment, Seat
 from atoll.runtime.processes.island_actor import IslandActor
 
 # Where an own Ray has its files, in a folder named after this process. Short, as it becomes part of the names of
@@ -35,7 +35,7 @@ class Driver:
     """The processes of a cluster's islands."""
 
     def __init__(self, address: str) -> None:
-        self._actors: dict[int, Any] = {}
+        self._actors: dict[Seat, Any] = {}
         self._serving: list[Any] = []
         self._folder: Path | None = None
         options: dict[str, Any] = {"address": address}
@@ -58,7 +58,7 @@ class Driver:
             elif resource is not None:
                 needs["resources"] = {resource: one.size}
             actor = ray.remote(IslandActor).options(**needs).remote()
-            self._actors[one.number] = actor
+            self._actors[one.seat] = actor
             # This call is pending for as long as the process is there.
             self._serving.append(actor.serve.remote(one))
 
@@ -73,15 +73,15 @@ class Driver:
             return "it has ended"
         return ""
 
-    def end(self, number: int) -> None:
+    def end(self, seat: Seat) -> None:
         """End a process, whatever it is doing."""
-        ray.kill(self._actors[number])
+        ray.kill(self._actors[seat])
 
     def close(self) -> None:
         """Tidy up."""
-        for number in self._actors:
+        for seat in self._actors:
             with suppress(Exception):  # it has ended
-                self.end(number)
+                self.end(seat)
         ray.shutdown()
         if self._folder is not None:
             _end_children()

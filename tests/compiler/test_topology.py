@@ -24,6 +24,7 @@ def cpus(name, count=4):
         ("1 x cpu[data=2, model=3]", Topology((Island("island0", "cpu", (Axis("data", 2), Axis("model", 3))),))),
         ("1 x v4[2x2x3]", Topology((Island("island0", "v4", (Axis("devices", 12),), (2, 2, 3)),))),
         ("1 x v5e[4x4](d=8, m=2)", Topology((Island("island0", "v5e", (Axis("d", 8), Axis("m", 2)), (4, 4)),))),
+        ("1 x cpu[4] in 2 processes", Topology((Island("island0", "cpu", (Axis("devices", 4),), processes=2),))),
         ("1 x gpu[8] 1.5 GiB", Topology((Island("island0", "gpu", (Axis("devices", 8),), None, 3 * 2**29),))),
         (
             "# two\nisland left : cpu[4] # the first\n\nisland x : cpu[4];link x<->left : 2.5 GB/s, 0.5 us;",
@@ -71,6 +72,7 @@ def test_links_serve_both_directions_and_have_a_default():
 # Errors. Each row: the text, the line and column of the caret, what is wrong, the remedy.
 
 KINDS = "known are cpu, gpu, v4, v5e, v5p, v6e, tpu7x"
+SHARES = "write a number of processes that divides the number of devices"
 UNITS = "known are B, kB, KiB, MB, MiB, GB, GiB, TB, TiB"
 SIZE = "write how many islands and how many devices in each, as in 2 x cpu[4]"
 LEAST = "it must be at least 1"
@@ -93,6 +95,9 @@ ERRORS = [
     ("2 x v4[4]", (1, 5), "the physical shape of v4 has 3 dimensions, not 1", "write for example v4[2x2x4]"),
     ("2 x v6e[2x2x2]", (1, 5), "the physical shape of v6e has 2 dimensions, not 3", "write for example v6e[4x4]"),
     ("2 x v6e[2x2](a=8)", (1, 5), "the physical shape has 4 devices, the logical mesh 8", "make the products equal"),
+    ("2 x cpu[4] in 3 processes", (1, 5), "3 processes cannot share 4 devices equally", SHARES),
+    ("2 x cpu[4] in 0 processes", (1, 15), "the number of processes is too small", "it must be at least 1"),
+    ("2 x cpu[4] in 2", (1, 16), "unexpected end of the text", "expected 'processes'"),
     ("2 x cpu[4] 2 GIB", (1, 14), "unknown unit 'GIB'", f"did you mean 'GiB'? {UNITS}"),
     ("2 x cpu[4] 0.3 B", (1, 12), "0.3 B is not a whole number of B", "write it in a smaller unit"),
     ("2 x cpu[4] 0 B", (1, 5), "the memory of a device is too small", LEAST),

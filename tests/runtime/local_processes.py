@@ -12,26 +12,32 @@ serve(pickle.load(sys.stdin.buffer))
 
 
 class LocalProcesses:
-    """As `atoll.runtime.processes.island_processes.Launcher`."""
+    """As `atoll.runtime.processes.island_processes.Launcher`.
+
+    before: by process, what it does before it serves.
+    """
 
     own_host = "127.0.0.1"
 
-    def __init__(self):
+    def __init__(self, before=()):
+        self._before = dict(before)
         self.running = {}
 
     def start(self, assignments):
         for one in assignments:
-            process = subprocess.Popen([sys.executable, "-c", SERVE], stdin=subprocess.PIPE)
+            process = subprocess.Popen(
+                [sys.executable, "-c", self._before.get(one.seat, "") + SERVE], stdin=subprocess.PIPE
+            )
             process.stdin.write(pickle.dumps(one))
             process.stdin.close()
-            self.running[one.number] = process
+            self.running[one.seat] = process
 
     def trouble(self):
         codes = [one.poll() for one in self.running.values()]
         return next((f"it ended with {code}" for code in codes if code is not None), "")
 
-    def end(self, number):
-        self.running[number].kill()
+    def end(self, seat):
+        self.running[seat].kill()
 
     def close(self):
         for process in self.running.values():

@@ -21,7 +21,7 @@ from atoll.compiler.errors import AtollError, CompileError, IslandLost, Topology
 from atoll.runtime.controller import Controller
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
 from atoll.runtime.processes.line import Line
 from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wire import Door, Wire, connect
@@ -34,8 +34,9 @@ AXES = (("x", 2), ("y", 2))
 SPEC = (("x",), ("y",))
 
 
-def far(axes=AXES, names=("left", "right"), watchdog=20.0):
-    return HostedIslands(IslandProcesses(dict.fromkeys(names, (axes, "cpu")), LocalProcesses(), watchdog))
+def far(axes=AXES, names=("left", "right"), watchdog=20.0, processes=1):
+    islands = [Wanted(name, axes, "cpu", processes) for name in names]
+    return HostedIslands(IslandProcesses(islands, LocalProcesses(), watchdog))
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +214,7 @@ def test_a_program_for_other_islands_is_refused(shared, make_train_program):
 
 def test_devices_that_are_not_there():
     with pytest.raises(TopologyError, match=r"^island far needs 1 gpu devices, and its process has 0; write a smaller"):
-        HostedIslands(IslandProcesses({"far": ((("devices", 1),), "gpu")}, LocalProcesses(), 20.0))
+        HostedIslands(IslandProcesses([Wanted("far", (("devices", 1),), "gpu")], LocalProcesses(), 20.0))
 
 
 # Islands that are lost.
@@ -240,7 +241,7 @@ def test_an_island_that_is_lost_is_named_and_the_other_goes_on(make_train_progra
         timeout=60,
     )
     alone.compile()
-    pid = launcher.running[1].pid
+    pid = launcher.running[1, 0].pid
     os.kill(pid, kind)
     began = time.monotonic()
     sentence = (
@@ -277,7 +278,7 @@ def test_islands_are_lost_at_any_point(make_train_program, values, request):
         launcher = hosted.ground._launcher
         victim = int(random.integers(2))
         kind = [signal.SIGKILL, signal.SIGSTOP][int(random.integers(2))]
-        timer = threading.Timer(float(random.uniform(0, 1.0)), launcher.running[victim].send_signal, [kind])
+        timer = threading.Timer(float(random.uniform(0, 1.0)), launcher.running[victim, 0].send_signal, [kind])
         timer.start()
         controller = Controller(make_train_program(), hosted, timeout=60)
         with pytest.raises(IslandLost, match=rf"island {['left', 'right'][victim]} was lost: its process \d+ on"):
@@ -292,10 +293,10 @@ import os, sys, time
 sys.path.insert(0, os.environ["HERE"])
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
 from local_processes import LocalProcesses
 launcher = LocalProcesses()
-hosted = HostedIslands(IslandProcesses({"a": ((("x", 1),), "cpu"), "b": ((("x", 1),), "cpu")}, launcher, 20))
+hosted = HostedIslands(IslandProcesses([Wanted(name, (("x", 1),), "cpu") for name in "ab"], launcher, 20))
 print(*(one.pid for one in launcher.running.values()), flush=True)
 time.sleep(100)
 """

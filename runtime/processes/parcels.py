@@ -1,0 +1,106 @@
+"""Cuts what an island sends to another into what each process of the one has, and each of the other needs."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+from atoll.runtime.boxes import box_at, boxes_of, inside, on_devices, shared_out
+from atoll.runtime.messages import Load, Offer, argument_of
+from atoll.runtime.processes.legs import legs
+from atoll.runtime.processes.tiles import Section, Tile, Tiled
+from atoll.runtime.program import Box, Buffer, IslandProgram, Receive
+
+_Kind = tuple[jax.sharding.Sharding, tuple[int, ...], int, str, int]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A tile that this process sends. first: to which process; onward: which others that one gives it to.
+
+    shard: of which of its shards it is a section; None for all of it.
+    """
+
+    first: int
+    onward: tuple[int, ...]
+    box: Box
+    shard: int
+    index: tuple[slice, ...] | None
+
+
+class Parcels:
+    """index: which process of its island this one is; of so many."""
+
+    def __init__(self, index: int, processes: int) -> None:
+        self._index = index
+        self._processes = processes
+        self._programs: dict[int, dict[str, _Target]] = {}
+        self._parts: dict[_Kind, list[_Part]] = {}
+
+    def note(self, load: Load) -> None:
+        """Know what islands of a program need."""
+        self._programs[load.program] = {one.name: _Target(one) for one in load.code.islands}
+
+    def forget(self, program: int) -> None:
+        """It was closed."""
+        self._programs.pop(program, None)
+        self._parts = {kind: parts for kind, parts in self._parts.items() if kind[2] != program}
+
+    def parcels(self, offer: Offer, processes: int) -> Iterator[tuple[int, Offer]]:
+        """What goes to which process of an island that has so many."""
+        value = offer.value
+        if not isinstance(value, jax.Array):
+            # All processes have the same failure; one of them tells all of the others.
+            if not self._index:
+                yield from ((number, replace(offer)) for number in range(processes))
+            return
+        kind = value.sharding, value.shape, offer.program, offer.to, offer.tag
+        if kind not in self._parts:
+            self._parts[kind] = list(self._divided(value, offer, processes))
+        tiles: defaultdict[int, list[Tile]] = defaultdict(list)
+        if not value.size and not self._index:
+            tiles.update((number, []) for number in range(processes))
+        shards = value.addressable_shards
+        for one in self._parts[kind]:
+            data = shards[one.shard].data
+            numbers = data if one.index is None else Section(data, one.index)
+            tiles[one.first].append(Tile(one.box, numbers, one.onward))
+        for number, its in tiles.items():
+            yield number, replace(offer, value=Tiled(value.shape, value.dtype.name, tuple(its)))
+
+    def _divided(self, value: jax.Array, offer: Offer, processes: int) -> Iterator[_Part]:
+        own = {
+            box_at(one.index, value.shape): number for number, one in reversed([*enumerate(value.addressable_shards)])
+        }
+        wanted = self._programs[offer.program][offer.to].wanted(offer, processes)
+        for leg in legs(self._given(value), wanted):
+            if leg.source == self._index:
+                index = None if leg.box == leg.of else inside(leg.box, leg.of)
+                yield _Part(leg.targets[0], leg.targets[1:], leg.box, own[leg.of], index)
+
+    def _given(self, value: jax.Array) -> Sequence[Sequence[Box]]:
+        """By process, what it holds of an array."""
+        given: list[list[Box]] = [[] for _ in range(self._processes)]
+        device: Any
+        for device, box in on_devices(value.sharding, value.shape).items():
+            # What no program holds is whole in each process, which has no need of the others for it.
+            holder = 0 if value.is_fully_addressable else device.process_index
+            given[holder].append(box)
+        return given
+
+
+class _Target:
+    """An island that is sent to."""
+
+    def __init__(self, island: IslandProgram) -> None:
+        self._island = island
+        self._received = {(one.source, one.tag): one.buffer for one in island.instructions if isinstance(one, Receive)}
+
+    def wanted(self, offer: Offer, processes: int) -> list[list[Box]]:
+        """By process, what it needs of what is sent."""
+        return shared_out(boxes_of(self.buffer(offer), self._island.axes), processes)
+
+    def buffer(self, offer: Offer) -> Buffer:
+        number = argument_of(offer.tag) if offer.tag < 0 else self._received[offer.source, offer.tag]
+        return self._island.buffers[number]
