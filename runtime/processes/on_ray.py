@@ -9,6 +9,7 @@ import pickle
 import re
 import secrets
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,9 @@ _TIDYING = 30.0
 
 # How many seconds Ray may take to answer; it may have to start first.
 _ANSWERING = 120.0
+
+# How many seconds it may take to reach a Ray that runs.
+_REACHING = 10.0
 
 _ADDRESS = re.compile(r"ray|auto|[^\s:/]+:\d+")
 
@@ -45,6 +49,8 @@ class OnRay:
         if sys.modules.get("ray", True) is None or find_spec("ray") is None:
             remedy = "install it with `pip install 'atoll[ray]'`"
             raise UsageError("islands in processes of their own need Ray, which is not installed", remedy=remedy)
+        if ":" in address:
+            _check_answers(address)
         self._address = address
         self._asking = threading.Lock()
         self._driver = subprocess.Popen(
@@ -108,6 +114,16 @@ class OnRay:
             remedy = 'write cluster="ray"' if self._address != "ray" else "see whether `ray start --head` works here"
             raise TopologyError(f"Ray at {self._address!r}: {fault}", remedy=remedy)
         return answer
+
+
+def _check_answers(address: str) -> None:
+    """TopologyError if nobody listens there, which Ray itself would say only after minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _REACHING).close()
+    except (OSError, OverflowError):
+        remedy = 'see whether it runs, with `ray status`, or write cluster="ray"'
+        raise TopologyError(f"no Ray answers at {address}", remedy=remedy) from None
 
 
 def _environment(address: str) -> dict[str, str]:

@@ -7,11 +7,14 @@ import os
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from pathlib import Path
+from contextlib import suppress
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +22,7 @@ import numpy
 import pytest
 import zoo
 from atoll.runtime.processes import ray_driver
+from started import kill_all, left_of, processes_of
 from test_cluster import PARAMS, STAGES, X, predict
 
 import atoll
@@ -36,8 +40,35 @@ island f : cpu[2] in 2 processes
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with atoll.Cluster(TOPOLOGY, cluster="ray") as made:
+def running_ray():
+    """The address of a Ray that somebody has started."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="ray-")  # whose name is short, as Ray asks for
+    command = ["ray", "start", "--head", "--block", f"--port={port}", f"--temp-dir={folder}"]
+    options = ["--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", *command[1:], *options], stdout=subprocess.DEVNULL
+    ) as ray:
+        try:
+            wait_for(port)
+            yield f"127.0.0.1:{port}"
+        finally:
+            kill_all(ray.pid)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(port):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster(running_ray):
+    with atoll.Cluster(TOPOLOGY, cluster=running_ray) as made:
         yield made
 
 
@@ -147,6 +178,12 @@ def test_what_cannot_be_is_refused_with_its_remedy(cluster, monkeypatch):
         match=r"^\S*test_ray.py:\d+: ray:// is Ray's client, .*; run this on a machine of the cluster, ",
     ):
         atoll.Cluster("1 x cpu[1]", cluster="ray://localhost:10001")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(
+        atoll.TopologyError, match=rf"^\S*test_ray.py:\d+: no Ray answers at 127.0.0.1:{port}; see whether it runs"
+    ):
+        atoll.Cluster("1 x cpu[1]", cluster=f"127.0.0.1:{port}")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(atoll.AtollError, match=r"need Ray, which is not installed; .*`pip install 'atoll\[ray\]'`$"):
         atoll.Cluster("1 x cpu[1]", cluster="ray")
@@ -173,42 +210,10 @@ time.sleep(100)
 """
 
 
-def processes_of(pid):
-    """Those that a process has started, and those that they have, by their command."""
-    found, listed = {}, {}
-    for folder in Path("/proc").iterdir():
-        try:
-            parent = int((folder / "stat").read_text().rpartition(") ")[2].split()[1])
-            listed[int(folder.name)] = parent, (folder / "cmdline").read_bytes()[:60]
-        except (OSError, ValueError, IndexError):
-            continue
-    wanted = {pid}
-    while new := {one for one, (parent, _) in listed.items() if parent in wanted} - wanted:
-        wanted |= new
-    found.update((one, listed[one][1]) for one in wanted - {pid} if one in listed)
-    return found
-
-
-def are_gone(pids):
-    def is_running(pid):
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-
-    deadline = time.monotonic() + 10
-    while left := [pid for pid in pids if is_running(pid)]:
-        if time.monotonic() > deadline:
-            return left
-        time.sleep(0.1)
-    return []
-
-
 @pytest.mark.own
 @pytest.mark.parametrize("how", ["interrupted", "killed"])
 def test_nothing_is_left_behind(how, tmp_path):
     """After Ctrl-C; and when an island was lost and then the controller is killed."""
-    before = set(folders())
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     with subprocess.Popen(
@@ -222,16 +227,11 @@ def test_nothing_is_left_behind(how, tmp_path):
             assert ran.stdout.readline() == "12.0\n"
         ran.send_signal(signal.SIGINT if how == "interrupted" else signal.SIGKILL)
         _, errors = ran.communicate(timeout=60)
-    assert are_gone(started) == []
-    assert not set(folders()) - before
+    assert left_of(started) == []
+    assert not [one for one in started if (ray_driver.ROOT / f"{ray_driver.PREFIX}{one}").exists()]
     assert [line for line in errors.splitlines() if line[:1].strip() and "Traceback" not in line] == (
         ["KeyboardInterrupt"] if how == "interrupted" else []
     )
-
-
-def folders():
-    """Of Rays that were started for clusters."""
-    return ray_driver.ROOT.glob(f"{ray_driver.PREFIX}*")
 
 
 @pytest.mark.own

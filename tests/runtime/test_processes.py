@@ -27,6 +27,7 @@ from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wire import Door, Wire, connect
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Run, Send
 from local_processes import LocalProcesses
+from started import left_of
 
 pytestmark = [pytest.mark.own, pytest.mark.timeout(120)]
 
@@ -308,17 +309,7 @@ def test_a_controller_that_is_killed_takes_its_processes_along():
         pids = [int(word) for word in process.stdout.readline().split()]
         assert len(pids) == 2
         process.kill()
-    deadline = time.monotonic() + 10
-    while any(is_running(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a process has outlived its controller by ten seconds"
-        time.sleep(0.05)
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    assert left_of(pids) == []
 
 
 # Wires.

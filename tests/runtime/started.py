@@ -1,0 +1,43 @@
+"""Processes of this machine: which a process has started, and whether they are gone."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+
+def processes_of(pid):
+    """Those that a process has started, and those that they have."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError, IndexError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(") ")[2].split()[1])
+    found = {pid}
+    while new := {one for one, parent in parents.items() if parent in found} - found:
+        found |= new
+    return found - {pid}
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def left_of(pids):
+    """Those that have not ended within ten seconds."""
+    deadline = time.monotonic() + 10
+    while left := [pid for pid in pids if is_running(pid)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def kill_all(pid):
+    """A process with all that it has started."""
+    for one in (*processes_of(pid), pid):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
