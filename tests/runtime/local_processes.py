@@ -1,14 +1,18 @@
 """Processes of islands that are started without Ray."""
 
-import pickle
-import subprocess
-import sys
+import multiprocessing
 
-SERVE = """
-import pickle, sys
-from atoll.runtime.processes.island_process import serve
-serve(pickle.load(sys.stdin.buffer))
-"""
+# What they import is imported once: each is a copy of one process that has done so.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["atoll.runtime.processes.island_process", "jax", "local_processes"])
+
+
+def serve(assignment, before):
+    """Be the process of an island."""
+    from atoll.runtime.processes import island_process
+
+    exec(before, {})
+    island_process.serve(assignment)
 
 
 class LocalProcesses:
@@ -25,15 +29,12 @@ class LocalProcesses:
 
     def start(self, assignments):
         for one in assignments:
-            process = subprocess.Popen(
-                [sys.executable, "-c", self._before.get(one.seat, "") + SERVE], stdin=subprocess.PIPE
-            )
-            process.stdin.write(pickle.dumps(one))
-            process.stdin.close()
+            process = _FORKS.Process(target=serve, args=(one, self._before.get(one.seat, "")), daemon=True)
+            process.start()
             self.running[one.seat] = process
 
     def trouble(self):
-        codes = [one.poll() for one in self.running.values()]
+        codes = [one.exitcode for one in self.running.values()]
         return next((f"it ended with {code}" for code in codes if code is not None), "")
 
     def end(self, seat):
@@ -41,8 +42,7 @@ class LocalProcesses:
 
     def close(self):
         for process in self.running.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
+            process.join(10)
+            if process.exitcode is None:
                 process.kill()
-                process.wait(10)
+                process.join(10)

@@ -127,7 +127,7 @@ def test_an_island_is_lost_with_the_first_of_its_processes(make_train_program, v
         with pytest.raises(IslandLost, match=rf"island left was lost: its process {running[victim].pid} on \S+ has"):
             run_for_ever(controller, values)
     hosted.close()
-    assert all(one.poll() is not None for one in running.values())
+    assert all(one.exitcode is not None for one in running.values())
 
 
 FAILS = """

@@ -261,7 +261,7 @@ def test_an_island_that_is_lost_is_named_and_the_other_goes_on(make_train_progra
     numpy.testing.assert_array_equal(alone.start([w])[0], w)
     controller.close()
     hosted.close()
-    assert all(one.poll() is not None for one in launcher.running.values())
+    assert all(one.exitcode is not None for one in launcher.running.values())
 
 
 def run_for_ever(controller, values):
@@ -271,22 +271,23 @@ def run_for_ever(controller, values):
         numpy.asarray(loss)
 
 
-def test_islands_are_lost_at_any_point(make_train_program, values, request):
+@pytest.mark.parametrize("seed", range(4))
+def test_islands_are_lost_at_any_point(make_train_program, values, request, seed):
     """Whatever a process was doing: an error in time that names it, and nothing is left behind."""
-    random = numpy.random.default_rng(0)
-    for _ in range(100 if request.config.getoption("full") else 3):
-        hosted = far((("devices", 1),), watchdog=2.0)
-        launcher = hosted.ground._launcher
-        victim = int(random.integers(2))
-        kind = [signal.SIGKILL, signal.SIGSTOP][int(random.integers(2))]
-        timer = threading.Timer(float(random.uniform(0, 1.0)), launcher.running[victim, 0].send_signal, [kind])
+    random = numpy.random.default_rng(seed)
+    for number in range(25 if request.config.getoption("full") else 5):
+        hosted = far(watchdog=3.0, processes=int(random.integers(1, 3)))
+        running = hosted.ground._launcher.running
+        victim = list(running)[random.integers(len(running))]
+        kind = signal.SIGKILL if number else signal.SIGSTOP  # which takes as long as the watchdog
+        timer = threading.Timer(float(random.uniform(0, 1.0)), os.kill, [running[victim].pid, kind])
         timer.start()
-        controller = Controller(make_train_program(), hosted, timeout=60)
-        with pytest.raises(IslandLost, match=rf"island {['left', 'right'][victim]} was lost: its process \d+ on"):
+        controller = Controller(make_train_program(SPEC, AXES), hosted, timeout=60)
+        with pytest.raises(IslandLost, match=rf"island {['left', 'right'][victim[0]]} was lost: its process \d+ on"):
             run_for_ever(controller, values)
         controller.close()
         hosted.close()
-        assert all(one.poll() is not None for one in launcher.running.values())
+        assert all(one.exitcode is not None for one in running.values())
 
 
 SCRIPT = """
