@@ -34,6 +34,7 @@ __all__ = [
     "mpmd",
     "native_stderr",
     "new_context",
+    "placer",
     "sdy",
     "stablehlo",
 ]
@@ -139,6 +140,28 @@ def copier(sharding: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (a jax shardi
     except AttributeError:
         return lambda array: jax.device_put(array, sharding)
     return lambda array: copy([array], [devices], [sharding], [always])[0]
+
+
+def placer(sharding: Any, shape: tuple[int, ...], dtype: Any) -> Callable[[list[Any]], Any]:  # noqa: ANN401 (as above)
+    """A function that puts numbers onto the devices of this process that a sharding has, in their order there.
+
+    They keep their type, whether 64 bits are enabled or not. `jax.device_put` does the same in the end, after checks
+    that take nine times as long.
+    """
+    import jax
+    from jaxlib import _jax
+
+    aval, devices = jax.core.ShapedArray(shape, dtype), sharding._addressable_device_assignment
+
+    def place(numbers: list[Any]) -> Any:  # noqa: ANN401 (a jax array)
+        return _jax.batched_device_put(aval, sharding, numbers, list(devices), True)
+
+    def place_slowly(numbers: list[Any]) -> Any:  # noqa: ANN401 (as above)
+        with jax.enable_x64(True):
+            parts = jax.device_put(numbers, list(devices))
+            return jax.make_array_from_single_device_arrays(shape, sharding, parts)
+
+    return place if hasattr(_jax, "batched_device_put") else place_slowly
 
 
 def requires_devices(traced: Any) -> bool:  # noqa: ANN401 (a `jax.stages.Traced`)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import numpy
+from atoll.compiler.mlir.bindings import placer
 from atoll.runtime.boxes import on_devices, size_of
 from atoll.runtime.fragment import sharding_of
 from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, argument_of
-from atoll.runtime.processes.tiles import Tile, Tiled, assembled
-from atoll.runtime.program import Box, Buffer, Receive
+from atoll.runtime.processes.tiles import Tile, Tiled, filled
+from atoll.runtime.program import Buffer, Receive
 from atoll.runtime.site import SharedIslandError
 from atoll.runtime.turn import Turn
 
@@ -94,8 +96,9 @@ class Arrivals:
         if not isinstance(value, Tiled):
             return value
         layout = self._any_device(value) if buffer is None else self._programs[program].layouts[buffer]
+        numbers = {box: filled(box, value.tiles, value.dtype) for box in set(layout.boxes)}
         with self._turn:
-            return assembled(value, layout.sharding, layout.boxes)
+            return layout.place([numbers[box] for box in layout.boxes])
 
     def _any_device(self, value: Tiled) -> "_Layout":
         return _Layout(Buffer(value.shape, value.dtype), jax.sharding.Mesh(self._mesh.local_devices[:1], "devices"))
@@ -105,10 +108,11 @@ class _Layout:
     """Which boxes of a buffer the devices of this process hold."""
 
     def __init__(self, buffer: Buffer, mesh: jax.sharding.Mesh) -> None:
-        self.sharding = sharding_of(buffer, mesh)
-        boxes = on_devices(self.sharding, buffer.shape)
-        self.boxes: dict[jax.Device, Box] = {one: boxes[one] for one in self.sharding.addressable_devices}
-        self.size = sum(map(size_of, set(self.boxes.values())))
+        sharding = sharding_of(buffer, mesh)
+        boxes = on_devices(sharding, buffer.shape)
+        self.boxes = [boxes[one] for one in mesh.devices.flat if one in sharding.addressable_devices]
+        self.size = sum(map(size_of, set(self.boxes)))
+        self.place = placer(sharding, buffer.shape, numpy.dtype(buffer.dtype))
 
 
 @dataclass(frozen=True)

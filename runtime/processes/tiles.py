@@ -1,6 +1,6 @@
 """A value on its way between processes: in tiles, each of which goes where it is needed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,17 +84,3 @@ def whole(told: Sequence[Tiled]) -> "numpy.ndarray[Any, Any] | Failure":
     first = told[0]
     tiles = [tile for one in told for tile in one.tiles]
     return filled(tuple((0, length) for length in first.shape), tiles, first.dtype)
-
-
-def assembled(value: Tiled, sharding: jax.sharding.Sharding, boxes: Mapping[jax.Device, Box]) -> jax.Array:
-    """An array of which the devices of this process, which are to hold these boxes, get what was sent to it."""
-    numbers = {box: filled(box, value.tiles, value.dtype) for box in set(boxes.values())}
-    # jax would make 32 bits of 64 where they are not enabled; whoever sends numbers has decided.
-    with jax.enable_x64(True):
-        if len(boxes) == 1 and sharding.is_fully_addressable:
-            (only,) = numbers.values()
-            there: jax.Array = jax.device_put(only, sharding)
-            return there
-        parts = jax.device_put([numbers[box] for box in boxes.values()], list(boxes))
-        made: jax.Array = jax.make_array_from_single_device_arrays(value.shape, sharding, parts)
-        return made
