@@ -471,6 +471,57 @@ MUTATIONS = (
         killed_by="tests/runtime/test_program.py::test_a_file_of_another_kind_is_refused",
         before="tests/runtime/test_program.py::test_a_file_of_another_kind_is_refused",
     ),
+    Mutation(
+        "the-oldest-of-a-full-window-is-watched",
+        "runtime/window.py",
+        "number = len(pending) - self._half - 1",
+        "number = 0",
+        killed_by="tests/runtime/test_window.py::test_of_a_full_window_half_is_watched",
+    ),
+    Mutation(
+        "what-was-donated-has-ended",
+        "runtime/window.py",
+        "first = next((token for _, _, token, _ in tuple(self._pending) if not token.is_deleted()), None)",
+        "first = None",
+        killed_by="tests/runtime/test_window.py::test_of_a_token_that_is_donated_a_later_one_tells",
+    ),
+    # Islands in processes.
+    Mutation(
+        "parts-of-axes-are-taken-for-axes",
+        "runtime/boxes.py",
+        "place[one.axis] // minor % one.size",
+        "place[one.axis] % one.size",
+        killed_by="tests/runtime/test_boxes.py::test_devices_hold_what_jax_says",
+    ),
+    Mutation(
+        "only-the-last-that-needs-a-box-gets-it",
+        "runtime/processes/legs.py",
+        "targets.setdefault(box, []).append(number)",
+        "targets[box] = [number]",
+        killed_by="tests/runtime/test_boxes.py"
+        "::test_each_process_gets_once_what_it_needs_and_each_element_crosses_once",
+    ),
+    Mutation(
+        "a-value-is-there-with-its-first-tile",
+        "runtime/processes/arrivals.py",
+        "if found.size < size:",
+        "if not found.size:",
+        killed_by="tests/runtime/test_partners.py::test_the_same_bits_as_in_one_process[2-to-1-spec0]",
+    ),
+    Mutation(
+        "nothing-is-handed-on",
+        "runtime/processes/parcels.py",
+        "yield _Part(leg.targets[0], leg.targets[1:], leg.box, own[leg.of], index)",
+        "yield _Part(leg.targets[0], (), leg.box, own[leg.of], index)",
+        killed_by="tests/runtime/test_partners.py::test_the_same_bits_as_in_one_process[1-to-2-spec3]",
+    ),
+    Mutation(
+        "whoever-knocks-is-let-in",
+        "runtime/processes/wire.py",
+        "    if not hmac.compare_digest(",
+        "    if hmac.compare_digest(b'', b'a') and hmac.compare_digest(",
+        killed_by="tests/runtime/test_processes.py::test_who_does_not_know_the_secret_is_not_let_in",
+    ),
     # Texts.
     Mutation(
         "a-megabyte-is-a-mebibyte",

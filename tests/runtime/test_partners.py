@@ -24,14 +24,14 @@ def islands(processes, watchdog=20.0, before=None):
     return HostedIslands(IslandProcesses(wanted, LocalProcesses(before or {}), watchdog))
 
 
-@pytest.fixture(scope="module", params=[(2, 2), (2, 1), (1, 2)], ids="{0[0]} to {0[1]}".format)
+@pytest.fixture(scope="module", params=[(2, 2), (2, 1), (1, 2)], ids="{0[0]}-to-{0[1]}".format)
 def shared(request):
     hosted = islands(request.param)
     yield hosted
     hosted.close()
 
 
-@pytest.mark.parametrize("spec", [(("x",), ("y",)), (("y", "x"),), ((), ("x",)), ()], ids=str)
+@pytest.mark.parametrize("spec", [(("x",), ("y",)), (("y", "x"),), ((), ("x",)), ()])
 def test_the_same_bits_as_in_one_process(shared, make_train_program, make_meshes, values, spec):
     program = make_train_program(spec, AXES)
     meshes = make_meshes((2, 2), ("x", "y"))
