@@ -15,7 +15,7 @@ from atoll.runtime.array import Array
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.handle import Handle
 from atoll.runtime.hosted_islands import HostedIslands
-from atoll.runtime.messages import Coming, Feed, Forward, Order, Use
+from atoll.runtime.messages import Coming, Forward, Order, Stored, Use
 from atoll.runtime.program import Division, Input, Place, Program
 from atoll.runtime.step import Step
 
@@ -51,7 +51,7 @@ class Admission:
                 continue
             if isinstance(value, Array) and value.promise.division == division and self._is_within_reach(value):
                 for copies, handles in zip(one.places, value.promise.parts(), strict=True):
-                    self._feed_kept(copies, handles, donated=one.donated)
+                    self._feed_stored(copies, handles, donated=one.donated)
             else:
                 for (name, number), placed in feeder.placed(one, division, value):
                     self.feeds[name][number] = placed
@@ -64,7 +64,7 @@ class Admission:
                 return False
         return True
 
-    def _feed_kept(self, places: Sequence[Place], handles: Sequence[Handle], *, donated: bool) -> None:
+    def _feed_stored(self, places: Sequence[Place], handles: Sequence[Handle], *, donated: bool) -> None:
         """Give each place one of the copies of a part: that of its own island, if there is one."""
         near = {handle.island: handle for handle in handles if handle.hosted is self.hosted}
         chosen = [near.get(name, handles[0]) for name, _ in places]
@@ -79,7 +79,7 @@ class Admission:
     def _feed_one(self, place: Place, handle: Handle, use: Use) -> None:
         name, number = place
         if handle.hosted is self.hosted and handle.island == name:
-            self.feeds[name][number] = Feed(handle.number, use)
+            self.feeds[name][number] = Stored(handle.number, use)
             if use is Use.BORROW:
                 self._read[place] = handle
             return

@@ -9,8 +9,8 @@ from typing import Any
 
 from atoll.runtime.failure import Failure, reason, task_failure
 from atoll.runtime.frame import Frame
-from atoll.runtime.loading import load_kept, load_sent
-from atoll.runtime.messages import Coming, Feed, Offer, Order, Value, argument_of, argument_tag
+from atoll.runtime.loading import load_sent, load_stored
+from atoll.runtime.messages import Coming, Offer, Order, Stored, Value, argument_of, argument_tag
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
@@ -243,8 +243,8 @@ class RunningIsland:
                 self._feeds[number] = feed
                 return False
         try:
-            if isinstance(feed, Feed):
-                load_kept(frame, number, feed, self.site, self.transport)
+            if isinstance(feed, Stored):
+                load_stored(frame, number, feed, self.site, self.transport)
             elif isinstance(feed, Coming):
                 self._load_sent(frame, number, feed, offer)
             else:

@@ -3,35 +3,35 @@
 import jax
 from atoll.runtime.failure import Failure
 from atoll.runtime.frame import Frame
-from atoll.runtime.messages import Feed, Offer, Use
+from atoll.runtime.messages import Offer, Stored, Use
 from atoll.runtime.site import Site
 from atoll.runtime.store import GONE
 from atoll.runtime.transport import Transport
 
 
-def load_kept(frame: Frame, number: int, feed: Feed, site: Site, transport: Transport) -> None:
+def load_stored(frame: Frame, number: int, stored: Stored, site: Site, transport: Transport) -> None:
     """Load what the island has in its store: as it is, a copy of it, or divided as the step needs it."""
     store, here = site.store, transport.sharding(site.name, number)
-    value = store.look(feed.handle)
+    value = store.look(stored.handle)
     if value is None:
         value = GONE
     as_it_is = isinstance(value, Failure) or value.sharding == here
-    if as_it_is and feed.use is Use.BORROW:
-        frame.borrow(number, value, feed.handle)
+    if as_it_is and stored.use is Use.BORROW:
+        frame.borrow(number, value, stored.handle)
         return
-    if feed.use is Use.TAKE:
-        store.take(feed.handle)  # first, or its bytes would count twice for a moment, and so in the peak
+    if stored.use is Use.TAKE:
+        store.take(stored.handle)  # first, or its bytes would count twice for a moment, and so in the peak
     try:
         if not as_it_is:
             with site.turn:
                 value = transport.bring(value, site.name, number)
-        elif feed.use is Use.COPY and not isinstance(value, Failure):
+        elif stored.use is Use.COPY and not isinstance(value, Failure):
             with site.turn:
                 value = jax.numpy.copy(value)
         frame.set(number, value)
     finally:
-        if feed.use is not Use.TAKE:
-            store.drop(feed.handle)
+        if stored.use is not Use.TAKE:
+            store.drop(stored.handle)
 
 
 def load_sent(frame: Frame, number: int, offer: Offer, size: int) -> None:

@@ -30,7 +30,7 @@ class Use(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class Stored:
     """An argument that the island has in its store."""
 
     handle: int
@@ -60,7 +60,7 @@ class Forward:
 class Order:
     """What one island has to do for a step.
 
-    feeds: by buffer, an argument: a value that comes with the order, a `Feed` or a `Coming`.
+    feeds: by buffer, an argument: a value that comes with the order, a `Stored` or a `Coming`.
     outputs: by buffer, under which handle it is kept.
     forwards: what it sends before it begins. An island outside the step has only these.
     """

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import jax
 from atoll.runtime.failure import Failure, reason
-from atoll.runtime.messages import Feed, Forward, Offer, Order, Use, argument_tag
+from atoll.runtime.messages import Forward, Offer, Order, Stored, Use, argument_tag
 from atoll.runtime.record import Record
 from atoll.runtime.store import GONE, Store
 from atoll.runtime.transport import Transport
@@ -71,7 +71,7 @@ class Site:
         for handle in order.outputs.values():
             self.store.expect(handle)
         for one in (*order.feeds.values(), *order.forwards):
-            if isinstance(one, (Feed, Forward)) and one.use is not Use.TAKE:
+            if isinstance(one, (Stored, Forward)) and one.use is not Use.TAKE:
                 self.store.use(one.handle)
 
     def bear(self, error: Exception) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from atoll.runtime.budget import Budget
-from atoll.runtime.messages import Feed, Forward, Order, Use
+from atoll.runtime.messages import Forward, Order, Stored, Use
 from atoll.runtime.site import Errand, Site
 from atoll.runtime.store import GONE, Store
 from hypothesis import given, settings
@@ -181,7 +181,7 @@ def test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for(sequenc
 def test_what_a_step_reads_is_kept_from_when_it_is_asked_for():
     site = Site("a", OneDevice(), lambda record: None, *(lambda _: None for _ in range(3)))
     site.store.put(1, "value", 8)
-    site.reserve(Order({0: Feed(1, Use.BORROW)}, {1: 2}))
+    site.reserve(Order({0: Stored(1, Use.BORROW)}, {1: 2}))
     site.store.drop(1)  # the controller lets go of it
     assert site.store.look(1) == "value"
     site.store.drop(1)
