@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from atoll.compiler.cluster import Cluster
     from atoll.compiler.compiled import Compiled, load
     from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
+    from atoll.compiler.export.feed import Feed
     from atoll.compiler.export.job import Job
     from atoll.compiler.lowered import Lowered, compile, lower  # noqa: A004 (a fixed name)
     from atoll.compiler.plan.plan import Plan
@@ -25,6 +26,7 @@ __all__ = [
     "Cluster",
     "CompileError",
     "Compiled",
+    "Feed",
     "IslandLost",
     "Job",
     "Lowered",
@@ -47,6 +49,7 @@ _MODULES = {
     "Cluster": "compiler.cluster",
     "CompileError": "compiler.errors",
     "Compiled": "compiler.compiled",
+    "Feed": "compiler.export.feed",
     "IslandLost": "compiler.errors",
     "Job": "compiler.export.job",
     "Lowered": "compiler.lowered",

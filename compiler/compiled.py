@@ -14,6 +14,7 @@ from atoll.compiler import guard
 from atoll.compiler.cluster import Cluster, check_alone
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.calling import Calling, Described, Flat
+from atoll.compiler.export.feed import Feed
 from atoll.compiler.inspectable import Inspectable
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.report import Report
@@ -69,6 +70,9 @@ class Compiled(Inspectable):
 
     def put(self, *args: Any) -> tuple[Any, ...]:  # noqa: ANN401 (any pytrees)
         """The arguments, put on the islands where a step takes them, so that a call does not have to move them."""
+        if any(isinstance(argument, Feed) for argument in args):
+            what = "a feed cannot be put on islands, as what it gives differs from step to step"
+            raise UsageError(what, caller(), "pass it to the step itself, and put the other arguments")
         leaves, _ = self._calling.flatten(args)
         placed = iter(self._controller.put(leaves))
         return tuple(

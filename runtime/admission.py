@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from atoll.runtime.array import Array
+from atoll.runtime.fed import Fed
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.handle import Handle
 from atoll.runtime.hosted_islands import HostedIslands
@@ -52,6 +53,9 @@ class Admission:
             if isinstance(value, Array) and value.promise.division == division and self._is_within_reach(value):
                 for copies, handles in zip(one.places, value.promise.parts(), strict=True):
                     self._feed_stored(copies, handles, donated=one.donated)
+            elif isinstance(value, Fed):
+                for name, number in one.every_place:
+                    self.feeds[name][number] = value
             else:
                 for (name, number), placed in feeder.placed(one, division, value):
                     self.feeds[name][number] = placed

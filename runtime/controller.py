@@ -19,6 +19,7 @@ from atoll.runtime.arguments import check_arguments, check_donations
 from atoll.runtime.array import Array
 from atoll.runtime.budget import Shortage
 from atoll.runtime.devices import Devices
+from atoll.runtime.fed import for_processes
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.fragment import Callback
 from atoll.runtime.ground import OwnDevices
@@ -138,6 +139,8 @@ class Controller:
             self._check_open()
             check_arguments(self.program.inputs, arguments)
             check_donations(self.program.inputs, arguments)
+            if not self._hosted.ground.is_near:
+                arguments = for_processes(arguments)
             self._compile()
             began += self._make_way()  # waiting is no work of the controller's
             step = Step((self._number, self._next_step), self.program, self._trace)

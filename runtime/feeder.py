@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy
 from atoll.runtime.array import Array
 from atoll.runtime.ground import Placing
 from atoll.runtime.handle import Handle
@@ -12,6 +11,7 @@ from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Put
 from atoll.runtime.program import Division, Input, Place
 from atoll.runtime.promise import Promise
+from atoll.runtime.transport import plain
 
 
 class Feeder:
@@ -46,22 +46,22 @@ class Feeder:
 
     def placed(self, one: Input, division: Division, value: Any) -> Iterator[tuple[Place, jax.Array]]:  # noqa: ANN401
         """An argument on the devices of each place where it is needed."""
-        plain = value.promise.read() if isinstance(value, Array) else _plain(one, value)
-        for copies, part in zip(one.places, _parts(one, division, plain), strict=True):
+        whole = value.promise.read() if isinstance(value, Array) else plain(one, value)
+        for copies, part in zip(one.places, _parts(one, division, whole), strict=True):
             for place in copies:
                 yield place, self._place(part, *place)
 
     def _put_array(self, one: Input, division: Division, value: Any) -> Array:  # noqa: ANN401 (an array)
         if isinstance(value, Array):
             return value
-        plain = _plain(one, value)
+        whole = plain(one, value)
         handles = [
             [self._keep(name, number, self._sizes[name][number], part) for name, number in copies]
-            for copies, part in zip(one.places, _parts(one, division, plain), strict=True)
+            for copies, part in zip(one.places, _parts(one, division, whole), strict=True)
         ]
         if not handles:  # no island needs it, but it has to be somewhere
             name = next(iter(self._sizes))
-            handles.append([self._keep(name, None, plain.nbytes, plain)])
+            handles.append([self._keep(name, None, whole.nbytes, whole)])
         return Array(Promise(one, handles, division, self._patience))
 
     def _keep(self, name: str, number: int | None, size: int, value: Any) -> Handle:  # noqa: ANN401 (an array)
@@ -72,16 +72,9 @@ class Feeder:
         return handle
 
 
-def _plain(one: Input, value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
-    """What an argument from outside holds; a copy, if the caller may write to its memory."""
-    if one.dtype.startswith("key<"):
-        return jax.random.key_data(value)
-    return value if isinstance(value, jax.Array) else numpy.array(value, numpy.dtype(one.dtype))
-
-
-def _parts(one: Input, division: Division, plain: Any) -> list[Any]:  # noqa: ANN401 (as `_plain` returns it)
+def _parts(one: Input, division: Division, whole: Any) -> list[Any]:  # noqa: ANN401 (as `plain` returns it)
     """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
     if not division.indices:
-        return [plain] * len(one.places)
+        return [whole] * len(one.places)
     with jax.transfer_guard("allow"):  # jax takes from the host where to cut, which is no transfer of the user's
-        return [plain[index] for index in division.indices]
+        return [whole[index] for index in division.indices]

@@ -106,16 +106,11 @@ class OwnDevices:
         transport = Transport(program, self.meshes_for(program), self._devices.mover)
 
         def place(value: Any, name: str, number: int | None) -> jax.Array:  # noqa: ANN401 (a jax.Array or a numpy array)
-            """Never as an alias, which would go with the caller's array."""
             if number is None:
                 there: jax.Array = jax.device_put(value, self.meshes[name].devices.flat[0])
                 return there
-            sharding = transport.sharding(name, number)
             with self._turns[name]:
-                if isinstance(value, jax.Array) and value.sharding.device_set & sharding.device_set:
-                    value = jax.numpy.copy(value)
-                placed: jax.Array = jax.device_put(value, sharding)
-            return placed
+                return transport.place(value, name, number)
 
         return place
 

@@ -302,6 +302,8 @@ class Host:
             self._note_streams()
             for side in program.sides:
                 side.stop()
+            for stream in program.streams.values():
+                stream.feeding.stop()
             if not self._streams:
                 for site in self._sites.values():
                     site.window.stop()

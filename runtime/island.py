@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 from atoll.runtime.failure import Failure, reason, task_failure
+from atoll.runtime.fed import Fed
+from atoll.runtime.feeding import Feeding
 from atoll.runtime.frame import Frame
 from atoll.runtime.loading import load_sent, load_stored
 from atoll.runtime.messages import Coming, Offer, Order, Stored, Value, argument_of, argument_tag
@@ -64,6 +66,7 @@ class RunningIsland:
         self._worker = Worker(self.island.instructions)
         self._sizes = [buffer.bytes for buffer in self.island.buffers]
         self._waits = Waits(self.name)
+        self.feeding = Feeding(self.number, self.program, self.transport, self.site, self.post, self.arrive)
         count = range(len(self.island.instructions))
         self._acts = [self._act(index) for index in count]
         self._traced_acts = [self._traced_act(index) for index in count]
@@ -78,6 +81,7 @@ class RunningIsland:
         """Ask for a step; they come in the order of their numbers."""
         self.site.reserve(order)
         self._orders[step] = order, traced
+        self.feeding.begin(step, order.feeds)
         self.site.queue(self)
 
     def arrive(self, offer: Offer) -> None:
@@ -139,8 +143,13 @@ class RunningIsland:
             return ForValue(*self._worker.awaited[1:])
         if self._frame is None:
             return ForStep()
-        number, feed = next(reversed(self._feeds.items()))  # the one that is next
-        return ForArgument(number, feed.source)
+        return ForArgument(*self._awaited)
+
+    @property
+    def _awaited(self) -> tuple[int, str]:
+        """The argument that is next, and where it comes from."""
+        number, feed = next(reversed(self._feeds.items()))
+        return number, feed.name if isinstance(feed, Fed) else feed.source
 
     @property
     def is_full(self) -> bool:
@@ -168,7 +177,7 @@ class RunningIsland:
             return f"waits for its devices to end one of {len(self.site.window)} tasks"
         if (awaited := self._worker.awaited) is not None:
             return f"waits in step {awaited[0]} for a value of island {awaited[1]}"
-        return f"waits for an argument of step {self._frame.record.step}"
+        return f"waits for an argument of step {self._frame.record.step} from {self._awaited[1]}"
 
     def give_up(self) -> None:
         """Go on without what has not come in time; whatever needs it fails."""
@@ -177,6 +186,8 @@ class RunningIsland:
             self._go_on(None)
         elif self._worker.awaited is not None:
             self._go_on(GiveUp())
+        elif self._frame is not None and isinstance(next(reversed(self._feeds.values())), Fed):
+            self.feeding.give_up(self._frame.record.step, self.patience)
         elif self._frame is not None:
             self._load_one(self._frame, late=True)
             self._go_on(None)
@@ -235,31 +246,27 @@ class RunningIsland:
         """Load an argument of a step; False if it is not here yet."""
         number, feed = self._feeds.popitem()
         offer = None
-        if isinstance(feed, Coming):
-            offer = self._mailbox.pop((frame.record.step, feed.source, argument_tag(number)), None)
-            if offer is None and feed.source in self._lost:
-                offer = Offer(self.number, 0, self.name, feed.source, argument_tag(number), self._lost[feed.source])
+        if isinstance(feed, (Coming, Fed)):
+            source = self.name if isinstance(feed, Fed) else feed.source
+            offer = self._mailbox.pop((frame.record.step, source, argument_tag(number)), None)
+            if offer is None and source in self._lost:
+                offer = Offer(self.number, 0, self.name, source, argument_tag(number), self._lost[source])
             if offer is None and not late:
                 self._feeds[number] = feed
                 return False
         try:
             if isinstance(feed, Stored):
                 load_stored(frame, number, feed, self.site, self.transport)
+            elif offer is not None:
+                load_sent(frame, number, offer, self._sizes[number], traced=self._is_traced)
             elif isinstance(feed, Coming):
-                self._load_sent(frame, number, feed, offer)
+                raise overdue(f"island {feed.source} has not started to compute a value", self.patience)
             else:
                 frame.set(number, feed)
         except Exception as error:
             self.site.bear(error)
             frame.set(number, not_brought(self.name, error))
         return True
-
-    def _load_sent(self, frame: Frame, number: int, feed: Coming, offer: Offer | None) -> None:
-        if offer is None:
-            raise overdue(f"island {feed.source} has not started to compute a value", self.patience)
-        load_sent(frame, number, offer, self._sizes[number])
-        if self._is_traced and feed.source != self.name:
-            frame.fetched.append((feed.source, number, offer.sent))
 
     def _close(self, frame: Frame) -> None:
         frame.drop(list(frame.values))

@@ -34,13 +34,17 @@ def load_stored(frame: Frame, number: int, stored: Stored, site: Site, transport
             store.drop(stored.handle)
 
 
-def load_sent(frame: Frame, number: int, offer: Offer, size: int) -> None:
-    """Load what another island has sent, of so many bytes."""
+def load_sent(frame: Frame, number: int, offer: Offer, size: int, *, traced: bool) -> None:
+    """Load what has been sent, of so many bytes: by another island, or by the island's own feeding."""
     value = offer.take()
     if offer.owned:
         frame.set(number, value)
     else:
         frame.borrow(number, value, None)
     here = frame.record.island
-    if offer.source != here and not isinstance(value, Failure):
+    if offer.source == here:
+        return
+    if not isinstance(value, Failure):
         frame.record.count((offer.source, here), size)
+    if traced:
+        frame.fetched.append((offer.source, number, offer.sent))

@@ -60,7 +60,7 @@ class Forward:
 class Order:
     """What one island has to do for a step.
 
-    feeds: by buffer, an argument: a value that comes with the order, a `Stored` or a `Coming`.
+    feeds: by buffer, an argument: a value that comes with the order, a `Stored`, a `Coming` or a `Fed`.
     outputs: by buffer, under which handle it is kept.
     forwards: what it sends before it begins. An island outside the step has only these.
     """

@@ -48,7 +48,7 @@ class ForValue(NamedTuple):
 
 
 class ForArgument(NamedTuple):
-    """An argument is not there yet: it is computed, or comes from the island `source`."""
+    """An argument is not there yet: it is computed, or comes from `source`: an island, or a function of the user's."""
 
     buffer: int
     source: str

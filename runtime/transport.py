@@ -10,7 +10,7 @@ import jax
 import numpy
 from atoll.runtime.crossing import mover
 from atoll.runtime.fragment import sharding_of
-from atoll.runtime.program import IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.program import Input, IslandProgram, Program, Receive, Run, Send
 
 
 class Transport:
@@ -70,6 +70,14 @@ class Transport:
         moved: jax.Array = self._move(value.sharding, self._shardings[to][number])(value)
         return moved
 
+    def place(self, value: Any, island: str, number: int) -> jax.Array:  # noqa: ANN401 (a jax.Array or a numpy array)
+        """A value from outside as an island holds it; never as an alias, which would go with the other's array."""
+        sharding = self._shardings[island][number]
+        if isinstance(value, jax.Array) and value.sharding.device_set & sharding.device_set:
+            value = jax.numpy.copy(value)
+        placed: jax.Array = jax.device_put(value, sharding)
+        return placed
+
     def counter(self, island: str, number: int, microbatch: int) -> jax.Array:
         """The number of a microbatch on an island's devices; made once, as every step needs the same one."""
         key = (island, microbatch)
@@ -82,6 +90,13 @@ class Transport:
 
     def sharding(self, island: str, number: int) -> jax.sharding.NamedSharding:
         return self._shardings[island][number]
+
+
+def plain(one: Input, value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
+    """What an argument from outside holds; a copy, if its owner may write to its memory."""
+    if one.dtype.startswith("key<"):
+        return jax.random.key_data(value)
+    return value if isinstance(value, jax.Array) else numpy.array(value, numpy.dtype(one.dtype))
 
 
 def _as_it_is(value: Any) -> Any:  # noqa: ANN401 (a value)

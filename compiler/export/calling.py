@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 from atoll.compiler.errors import CompileError
+from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.pytree_text import (
     Maker,
@@ -25,11 +26,14 @@ from atoll.runtime.program import Program
 class Calling(ABC):
     """What a program is called with: how many arguments, and the structure of each."""
 
-    def __init__(self, name: str, names: Sequence[str], static: Collection[int] = ()) -> None:
-        """static: the numbers of the arguments that were compiled in."""
+    def __init__(
+        self, name: str, names: Sequence[str], static: Collection[int] = (), batch: Collection[int] = ()
+    ) -> None:
+        """static, batch: the numbers of the arguments that were compiled in, and of those that have the batch."""
         self.name = name
         self.names = tuple(names)
         self.static_numbers = frozenset(static)
+        self.batch_numbers = frozenset(batch)
 
     def flatten(self, args: Sequence[Any]) -> tuple[list[Any], Tree]:
         """The leaves of a call's arguments, and the structure of the results; an error if the arguments do not fit."""
@@ -43,11 +47,23 @@ class Calling(ABC):
                 self._check_static(number, argument)
                 trees.append(None)
                 continue
-            found, tree = jax.tree.flatten(argument)
-            self._check(number, tree)
+            if isinstance(argument, Feed):
+                found, tree = self._flatten_feed(number, argument, len(leaves))
+            else:
+                found, tree = jax.tree.flatten(argument)
+                self._check(number, tree)
             leaves += found
             trees.append(tree)
         return leaves, self._results(trees)
+
+    def _flatten_feed(self, number: int, feed: Feed, first: int) -> tuple[list[Any], Tree | None]:
+        """As often as the argument has leaves, what stands for each of them."""
+        name = self.names[number]
+        if number not in self.batch_numbers:
+            what = f"argument {name} is given by a feed, but {self.name} was compiled without a batch in it"
+            raise CompileError(what, caller(), "pass arrays, or name the argument in batch_argnums")
+        count, tree = self._of_feed(number)
+        return [feed.fed(name, first, first + count)] * count, tree
 
     @abstractmethod
     def to_text(self) -> str:
@@ -58,6 +74,10 @@ class Calling(ABC):
 
     @abstractmethod
     def _check(self, number: int, tree: Tree) -> None: ...
+
+    def _of_feed(self, number: int) -> tuple[int, Tree | None]:
+        """How many leaves an argument has, and its structure if results need it."""
+        raise NotImplementedError  # for a calling without batch arguments
 
     @abstractmethod
     def _results(self, arguments: Sequence[Tree | None]) -> Tree: ...
@@ -75,7 +95,7 @@ class Traced(Calling):
     """For a job that was traced in this process: structures are compared as jax compares them."""
 
     def __init__(self, job: Job, traced: jax.stages.Traced) -> None:
-        super().__init__(job.name, job.argument_names(), job.static_argnums)
+        super().__init__(job.name, job.argument_names(), job.static_argnums, job.batch_argnums)
         self._static = {number: job.args[number] for number in job.static_argnums}
         self._trees: list[Tree | None] = [
             None if number in self._static else jax.tree.structure(argument) for number, argument in enumerate(job.args)
@@ -86,7 +106,14 @@ class Traced(Calling):
         statics = {number: self._static_text(number, value) for number, value in self._static.items()}
         trees = [None if tree is None else describe(tree).to_json() for tree in self._trees]
         result = describe_result(self._result, self._trees, "result").to_json()
-        content = {"name": self.name, "names": self.names, "static": statics, "trees": trees, "result": result}
+        content = {
+            "name": self.name,
+            "names": self.names,
+            "static": statics,
+            "batch": sorted(self.batch_numbers),
+            "trees": trees,
+            "result": result,
+        }
         return json.dumps(content, separators=(",", ":"))
 
     def _static_text(self, number: int, value: object) -> str:
@@ -107,6 +134,11 @@ class Traced(Calling):
             told = difference(describe(expected), describe(tree), self.names[number])
             raise self._wrong_structure(number, told or f"expected {expected}, found {tree}")
 
+    def _of_feed(self, number: int) -> tuple[int, Tree | None]:
+        tree = self._trees[number]
+        assert tree is not None
+        return tree.num_leaves, tree
+
     def _results(self, arguments: Sequence[Tree | None]) -> Tree:  # noqa: ARG002 (known beforehand)
         return self._result
 
@@ -120,7 +152,7 @@ class Described(Calling):
     def __init__(self, text: str) -> None:
         content = json.loads(text)
         self._static: Mapping[int, str] = {int(number): one for number, one in content["static"].items()}
-        super().__init__(content["name"], content["names"], self._static)
+        super().__init__(content["name"], content["names"], self._static, content.get("batch", ()))
         self._text = text
         self._nodes = [None if one is None else TreeNode.from_json(one) for one in content["trees"]]
         self._accepted: list[Tree | None] = [None] * len(self._nodes)
@@ -144,6 +176,13 @@ class Described(Calling):
         if told := difference(expected, describe(tree), self.names[number]):
             raise self._wrong_structure(number, told)
         self._accepted[number] = tree
+
+    def _of_feed(self, number: int) -> tuple[int, Tree | None]:
+        node = self._nodes[number]
+        assert node is not None
+        if self._accepted[number] is None and number in self._maker.takes:
+            self._accepted[number] = Maker(node, self.names[number]).tree(())
+        return node.leaves, self._accepted[number]
 
     def _results(self, arguments: Sequence[Tree | None]) -> Tree:
         last = self._last

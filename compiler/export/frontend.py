@@ -9,6 +9,7 @@ import jax
 import numpy
 from atoll.compiler import guard
 from atoll.compiler.errors import CompileError
+from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.signature import Parameter, Signature
 from atoll.compiler.mlir.bindings import (
@@ -221,6 +222,11 @@ def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
     try:
         return _asked_of_jax([leaf.value])[0]
     except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(leaf.value, Feed):
+            what = f"{leaf.path} is a feed, which says nothing of the shapes that the step is compiled for"
+            raise CompileError(
+                what, job.where, "pass arrays or jax.ShapeDtypeStruct here, and the feed to the step"
+            ) from None
         kind = type(leaf.value).__name__
         dtype = f" of {leaf.value.dtype}" if isinstance(leaf.value, numpy.ndarray) else ""
         what = f"{leaf.path} is a {kind}{dtype}, which jax does not take for an array"

@@ -45,6 +45,11 @@ class TreeNode:
     data: str = "null"
     children: tuple["TreeNode", ...] = ()
 
+    @property
+    def leaves(self) -> int:
+        """How many arrays it has."""
+        return 1 if self.kind == LEAF else sum(child.leaves for child in self.children)
+
     def to_json(self) -> Any:  # noqa: ANN401 (JSON)
         return [self.kind, self.data, [child.to_json() for child in self.children]]
 
@@ -117,6 +122,8 @@ class Maker:
     """Makes the tree that was described, from subtrees of the arguments where the description says so.
 
     UsageError at once, rather than at a call, if a class that it needs is not there.
+
+    takes: the numbers of those arguments.
     """
 
     def __init__(self, node: TreeNode, path: str) -> None:
@@ -124,6 +131,7 @@ class Maker:
         self._path = path
         self._classes: dict[str, Any] = dict(_PLAIN_KINDS)
         self._import(node, path)
+        self.takes = frozenset(_taken(node))
 
     def _import(self, node: TreeNode, path: str) -> None:
         if node.kind in (LEAF, _OF_ARGUMENT):
@@ -160,6 +168,14 @@ class Maker:
         except (TypeError, ValueError) as error:
             what = f"{path} of the saved program is a {node.kind}, which is no pytree node here"
             raise UsageError(what, remedy="import what registers it with jax before loading") from error
+
+
+def _taken(node: TreeNode) -> Iterator[int]:
+    """The numbers of the arguments that have subtrees of a result."""
+    if node.kind == _OF_ARGUMENT:
+        yield json.loads(node.data)[0]
+    for child in node.children:
+        yield from _taken(child)
 
 
 _LEAF_TREE = jax.tree.structure(0)

@@ -11,14 +11,17 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import jax
+import loaders
 import ml_dtypes
 import numpy
 import pytest
 from atoll.compiler.errors import AtollError, CompileError, IslandLost, TopologyError
 from atoll.runtime.controller import Controller
+from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
@@ -167,6 +170,58 @@ def test_what_was_traced_is_told_by_this_process_clock(shared, make_train_progra
     assert {(one.island, one.task) for one in tasks} == set(itertools.product(("left", "right"), ("F0", "B0", "U0")))
     starts = {(one.island, one.task): one.start for one in tasks}
     assert before <= starts["left", "F0"] <= starts["right", "F0"] <= starts["left", "B0"] <= time.perf_counter()
+
+
+# Arguments that a function gives.
+
+
+def fed(fn, name="load"):
+    return Fed(fn, name, "data.py:3", "x", 2, 3)
+
+
+def test_examples_come_from_where_they_are_needed(shared, make_train_program, make_meshes, values):
+    """The same bits as in one process; in the process of the island, where the function stays what it was."""
+    program = make_train_program(SPEC, AXES, donated=False)
+    meshes = make_meshes((2, 2), ("x", "y"))
+    with Controller(program, shared, timeout=60) as there, Controller(program, meshes, timeout=60) as here:
+        counting = loaders.Counting()
+        for load, asked in ((loaders.squares, 2), (counting, 2)):
+            for step in range(asked):
+                given = load(step, 0, 4) if load is loaders.squares else numpy.full((4, 4), step + 1.0, "f")
+                found = there.start([*values[:2], fed(load)])
+                for ours, theirs in zip(found, here.start([*values[:2], given]), strict=True):
+                    assert numpy.asarray(ours).tobytes() == numpy.asarray(theirs).tobytes()
+        assert counting.calls == 0
+        stats, expected = there.stats(), here.stats()
+        assert (stats.messages, stats.bytes_per_link) == (expected.messages, expected.bytes_per_link)
+        assert stats.control == {"Start": 2, "StepEnded": 2, "Offer": 2}
+
+
+def test_what_is_wrong_with_a_function_is_told(shared, make_train_program, values, reference_step, monkeypatch):
+    program = make_train_program(SPEC, AXES, donated=False)
+    with Controller(program, shared, timeout=60) as controller:
+        with pytest.raises(AtollError, match=r"^data.py:3: load cannot be given to the processes of islands: .*lambda"):
+            controller.start([*values[:2], fed(lambda *_: None)])
+        here = types.ModuleType("only_here")
+        exec("def load(*_): pass", here.__dict__)
+        monkeypatch.setitem(sys.modules, "only_here", here)
+        with pytest.raises(
+            AtollError,
+            match=r"^data.py:3: load cannot be imported in the process of an island: ModuleNotFoundError: .*only_here"
+            r".*; put it into a module that can be imported there$",
+        ):
+            numpy.asarray(controller.start([*values[:2], fed(here.load)])[0])
+        failing = fed(loaders.failing)
+        found = [controller.start([*values[:2], failing]) for _ in range(2)]
+        for one in found[0]:
+            with pytest.raises(
+                AtollError,
+                match=r"^data.py:3: load, asked for examples 0..4 of step 1, raised OSError: the disk is gone$",
+            ):
+                numpy.asarray(one)
+        expected = reference_step(*values[:2], loaders.squares(2, 0, 4))
+        for ours, theirs in zip(found[1], expected, strict=True):
+            numpy.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
 # Errors.
