@@ -181,7 +181,11 @@ class Described(Calling):
         node = self._nodes[number]
         assert node is not None
         if self._accepted[number] is None and number in self._maker.takes:
-            self._accepted[number] = Maker(node, self.names[number]).tree(())
+            try:
+                self._accepted[number] = Maker(node, self.names[number]).tree(())
+            except ValueError:
+                what = f"results are like argument {self.names[number]}, whose static data the file cannot hold"
+                raise CompileError(what, caller(), "pass it without a feed, at least once") from None
         return node.leaves, self._accepted[number]
 
     def _results(self, arguments: Sequence[Tree | None]) -> Tree:

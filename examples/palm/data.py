@@ -28,9 +28,14 @@ def batch(number: int, size: Size, text: str = TEXT) -> Tokens:
     So a run that starts again in the middle sees what it would have seen. A hash chooses the places, not a generator
     of random numbers, whose numbers may change with its library.
     """
+    return rows(size, number, 0, size.batch, text)
+
+
+def rows(size: Size, number: int, start: int, stop: int, text: str = TEXT) -> Tokens:
+    """Some rows of batch `number`; for a size, what `atoll.Feed` takes."""
     tokens = encode(text)
     places = len(tokens) - size.length
-    starts = [_hash(f"{number} {row}") % places for row in range(size.batch)]
+    starts = [_hash(f"{number} {row}") % places for row in range(start, stop)]
     return numpy.stack([tokens[start : start + size.length + 1] for start in starts])
 
 

@@ -15,12 +15,15 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy
 import pytest
 import zoo
+from atoll.examples.palm import data
+from atoll.examples.palm.sizes import TOY
 from atoll.runtime.processes import ray_driver
 from started import kill_all, left_of, processes_of
 from test_cluster import PARAMS, STAGES, X, predict
@@ -140,6 +143,26 @@ def test_programs_share_a_cluster_of_processes(cluster):
     assert second.stats().bytes_per_link == {("b", "d"): 64}
     first.close()
     second.close()
+
+
+def score(table, tokens):
+    return table[tokens].sum(axis=1), (table**2).sum()
+
+
+def test_examples_come_from_the_processes_that_need_them(cluster):
+    """Of two replicas each asks for its own microbatches; a function that cannot be there is refused by the call."""
+    tokens, table = data.batch(0, TOY), jnp.arange(512.0).reshape(256, 2)
+    plan = atoll.Plan(stages=1, replicas=2, microbatches=2)
+    with atoll.compile(score, table, tokens, topology=cluster, islands=("c", "d"), plan=plan, batch_argnums=1) as step:
+        expected = [numpy.asarray(one).tobytes() for one in step(table, data.batch(1, TOY))]
+        found = step(table, atoll.Feed(partial(data.rows, TOY)))
+        assert [numpy.asarray(one).tobytes() for one in found] == expected
+        with pytest.raises(
+            atoll.AtollError,
+            match=r"^\S*test_ray.py:\d+: <lambda> cannot be given to the processes of islands: .*; "
+            r"use a function from the top of a module, and no lambda$",
+        ):
+            step(table, atoll.Feed(lambda *_: tokens))
 
 
 def calls_back(x):

@@ -457,6 +457,20 @@ MUTATIONS = (
         killed_by="tests/runtime/test_hosts.py::test_messages_are_counted_and_one_a_host_asks_for_a_step",
     ),
     Mutation(
+        "a-function-is-asked-for-each-leaf",
+        "runtime/examples.py",
+        "found.setdefault((one.first, needed.start",
+        "found.setdefault((number, needed.start",
+        killed_by="tests/runtime/test_feeding.py::test_one_question_for_each_range_whatever_leaves_need_it",
+    ),
+    Mutation(
+        "what-a-caller-may-write-to-is-not-copied",
+        "runtime/transport.py",
+        "numpy.array(value, numpy.dtype(one.dtype))",
+        "numpy.asarray(value, numpy.dtype(one.dtype))",
+        killed_by="tests/runtime/test_feeding.py::test_what_fits_is_copied",
+    ),
+    Mutation(
         "memory-of-other-programs-is-not-counted",
         "runtime/budget.py",
         "if held + working + needs[island] > limit:",

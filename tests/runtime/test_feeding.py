@@ -76,8 +76,8 @@ def returned(divided, examples):
 
 
 def test_what_fits_is_copied(divided):
-    """A function may fill the same memory again; and lists of numbers are none of arrays."""
-    rows = numpy.ones((2, 3))
+    """A function may fill the same memory again."""
+    rows = numpy.ones((2, 3), numpy.float32)
     found, words = returned(divided, {"rows": rows, "words": jax.numpy.arange(2, dtype="int32")})
     rows[:] = 2
     assert (found.dtype, found.sum(), words.dtype) == ("float32", 6, "int32")

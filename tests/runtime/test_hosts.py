@@ -12,6 +12,11 @@ from socket_hosts import Wires
 from test_controller import *  # noqa: F403 (each of these tests runs here once more)
 from test_controller import there_and_back
 from test_donation import *  # noqa: F403
+from test_feeding import (  # noqa: F401
+    test_an_error_is_raised_by_the_results_of_its_step_alone,
+    test_the_same_bits_as_an_array,
+    test_what_does_not_return_is_waited_for_with_an_end,
+)
 
 pytestmark = pytest.mark.own
 
