@@ -43,14 +43,13 @@ class Question:
 
 def needs_of(program: Program, island: str) -> dict[int, Needed]:
     """What each buffer of an island needs that is an argument with a batch."""
-    return {
-        number: _needed(leaf, one, program.division(one), part)
-        for leaf, one in enumerate(program.inputs)
-        if one.shape
-        for part, copies in enumerate(one.places)
-        for name, number in copies
-        if name == island
-    }
+    found = {}
+    for leaf, one in enumerate(program.inputs):
+        if one.shape:
+            division = program.division(one)
+            for part, copies in enumerate(one.places):
+                found.update({number: _needed(leaf, one, division, part) for name, number in copies if name == island})
+    return found
 
 
 def _needed(leaf: int, one: Input, division: Division, part: int) -> Needed:

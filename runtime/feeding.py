@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 from atoll.compiler.errors import AtollError
-from atoll.runtime.examples import Question, checked, needs_of, part_of, questions
+from atoll.runtime.examples import Needed, Question, checked, needs_of, part_of, questions
 from atoll.runtime.failure import Failure, reason
 from atoll.runtime.fed import Fed
 from atoll.runtime.messages import Offer, argument_tag
@@ -42,10 +42,13 @@ class Feeding:
         self._site = site
         self._post = post
         self._arrive = arrive
-        self._needs = needs_of(program, site.name)
         self._side = SideThread(f"atoll {site.name}, feeding")
         self._waiting: deque[Question] = deque()
         self._asked: Question | None = None  # the one that is with the other thread
+
+    @cached_property
+    def _needs(self) -> Mapping[int, Needed]:
+        return needs_of(self._program, self._site.name)
 
     # On the island's thread.
 
@@ -81,7 +84,7 @@ class Feeding:
             self._asked = self._waiting.popleft()
             self._side.call(partial(self._beside, self._asked))
 
-    def _come_back(self, told: tuple[Question, Mapping[int, Any]]) -> None:
+    def _come_back(self, told: tuple[Question, dict[int, Any]]) -> None:
         question, values = told
         if question is not self._asked:  # a failure stands in its place already
             return
@@ -89,10 +92,11 @@ class Feeding:
         self._ask_next()
         self._bring(question, values)
 
-    def _bring(self, question: Question, values: Mapping[int, Any]) -> None:
+    def _bring(self, question: Question, values: dict[int, Any]) -> None:
         name = self._site.name
-        for number, value in values.items():
-            self._arrive(Offer(self._number, question.step, name, name, argument_tag(number), value))
+        for number in tuple(values):  # each is gone from here, or it would live as long as this is on the stack
+            offer = Offer(self._number, question.step, name, name, argument_tag(number), values.pop(number))
+            self._arrive(offer)
 
     # On the other thread.
 

@@ -60,8 +60,8 @@ class Calling(ABC):
         """As often as the argument has leaves, what stands for each of them."""
         name = self.names[number]
         if number not in self.batch_numbers:
-            what = f"argument {name} is given by a feed, but {self.name} was compiled without a batch in it"
-            raise CompileError(what, caller(), "pass arrays, or name the argument in batch_argnums")
+            what = f"argument {name} is given by a feed, but it is not known to have the batch"
+            raise CompileError(what, caller(), "pass arrays, or compile with the argument in batch_argnums")
         count, tree = self._of_feed(number)
         return [feed.fed(name, first, first + count)] * count, tree
 
