@@ -1,7 +1,7 @@
 """Asks functions of the user's for the examples that an island needs, beside the thread that carries the island."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -119,13 +119,13 @@ class Feeding:
             raise AtollError(what, question.fed.where) from None
         return checked(question, self._program.inputs, found)
 
-    def _placed(self, question: Question, leaves: list[Any]) -> Iterable[tuple[int, jax.Array]]:
+    def _placed(self, question: Question, leaves: Sequence[Any]) -> Iterator[tuple[int, jax.Array]]:
         """What it has returned, as the island holds it."""
         for number, needed in question.buffers.items():
-            with jax.transfer_guard(
-                "allow"
-            ):  # jax takes from the host where to cut, which is no transfer of the user's
-                part = part_of(leaves[needed.leaf - question.fed.first], needed)
-            # jax would make 32 bits of 64 where they are not enabled, which on this thread the caller cannot do.
-            with self._site.turn, jax.enable_x64(True):
-                yield number, self._transport.place(part, self._site.name, number)
+            yield number, self._place(number, leaves[needed.leaf - question.fed.first], needed)
+
+    def _place(self, number: int, leaf: Any, needed: Needed) -> jax.Array:  # noqa: ANN401 (an array)
+        # jax takes from the host where to cut, which is no transfer of the user's. And it would make 32 bits of 64
+        # where they are not enabled, as a caller can do for its own thread alone.
+        with jax.transfer_guard("allow"), jax.enable_x64(True), self._site.turn:
+            return self._transport.place(part_of(leaf, needed), self._site.name, number)

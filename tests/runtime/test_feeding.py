@@ -1,8 +1,10 @@
 """Arguments that a function gives: what it is asked for, what it may return, and how islands wait for it."""
 
+import contextlib
 import functools
 import threading
 import time
+import types
 
 import jax
 import loaders
@@ -11,7 +13,11 @@ import pytest
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.runtime.controller import Controller
 from atoll.runtime.examples import Needed, Question, checked, needs_of, part_of, questions
+from atoll.runtime.failure import Failure
 from atoll.runtime.fed import Fed, for_processes
+from atoll.runtime.feeding import Feeding
+from atoll.runtime.inbox import Inbox
+from atoll.runtime.messages import argument_of
 from atoll.runtime.program import Buffer, Division, Input, IslandProgram, Program
 from atoll.runtime.trace import ForArgument, Waited
 
@@ -195,6 +201,33 @@ def test_a_wait_for_examples_is_traced(train, values):
         train.start([*values[:2], fed(load)])
     causes = {one.cause for one in trace.records if isinstance(one, Waited) and one.island == "left"}
     assert ForArgument(1, "load") in causes
+
+
+def test_a_step_that_is_given_up_holds_up_none_after_it(divided):
+    """All that it still waits for fails; the next step is asked on another thread, and what comes late is no answer."""
+    gate, posted, arrived = threading.Event(), Inbox(), []
+
+    def load(step, start, stop):
+        assert step == 1 or gate.wait(60)
+        return {"rows": numpy.full((stop - start, 3), float(step)), "words": numpy.full(stop - start, step, "int32")}
+
+    site = types.SimpleNamespace(name="left", turn=contextlib.nullcontext())
+    transport = types.SimpleNamespace(place=lambda value, *_: value)
+    feeding = Feeding(0, divided, transport, site, posted.put, arrived.append)
+    for step in (0, 1):
+        feeding.begin(step, {0: fed(load, "batch", 1, 3), 1: fed(load, "batch", 1, 3), 4: "an array"})
+    feeding.give_up(0, 5.0)
+    assert [(one.step, type(one.value)) for one in arrived] == [(0, Failure)] * 2
+    assert "load, asked for examples 0..2 of step 0, has not returned after 5 seconds" in arrived[0].value.what
+    for _ in range(2):
+        call, told = posted.get(60)
+        call(told)
+    gate.set()
+    call, told = posted.get(60)
+    assert told[0].step == 0
+    call(told)
+    assert [(one.step, argument_of(one.tag), one.value.sum()) for one in arrived[2:]] == [(1, 0, 6), (1, 1, 6)]
+    feeding.stop()
 
 
 # To other processes.
