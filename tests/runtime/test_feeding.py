@@ -167,7 +167,7 @@ def test_an_error_is_raised_by_the_results_of_its_step_alone(train, values, refe
 
 
 def test_what_does_not_return_is_waited_for_with_an_end(make_train_program, make_meshes, values, reference_step):
-    """The island says whom it waits for; what comes too late changes nothing, and nobody waits for it at the end."""
+    """What comes too late changes nothing, and nobody waits for it at the end."""
     gate = threading.Event()
 
     def load(step, start, stop):
@@ -176,20 +176,32 @@ def test_what_does_not_return_is_waited_for_with_an_end(make_train_program, make
         return values[2][start:stop]
 
     program = make_train_program((), (("devices", 1),), donated=False)
-    with Controller(program, make_meshes(), timeout=0.5) as controller:
+    with Controller(program, make_meshes(), timeout=1) as controller:
         w, *_ = controller.start([*values[:2], fed(load)])
-        assert controller._hosted.settle(10)["left"] == "waits for an argument of step 0 from load"
         while "load" in controller._hosted.settle(10)["left"]:
             time.sleep(0.05)
         with pytest.raises(AtollError) as told:
             numpy.asarray(w)
         assert str(told.value) == (
-            "data.py:3: load, asked for examples 0..4 of step 0, has not returned after 0.5 seconds; "
+            "data.py:3: load, asked for examples 0..4 of step 0, has not returned after 1 seconds; "
             "look at what that island is doing; if it only needs longer, raise `timeout`"
         )
         for ours, theirs in zip(controller.start([*values[:2], fed(load)]), reference_step(*values), strict=True):
             numpy.testing.assert_allclose(ours, theirs, rtol=1e-5)
     gate.set()
+
+
+def test_an_island_says_for_whom_it_waits(train, values):
+    gate = threading.Event()
+
+    def load(_, start, stop):
+        assert gate.wait(60)
+        return values[2][start:stop]
+
+    *_, loss = train.start([*values[:2], fed(load)])
+    assert train._hosted.settle(60)["left"] == "waits for an argument of step 0 from load"
+    gate.set()
+    assert numpy.isfinite(numpy.asarray(loss))
 
 
 def test_a_wait_for_examples_is_traced(train, values):
