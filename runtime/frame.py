@@ -40,9 +40,9 @@ class Frame:
         self.borrowed[number] = handle
 
     def publish(self, number: int) -> None:
-        """Give an output to whoever waits for it; from now on its bytes count with its handle, not with the step."""
-        handle = self.outputs[number]
-        if self._store.fill(handle, self.values[number], self._sizes[number]):
+        """Give a value, if it is an output, to whoever waits for it; from now on its bytes count with its handle."""
+        handle = self.outputs.get(number)
+        if handle is not None and self._store.fill(handle, self.values[number], self._sizes[number]):
             self.borrowed[number] = handle
 
     def drop(self, numbers: Sequence[int]) -> None:

@@ -370,8 +370,7 @@ class RunningIsland:
     def _receive(self, receive: Receive, frame: Frame) -> None:
         number = receive.buffer
         frame.set(number, self._mailbox.pop((frame.record.step, receive.source, receive.tag)).take())
-        if number in frame.outputs:
-            frame.publish(number)
+        frame.publish(number)
 
     def _free(self, free: Free, frame: Frame) -> None:
         frame.drop(free.buffers)
@@ -395,8 +394,7 @@ class RunningIsland:
         elif isinstance(instruction, Receive):
             failure = self._failure(error, f"nothing came from island {instruction.source} to")
             frame.set(instruction.buffer, failure)
-            if instruction.buffer in frame.outputs:
-                frame.publish(instruction.buffer)
+            frame.publish(instruction.buffer)
 
     def _failure(self, error: Exception, what: str) -> Failure:
         return Failure(f"{what} island {self.name}: {reason(error)}")

@@ -75,6 +75,9 @@ class Transport:
         sharding = self._shardings[island][number]
         if isinstance(value, jax.Array) and value.sharding.device_set & sharding.device_set:
             value = jax.numpy.copy(value)
+        if not sharding.is_fully_addressable:
+            # Not `device_put`, for which the processes of an island would ask each other whether they have one value.
+            return jax.make_array_from_callback(value.shape, sharding, lambda index: numpy.asarray(value[index]))
         placed: jax.Array = jax.device_put(value, sharding)
         return placed
 

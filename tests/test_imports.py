@@ -61,6 +61,7 @@ MAY_IMPORT = {
     # A worker process needs of the compiler its errors, the names of tasks and what reads MLIR, nothing else.
     "runtime/fragment.py": ["runtime*", "compiler.errors", "compiler.mlir*"],  # what meets MLIR
     "runtime/crossing.py": ["runtime*", "compiler.mlir.bindings"],  # where private names of jax are; it needs one
+    "runtime/processes/arrivals.py": ["runtime*", "compiler.mlir.bindings"],  # the same
     "runtime/*": ["runtime*", "compiler.errors", "compiler.task_name"],
 }
 

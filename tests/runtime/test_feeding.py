@@ -223,7 +223,7 @@ def test_a_step_that_is_given_up_holds_up_none_after_it(divided):
         assert step == 1 or gate.wait(60)
         return {"rows": numpy.full((stop - start, 3), float(step)), "words": numpy.full(stop - start, step, "int32")}
 
-    site = types.SimpleNamespace(name="left", turn=contextlib.nullcontext())
+    site = types.SimpleNamespace(name="left", turn=contextlib.nullcontext(), bear=lambda error: None)
     transport = types.SimpleNamespace(place=lambda value, *_: value)
     feeding = Feeding(0, divided, transport, site, posted.put, arrived.append)
     for step in (0, 1):

@@ -4,10 +4,12 @@ import os
 import signal
 
 import jax
+import loaders
 import numpy
 import pytest
 from atoll.compiler.errors import CompileError, IslandLost
 from atoll.runtime.controller import Controller
+from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Run, Send
@@ -95,6 +97,21 @@ def test_a_value_is_divided_anew_on_its_way(shared, make_code, dtype, text, shap
             assert found.tobytes() == x.tobytes()
 
 
+def fed(fn):
+    return Fed(fn, "load", "data.py:3", "x", 2, 3)
+
+
+def test_examples_come_from_where_they_are_needed(shared, make_train_program, make_meshes, values):
+    program = make_train_program((("x",), ("y",)), AXES, donated=False)
+    meshes = make_meshes((2, 2), ("x", "y"))
+    with Controller(program, shared, timeout=60) as there, Controller(program, meshes, timeout=60) as here:
+        for step in range(2):
+            given = loaders.squares(step, 0, 4)
+            expected = here.start([*values[:2], given])
+            for ours, theirs in zip(there.start([*values[:2], fed(loaders.squares)]), expected, strict=True):
+                assert numpy.asarray(ours).tobytes() == numpy.asarray(theirs).tobytes()
+
+
 def test_a_fragment_that_cannot_be_compiled_names_the_users_line(shared, make_code):
     """And the processes go on: what one of them has compiled is forgotten."""
     text = """func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
@@ -148,4 +165,15 @@ def test_what_fails_in_one_process_alone_ends_its_island(make_train_program, val
         sentence = "island left was lost: one of its processes could not go on: no memory for the arguments; make a new"
         with pytest.raises(IslandLost, match=sentence):
             run_for_ever(controller, values)
+    hosted.close()
+
+
+def test_examples_that_do_not_come_end_an_island_that_processes_share(make_train_program, values):
+    """They may have come to the other process."""
+    hosted = islands((2, 1))
+    with Controller(make_train_program((("x",), ("y",)), AXES, donated=False), hosted, timeout=60) as controller:
+        controller.start([*values[:2], fed(loaders.failing)])
+        found = controller.start([*values[:2], fed(loaders.failing)])
+        with pytest.raises(IslandLost, match=r"island left was lost: .*: data.py:3: load, .* raised OSError: the disk"):
+            numpy.asarray(found[0])
     hosted.close()

@@ -119,6 +119,8 @@ def test_a_store_keeps_what_is_used_and_nothing_else(sequences):
 class OneDevice:
     """Of a mesh, what a site asks for."""
 
+    is_multi_process = False
+
     class devices:  # noqa: N801
         flat = ()
 
