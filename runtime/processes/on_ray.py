@@ -132,4 +132,5 @@ def _environment(address: str) -> dict[str, str]:
     if address == "ray" and "RAY_AUTH_MODE" not in os.environ:
         # Ray runs what it is asked for. Without this it would keep a token in a file of the user's.
         own |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    return os.environ | own
+    # Ray lets its processes wait for all others of the machine, and so islands would for whatever runs beside them.
+    return {"RAY_worker_niceness": "0"} | os.environ | own

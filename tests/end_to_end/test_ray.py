@@ -220,9 +220,11 @@ import atoll
 cluster = atoll.Cluster("2 x cpu[1]", cluster="ray")
 step = atoll.compile(lambda x: x * 2, jnp.ones(4), topology=cluster, islands=("island1",))
 other = atoll.compile(lambda x: x * 3, jnp.ones(4), topology=cluster, islands=("island0",))
+(pid,) = cluster.shared.ground.pids["island1"]
+assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0)
 print(numpy.asarray(step(jnp.ones(4))).sum(), flush=True)
 if sys.argv[1] == "killed":
-    os.kill(*cluster.shared.ground.pids["island1"], signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     try:
         while True:
             numpy.asarray(step(jnp.ones(4)))
