@@ -1,4 +1,4 @@
-"""The same between two processes that have nothing but sockets."""
+"""The same between two processes that have nothing but sockets, or jax's transfer server."""
 
 import socket
 import struct
@@ -9,8 +9,11 @@ from collections.abc import Callable
 
 import jax
 import numpy
+from jax.experimental.transfer import TransferServer, start_transfer_server
 
-_JOB = struct.Struct("<Qi")  # how many bytes over how many sockets; or how often back and forth, with -1
+# What is to be sent, how many bytes, over how many sockets or in how many pulls; or how often back and forth.
+_JOB = struct.Struct("<4sQi")
+_ADDRESS = struct.Struct("<64s")
 
 _MOST = 4  # sockets
 
@@ -22,6 +25,10 @@ class Peer:
         with socket.create_server(("127.0.0.1", 0)) as door:
             self._process = subprocess.Popen([sys.executable, __file__, str(door.getsockname()[1])])
             self._sockets = [_quick(door.accept()[0]) for _ in range(_MOST)]
+        (address,) = _ADDRESS.unpack(self._sockets[0].recv(_ADDRESS.size, socket.MSG_WAITALL))
+        self._server = _transfer_server()
+        self._connection = self._server.connect(address.rstrip(b"\0").decode())
+        self._pulled = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -31,14 +38,24 @@ class Peer:
 
     def send(self, size: int, sockets: int) -> None:
         """Have so many bytes sent, and put them onto a device."""
-        self._sockets[0].sendall(_JOB.pack(size, sockets))
+        self._sockets[0].sendall(_JOB.pack(b"send", size, sockets))
         whole = numpy.empty(size // 4, "float32")
         _together(_fill, self._sockets[:sockets], numpy.array_split(whole.view(numpy.uint8), sockets))
         jax.block_until_ready(jax.device_put(whole))
 
+    def pull(self, size: int, pulls: int) -> None:
+        """Pull as many bytes from the other's device onto this one's, with an id for each of so many parts."""
+        self._sockets[0].sendall(_JOB.pack(b"pull", size, pulls))
+        self._sockets[0].recv(4, socket.MSG_WAITALL)  # all is offered
+        there = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        kind = jax.ShapeDtypeStruct((size // 4 // pulls,), "float32", sharding=there)
+        parts = [self._connection.pull(self._pulled + number, [kind]) for number in range(pulls)]
+        self._pulled += pulls
+        jax.block_until_ready(parts)
+
     def back_and_forth(self, times: int) -> None:
         first = self._sockets[0]
-        first.sendall(_JOB.pack(times, -1))
+        first.sendall(_JOB.pack(b"both", times, 1))
         for _ in range(times):
             first.sendall(b"1234")
             first.recv(4)
@@ -65,20 +82,35 @@ def _quick(connection: socket.socket) -> socket.socket:
     return connection
 
 
+def _transfer_server() -> TransferServer:
+    with socket.create_server(("127.0.0.1", 0)) as free:  # which it does not look for by itself
+        port = free.getsockname()[1]
+    return start_transfer_server(jax.devices()[0].client, f"127.0.0.1:{port}", ["127.0.0.1:0"])
+
+
 def serve(port: int) -> None:
     """What the other process does, until the first socket is closed."""
     sockets = [_quick(socket.create_connection(("127.0.0.1", port))) for _ in range(_MOST)]
+    server, offered = _transfer_server(), 0
+    sockets[0].sendall(_ADDRESS.pack(server.address().encode()))
     content = numpy.zeros(0, numpy.uint8)
     while job := sockets[0].recv(_JOB.size):
-        size, count = _JOB.unpack(job)
-        if count < 0:
+        what, size, count = _JOB.unpack(job)
+        if what == b"both":
             for _ in range(size):
                 sockets[0].recv(4)
                 sockets[0].sendall(b"1234")
-            continue
-        if len(content) != size:
-            content = numpy.zeros(size, numpy.uint8)
-        _together(lambda one, part: one.sendall(memoryview(part)), sockets[:count], numpy.array_split(content, count))
+        elif what == b"pull":
+            part = jax.block_until_ready(jax.numpy.zeros(size // 4 // count, "float32"))
+            for number in range(count):
+                server.await_pull(offered + number, [part])
+            offered += count
+            sockets[0].sendall(b"done")
+        else:
+            if len(content) != size:
+                content = numpy.zeros(size, numpy.uint8)
+            parts = numpy.array_split(content, count)
+            _together(lambda one, part: one.sendall(memoryview(part)), sockets[:count], parts)
 
 
 if __name__ == "__main__":

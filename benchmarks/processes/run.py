@@ -1,7 +1,8 @@
 """What it costs to send values between islands that have a process each, beside sockets by hand in the same run.
 
 Large: 256 MB from one island to the other, in a program that does nothing else, until they are on its device. Beside it
-a process that sends as much over a socket, or over four at a time, to one that puts it onto its device.
+a process that sends as much over a socket, or over four at a time, to one that puts it onto its device; and one whose
+transfer server, jax's, offers as much, which the other pulls at once or in 64 parts.
 
 Small: a value of four bytes that goes to the other island and back again, and again, in a program that does nothing
 else. Beside it the same between two processes, over a socket; and between two islands of one process.
@@ -38,6 +39,8 @@ def main() -> None:
             "large": far_large,
             "large by hand, one socket": lambda: peer.send(size, 1),
             "large by hand, four sockets": lambda: peer.send(size, 4),
+            "large by hand, one pull": lambda: peer.pull(size, 1),
+            "large by hand, 64 pulls": lambda: peer.pull(size, 64),
             "small": far_small,
             "small by hand": lambda: peer.back_and_forth(ROUND_TRIPS),
             "small in one process": near_small,

@@ -8,7 +8,9 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
+import numpy
 from atoll.runtime.processes.assignment import Address
 
 Content = bytes | bytearray | memoryview
@@ -18,6 +20,9 @@ _GREETING = 30.0
 
 _NONCE = 32
 _COUNT = struct.Struct("<I")
+_LARGE = 1 << 16  # bytes
+_ALIGNMENT = 64  # what CPU devices ask of memory that they are to use as it is
+
 _MOST_PARTS = 512  # of one call of the system's, which takes at most 1,024
 
 
@@ -50,7 +55,7 @@ class Wire:
             if sent:
                 left[0] = left[0][sent:]
 
-    def receive(self, patience: float | None = None) -> list[bytearray] | None:
+    def receive(self, patience: float | None = None) -> list[memoryview] | None:
         """The next frame; None if the other side is gone. TimeoutError if nothing comes in so many seconds."""
         try:
             self._connection.settimeout(patience)
@@ -62,11 +67,10 @@ class Wire:
         except (OSError, ValueError):  # ValueError: it was closed here
             return None
 
-    def _exactly(self, size: int) -> bytearray:
-        content = bytearray(size)
-        view, done = memoryview(content), 0
+    def _exactly(self, size: int) -> memoryview:
+        content, done = _room(size), 0
         while done < size:
-            count = self._incoming.readinto(view[done:])
+            count = self._incoming.readinto(content[done:])
             if not count:
                 raise ConnectionResetError
             done += count
@@ -79,6 +83,15 @@ class Wire:
         with suppress(OSError):
             self._incoming.close()  # waits for who reads, whose read has ended by now
             self._connection.close()
+
+
+def _room(size: int) -> memoryview:
+    """Memory for so many bytes: of a large value not cleared first, and so that CPU devices use it as it is."""
+    if size < _LARGE:
+        return memoryview(bytearray(size))
+    room: Any = numpy.empty(size + _ALIGNMENT, numpy.uint8)
+    first = -room.ctypes.data % _ALIGNMENT
+    return memoryview(room[first : first + size])
 
 
 def connect(address: Address, secret: bytes) -> Wire:

@@ -20,6 +20,7 @@ import ml_dtypes
 import numpy
 import pytest
 from atoll.compiler.errors import AtollError, CompileError, IslandLost, TopologyError
+from atoll.compiler.mlir.bindings import placer
 from atoll.runtime.controller import Controller
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
@@ -408,6 +409,24 @@ def test_who_does_not_know_the_secret_is_not_let_in():
     door.close()
     with pytest.raises(OSError, match="refused"):
         connect(door.address, b"right")
+
+
+def test_numbers_that_arrive_stay_what_they_are_when_a_device_overwrites_them(pair):
+    """CPU devices use them where they are, all that hold the same ones; and others may still have to get them."""
+    x = numpy.arange(1 << 18, dtype="float32")
+    thread = threading.Thread(target=pair[0].send, args=([x.data],))
+    thread.start()
+    (content,) = pair[1].receive()
+    thread.join()
+    numbers = numpy.frombuffer(content, "float32")
+    mesh = jax.sharding.Mesh(numpy.array(jax.devices()[:2]), ("devices",))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    value = placer(sharding, x.shape, x.dtype)([numbers, numbers])
+    assert value.addressable_data(1).unsafe_buffer_pointer() == numbers.ctypes.data
+    doubled = jax.jit(lambda x: x * 2, donate_argnums=0)(value)
+    numpy.testing.assert_array_equal(doubled, x * 2)
+    assert value.is_deleted()
+    numpy.testing.assert_array_equal(numbers, x)
 
 
 def test_a_line_that_is_over_keeps_nothing():
