@@ -1,6 +1,5 @@
 """Compiles the fragments of a program, each once for each island that runs it, several of them at a time."""
 
-import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,8 @@ from atoll.runtime.failure import reason
 from atoll.runtime.fragment import Callback, Executable
 from atoll.runtime.program import Code, IslandProgram, Program, Run
 
-log = logging.getLogger(__name__)
+# Is called with an island and the name of a fragment.
+Note = Callable[[str, str], None]
 
 # How many fragments XLA compiles at a time: it uses several threads for some of them, and memory for each.
 AT_A_TIME = max(2, min(8, os.cpu_count() or 1))
@@ -28,9 +28,10 @@ class _Compilation:
     code: Code
     run: Run
     finish: Callable[[], Executable]
+    note: Note
 
     def end(self) -> Executable:
-        log.info("compiling fragment %s for island %s", self.code.name, self.island)
+        self.note(self.island, self.code.name)
         with _explained(self.island, self.code, self.run):
             return self.finish()
 
@@ -41,19 +42,21 @@ def compile_program(
     meshes: Mapping[str, jax.sharding.Mesh],
     devices: Devices,
     callbacks: Sequence[Callback],
+    note: Note,
     *,
     at_a_time: int = AT_A_TIME,
 ) -> dict[str, dict[int, Executable]]:
     """For each of these islands an executable for each code that it runs, by the code's number.
 
     callbacks: the host functions that the program calls, of the lowering that it was compiled from.
+    note: is told of each that begins, on any thread.
     """
     pool = ThreadPoolExecutor(at_a_time, "atoll compiles")
     try:
         ends = {
             # Begun on this thread, as settings of jax's that the caller has made may hold on the caller's thread alone.
             island.name: {
-                one.run.code: pool.submit(one.end) for one in _begun(program, island, meshes, devices, callbacks)
+                one.run.code: pool.submit(one.end) for one in _begun(program, island, meshes, devices, callbacks, note)
             }
             for island in program.islands
             if island.name in islands
@@ -69,6 +72,7 @@ def _begun(
     meshes: Mapping[str, jax.sharding.Mesh],
     devices: Devices,
     callbacks: Sequence[Callback],
+    note: Note,
 ) -> Iterator[_Compilation]:
     """What one island runs, each code once, donating what all tasks that run it donate."""
     donated: dict[int, set[int]] = {}
@@ -81,7 +85,7 @@ def _begun(
         code, inputs = program.codes[number], [island.buffers[one] for one in run.inputs]
         with _explained(island.name, code, run):
             finish = devices.lower(code, inputs, sorted(donated[number]), meshes[island.name], callbacks)
-        yield _Compilation(island.name, code, run, finish)
+        yield _Compilation(island.name, code, run, finish, note)
 
 
 @contextmanager

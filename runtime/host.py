@@ -19,6 +19,7 @@ from atoll.runtime.island import RunningIsland
 from atoll.runtime.messages import (
     Close,
     CompileFailed,
+    Compiling,
     Drop,
     Fetch,
     HostFailed,
@@ -103,7 +104,9 @@ class Host:
 
     def _load(self, load: Load) -> None:
         try:
-            executables = compile_program(load.code, load.islands, load.meshes, self._devices, load.callbacks)
+            executables = compile_program(
+                load.code, load.islands, load.meshes, self._devices, load.callbacks, self._note_compiling
+            )
         except CompileError as error:
             self._tell(CompileFailed(load.program, self.number, Failure.of(error)))
             return
@@ -114,6 +117,9 @@ class Host:
                     self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
                     self._thread.start()
         self._tell(Loaded(load.program, self.number, sum(map(len, executables.values()))))
+
+    def _note_compiling(self, island: str, fragment: str) -> None:
+        self._tell(Compiling(island, fragment))
 
     @property
     def _title(self) -> str:

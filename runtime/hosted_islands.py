@@ -1,5 +1,6 @@
 """Islands at their hosts, as the controller knows them: where messages go, and what comes back."""
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from atoll.runtime.inbox import Inbox
 from atoll.runtime.messages import (
     Close,
     CompileFailed,
+    Compiling,
     HostFailed,
     Load,
     Loaded,
@@ -28,6 +30,8 @@ from atoll.runtime.messages import (
 )
 from atoll.runtime.step import Step
 from atoll.runtime.waiting import overdue
+
+log = logging.getLogger(__name__)
 
 _numbers = count()
 
@@ -214,6 +218,8 @@ class HostedIslands:
     def receive(self, message: ToController) -> None:
         """From any thread."""
         match message:
+            case Compiling(island, fragment):
+                log.info("compiling fragment %s for island %s", fragment, island)
             case Told(request, answer):
                 if request in self._asked:
                     self._asked[request][1].put(answer)

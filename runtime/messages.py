@@ -166,6 +166,14 @@ ToHost = Load | Start | Put | Fetch | Drop | Ping | Lose | Close
 
 
 @dataclass(frozen=True, slots=True)
+class Compiling:
+    """A fragment is being compiled."""
+
+    island: str
+    fragment: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A program is ready. compilations: how many fragments were compiled."""
 
@@ -209,7 +217,7 @@ class HostFailed:
     failure: Failure
 
 
-ToController = Loaded | CompileFailed | StepEnded | Told | HostFailed
+ToController = Compiling | Loaded | CompileFailed | StepEnded | Told | HostFailed
 
 # From a host to another.
 

@@ -53,6 +53,7 @@ ORDINARY = frozenset(
         "compilation",
         "compile",
         "compiler",
+        "compiling",
         "component",
         "contents",
         "contiguous",

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from atoll.runtime.boxes import boxes_of, shared_out
 from atoll.runtime.failure import Failure
-from atoll.runtime.messages import Close, CompileFailed, Drop, HostFailed, Load, Order, Put, Start, ToController, ToHost
+from atoll.runtime.messages import (
+    Close,
+    CompileFailed,
+    Compiling,
+    Drop,
+    HostFailed,
+    Load,
+    Order,
+    Put,
+    Start,
+    ToController,
+    ToHost,
+)
 from atoll.runtime.processes.assignment import Seat
 from atoll.runtime.processes.greetings import LoadFar
 from atoll.runtime.processes.settings import current
@@ -49,6 +61,10 @@ class FarHost:
         """What a process says."""
         if isinstance(message, HostFailed):
             self.fail(message.failure)
+            return
+        if isinstance(message, Compiling):  # all compile the same
+            if not index:
+                self._tell(message)
             return
         with self._telling:
             told = self._together.take(index, message)

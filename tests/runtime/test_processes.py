@@ -264,6 +264,17 @@ def test_a_task_that_fails_on_its_devices_is_told_wherever_its_results_went(shar
             numpy.asarray(y)
 
 
+def test_what_is_compiled_is_told_here(shared, make_train_program, caplog):
+    with caplog.at_level("INFO", "atoll"):
+        Controller(make_train_program(SPEC, AXES), shared).compile()
+    told = {record.getMessage() for record in caplog.records}
+    assert {
+        "compiling fragment forward_left for island left",
+        "compiling fragment update for island left",
+        "compiling fragment update for island right",
+    } <= told
+
+
 def test_a_program_for_other_islands_is_refused(shared, make_train_program):
     with pytest.raises(TopologyError, match=r"island left has the axes x=2, y=2, the program was made for devices=1"):
         Controller(make_train_program(), shared)
