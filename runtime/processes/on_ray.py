@@ -69,6 +69,8 @@ class OnRay:
         return self._own_host
 
     def start(self, assignments: Sequence[Assignment]) -> None:
+        if missing := self._ask(("missing", tuple(assignments))):
+            raise TopologyError(str(missing), remedy="write a smaller topology, or take a Ray that has them")
         self._ask(("start", tuple(assignments)))
 
     def trouble(self) -> str:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -47,6 +48,21 @@ class Driver:
             _adopt_orphans()
         ray.init(log_to_driver=False, logging_level="error", **options)
         self.own_host = str(ray.util.get_node_ip_address()) if self._folder is None else "127.0.0.1"
+
+    def missing(self, assignments: tuple[Assignment, ...]) -> str:
+        """Which devices Ray does not have; for their processes it would wait without a word."""
+        needed: Counter[str] = Counter()
+        for one in assignments:
+            needed[_RESOURCES.get(one.platform, "")] += one.size
+        there = ray.cluster_resources()
+        return next(
+            (
+                f"the islands need {count} devices of the kind {name}, and Ray has {there.get(name, 0):g}"
+                for name, count in needed.items()
+                if name and there.get(name, 0) < count
+            ),
+            "",
+        )
 
     def start(self, assignments: tuple[Assignment, ...]) -> None:
         """Have a process begin to serve each of them."""

@@ -170,7 +170,12 @@ def calls_back(x):
     return y * 2
 
 
-def test_what_cannot_be_is_refused_with_its_remedy(cluster, monkeypatch):
+def test_what_cannot_be_is_refused_with_its_remedy(cluster, running_ray, monkeypatch):
+    with pytest.raises(
+        atoll.TopologyError,
+        match=r"^\S*test_ray.py:\d+: the islands need 8 devices of the kind GPU, and Ray has 0; write a smaller",
+    ):
+        atoll.Cluster("2 x gpu[4] in 2 processes", cluster=running_ray)
     with pytest.raises(
         atoll.CompileError,
         match=r"^\S*test_ray.py:\d+: this calls back into Python, so islands in processes of their own cannot run it; "
