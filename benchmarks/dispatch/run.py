@@ -20,6 +20,7 @@ ahead*); the loop beside it waits for the oldest of 16 before it calls again. Si
 computations each; rates are medians, and a ratio is the median of those of the rounds.
 
     python benchmarks/dispatch/run.py --devices 4
+    python benchmarks/dispatch/run.py --cluster ray
 """
 
 import argparse
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--loops", type=int, nargs="*", default=[0, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000]
     )
+    parser.add_argument("--cluster", help='where the island is, as "ray"; then there is the first table alone')
     parser.add_argument("--seconds", type=float, default=20.0, help="that the first table takes")
     parser.add_argument("--seconds-each", type=float, default=5.0, help="that each line of the second takes")
     options = parser.parse_args()
@@ -40,7 +42,9 @@ def main() -> None:
     import tables
 
     print(f"an island of {options.devices} devices", flush=True)
-    tables.compare_variants(options.devices, options.seconds)
+    tables.compare_variants(options.devices, options.seconds, options.cluster)
+    if options.cluster is not None:
+        return
     print()
     tables.compare_lengths(options.devices, options.loops, options.seconds_each)
     print()

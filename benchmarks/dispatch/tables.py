@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from atoll.compiler.lowered import Lowered
-from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
+from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.site import AHEAD
 from computations import CHAINED, after_work, chain, computation, jitted, lowered, lowered_chain, sharding_on, start
 from sides import Side, as_compiled, rate, take_turns, through_controller, through_jit, throughput_ratio
+
+import atoll
 
 COMPUTATIONS = 4 * CHAINED  # of a side in a round
 TURN = 0.15  # seconds that a side takes in a round of the second table, if that is fewer computations
@@ -21,9 +23,10 @@ OURS = {name: 2 * index for index, name in enumerate(VARIANTS)}
 THEIRS = {name: side + 1 for name, side in OURS.items()}
 
 
-def compare_variants(devices: int, seconds: float) -> None:
+def compare_variants(devices: int, seconds: float, cluster: str | None) -> None:
+    """cluster: where atoll's island is, as `atoll.compile` has it; jax's is in this process."""
     with ExitStack() as opened:
-        rounds = take_turns(_variants(devices, opened), start(devices), COMPUTATIONS, seconds)
+        rounds = take_turns(_variants(devices, opened, cluster), start(devices), COMPUTATIONS, seconds)
     print("computations a second      atoll    jax.jit   ratio")
     for name in VARIANTS:
         ours, theirs = OURS[name], THEIRS[name]
@@ -39,26 +42,30 @@ def compare_variants(devices: int, seconds: float) -> None:
     )
 
 
-def _variants(devices: int, opened: ExitStack) -> list[Side]:
+def _variants(devices: int, opened: ExitStack, cluster: str | None) -> list[Side]:
     """atoll's side and jax's of each variant, in their order."""
     sharding = sharding_on(devices)
     alone = jitted(computation, sharding)
     one = lowered(computation, devices)
+    islands = opened.enter_context(atoll.Cluster(one.topology, cluster)).shared
     sides = {
-        "OpByOp": (_controlled(one, opened), through_jit(alone, sharding)),
-        "OpByOp, two ahead": (as_compiled(opened.enter_context(one.compile())), through_jit(alone, sharding)),
-        "Chained": (_controlled(lowered_chain(devices), opened, CHAINED), through_jit(alone, sharding)),
+        "OpByOp": (_controlled(one, islands, opened), through_jit(alone, sharding)),
+        "OpByOp, two ahead": (
+            as_compiled(opened.enter_context(one.compile(cluster=cluster))),
+            through_jit(alone, sharding),
+        ),
+        "Chained": (_controlled(lowered_chain(devices), islands, opened, CHAINED), through_jit(alone, sharding)),
         "Fused": (
-            _controlled(lowered(chain, devices), opened, CHAINED),
+            _controlled(lowered(chain, devices), islands, opened, CHAINED),
             through_jit(jitted(chain, sharding), sharding, CHAINED),
         ),
     }
     return [side for name in VARIANTS for side in sides[name]]
 
 
-def _controlled(made: Lowered, opened: ExitStack, computations: int = 1) -> Side:
+def _controlled(made: Lowered, islands: HostedIslands, opened: ExitStack, computations: int = 1) -> Side:
     """A program with as many calls under way as executions may be."""
-    controller = Controller(made.program, meshes_of(made.topology), steps_ahead=AHEAD)
+    controller = Controller(made.program, islands, steps_ahead=AHEAD)
     return through_controller(opened.enter_context(controller), computations)
 
 
@@ -82,7 +89,9 @@ def _compare_length(devices: int, loops: int, seconds: float) -> tuple[float, fl
     once, _ = by_jit.measure(value, AHEAD)
     computations = min(COMPUTATIONS, max(AHEAD, int(TURN / once)))
     with ExitStack() as opened:
-        sides = [_controlled(lowered(function, devices), opened), by_jit]
+        made = lowered(function, devices)
+        islands = opened.enter_context(atoll.Cluster(made.topology)).shared
+        sides = [_controlled(made, islands, opened), by_jit]
         rounds = take_turns(sides, value, computations, seconds)
     length, ratio = 1 / rate(rounds, 1), throughput_ratio(rounds, 0, 1)
     print(f"{loops:6}  {length * 1e6:18.0f} us  {ratio:6.2f}", flush=True)
