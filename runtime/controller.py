@@ -34,7 +34,10 @@ from atoll.runtime.trace import Trace
 _numbers = count()
 
 # How many seconds a step waits for memory where no step is under way that could give some back.
-_GRACE = 10.0
+_STALLING = 10.0
+
+# How many seconds hosts have to end what is under way, if nobody waits for it any more.
+_GRACE = 2.0
 
 
 class Controller:
@@ -194,7 +197,7 @@ class Controller:
         with self._hosted.watched() as bell:
             while isinstance(results := self._ask(step, arguments), Shortage):
                 # Where nothing is under way, only another thread of the caller's can let go of something.
-                patience = min(self.patience, _GRACE) if self._hosted.is_idle else self.patience
+                patience = min(self.patience, _STALLING) if self._hosted.is_idle else self.patience
                 if bell.get(patience) is None:
                     remedy = "let go of arrays, or give the island more memory"
                     raise UsageError(f"there is no memory for the step: {results}", remedy=remedy)
@@ -317,15 +320,17 @@ class Controller:
             self._closed = True
             if not self._loaded:
                 return
+            patience = _GRACE  # after Ctrl-C, or where a step is not over in time
             try:
                 while self._under_way:
                     with suppress(IslandLost):
                         self._wait_for(self._under_way[0])
+                patience = self.patience
             finally:
                 atexit.unregister(self._at_exit)
                 self._forget()
                 if self._is_alone:
-                    self._hosted.join(self.patience)
+                    self._hosted.join(patience)
 
 
 def _stop(loaded: Mapping[HostedIslands, Collection[int]], program: int) -> None:

@@ -81,6 +81,9 @@ def checked(question: Question, inputs: Sequence[Input], examples: Any) -> list[
         (fed.argument + jax.tree_util.keystr(path), leaf)
         for path, leaf in jax.tree_util.tree_flatten_with_path(examples)[0]
     ]
+    if [one.path for one in expected] == [fed.argument] and not jax.tree_util.all_leaves([examples]):
+        what = f"{question} returned a {type(examples).__name__}"
+        raise AtollError(what, fed.where, f"return an array of {expected[0].dtype}")
     if (told := _other_leaves([one.path for one in expected], [path for path, _ in found])) is not None:
         raise AtollError(f"{question} returned {told}", fed.where, "return a pytree like the argument")
     leaves = []
@@ -124,7 +127,9 @@ def _described(leaf: Any) -> str:  # noqa: ANN401 (as above)
 
 def _shape_and_dtype(leaf: Any) -> tuple[tuple[int, ...], Any] | None:  # noqa: ANN401 (as above)
     """None of what is no array."""
-    if isinstance(leaf, (jax.Array, numpy.ndarray)):
+    if isinstance(leaf, jax.ShapeDtypeStruct) or (isinstance(leaf, jax.Array) and leaf.is_deleted()):
+        return None
+    if isinstance(leaf, jax.Array) or type(leaf) is numpy.ndarray:
         return leaf.shape, leaf.dtype
     try:
         type_ = jax.typeof(leaf)

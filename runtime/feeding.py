@@ -13,7 +13,7 @@ from atoll.runtime.fed import Fed
 from atoll.runtime.messages import Offer, argument_tag
 from atoll.runtime.program import Program
 from atoll.runtime.side_thread import SideThread
-from atoll.runtime.site import Call, Site, not_brought
+from atoll.runtime.site import Call, Site
 from atoll.runtime.transport import Transport
 from atoll.runtime.waiting import overdue
 
@@ -109,7 +109,8 @@ class Feeding:
         except AtollError as error:
             values = dict.fromkeys(question.buffers, Failure.of(error))
         except Exception as error:
-            values = dict.fromkeys(question.buffers, not_brought(self._site.name, error))
+            what = f"{question} returned what cannot be brought to island {self._site.name}: {reason(error)}"
+            values = dict.fromkeys(question.buffers, Failure(what, question.fed.where))
         self._post((self._come_back, (question, values)))
 
     def _examples(self, question: Question) -> list[Any]:

@@ -24,8 +24,9 @@ class Feed:
     - An island asks once for a range, however many leaves it needs of it; an island that needs none does not ask.
     - Several islands that need the same examples each ask for them. So what `load` returns must follow from its
       arguments alone; and it may be called from several threads.
-    - It is called ahead, for each step that was asked for, on a thread of its own.
-    - What it raises, or returns wrong, is raised by the results of that step; the next steps are not touched.
+    - It is called ahead, for each step that was asked for, on a thread of its own. Two steps may be under way.
+    - What it raises, or returns wrong, is raised by the results of that step; the next steps are not touched. But an
+      island that several processes share is lost: they do not ask each other whether all of them have examples.
     - Where islands have processes of their own, it has to be a function that they can import: from the top of a module,
       and not of the file that was run. What it is bound to, as by `functools.partial`, goes along with every call.
     """

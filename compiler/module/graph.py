@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from atoll.compiler.mlir.bindings import ir, mpmd
+from atoll.compiler.mlir.bindings import builtin, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, body_of, operands_within
 from atoll.compiler.module.interface import parts_of
 from atoll.compiler.module.main_function import entry_function
@@ -188,13 +188,14 @@ def parts_of_loop(loop: mpmd.ForOp | ir.Operation) -> frozenset[int]:
 def is_placeholder(operation: ir.OpView) -> bool:
     """Whether an operation only makes the initial value that a loop wants for its parts, and that nobody reads.
 
-    Once values live on islands, an `mpmd.assign` on the way to the loop gives it one.
+    Once values live on islands, an `mpmd.assign` on the way to the loop gives it one, and a cast divides it over its
+    devices.
     """
     uses = [use for result in operation.operation.results for use in result.uses]
     return bool(uses) and all(
         use.operand_number in parts_of_loop(use.owner)
         if isinstance(use.owner, mpmd.ForOp)
-        else isinstance(use.owner, mpmd.AssignOp) and is_placeholder(use.owner)
+        else isinstance(use.owner, (mpmd.AssignOp, builtin.UnrealizedConversionCastOp)) and is_placeholder(use.owner)
         for use in uses
     )
 
@@ -209,7 +210,7 @@ def _results_of_placeholders(body: "Iterable[ir.OpView]") -> "set[ir.Value[ir.Ty
             maker = loop.operation.operands[number].owner
             while not isinstance(maker, ir.Block) and is_placeholder(maker):
                 found.update(maker.operation.results)
-                if not isinstance(maker, mpmd.AssignOp):
+                if not isinstance(maker, (mpmd.AssignOp, builtin.UnrealizedConversionCastOp)):
                     break
                 maker = maker.operation.operands[0].owner
     return found

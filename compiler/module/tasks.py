@@ -22,6 +22,8 @@ _TOPOLOGY = "topology"
 # The operations that stand for an exchange if they are marked as one.
 ExchangeOp = mpmd.TransferOp | builtin.UnrealizedConversionCastOp
 
+_PLACEHOLDERS = (stablehlo.ConstantOp, mpmd.AssignOp, builtin.UnrealizedConversionCastOp)
+
 
 def dataflow_functions(module: ir.Module) -> dict[str, func.FuncOp]:
     """`@main` and the functions of a microbatch, by name: they say what runs where, and compute nothing themselves."""
@@ -105,7 +107,7 @@ def check_dataflow(module: ir.Module, task: type[ir.OpView], remedy: str) -> Non
             elif not (
                 isinstance(operation, (task, mpmd.TransferOp, func.ReturnOp))
                 or is_exchange(operation)
-                or (isinstance(operation, (stablehlo.ConstantOp, mpmd.AssignOp)) and is_placeholder(operation))
+                or (isinstance(operation, _PLACEHOLDERS) and is_placeholder(operation))
             ):
                 what = f"{operation.operation.name} stands in @{name}, outside of every fragment"
                 raise refuse(operation.location, what, remedy)

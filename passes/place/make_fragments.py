@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.states import KIND_OF
 from atoll.compiler.mlir.attributes import integer, unsigned
-from atoll.compiler.mlir.bindings import func, ir, mpmd, sdy
+from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd, sdy
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -345,8 +345,14 @@ class _Placement:
     def _placeholder(self, loop: Loop, number: int, island: int) -> _Value:
         """What a loop wants as a part's initial value, which nobody reads."""
         constant = loop.operation.operation.operands[number]
-        kind = self._type(loop.carried[number].yielded, island)
-        return mpmd.AssignOp(kind, constant, loc=loop.operation.location).result
+        value, location = loop.carried[number].yielded, loop.operation.location
+        replicated = self.types.on(island, self.tensors[value], ())  # what comes from no island cannot be divided
+        assigned = mpmd.AssignOp(replicated, constant, loc=location).result
+        kind = self._type(value, island)
+        if kind == replicated:
+            return assigned
+        divided: _Value = builtin.UnrealizedConversionCastOp([kind], [assigned], loc=location).results[0]
+        return divided
 
     def _localise_sharding(self, operation: ir.OpView, island: int) -> None:
         """Keep, of the shardings inside a fragment, what the user asked for and the island's mesh can follow.

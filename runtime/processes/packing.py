@@ -46,6 +46,7 @@ class _Packing(pickle.Pickler):
 def _reduced_value(value: jax.Array, index: tuple[slice, ...]) -> Any:  # noqa: ANN401 (as pickle says)
     """Its numbers; or why it could not be computed."""
     try:
+        value.block_until_ready()  # of one that could not be computed, jax ends the process if its numbers are read
         return _reduced_numbers(numpy.asarray(value)[index])
     except Exception as error:
         return _not_computed, (reason(error),)

@@ -70,6 +70,19 @@ def test_an_axis_that_does_not_divide_is_left_out():
         assert specs(step)["b"] == set()
 
 
+@pytest.mark.parametrize("fn", [lambda x: x * 2, lambda x: x.sum(axis=1)], ids=["rows", "sums"])
+@pytest.mark.parametrize("spec", [P("data"), P(None, "model")], ids=str)
+def test_results_that_carry_the_batch_are_divided_within_each_microbatch(fn, spec):
+    x = zoo.normal(1, 16, 4)
+    plan = atoll.Plan(microbatches=2)
+    with atoll.compile(
+        fn, x, topology="1 x cpu[data=2, model=2]", plan=plan, batch_argnums=0, in_shardings=(spec,)
+    ) as step:
+        assert_same(step(x), fn(x))
+        (island,) = step.program.islands
+        assert any(buffer.spec for buffer in island.buffers)
+
+
 def test_results_are_divided_as_asked():
     x = zoo.normal(1, 8, 8)
     with atoll.compile(jnp.sin, x, topology="1 x cpu[data=2, model=2]", out_shardings=P("model", "data")) as step:

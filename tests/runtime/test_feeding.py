@@ -111,12 +111,29 @@ def test_what_fits_is_copied(divided):
             {"rows": "many", "words": numpy.ones(2, "int32")},
             "batch['rows'] as a str; return an array of float32[2, 3]",
         ),
+        (
+            {"rows": numpy.ma.masked_less(numpy.ones((2, 3), "float32"), 0), "words": numpy.ones(2, "int32")},
+            "batch['rows'] as a MaskedArray; return an array of float32[2, 3]",
+        ),
+        (
+            {"rows": jax.ShapeDtypeStruct((2, 3), "float32"), "words": numpy.ones(2, "int32")},
+            "batch['rows'] as a ShapeDtypeStruct; return an array of float32[2, 3]",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(divided, examples, told):
     with pytest.raises(AtollError) as found:
         returned(divided, examples)
     assert str(found.value) == f"data.py:3: load, asked for examples 2..4 of step 7, returned {told}"
+
+
+@pytest.mark.parametrize(
+    ("examples", "kind"), [([[1.0, 2.0]], "list"), (None, "NoneType"), ((numpy.ones(2),), "tuple")]
+)
+def test_one_array_is_asked_for_by_that_word(examples, kind):
+    question = Question(fed(None, "x", 0, 1), 7, 2, 4, {0: Needed(0, 2, 4, ())})
+    with pytest.raises(AtollError, match=rf"of step 7, returned a {kind}; return an array of float32$"):
+        checked(question, [Input("x", (4,), "float32")], examples)
 
 
 def test_random_keys_may_be_examples():

@@ -15,6 +15,7 @@ import types
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import loaders
 import ml_dtypes
 import numpy
@@ -22,6 +23,7 @@ import pytest
 from atoll.compiler.errors import AtollError, CompileError, IslandLost, TopologyError
 from atoll.compiler.mlir.bindings import placer
 from atoll.runtime.controller import Controller
+from atoll.runtime.failure import Failure
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
@@ -438,6 +440,19 @@ def test_numbers_that_arrive_stay_what_they_are_when_a_device_overwrites_them(pa
     numpy.testing.assert_array_equal(doubled, x * 2)
     assert value.is_deleted()
     numpy.testing.assert_array_equal(numbers, x)
+
+
+def test_what_could_not_be_computed_is_sent_as_a_failure():
+    """jax ends the process if numbers are read that are not there."""
+
+    def fails(seed):
+        wide = jax.random.normal(jax.random.key(seed), (1 << 20, 1 << 20))  # no machine has as much memory
+        return (jnp.sort(wide, axis=1) @ wide)[0]
+
+    found = unpack([bytes(part) for part in pack(jax.jit(fails)(0))])
+    assert isinstance(found, Failure)
+    assert found.is_of_device
+    assert "memory" in found.what
 
 
 def test_a_line_that_is_over_keeps_nothing():
