@@ -19,7 +19,7 @@ _Kind = tuple[jax.sharding.Sharding, tuple[int, ...], int, str, int]
 class _Part:
     """A tile that this process sends. first: to which process; onward: which others that one gives it to.
 
-    shard: of which of its shards it is a section; None for all of it.
+    shard: which of its own shards has the box; index: where in it, or None if it is all of it.
     """
 
     first: int
