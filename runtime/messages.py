@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 from atoll.runtime.failure import Failure
-from atoll.runtime.program import Program
+from atoll.runtime.program import IslandProgram, Program
 from atoll.runtime.record import Record
 
 Value = Any  # a jax.Array, or a Failure in its place
@@ -248,6 +248,11 @@ class Offer:
 def argument_tag(buffer: int) -> int:
     """The tag under which an argument travels; those of sends are not negative."""
     return -1 - buffer
+
+
+def buffer_of(island: IslandProgram, source: str, tag: int) -> int:
+    """Into which buffer of an island goes what another sends with a tag."""
+    return argument_of(tag) if tag < 0 else island.received[source, tag]
 
 
 def argument_of(tag: int) -> int:

@@ -168,6 +168,11 @@ class IslandProgram:
     buffers: tuple[Buffer, ...]
     instructions: tuple[Instruction, ...]
 
+    @cached_property
+    def received(self) -> dict[tuple[str, int], int]:
+        """By source and tag, the buffer that it receives."""
+        return {(one.source, one.tag): one.buffer for one in self.instructions if isinstance(one, Receive)}
+
 
 @dataclass(frozen=True)
 class Port:

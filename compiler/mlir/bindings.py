@@ -142,8 +142,13 @@ def copier(sharding: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (a jax shardi
     return lambda array: copy([array], [devices], [sharding], [always])[0]
 
 
-def placer(sharding: Any, shape: tuple[int, ...], dtype: Any) -> Callable[[list[Any]], Any]:  # noqa: ANN401 (as above)
-    """A function that puts numbers onto the devices of this process that a sharding has, in their order there.
+def placer(
+    sharding: Any,  # noqa: ANN401 (a jax sharding)
+    devices: list[Any],
+    shape: tuple[int, ...],
+    dtype: Any,  # noqa: ANN401 (numpy's)
+) -> Callable[[list[Any]], Any]:
+    """A function that puts numbers onto devices, which are all that the sharding has in this process.
 
     They keep their type, whether 64 bits are enabled or not. `jax.device_put` does the same in the end, after checks
     that take nine times as long.
@@ -151,14 +156,14 @@ def placer(sharding: Any, shape: tuple[int, ...], dtype: Any) -> Callable[[list[
     import jax
     from jaxlib import _jax
 
-    aval, devices = jax.core.ShapedArray(shape, dtype), sharding._addressable_device_assignment
+    aval = jax.core.ShapedArray(shape, dtype)
 
     def place(numbers: list[Any]) -> Any:  # noqa: ANN401 (a jax array)
-        return _jax.batched_device_put(aval, sharding, numbers, list(devices), True)
+        return _jax.batched_device_put(aval, sharding, numbers, devices, True)
 
     def place_slowly(numbers: list[Any]) -> Any:  # noqa: ANN401 (as above)
         with jax.enable_x64(True):
-            parts = jax.device_put(numbers, list(devices))
+            parts = jax.device_put(numbers, devices)
             return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
     return place if hasattr(_jax, "batched_device_put") else place_slowly

@@ -4,7 +4,7 @@ It is done by the thread that brings the message: to copy large values would kee
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy
 from atoll.compiler.mlir.bindings import placer
 from atoll.runtime.boxes import on_devices, size_of
 from atoll.runtime.fragment import sharding_of
-from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, argument_of
+from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, buffer_of
 from atoll.runtime.processes.tiles import Tile, Tiled, filled
-from atoll.runtime.program import Buffer, Receive
+from atoll.runtime.program import Buffer, IslandProgram
 from atoll.runtime.site import SharedIslandError
 from atoll.runtime.turn import Turn
 
@@ -51,11 +51,8 @@ class Arrivals:
     def _note(self, load: Load) -> None:
         for island in load.code.islands:
             if island.name == self._island:
-                received = {
-                    (one.source, one.tag): one.buffer for one in island.instructions if isinstance(one, Receive)
-                }
                 layouts = tuple(_Layout(buffer, self._mesh) for buffer in island.buffers)
-                self._programs[load.program] = _Known(layouts, received)
+                self._programs[load.program] = _Known(island, layouts)
 
     def _forget(self, program: int) -> None:
         self._programs.pop(program, None)
@@ -69,7 +66,7 @@ class Arrivals:
     def _offered(self, offer: Offer) -> Offer | None:
         """What was sent, if all of it has come."""
         known, value = self._programs[offer.program], offer.value
-        buffer = argument_of(offer.tag) if offer.tag < 0 else known.received[offer.source, offer.tag]
+        buffer = buffer_of(known.island, offer.source, offer.tag)
         if isinstance(value, Tiled):
             if value.failure is not None and self._mesh.is_multi_process:  # others may have got numbers
                 raise SharedIslandError(value.failure.what)
@@ -110,14 +107,15 @@ class _Layout:
     def __init__(self, buffer: Buffer, mesh: jax.sharding.Mesh) -> None:
         sharding = sharding_of(buffer, mesh)
         boxes = on_devices(sharding, buffer.shape)
-        self.boxes = [boxes[one] for one in mesh.devices.flat if one in sharding.addressable_devices]
+        devices = [one for one in boxes if one in sharding.addressable_devices]
+        self.boxes = [boxes[one] for one in devices]
         self.size = sum(map(size_of, set(self.boxes)))
-        self.place = placer(sharding, buffer.shape, numpy.dtype(buffer.dtype))
+        self.place = placer(sharding, devices, buffer.shape, numpy.dtype(buffer.dtype))
 
 
 @dataclass(frozen=True)
 class _Known:
-    """Of a program, how the island holds its buffers; and into which of them goes what another sends with a tag."""
+    """Of a program, what the island does, and how its buffers are held."""
 
+    island: IslandProgram
     layouts: Sequence[_Layout]
-    received: Mapping[tuple[str, int], int]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,8 @@ class Muster:
     def _show_the_way(self) -> None:
         for number, place in self._places.items():
             for wire in self._seeking.pop(number, ()):
-                wire.send(pack(place))
+                with suppress(OSError):  # it has ended, which the launcher tells
+                    wire.send(pack(place))
 
     def _next(self) -> tuple[Any, Wire]:
         for _ in range(int(_STARTING)):

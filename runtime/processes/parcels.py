@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 from atoll.runtime.boxes import box_at, boxes_of, inside, on_devices, shared_out
-from atoll.runtime.messages import Load, Offer, argument_of
+from atoll.runtime.messages import Load, Offer, buffer_of
 from atoll.runtime.processes.legs import legs
 from atoll.runtime.processes.tiles import Section, Tile, Tiled
-from atoll.runtime.program import Box, Buffer, IslandProgram, Receive
+from atoll.runtime.program import Box, IslandProgram
 
 _Kind = tuple[jax.sharding.Sharding, tuple[int, ...], int, str, int]
 
@@ -35,12 +35,12 @@ class Parcels:
     def __init__(self, index: int, processes: int) -> None:
         self._index = index
         self._processes = processes
-        self._programs: dict[int, dict[str, _Target]] = {}
+        self._programs: dict[int, dict[str, IslandProgram]] = {}
         self._parts: dict[_Kind, list[_Part]] = {}
 
     def note(self, load: Load) -> None:
         """Know what islands of a program need."""
-        self._programs[load.program] = {one.name: _Target(one) for one in load.code.islands}
+        self._programs[load.program] = {one.name: one for one in load.code.islands}
 
     def forget(self, program: int) -> None:
         """It was closed."""
@@ -73,7 +73,9 @@ class Parcels:
         own = {
             box_at(one.index, value.shape): number for number, one in reversed([*enumerate(value.addressable_shards)])
         }
-        wanted = self._programs[offer.program][offer.to].wanted(offer, processes)
+        target = self._programs[offer.program][offer.to]
+        buffer = target.buffers[buffer_of(target, offer.source, offer.tag)]
+        wanted = shared_out(boxes_of(buffer, target.axes), processes)
         for leg in legs(self._given(value), wanted):
             if leg.source == self._index:
                 index = None if leg.box == leg.of else inside(leg.box, leg.of)
@@ -88,19 +90,3 @@ class Parcels:
             holder = 0 if value.is_fully_addressable else device.process_index
             given[holder].append(box)
         return given
-
-
-class _Target:
-    """An island that is sent to."""
-
-    def __init__(self, island: IslandProgram) -> None:
-        self._island = island
-        self._received = {(one.source, one.tag): one.buffer for one in island.instructions if isinstance(one, Receive)}
-
-    def wanted(self, offer: Offer, processes: int) -> list[list[Box]]:
-        """By process, what it needs of what is sent."""
-        return shared_out(boxes_of(self.buffer(offer), self._island.axes), processes)
-
-    def buffer(self, offer: Offer) -> Buffer:
-        number = argument_of(offer.tag) if offer.tag < 0 else self._received[offer.source, offer.tag]
-        return self._island.buffers[number]

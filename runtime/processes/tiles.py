@@ -10,8 +10,6 @@ from atoll.runtime.boxes import box_at, inside, is_inside, size_of
 from atoll.runtime.failure import Failure
 from atoll.runtime.program import Box
 
-Numbers = "numpy.ndarray[Any, Any]"
-
 
 @dataclass(frozen=True, slots=True)
 class Section:

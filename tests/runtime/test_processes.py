@@ -434,7 +434,7 @@ def test_numbers_that_arrive_stay_what_they_are_when_a_device_overwrites_them(pa
     numbers = numpy.frombuffer(content, "float32")
     mesh = jax.sharding.Mesh(numpy.array(jax.devices()[:2]), ("devices",))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    value = placer(sharding, x.shape, x.dtype)([numbers, numbers])
+    value = placer(sharding, jax.devices()[:2], x.shape, x.dtype)([numbers, numbers])
     assert value.addressable_data(1).unsafe_buffer_pointer() == numbers.ctypes.data
     doubled = jax.jit(lambda x: x * 2, donate_argnums=0)(value)
     numpy.testing.assert_array_equal(doubled, x * 2)
