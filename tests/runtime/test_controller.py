@@ -10,7 +10,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.errors import AtollError, CompileError, TopologyError, UsageError
-from atoll.runtime.controller import Controller
+from atoll.runtime.controller import _GRACE, Controller
 from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
 from atoll.runtime.site import AHEAD
 from atoll.runtime.sleeping import SleepingDevices
@@ -707,3 +707,19 @@ def test_a_task_without_results_is_waited_for(make_meshes):
         assert done == [[1.0] * 4]
         controller.start([numpy.zeros(4, "float32")])
     assert done[1:] == [[0.0] * 4]
+
+
+def test_ctrl_c_ends_a_close(make_train_program, make_meshes, values, monkeypatch):
+    """Its hosts have a moment to end what is under way, which may never end."""
+    controller = Controller(make_train_program(donated=False), make_meshes(), timeout=120)
+    controller.start(values)
+    waited = []
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(controller, "_wait_for", interrupted)
+    monkeypatch.setattr(controller._hosted, "join", waited.append)
+    with pytest.raises(KeyboardInterrupt):
+        controller.close()
+    assert waited == [_GRACE]

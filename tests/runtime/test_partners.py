@@ -13,7 +13,7 @@ from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Run, Send
-from local_processes import LocalProcesses
+from local_processes import LocalProcesses, assert_as_in_one_process
 
 pytestmark = [pytest.mark.own, pytest.mark.timeout(120)]
 
@@ -36,20 +36,7 @@ def shared(request):
 @pytest.mark.parametrize("spec", [(("x",), ("y",)), (("y", "x"),), ((), ("x",)), ()])
 def test_the_same_bits_as_in_one_process(shared, make_train_program, make_meshes, values, spec):
     program = make_train_program(spec, AXES)
-    meshes = make_meshes((2, 2), ("x", "y"))
-    with Controller(program, shared, timeout=60) as there, Controller(program, meshes, timeout=60) as here:
-        (w, v, _), (near_w, near_v, _) = there.put(values), here.put(values)
-        for _ in range(3):
-            loss = near_loss = None  # or the bytes of the one before would count for as long as a message takes
-            w, v, loss = there.start([w, v, values[2]])
-            near_w, near_v, near_loss = here.start([near_w, near_v, values[2]])
-        for ours, theirs in ((w, near_w), (v, near_v), (loss, near_loss)):
-            assert numpy.asarray(ours).tobytes() == numpy.asarray(theirs).tobytes()
-        stats, expected = there.stats(), here.stats()
-        assert (stats.tasks, stats.order) == (expected.tasks, expected.order)
-        assert (stats.messages, stats.bytes_per_link) == (expected.messages, expected.bytes_per_link)
-        assert (stats.live_bytes, stats.peak_bytes) == (expected.live_bytes, expected.peak_bytes)
-        assert stats.control == {"Start": 2, "StepEnded": 2, "Offer": 2}
+    assert_as_in_one_process(program, shared, make_meshes((2, 2), ("x", "y")), values, steps=3)
 
 
 def test_there_are_as_many_processes(shared):
