@@ -100,8 +100,9 @@ def lower(
     reserve_cpu_devices(chosen)  # lowering starts jax's backend, after which none can be made
     traced = frontend.trace(job, chosen)
     module, callbacks = frontend.lower_traced(job, traced, lowered_for(chosen))
+    signature = frontend.settled_signature(job, traced, module, chosen)
     write_texts(module, chosen, plan)
-    return lower_module(module, chosen, (frontend.signature_of(job, traced), Traced(job, traced)), callbacks, cluster)
+    return lower_module(module, chosen, (signature, Traced(job, traced)), callbacks, cluster)
 
 
 def compile(  # noqa: A001 (a fixed name of the front door)

@@ -53,6 +53,8 @@ def _check_fits(one: Input, value: Any) -> None:  # noqa: ANN401 (whatever the u
     if found == one.kind:
         return
     shape, dtype_name, weak = found
+    if one.either and (shape, dtype_name) == (one.shape, one.dtype):
+        return
     if (shape, dtype_name) != (one.shape, one.dtype):
         what = f"{one.path} is {dtype_name}{list(shape)}, but the step was compiled for {one.dtype}{list(one.shape)}"
         raise UsageError(what, remedy="pass an array of that shape and dtype, or compile again")

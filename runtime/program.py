@@ -204,9 +204,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Input(Port):
-    """An argument of the step."""
+    """An argument of the step.
+
+    either: whether a value may be weakly typed or not, as the program is the same for both.
+    """
 
     donated: bool = False
+    either: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from atoll.runtime.program import (
 )
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 6
+VERSION = 7
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")

@@ -34,7 +34,7 @@ from atoll.compiler.topology.devices import reserve_cpu_devices
 from atoll.compiler.topology.topology import Topology, topology
 from atoll.runtime.array import Array, dtype_of
 from atoll.runtime.fragment import Fragment
-from atoll.runtime.program import Input, Output, Port
+from atoll.runtime.program import Output, Port
 from atoll.runtime.program_file import load_program
 
 # How many scalar results are printed for a step.
@@ -185,7 +185,7 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
             ]
         for number, one in enumerate(program.inputs):
             if number in replaced:
-                values[number] = _as_input(one, results[replaced[number]])
+                values[number] = results[replaced[number]]
             elif one.donated:
                 values[number] = first(number)
     _print_stats(opened.compiled)
@@ -211,13 +211,6 @@ def _check_memory(opened: _Opened) -> None:
     if needed > there:
         what = f"its arguments take {bytes_text(needed)}, and this machine has {bytes_text(there)}"
         raise UsageError(what, remedy="run a smaller job; `atoll dump` needs no arrays")
-
-
-def _as_input(one: Input, result: Array) -> Any:  # noqa: ANN401 (an array or a Python number)
-    """A result as an argument; it gives way to other dtypes (`weak_type`) if the argument does."""
-    if one.weak_type == result.weak_type or one.dtype.startswith("key<"):
-        return result
-    return result.item() if one.weak_type else jax.numpy.asarray(result.to_jax(), one.dtype)
 
 
 def _to_jax(value: Any) -> Any:  # noqa: ANN401 (whatever is an argument)

@@ -68,7 +68,13 @@ def emit(module: ir.Module, signature: Signature) -> Program:
     results = emitter.places_of_results(list(returning.operation.operands), main)
     inputs = tuple(
         Input(
-            one.path, one.shape, one.dtype, one.weak_type, *_divided(places.get(one.path, ()), one.shape), one.donated
+            one.path,
+            one.shape,
+            one.dtype,
+            one.weak_type,
+            *_divided(places.get(one.path, ()), one.shape),
+            one.donated,
+            one.either,
         )
         for one in signature.inputs
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from atoll.compiler.errors import CompileError
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.signature import Parameter, Signature
+from atoll.compiler.export.weak_types import Variant, Weak, program_text, settle
 from atoll.compiler.mlir.bindings import (
     calls_for_devices,
     func,
@@ -76,12 +78,13 @@ def export(job: Job, topology: Topology | None = None) -> ir.Module:
     return lower_traced(job, trace(job, topology), lowered_for(topology))[0]
 
 
-def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
+def trace(job: Job, topology: Topology | None = None, weak: Weak | None = None) -> jax.stages.Traced:
     """The job's function as jax traces it; an error names the user's line that fails.
 
     The topology says which axes shardings may name.
+    weak: which leaves are weakly typed; without it, those that are.
     """
-    shapes = shapes_of(job)
+    shapes = _shapes_of_kinds(job, weak)
     _check_batch(job, [leaf for leaf in leaves_of(job) if leaf.argnum in job.batch_argnums])
     hide_own_frames()
     guard.announce(f"tracing {job.name}")
@@ -187,9 +190,29 @@ def _shardings(job: Job, mesh: jax.sharding.AbstractMesh | None) -> dict[str, An
     return {name: jax.tree.map(on_mesh, specs, is_leaf=is_spec) for name, specs in given.items() if specs is not None}
 
 
-def signature_of(job: Job, traced: jax.stages.Traced) -> Signature:
-    """What callers of the job's program pass and get."""
-    pairs = zip(leaves_of(job), shapes_of(job), strict=True)
+def settled_signature(job: Job, traced: jax.stages.Traced, module: ir.Module, topology: Topology) -> Signature:
+    """What callers of the job's program pass and get; CompileError if the second step needed another program.
+
+    module: what was traced.
+    """
+
+    def made(weak: Weak) -> Variant | None:
+        try:
+            traced = trace(job, topology, weak)
+        except CompileError:  # such as a loop that carries other kinds than it begins with
+            return None
+        lowered = partial(lower_traced, job, traced, lowered_for(topology))
+        return Variant(signature_of(job, traced, weak), cache(lambda: program_text(lowered()[0])))
+
+    return settle(Variant(signature_of(job, traced), cache(lambda: program_text(module))), made, job.where)
+
+
+def signature_of(job: Job, traced: jax.stages.Traced, weak: Weak | None = None) -> Signature:
+    """What callers of what was traced pass and get.
+
+    weak: which leaves are weakly typed; without it, those that are.
+    """
+    pairs = zip(leaves_of(job), _shapes_of_kinds(job, weak), strict=True)
     inputs = [(leaf.path, shape, leaf.argnum in job.donate_argnums) for leaf, shape in pairs]
     return Signature(
         tuple(Parameter(path, one.shape, str(one.dtype), one.weak_type, donated) for path, one, donated in inputs),
@@ -218,6 +241,17 @@ def shapes_of(job: Job) -> list[jax.ShapeDtypeStruct]:
     return shapes
 
 
+def _shapes_of_kinds(job: Job, weak: Weak | None) -> list[jax.ShapeDtypeStruct]:
+    shapes = shapes_of(job)
+    if weak is None:
+        return shapes
+    return [_abstract(one.shape, one.dtype, is_weak) for one, is_weak in zip(shapes, weak, strict=True)]
+
+
+def _abstract(shape: Sequence[int], dtype: Any, is_weak: bool) -> jax.ShapeDtypeStruct:  # noqa: ANN401 (jax's or numpy's)
+    return jax.ShapeDtypeStruct(shape, dtype, weak_type=is_weak)  # type: ignore[no-untyped-call] # jax's
+
+
 def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
     try:
         return _asked_of_jax([leaf.value])[0]
@@ -236,8 +270,8 @@ def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
 
 def _asked_of_jax(values: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
     found = jax.eval_shape(lambda arrays: arrays, list(values))
-    # Without their mesh, if they are on one. (jax leaves the class untyped.)
-    return [jax.ShapeDtypeStruct(one.shape, one.dtype, weak_type=one.weak_type) for one in found]  # type: ignore[no-untyped-call]
+    # Without their mesh, if they are on one.
+    return [_abstract(one.shape, one.dtype, one.weak_type) for one in found]
 
 
 def _check_batch(job: Job, leaves: Sequence[Leaf]) -> None:

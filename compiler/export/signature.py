@@ -24,6 +24,7 @@ class Parameter:
     """One array that goes in or comes out.
 
     dtype: numpy's name, or that of a typed random key: `key<fry>`.
+    either: whether an argument may be weakly typed or not.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Parameter:
     dtype: str
     weak_type: bool = False
     donated: bool = False
+    either: bool = False
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,27 @@ def test_numbers_and_numpy_arrays_are_arguments_as_for_jit():
             numpy.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_state_that_begins_with_numbers_goes_on_as_for_jit():
+    def fn(state, x):
+        params, momentum = state
+        gradients = jax.grad(lambda params: jnp.mean((x @ params["w"] * jnp.exp(params["t"]) - 1) ** 2))(params)
+        momentum = jax.tree.map(lambda old, new: 0.9 * old + new.astype(old.dtype), momentum, gradients)
+        return jax.tree.map(lambda one, step: one - 0.1 * step, params, momentum), momentum
+
+    params = {"w": jnp.ones((3, 3)), "t": jnp.log(1 / 0.07)}
+    state, x = (params, jax.tree.map(jnp.zeros_like, params)), jnp.ones((4, 3))
+    ours, theirs = state, state
+    with atoll.compile(fn, state, x, topology=TWO) as step:
+        for _ in range(3):
+            ours, theirs = step(ours, x), jax.jit(fn)(theirs, x)
+            for found, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+                assert found.dtype == expected.dtype
+                numpy.testing.assert_allclose(found, expected, rtol=1e-6)
+        kinds = [[leaf.weak_type for leaf in jax.tree.leaves(state)] for state in (state, ours, theirs)]
+        assert kinds[0] != kinds[1] == kinds[2]
+        step(jax.tree.map(numpy.asarray, ours), x)  # as from a checkpoint
+
+
 def test_shapes_are_enough_to_compile():
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (W, X))
     with atoll.compile(two_layers, *shapes, topology=TWO, plan=PLAN) as step:

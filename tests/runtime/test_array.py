@@ -148,3 +148,15 @@ def test_weak_types_are_told_apart(make_meshes):
                 rf'{told} jax.numpy.asarray\(value, "float32"\)$',
             ):
                 controller.start([bad])
+
+
+def test_an_argument_of_either_kind(make_meshes):
+    scalar = Buffer((), "float32")
+    island = IslandProgram("left", (("devices", 1),), (scalar,), ())
+    given = Input("rate", (), "float32", weak_type=True, places=((("left", 0),),), either=True)
+    program = Program((island,), (), (given,), (Output("result", (), "float32", False, given.places),))
+    with Controller(program, make_meshes(names=("left",))) as controller:
+        for value in (2.0, numpy.float32(2), *controller.start([2.0])):
+            assert float(controller.start([value])[0]) == 2
+        with pytest.raises(UsageError, match=r"^rate is int32\[\], but the step was compiled for float32\[\]"):
+            controller.start([2])
