@@ -77,6 +77,7 @@ def lower(
     islands: Sequence[str] | None = None,
     plan: Plan = Plan(),  # noqa: B008 (frozen)
     batch_argnums: Argnums = (),
+    batch_axes: Any = None,  # noqa: ANN401 (a pytree prefix)
     donate_argnums: Argnums = (),
     static_argnums: Argnums = (),
     in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
@@ -88,6 +89,7 @@ def lower(
     """
     options = {
         "batch_argnums": batch_argnums,
+        "batch_axes": batch_axes,
         "donate_argnums": donate_argnums,
         "static_argnums": static_argnums,
         "in_shardings": in_shardings,
@@ -112,6 +114,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     islands: Sequence[str] | None = None,
     plan: Plan = Plan(),  # noqa: B008 (frozen)
     batch_argnums: Argnums = (),
+    batch_axes: Any = None,  # noqa: ANN401 (a pytree prefix)
     donate_argnums: Argnums = (),
     static_argnums: Argnums = (),
     in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
@@ -135,6 +138,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
         islands=islands,
         plan=plan,
         batch_argnums=batch_argnums,
+        batch_axes=batch_axes,
         donate_argnums=donate_argnums,
         static_argnums=static_argnums,
         in_shardings=in_shardings,

@@ -24,6 +24,7 @@ ORDINARY = frozenset(
         "attributes",
         "auto",
         "automatically",
+        "axes",
         "axis",
         "bar",
         "barrier",

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 from atoll.compiler.errors import CompileError
+from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.pytree_text import (
@@ -29,7 +30,8 @@ class Calling(ABC):
     def __init__(
         self, name: str, names: Sequence[str], static: Collection[int] = (), batch: Collection[int] = ()
     ) -> None:
-        """static, batch: the numbers of the arguments that were compiled in, and of those that have the batch."""
+        """static: the numbers of the arguments that were compiled in. batch: of those whose leaves are examples, row by
+        row."""
         self.name = name
         self.names = tuple(names)
         self.static_numbers = frozenset(static)
@@ -60,7 +62,7 @@ class Calling(ABC):
         """As often as the argument has leaves, what stands for each of them."""
         name = self.names[number]
         if number not in self.batch_numbers:
-            what = f"argument {name} is given by a feed, but it is not known to have the batch"
+            what = f"argument {name} is given by a feed, but not all of it has the batch on axis 0"
             raise CompileError(what, caller(), "pass arrays, or compile with the argument in batch_argnums")
         count, tree = self._of_feed(number)
         return [feed.fed(name, first, first + count)] * count, tree
@@ -95,7 +97,7 @@ class Traced(Calling):
     """For a job that was traced in this process: structures are compared as jax compares them."""
 
     def __init__(self, job: Job, traced: jax.stages.Traced) -> None:
-        super().__init__(job.name, job.argument_names(), job.static_argnums, job.batch_argnums)
+        super().__init__(job.name, job.argument_names(), job.static_argnums, _in_rows(job))
         self._static = {number: job.args[number] for number in job.static_argnums}
         self._trees: list[Tree | None] = [
             None if number in self._static else jax.tree.structure(argument) for number, argument in enumerate(job.args)
@@ -141,6 +143,12 @@ class Traced(Calling):
 
     def _results(self, arguments: Sequence[Tree | None]) -> Tree:  # noqa: ARG002 (known beforehand)
         return self._result
+
+
+def _in_rows(job: Job) -> list[int]:
+    """The arguments whose leaves all have the batch on axis 0."""
+    numbers = [number for number in range(len(job.args)) if number not in job.static_argnums]
+    return [number for number in numbers if set(axes_of(job, number)) == {0}]
 
 
 class Described(Calling):

@@ -10,10 +10,12 @@ import jax
 import numpy
 from atoll.compiler import guard
 from atoll.compiler.errors import CompileError
+from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.signature import Parameter, Signature
 from atoll.compiler.export.weak_types import Variant, Weak, program_text, settle
+from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import (
     calls_for_devices,
     func,
@@ -60,14 +62,16 @@ class Leaf:
     argnum: int
     path: str  # `state['params']['w']`
     value: Any
+    batch_axis: int | None  # None if it has no batch
 
 
 def leaves_of(job: Job) -> Iterator[Leaf]:
     """The leaves of all arguments that are not static, in the order of `@main`'s arguments."""
     for argnum, name in enumerate(job.argument_names()):
         if argnum not in job.static_argnums:
-            for path, value in jax.tree_util.tree_flatten_with_path(job.args[argnum])[0]:
-                yield Leaf(argnum, name + jax.tree_util.keystr(path), value)
+            leaves = jax.tree_util.tree_flatten_with_path(job.args[argnum])[0]
+            for (path, value), axis in zip(leaves, axes_of(job, argnum), strict=True):
+                yield Leaf(argnum, name + jax.tree_util.keystr(path), value, axis)
 
 
 def export(job: Job, topology: Topology | None = None) -> ir.Module:
@@ -85,7 +89,7 @@ def trace(job: Job, topology: Topology | None = None, weak: Weak | None = None) 
     weak: which leaves are weakly typed; without it, those that are.
     """
     shapes = _shapes_of_kinds(job, weak)
-    _check_batch(job, [leaf for leaf in leaves_of(job) if leaf.argnum in job.batch_argnums])
+    _check_batch(job)
     hide_own_frames()
     guard.announce(f"tracing {job.name}")
     mesh = None if topology is None else abstract_mesh(topology)
@@ -274,19 +278,22 @@ def _asked_of_jax(values: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
     return [_abstract(one.shape, one.dtype, one.weak_type) for one in found]
 
 
-def _check_batch(job: Job, leaves: Sequence[Leaf]) -> None:
-    """Every leaf of the batch arguments must have the same number of examples on axis 0."""
-    remedy = "every leaf of a batch argument has the batch on axis 0; pass anything else in another argument"
+def _check_batch(job: Job) -> None:
+    """Every leaf with the batch must have its axis, and the same number of examples there."""
+    remedy = "name the axis of each leaf in batch_axes, None for a leaf without a batch"
     sizes: dict[int, Leaf] = {}
-    for leaf in leaves:
-        shape = numpy.shape(leaf.value)
-        if not shape:
-            raise CompileError(f"{leaf.path} has no axis 0, but is in batch_argnums", job.where, remedy)
-        sizes.setdefault(shape[0], leaf)
+    for leaf in leaves_of(job):
+        axis, shape = leaf.batch_axis, numpy.shape(leaf.value)
+        if axis is None:
+            continue
+        if not 0 <= axis < len(shape):
+            raise CompileError(f"{leaf.path} has no axis {axis} for the batch", job.where, remedy)
+        sizes.setdefault(shape[axis], leaf)
         if len(sizes) > 1:
             (size, first), (other, second) = sizes.items()
-            what = f"{first.path} has {size} examples on axis 0 and {second.path} has {other}"
-            raise CompileError(what, job.where, remedy)
+            what = f"{first.path} has {size} examples on axis {first.batch_axis} and {second.path} has {other}"
+            where = "" if first.batch_axis == second.batch_axis else f" on axis {second.batch_axis}"
+            raise CompileError(what + where, job.where, remedy)
 
 
 @contextmanager
@@ -343,8 +350,8 @@ def _check_arguments(job: Job, main: func.FuncOp, leaves: int) -> None:
 
 def _marks(job: Job, leaf: Leaf) -> dict[str, ir.Attribute]:
     marks: dict[str, ir.Attribute] = {PATH: ir.StringAttr.get(leaf.path)}
-    if leaf.argnum in job.batch_argnums:
-        marks[BATCH] = ir.UnitAttr.get()
+    if leaf.batch_axis is not None:
+        marks[BATCH] = integer(leaf.batch_axis) if leaf.batch_axis else ir.UnitAttr.get()
     if leaf.argnum in job.donate_argnums:
         marks[DONATED] = ir.UnitAttr.get()
     return marks

@@ -16,6 +16,8 @@ class Job:
 
     args: arrays, `jax.ShapeDtypeStruct`s or Python scalars, in any pytrees; static arguments as they are.
     batch_argnums: arguments in which every leaf has the batch on axis 0.
+    batch_axes: instead, if some leaf has it elsewhere or not at all: for each argument an axis, None for no batch, or a
+        pytree prefix of these, as `in_axes` of `jax.vmap`.
     donate_argnums: arguments whose buffers the step may reuse, as in `jax.jit`.
     static_argnums: arguments that are compiled in, as in `jax.jit`.
     in_shardings, out_shardings: pytree prefixes of `PartitionSpec` over the axes of the islands' meshes, as in
@@ -27,6 +29,7 @@ class Job:
         fn: Callable[..., Any],
         *args: Any,  # noqa: ANN401 (any pytree)
         batch_argnums: Argnums = (),
+        batch_axes: Any = None,  # noqa: ANN401 (a pytree prefix)
         donate_argnums: Argnums = (),
         static_argnums: Argnums = (),
         in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
@@ -42,9 +45,8 @@ class Job:
         self.in_shardings = in_shardings
         self.out_shardings = out_shardings
         self.static_argnums = self._argnums("static_argnums", static_argnums)
-        self.batch_argnums = self._argnums("batch_argnums", batch_argnums)
+        self.batch_axes = self._batch_axes(self._argnums("batch_argnums", batch_argnums), batch_axes)
         self.donate_argnums = self._argnums("donate_argnums", donate_argnums)
-        self._check_not_static("batch_argnums", self.batch_argnums)
         self._check_not_static("donate_argnums", self.donate_argnums)
         self._check_static_are_hashable()
 
@@ -82,6 +84,23 @@ class Job:
                 what = f"{name} has {index}, but {self.name} is given {count} arguments"
                 raise CompileError(what, self.where, "arguments are numbered from 0")
         return tuple(sorted({index % count for index in indices}))
+
+    def _batch_axes(self, argnums: tuple[int, ...], axes: Any) -> tuple[Any, ...]:  # noqa: ANN401 (a pytree prefix)
+        """What the user says of each argument: an axis, None, or a pytree prefix of these."""
+        if axes is None:
+            self._check_not_static("batch_argnums", argnums)
+            return tuple(0 if number in argnums else None for number in range(len(self.args)))
+        if argnums:
+            what, remedy = "batch_argnums and batch_axes are both given", "write 0 in batch_axes for batch_argnums"
+            raise CompileError(what, self.where, remedy)
+        if not isinstance(axes, (tuple, list)):
+            return tuple(None if number in self.static_argnums else axes for number in range(len(self.args)))
+        if len(axes) != len(self.args):
+            what = f"batch_axes has {len(axes)} entries, but {self.name} is given {len(self.args)} arguments"
+            raise CompileError(what, self.where, "write one for each argument, None for those without a batch")
+        given = tuple(number for number, axis in enumerate(axes) if axis is not None)
+        self._check_not_static("batch_axes", given)
+        return tuple(axes)
 
     def _check_not_static(self, name: str, numbers: tuple[int, ...]) -> None:
         both = sorted(set(numbers) & set(self.static_argnums))

@@ -8,7 +8,7 @@ from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, result_attributes, type_of
-from atoll.compiler.module.marks import PARTS, PARTS_DIMENSION, PATH, PIECE, SHARE
+from atoll.compiler.module.marks import BATCH, PARTS, PARTS_DIMENSION, PATH, PIECE, SHARE
 from atoll.compiler.module.mesh_types import local_type
 
 
@@ -52,9 +52,16 @@ def numbers_by_path(attributes: Sequence[ir.DictAttr]) -> dict[str, list[int]]:
     return found
 
 
+def batch_dimension(marks: ir.DictAttr) -> int | None:
+    """The dimension along which an argument has the batch; None if it has none."""
+    if BATCH not in marks:
+        return None
+    return ir.IntegerAttr(marks[BATCH]).value if isinstance(marks[BATCH], ir.IntegerAttr) else 0
+
+
 def parts_dimension(marks: ir.DictAttr) -> int:
     """The dimension along which the parts of an argument or result make up the whole."""
-    return ir.IntegerAttr(marks[PARTS_DIMENSION]).value if PARTS_DIMENSION in marks else 0
+    return ir.IntegerAttr(marks[PARTS_DIMENSION]).value if PARTS_DIMENSION in marks else batch_dimension(marks) or 0
 
 
 def whole_shape(shape: Sequence[int], marks: ir.DictAttr, replicas: int) -> list[int]:

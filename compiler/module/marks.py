@@ -127,15 +127,14 @@ MARKS = (
     Mark(
         BATCH,
         on="an argument of `@main`",
-        says="it has the batch on axis 0",
+        says="it has the batch, along dimension 0 or the one that it says",
         since="stablehlo",
         gone=None,
         writers=("export/frontend",),
         readers=(
-            "fold-batch",
+            "module/interface",
             "split-layer-loops",
             "stage/layers/choice",
-            "time/folding/cross_check",
             "verify-stablehlo",
             "verify-timed",
         ),

@@ -80,7 +80,7 @@ func.func @main(%x: tensor<f32> {atoll.path = "x", atoll.batch}) -> (tensor<f32>
 func.func @main(
     %x: tensor<8xf32> {atoll.path = "x", atoll.batch},
     %w: tensor<3xf32> {atoll.path = "w"},
-    // expected-error @below {{the batch has 8 examples in argument 0 and 4 in argument 2; mark with atoll.batch only what has the batch on axis 0}}
+    // expected-error @below {{the batch has 8 examples in argument 0 and 4 in argument 2; mark with atoll.batch only what has the batch, and along which axis}}
     %y: tensor<4xf32> {atoll.path = "y", atoll.batch})
     -> (tensor<8xf32> {atoll.path = "result[0]"}, tensor<3xf32> {atoll.path = "result[1]"},
     tensor<4xf32> {atoll.path = "result[2]"}) {

@@ -12,7 +12,7 @@ from atoll.compiler.mlir.functions import (
     is_used,
     operations_in,
 )
-from atoll.compiler.module.interface import check_paths
+from atoll.compiler.module.interface import batch_dimension, check_paths
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import BATCH, PHASE
@@ -84,17 +84,18 @@ def _is_array(value: "ir.Value[ir.Type]") -> bool:
 def _check_batch(main: func.FuncOp) -> None:
     sizes: dict[int, int] = {}  # size -> the first argument that has it
     for argument, attribute in zip(arguments_of(main), argument_attributes(main), strict=True):
-        if BATCH not in attribute:
+        dimension = batch_dimension(attribute)
+        if dimension is None:
             continue
         type_ = argument.type
-        if not isinstance(type_, ir.RankedTensorType) or not type_.rank:
-            what = f"argument {argument.arg_number} carries the batch but has no axis 0"
+        if not isinstance(type_, ir.RankedTensorType) or not 0 <= dimension < type_.rank:
+            what = f"argument {argument.arg_number} carries the batch but has no axis {dimension}"
             raise refuse(argument.location, what, f"remove {BATCH} from it")
-        if type_.is_dynamic_dim(0):
+        if type_.is_dynamic_dim(dimension):
             what = f"argument {argument.arg_number} carries a batch of unknown size"
             raise refuse(argument.location, what, "compile for a fixed shape")
-        sizes.setdefault(type_.get_dim_size(0), argument.arg_number)
+        sizes.setdefault(type_.get_dim_size(dimension), argument.arg_number)
         if len(sizes) > 1:
             (size, first), (other, second) = sizes.items()
             what = f"the batch has {size} examples in argument {first} and {other} in argument {second}"
-            raise refuse(argument.location, what, f"mark with {BATCH} only what has the batch on axis 0")
+            raise refuse(argument.location, what, f"mark with {BATCH} only what has the batch, and along which axis")

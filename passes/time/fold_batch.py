@@ -15,8 +15,9 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.mlir.locations import place
+from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import BATCH, PATH
+from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of
 from atoll.compiler.pipeline.pass_base import Pass
@@ -99,9 +100,10 @@ def _states_of_arguments(module: ir.Module, plan: ResolvedPlan) -> list[State]:
     parts, asked = plan.microbatches * plan.replicas, _asked(plan)
     states: list[State] = []
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
-        states.append(Split(0) if BATCH in marks else SAME)
-        if BATCH in marks:
-            size = ir.RankedTensorType(argument.type).get_dim_size(0)
+        dimension = batch_dimension(marks)
+        states.append(SAME if dimension is None else Split(dimension))
+        if dimension is not None:
+            size = ir.RankedTensorType(argument.type).get_dim_size(dimension)
             if size % parts:
                 path = text_attribute(marks, PATH) or f"argument {argument.arg_number}"
                 what = f"{path} has {size} examples, which {asked} cannot share evenly"
@@ -109,7 +111,7 @@ def _states_of_arguments(module: ir.Module, plan: ResolvedPlan) -> list[State]:
                 raise PlanError(what, place(argument.location) or caller(), remedy)
     if all(state == SAME for state in states):
         what = f"the plan asks for {asked}, and no argument that is used carries the batch"
-        raise PlanError(what, caller(), "name the arguments that do in batch_argnums")
+        raise PlanError(what, caller(), "name the arguments that do in batch_argnums or batch_axes")
     return states
 
 

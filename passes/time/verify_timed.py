@@ -9,7 +9,7 @@ from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
 from atoll.compiler.module.graph import iterations_of, parts_of_loop
-from atoll.compiler.module.interface import check_paths
+from atoll.compiler.module.interface import check_paths, parts_dimension
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import check_marks
 from atoll.compiler.module.marks import (
@@ -173,11 +173,11 @@ def _stands_in_loop(operation: ir.Operation, main: func.FuncOp) -> bool:
 
 
 def _check_results(main: func.FuncOp, loops: Sequence[mpmd.ForOp], parts: int) -> None:
-    in_parts = [
-        argument
+    in_parts: dict[ir.Value[ir.Type], int] = {
+        argument: parts_dimension(marks)
         for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True)
         if PARTS in marks
-    ]
+    }
     kept = [loop.operation.results[number] for loop in loops for number in parts_of_loop(loop)]
     returned = list(body_of(main).operations)[-1]
     for number, (value, marks) in enumerate(zip(returned.operands, result_attributes(main), strict=True)):
@@ -191,7 +191,7 @@ def _check_results(main: func.FuncOp, loops: Sequence[mpmd.ForOp], parts: int) -
         count = integer_in(marks, PARTS, returned.location)
         dimension = integer_in(marks, PARTS_DIMENSION, returned.location)
         rank = ir.RankedTensorType(value.type).rank
-        if count != parts or not 0 <= dimension < rank or (value in in_parts and dimension):
+        if count != parts or not 0 <= dimension < rank or dimension != in_parts.get(value, dimension):
             what = f"result {number} of @main has {count} parts along dimension {dimension}"
             raise refuse(returned.location, what, f"it has {parts}, along one of its {rank} dimensions")
 

@@ -21,6 +21,7 @@ from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in, result_attributes, type_of
 from atoll.compiler.mlir.ir_text import print_module
 from atoll.compiler.mlir.locations import frames, place
+from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH, DONATED, PATH
 from atoll.compiler.pipeline.pass_manager import run_passes
@@ -464,14 +465,55 @@ def test_what_is_no_array_is_named_by_its_path(value, what):
     ("batch", "what"),
     [
         ({"a": shape(4), "b": shape(5)}, "x['a'] has 4 examples on axis 0 and x['b'] has 5"),
-        ({"a": shape(4), "b": shape()}, "x['b'] has no axis 0, but is in batch_argnums"),
-        ({"a": shape(4), "b": 3}, "x['b'] has no axis 0, but is in batch_argnums"),
+        ({"a": shape(4), "b": shape()}, "x['b'] has no axis 0 for the batch"),
+        ({"a": shape(4), "b": 3}, "x['b'] has no axis 0 for the batch"),
     ],
 )
 def test_a_batch_has_one_size(batch, what):
     error = failure(lambda x: x, batch, batch_argnums=0)
     assert error.what == what
-    assert error.remedy.startswith("every leaf of a batch argument has the batch on axis 0")
+    assert error.remedy == "name the axis of each leaf in batch_axes, None for a leaf without a batch"
+
+
+@pytest.mark.parametrize(
+    ("axes", "marks"),
+    [
+        ((None, 0), {"x['a']": 0, "x['b']": 0}),
+        ((None, {"a": 1, "b": None, "c": 7}), {"x['a']": 1}),
+        ([None, {"a": -2, "b": 0, "c": None}], {"x['a']": 0, "x['b']": 0}),
+        ((1, None), {"w": 1}),
+        (0, {"w": 0, "x['a']": 0, "x['b']": 0}),
+        (None, {}),
+    ],
+)
+def test_batch_axes_are_a_prefix_of_the_arguments(axes, marks):
+    args = shape(3, 3), {"a": shape(3, 3), "b": shape(3), "c": None}
+    module = export(Job(lambda w, x: (w, x), *args, batch_axes=axes))
+    attributes = argument_attributes(entry_function(module))
+    found = {text_attribute(one, PATH): batch_dimension(one) for one in attributes}
+    assert {path: axis for path, axis in found.items() if axis is not None} == marks
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"batch_axes": (0,)}, "batch_axes has 1 entries, but <lambda> is given 2 arguments"),
+        ({"batch_axes": (None, {"a": 0})}, "batch_axes of x does not fit the argument: pytree structure error: .*"),
+        ({"batch_axes": (None, {"a": "b", "b": 0})}, "batch_axes of x has 'b'"),
+        ({"batch_axes": (None, 1)}, r"x\['b'\] has no axis 1 for the batch"),
+        ({"batch_axes": (-3, None)}, "w has no axis -1 for the batch"),
+        ({"batch_axes": (None, 0), "batch_argnums": 0}, "batch_argnums and batch_axes are both given"),
+        ({"batch_axes": (0, 0), "static_argnums": 1}, "argument 1 is in static_argnums and in batch_axes"),
+        (
+            {"batch_axes": (1, {"a": 0, "b": 0})},
+            r"w has 5 examples on axis 1 and x\['a'\] has 4 on axis 0",
+        ),
+    ],
+)
+def test_batch_axes_that_do_not_fit(options, what):
+    error = failure(lambda w, x: (w, x), shape(3, 5), {"a": shape(4, 2), "b": shape(4)}, **options)
+    assert re.fullmatch(what, error.what)
+    assert error.where.startswith(__file__)
 
 
 def test_an_array_that_was_donated_elsewhere_is_only_a_shape_here():

@@ -33,9 +33,11 @@ def test_a_job_knows_where_it_was_made():
     [((), ()), (1, (1,)), (-1, (2,)), ([2, 0], (0, 2)), ((0, -3), (0,)), (numpy.int64(1), (1,)), (range(2), (0, 1))],
 )
 def test_argument_numbers_may_be_written_as_jax_takes_them(given, numbers):
-    for option in ("batch_argnums", "donate_argnums", "static_argnums"):
+    for option in ("donate_argnums", "static_argnums"):
         values = (1, 2, 3) if option == "static_argnums" else (X, X, X)
         assert getattr(Job(train_step, *values, **{option: given}), option) == numbers
+    axes = Job(train_step, X, X, X, batch_argnums=given).batch_axes
+    assert axes == tuple(0 if number in numbers else None for number in range(3))
 
 
 @dataclass

@@ -125,7 +125,7 @@ def test_a_donated_batch_and_a_program_that_was_loaded(tmp_path):
         assert bits(step(PARAMS, atoll.Feed(lambda _, *part: Loader()(0, *part)))) == expected
     with atoll.load(tmp_path / "step.atoll") as step:
         assert bits(step(PARAMS, atoll.Feed(Loader()))) == expected
-        with pytest.raises(atoll.CompileError, match=r"argument params is given by a feed, but it is not known"):
+        with pytest.raises(atoll.CompileError, match=r"argument params is given by a feed, but not all of it"):
             step(atoll.Feed(Loader()), BATCH)
 
 
@@ -250,7 +250,7 @@ def test_what_a_feed_is_not_for_is_refused_at_the_users_line():
     with compiled() as step:
         with pytest.raises(
             atoll.CompileError,
-            match=place + r"argument params is given by a feed, but it is not known to have the batch; "
+            match=place + r"argument params is given by a feed, but not all of it has the batch on axis 0; "
             r"pass arrays, or compile with the argument in batch_argnums$",
         ):
             step(feed, BATCH)

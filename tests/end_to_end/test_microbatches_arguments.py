@@ -274,6 +274,32 @@ def test_a_batch_argument_may_live_where_it_is_needed_last():
             same(zoo.leaves(memory), zoo.leaves(expected))
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_batch_on_other_axes_and_leaves_without_one(replicas):
+    def fn(weights, batch):
+        def step(h, row):
+            h = jnp.tanh(row @ weights["a"] + h)
+            return h, h[:, 0]
+
+        def loss(weights):
+            with jax.named_scope("one"):
+                h, seen = jax.lax.scan(step, jnp.zeros((BATCH, 8)), batch["x"] + batch["positions"][:, None])
+            with jax.named_scope("two"):
+                return jnp.mean((h @ weights["b"] - batch["y"].T) ** 2), (seen, batch["x"])
+
+        return jax.value_and_grad(loss, has_aux=True)(weights)
+
+    batch = {"x": zoo.normal(5, 3, BATCH, 4), "positions": zoo.normal(6, 3, 4), "y": zoo.normal(7, 3, BATCH)}
+    axes = (None, {"x": 1, "positions": None, "y": -1})
+    plan = replace(PLAN, replicas=replicas, microbatches=2)
+    expected = list(zoo.leaves(jax.jit(fn)(WEIGHTS, batch)))
+    with atoll.compile(fn, WEIGHTS, batch, topology=f"{2 * replicas} x cpu[1]", batch_axes=axes, plan=plan) as step:
+        same(zoo.leaves(step(WEIGHTS, batch)), expected)
+        assert len(step.program.inputs[-2].starts) == 2 * replicas
+        with pytest.raises(CompileError, match="argument batch is given by a feed, but not all of it has the batch on"):
+            step(WEIGHTS, atoll.Feed(lambda *_: batch))
+
+
 def test_a_batch_that_cannot_be_shared_evenly_is_refused():
     batch = {"x": jnp.zeros((6, 4)), "y": jnp.zeros((6, 3))}
     with pytest.raises(PlanError, match=r"batch\['x'\] has 6 examples, which 4 microbatches cannot share evenly"):
@@ -286,7 +312,7 @@ def test_batch_arguments_of_unlike_sizes_are_refused():
 
 
 def test_a_batch_argument_without_an_axis_is_refused():
-    with pytest.raises(CompileError, match="scale has no axis 0, but is in batch_argnums"):
+    with pytest.raises(CompileError, match="scale has no axis 0 for the batch"):
         compiled(lambda weights, x, scale: logits(weights, x) * scale, WEIGHTS, X, 2.0, batch=(1, 2))
 
 

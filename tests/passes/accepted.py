@@ -10,6 +10,8 @@ B, T, D = 4, 4, 4
 
 
 PROGRAMS = {}
+# Along which axes arguments have the batch, as `batch_axes` takes it, of programs whose arguments say it so.
+AXES = {}
 # The type to which a program rounds what it returns in a wider one; None if it does not.
 ROUNDED_TO = {}
 
@@ -18,11 +20,15 @@ def normal(seed, *shape, scale=1.0):
     return scale * numpy.random.default_rng(seed).normal(size=shape)
 
 
-def accepted(*args, batch=(1,), rounded_to=None):
-    """Add a function with its arguments to those that must be accepted; the second argument is the batch."""
+def accepted(*args, batch=(1,), axes=None, rounded_to=None):
+    """Add a function with its arguments to those that must be accepted; the second argument is the batch.
+
+    axes: instead of `batch`: for each argument where its leaves have the batch.
+    """
 
     def add(fn):
-        PROGRAMS[fn.__name__] = (fn, args, batch)
+        PROGRAMS[fn.__name__] = (fn, args, () if axes else batch)
+        AXES[fn.__name__] = axes
         ROUNDED_TO[fn.__name__] = rounded_to
         return fn
 

@@ -39,6 +39,24 @@ def attention_of_jax(w, x):
     return jnp.mean(jax.nn.dot_product_attention(q, k, v, is_causal=True) ** 2)
 
 
+@accepted(W, SEQUENCE, axes=(None, 1))
+@grads
+def recurrence_with_time_first(w, x):
+    def step(h, one):
+        h = jnp.tanh(one + h @ w)
+        return h, h.sum(-1)
+
+    last, sums = lax.scan(step, jnp.zeros((B, D)), x)
+    return jnp.mean(last**2) + jnp.mean(sums**3)
+
+
+@accepted(W, {"x": SEQUENCE, "mask": MASK, "table": normal(7, T, D)}, axes=(None, {"x": -2, "mask": 1, "table": None}))
+def positions_in_the_batch(w, batch):
+    """Leaves with the batch on other axes, and one without."""
+    x = batch["x"] @ w + batch["table"][:, None]
+    return jnp.where(batch["mask"][..., None], x, 0.0), x.sum(1), batch["mask"], jnp.arange(B) + batch["x"][0, :, 0]
+
+
 @accepted(W, SEQUENCE)
 @grads
 def rotary_positions(w, x):

@@ -15,7 +15,7 @@ import accepted_transforms  # noqa: F401
 import accepted_values  # noqa: F401
 import jax
 import pytest
-from accepted import PROGRAMS, ROUNDED_TO, B
+from accepted import AXES, PROGRAMS, ROUNDED_TO, B
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import stablehlo
 from atoll.compiler.mlir.functions import operations_in
@@ -35,7 +35,8 @@ CASES = [
 def prepared(name, double):
     fn, args, batch = PROGRAMS[name]
     text = f"{name} in {'float64' if double else 'float32'}"
-    program = Program(fn, args, batch, FEW if double else SINGLE, text, rounded_to=ROUNDED_TO[name])
+    count = FEW if double else SINGLE
+    program = Program(fn, args, batch, count, text, rounded_to=ROUNDED_TO[name], axes=AXES[name])
     with jax.enable_x64(double):
         try:
             return pair_of(program)
@@ -71,7 +72,7 @@ def places_in(module):
 
 @pytest.mark.parametrize("name", ["mean_square", "layer_scan_with_remat", "decoder_language_model"])
 def test_operations_keep_their_places(name):
-    program = Program(*PROGRAMS[name])
+    program = Program(*PROGRAMS[name], axes=AXES[name])
     modules = {}
     for phase in ("stablehlo", "timed"):
         _, modules[phase], _ = lowered(program)

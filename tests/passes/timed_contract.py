@@ -7,7 +7,7 @@ from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, body_of, operations_in, result_attributes, type_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH, PHASE
-from untimed import PARTS, PARTS_DIMENSION, batch_arguments, kept_parts, loops_of, uses_within
+from untimed import PARTS, PARTS_DIMENSION, batch_arguments, batch_dimensions, kept_parts, loops_of, uses_within
 
 # What an accumulator may be made with.
 COMBINERS = ("stablehlo.add", "stablehlo.maximum", "stablehlo.minimum", "stablehlo.and", "stablehlo.or")
@@ -41,7 +41,7 @@ def _of_signature(module: ir.Module, main: func.FuncOp, microbatches: int) -> It
 
 
 def _of_results(main: func.FuncOp, microbatches: int) -> Iterator[str]:
-    arguments = batch_arguments(main)
+    arguments, along = batch_arguments(main), batch_dimensions(main)
     loops = loops_of(main)
     parts = [*arguments, *(loop.operation.results[one] for loop in loops for one in kept_parts(loop))]
     for index, (value, marks) in enumerate(zip(_returned(main), result_attributes(main), strict=True)):
@@ -55,8 +55,8 @@ def _of_results(main: func.FuncOp, microbatches: int) -> Iterator[str]:
             dimension, rank = marks[PARTS_DIMENSION], ir.RankedTensorType(value.type).rank
             if not _is_i32(dimension) or not 0 <= dimension.value < rank:
                 yield f"result {index} has {PARTS_DIMENSION} = {dimension} and rank {rank}"
-            elif value in arguments and dimension.value != 0:
-                yield f"result {index} is a batch argument, which is split along dimension 0"
+            elif value in arguments and dimension.value != along[value]:
+                yield f"result {index} is a batch argument, which is split along dimension {along[value]}"
 
 
 def _is_i32(attribute: ir.Attribute) -> bool:

@@ -74,7 +74,7 @@ def compiled_quickly() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Program:
-    """A function with arguments, some of which hold examples along axis 0.
+    """A function with arguments, some of which hold examples along axis 0, or along the axes that are given.
 
     text: what to show of it in a failure.
     magnitude: how large the values are that results are made of, where these may cancel.
@@ -88,6 +88,7 @@ class Program:
     text: str = ""
     magnitude: float = 0.0
     rounded_to: str | None = None
+    axes: Any = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _steps(phase: str) -> list[tuple[Step, ...]]:
 
 def lowered(program: Program) -> tuple[Job, ir.Module, Fragment]:
     """A program's module before any pass, and the fragment of that."""
-    job = Job(program.fn, *program.args, batch_argnums=program.batch)
+    job = Job(program.fn, *program.args, batch_argnums=program.batch, batch_axes=program.axes)
     traced = trace(job)
     module = lower_traced(job, traced, "cpu")[0]
     return job, module, Fragment.of(module, jax.tree.leaves(traced.out_info))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from atoll.compiler.mlir.bindings import func, ir, mpmd, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, result_attributes
 
+BATCH = "atoll.batch"
 PARTS = "atoll.parts"
 PARTS_DIMENSION = "atoll.parts_dimension"
 
@@ -20,7 +21,7 @@ def untime(main: func.FuncOp) -> None:
         for loop in loops_of(main):
             _to_while(main, loop, batch)
         for argument, parts in batch.items():
-            argument.set_type(_grown(argument.type, 0, parts))
+            argument.set_type(_grown(argument.type, batch_dimensions(main)[argument], parts))
         inputs = [argument.type for argument in arguments_of(main)]
         returned = list(body_of(main).operations)[-1].operation.operands
         signature = ir.FunctionType.get(inputs, [one.type for one in returned])
@@ -35,6 +36,13 @@ def batch_arguments(main: func.FuncOp) -> dict[ir.Value, int]:
     """The arguments of which there is one a microbatch, and how many of each."""
     marked = zip(arguments_of(main), argument_attributes(main), strict=True)
     return {argument: marks[PARTS].value for argument, marks in marked if PARTS in marks}
+
+
+def batch_dimensions(main: func.FuncOp) -> dict[ir.Value, int]:
+    """The dimension of each of these arguments that has the batch."""
+    marked = zip(arguments_of(main), argument_attributes(main), strict=True)
+    batch = {argument: marks.get(BATCH, None) for argument, marks in marked if PARTS in marks}
+    return {argument: mark.value if isinstance(mark, ir.IntegerAttr) else 0 for argument, mark in batch.items()}
 
 
 def part_results(main: func.FuncOp) -> dict[int, int]:
@@ -63,7 +71,7 @@ def uses_within(value: ir.Value, operation: ir.Operation) -> Iterator[ir.OpOpera
 def _to_while(main: func.FuncOp, loop: mpmd.ForOp, batch: dict[ir.Value, int]) -> None:
     operation, inside = loop.operation, loop.operation.regions[0].blocks[0]
     count = ir.IntegerAttr(operation.attributes["iterations"]).value
-    dimensions = _parts_dimensions(main, loop)
+    dimensions, along = _parts_dimensions(main, loop), batch_dimensions(main)
     index_type = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
     with ir.InsertionPoint(operation):
         initial = list(operation.operands)
@@ -81,7 +89,7 @@ def _to_while(main: func.FuncOp, loop: mpmd.ForOp, batch: dict[ir.Value, int]) -
     with ir.InsertionPoint(body):
         for argument in batch:
             uses = list(uses_within(argument, operation))
-            part = _part(argument, index) if uses else None
+            part = _part(argument, index, along[argument]) if uses else None
             for use in uses:
                 use.owner.operation.operands[use.operand_number] = part
         for old, new in zip(inside.arguments, (*carried, index), strict=True):
@@ -110,10 +118,10 @@ def _parts_dimensions(main: func.FuncOp, loop: mpmd.ForOp) -> dict[int, int]:
     return found
 
 
-def _part(argument: ir.Value, index: ir.Value) -> ir.Value:
+def _part(argument: ir.Value, index: ir.Value, dimension: int) -> ir.Value:
     """An iteration's slice of the whole array; the argument's type is still that of the part."""
     sizes = ir.RankedTensorType(argument.type).shape
-    starts = _starts(sizes, 0, index)
+    starts = _starts(sizes, dimension, index)
     attributes = {"slice_sizes": ir.DenseI64ArrayAttr.get(sizes)}
     made = ir.Operation.create("stablehlo.dynamic_slice", [argument.type], [argument, *starts], attributes)
     return made.results[0]

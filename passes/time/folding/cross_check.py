@@ -7,7 +7,7 @@ that move examples about it passes all the same. So where the two differ, the lo
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from atoll.compiler.batch_rules.decision import Decision, Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
@@ -25,8 +25,8 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.mlir.ir_text import copy_module
 from atoll.compiler.mlir.locations import place
+from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import BATCH
 from atoll.compiler.module.shardings import SHARDING, result_specs
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
@@ -74,7 +74,7 @@ def _divide_examples(copy: ir.Module, parts: int) -> bool:
         if isinstance(view, sdy.MeshOp):
             operation.erase()
         elif isinstance(view, sdy.ShardingConstraintOp):
-            operation.attributes["sharding"] = _sharding(view.result, "{?}")
+            operation.attributes["sharding"] = _sharding(["{?}"] * _rank(view.result))
         elif operation.name.startswith("sdy.") and operation.name != "sdy.return":
             return False
         elif SHARDING in operation.attributes:
@@ -83,17 +83,23 @@ def _divide_examples(copy: ir.Module, parts: int) -> bool:
     ir.InsertionPoint.at_block_begin(copy.body).insert(mesh)
     main = entry_function(copy)
     given = zip(arguments_of(main), argument_attributes(main), strict=True)
-    marks = [_sharding(argument, f'{{"{_AXIS}"}}' if BATCH in marks else "{}") for argument, marks in given]
+    marks = [_divided(argument, batch_dimension(marks)) for argument, marks in given]
     set_argument_attributes(main, [ir.DictAttr.get({SHARDING: one}) for one in marks])
     set_result_attributes(main, [ir.DictAttr.get({}) for _ in result_attributes(main)])
     return True
 
 
-def _sharding(value: "ir.Value[ir.Type]", first: str) -> ir.Attribute:
-    """A sharding with this for dimension 0; the other dimensions are left open with it, or else not divided."""
-    rank = ir.RankedTensorType(value.type).rank
-    rest = "{}" if first != "{?}" else first
-    return ir.Attribute.parse(f"#sdy.sharding<@{_MESH}, [{', '.join([first, *[rest] * (rank - 1)][:rank])}]>")
+def _divided(value: "ir.Value[ir.Type]", dimension: int | None) -> ir.Attribute:
+    """A sharding that divides a dimension, or none."""
+    return _sharding([f'{{"{_AXIS}"}}' if one == dimension else "{}" for one in range(_rank(value))])
+
+
+def _rank(value: "ir.Value[ir.Type]") -> int:
+    return ir.RankedTensorType(value.type).rank
+
+
+def _sharding(dimensions: Sequence[str]) -> ir.Attribute:
+    return ir.Attribute.parse(f"#sdy.sharding<@{_MESH}, [{', '.join(dimensions)}]>")
 
 
 def _nodes(body: Body) -> Iterator[Node]:
