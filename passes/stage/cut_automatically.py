@@ -4,6 +4,7 @@ import logging
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.graph import Graph
@@ -15,7 +16,6 @@ from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
 from atoll.passes.stage.cut.forward_part import forward_part
 from atoll.passes.stage.layers.choice import layer_loops
-from atoll.passes.stage.layers.loop import LayerLoop
 from atoll.passes.stage.layers.steps import Steps
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class CutAutomatically(Pass):
             if isinstance(why, str):
                 location = graph.operations[index].location
                 add_note(module, location, WholeLoop("/".join(read_scope(name_stack(location)).path), why))
-        loops = {index: loop for index, loop in found.items() if isinstance(loop, LayerLoop)}
+        loops = {index: loop for index, loop in found.items() if isinstance(loop, CountedLoop)}
         steps = Steps(graph, forward, loops)
         costs = steps.costs()
         cuts = contiguous_cut(costs, steps.crossing(), stages_of(module))

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
@@ -22,7 +23,6 @@ from atoll.compiler.replicas.speed import speed_between
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
 from atoll.passes.stage.cut.forward_part import forward_part
 from atoll.passes.stage.layers.choice import read_loops, that_hold_parameters
-from atoll.passes.stage.layers.loop import LayerLoop
 from atoll.passes.stage.layers.steps import Steps
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _worth_messages(module: ir.Module, graph: Graph, shape: PipelineShape) -> in
     return count
 
 
-def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[int, LayerLoop]:
+def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[int, CountedLoop]:
     """The loops that may be cut between layers: those that have been cut already, and those with layers of parameters.
 
     Loops over the same stack are split together, each range on one stage. So a loop within a stage stays whole if one
@@ -96,7 +96,7 @@ def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[in
     is_cut = {index for index in forward if LAYERS in graph.operations[index].operation.attributes}
     read = read_loops(module, graph)
     found = that_hold_parameters(module, read) | {index: loop for index, loop in read.items() if index in is_cut}
-    loops = {index: loop for index, loop in found.items() if index in forward and isinstance(loop, LayerLoop)}
+    loops = {index: loop for index, loop in found.items() if index in forward and isinstance(loop, CountedLoop)}
     stages_of: dict[int, set[int | None]] = {}
     sources = {index: _stacked_arguments(graph, index, loop) for index, loop in loops.items()}
     for index, arguments in sources.items():
@@ -106,7 +106,7 @@ def _loops(module: ir.Module, graph: Graph, forward: Collection[int]) -> dict[in
     return {index: loop for index, loop in loops.items() if index in is_cut | within_stage}
 
 
-def _stacked_arguments(graph: Graph, index: int, loop: LayerLoop) -> set[int]:
+def _stacked_arguments(graph: Graph, index: int, loop: CountedLoop) -> set[int]:
     """The arguments of @main that the stacks of a loop are made of."""
     stacks = {loop.node.operation.operands[slot] for slot in loop.stacks}
     open_values = [value for value in graph.operands[index] if graph.values[value] in stacks]

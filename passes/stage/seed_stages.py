@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from itertools import takewhile
 
+from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.attributes import integer, text_attribute
 from atoll.compiler.mlir.bindings import ir, stablehlo
@@ -19,7 +20,6 @@ from atoll.compiler.module.scopes import Role, read_scope
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.scope_patterns import ScopePatterns, path_components
 from atoll.passes.stage.layers.choice import read_loops
-from atoll.passes.stage.layers.loop import LayerLoop
 from atoll.passes.stage.operations.roles import roles_of
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stag
         is_in_model = roles[index] is Role.FORWARD and graph.region[index] == (graph.main_loop or 0)
         if stages[index] is not None or not path or not is_in_model:
             continue
-        count = loop.iterations if isinstance(loop, LayerLoop) else 1
+        count = loop.iterations if isinstance(loop, CountedLoop) else 1
         scope, found = _stages_of_iterations(patterns, path, count, where)
         if not found:
             continue

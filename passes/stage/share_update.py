@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from atoll.compiler.batch_rules.counted_loop import MICROBATCHES
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
@@ -21,7 +22,6 @@ from atoll.compiler.module.shardings import SHARDING, Spec, spec_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.plan import SHARDED
 from atoll.compiler.topology.island import Island
-from atoll.passes.stage.layers.loop import MICROBATCHES
 from atoll.passes.stage.shares.share_code import write_shares
 from atoll.passes.stage.shares.shares import Shares, shared_dimension
 

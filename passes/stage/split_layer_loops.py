@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from atoll.compiler.batch_rules.counted_loop import CountedLoop, loops_of
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
@@ -15,7 +16,6 @@ from atoll.compiler.module.noting import add_note
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.layers.chunks import Layers
 from atoll.passes.stage.layers.layer_stages import stages_of_layers
-from atoll.passes.stage.layers.loop import LayerLoop, loops_of
 from atoll.passes.stage.layers.split import Stages, split
 from atoll.passes.stage.layers.stacking import Stacking
 
@@ -58,7 +58,7 @@ def _split_next(module: ir.Module) -> bool:
     found = list(loops_of(program))
     for node, loop in found:
         _check(node, loop)
-    loops = {node.number: loop for node, loop in found if isinstance(loop, LayerLoop)}
+    loops = {node.number: loop for node, loop in found if isinstance(loop, CountedLoop)}
     first = next((loop for loop in loops.values() if loop.node.has(LAYERS)), None)
     if first is None:
         what = "a loop within another operation cannot be split by layers"
@@ -80,7 +80,7 @@ def _split_next(module: ir.Module) -> bool:
     return True
 
 
-def _check(node: Node, loop: LayerLoop | str) -> None:
+def _check(node: Node, loop: CountedLoop | str) -> None:
     """Refuse stages of layers where there are no layers, or not as many."""
     if not node.has(LAYERS):
         return

@@ -248,7 +248,7 @@ MUTATIONS = (
     # Stages and layers.
     Mutation(
         "rows-may-be-anywhere",
-        "passes/stage/layers/loop.py",
+        "compiler/batch_rules/counted_loop.py",
         "    if starts not in (forward, forward[::-1]):\n",
         "    if not starts:\n",
         killed_by="ir_tests/invalid/split-layer-loops.mlir",

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 
+from atoll.compiler.batch_rules.counted_loop import MICROBATCHES, CountedLoop, loops_of
 from atoll.compiler.batch_rules.nodes import Body, NodeTree
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import Graph, bytes_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH
-from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop, loops_of
 
 
-def read_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
+def read_loops(module: ir.Module, graph: Graph) -> dict[int, CountedLoop | str]:
     """Each `while` among the operations of a graph: its layers, or why it has none."""
     if not any(isinstance(operation, stablehlo.WhileOp) for operation in graph.operations):
         return {}
@@ -20,17 +20,17 @@ def read_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
     return {index[node.operation.results[0]]: loop for node, loop in found if node.operation.results[0] in index}
 
 
-def layer_loops(module: ir.Module, graph: Graph) -> dict[int, LayerLoop | str]:
+def layer_loops(module: ir.Module, graph: Graph) -> dict[int, CountedLoop | str]:
     """Each `while` among the operations of a graph: its layers, or why it has none that should be on several stages."""
     return that_hold_parameters(module, read_loops(module, graph))
 
 
-def that_hold_parameters(module: ir.Module, loops: Mapping[int, LayerLoop | str]) -> dict[int, LayerLoop | str]:
+def that_hold_parameters(module: ir.Module, loops: Mapping[int, CountedLoop | str]) -> dict[int, CountedLoop | str]:
     """The same, with a reason in place of the layers where iterations share most of the parameters."""
-    programs = [loop.node.program for loop in loops.values() if isinstance(loop, LayerLoop)]
+    programs = [loop.node.program for loop in loops.values() if isinstance(loop, CountedLoop)]
     parameters = _parameters(module, programs[0]) if programs else set()
 
-    def judged(loop: LayerLoop | str) -> LayerLoop | str:
+    def judged(loop: CountedLoop | str) -> CountedLoop | str:
         if isinstance(loop, str) or _has_stacked_parameters(loop, parameters):
             return loop
         return "its iterations share more parameters than they have of their own"
@@ -38,7 +38,7 @@ def that_hold_parameters(module: ir.Module, loops: Mapping[int, LayerLoop | str]
     return {index: judged(loop) for index, loop in loops.items()}
 
 
-def _has_stacked_parameters(loop: LayerLoop, parameters: set[int]) -> bool:
+def _has_stacked_parameters(loop: CountedLoop, parameters: set[int]) -> bool:
     stacked, shared = 0, sum(_size(loop, value) for value in loop.node.captured if value in parameters)
     for slot, value in enumerate(loop.node.operands):
         if value in parameters and slot in loop.stacks:
@@ -48,7 +48,7 @@ def _has_stacked_parameters(loop: LayerLoop, parameters: set[int]) -> bool:
     return stacked > shared
 
 
-def _size(loop: LayerLoop, value: int) -> int:
+def _size(loop: CountedLoop, value: int) -> int:
     return bytes_of(loop.node.program.tensor(value))
 
 

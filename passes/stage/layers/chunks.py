@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.batch_rules.counted_loop import CountedLoop, Stack
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.effects import erase_unused
-from atoll.passes.stage.layers.loop import LayerLoop, Stack
 
 _Value = ir.Value[ir.Type]
 
@@ -23,7 +23,7 @@ class Layers:
 
 
 def make_chunk(
-    loop: LayerLoop, layers: Layers, operands: Sequence[_Value], types: Sequence[ir.Type], point: ir.InsertionPoint
+    loop: CountedLoop, layers: Layers, operands: Sequence[_Value], types: Sequence[ir.Type], point: ir.InsertionPoint
 ) -> ir.Operation:
     """The loop for a range of its layers, with the arrays that have only their rows.
 
@@ -50,7 +50,7 @@ def make_chunk(
     return chunk
 
 
-def _end_after(loop: LayerLoop, iterations: int, condition: ir.Block) -> None:
+def _end_after(loop: CountedLoop, iterations: int, condition: ir.Block) -> None:
     compare, operand = loop.bound
     counter = loop.counters[loop.counting]
     inside = list(condition.operations)[loop.node.bodies[0].nodes.index(compare)]
@@ -59,7 +59,7 @@ def _end_after(loop: LayerLoop, iterations: int, condition: ir.Block) -> None:
         inside.operation.operands[operand] = _number(counter.first + iterations * counter.step, type_)
 
 
-def _rebase(loop: LayerLoop, slot: int, late: int, body: ir.Block, terminator: ir.OpView) -> None:
+def _rebase(loop: CountedLoop, slot: int, late: int, body: ir.Block, terminator: ir.OpView) -> None:
     """Let the chunk count for itself, and let what is computed from the count see that of the whole loop."""
     counter, count = loop.counters[slot], body.arguments[slot]
     with ir.InsertionPoint.at_block_begin(body), terminator.location:
@@ -76,7 +76,7 @@ def _rebase(loop: LayerLoop, slot: int, late: int, body: ir.Block, terminator: i
 class _Rows:
     """Where the rows of each iteration are within a chunk's arrays."""
 
-    loop: LayerLoop
+    loop: CountedLoop
     iterations: int
     body: ir.Block
     starts: dict[tuple[int, str], _Value] = field(default_factory=dict)

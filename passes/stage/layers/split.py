@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from atoll.compiler.batch_rules.control import copy_attributes
+from atoll.compiler.batch_rules.counted_loop import MICROBATCHES, CountedLoop
 from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
@@ -29,7 +30,6 @@ from atoll.compiler.module.marks import LAYERS, PARTS, PIECE, STAGE
 from atoll.compiler.module.notes import JoinedStack
 from atoll.passes.stage.layers.chunks import Layers, make_chunk
 from atoll.passes.stage.layers.forms import Forms, OneRange, SplitBlock
-from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 from atoll.passes.stage.layers.stacking import Stacking
 
 _Value = ir.Value[ir.Type]
@@ -190,7 +190,7 @@ class _Splitter:
             total = local.combine(kind, total, one, self._forms.location)
         return total
 
-    def _make_chunks(self, here: SplitBlock, loop: LayerLoop) -> None:
+    def _make_chunks(self, here: SplitBlock, loop: CountedLoop) -> None:
         """Make a loop for each range, in the order in which the layers run: each goes on with what the last one
         carries."""
         node = loop.node

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from atoll.compiler.batch_rules.counted_loop import MICROBATCHES, CountedLoop
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.batch_rules.propagation import Running
 from atoll.compiler.module.graph import parts_of_loop
-from atoll.passes.stage.layers.loop import MICROBATCHES, LayerLoop
 
 
 @dataclass
@@ -20,11 +20,13 @@ class Stacking(Running):
     pieces, and a whole value that is needed in pieces is cut. So no answer here can be wrong, only dear.
     """
 
-    readable: Mapping[int, LayerLoop] = field(default_factory=dict)
-    loops: dict[int, LayerLoop] = field(default_factory=dict)
+    readable: Mapping[int, CountedLoop] = field(default_factory=dict)
+    loops: dict[int, CountedLoop] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, program: NodeTree, readable: Mapping[int, LayerLoop], fixed: Collection[int], first: int) -> "Stacking":
+    def of(
+        cls, program: NodeTree, readable: Mapping[int, CountedLoop], fixed: Collection[int], first: int
+    ) -> "Stacking":
         """All that is stacked with the loop of a node."""
         stacking = cls(program, fixed, readable=readable)
         stacking._read(program.body.nodes)
@@ -45,7 +47,7 @@ class Stacking(Running):
             if number not in parts:
                 self._tie(ring)
 
-    def _include(self, loop: LayerLoop) -> None:
+    def _include(self, loop: CountedLoop) -> None:
         """Split a loop too: the stacks that it takes are wanted in pieces, and those that it gives come in pieces."""
         if loop.node.number in self.loops:
             return
@@ -62,10 +64,10 @@ class Stacking(Running):
     def _says_in_bodies(self, node: Node) -> bool:
         return node.name == MICROBATCHES or super()._says_in_bodies(node)
 
-    def _loop_that_gives(self, node: Node, value: int, dimension: int) -> LayerLoop | None:
+    def _loop_that_gives(self, node: Node, value: int, dimension: int) -> CountedLoop | None:
         return self._loop_with(node, node.results.index(value), dimension)
 
-    def _loop_with(self, node: Node, slot: int, dimension: int) -> LayerLoop | None:
+    def _loop_with(self, node: Node, slot: int, dimension: int) -> CountedLoop | None:
         """The loop of a node, if a slot of it is stacked along the dimension."""
         loop = self.readable.get(node.number)
         stack = loop.stacks.get(slot) if loop is not None else None

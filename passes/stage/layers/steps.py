@@ -6,13 +6,13 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
+from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import Graph, bytes_of
 from atoll.compiler.module.marks import LAYERS, STAGE
 from atoll.passes.stage.layers.layer_stages import stages_of_layers
-from atoll.passes.stage.layers.loop import LayerLoop
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Steps:
 
     graph: Graph
     forward: list[int]
-    loops: Mapping[int, LayerLoop]
+    loops: Mapping[int, CountedLoop]
     _first: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,5 +101,5 @@ class Steps:
         is_for_all = loop is not None and any(self._is(loop, slot, value) for slot in loop.constants)
         return self.of(user)[-1] if is_for_all else self.of(user)[0]
 
-    def _is(self, loop: LayerLoop, slot: int, value: int) -> bool:
+    def _is(self, loop: CountedLoop, slot: int, value: int) -> bool:
         return bool(loop.node.operation.operands[slot] == self.graph.values[value])

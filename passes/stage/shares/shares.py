@@ -7,12 +7,12 @@ along with a dimension of theirs is shared with them; the parameters themselves 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.batch_rules.counted_loop import MICROBATCHES
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.compiler.batch_rules.propagation import Running, only_chooses
 from atoll.compiler.batch_rules.rule import Factor
 from atoll.compiler.module.shardings import Spec, on_island
 from atoll.compiler.topology.island import Island
-from atoll.passes.stage.layers.loop import MICROBATCHES
 
 # Operations whose rules ask where the own share begins, which takes an exchange.
 _NUMBERED = frozenset(("stablehlo.gather", "stablehlo.iota", "stablehlo.scatter"))

@@ -1,10 +1,10 @@
-"""Reads a `while` as a loop over layers: how long it is, and which arrays have a row for each of its iterations."""
+"""Reads a `while` as a loop that counts: how long it is, and which arrays have a row for each of its iterations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
-from atoll.passes.stage.layers.scalars import Scalars
+from atoll.compiler.batch_rules.scalars import Scalars
 
 # A loop over microbatches.
 MICROBATCHES = "mpmd.for"
@@ -38,7 +38,7 @@ class Stack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerLoop:
+class CountedLoop:
     """A loop of known length, by the slots of what it carries.
 
     bound: the operation of the condition that compares, and its operand that says where the loop ends.
@@ -62,7 +62,7 @@ class LayerLoop:
         return [slot for slot in range(len(self.node.operands)) if slot not in others]
 
 
-def read_loop(node: Node) -> LayerLoop | str:
+def read_loop(node: Node) -> CountedLoop | str:
     """The loop that a `while` is, or a clause that says why it is none."""
     condition, body = node.bodies
     if any(one.has_effect for one in condition.nodes):
@@ -93,7 +93,7 @@ def read_loop(node: Node) -> LayerLoop | str:
     stacks = {slot: one for slot, one in found.items() if one.is_reverse == is_reverse}
     if not stacks:
         return "no array has a row for each of its iterations"
-    return LayerLoop(
+    return CountedLoop(
         node=node,
         iterations=iterations,
         counters=counters,
@@ -224,7 +224,7 @@ def _row(node: Node, scalars: Scalars) -> tuple[int, int, bool, int] | None:
     return dimension, width, starts != forward, first_start + dimension
 
 
-def loops_of(program: NodeTree) -> "Iterator[tuple[Node, LayerLoop | str]]":
+def loops_of(program: NodeTree) -> "Iterator[tuple[Node, CountedLoop | str]]":
     """Each `while` that stands directly in @main, or in a loop over microbatches, with what it is."""
     for node in program.body.nodes:
         for one in node.bodies[0].nodes if node.name == MICROBATCHES else (node,):
