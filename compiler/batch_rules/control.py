@@ -10,6 +10,7 @@ from atoll.compiler.batch_rules.local_block import LocalBlock
 from atoll.compiler.batch_rules.needed_forms import settled
 from atoll.compiler.batch_rules.nodes import Body, Node
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
+from atoll.compiler.batch_rules.trips import build_trips, decide_trips, loop_over_batch
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.module.shardings import SHARDING
 
@@ -38,10 +39,15 @@ class WhileRule:
     """A loop. What it carries has one form in all iterations; it is interpreted until these forms no longer change."""
 
     operations: tuple[str, ...] = ("stablehlo.while",)
-    says: str = "what it carries keeps its form from iteration to iteration, sums included"
+    says: str = (
+        "what it carries keeps its form from iteration to iteration, sums included; or its iterations are the batch"
+    )
     takes_batch_in_regions: bool = True
 
     def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
+        trips = loop_over_batch(node, states)
+        if trips is not None:
+            return decide_trips(trips, states, [scope.state(value) for value in node.captured])
         return self._with_blocks(scope, node, tuple(states))
 
     def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
@@ -53,7 +59,9 @@ class WhileRule:
         return decision if all(decision.results[index] == form for index, form in wanted.items()) else None
 
     def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
-        return self._settled(scope, node, decision.results, _only_same(decision.results))
+        forms = _only_same(decision.results)
+        # Trips have no decided bodies: of what is the same for all they make nothing.
+        return self._settled(scope, node, decision.results, forms) if decision.bodies else Decision(forms, forms)
 
     def _with_blocks(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
         """The loop, so that where it can it carries blocks instead of cutting them out in every iteration."""
@@ -96,6 +104,8 @@ class WhileRule:
         return Decision(kept, kept, bodies=bodies)
 
     def build(self, local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:
+        if not decision.bodies:
+            return build_trips(local, node, decision, operands)
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         loop = local.create(node.name, types, operands, node.location, regions=2)

@@ -11,6 +11,16 @@ from atoll.compiler.text.quantities import bytes_text
 
 
 @dataclass(frozen=True)
+class OwnPieces:
+    """The plan leaves the number of microbatches open, and the function takes its batch in so many pieces by itself."""
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"as many microbatches as the loop takes pieces of the batch: {self.count}"
+
+
+@dataclass(frozen=True)
 class WholeBatch:
     """Something that no rule makes block by block, although each microbatch needs only its block."""
 
@@ -117,10 +127,22 @@ class NotFollowed:
         return f"replicated on {self.island}, which cannot divide some value over axis {self.axis}"
 
 
-Fact = WholeBatch | WholeLoop | JoinedStack | OneReplica | NeededWhole | NotDivisible | Gathered | Traffic | NotFollowed
+Fact = (
+    OwnPieces
+    | WholeBatch
+    | WholeLoop
+    | JoinedStack
+    | OneReplica
+    | NeededWhole
+    | NotDivisible
+    | Gathered
+    | Traffic
+    | NotFollowed
+)
 
 # The kinds of notes, in the order in which the pipeline makes them.
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
+    "own-pieces": OwnPieces,
     "whole-batch": WholeBatch,
     "whole-loop": WholeLoop,
     "joined-stack": JoinedStack,

@@ -1,11 +1,17 @@
 """Pass `resolve-plan`."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.planned import plan_of, set_plan
+from atoll.compiler.module.notes import OwnPieces
+from atoll.compiler.module.noting import add_note
+from atoll.compiler.module.planned import asked_plan_of, plan_of, set_plan
 from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.plan.plan import AUTO
+from atoll.compiler.plan.resolved_plan import ResolvedPlan
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.passes.time.folding.own_pieces import own_loop
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +20,9 @@ log = logging.getLogger(__name__)
 class ResolvePlan(Pass):
     """Write into the plan what it leaves open: microbatches, replicas, and stages where the topology is known.
 
-    What was filled in is noted, so that other islands can have another answer.
+    A step that takes its batch in pieces by itself, to accumulate gradients, says by that how many microbatches there
+    are, if there are stages to work on them side by side. What was filled in is noted, so that other islands can have
+    another answer.
 
     Requires: phase `stablehlo`.
 
@@ -25,6 +33,16 @@ class ResolvePlan(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        plan = plan_of(module)
+        plan = self._with_own_pieces(module, plan_of(module))
         set_plan(module, plan)
         log.info("the plan is %s", plan)
+
+    def _with_own_pieces(self, module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan:
+        asked = asked_plan_of(module)
+        if asked.microbatches != AUTO or isinstance(asked.schedule, Schedule) or (plan.stage_count or 0) < 2:
+            return plan
+        loop = own_loop(module)
+        if loop is None or loop.iterations % plan.replicas:
+            return plan
+        add_note(module, loop.node.location, OwnPieces(loop.iterations))
+        return replace(plan, microbatches=loop.iterations // plan.replicas)

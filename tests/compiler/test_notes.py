@@ -15,6 +15,7 @@ from atoll.compiler.module.notes import (
     Note,
     NotFollowed,
     OneReplica,
+    OwnPieces,
     SourcePlace,
     Traffic,
     WholeBatch,
@@ -24,6 +25,7 @@ from atoll.compiler.module.noting import add_note, notes_of
 
 # One of each kind, with its words.
 FACTS = {
+    OwnPieces(4): "as many microbatches as the loop takes pieces of the batch: 4",
     WholeBatch("sort", 96): "computed for the whole batch, as no rule makes only a block of it: sort, 96 bytes",
     WholeLoop("", "its length depends on data"): "not cut, and on one stage: the loop, as its length depends on data",
     JoinedStack("tensor<4xf32>", "rev"): "split by layers, and joined again: tensor<4xf32> for rev",

@@ -1,5 +1,6 @@
 """Plans of many kinds, with microbatches: free placements, shardings, stage texts, schedules that the user wrote."""
 
+import functools
 import itertools
 import logging
 import re
@@ -14,6 +15,7 @@ import zoo
 from atoll.compiler.commands.cli import run_here
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.examples import decoder
 from jax.sharding import PartitionSpec
 from microbatched import (
     bits_of,
@@ -42,6 +44,50 @@ def checked(case, plan, topology, tolerance=1e-5):
 def orders(step, kinds="FBW"):
     """For each island the tasks of some kinds, as they ran."""
     return {name: [task for task in order if task[0] in kinds] for name, order in step.stats().order.items()}
+
+
+# Gradients that a step accumulates by itself.
+
+
+def of_a_decoder(accumulates):
+    """A train step of a small decoder, with or without a loop over pieces of the batch."""
+    config = decoder.Config(vocabulary=32, width=16, heads=2, layers=4, length=8)
+    params = decoder.init_params(zoo.KEY, config)
+    tokens = jax.random.randint(zoo.KEY, (8, config.length + 1), 0, config.vocabulary)
+
+    def loss(params, tokens):
+        scores = jax.nn.log_softmax(decoder.logits(params, tokens[:, :-1], config))
+        return -jnp.mean(jnp.take_along_axis(scores, tokens[:, 1:, None], -1))
+
+    def piece(params, total, tokens):
+        return jax.tree.map(jnp.add, total, jax.value_and_grad(loss)(params, tokens)), None
+
+    def step(params, tokens):
+        if accumulates:
+            nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+            total, _ = jax.lax.scan(functools.partial(piece, params), nothing, tokens.reshape(4, 2, -1))
+            value, gradients = jax.tree.map(lambda one: one / 4, total)
+        else:
+            value, gradients = jax.value_and_grad(loss)(params, tokens)
+        return jax.tree.map(lambda param, gradient: param - 0.1 * gradient, params, gradients), value
+
+    return step, params, tokens
+
+
+def test_own_accumulation_is_a_plan_with_as_many_microbatches():
+    seen = []
+    for accumulates in (True, False):
+        fn, *args = of_a_decoder(accumulates)
+        # Where the plan leaves it open, there are as many microbatches as the step takes pieces.
+        microbatches = "auto" if accumulates else 4
+        plan = atoll.Plan(stages="embed, layer_[0..1] | layer_[2..3], head", microbatches=microbatches)
+        with atoll.compile(fn, *args, topology="2 x cpu[1]", batch_argnums=1, plan=plan) as step:
+            assert error_of(zoo.leaves(step(*args)), list(zoo.leaves(jax.jit(fn)(*args)))) < 1e-5
+            stats = step.stats()
+            seen.append((stats.tasks, stats.order, stats.messages, stats.bytes_per_link))
+            assert accumulates == ("pieces of the batch: 4" in str(step.report()))
+    assert seen[0] == seen[1]
+    assert seen[0][0]["F"] == 8
 
 
 # Placement.

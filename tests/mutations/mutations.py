@@ -53,6 +53,20 @@ MUTATIONS = (
         before="tests/passes/test_time_accepts.py::test_accepted_and_right[convolution_and_max_pooling-float64-2]",
     ),
     Mutation(
+        "trips-of-a-loop-that-goes-back-count-from-the-start",
+        f"{RULES}/trips.py",
+        "first = counter.first + (0 if not self.loop.is_reverse else step * (node.program.parts - 1))",
+        "first = counter.first",
+        killed_by="tests/passes/test_time_accepts.py::test_accepted_and_right[pieces_from_the_last_to_the_first-float64-2]",
+    ),
+    Mutation(
+        "what-a-trip-carries-may-be-used-in-it",
+        f"{RULES}/trips.py",
+        "if is_used_again or body.returned.count(value) != 1:",
+        "if body.returned.count(value) != 1:",
+        killed_by="tests/passes/test_time_refuses.py::test_refused[a_sum_that_each_piece_sees-2]",
+    ),
+    Mutation(
         "a-sum-begins-in-every-microbatch",
         f"{RULES}/reduction.py",
         'base = 1 if kind == "add" else None',

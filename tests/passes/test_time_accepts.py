@@ -12,6 +12,7 @@ import accepted_losses  # noqa: F401
 import accepted_models  # noqa: F401
 import accepted_sequences  # noqa: F401
 import accepted_transforms  # noqa: F401
+import accepted_trips  # noqa: F401
 import accepted_values  # noqa: F401
 import jax
 import pytest

@@ -422,6 +422,59 @@ def an_operation_without_a_rule(w, x):
     return lax.linalg.cholesky(x @ w, symmetrize_input=False)  # mixes
 
 
+# Loops that take a piece of the batch in each iteration
+
+
+@refused(W, X, naming="hands on from one to the next what is no sum of theirs")
+def online_softmax_over_pieces(w, x):
+    def piece(carry, rows):
+        largest, total = carry
+        now = jnp.maximum(largest, rows.max())
+        return (now, total * jnp.exp(largest - now) + jnp.exp(rows - now).sum()), None
+
+    return lax.scan(piece, (-jnp.inf, 0.0), x.reshape(4, -1, D))  # mixes
+
+
+@refused(W, X, naming="hands on from one to the next what is no sum of theirs")
+def the_last_piece(w, x):
+    return lax.scan(lambda last, rows: (rows @ w, None), jnp.zeros((1, D)), x.reshape(4, -1, D))  # mixes
+
+
+@refused(W, X, naming="hands on from one to the next what is no sum of theirs")
+def a_sum_that_each_piece_sees(w, x):
+    def piece(total, rows):
+        total = total + rows.sum(0)
+        return total, total
+
+    return lax.scan(piece, jnp.zeros(D), x.reshape(4, -1, D))  # mixes
+
+
+@refused(W, X, naming="hands on from one to the next what is no sum of theirs")
+def a_step_of_the_optimizer_in_each_piece(w, x):
+    def piece(w, rows):
+        return w - 0.1 * jax.grad(lambda w: jnp.mean((rows @ w) ** 2))(w), None
+
+    return lax.scan(piece, w, x.reshape(4, -1, D))[0]  # mixes
+
+
+@refused(W, X, naming="hands on from one to the next what is no sum of theirs")
+def a_sum_and_a_maximum_in_one(w, x):
+    return lax.scan(lambda c, rows: (jnp.maximum(c + rows.sum(), 0.0), None), 0.0, x.reshape(4, -1, D))[0]  # mixes
+
+
+@refused(W, X, Y, batch=(1, 2), naming="and another array of the batch whole")
+def pieces_beside_the_whole_batch(w, x, y):
+    return lax.scan(lambda c, rows: (c + (rows @ y.T).sum(), None), 0.0, x.reshape(4, -1, D))[0]  # mixes
+
+
+@refused(W, normal(5, 3 * B, D), naming="takes the batch in 3 pieces, which . parts cannot share evenly; choose")
+def pieces_that_cannot_be_shared_evenly(w, x):
+    def piece(i, total):
+        return total + lax.dynamic_slice_in_dim(x, i * B, B).sum(0)
+
+    return lax.fori_loop(0, 3, piece, jnp.zeros(D))  # mixes
+
+
 @refused(W, X, naming="qr|custom_call")
 def a_custom_call_without_a_rule(w, x):
     return jnp.linalg.qr(x @ w)  # mixes

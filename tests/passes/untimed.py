@@ -41,8 +41,12 @@ def batch_arguments(main: func.FuncOp) -> dict[ir.Value, int]:
 def batch_dimensions(main: func.FuncOp) -> dict[ir.Value, int]:
     """The dimension of each of these arguments that has the batch."""
     marked = zip(arguments_of(main), argument_attributes(main), strict=True)
-    batch = {argument: marks.get(BATCH, None) for argument, marks in marked if PARTS in marks}
-    return {argument: mark.value if isinstance(mark, ir.IntegerAttr) else 0 for argument, mark in batch.items()}
+    return {argument: _batch_dimension(marks) for argument, marks in marked if PARTS in marks}
+
+
+def _batch_dimension(marks: ir.DictAttr) -> int:
+    has_number = BATCH in marks and isinstance(marks[BATCH], ir.IntegerAttr)
+    return marks[BATCH].value if has_number else 0
 
 
 def part_results(main: func.FuncOp) -> dict[int, int]:
