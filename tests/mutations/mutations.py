@@ -57,7 +57,7 @@ MUTATIONS = (
         f"{RULES}/trips.py",
         "first = counter.first + (0 if not self.loop.is_reverse else step * (node.program.parts - 1))",
         "first = counter.first",
-        killed_by="tests/passes/test_time_accepts.py::test_accepted_and_right[pieces_from_the_last_to_the_first-float64-2]",
+        killed_by="tests/passes/test_time_accepts.py::test_accepted_and_right[pieces_counted_down-float64-2]",
     ),
     Mutation(
         "what-a-trip-carries-may-be-used-in-it",
