@@ -121,7 +121,7 @@ def pieces_counted_down(w, x):
 
 @accepted(W, X)
 def rows_that_are_replaced_one_by_one(w, x):
-    return lax.fori_loop(0, B, lambda i, x: x.at[i].set(jnp.cumsum(x[i]) @ w), x)
+    return lax.fori_loop(0, B, lambda i, x: lax.dynamic_update_index_in_dim(x, jnp.cumsum(x[i]) @ w, i, 0), x)
 
 
 @accepted(W, numpy.float32(X))
