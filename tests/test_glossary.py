@@ -33,7 +33,6 @@ ORDINARY = frozenset(
         "begin",
         "beside",
         "bindings",
-        "block",
         "body",
         "bound",
         "builder",

@@ -42,9 +42,10 @@ def _convolution(node: Node) -> Sequence[Factor]:
         factors.append(Factor((image, numbers.kernel_input_feature_dimension), (None,), "add"))
     # Groups are convolutions side by side; a microbatch has some of them.
     if features > 1 and features % node.program.parts == 0:
-        factors.append(Factor((image, kernel), (numbers.output_feature_dimension,)))
+        factors.append(Factor((image, kernel), (numbers.output_feature_dimension,), in_one_block=True))
     if batches > 1 and batches % node.program.parts == 0:
-        factors.append(Factor((numbers.input_batch_dimension, kernel), (numbers.output_feature_dimension,)))
+        taken = (numbers.input_batch_dimension, kernel)
+        factors.append(Factor(taken, (numbers.output_feature_dimension,), in_one_block=True))
     return factors
 
 

@@ -21,7 +21,7 @@ def _join(node: Node, one: State, other: State) -> State:
         return one
     if one == SAME:
         return other
-    raise Mixed(node, f"carries the batch now along one dimension, now along another ({one} and {other})")
+    raise Mixed(node, f"carries the batch now in one way, now in another ({one} and {other})")
 
 
 def _only_same(states: tuple[State, ...]) -> tuple[State, ...]:
@@ -48,14 +48,14 @@ class WhileRule:
         trips = loop_over_batch(node, states)
         if trips is not None:
             return decide_trips(trips, states, [scope.state(value) for value in node.captured])
-        return self._with_blocks(scope, node, tuple(states))
+        return self._with_parts(scope, node, tuple(states))
 
     def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         own = scope.decisions.get(node.number)
         states: list[State] = list(own.results) if own is not None else [SAME] * len(node.results)
         for index, form in wanted.items():
             states[index] = form
-        decision = self._with_blocks(scope, node, tuple(states))
+        decision = self._with_parts(scope, node, tuple(states))
         return decision if all(decision.results[index] == form for index, form in wanted.items()) else None
 
     def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
@@ -63,8 +63,8 @@ class WhileRule:
         # Trips have no decided bodies: of what is the same for all they make nothing.
         return self._settled(scope, node, decision.results, forms) if decision.bodies else Decision(forms, forms)
 
-    def _with_blocks(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
-        """The loop, so that where it can it carries blocks instead of cutting them out in every iteration."""
+    def _with_parts(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
+        """The loop, so that where it can it carries parts instead of cutting them out in every iteration."""
         decision = self._fixed(scope, node, states)
         left_whole: set[int] = set()
         while cut := _cut_from_arguments(decision.bodies[1]).keys() - left_whole:
@@ -72,7 +72,7 @@ class WhileRule:
             wanted = tuple(forms[index] if index in cut else one for index, one in enumerate(decision.results))
             try:
                 decision = self._fixed(scope, node, wanted)
-            except Mixed:  # carried as blocks they would be mixed, so they are cut in each iteration after all
+            except Mixed:  # carried as parts they would be mixed, so they are cut in each iteration after all
                 left_whole |= cut
         return decision
 
@@ -125,7 +125,7 @@ class WhileRule:
 
 
 def _cut_from_arguments(decided: DecidedBody) -> dict[int, Split]:
-    """The block's arguments, by number, out of which blocks of the batch are cut; each with the form of the block."""
+    """The block's arguments, by number, out of which parts of the batch are cut; each with the form of the part."""
     position = {value: index for index, value in enumerate(decided.body.arguments)}
     found = {}
     for entry in decided.entries:

@@ -56,7 +56,7 @@ class Entry:
     """An operation to be made, once.
 
     decision: its forms; None if it is the same for every microbatch.
-    derived: made after the operation, a form of a value that is the same for all: a block cut out of it, or the value
+    derived: made after the operation, a form of a value that is the same for all: a part cut out of it, or the value
         in the first microbatch and the identity in all others.
     completes: made after the operation's loop, the value that all its parts make together.
     """

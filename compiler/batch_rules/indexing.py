@@ -14,7 +14,7 @@ from atoll.compiler.batch_rules.rule import (
     Linear,
     build_same,
 )
-from atoll.compiler.batch_rules.states import SAME, Split
+from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir, stablehlo
 
 
@@ -55,13 +55,14 @@ def _own_rows(node: Node, mapped: list[int], vector: int) -> dict[int, int]:
 
 
 def _renumbered(
-    local: Local, node: Node, indices: "ir.Value[ir.Type]", size: int, vector: int, component: int
+    local: Local, node: Node, indices: "ir.Value[ir.Type]", form: Split, vector: int, component: int
 ) -> "ir.Value[ir.Type]":
-    """The indices with one component counted from the first example of the microbatch."""
+    """The indices with one component counted among the examples of the microbatch.
+
+    form: that of the indices.
+    """
     type_, location = ir.RankedTensorType(indices.type), node.location
-    scalar = ir.RankedTensorType.get([], type_.element_type)
-    start = local.one("stablehlo.convert", scalar, [local.offset(size, location)], location)
-    starts = local.broadcast(start, type_, location)
+    starts = local.ahead(type_, form, form.dimension, location)
     if vector < type_.rank and type_.get_dim_size(vector) > 1:
         numbers = ir.RankedTensorType.get(list(type_.shape), ir.IntegerType.get_signless(32))
         along = {"iota_dimension": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), vector)}
@@ -77,12 +78,11 @@ def _renumbered(
 def _with_own_rows(
     local: Local, node: Node, decision: Decision, operands: Values, mapped: list[int], vector: int
 ) -> Values:
-    """The operands, with indices that say where in the block of the microbatch to look."""
-    form = decision.operands[0]
-    if not isinstance(form, Split) or form.dimension not in mapped or decision.operands[1] == SAME:
+    """The operands, with indices that say where in the part of the microbatch to look."""
+    form, counted = decision.operands[:2]
+    if not isinstance(form, Split) or form.dimension not in mapped or not isinstance(counted, Split):
         return operands
-    size = local.share(node.operand_shape(0)[form.dimension])
-    indices = _renumbered(local, node, operands[1], size, vector, mapped.index(form.dimension))
+    indices = _renumbered(local, node, operands[1], counted, vector, mapped.index(form.dimension))
     return [operands[0], indices, *operands[2:]]
 
 

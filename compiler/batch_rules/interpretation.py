@@ -28,7 +28,7 @@ class Rule(Builder, Protocol):
         """Decide from the states of the operands, at least one of which is not `Same`; raises Mixed."""
 
     def backward(self, scope: "Interpretation", node: Node, wanted: Mapping[int, Split], /) -> Decision | None:
-        """Decide so that results that are the same for all are made in blocks; None if they cannot be."""
+        """Decide so that results that are the same for all are made in parts; None if they cannot be."""
 
     def without_batch(self, scope: "Interpretation", node: Node, decision: Decision, /) -> Decision:
         """The operation without anything that carries the batch, to make those of its results that do not carry it."""
@@ -98,7 +98,6 @@ class Interpretation:
         if not is_varied:
             return
         decision = self.rule(node).forward(self, node, states)
-        self.check_even(node, decision)
         if self.parent is not None:
             # A region has no place after the loop over microbatches: what joins a sum once joins it in the first one.
             decision = replace(decision, base=None)
@@ -120,17 +119,8 @@ class Interpretation:
             raise Mixed(node, "takes the batch into its region")
         return rule
 
-    def check_even(self, node: Node, decision: Decision) -> None:
-        """Mixed if a dimension that carries the batch does not divide evenly into microbatches."""
-        for value, state in (
-            *zip(node.operands, decision.operands, strict=True),
-            *zip(node.results, decision.results, strict=True),
-        ):
-            if isinstance(state, Split) and self.batch.program.shape(value)[state.dimension] % self.batch.parts:
-                raise Mixed(node, "does not keep the microbatches apart")
-
     def derived(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
-        """How an operation makes only blocks of results that are the same for all; None if these are cut out of the
+        """How an operation makes only parts of results that are the same for all; None if these are cut out of the
         whole."""
         if node.has_effect:
             return None  # it happens once, however many forms of its results are needed
@@ -140,19 +130,16 @@ class Interpretation:
         return self._derived[key]
 
     def _derive(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
-        blocks = {index: form for index, form in wanted.items() if isinstance(form, Split)}
+        parts = {index: form for index, form in wanted.items() if isinstance(form, Split)}
         rule = self.batch.rules.get(node.name)
         if any(one in self.completed for one in node.results):
-            return None  # a sum is whole only after its loop, so its blocks can only be cut out of it
-        if rule is None or len(blocks) < len(wanted) or (node.captured and not rule.takes_batch_in_regions):
+            return None  # a sum is whole only after its loop, so its parts can only be cut out of it
+        if rule is None or len(parts) < len(wanted) or (node.captured and not rule.takes_batch_in_regions):
             return None
         try:
-            decision = rule.backward(self, node, blocks)
-            if decision is not None:
-                self.check_even(node, decision)
+            return rule.backward(self, node, parts)
         except Mixed:  # no refusal: the whole is made once and cut, which is always right
             return None
-        return decision
 
     def origin(self, value: int) -> Node | None:
         """The operation that a partial value comes from; None if it came into the block as an argument."""

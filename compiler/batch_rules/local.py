@@ -13,7 +13,7 @@ Values = list["ir.Value[ir.Type]"]
 
 
 class Local(ABC):
-    """Makes operations on one part of each value: the block of a microbatch, some layers, the share of a replica.
+    """Makes operations on one part of each value: that of a microbatch, some layers, the share of a replica.
 
     count: a program's values divide into equal parts; how many of these this one covers.
     """
@@ -34,6 +34,27 @@ class Local(ABC):
     def share(self, size: int) -> int:
         """How much of a dimension, or of a number of groups, is in this part."""
         return size // self.program.parts * self._count
+
+    def ahead(
+        self, type_: ir.RankedTensorType, form: Split, dimension: int, location: ir.Location
+    ) -> "ir.Value[ir.Type]":
+        """For each place along a dimension of a type of integers: how much further along it stands in the whole.
+
+        form: how that dimension is in parts, whichever it is there.
+        """
+        own = type_.get_dim_size(dimension) // form.blocks
+        scalar = ir.RankedTensorType.get([], type_.element_type)
+        start = self.one("stablehlo.convert", scalar, [self.offset(own, location)], location)
+        ahead = self.broadcast(start, type_, location)
+        if form.blocks == 1:
+            return ahead
+        along = {"iota_dimension": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), dimension)}
+        places = self.one("stablehlo.iota", type_, [], location, along)
+        block = self.one("stablehlo.divide", type_, [places, self.number(own, type_, location)], location)
+        # What the other parts have of each block that lies before.
+        others = self.number(own // self._count * (self.program.parts - self._count), type_, location)
+        skipped = self.one("stablehlo.multiply", type_, [block, others], location)
+        return self.one("stablehlo.add", type_, [ahead, skipped], location)
 
     def type_of(self, value: int, form: State) -> ir.RankedTensorType:
         """The type that a value has in a form."""

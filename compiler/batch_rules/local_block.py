@@ -92,16 +92,22 @@ class LocalBlock(Local):
         whole = self.get((value, SAME))
         location = _location(self.program, value)
         if isinstance(form, Split):
-            return self._cut(whole, self.type_of(value, form), form.dimension, location)
+            return self._cut(whole, self.type_of(value, form), form, location)
         assert isinstance(form, Partial)
         if self.program.is_identity(value, form.kind):
             return whole  # it changes nothing, however often it is combined
         return self._only_first(whole, form.kind, location)
 
     def _cut(
-        self, whole: "ir.Value[ir.Type]", type_: ir.RankedTensorType, dimension: int, location: ir.Location
+        self, whole: "ir.Value[ir.Type]", type_: ir.RankedTensorType, form: Split, location: ir.Location
     ) -> "ir.Value[ir.Type]":
+        if form.blocks > 1:
+            # The blocks get a dimension of their own, so that one slice takes the part of each.
+            separate = self.one("stablehlo.reshape", _in_blocks(whole.type, form), [whole], location)
+            parts = self._cut(separate, _in_blocks(type_, form), Split(form.dimension + 1), location)
+            return self.one("stablehlo.reshape", type_, [parts], location)
         assert self.index is not None
+        dimension = form.dimension
         zero = self.number(0, ir.RankedTensorType(self.index.type), location)
         offset = self.offset(type_.get_dim_size(dimension), location)
         starts = [offset if one == dimension else zero for one in range(type_.rank)]
@@ -117,6 +123,15 @@ class LocalBlock(Local):
         equal = {"comparison_direction": ir.Attribute.parse("#stablehlo<comparison_direction EQ>")}
         is_first = self.one("stablehlo.compare", scalar, [self.index, zero], location, equal)
         return self.one("stablehlo.select", type_, [is_first, whole, self.identity(kind, type_, location)], location)
+
+
+def _in_blocks(type_: ir.Type, form: Split) -> ir.RankedTensorType:
+    """The type with a dimension that counts the blocks before that of their elements."""
+    whole = ir.RankedTensorType(type_)
+    shape, at = list(whole.shape), form.dimension
+    return ir.RankedTensorType.get(
+        [*shape[:at], form.blocks, shape[at] // form.blocks, *shape[at + 1 :]], whole.element_type
+    )
 
 
 def _location(program: NodeTree, value: int) -> ir.Location:

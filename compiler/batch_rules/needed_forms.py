@@ -96,10 +96,10 @@ class _Wanted:
     def entries(self, node: Node) -> list[Entry]:
         """The forms in which an operation has to be made, each once."""
         decisions: dict[tuple[State, ...], Decision | None] = {}
-        # One operation that makes the blocks of all its results if its rule can, rather than one for each.
-        blocks = self._blocks(node)
-        together = self.scope.derived(node, blocks) if len(blocks) > 1 else None
-        for index, form in blocks.items():
+        # One operation that makes the parts of all its results if its rule can, rather than one for each.
+        parts = self._parts(node)
+        together = self.scope.derived(node, parts) if len(parts) > 1 else None
+        for index, form in parts.items():
             decision = together or self.scope.derived(node, {index: form})
             if decision is not None:
                 decisions[decision.results] = decision
@@ -125,14 +125,14 @@ class _Wanted:
         ]
         return sorted(wanted, key=lambda one: one[1] == SAME)
 
-    def _blocks(self, node: Node) -> dict[int, State]:
-        """The blocks that are wanted of results that are the same for all, except those cut out of the whole."""
-        blocks: dict[int, State] = {}
+    def _parts(self, node: Node) -> dict[int, State]:
+        """The parts that are wanted of results that are the same for all, except those cut out of the whole."""
+        parts: dict[int, State] = {}
         for index, value in enumerate(node.results):
             for form in self.forms.get(value, ()):
                 if form not in self._own(value) and not self._is_cut(value, form):
-                    blocks.setdefault(index, form)
-        return blocks
+                    parts.setdefault(index, form)
+        return parts
 
     def _decision(self, node: Node, index: int, form: State) -> Decision | None:
         if form not in self._own(node.results[index]):

@@ -100,7 +100,9 @@ class Running:
             return [self.factors[node.number]]
         rule = RULES.get(node.name)
         # An effect would happen once for each piece.
-        return rule.factors(node) if isinstance(rule, FactorRule) and not node.has_effect else ()
+        if not isinstance(rule, FactorRule) or node.has_effect:
+            return ()
+        return [one for one in rule.factors(node) if not one.scale]  # a value in pieces is one block
 
     def _decide(self, node: Node, factors: Sequence[Factor]) -> None:
         """Do an operation in pieces, in the way that suits most of its operands."""

@@ -17,18 +17,39 @@ from atoll.compiler.mlir.locations import place
 
 @dataclass(frozen=True)
 class Factor:
-    """A dimension that runs through an operation.
+    """A dimension that runs through an operation, along with the blocks that it consists of.
 
     operands: for each operand which of its dimensions it is; None where the operand does not have it.
     results: the same for the results; None where it is summed away.
     kind: how partial results combine, where it is summed away.
     base: the operand that joins the combined result once, if there is one.
+    scale: how many blocks operands, and then results, have in proportion; empty where all have as many.
+    begins: an element of the first operand, before the first or behind the last one perhaps, at which a block begins.
+    in_one_block: whether it runs through only if it is not in several blocks.
     """
 
     operands: tuple[int | None, ...]
     results: tuple[int | None, ...]
     kind: str = ""
     base: int | None = None
+    scale: tuple[int, ...] = ()
+    begins: int = 0
+    in_one_block: bool = False
+
+    def blocks(self, place: int, blocks: int) -> tuple[int, ...] | None:
+        """How many blocks each operand and result has, 0 without the dimension, if that place has so many; None if
+        these are no whole numbers."""
+        if self.in_one_block and blocks > 1:
+            return None
+        dimensions = (*self.operands, *self.results)
+        scale = self.scale or (1,) * len(dimensions)
+        counts = []
+        for dimension, own in zip(dimensions, scale, strict=True):
+            count, rest = (0, 0) if dimension is None else divmod(blocks * own, scale[place])
+            if rest or (dimension is not None and not count):
+                return None
+            counts.append(count)
+        return tuple(counts)
 
 
 @dataclass(frozen=True)
@@ -71,18 +92,33 @@ class FactorRule:
         if any(isinstance(state, Partial) for state in states):
             return self._pass_partial(scope, node, states)
         factors = self.factors(node)
-        split = [(index, state.dimension) for index, state in enumerate(states) if isinstance(state, Split)]
-        for factor in factors:
-            if all(factor.operands[index] == dimension for index, dimension in split):
-                return self.decide(node, factor)
-        if all(any(one.operands[index] == dimension for one in factors) for index, dimension in split):
-            raise Mixed(node, "brings every example of the batch together with every other")
-        raise Mixed(node, "combines the examples of the batch with each other")
+        split = {index: state for index, state in enumerate(states) if isinstance(state, Split)}
+        along = [one for one in factors if all(one.operands[index] == form.dimension for index, form in split.items())]
+        found = self._fitting(node, along, split)
+        if found is None:
+            raise Mixed(node, _why_mixed(factors, along, split))
+        return found
 
     def backward(self, _scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
-        for factor in self.factors(node):
-            if all(factor.results[index] == form.dimension for index, form in wanted.items()):
-                return self.decide(node, factor)
+        along = [
+            one
+            for one in self.factors(node)
+            if all(one.results[index] == form.dimension for index, form in wanted.items())
+        ]
+        return self._fitting(node, along, {len(node.operands) + index: form for index, form in wanted.items()})
+
+    def _fitting(self, node: Node, along: Sequence[Factor], given: Mapping[int, Split]) -> Decision | None:
+        """The forms that the first factor asks for whose parts have whole elements, if these are given.
+
+        given: the forms of some operands, and of some results, which are numbered behind the operands.
+        """
+        for factor in along:
+            first = next(iter(given))
+            blocks = factor.blocks(first, given[first].blocks)
+            if blocks is not None and all(blocks[place] == form.blocks for place, form in given.items()):
+                decision = self.decide(node, factor, blocks)
+                if _divides(node, factor, decision):
+                    return decision
         return None
 
     def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
@@ -91,11 +127,16 @@ class FactorRule:
     def without_batch(self, _scope: Interpretation, node: Node, _decision: Decision) -> Decision:
         raise AssertionError(f"all results of {node.name} carry the batch, or none")
 
-    def decide(self, node: Node, factor: Factor) -> Decision:
-        """The forms that a factor asks for."""
-        operands: list[State] = [SAME if one is None else Split(one) for one in factor.operands]
+    def decide(self, node: Node, factor: Factor, blocks: Sequence[int] = ()) -> Decision:
+        """The forms that a factor asks for, with so many blocks in each operand and result; with one if not given."""
+        count = len(factor.operands)
+        blocks = blocks or (1,) * (count + len(factor.results))
+        operands: list[State] = [
+            SAME if one is None else Split(one, own) for one, own in zip(factor.operands, blocks[:count], strict=True)
+        ]
         results: tuple[State, ...] = tuple(
-            Partial(factor.kind) if one is None else Split(one) for one in factor.results
+            Partial(factor.kind) if one is None else Split(one, own)
+            for one, own in zip(factor.results, blocks[count:], strict=True)
         )
         base = factor.base
         if base is not None:
@@ -122,3 +163,30 @@ class FactorRule:
         reduction = scope.origin(node.operands[partial[0]])
         whole = f"{described(reduction)} at {place(reduction.location)}" if reduction is not None else "a reduction"
         raise Mixed(node, f"needs the result of {whole}, which is complete only when the loop around them is left")
+
+
+def _divides(node: Node, factor: Factor, decision: Decision) -> bool:
+    """Whether every block has a whole number of elements for each microbatch, and blocks begin where they have to."""
+    forms = [*zip(node.operands, decision.operands, strict=True), *zip(node.results, decision.results, strict=True)]
+    sizes = [
+        divmod(node.program.shape(value)[form.dimension], form.blocks)
+        for value, form in forms
+        if isinstance(form, Split)
+    ]
+    is_even = all(rest == 0 and size % node.program.parts == 0 for size, rest in sizes)
+    return is_even and (not factor.begins or factor.begins % sizes[0][0] == 0)
+
+
+def _why_mixed(factors: Sequence[Factor], along: Sequence[Factor], split: Mapping[int, Split]) -> str:
+    """What an operation does with the batch, of which no factor is given what it asks for.
+
+    along: the factors of the right dimensions.
+    """
+    counts = sorted({form.blocks for form in split.values()})
+    if not any(not one.scale for one in along):
+        if not along and all(any(one.operands[at] == form.dimension for one in factors) for at, form in split.items()):
+            return "brings every example of the batch together with every other"
+        return "combines the examples of the batch with each other"
+    if len(counts) > 1:
+        return f"takes the batch in {counts[0]} and in {counts[-1]} blocks, so that other examples meet"
+    return "does not keep the microbatches apart"

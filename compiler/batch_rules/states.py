@@ -15,12 +15,17 @@ class Same:
 
 @dataclass(frozen=True)
 class Split:
-    """Microbatch i has the i-th block of a dimension."""
+    """Microbatch i has the i-th part of a dimension; where that is several batches one after another, of each of them.
+
+    Of k blocks with n elements each, in M parts, these are the elements j*n + i*n/M up to j*n + (i+1)*n/M of every
+    block j, block after block.
+    """
 
     dimension: int
+    blocks: int = 1
 
     def __str__(self) -> str:
-        return f"S({self.dimension})"
+        return f"S({self.dimension})" if self.blocks == 1 else f"S({self.dimension} in {self.blocks} blocks)"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
 
-from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.mlir.attributes import integer_in, text_attribute
 from atoll.compiler.mlir.bindings import func, ir
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, result_attributes, type_of
@@ -128,14 +128,16 @@ def _check_pieces(
     for path, numbers in numbers_by_path(attributes).items():
         pieces = [(number, piece) for number in numbers if (piece := piece_of(attributes[number]))]
         if len(pieces) == len(numbers):
-            # If replicas share a piece, the type is that of one share.
-            sizes = [
-                _tensor(types[number]).shape[piece.dimension]
-                * (replicas if share_of(attributes[number]) == piece.dimension else 1)
-                for number, piece in pieces
-            ]
+            sizes = [_size(_tensor(types[number]), attributes[number], piece, replicas) for number, piece in pieces]
             names = ", ".join(str(number) for number, _ in pieces)
             _check_cover(main, f"{kind}s {names} of @main, pieces of {path},", [piece for _, piece in pieces], sizes)
+
+
+def _size(type_: ir.RankedTensorType, marks: ir.DictAttr, piece: Piece, replicas: int) -> int:
+    """How much of the whole a piece is; of one that replicas or microbatches divide, the type is that of one share or
+    part."""
+    times = replicas if share_of(marks) == piece.dimension else parts_of(marks) or 1
+    return type_.shape[piece.dimension] * times
 
 
 def _check_cover(main: func.FuncOp, name: str, pieces: Sequence[Piece], sizes: Sequence[int]) -> None:
@@ -151,17 +153,22 @@ def _check_cover(main: func.FuncOp, name: str, pieces: Sequence[Piece], sizes: S
 
 
 def _check_piece(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type) -> None:
-    """A piece says what it is, along a dimension that it has. What has parts, one for each microbatch, has no
-    pieces."""
+    """A piece says what it is, along a dimension that it has. If it has parts, one for each microbatch, these are cut
+    along the same dimension."""
     attribute = marks[PIECE]
     if not isinstance(attribute, ir.DenseI64ArrayAttr) or len(attribute) != len(fields(Piece)):
         remedy = f"write {PIECE} = array<i64: DIMENSION, START, WHOLE>"
         raise refuse(main.location, f"{PIECE} of {name} is {attribute}", remedy)
-    if PARTS in marks:
-        raise refuse(main.location, f"{name} has both {PARTS} and {PIECE}", "take one of them away")
-    if not 0 <= Piece(*attribute).dimension < _tensor(type_).rank:
-        what = f"{name} is a piece along dimension {Piece(*attribute).dimension}, and is {_tensor(type_)}"
+    dimension = Piece(*attribute).dimension
+    if not 0 <= dimension < _tensor(type_).rank:
+        what = f"{name} is a piece along dimension {dimension}, and is {_tensor(type_)}"
         raise refuse(main.location, what, "name a dimension that it has")
+    for name_ in (PARTS, PARTS_DIMENSION):
+        if name_ in marks:
+            integer_in(marks, name_, main.location)
+    if PARTS in marks and dimension != parts_dimension(marks):
+        what = f"{name} is a piece along dimension {dimension}, and has parts along {parts_dimension(marks)}"
+        raise refuse(main.location, what, f"take {PARTS} or {PIECE} away")
 
 
 def _check_share(main: func.FuncOp, name: str, marks: ir.DictAttr, type_: ir.Type, replicas: int) -> None:

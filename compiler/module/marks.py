@@ -17,6 +17,7 @@ DONATED = "atoll.donated"
 FILLED = "atoll.filled"
 PARTS = "atoll.parts"
 PARTS_DIMENSION = "atoll.parts_dimension"
+PIECE = "atoll.piece"
 NOTES = "atoll.notes"
 # From the phase `staged` on.
 BRANCHES = "atoll.branches"
@@ -24,7 +25,6 @@ STAGES = "atoll.stages"
 STAGE = "atoll.stage"
 LAYERS = "atoll.layers"
 PLANNED_STAGE = "atoll.planned_stage"
-PIECE = "atoll.piece"
 EXCHANGE = "atoll.exchange"
 SHARE = "atoll.share"
 SWEEP = "atoll.sweep"
@@ -135,6 +135,7 @@ MARKS = (
             "module/interface",
             "split-layer-loops",
             "stage/layers/choice",
+            "time/folding/pieces",
             "verify-stablehlo",
             "verify-timed",
         ),
@@ -182,6 +183,15 @@ MARKS = (
         gone=None,
         writers=("time/folding/rewrite",),
         readers=("module/interface", "verify-timed"),
+    ),
+    Mark(
+        PIECE,
+        on="one of several arguments, or results, of `@main` that are one to the user",
+        says="the dimension along which they are the whole, where it starts, and how long the whole is",
+        since="timed",
+        gone=None,
+        writers=("stage/layers/split", "time/folding/pieces"),
+        readers=("module/interface", "share-update"),
     ),
     Mark(
         NOTES,
@@ -263,15 +273,6 @@ MARKS = (
         gone="staged",
         writers=("cut-segments",),
         readers=("spread-stages",),
-    ),
-    Mark(
-        PIECE,
-        on="one of several arguments, or results, of `@main` that are one to the user",
-        says="the dimension along which they are the whole, where it starts, and how long the whole is",
-        since="staged",
-        gone=None,
-        writers=("stage/layers/split",),
-        readers=("module/interface", "share-update"),
     ),
     Mark(
         EXCHANGE,

@@ -22,14 +22,27 @@ class OwnPieces:
 
 @dataclass(frozen=True)
 class WholeBatch:
-    """Something that no rule makes block by block, although each microbatch needs only its block."""
+    """Something that no rule makes part by part, although each microbatch needs only its part."""
 
     operation: str
     bytes: int
 
     def __str__(self) -> str:
-        what = "computed for the whole batch, as no rule makes only a block of it"
+        what = "computed for the whole batch, as no rule makes only a part of it"
         return f"{what}: {self.operation}, {self.bytes} bytes"
+
+
+@dataclass(frozen=True)
+class BatchBlocks:
+    """The examples, of which a microbatch takes some of each of several blocks, as the model divides them itself."""
+
+    operation: str
+    blocks: int
+
+    def __str__(self) -> str:
+        return (
+            f"examples are taken in {self.blocks} blocks, some of each a microbatch, as {self.operation} divides them"
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,7 @@ class NotFollowed:
 
 Fact = (
     OwnPieces
+    | BatchBlocks
     | WholeBatch
     | WholeLoop
     | JoinedStack
@@ -143,6 +157,7 @@ Fact = (
 # The kinds of notes, in the order in which the pipeline makes them.
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "own-pieces": OwnPieces,
+    "batch-blocks": BatchBlocks,
     "whole-batch": WholeBatch,
     "whole-loop": WholeLoop,
     "joined-stack": JoinedStack,

@@ -13,7 +13,7 @@
 module attributes {atoll.plan = "microbatches=4"} {
   func.func @main(%key: tensor<2xui64> {atoll.path = "key"}, %x: tensor<8x3xui32> {atoll.path = "x", atoll.batch})
       -> (tensor<8x3xui32> {atoll.path = "y"}) {
-    // expected-remark @below {{computed for the whole batch, as no rule makes only a block of it: rng_bit_generator, 96 bytes}}
+    // expected-remark @below {{computed for the whole batch, as no rule makes only a part of it: rng_bit_generator, 96 bytes}}
     %next, %drawn = stablehlo.rng_bit_generator %key, algorithm = THREE_FRY : (tensor<2xui64>)
         -> (tensor<2xui64>, tensor<8x3xui32>)
     %y = stablehlo.xor %x, %drawn : tensor<8x3xui32>

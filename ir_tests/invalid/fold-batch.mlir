@@ -162,12 +162,109 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
+// A batch twice, one after another, meets one of which each example is there twice.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    %tiled = stablehlo.concatenate %x, %x, dim = 0 : (tensor<4xf32>, tensor<4xf32>) -> tensor<8xf32>
+    %each = stablehlo.broadcast_in_dim %x, dims = [0] : (tensor<4xf32>) -> tensor<4x2xf32>
+    %repeated = stablehlo.reshape %each : (tensor<4x2xf32>) -> tensor<8xf32>
+    // expected-error @below {{add takes the batch in 1 and in 2 blocks, so that other examples meet}}
+    %y = stablehlo.add %tiled, %repeated : tensor<8xf32>
+    return %y : tensor<8xf32>
+  }
+}
+
+// -----
+
+// Joined with fewer rows than a batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2xf32> {atoll.path = "w"})
+      -> (tensor<6xf32> {atoll.path = "y"}) {
+    // expected-error @below {{concatenate combines the examples of the batch with each other}}
+    %y = stablehlo.concatenate %w, %x, dim = 0 : (tensor<2xf32>, tensor<4xf32>) -> tensor<6xf32>
+    return %y : tensor<6xf32>
+  }
+}
+
+// -----
+
+// As many rows as a batch, of two batches.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
+    %both = stablehlo.concatenate %x, %x, dim = 0 : (tensor<4xf32>, tensor<4xf32>) -> tensor<8xf32>
+    // expected-error @below {{slice combines the examples of the batch with each other}}
+    %y = stablehlo.slice %both [1:5] : (tensor<8xf32>) -> tensor<4xf32>
+    return %y : tensor<4xf32>
+  }
+}
+
+// -----
+
+// Padding of half a batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    // expected-error @below {{pad combines the examples of the batch with each other}}
+    %y = stablehlo.pad %x, %zero, low = [2], high = [2], interior = [0] : (tensor<4xf32>, tensor<f32>) -> tensor<8xf32>
+    return %y : tensor<8xf32>
+  }
+}
+
+// -----
+
+// Padding between the examples, as long as a batch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    // expected-error @below {{pad combines the examples of the batch with each other}}
+    %y = stablehlo.pad %x, %zero, low = [0], high = [1], interior = [1] : (tensor<4xf32>, tensor<f32>) -> tensor<8xf32>
+    return %y : tensor<8xf32>
+  }
+}
+
+// -----
+
+// Too many batches one after another to return each as a result.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<2x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<160x3xf32> {atoll.path = "y"}) {
+    %tiled = stablehlo.broadcast_in_dim %x, dims = [1, 2] : (tensor<2x3xf32>) -> tensor<80x2x3xf32>
+    // expected-error @below {{reshape gives a result that is 80 batches one after another, and 64 is the most; give each its place in a dimension by .reshape(80, 2, 3), or set microbatches=1}}
+    %y = stablehlo.reshape %tiled : (tensor<80x2x3xf32>) -> tensor<160x3xf32>
+    return %y : tensor<160x3xf32>
+  }
+}
+
+// -----
+
+// Groups of a convolution that are not in one block.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<1x2x4xf32> {atoll.path = "x"}, %k: tensor<4xf32> {atoll.path = "k", atoll.batch})
+      -> (tensor<1x1x8xf32> {atoll.path = "y"}) {
+    %both = stablehlo.concatenate %k, %k, dim = 0 : (tensor<4xf32>, tensor<4xf32>) -> tensor<8xf32>
+    %kernel = stablehlo.broadcast_in_dim %both, dims = [2] : (tensor<8xf32>) -> tensor<2x1x8xf32>
+    // expected-error @below {{convolution does not keep the microbatches apart}}
+    %y = stablehlo.convolution(%x, %kernel) dim_numbers = [b, 0, f]x[0, i, o]->[b, 0, f], window = {}
+        {batch_group_count = 1 : i64, feature_group_count = 4 : i64}
+        : (tensor<1x2x4xf32>, tensor<2x1x8xf32>) -> tensor<1x1x8xf32>
+    return %y : tensor<1x1x8xf32>
+  }
+}
+
+// -----
+
 // A loop that carries the batch now along one dimension, now along another.
 
 module attributes {atoll.plan = "microbatches=2"} {
   func.func @main(%x: tensor<4x4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x4xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0> : tensor<i32>
-    // expected-error @below {{while carries the batch now along one dimension, now along another (S(0) and S(1))}}
+    // expected-error @below {{while carries the batch now in one way, now in another (S(0) and S(1))}}
     %0:2 = stablehlo.while(%i = %zero, %y = %x) : tensor<i32>, tensor<4x4xf32>
     cond {
       %end = stablehlo.constant dense<3> : tensor<i32>

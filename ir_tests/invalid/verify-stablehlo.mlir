@@ -234,10 +234,10 @@ func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.piece = array<i64: 1,
 
 // -----
 
-// expected-error @below {{argument 0 of @main has both atoll.parts and atoll.piece; take one of them away}}
-func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.parts = 2 : i32, atoll.piece = array<i64: 0, 0, 8>})
-    -> (tensor<4xf32> {atoll.path = "x"}) {
-  return %x : tensor<4xf32>
+// expected-error @below {{argument 0 of @main is a piece along dimension 1, and has parts along 0; take atoll.parts or atoll.piece away}}
+func.func @main(%x: tensor<4x4xf32> {atoll.path = "x", atoll.parts = 2 : i32, atoll.piece = array<i64: 1, 0, 8>})
+    -> (tensor<4x4xf32> {atoll.path = "x"}) {
+  return %x : tensor<4x4xf32>
 }
 
 // -----

@@ -58,7 +58,7 @@ class SeedStages(Pass):
             if stages[index] is None:
                 claims = {by_argument[value] for value in taken if value < graph.arguments} - {None}
                 stages[index] = claims.pop() if len(claims) == 1 else None
-        patterns.check_all_matched(scopes, paths)
+        patterns.check_all_matched(scopes, list(dict.fromkeys(paths)))  # pieces have the path of the whole
         if plan.placement is None:
             _check_order(graph, stages)
         write_marks(graph, STAGE, stages)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
-from atoll.compiler.batch_rules.nodes import NodeTree, described
-from atoll.compiler.batch_rules.states import SAME, Split, State
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
+from atoll.compiler.batch_rules.states import SAME, Split
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.attributes import text_attribute
@@ -18,6 +18,7 @@ from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import PATH
+from atoll.compiler.module.notes import BatchBlocks
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of
 from atoll.compiler.pipeline.pass_base import Pass
@@ -25,6 +26,7 @@ from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.cross_check import cross_check
 from atoll.passes.time.folding.levels import levels_of
+from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
 from atoll.passes.time.folding.rewrite import rewrite
 from atoll.passes.time.folding.whole_batch import whole_batch_work
 
@@ -69,20 +71,30 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     if parts == 1:
         log.info("nothing to do: the plan asks for one microbatch")
         return
-    states = _states_of_arguments(module, plan)
-    program = NodeTree.of(module, parts)
-    if plan.replicas > 1:
-        _check_effects(program)
+    extent = _check_examples(module, plan)
     uncut = " and ".join(f"{name}=1" for name in _cutting(plan))
-    scope = Interpretation(Batch(program, rules, plan.accumulator == "float32", uncut), program.body)
+
+    def read() -> Batch:
+        return Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut)
+
+    batch = read()
+    if plan.replicas > 1:
+        _check_effects(batch.program)
     try:
-        scope.interpret(states)
+        scope = _interpreted(batch)
     except Mixed as mixed:
-        what = f"{described(mixed.node)} {mixed.why}"
-        raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {uncut}") from None
+        divider, blocks = _blocks_that_fold(batch, extent)
+        if divider is None:
+            what = f"{described(mixed.node)} {mixed.why}"
+            raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {uncut}") from None
+        add_note(module, divider.location, BatchBlocks(described(divider), blocks))
+        take_in_pieces(entry_function(module), blocks)
+        scope = _interpreted(read())
+    if give_in_pieces(entry_function(module), scope):
+        scope = _interpreted(read())
     levels = levels_of(scope)
     cross_check(scope, levels)
-    for node, work in whole_batch_work(program, levels):
+    for node, work in whole_batch_work(scope.batch.program, levels):
         add_note(module, node.location, work)
     rewrite(module, scope, levels)
 
@@ -95,24 +107,43 @@ def _check_effects(program: NodeTree) -> None:
             raise refuse(node.location, what, "take it out, or set replicas=1")
 
 
-def _states_of_arguments(module: ir.Module, plan: ResolvedPlan) -> list[State]:
+def _interpreted(batch: Batch, blocks: int = 1) -> Interpretation:
+    """@main, if each argument with the examples has them in so many blocks; raises Mixed."""
+    scope = Interpretation(batch, batch.program.body)
+    marks = argument_attributes(entry_function(batch.program.module))
+    dimensions = map(batch_dimension, marks)
+    scope.interpret([SAME if one is None else Split(one, blocks) for one in dimensions])
+    return scope
+
+
+def _blocks_that_fold(batch: Batch, extent: int) -> tuple[Node | None, int]:
+    """The operation that divides the examples into blocks, and into how many; None if no such division folds."""
+    for blocks, node in wanted_blocks(batch.program, extent):
+        try:
+            _interpreted(batch, blocks)
+        except Mixed:  # the user is told what is wrong with the examples as they come
+            continue
+        return node, blocks
+    return None, 1
+
+
+def _check_examples(module: ir.Module, plan: ResolvedPlan) -> int:
+    """How many examples there are, in one argument at least and as many as the parts can share evenly."""
     main = entry_function(module)
-    parts, asked = plan.microbatches * plan.replicas, _asked(plan)
-    states: list[State] = []
+    parts, asked, extent = plan.microbatches * plan.replicas, _asked(plan), 0
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         dimension = batch_dimension(marks)
-        states.append(SAME if dimension is None else Split(dimension))
         if dimension is not None:
-            size = ir.RankedTensorType(argument.type).get_dim_size(dimension)
-            if size % parts:
+            extent = ir.RankedTensorType(argument.type).get_dim_size(dimension)
+            if extent % parts:
                 path = text_attribute(marks, PATH) or f"argument {argument.arg_number}"
-                what = f"{path} has {size} examples, which {asked} cannot share evenly"
+                what = f"{path} has {extent} examples, which {asked} cannot share evenly"
                 remedy = f"choose {' and '.join(_cutting(plan))} that divide the batch"
                 raise PlanError(what, place(argument.location) or caller(), remedy)
-    if all(state == SAME for state in states):
+    if all(batch_dimension(marks) is None for marks in argument_attributes(main)):
         what = f"the plan asks for {asked}, and no argument that is used carries the batch"
         raise PlanError(what, caller(), "name the arguments that do in batch_argnums or batch_axes")
-    return states
+    return extent
 
 
 def _asked(plan: ResolvedPlan) -> str:

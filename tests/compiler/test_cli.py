@@ -439,7 +439,7 @@ def test_verbose_says_why_nothing_happened():
 def test_notes_are_told_once(verbose, tmp_path):
     """By `opt` in any case, with --verbose among what passes say; `dump` tells them with --verbose alone."""
     golden = str(ROOT / "ir_tests/fold-batch/drawn-for-the-whole-batch.mlir")
-    told = ": remark: computed for the whole batch, as no rule makes only a block of it: rng_bit_generator, 96 bytes"
+    told = ": remark: computed for the whole batch, as no rule makes only a part of it: rng_bit_generator, 96 bytes"
     done = in_process_of_its_own("opt", golden, "--passes", "fold-batch", *verbose)
     assert [line.endswith(told) for line in done.stderr.splitlines() if "remark" in line] == [True]
     done = in_process_of_its_own("dump", golden, "--phase", "timed", *verbose)

@@ -121,7 +121,8 @@ def layer(x, w):
 
 
 def step(params, x):
-    """Layers in a loop, a choice over all parameters, an update, and a draw that is for the whole batch."""
+    """Layers in a loop, a choice over all parameters, an update, a draw that is for the whole batch, and
+    two batches that are returned as one."""
 
     def loss(params):
         key = jax.random.key(0, impl="rbg")
@@ -138,7 +139,7 @@ def step(params, x):
         lambda: jax.tree.map(lambda p, m: p - 0.1 * m, weights(params), momentum),
         lambda: weights(params),
     )
-    return new | {"momentum": momentum}, value, jnp.exp(x)
+    return new | {"momentum": momentum}, value, jnp.exp(jnp.concatenate([x, -x]))
 
 
 def weights(params):

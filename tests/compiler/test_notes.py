@@ -8,6 +8,7 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import copy_module, parse_text, print_module
 from atoll.compiler.module.notes import (
     FACTS_BY_KIND,
+    BatchBlocks,
     Gathered,
     JoinedStack,
     NeededWhole,
@@ -26,7 +27,8 @@ from atoll.compiler.module.noting import add_note, notes_of
 # One of each kind, with its words.
 FACTS = {
     OwnPieces(4): "as many microbatches as the loop takes pieces of the batch: 4",
-    WholeBatch("sort", 96): "computed for the whole batch, as no rule makes only a block of it: sort, 96 bytes",
+    BatchBlocks("reshape", 4): "examples are taken in 4 blocks, some of each a microbatch, as reshape divides them",
+    WholeBatch("sort", 96): "computed for the whole batch, as no rule makes only a part of it: sort, 96 bytes",
     WholeLoop("", "its length depends on data"): "not cut, and on one stage: the loop, as its length depends on data",
     JoinedStack("tensor<4xf32>", "rev"): "split by layers, and joined again: tensor<4xf32> for rev",
     OneReplica(): "not shared by replicas: the update, as there is one replica",

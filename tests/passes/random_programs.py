@@ -25,6 +25,7 @@ class Value:
 
     kind: f, i or b for floats, integers and booleans.
     axis: the dimension of the examples, None if every example has the same.
+    blocks: how many batches lie one after another there.
     whole: whether it was made of all examples at once.
     bound: no element is larger.
     """
@@ -35,6 +36,7 @@ class Value:
     axis: int | None = None
     whole: bool = False
     bound: float = 3
+    blocks: int = 1
 
     @property
     def rank(self) -> int:
@@ -129,7 +131,8 @@ def binary(w: Writer) -> None:
     bound = one.bound * other.bound if "*" in operator else one.bound + other.bound
     pair = [one, other] if w.random.random() < 0.7 else [other, one]
     text = operator.format(pair[0].name, pair[1].name)
-    w.add(text, one, shape=shape, axis=_joined(one, other, shape), whole=one.whole or other.whole, bound=bound)
+    examples = {"axis": _joined(one, other, shape), "blocks": _blocks(one, other)}
+    w.add(text, one, shape=shape, **examples, whole=one.whole or other.whole, bound=bound)
 
 
 def _fit(w: Writer, one: Value, other: Value) -> bool:
@@ -143,8 +146,14 @@ def _fit(w: Writer, one: Value, other: Value) -> bool:
     behind = [value.axis - value.rank for value in (one, other) if value.axis is not None]
     if len(set(behind)) > 1 or (behind and (one.whole or other.whole)):
         return False
+    counts = {value.blocks for value in (one, other) if value.axis is not None}
     # Nothing but the examples may spread what is one example wide.
-    return not behind or shape[behind[0]] == w.batch
+    return not behind or (len(counts) == 1 and shape[behind[0]] % w.batch == 0)
+
+
+def _blocks(one: Value, other: Value) -> int:
+    """How many batches the value has that is made of two."""
+    return one.blocks if one.axis is not None else other.blocks
 
 
 def _joined(one: Value, other: Value, shape: Sequence[int]) -> int | None:
@@ -179,7 +188,8 @@ def select(w: Writer) -> None:
     shape = numpy.broadcast_shapes(one.shape, chooser.shape)
     whole = one.whole or chooser.whole
     text = f"jnp.where({chooser.name}, {one.name}, {w.random.randint(-1, 1)})"
-    w.add(text, one, shape=shape, axis=_joined(one, chooser, shape), whole=whole, bound=one.bound + 1)
+    examples = {"axis": _joined(one, chooser, shape), "blocks": _blocks(one, chooser)}
+    w.add(text, one, shape=shape, **examples, whole=whole, bound=one.bound + 1)
 
 
 def _reduced(w: Writer, one: Value) -> tuple[int, ...]:
@@ -230,6 +240,7 @@ def matmul(w: Writer) -> None:
         same = [i for i, letter in enumerate(letters) if one.shape[i] == size and letter not in used]
         if w.tame:
             same = [i for i in same if (one.axis == i) == (other.axis == axis)]
+            same = [i for i in same if one.axis != i or one.blocks == other.blocks]
             if one.axis is None or other.axis is None:
                 same = [i for i in same if i != one.axis and axis != other.axis]
         must = w.tame and other.axis == axis and one.axis is not None
@@ -251,7 +262,8 @@ def matmul(w: Writer) -> None:
     axis = next((index for index, letter in enumerate(kept) if letter in examples), None)
     whole = one.whole or other.whole or (bool(examples) and axis is None)
     text = f"jnp.einsum('{''.join(letters)},{''.join(second)}->{''.join(kept)}', {one.name}, {other.name})"
-    w.add(text, one, shape=shape, axis=axis, whole=whole, bound=one.bound * other.bound * summed)
+    bound = one.bound * other.bound * summed
+    w.add(text, one, shape=shape, axis=axis, blocks=_blocks(one, other), whole=whole, bound=bound)
 
 
 def transpose(w: Writer) -> None:
@@ -267,36 +279,53 @@ def reshape(w: Writer) -> None:
     one = w.pick(lambda one: one.rank > 0)
     if one is None:
         return
-    shape, axis = list(one.shape), one.axis
-    choice = w.random.random()
-    if choice < 0.4:  # two dimensions become one
-        places = [i for i in range(one.rank - 1) if not w.tame or axis is None or i + 1 != axis]
-        if not places:
-            return
-        place = w.random.choice(places)
-        shape[place : place + 2] = [shape[place] * shape[place + 1]]
-        # Once merged it stands for examples and more: tame programs take it apart again or sum it.
-        if axis is not None and axis > place:
-            axis -= 1
-    elif choice < 0.7:  # one becomes two
-        places = [i for i, size in enumerate(shape) if size in (4, 6, 8, 12) and (i != axis or size != w.batch)]
-        if not places:
-            return
-        place = w.random.choice(places)
-        factor = w.random.choice([f for f in range(2, shape[place]) if shape[place] % f == 0])
-        if place == axis:
-            factor = w.batch if shape[place] % w.batch == 0 else factor
-        shape[place : place + 1] = [factor, shape[place] // factor]
-        if axis is not None and axis > place:
-            axis += 1
-    else:  # a dimension of one more
-        place = w.random.randint(0, one.rank)
-        if len(shape) > 3:
-            return
-        shape.insert(place, 1)
-        if axis is not None and axis >= place:
-            axis += 1
-    w.add(f"{one.name}.reshape({tuple(shape)})", one, shape=tuple(shape), axis=axis)
+    made = w.random.choices([_merged, _divided, _widened], [4, 3, 3])[0](w, one)
+    if made is not None:
+        shape, axis, blocks = made
+        w.add(f"{one.name}.reshape({shape})", one, shape=shape, axis=axis, blocks=blocks)
+
+
+Reshaped = tuple[tuple[int, ...], int | None, int] | None
+
+
+def _merged(w: Writer, one: Value) -> Reshaped:
+    """Two dimensions become one."""
+    places = [i for i in range(one.rank - 1) if not w.tame or i + 1 != one.axis or one.shape[i] * one.blocks < 9]
+    if not places:
+        return None
+    place = w.random.choice(places)
+    first, second = one.shape[place : place + 2]
+    # What stands before the examples makes as many batches of them, one after another. Merged with what stands behind
+    # them they stand for examples and more: tame programs take that apart again or sum it.
+    blocks = one.blocks * first if one.axis == place + 1 else one.blocks
+    axis = one.axis - 1 if one.axis is not None and one.axis > place else one.axis
+    return (*one.shape[:place], first * second, *one.shape[place + 2 :]), axis, blocks
+
+
+def _divided(w: Writer, one: Value) -> Reshaped:
+    """One dimension becomes two."""
+    places = [i for i, size in enumerate(one.shape) if size in (4, 6, 8, 12) and (i != one.axis or size != w.batch)]
+    if not places:
+        return None
+    place = w.random.choice(places)
+    size, axis, blocks = one.shape[place], one.axis, one.blocks
+    factor = w.random.choice([f for f in range(2, size) if size % f == 0])
+    if place == axis and blocks > 1:
+        factor, axis, blocks = blocks, axis + 1, 1
+    elif place == axis:
+        factor = w.batch if size % w.batch == 0 else factor
+    elif axis is not None and axis > place:
+        axis += 1
+    return (*one.shape[:place], factor, size // factor, *one.shape[place + 1 :]), axis, blocks
+
+
+def _widened(w: Writer, one: Value) -> Reshaped:
+    """A dimension of one more."""
+    place = w.random.randint(0, one.rank)
+    if one.rank > 3:
+        return None
+    axis = one.axis + 1 if one.axis is not None and one.axis >= place else one.axis
+    return (*one.shape[:place], 1, *one.shape[place:]), axis, one.blocks
 
 
 def broadcast(w: Writer) -> None:
@@ -366,17 +395,85 @@ def concatenate(w: Writer) -> None:
     def fits(other: Value) -> bool:
         alike = other.rank == one.rank and other.kind == "f" and other.shape[axis] < 9
         same = alike and all(a == b for i, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if i != axis)
-        return same and (not w.tame or (other.axis == one.axis and other.whole == one.whole))
+        fitting = (other.axis, other.whole, other.blocks) == (one.axis, one.whole, one.blocks)
+        return same and (not w.tame or fitting)
 
     other = w.pick(fits)
     if other is None:
         return
     shape = list(one.shape)
     shape[axis] += other.shape[axis]
-    examples = one.axis if one.axis is not None else other.axis
+    examples = {"axis": one.axis if one.axis is not None else other.axis, "blocks": _blocks(one, other)}
+    if axis == one.axis == other.axis:
+        examples["blocks"] = one.blocks + other.blocks
     bound, whole = max(one.bound, other.bound), one.whole or other.whole
     text = f"jnp.concatenate([{one.name}, {other.name}], {axis})"
-    w.add(text, one, shape=tuple(shape), axis=examples, bound=bound, whole=whole)
+    w.add(text, one, shape=tuple(shape), **examples, bound=bound, whole=whole)
+
+
+def join(w: Writer) -> None:
+    """A batch behind another one, behind itself, or before what is the same for all."""
+    one = w.pick(lambda one: one.kind == "f" and one.axis is not None and math.prod(one.shape) < 150)
+    if one is None or one.axis is None:
+        return
+    own = one.shape[one.axis] // one.blocks
+
+    def fits(other: Value) -> bool:
+        is_alike = other.kind == "f" and other.axis == one.axis and other.rank == one.rank
+        return is_alike and _with(other.shape, one.axis, own * other.blocks) == _with(
+            one.shape, one.axis, own * other.blocks
+        )
+
+    other = w.pick(fits) or one
+    count = w.random.choice([one.blocks + other.blocks, one.blocks + 1, 2 * one.blocks, 3 * one.blocks])
+    if w.tame and count > 6:
+        return
+    shape = _with(one.shape, one.axis, own * count)
+    constant = f"jnp.full({_with(one.shape, one.axis, own)}, 2.0)"
+    times = [count // one.blocks if i == one.axis else 1 for i in range(one.rank)]
+    if count == one.blocks + other.blocks:
+        text = f"jnp.concatenate([{one.name}, {other.name}], {one.axis})"
+        shape = _with(one.shape, one.axis, one.shape[one.axis] + other.shape[one.axis])
+    elif count == one.blocks + 1:
+        text = f"jnp.concatenate([{one.name}, {constant}], {one.axis})"
+    else:
+        text = f"jnp.tile({one.name}, {tuple(times)})"
+    w.add(text, one, shape=shape, blocks=count, bound=max(one.bound, other.bound))
+
+
+def part(w: Writer) -> None:
+    """Some of the batches that lie one after another: in another order, padded, or what each example has in all."""
+    one = w.pick(lambda one: one.kind == "f" and one.axis is not None and one.blocks > 1 and one.rank < 4)
+    if one is None or one.axis is None:
+        return
+    axis, own = one.axis, one.shape[one.axis] // one.blocks
+    first = w.random.randrange(one.blocks)
+    last = w.random.randint(first + 1, one.blocks)
+    apart = (*one.shape[:axis], one.blocks, own, *one.shape[axis + 1 :])
+    padding = [(own, -own, 0) if at == axis else (0, 0, 0) for at in range(one.rank)]
+    text, count = w.random.choice(
+        [
+            (f"lax.slice_in_dim({one.name}, {first * own}, {last * own}, axis={axis})", last - first),
+            (f"{one.name}.reshape({apart})[{':, ' * axis}{first}]", 1),
+            (f"jnp.flip({one.name}.reshape({apart}), {axis}).reshape({one.shape})", one.blocks),
+            (f"jnp.roll({one.name}, {own}, {axis})", one.blocks),
+            (f"lax.pad({one.name}, 1.0, {padding})", one.blocks),
+            (f"jnp.cumsum({one.name}.reshape({apart}), {axis}).reshape({one.shape})", one.blocks),
+            (f"{one.name}.reshape({apart}).sum({axis})", 1),
+        ]
+    )
+    w.add(text, one, shape=_with(one.shape, axis, own * count), blocks=count, bound=one.bound * one.blocks)
+
+
+def own_rows(w: Writer) -> None:
+    """Each example, of however many batches, looked up or replaced in its own row."""
+    one = w.pick(lambda one: one.kind == "f" and one.axis == 0 and one.rank == 2)
+    if one is None:
+        return
+    size, width = one.shape
+    index = f"jnp.arange({size}), (jnp.arange({size}) * 5 + number) % {width}"
+    text, shape = w.random.choice([(f"{one.name}[{index}]", (size,)), (f"{one.name}.at[{index}].set(2.0)", one.shape)])
+    w.add(text, one, shape=shape)
 
 
 def along(w: Writer) -> None:
@@ -686,6 +783,9 @@ RULES: dict[Callable[[Writer], None], int] = {
     cut_where_told: 2,
     pad: 2,
     concatenate: 2,
+    join: 4,
+    part: 4,
+    own_rows: 1,
     along: 5,
     argmax: 1,
     gather: 3,
@@ -759,13 +859,21 @@ def _argument(numbers: numpy.random.Generator, name: str, shape: Sequence[int], 
     return numbers.normal(size=shape) if smooth else numbers.integers(-2, 3, shape).astype(float)
 
 
+def _apart(one: Value) -> str:
+    """The value as a program returns it: with a dimension for each of the batches that lie one after another."""
+    if one.axis is None or one.blocks == 1 or one.shape[one.axis] % one.blocks:
+        return one.name
+    own = one.shape[one.axis] // one.blocks
+    return f"{one.name}.reshape({(*one.shape[: one.axis], one.blocks, own, *one.shape[one.axis + 1 :])})"
+
+
 def _text(w: Writer, chance: random.Random, arguments: Sequence[str]) -> str:
     names = ", ".join(arguments)
     made = [one for one in w.values if one.name.startswith("v")] or w.values[2:3]
     used = {name for line in w.lines for name in re.findall(r"v\d+", line.partition(" = ")[2])}
     ends = [one for one in made if one.name not in used] or made
     results = chance.sample(ends, min(len(ends), 4))
-    returned = ", ".join(one.name for one in results)
+    returned = ", ".join(_apart(one) for one in results)
     lines = [f"def body({names}):", *(f"    {one}" for one in w.lines), f"    return {returned},", ""]
     floats = [index for index, one in enumerate(results) if one.kind == "f"]
     is_differentiable = not any("fori_loop(0, number" in line for line in w.lines)

@@ -6,7 +6,8 @@ of one example, where the batch dimension looks like any dimension of size one. 
 
 import itertools
 
-import accepted_control_flow  # noqa: F401 (these register programs)
+import accepted_batches  # noqa: F401 (these register programs)
+import accepted_control_flow  # noqa: F401
 import accepted_layers  # noqa: F401
 import accepted_losses  # noqa: F401
 import accepted_models  # noqa: F401

@@ -264,10 +264,11 @@ def differences_of_neighbours(w, x):
     return y[1:] - y[:-1]  # mixes
 
 
-@refused(W, X, naming="slice|concatenate|split")
-def halves_of_the_batch(w, x):
-    first, second = jnp.split(x @ w, 2)  # mixes
-    return jnp.mean((first - second) ** 2)
+@refused(W, X, naming="slice|split")
+def the_first_half_beside_all(w, x):
+    y = x @ w
+    first, _ = jnp.split(y, 2)  # mixes
+    return y - jnp.repeat(first, 2, 0)
 
 
 @refused(W, X, 1, naming="slice|gather")
@@ -299,8 +300,13 @@ def padded_batch(w, x):
 
 
 @refused(W, X, naming="concatenate")
-def joined_batches(w, x):
-    return jnp.concatenate([x, x @ w])  # mixes
+def a_batch_joined_with_one_row(w, x):
+    return jnp.concatenate([w[:1], x @ w])  # mixes
+
+
+@refused(W, X, naming="add")
+def a_batch_twice_beside_every_example_twice(w, x):
+    return jnp.tile(x @ w, (2, 1)) + jnp.repeat(x, 2, 0)  # mixes
 
 
 # Pairs of examples
@@ -347,12 +353,7 @@ def an_example_added_to_its_transpose(w, x):
 
 @refused(W, X, naming="reshape")
 def reshaped_across_examples(w, x):
-    return (x @ w).T.reshape(2 * D, B // 2)  # mixes
-
-
-@refused(W, SEQUENCE, naming="reshape")
-def flattened_time_major(w, x):
-    return (x.transpose(1, 0, 2).reshape(T * B, D) @ w).sum()  # mixes
+    return (x @ w)[:, :3].T.reshape(2, B * 3 // 2)  # mixes
 
 
 @refused(W, SEQUENCE, naming="reshape|reduce|sum")

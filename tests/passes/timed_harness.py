@@ -149,9 +149,9 @@ def judged(program: Program, job: Job, module: ir.Module, original: Fragment) ->
     leaves = list(leaves_of(job))
     paths = [leaf.path for leaf in leaves]
     main = entry_function(module)
+    untime(main)
     kept = tuple(paths.index(text_attribute(marks, PATH) or "") for marks in argument_attributes(main))
     examples = part_results(main)
-    untime(main)
     if not module.operation.verify():
         raise ContractBrokenError(f"parts do not fit together\n{program.text}\n{text}")
     given = tuple(_array(leaf.value) for leaf in leaves)

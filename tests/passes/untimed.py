@@ -7,7 +7,17 @@ part; a part result is the whole array, into which each iteration writes its par
 from collections.abc import Iterator, Sequence
 
 from atoll.compiler.mlir.bindings import func, ir, mpmd, stablehlo
-from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, result_attributes
+from atoll.compiler.mlir.functions import (
+    argument_attributes,
+    arguments_of,
+    body_of,
+    named_attributes,
+    result_attributes,
+    set_argument_attributes,
+    set_result_attributes,
+)
+from atoll.compiler.module.interface import Piece, numbers_by_path, piece_of
+from atoll.compiler.module.marks import PIECE
 
 BATCH = "atoll.batch"
 PARTS = "atoll.parts"
@@ -22,10 +32,63 @@ def untime(main: func.FuncOp) -> None:
             _to_while(main, loop, batch)
         for argument, parts in batch.items():
             argument.set_type(_grown(argument.type, batch_dimensions(main)[argument], parts))
+        _join_pieces(main)
         inputs = [argument.type for argument in arguments_of(main)]
         returned = list(body_of(main).operations)[-1].operation.operands
         signature = ir.FunctionType.get(inputs, [one.type for one in returned])
         main.attributes["function_type"] = ir.TypeAttr.get(signature)
+
+
+def _join_pieces(main: func.FuncOp) -> None:
+    """Make one argument, or one result, of the pieces of each."""
+    block, marks = body_of(main), argument_attributes(main)
+    inside = ir.InsertionPoint.at_block_begin(block)
+    for pieces in numbers_by_path(marks).values():
+        if PIECE in marks[pieces[0]]:
+            taken = [block.arguments[number] for number in pieces]
+            whole = block.add_argument(_like_pieces(taken[0].type, marks[pieces[0]]), ir.Location.unknown())
+            marks.append(_without_piece(marks[pieces[0]]))
+            for number, one in zip(pieces, taken, strict=True):
+                one.replace_all_uses_with(_sliced(whole, one.type, piece_of(marks[number]), inside))
+    for number in reversed(range(len(marks))):
+        if PIECE in marks[number]:
+            block.erase_argument(number)
+            del marks[number]
+    set_argument_attributes(main, marks)
+    end, marks = list(block.operations)[-1].operation, result_attributes(main)
+    returned, kept = [], []
+    with ir.InsertionPoint(end):
+        for numbers in numbers_by_path(marks).values():
+            values, own = [end.operands[number] for number in numbers], marks[numbers[0]]
+            if PIECE in own:
+                values = [_concatenated(values, piece_of(own).dimension, _like_pieces(values[0].type, own))]
+            returned += values
+            kept.append(_without_piece(own))
+        ir.Operation.create("func.return", [], returned)
+    end.erase()
+    set_result_attributes(main, kept)
+
+
+def _like_pieces(type_: ir.Type, marks: ir.DictAttr) -> ir.Type:
+    """The type of the whole of which there is a piece."""
+    piece, shape = piece_of(marks), list(ir.RankedTensorType(type_).shape)
+    shape[piece.dimension] = piece.whole
+    return ir.RankedTensorType.get(shape, ir.RankedTensorType(type_).element_type)
+
+
+def _without_piece(marks: ir.DictAttr) -> ir.DictAttr:
+    return ir.DictAttr.get({name: one for name, one in named_attributes(marks).items() if name != PIECE})
+
+
+def _sliced(whole: ir.Value, type_: ir.Type, piece: Piece, point: ir.InsertionPoint) -> ir.Value:
+    shape = ir.RankedTensorType(type_).shape
+    starts = [piece.start if one == piece.dimension else 0 for one in range(len(shape))]
+    attributes = {
+        "start_indices": ir.DenseI64ArrayAttr.get(starts),
+        "limit_indices": ir.DenseI64ArrayAttr.get([one + size for one, size in zip(starts, shape, strict=True)]),
+        "strides": ir.DenseI64ArrayAttr.get([1] * len(shape)),
+    }
+    return ir.Operation.create("stablehlo.slice", [type_], [whole], attributes, ip=point).results[0]
 
 
 def loops_of(main: func.FuncOp) -> list[mpmd.ForOp]:
@@ -142,8 +205,8 @@ def _starts(sizes: Sequence[int], dimension: int, index: ir.Value) -> list[ir.Va
     return starts
 
 
-def _concatenated(values: Sequence[ir.Value], dimension: int) -> ir.Value:
-    grown = _grown(values[0].type, dimension, len(values))
+def _concatenated(values: Sequence[ir.Value], dimension: int, type_: ir.Type | None = None) -> ir.Value:
+    grown = type_ or _grown(values[0].type, dimension, len(values))
     attributes = {"dimension": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), dimension)}
     return ir.Operation.create("stablehlo.concatenate", [grown], values, attributes).results[0]
 

@@ -153,7 +153,7 @@ def _tell(program: NodeTree, forms: dict[int, set[State]], propagated: dict[int,
     differing: set[int] = set()
     lines: dict[str, None] = {}
     for node in _nodes(program.body):
-        if node.name == "stablehlo.constant":  # it is the same in every block
+        if node.name == "stablehlo.constant":  # it is the same in every part
             continue
         follows = any(operand in differing for operand in (*node.operands, *node.captured))
         for value in node.results:
@@ -170,4 +170,5 @@ def _tell(program: NodeTree, forms: dict[int, set[State]], propagated: dict[int,
 
 def _agree(ours: set[State], theirs: State) -> bool:
     """Whether the rules have a value in Shardy's form; to Shardy what is partial is the same for all."""
-    return theirs in ours if isinstance(theirs, Split) else not all(isinstance(form, Split) for form in ours)
+    along = [form.dimension for form in ours if isinstance(form, Split)]
+    return theirs.dimension in along if isinstance(theirs, Split) else len(along) < len(ours)

@@ -1,4 +1,4 @@
-"""Finds work that is done for the whole batch though each microbatch needs only its own block of it."""
+"""Finds work that is done for the whole batch though each microbatch needs only its own part of it."""
 
 from collections.abc import Iterator
 

@@ -1,0 +1,168 @@
+"""Takes arguments, and returns results, that are several batches one after another: in as many pieces, each one batch.
+
+What a caller gives and gets is cut into parts from one place to another, so a part may not have some of each batch.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.local import resized
+from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
+from atoll.compiler.batch_rules.states import Split
+from atoll.compiler.mlir.attributes import integer
+from atoll.compiler.mlir.bindings import func, ir
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.functions import (
+    argument_attributes,
+    arguments_of,
+    body_of,
+    empty_copy,
+    named_attributes,
+    result_attributes,
+    set_argument_attributes,
+    set_result_attributes,
+    type_of,
+)
+from atoll.compiler.module.interface import Piece
+from atoll.compiler.module.marks import BATCH, PIECE
+
+# How many of the numbers of blocks that a program may want are tried.
+_TRIED = 8
+# How many pieces there may be: each is an argument or a result of its own in every phase, and a part a microbatch.
+_MOST = 64
+
+
+def wanted_blocks(program: NodeTree, extent: int) -> list[tuple[int, Node]]:
+    """Into how many blocks the program itself divides so many examples, each with the first operation that does so; at
+    last the number that suits all of them."""
+    found: dict[int, Node] = {}
+
+    def note(blocks: int, node: Node) -> None:
+        if 1 < blocks <= _MOST and extent % (blocks * program.parts) == 0:
+            found.setdefault(blocks, node)
+
+    for node in _nodes(program) if extent else ():
+        if len(found) < _TRIED:
+            note(_blocks(node, extent), node)
+    if found:
+        note(math.lcm(*found), next(iter(found.values())))
+    return list(found.items())
+
+
+def _nodes(program: NodeTree) -> Iterator[Node]:
+    for node in program.body.nodes:
+        yield node
+        yield from node.inner()
+
+
+def _blocks(node: Node, extent: int) -> int:
+    """Into how many blocks an operation divides a first dimension of so many examples, or of several times as many; 1
+    if it does not."""
+    first = node.operand_shape()[:1] if node.name in ("stablehlo.reshape", "stablehlo.slice") else ()
+    if not first or first[0] % extent:
+        return 1
+    if node.name == "stablehlo.reshape":
+        return node.result_shape()[0] if node.result_shape() else 1
+    return extent // math.gcd(extent, node.integers("start_indices")[0], node.integers("limit_indices")[0])
+
+
+def take_in_pieces(main: func.FuncOp, blocks: int) -> None:
+    """Take each argument that has the examples as so many pieces, joined where the function begins."""
+    inputs, marks, locations = list[ir.Type](), list[ir.DictAttr](), list[ir.Location]()
+    for argument, own in zip(arguments_of(main), argument_attributes(main), strict=True):
+        pieces = [Piece(0, start, size) for start, size in _starts(argument.type, 0, blocks)] if BATCH in own else []
+        count = len(pieces) or 1
+        inputs += [_piece_type(argument.type, 0, count)] * count
+        marks += _marked(own, pieces)
+        locations += [argument.location] * count
+    new = empty_copy(main, inputs, locations, type_of(main).results)
+    set_argument_attributes(new, marks)
+    block, left = body_of(new), iter(arguments_of(new))
+    for argument, own in zip(arguments_of(main), argument_attributes(main), strict=True):
+        taken = [next(left) for _ in range(blocks if BATCH in own else 1)]
+        whole = taken[0] if len(taken) == 1 else _joined(argument, taken, ir.InsertionPoint(block))
+        argument.replace_all_uses_with(whole)
+    for operation in list(body_of(main).operations):
+        block.append(operation)
+    main.operation.erase()
+
+
+def give_in_pieces(main: func.FuncOp, scope: Interpretation) -> bool:
+    """Return each result that is several batches as so many pieces, each one batch; False if none is."""
+    states = [scope.state(value) for value in scope.batch.program.body.returned]
+    if not any(isinstance(state, Split) and state.blocks > 1 for state in states):
+        return False
+    _check_count(scope)
+    terminator = list(body_of(main).operations)[-1].operation
+    point = ir.InsertionPoint(terminator)
+    returned, marks = list["ir.Value[ir.Type]"](), list[ir.DictAttr]()
+    for value, state, own in zip(terminator.operands, states, result_attributes(main), strict=True):
+        if not isinstance(state, Split) or state.blocks == 1:
+            returned.append(value)
+            marks.append(own)
+            continue
+        starts = _starts(value.type, state.dimension, state.blocks)
+        returned += [_cut(value, state, start, point) for start, _ in starts]
+        marks += _marked(own, [Piece(state.dimension, start, size) for start, size in starts])
+    ir.Operation.create("func.return", [], returned, loc=terminator.location, ip=point)
+    terminator.erase()
+    signature = ir.FunctionType.get(type_of(main).inputs, [one.type for one in returned])
+    main.attributes["function_type"] = ir.TypeAttr.get(signature)
+    set_result_attributes(main, marks)
+    return True
+
+
+def _check_count(scope: Interpretation) -> None:
+    program = scope.batch.program
+    for value in program.body.returned:
+        state, node, shape = scope.state(value), program.producers[value], program.shape(value)
+        if isinstance(state, Split) and state.blocks > _MOST and node is not None:
+            at, blocks = state.dimension, state.blocks
+            what = (
+                f"{described(node)} gives a result that is {blocks} batches one after another, and {_MOST} is the most"
+            )
+            apart = (*shape[:at], blocks, shape[at] // blocks, *shape[at + 1 :])
+            remedy = f"give each its place in a dimension by .reshape{apart}, or set {scope.batch.uncut}"
+            raise refuse(node.location, what, remedy)
+
+
+def _starts(type_: ir.Type, dimension: int, blocks: int) -> list[tuple[int, int]]:
+    """Where each block begins, and how long all of them are."""
+    size = ir.RankedTensorType(type_).get_dim_size(dimension)
+    return [(number * size // blocks, size) for number in range(blocks)]
+
+
+def _marked(marks: ir.DictAttr, pieces: Sequence[Piece]) -> list[ir.DictAttr]:
+    """The marks of each piece; of the whole if it is in none."""
+    each = [ir.DictAttr.get({**named_attributes(marks), PIECE: piece.attribute()}) for piece in pieces]
+    return each or [marks]
+
+
+def _piece_type(type_: ir.Type, dimension: int, blocks: int) -> ir.Type:
+    whole = ir.RankedTensorType(type_)
+    return resized(whole, dimension, whole.get_dim_size(dimension) // blocks) if blocks > 1 else type_
+
+
+def _joined(
+    argument: "ir.Value[ir.Type]", pieces: Sequence["ir.Value[ir.Type]"], point: ir.InsertionPoint
+) -> "ir.Value[ir.Type]":
+    along: dict[str, ir.Attribute] = {"dimension": integer(0, bits=64)}
+    made = ir.Operation.create(
+        "stablehlo.concatenate", [argument.type], list(pieces), along, loc=argument.location, ip=point
+    )
+    whole: ir.Value[ir.Type] = made.results[0]
+    return whole
+
+
+def _cut(value: "ir.Value[ir.Type]", form: Split, start: int, point: ir.InsertionPoint) -> "ir.Value[ir.Type]":
+    type_ = ir.RankedTensorType(_piece_type(value.type, form.dimension, form.blocks))
+    starts = [start if one == form.dimension else 0 for one in range(type_.rank)]
+    attributes: dict[str, ir.Attribute] = {
+        "start_indices": ir.DenseI64ArrayAttr.get(starts),
+        "limit_indices": ir.DenseI64ArrayAttr.get([a + b for a, b in zip(starts, type_.shape, strict=True)]),
+        "strides": ir.DenseI64ArrayAttr.get([1] * type_.rank),
+    }
+    made = ir.Operation.create("stablehlo.slice", [type_], [value], attributes, loc=value.location, ip=point)
+    piece: ir.Value[ir.Type] = made.results[0]
+    return piece
