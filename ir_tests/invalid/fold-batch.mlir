@@ -229,6 +229,20 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
+// Halves of the examples that two microbatches cannot share.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<6xf32> {atoll.path = "x", atoll.batch}) -> (tensor<3xf32> {atoll.path = "y"}) {
+    // expected-error @below {{slice makes blocks of 3 examples, which 2 microbatches cannot share evenly; choose microbatches that divide these, or set microbatches=1}}
+    %first = stablehlo.slice %x [0:3] : (tensor<6xf32>) -> tensor<3xf32>
+    %second = stablehlo.slice %x [3:6] : (tensor<6xf32>) -> tensor<3xf32>
+    %y = stablehlo.add %first, %second : tensor<3xf32>
+    return %y : tensor<3xf32>
+  }
+}
+
+// -----
+
 // Too many batches one after another to return each as a result.
 
 module attributes {atoll.plan = "microbatches=2"} {

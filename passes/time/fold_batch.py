@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
@@ -73,25 +73,12 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
         return
     extent = _check_examples(module, plan)
     uncut = " and ".join(f"{name}=1" for name in _cutting(plan))
-
-    def read() -> Batch:
-        return Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut)
-
-    batch = read()
+    batch = Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut)
     if plan.replicas > 1:
         _check_effects(batch.program)
-    try:
-        scope = _interpreted(batch)
-    except Mixed as mixed:
-        divider, blocks = _blocks_that_fold(batch, extent)
-        if divider is None:
-            what = f"{described(mixed.node)} {mixed.why}"
-            raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {uncut}") from None
-        add_note(module, divider.location, BatchBlocks(described(divider), blocks))
-        take_in_pieces(entry_function(module), blocks)
-        scope = _interpreted(read())
+    scope = _proved(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
-        scope = _interpreted(read())
+        scope = _interpreted(_read_again(batch))
     levels = levels_of(scope)
     cross_check(scope, levels)
     for node, work in whole_batch_work(scope.batch.program, levels):
@@ -107,6 +94,25 @@ def _check_effects(program: NodeTree) -> None:
             raise refuse(node.location, what, "take it out, or set replicas=1")
 
 
+def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
+    """What the rules say of @main, whose arguments are taken in pieces if it folds in no other way."""
+    try:
+        return _interpreted(batch)
+    except Mixed as mixed:
+        divider, blocks = _blocks_that_fold(batch, extent)
+        if divider is None:
+            what = f"{described(mixed.node)} {mixed.why}"
+            raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {batch.uncut}") from None
+    size, module = extent // blocks, batch.program.module
+    if size % batch.parts:
+        what = f"{described(divider)} makes blocks of {size} examples, which {_asked(plan)} cannot share evenly"
+        remedy = f"choose {' and '.join(_cutting(plan))} that divide these, or set {batch.uncut}"
+        raise refuse(divider.location, what, remedy)
+    add_note(module, divider.location, BatchBlocks(described(divider), blocks))
+    take_in_pieces(entry_function(module), blocks)
+    return _interpreted(_read_again(batch))
+
+
 def _interpreted(batch: Batch, blocks: int = 1) -> Interpretation:
     """@main, if each argument with the examples has them in so many blocks; raises Mixed."""
     scope = Interpretation(batch, batch.program.body)
@@ -116,15 +122,31 @@ def _interpreted(batch: Batch, blocks: int = 1) -> Interpretation:
     return scope
 
 
+def _read_again(batch: Batch, parts: int | None = None) -> Batch:
+    """The program as it stands now, or in other parts."""
+    return replace(batch, program=NodeTree.of(batch.program.module, parts or batch.parts))
+
+
 def _blocks_that_fold(batch: Batch, extent: int) -> tuple[Node | None, int]:
-    """The operation that divides the examples into blocks, and into how many; None if no such division folds."""
-    for blocks, node in wanted_blocks(batch.program, extent):
+    """The operation that divides the examples into blocks, and into how many; None if no such division folds.
+
+    Into blocks that the parts share evenly if it can be; else into some that other parts would share.
+    """
+    wanted = [(node, blocks, extent // blocks) for blocks, node in wanted_blocks(batch.program, extent)]
+    even = [one for one in wanted if one[2] % batch.parts == 0]
+    uneven = [one for one in wanted if one[2] % batch.parts and one[2] > 1]
+    for node, blocks, size in (*even, *uneven):
+        suited = batch if size % batch.parts == 0 else _read_again(batch, _least_divisor(size))
         try:
-            _interpreted(batch, blocks)
+            _interpreted(suited, blocks)
         except Mixed:  # the user is told what is wrong with the examples as they come
             continue
         return node, blocks
     return None, 1
+
+
+def _least_divisor(size: int) -> int:
+    return next(one for one in range(2, size + 1) if size % one == 0)
 
 
 def _check_examples(module: ir.Module, plan: ResolvedPlan) -> int:

@@ -95,7 +95,9 @@ def test_arguments_are_in_as_many_pieces_as_the_model_wants(fn, blocks):
     assert [one.start for one in pieces if one] == [B // blocks * number for number in range(blocks)] * 2
 
 
-def test_what_the_model_divides_too_finely_is_refused_as_it_stands():
-    """Four examples a step are too few for three microbatches that divide them, and the steps are no microbatches."""
-    with pytest.raises(CompileError, match="combines the examples of the batch with each other"):
+def test_blocks_that_microbatches_cannot_share_evenly_are_refused_where_the_model_makes_them():
+    said = (
+        r"test_time_blocks.py:\d+: .*: reshape makes blocks of 4 examples, which 3 microbatches cannot share evenly; "
+    )
+    with pytest.raises(CompileError, match=said + "choose microbatches that divide these, or set microbatches=1"):
         pair_of(Program(accumulated, (W, X, Y), (1, 2), 3))

@@ -39,7 +39,7 @@ def wanted_blocks(program: NodeTree, extent: int) -> list[tuple[int, Node]]:
     found: dict[int, Node] = {}
 
     def note(blocks: int, node: Node) -> None:
-        if 1 < blocks <= _MOST and extent % (blocks * program.parts) == 0:
+        if 1 < blocks <= _MOST and extent % blocks == 0:
             found.setdefault(blocks, node)
 
     for node in _nodes(program) if extent else ():
