@@ -135,7 +135,6 @@ MARKS = (
             "module/interface",
             "split-layer-loops",
             "stage/layers/choice",
-            "time/folding/pieces",
             "verify-stablehlo",
             "verify-timed",
         ),

@@ -97,7 +97,7 @@ def test_arguments_are_in_as_many_pieces_as_the_model_wants(fn, blocks):
 
 def test_blocks_that_microbatches_cannot_share_evenly_are_refused_where_the_model_makes_them():
     said = (
-        r"test_time_blocks.py:\d+: .*: reshape makes blocks of 4 examples, which 3 microbatches cannot share evenly; "
+        r"test_time_blocks.py:\d+: .*: reshape makes blocks of 4 examples, which 6 microbatches cannot share evenly; "
     )
     with pytest.raises(CompileError, match=said + "choose microbatches that divide these, or set microbatches=1"):
-        pair_of(Program(accumulated, (W, X, Y), (1, 2), 3))
+        pair_of(Program(accumulated, (W, X, Y), (1, 2), 6))

@@ -24,8 +24,8 @@ from atoll.compiler.mlir.functions import (
     set_result_attributes,
     type_of,
 )
-from atoll.compiler.module.interface import Piece
-from atoll.compiler.module.marks import BATCH, PIECE
+from atoll.compiler.module.interface import Piece, batch_dimension
+from atoll.compiler.module.marks import PIECE
 
 # How many of the numbers of blocks that a program may want are tried.
 _TRIED = 8
@@ -57,31 +57,44 @@ def _nodes(program: NodeTree) -> Iterator[Node]:
 
 
 def _blocks(node: Node, extent: int) -> int:
-    """Into how many blocks an operation divides a first dimension of so many examples, or of several times as many; 1
-    if it does not."""
-    first = node.operand_shape()[:1] if node.name in ("stablehlo.reshape", "stablehlo.slice") else ()
-    if not first or first[0] % extent:
-        return 1
-    if node.name == "stablehlo.reshape":
-        return node.result_shape()[0] if node.result_shape() else 1
-    return extent // math.gcd(extent, node.integers("start_indices")[0], node.integers("limit_indices")[0])
+    """Into how many blocks an operation divides a dimension of so many examples, or a first one of several times as
+    many; 1 if it does not."""
+    shape = node.operand_shape() if node.name in ("stablehlo.reshape", "stablehlo.slice") else ()
+    along = [one for one, size in enumerate(shape) if size == extent or (one == 0 and size and size % extent == 0)]
+    divided = _divided_by_slice if node.name == "stablehlo.slice" else _divided_by_reshape
+    return next((blocks for one in along if (blocks := divided(node, one, extent)) > 1), 1)
+
+
+def _divided_by_slice(node: Node, dimension: int, extent: int) -> int:
+    ends = (node.integers(name)[dimension] for name in ("start_indices", "limit_indices"))
+    return extent // math.gcd(extent, *ends)
+
+
+def _divided_by_reshape(node: Node, dimension: int, _extent: int) -> int:
+    """Into how many the dimension is divided: what as many elements precede in the result."""
+    before, shape = math.prod(node.operand_shape()[:dimension]), node.result_shape()
+    sizes = [size for one, size in enumerate(shape) if math.prod(shape[:one]) == before]
+    return next((size for size in sizes if size > 1), 1)
 
 
 def take_in_pieces(main: func.FuncOp, blocks: int) -> None:
     """Take each argument that has the examples as so many pieces, joined where the function begins."""
     inputs, marks, locations = list[ir.Type](), list[ir.DictAttr](), list[ir.Location]()
-    for argument, own in zip(arguments_of(main), argument_attributes(main), strict=True):
-        pieces = [Piece(0, start, size) for start, size in _starts(argument.type, 0, blocks)] if BATCH in own else []
+    old = list(zip(arguments_of(main), argument_attributes(main), strict=True))
+    for argument, own in old:
+        dimension = batch_dimension(own)
+        starts = [] if dimension is None else _starts(argument.type, dimension, blocks)
+        pieces = [Piece(dimension or 0, start, size) for start, size in starts]
         count = len(pieces) or 1
-        inputs += [_piece_type(argument.type, 0, count)] * count
+        inputs += [_piece_type(argument.type, dimension or 0, count)] * count
         marks += _marked(own, pieces)
         locations += [argument.location] * count
     new = empty_copy(main, inputs, locations, type_of(main).results)
     set_argument_attributes(new, marks)
     block, left = body_of(new), iter(arguments_of(new))
-    for argument, own in zip(arguments_of(main), argument_attributes(main), strict=True):
-        taken = [next(left) for _ in range(blocks if BATCH in own else 1)]
-        whole = taken[0] if len(taken) == 1 else _joined(argument, taken, ir.InsertionPoint(block))
+    for argument, own in old:
+        dimension = batch_dimension(own)
+        whole = next(left) if dimension is None else _joined(argument, dimension, [next(left) for _ in range(blocks)])
         argument.replace_all_uses_with(whole)
     for operation in list(body_of(main).operations):
         block.append(operation)
@@ -145,9 +158,10 @@ def _piece_type(type_: ir.Type, dimension: int, blocks: int) -> ir.Type:
 
 
 def _joined(
-    argument: "ir.Value[ir.Type]", pieces: Sequence["ir.Value[ir.Type]"], point: ir.InsertionPoint
+    argument: "ir.Value[ir.Type]", dimension: int, pieces: Sequence["ir.BlockArgument[ir.Type]"]
 ) -> "ir.Value[ir.Type]":
-    along: dict[str, ir.Attribute] = {"dimension": integer(0, bits=64)}
+    along: dict[str, ir.Attribute] = {"dimension": integer(dimension, bits=64)}
+    point = ir.InsertionPoint(pieces[0].owner)
     made = ir.Operation.create(
         "stablehlo.concatenate", [argument.type], list(pieces), along, loc=argument.location, ip=point
     )
