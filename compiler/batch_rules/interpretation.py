@@ -40,12 +40,16 @@ class Batch:
 
     widens: whether floats narrower than 32 bits are summed over microbatches in 32 bits.
     uncut: what to write in the plan so that the batch stays in one piece.
+    whole: the operations of @main that are done once, for the whole batch.
+    cuts: what these take and give, and in which parts each microbatch takes it.
     """
 
     program: NodeTree
     rules: Mapping[str, Rule]
     widens: bool
     uncut: str
+    whole: frozenset[int] = frozenset()
+    cuts: Mapping[int, Split] = field(default_factory=dict)
 
     @property
     def parts(self) -> int:
@@ -71,6 +75,13 @@ class Interpretation:
     _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
 
     def state(self, value: int) -> State:
+        """In which form a value is there for those that take it."""
+        if value in self.batch.cuts:
+            return self.batch.cuts[value]
+        return self.own_state(value)
+
+    def own_state(self, value: int) -> State:
+        """In which form a value is made."""
         scope: Interpretation | None = self
         while scope is not None:
             if value in scope.states:
@@ -87,6 +98,8 @@ class Interpretation:
             self._visit(node)
 
     def _visit(self, node: Node) -> None:
+        if node.number in self.batch.whole:
+            return
         states = [self.state(value) for value in node.operands]
         is_varied = any(state is not SAME and state != SAME for state in states)
         is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)

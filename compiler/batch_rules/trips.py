@@ -19,6 +19,9 @@ from atoll.compiler.mlir.bindings import ir
 # More trips in one microbatch stay a loop; fewer stand one after the other, so that each can be cut into stages.
 _MOST_UNROLLED = 8
 
+# It hands on each of its values as it is.
+_BARRIER = "stablehlo.optimization_barrier"
+
 _Value = ir.Value[ir.Type]
 
 
@@ -67,7 +70,7 @@ def _kind(loop: CountedLoop, slot: int) -> str | None:
         if len(users) != 1 or users[0].operands.count(value) != 1 or value in body.returned:
             return None
         kinds.add(_kind_of_step(users[0], value))
-        (value,) = users[0].results
+        value = users[0].results[users[0].operands.index(value) if users[0].name == _BARRIER else 0]
     is_used_again = any(value in (*one.operands, *one.captured) for one in body.nodes)
     if is_used_again or body.returned.count(value) != 1:
         return None
@@ -78,6 +81,8 @@ def _kind(loop: CountedLoop, slot: int) -> str | None:
 
 def _kind_of_step(node: Node, carried: int) -> str | None:
     """How an operation goes on with what is carried; "" if it leaves that as it is, None if it does anything else."""
+    if node.name == _BARRIER:
+        return ""
     if node.name == "stablehlo.convert" and node.operand_type(0) == node.result_type():
         return ""
     if node.name == "stablehlo.subtract" and node.operands[0] == carried:

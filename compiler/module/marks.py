@@ -135,6 +135,7 @@ MARKS = (
             "module/interface",
             "split-layer-loops",
             "stage/layers/choice",
+            "time/folding/rewrite",
             "verify-stablehlo",
             "verify-timed",
         ),

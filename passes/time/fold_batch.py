@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
-from atoll.compiler.batch_rules.states import SAME, Split
+from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.attributes import text_attribute
@@ -27,6 +27,7 @@ from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.cross_check import cross_check
 from atoll.passes.time.folding.levels import levels_of
 from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
+from atoll.passes.time.folding.preparation import with_preparation
 from atoll.passes.time.folding.rewrite import rewrite
 from atoll.passes.time.folding.whole_batch import whole_batch_work
 
@@ -78,7 +79,8 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
         _check_effects(batch.program)
     scope = _proved(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
-        scope = _interpreted(_read_again(batch))
+        again = _read_again(batch)
+        scope = with_preparation(again, _states(again)) if scope.batch.whole else _interpreted(again)
     levels = levels_of(scope)
     cross_check(scope, levels)
     for node, work in whole_batch_work(scope.batch.program, levels):
@@ -95,15 +97,20 @@ def _check_effects(program: NodeTree) -> None:
 
 
 def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
-    """What the rules say of @main, whose arguments are taken in pieces if it folds in no other way."""
+    """What the rules say of @main. If it does not fold as it is, its arguments are taken in pieces, or its data
+    preparation is done for the whole batch."""
     try:
         return _interpreted(batch)
     except Mixed as mixed:
         divider, blocks = _blocks_that_fold(batch, extent)
-        if divider is None:
-            what = f"{described(mixed.node)} {mixed.why}"
-            raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {batch.uncut}") from None
-    size, module = extent // blocks, batch.program.module
+        size, module = extent // blocks, batch.program.module
+        if divider is None or size % batch.parts:
+            try:
+                return with_preparation(batch, _states(batch))
+            except Mixed:  # the user is told what is wrong with the examples as they come
+                if divider is None:
+                    what = f"{described(mixed.node)} {mixed.why}"
+                    raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {batch.uncut}") from None
     if size % batch.parts:
         what = f"{described(divider)} makes blocks of {size} examples, which {_asked(plan)} cannot share evenly"
         remedy = f"choose {' and '.join(_cutting(plan))} that divide these, or set {batch.uncut}"
@@ -116,10 +123,13 @@ def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
 def _interpreted(batch: Batch, blocks: int = 1) -> Interpretation:
     """@main, if each argument with the examples has them in so many blocks; raises Mixed."""
     scope = Interpretation(batch, batch.program.body)
-    marks = argument_attributes(entry_function(batch.program.module))
-    dimensions = map(batch_dimension, marks)
-    scope.interpret([SAME if one is None else Split(one, blocks) for one in dimensions])
+    scope.interpret(_states(batch, blocks))
     return scope
+
+
+def _states(batch: Batch, blocks: int = 1) -> list[State]:
+    dimensions = map(batch_dimension, argument_attributes(entry_function(batch.program.module)))
+    return [SAME if one is None else Split(one, blocks) for one in dimensions]
 
 
 def _read_again(batch: Batch, parts: int | None = None) -> Batch:

@@ -48,6 +48,8 @@ class VerifyTimed(Pass):
             if loop not in loops:
                 raise refuse(loop.location, "a loop over microbatches stands in another operation", "move it to @main")
         parts = _parts_of_arguments(main, bool(loops))
+        if parts is None:  # the batch is whole, or it is prepared as one, and then cut in the loops
+            parts = iterations_of(loops[0]) if loops else 1
         _check_plan(module, main, parts)
         for loop in loops:
             _check_loop(loop, parts)
@@ -56,9 +58,9 @@ class VerifyTimed(Pass):
         module.operation.attributes[PHASE] = ir.StringAttr.get("timed")
 
 
-def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int:
-    """How many parts the batch arguments stand for; 1 if the batch is whole."""
-    parts = 1
+def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int | None:
+    """How many parts the batch arguments stand for; None if no argument is in parts."""
+    parts: int | None = None
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         name = f"argument {argument.arg_number}"
         if PARTS not in marks:
@@ -68,8 +70,8 @@ def _parts_of_arguments(main: func.FuncOp, has_loops: bool) -> int:
         if BATCH not in marks:
             raise refuse(argument.location, f"{name} has {PARTS} but no {BATCH}", f"add {BATCH} to it")
         count = integer_in(marks, PARTS, argument.location)
-        if count < 1 or parts not in (1, count):
-            what = f"{name} has {count} parts" + (f", and another has {parts}" if parts > 1 else "")
+        if count < 1 or parts not in (None, count):
+            what = f"{name} has {count} parts" + (f", and another has {parts}" if parts is not None else "")
             raise refuse(argument.location, what, "give each batch argument one part a microbatch")
         parts = count
     return parts

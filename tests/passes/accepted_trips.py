@@ -49,6 +49,16 @@ def loss_in_chunks(w, x, labels):
     return lax.scan(chunk, 0.0, (h.reshape(4, -1, D), labels.reshape(4, -1)))[0] / B
 
 
+@accepted(W, WIDE)
+@grads
+def chunks_that_are_computed_again(w, x):
+    @jax.checkpoint
+    def chunk(total, rows):
+        return total + jnp.sum((rows @ w) ** 2), None
+
+    return lax.scan(chunk, 0.0, jnp.tanh(x @ w).reshape(4, -1, D))[0]
+
+
 @accepted(W, MANY, batch=(1,))
 @grads
 def more_chunks_than_stand_one_after_the_other(w, x):

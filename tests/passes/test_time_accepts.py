@@ -11,6 +11,7 @@ import accepted_control_flow  # noqa: F401
 import accepted_layers  # noqa: F401
 import accepted_losses  # noqa: F401
 import accepted_models  # noqa: F401
+import accepted_preparation  # noqa: F401
 import accepted_sequences  # noqa: F401
 import accepted_transforms  # noqa: F401
 import accepted_trips  # noqa: F401

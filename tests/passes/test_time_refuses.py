@@ -196,18 +196,18 @@ def associative_scan_over_the_batch(w, x):
 
 @refused(W, X, naming="reverse|rev")
 def flipped_batch(w, x):
-    return x @ w + jnp.flip(x, 0)  # mixes
+    return x @ w + jnp.flip(x @ w, 0)  # mixes
 
 
 @refused(W, X, naming="slice|concatenate")
 def rolled_batch(w, x):
-    return x @ w + jnp.roll(x, 1, axis=0)  # mixes
+    return x @ w + jnp.roll(x * w[0], 1, axis=0)  # mixes
 
 
 @refused(W, X, KEY, naming="gather|sort|permut")
-def shuffled_batch(w, x, key):
+def shuffled_activations(w, x, key):
     order = jax.random.permutation(jax.random.wrap_key_data(key), B)
-    return x[order] @ w  # mixes
+    return jnp.tanh(x @ w)[order] @ w  # mixes
 
 
 @refused(W, X, naming="slice|concatenate")

@@ -46,10 +46,10 @@ def levels_of(scope: Interpretation) -> Levels:
     needed = _everything(scope)
     level = _level_of_versions(scope, needed)
     early = _needed_early(scope, needed)
-    returned = dict.fromkeys(value for value in program.body.returned if isinstance(scope.state(value), Split))
+    returned = dict.fromkeys(value for value in program.body.returned if isinstance(scope.own_state(value), Split))
     made = [value for value in returned if program.producers[value] is not None]
     sums = [value for value in scope.completed if (value, scope.completed[value]) in level]
-    roots: list[Version] = [(value, scope.state(value)) for value in made]
+    roots: list[Version] = [(value, scope.own_state(value)) for value in made]
     roots += [(value, scope.completed[value]) for value in sums]
     loops = [FoldedLoop() for _ in range(1 + max((level[root] for root in roots), default=-1))]
     if loops:
@@ -68,7 +68,7 @@ def levels_of(scope: Interpretation) -> Levels:
 def _everything(scope: Interpretation) -> list[Entry]:
     """All that has to be made, in order; the search goes on through sums and what joins them."""
     program = scope.batch.program
-    roots: list[Version] = [(value, scope.state(value)) for value in program.body.returned]
+    roots: list[Version] = [(value, scope.own_state(value)) for value in program.body.returned]
     return needed_entries(scope, roots)[0]
 
 
@@ -114,7 +114,7 @@ def _needed_early(scope: Interpretation, entries: list[Entry]) -> set[int]:
 
 def _fill(scope: Interpretation, loop: FoldedLoop) -> None:
     roots: list[Version] = [(value, scope.completed[value]) for value in loop.sums]
-    roots += [(value, scope.state(value)) for value in loop.kept]
+    roots += [(value, scope.own_state(value)) for value in loop.kept]
     loop.entries, outside = needed_entries(scope, roots, inside_loop=True)
     loop.captured = [value for value, _ in outside]
 

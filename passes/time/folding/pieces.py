@@ -103,7 +103,7 @@ def take_in_pieces(main: func.FuncOp, blocks: int) -> None:
 
 def give_in_pieces(main: func.FuncOp, scope: Interpretation) -> bool:
     """Return each result that is several batches as so many pieces, each one batch; False if none is."""
-    states = [scope.state(value) for value in scope.batch.program.body.returned]
+    states = [scope.own_state(value) for value in scope.batch.program.body.returned]
     if not any(isinstance(state, Split) and state.blocks > 1 for state in states):
         return False
     _check_count(scope)
@@ -129,7 +129,7 @@ def give_in_pieces(main: func.FuncOp, scope: Interpretation) -> bool:
 def _check_count(scope: Interpretation) -> None:
     program = scope.batch.program
     for value in program.body.returned:
-        state, node, shape = scope.state(value), program.producers[value], program.shape(value)
+        state, node, shape = scope.own_state(value), program.producers[value], program.shape(value)
         if isinstance(state, Split) and state.blocks > _MOST and node is not None:
             at, blocks = state.dimension, state.blocks
             what = (

@@ -15,7 +15,7 @@ from atoll.compiler.mlir.functions import (
     set_result_attributes,
 )
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import PARTS, PARTS_DIMENSION
+from atoll.compiler.module.marks import BATCH, PARTS, PARTS_DIMENSION
 from atoll.passes.time.folding.levels import FoldedLoop, Levels
 
 
@@ -28,7 +28,7 @@ def rewrite(module: ir.Module, scope: Interpretation, levels: Levels) -> None:
     block = body_of(new)
     outer = LocalBlock(program, scope.batch.rules, block)
     for value, argument in zip(program.body.arguments, block.arguments, strict=True):
-        outer.values[value, scope.state(value)] = argument
+        outer.values[value, scope.own_state(value)] = argument
     for number, entries in enumerate(levels.around):
         for entry in entries:
             if entry.completes is None:
@@ -37,7 +37,7 @@ def rewrite(module: ir.Module, scope: Interpretation, levels: Levels) -> None:
                 _complete(scope, outer, entry.completes)
         if number < len(levels.loops):
             _make_loop(scope, outer, levels.loops[number])
-    returned = [outer.get((value, scope.state(value))) for value in program.body.returned]
+    returned = [outer.get((value, scope.own_state(value))) for value in program.body.returned]
     terminator = list(body_of(old).operations)[-1]
     outer.create("func.return", [], returned, terminator.location)
     old.operation.erase()
@@ -46,17 +46,19 @@ def rewrite(module: ir.Module, scope: Interpretation, levels: Levels) -> None:
 def _empty_copy(main: func.FuncOp, scope: Interpretation) -> func.FuncOp:
     program, parts = scope.batch.program, scope.batch.parts
     local = LocalBlock(program, {}, body_of(main))
-    inputs: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.arguments]
-    results: list[ir.Type] = [local.type_of(value, scope.state(value)) for value in program.body.returned]
+    inputs: list[ir.Type] = [local.type_of(value, scope.own_state(value)) for value in program.body.arguments]
+    results: list[ir.Type] = [local.type_of(value, scope.own_state(value)) for value in program.body.returned]
     copy = empty_copy(main, inputs, [one.location for one in body_of(main).arguments], results)
     arguments = [named_attributes(marks) for marks in argument_attributes(main)]
     for marks, value in zip(arguments, program.body.arguments, strict=True):
-        if isinstance(scope.state(value), Split):
+        if isinstance(scope.own_state(value), Split):
             marks[PARTS] = integer(parts)
+        else:
+            marks.pop(BATCH, None)  # what is prepared for the whole batch is taken whole
     set_argument_attributes(copy, [ir.DictAttr.get(marks) for marks in arguments])
     kept = [named_attributes(marks) for marks in result_attributes(main)]
     for marks, value in zip(kept, program.body.returned, strict=True):
-        state = scope.state(value)
+        state = scope.own_state(value)
         if isinstance(state, Split):
             marks[PARTS] = integer(parts)
             marks[PARTS_DIMENSION] = integer(state.dimension)
@@ -74,7 +76,7 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
         types.append(type_)
         initial.append(outer.identity(kind, type_, _producer_location(scope, value)))
     for value in loop.kept:
-        type_ = outer.type_of(value, scope.state(value))
+        type_ = outer.type_of(value, scope.own_state(value))
         types.append(type_)
         # The loop wants an initial value, which nobody reads: each part stands by itself.
         initial.append(outer.identity("add", type_, _producer_location(scope, value)))
@@ -93,10 +95,10 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
         state = scope.completed[value]
         partial = _converted(inner, inner.get((value, state)), carried.type, _producer_location(scope, value))
         yielded.append(inner.combine(state.kind, carried, partial, _producer_location(scope, value)))
-    yielded += [inner.get((value, scope.state(value))) for value in loop.kept]
+    yielded += [inner.get((value, scope.own_state(value))) for value in loop.kept]
     inner.create("mpmd.return", [], yielded, location)
     for value, result in zip((*loop.sums, *loop.kept), made.results, strict=True):
-        outer.values[value, scope.completed.get(value, scope.state(value))] = result
+        outer.values[value, scope.completed.get(value, scope.own_state(value))] = result
 
 
 def _complete(scope: Interpretation, outer: LocalBlock, value: int) -> None:

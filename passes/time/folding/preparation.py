@@ -1,0 +1,127 @@
+"""Data preparation that mixes examples: shuffles, flipped batches, ranks. It is done once, for the whole batch.
+
+What follows from the examples alone, and does no work of a model on its way, is cheap. Where no rule allows it for one
+microbatch, all of it is made before the loop, and each microbatch takes its part of what comes out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from atoll.compiler.batch_rules.contraction import CONTRACTIONS
+from atoll.compiler.batch_rules.decision import Mixed
+from atoll.compiler.batch_rules.interpretation import Batch, Interpretation
+from atoll.compiler.batch_rules.nodes import Node
+from atoll.compiler.batch_rules.states import SAME, Split, State
+from atoll.compiler.mlir.bindings import ir
+
+
+def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation:
+    """@main, with what mixes examples before the model made for the whole batch; raises Mixed if that does not help.
+
+    states: those of the arguments.
+    """
+    preparation = _Preparation(batch, states)
+    while True:
+        scope = Interpretation(preparation.batch, batch.program.body)
+        given = zip(batch.program.body.arguments, states, strict=True)
+        try:
+            scope.interpret([SAME if value in preparation.batch.cuts else state for value, state in given])
+        except Mixed as mixed:
+            if not preparation.add(mixed.node.number):
+                raise
+            continue
+        left = preparation.left_whole(scope)
+        if left is None and preparation.leads_to_model(scope):
+            return scope
+        if left is None or not preparation.add(left.number):
+            raise Mixed(scope.body.nodes[-1], "has no part of the batch")
+
+
+@dataclass
+class _Preparation:
+    """What is made for the whole batch, so far.
+
+    nodes: the operations that may be, and those in their regions, each with the operation of @main that it is in.
+    carrying: the values that follow from the examples.
+    """
+
+    batch: Batch
+    states: Sequence[State]
+    nodes: dict[int, Node] = field(default_factory=dict)
+    carrying: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        program = self.batch.program
+        arguments = list(zip(program.body.arguments, self.states, strict=True))
+        self.carrying = {value for value, state in arguments if state != SAME}
+        data = {value for value, state in arguments if state != SAME or _is_number(program.tensor(value))}
+        for node in program.body.nodes:
+            taken = {*node.operands, *node.captured}
+            if not self.carrying.isdisjoint(taken):
+                self.carrying.update(node.results)
+            if data.issuperset(taken) and not node.has_effect and not _contracts(node):
+                data.update(node.results)
+                self.nodes.update(dict.fromkeys((node.number, *(one.number for one in node.inner())), node))
+
+    def add(self, number: int) -> bool:
+        """Have an operation made for the whole batch, and all that leads to it; False if it may not be."""
+        node = self.nodes.get(number)
+        if node is None or node.number in self.batch.whole:
+            return False
+        program = self.batch.program
+        given = dict(zip(program.body.arguments, self.states, strict=True))
+        whole, cuts, left = set(self.batch.whole), dict(self.batch.cuts), [node]
+        while left:
+            one = left.pop()
+            whole.add(one.number)
+            cuts.update(self._cuts(one))
+            for value in self.carrying.intersection((*one.operands, *one.captured)):
+                producer, state = program.producers[value], given.get(value)
+                if producer is not None and producer.number not in whole:
+                    left.append(producer)
+                elif isinstance(state, Split):
+                    cuts[value] = state
+        self.batch = replace(self.batch, whole=frozenset(whole), cuts=cuts)
+        return True
+
+    def _cuts(self, node: Node) -> dict[int, Split]:
+        """For the results with a dimension as long as the batch, how they are cut into parts: where what they are made
+        of has the examples, else where the arguments have them."""
+        program = self.batch.program
+        given = dict(zip(program.body.arguments, self.states, strict=True))
+        usual = next((value, one) for value, one in given.items() if isinstance(one, Split))
+        extent = program.shape(usual[0])[usual[1].dimension]
+        forms = [self.batch.cuts.get(value, given.get(value)) for value in node.operands]
+        dimensions = [one.dimension for one in (*forms, usual[1]) if isinstance(one, Split)]
+        found = {}
+        for value in node.results:
+            shape = program.shape(value)
+            along = next((one for one in dimensions if shape[one : one + 1] == (extent,)), None)
+            if along is not None:
+                found[value] = Split(along)
+        return found
+
+    def left_whole(self, scope: Interpretation) -> Node | None:
+        """An operation that takes nothing of the batch but what is whole, though it could have a part: it does the work
+        of a model, or gives something that can be cut."""
+        uncut: set[int] = set()
+        for node in self.batch.program.body.nodes:
+            if node.number in self.batch.whole:
+                uncut.update(value for value in node.results if value not in self.batch.cuts)
+            elif node.number not in scope.decisions and not uncut.isdisjoint((*node.operands, *node.captured)):
+                if _contracts(node) or (node.number in self.nodes and self._cuts(node)):
+                    return node
+                uncut.update(node.results)
+        return None
+
+    def leads_to_model(self, scope: Interpretation) -> bool:
+        """Whether a model gets its part of the batch: else nothing would be left to do for one microbatch."""
+        return any(_contracts(node) for node in self.batch.program.body.nodes if node.number in scope.decisions)
+
+
+def _is_number(type_: ir.RankedTensorType) -> bool:
+    return isinstance(type_.element_type, ir.IntegerType)
+
+
+def _contracts(node: Node) -> bool:
+    return node.name in CONTRACTIONS or any(one.name in CONTRACTIONS for one in node.inner())
