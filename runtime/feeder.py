@@ -12,6 +12,7 @@ from atoll.runtime.messages import Put
 from atoll.runtime.program import Division, Input, Place
 from atoll.runtime.promise import Promise
 from atoll.runtime.transport import plain
+from jax.sharding import AxisType, Mesh, NamedSharding
 
 
 class Feeder:
@@ -76,5 +77,20 @@ def _parts(one: Input, division: Division, whole: Any) -> list[Any]:  # noqa: AN
     """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
     if not division.indices:
         return [whole] * len(one.places)
-    with jax.transfer_guard("allow"):  # jax takes from the host where to cut, which is no transfer of the user's
-        return [whole[index] for index in division.indices]
+    # jax takes from the host where to cut, which is no transfer of the user's. It cuts on the mesh of the array.
+    with jax.transfer_guard("allow"), jax.set_mesh(None):
+        automatic = _without_explicit_axes(whole)
+        return [automatic[index] for index in division.indices]
+
+
+def _without_explicit_axes(whole: Any) -> Any:  # noqa: ANN401 (as above)
+    """The same array, whose type does not say how it is divided: jax would ask how each part is to be."""
+    if not isinstance(whole, jax.Array) or not isinstance(whole.sharding, NamedSharding):
+        return whole
+    mesh = whole.sharding.mesh
+    if not isinstance(mesh, Mesh) or AxisType.Explicit not in mesh.axis_types:
+        return whole
+    automatic = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
+    sharding = NamedSharding(automatic, whole.sharding.spec)
+    parts = [one.data for one in whole.addressable_shards]
+    return jax.make_array_from_single_device_arrays(whole.shape, sharding, parts)

@@ -1,0 +1,180 @@
+"""The mesh that a job is traced on, and its shardings there.
+
+jax traces a function on the mesh that the user has set, or on none, as under `jax.jit`; only if it asks for one then,
+it gets that of the job's shardings, of its arrays, or of the islands. Names, sizes and kinds of axes count, and not the
+devices, as the islands have others. The pass `unite-meshes` puts what was traced so on the islands' mesh.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+import numpy
+from atoll.compiler.errors import CompileError
+from atoll.compiler.export.job import Job
+from atoll.compiler.module.island_axes import axes_of_islands, misfit
+from atoll.compiler.topology.topology import Topology
+from atoll.compiler.tracebacks import first_line
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+# The kinds of memory that an array is in without being told.
+_ORDINARY_MEMORY = (None, "device", "unpinned_host")
+
+
+AnyMesh = Mesh | AbstractMesh
+_Traced = TypeVar("_Traced")
+
+
+@dataclass(frozen=True)
+class JobShardings:
+    """How a job's values are divided, as jax is told.
+
+    options: `in_shardings` and `out_shardings` for `jax.jit`, if the job has any.
+    arguments: the sharding of each leaf's example; None where that says nothing.
+    meshes: those to trace the function on, one after the other until jax asks for no other; None is none.
+    """
+
+    options: Mapping[str, Any]
+    arguments: Sequence[NamedSharding | None]
+    meshes: Sequence[AbstractMesh | None]
+
+    @classmethod
+    def of(cls, job: Job, leaves: Sequence[Any], topology: Topology | None) -> "JobShardings":
+        """leaves: those of the arguments that are not static."""
+        islands = None if topology is None else abstract_mesh(topology)
+        context = _context(job)
+        options = _options(job, topology, context or islands)
+        arguments = [_of_example(leaf, topology) for leaf in leaves]
+        if context is not None:
+            return cls(options, arguments, [context])
+        meshes = [None, *(_mesh(one) for one in _given(options, arguments)), islands]
+        return cls(options, arguments, list(dict.fromkeys(meshes)))
+
+    def mesh_beside(self, mesh: AbstractMesh | None) -> AbstractMesh | None:
+        """The mesh over which arguments and results are divided, where the function is traced on this one."""
+        first = next(_given(self.options, self.arguments), None)
+        return None if first is None else mesh or _mesh(first)
+
+
+def _given(options: Mapping[str, Any], arguments: Iterable[NamedSharding | None]) -> Iterator[NamedSharding]:
+    yield from jax.tree.leaves(options)
+    yield from filter(None, arguments)
+
+
+def divided(shape: jax.ShapeDtypeStruct, sharding: NamedSharding | None) -> jax.ShapeDtypeStruct:
+    """The shape with a sharding."""
+    return shape if sharding is None else shape.update(sharding=sharding)  # type: ignore[no-untyped-call] # jax's
+
+
+def first_that_suffices(
+    meshes: Sequence[AbstractMesh | None], traced_on: Callable[[AbstractMesh | None], _Traced]
+) -> tuple[_Traced, AbstractMesh | None]:
+    """What is traced on the first mesh for which jax does not ask for another one, and that mesh."""
+    for mesh in meshes[:-1]:
+        try:
+            return traced_on(mesh), mesh
+        except CompileError as error:
+            if error.__cause__ is None or "mesh" not in first_line(error.__cause__):
+                raise
+    return traced_on(meshes[-1]), meshes[-1]
+
+
+def abstract_mesh(topology: Topology) -> AbstractMesh:
+    """The mesh of the islands."""
+    axes = axes_of_islands(topology)
+    return AbstractMesh(tuple(axes.values()), tuple(axes), axis_types=(AxisType.Auto,) * len(axes))
+
+
+def current(mesh: AnyMesh | None) -> AbstractContextManager[Any]:
+    """Let this be the mesh that jax traces on."""
+    if mesh is None:
+        return nullcontext()
+    return jax.set_mesh(mesh) if isinstance(mesh, Mesh) else jax.sharding.use_abstract_mesh(mesh)
+
+
+def of_devices(platform: str, mesh: AbstractMesh) -> Mesh | None:
+    """The same mesh made of devices; None if there are too few. Any devices will do, as nothing runs on them."""
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError:  # there are none
+        return None
+    if len(devices) < mesh.size:
+        return None
+    array = numpy.array(devices[: mesh.size]).reshape(mesh.axis_sizes)
+    return Mesh(array, mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def _context(job: Job) -> AbstractMesh | None:
+    """The mesh that the user has set where the job was made, or else around this."""
+    return next((mesh for mesh in (job.mesh, jax.sharding.get_abstract_mesh()) if not mesh.empty), None)
+
+
+def _options(job: Job, topology: Topology | None, mesh: AbstractMesh | None) -> dict[str, Any]:
+    """The job's shardings for `jax.jit`: PartitionSpecs are on this mesh. An argument without one is as its example, a
+    result replicated."""
+
+    def checked(sharding: NamedSharding) -> NamedSharding:
+        told = None if topology is None else _misfit(sharding, topology)
+        if told:
+            raise CompileError(f"{sharding.spec} does not fit: {told[0]}", job.where, told[1])
+        return sharding
+
+    def on_mesh(spec: object) -> NamedSharding:
+        if isinstance(spec, NamedSharding):
+            if spec.memory_kind not in _ORDINARY_MEMORY:
+                what = f"a sharding asks for memory of kind {spec.memory_kind}"
+                raise CompileError(what, job.where, "leave memory_kind out, as islands keep values with the devices")
+            return checked(_abstract(spec))
+        if not isinstance(spec, PartitionSpec | None):
+            what = f"a sharding is a {type(spec).__name__}"
+            raise CompileError(what, job.where, "write jax.sharding.PartitionSpec, or a NamedSharding on a mesh")
+        if mesh is None:
+            raise CompileError("shardings need a topology", job.where, 'give one: topology="2 x cpu[data=2, model=2]"')
+        try:
+            sharding = NamedSharding(mesh, spec or PartitionSpec())  # type: ignore[no-untyped-call] # jax's
+        except (ValueError, TypeError) as error:
+            known = f"the axes are {', '.join(mesh.axis_names)}"
+            raise CompileError(f"{spec} does not fit: {first_line(error)}", job.where, known) from error
+        return checked(sharding)
+
+    def of_argument(spec: object) -> NamedSharding | None:
+        return None if spec is None else on_mesh(spec)
+
+    given = {"in_shardings": (job.in_shardings, of_argument), "out_shardings": (job.out_shardings, on_mesh)}
+    return {
+        name: jax.tree.map(made, specs, is_leaf=lambda node: node is None or isinstance(node, PartitionSpec))
+        for name, (specs, made) in given.items()
+        if specs is not None
+    }
+
+
+def _of_example(leaf: object, topology: Topology | None) -> NamedSharding | None:
+    """How an example is divided, unless the islands cannot divide it so: it may live anywhere."""
+    sharding = getattr(leaf, "sharding", None)
+    if not isinstance(sharding, NamedSharding) or (topology is not None and _misfit(sharding, topology)):
+        return None
+    return _abstract(sharding)
+
+
+def _mesh(sharding: NamedSharding) -> AbstractMesh:
+    mesh: AbstractMesh = sharding.mesh.abstract_mesh
+    return mesh
+
+
+def _abstract(sharding: NamedSharding) -> NamedSharding:
+    return NamedSharding(_mesh(sharding), sharding.spec)
+
+
+def _misfit(sharding: NamedSharding, topology: Topology) -> tuple[str, str] | None:
+    return misfit(_axes(sharding.spec), dict(sharding.mesh.shape), topology)
+
+
+def _axes(spec: PartitionSpec) -> Iterator[str]:
+    """The axes that a spec names."""
+    for entry in spec:
+        if isinstance(entry, str):
+            yield entry
+        elif isinstance(entry, tuple):
+            yield from entry
