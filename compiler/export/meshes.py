@@ -46,7 +46,7 @@ class JobShardings:
         islands = None if topology is None else abstract_mesh(topology)
         context = _context(job)
         options = _options(job, topology, context or islands)
-        arguments = [_of_example(leaf, topology) for leaf in leaves]
+        arguments = list(map(_of_example, leaves))
         if context is not None:
             return cls(options, arguments, [context])
         meshes = [None, *(_mesh(one) for one in _given(options, arguments)), islands]
@@ -150,12 +150,10 @@ def _options(job: Job, topology: Topology | None, mesh: AbstractMesh | None) -> 
     }
 
 
-def _of_example(leaf: object, topology: Topology | None) -> NamedSharding | None:
-    """How an example is divided, unless the islands cannot divide it so: it may live anywhere."""
+def _of_example(leaf: object) -> NamedSharding | None:
+    """How an example is divided, where it lives on a mesh."""
     sharding = getattr(leaf, "sharding", None)
-    if not isinstance(sharding, NamedSharding) or (topology is not None and _misfit(sharding, topology)):
-        return None
-    return _abstract(sharding)
+    return _abstract(sharding) if isinstance(sharding, NamedSharding) else None
 
 
 def _mesh(sharding: NamedSharding) -> AbstractMesh:
