@@ -103,7 +103,7 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
     divided_over = shardings.mesh_beside(mesh)
     # An abstract mesh does not suffice then, so it is traced once more, on devices, if there are enough of them.
     if divided_over is not None and requires_devices(traced):
-        devices = meshes.of_devices(lowered_for(topology), divided_over)
+        devices = shardings.on_devices(lowered_for(topology), divided_over)
         return traced if devices is None else traced_on(devices)
     return traced
 
@@ -235,6 +235,8 @@ def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
 def _remedy(error: BaseException, is_as_jit: bool) -> str:
     """What to do about an error of tracing or lowering."""
     said = first_line(error)
+    if "incompatible devices" in said:
+        return "give all meshes that it speaks of the same devices in the same order"
     if "should match the aval mesh" in said:
         return "it uses an array that lives on a mesh of its own; pass that as an argument"
     if "sharding" in said.lower() and not failing_line(error):

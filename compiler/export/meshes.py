@@ -34,11 +34,13 @@ class JobShardings:
     options: `in_shardings` and `out_shardings` for `jax.jit`, if the job has any.
     arguments: the sharding of each leaf's example; None where that says nothing.
     meshes: those to trace the function on, one after the other until jax asks for no other; None is none.
+    own: the user's meshes of devices.
     """
 
     options: Mapping[str, Any]
     arguments: Sequence[NamedSharding | None]
     meshes: Sequence[AbstractMesh | None]
+    own: Sequence[Mesh]
 
     @classmethod
     def of(cls, job: Job, leaves: Sequence[Any], topology: Topology | None) -> "JobShardings":
@@ -47,15 +49,31 @@ class JobShardings:
         context = _context(job)
         options = _options(job, topology, context or islands)
         arguments = list(map(_of_example, leaves))
-        if context is not None:
-            return cls(options, arguments, [context])
-        meshes = [None, *(_mesh(one) for one in _given(options, arguments)), islands]
-        return cls(options, arguments, list(dict.fromkeys(meshes)))
+        asked_for = [None, *(_mesh(one) for one in _given(options, arguments)), islands]
+        meshes = list(dict.fromkeys(asked_for)) if context is None else [context]
+        speaking = [*jax.tree.leaves((job.in_shardings, job.out_shardings)), *map(_sharding, leaves)]
+        own = [_devices_that_are_set(job), *(one.mesh for one in speaking if isinstance(one, NamedSharding))]
+        return cls(options, arguments, meshes, [mesh for mesh in own if isinstance(mesh, Mesh)])
 
     def mesh_beside(self, mesh: AbstractMesh | None) -> AbstractMesh | None:
         """The mesh over which arguments and results are divided, where the function is traced on this one."""
         first = next(_given(self.options, self.arguments), None)
         return None if first is None else mesh or _mesh(first)
+
+    def on_devices(self, platform: str, mesh: AbstractMesh) -> Mesh | None:
+        """The same mesh made of devices: the user's, of which the function may speak, or else any, as nothing runs on
+        them. None if there are too few."""
+        try:
+            devices = jax.devices(platform)
+        except RuntimeError:  # there are none
+            return None
+        for own in self.own:
+            if own.abstract_mesh == mesh and own.devices.flat[0].platform == devices[0].platform:
+                return own
+        if len(devices) < mesh.size:
+            return None
+        array = numpy.array(devices[: mesh.size]).reshape(mesh.axis_sizes)
+        return Mesh(array, mesh.axis_names, axis_types=mesh.axis_types)
 
 
 def _given(options: Mapping[str, Any], arguments: Iterable[NamedSharding | None]) -> Iterator[NamedSharding]:
@@ -94,21 +112,17 @@ def current(mesh: AnyMesh | None) -> AbstractContextManager[Any]:
     return jax.set_mesh(mesh) if isinstance(mesh, Mesh) else jax.sharding.use_abstract_mesh(mesh)
 
 
-def of_devices(platform: str, mesh: AbstractMesh) -> Mesh | None:
-    """The same mesh made of devices; None if there are too few. Any devices will do, as nothing runs on them."""
-    try:
-        devices = jax.devices(platform)
-    except RuntimeError:  # there are none
-        return None
-    if len(devices) < mesh.size:
-        return None
-    array = numpy.array(devices[: mesh.size]).reshape(mesh.axis_sizes)
-    return Mesh(array, mesh.axis_names, axis_types=mesh.axis_types)
-
-
 def _context(job: Job) -> AbstractMesh | None:
     """The mesh that the user has set where the job was made, or else around this."""
     return next((mesh for mesh in (job.mesh, jax.sharding.get_abstract_mesh()) if not mesh.empty), None)
+
+
+def _devices_that_are_set(job: Job) -> Mesh:
+    try:
+        return jax.sharding.get_mesh()
+    except ValueError as error:  # as all that jax has for meshes
+        what = f"{job.name} is compiled inside a function that jax traces"
+        raise CompileError(what, job.where, "compile it before, outside of jax.jit, jax.grad and the like") from error
 
 
 def _options(job: Job, topology: Topology | None, mesh: AbstractMesh | None) -> dict[str, Any]:
@@ -152,8 +166,12 @@ def _options(job: Job, topology: Topology | None, mesh: AbstractMesh | None) -> 
 
 def _of_example(leaf: object) -> NamedSharding | None:
     """How an example is divided, where it lives on a mesh."""
-    sharding = getattr(leaf, "sharding", None)
+    sharding = _sharding(leaf)
     return _abstract(sharding) if isinstance(sharding, NamedSharding) else None
+
+
+def _sharding(leaf: object) -> object:
+    return getattr(leaf, "sharding", None)
 
 
 def _mesh(sharding: NamedSharding) -> AbstractMesh:

@@ -179,11 +179,12 @@ def test_the_mesh_of_a_job_is_the_one_that_was_set_when_it_was_made():
     assert "sdy.sharding_constraint" in atoll.lower(job, topology=ISLANDS).ir("stablehlo")
 
 
-def sentence(fn, topology=ISLANDS, **options):
+def sentence(fn, within=lambda call: call, **options):
+    """The error for a function; it must not say that `jax.jit` fails, as that need not be."""
     with pytest.raises(atoll.CompileError) as caught:
-        atoll.lower(fn, WEIGHTS, X, topology=topology, **options)
+        within(lambda: atoll.lower(fn, WEIGHTS, X, topology=ISLANDS, **options))()
     assert caught.value.where.startswith(f"{__file__}:")
-    assert "jax.jit" not in str(caught.value)
+    assert "fails under jax.jit" not in str(caught.value)
     return caught.value
 
 
@@ -225,6 +226,38 @@ def test_where_no_mesh_suits_it_is_said_to_set_one():
     )
 
 
+def test_meshes_of_one_function_have_the_same_devices():
+    elsewhere = jax.make_mesh((2, 2), ("data", "model"), (AxisType.Auto,) * 2, devices=jax.devices()[4:8])
+    both = constrained_to(NamedSharding(elsewhere, P("data")))
+    error = sentence(lambda weights, x: mapped_on(own_mesh())(weights, both(weights, x)))
+    assert str(error).endswith("; give all meshes that it speaks of the same devices in the same order")
+
+
 def test_memory_elsewhere_is_refused():
     elsewhere = NamedSharding(own_mesh(), P(), memory_kind="pinned_host")
     assert "memory of kind pinned_host; leave memory_kind out" in str(sentence(plain, out_shardings=elsewhere))
+
+
+def test_a_function_is_not_compiled_inside_another():
+    error = sentence(plain, within=jax.jit)
+    assert error.what == "plain is compiled inside a function that jax traces"
+    assert error.remedy == "compile it before, outside of jax.jit, jax.grad and the like"
+
+
+@pytest.mark.parametrize("has_examples", [True, False], ids=["examples", "in_shardings"])
+def test_calls_of_the_host_are_lowered_for_the_users_own_devices(has_examples):
+    """Which jax needs then, and which the function speaks of."""
+    devices = numpy.array(jax.devices()[:4])[::-1].reshape(2, 2)
+    mesh = jax.sharding.Mesh(devices, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    seen = []
+
+    def fn(weights, x):
+        jax.debug.callback(lambda total: seen.append(float(total)), x.sum())
+        return mapped_on(mesh)(weights, x)
+
+    args = jax.device_put((WEIGHTS, X), on(mesh)) if has_examples else (WEIGHTS, X)
+    options = {} if has_examples else {"in_shardings": on(mesh)}
+    with atoll.compile(fn, *args, topology=ISLANDS, **options) as step:
+        assert_same(step(*args), jax.jit(fn, **options)(*args))
+    jax.effects_barrier()
+    assert seen == pytest.approx([float(X.sum())] * 2, rel=1e-5)
