@@ -209,11 +209,11 @@ def _check_batch(job: Job, leaves: Sequence[Leaf]) -> None:
 
 
 @contextmanager
-def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None, is_as_jit: bool = False) -> Iterator[None]:
+def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None, is_as_jit: bool = True) -> Iterator[None]:
     """Turn what the user's function raises into an error that names its line.
 
     lowered: what jax is lowering; None while it still traces the function.
-    is_as_jit: whether `jax.jit` would do what is done here, and fail alike.
+    is_as_jit: whether `jax.jit` would trace it like this, and fail alike.
     """
     try:
         yield
@@ -221,7 +221,9 @@ def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None, is_as_
         if lowered is not None and any(said in first_line(error) for said in _DEVICES_MISSING):
             raise _missing_devices(job, lowered) from error
         what = f"{job.name} cannot be traced: {type(error).__name__}: {first_line(error)}"
-        raise CompileError(what, failing_line(error) or job.where, _remedy(error, is_as_jit)) from error
+        # It is lowered for no devices, so what jax says then of its own may be about that.
+        is_alike = is_as_jit and (lowered is None or "mesh" not in first_line(error).lower())
+        raise CompileError(what, failing_line(error) or job.where, _remedy(error, is_alike)) from error
 
 
 def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
@@ -232,8 +234,8 @@ def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
     return CompileError(what, where, "take it out, or lower the function where they are")
 
 
-def _remedy(error: BaseException, is_as_jit: bool) -> str:
-    """What to do about an error of tracing or lowering."""
+def _remedy(error: BaseException, is_alike: bool) -> str:
+    """What to do about an error of tracing or lowering. is_alike: whether `jax.jit` fails as well."""
     said = first_line(error)
     if "incompatible devices" in said:
         return "give all meshes that it speaks of the same devices in the same order"
@@ -241,7 +243,7 @@ def _remedy(error: BaseException, is_as_jit: bool) -> str:
         return "it uses an array that lives on a mesh of its own; pass that as an argument"
     if "sharding" in said.lower() and not failing_line(error):
         return "correct in_shardings and out_shardings: prefixes of the arguments and of the result, as for jax.jit"
-    if is_as_jit:
+    if is_alike:
         return "correct the function; it fails under jax.jit as well"
     return "correct the function, or compile it under jax.set_mesh(mesh), with the mesh that it is written for"
 

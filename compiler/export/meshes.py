@@ -22,7 +22,6 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 # The kinds of memory that an array is in without being told.
 _ORDINARY_MEMORY = (None, "device", "unpinned_host")
 
-
 AnyMesh = Mesh | AbstractMesh
 _Traced = TypeVar("_Traced")
 
@@ -48,11 +47,12 @@ class JobShardings:
         islands = None if topology is None else abstract_mesh(topology)
         context = _context(job)
         options = _options(job, topology, context or islands)
-        arguments = list(map(_of_example, leaves))
+        examples = list(map(_of_example, leaves))
+        arguments = [None if one is None else _abstract(one) for one in examples]
         asked_for = [None, *(_mesh(one) for one in _given(options, arguments)), islands]
         meshes = list(dict.fromkeys(asked_for)) if context is None else [context]
-        speaking = [*jax.tree.leaves((job.in_shardings, job.out_shardings)), *map(_sharding, leaves)]
-        own = [_devices_that_are_set(job), *(one.mesh for one in speaking if isinstance(one, NamedSharding))]
+        users = [*jax.tree.leaves((job.in_shardings, job.out_shardings)), *examples]
+        own = [_devices_that_are_set(job), *(one.mesh for one in users if isinstance(one, NamedSharding))]
         return cls(options, arguments, meshes, [mesh for mesh in own if isinstance(mesh, Mesh)])
 
     def mesh_beside(self, mesh: AbstractMesh | None) -> AbstractMesh | None:
@@ -126,37 +126,22 @@ def _devices_that_are_set(job: Job) -> Mesh:
 
 
 def _options(job: Job, topology: Topology | None, mesh: AbstractMesh | None) -> dict[str, Any]:
-    """The job's shardings for `jax.jit`: PartitionSpecs are on this mesh. An argument without one is as its example, a
-    result replicated."""
+    """The job's shardings for `jax.jit`. An argument that has none is as its example, a result replicated.
 
-    def checked(sharding: NamedSharding) -> NamedSharding:
-        told = None if topology is None else _misfit(sharding, topology)
+    mesh: the one that PartitionSpecs are on.
+    """
+
+    def of_result(given: object) -> NamedSharding:
+        sharding = _moved(job, given) if isinstance(given, NamedSharding) else _on_mesh(job, given, mesh)
+        told = topology and misfit(_axes(sharding.spec), dict(sharding.mesh.shape), topology)
         if told:
             raise CompileError(f"{sharding.spec} does not fit: {told[0]}", job.where, told[1])
         return sharding
 
-    def on_mesh(spec: object) -> NamedSharding:
-        if isinstance(spec, NamedSharding):
-            if spec.memory_kind not in _ORDINARY_MEMORY:
-                what = f"a sharding asks for memory of kind {spec.memory_kind}"
-                raise CompileError(what, job.where, "leave memory_kind out, as islands keep values with the devices")
-            return checked(_abstract(spec))
-        if not isinstance(spec, PartitionSpec | None):
-            what = f"a sharding is a {type(spec).__name__}"
-            raise CompileError(what, job.where, "write jax.sharding.PartitionSpec, or a NamedSharding on a mesh")
-        if mesh is None:
-            raise CompileError("shardings need a topology", job.where, 'give one: topology="2 x cpu[data=2, model=2]"')
-        try:
-            sharding = NamedSharding(mesh, spec or PartitionSpec())  # type: ignore[no-untyped-call] # jax's
-        except (ValueError, TypeError) as error:
-            known = f"the axes are {', '.join(mesh.axis_names)}"
-            raise CompileError(f"{spec} does not fit: {first_line(error)}", job.where, known) from error
-        return checked(sharding)
+    def of_argument(given: object) -> NamedSharding | None:
+        return None if given is None else of_result(given)
 
-    def of_argument(spec: object) -> NamedSharding | None:
-        return None if spec is None else on_mesh(spec)
-
-    given = {"in_shardings": (job.in_shardings, of_argument), "out_shardings": (job.out_shardings, on_mesh)}
+    given = {"in_shardings": (job.in_shardings, of_argument), "out_shardings": (job.out_shardings, of_result)}
     return {
         name: jax.tree.map(made, specs, is_leaf=lambda node: node is None or isinstance(node, PartitionSpec))
         for name, (specs, made) in given.items()
@@ -164,27 +149,25 @@ def _options(job: Job, topology: Topology | None, mesh: AbstractMesh | None) -> 
     }
 
 
-def _of_example(leaf: object) -> NamedSharding | None:
-    """How an example is divided, where it lives on a mesh."""
-    sharding = _sharding(leaf)
-    return _abstract(sharding) if isinstance(sharding, NamedSharding) else None
+def _moved(job: Job, sharding: NamedSharding) -> NamedSharding:
+    """A user's sharding without its devices."""
+    if sharding.memory_kind not in _ORDINARY_MEMORY:
+        what = f"a sharding asks for memory of kind {sharding.memory_kind}"
+        raise CompileError(what, job.where, "leave memory_kind out, as islands keep values with the devices")
+    return _abstract(sharding)
 
 
-def _sharding(leaf: object) -> object:
-    return getattr(leaf, "sharding", None)
-
-
-def _mesh(sharding: NamedSharding) -> AbstractMesh:
-    mesh: AbstractMesh = sharding.mesh.abstract_mesh
-    return mesh
-
-
-def _abstract(sharding: NamedSharding) -> NamedSharding:
-    return NamedSharding(_mesh(sharding), sharding.spec)
-
-
-def _misfit(sharding: NamedSharding, topology: Topology) -> tuple[str, str] | None:
-    return misfit(_axes(sharding.spec), dict(sharding.mesh.shape), topology)
+def _on_mesh(job: Job, spec: object, mesh: AbstractMesh | None) -> NamedSharding:
+    if not isinstance(spec, PartitionSpec | None):
+        what = f"a sharding is a {type(spec).__name__}"
+        raise CompileError(what, job.where, "write jax.sharding.PartitionSpec, or a NamedSharding on a mesh")
+    if mesh is None:
+        raise CompileError("shardings need a topology", job.where, 'give one: topology="2 x cpu[data=2, model=2]"')
+    try:
+        return NamedSharding(mesh, spec or PartitionSpec())  # type: ignore[no-untyped-call] # jax's
+    except (ValueError, TypeError) as error:
+        known = f"the axes are {', '.join(mesh.axis_names)}"
+        raise CompileError(f"{spec} does not fit: {first_line(error)}", job.where, known) from error
 
 
 def _axes(spec: PartitionSpec) -> Iterator[str]:
@@ -194,3 +177,18 @@ def _axes(spec: PartitionSpec) -> Iterator[str]:
             yield entry
         elif isinstance(entry, tuple):
             yield from entry
+
+
+def _of_example(leaf: object) -> NamedSharding | None:
+    """How an example is divided, where it lives on a mesh."""
+    sharding = getattr(leaf, "sharding", None)
+    return sharding if isinstance(sharding, NamedSharding) else None
+
+
+def _mesh(sharding: NamedSharding) -> AbstractMesh:
+    mesh: AbstractMesh = sharding.mesh.abstract_mesh
+    return mesh
+
+
+def _abstract(sharding: NamedSharding) -> NamedSharding:
+    return NamedSharding(_mesh(sharding), sharding.spec)
