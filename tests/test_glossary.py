@@ -203,6 +203,7 @@ ORDINARY = frozenset(
         "record",
         "recorder",
         "reduction",
+        "reference",
         "registry",
         "repetition",
         "report",

@@ -81,6 +81,11 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
 
     The topology says which axes shardings may name.
     """
+    return trace_on_mesh(job, topology)[0]
+
+
+def trace_on_mesh(job: Job, topology: Topology | None) -> tuple[jax.stages.Traced, meshes.AnyMesh | None]:
+    """The same, and the mesh that it is traced on."""
     shapes, leaves = shapes_of(job), list(leaves_of(job))
     _check_batch(job, [leaf for leaf in leaves if leaf.argnum in job.batch_argnums])
     hide_own_frames()
@@ -104,8 +109,8 @@ def trace(job: Job, topology: Topology | None = None) -> jax.stages.Traced:
     # An abstract mesh does not suffice then, so it is traced once more, on devices, if there are enough of them.
     if divided_over is not None and requires_devices(traced):
         devices = shardings.on_devices(lowered_for(topology), divided_over)
-        return traced if devices is None else traced_on(devices)
-    return traced
+        return (traced, mesh) if devices is None else (traced_on(devices), devices)
+    return traced, mesh
 
 
 def _abstract_arguments(job: Job, shapes: Sequence[jax.ShapeDtypeStruct]) -> Iterator[Any]:

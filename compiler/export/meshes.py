@@ -47,7 +47,7 @@ class JobShardings:
         islands = None if topology is None else abstract_mesh(topology)
         context = _context(job)
         options = _options(job, topology, context or islands)
-        examples = list(map(_of_example, leaves))
+        examples = list(map(sharding_of_example, leaves))
         arguments = [None if one is None else _abstract(one) for one in examples]
         asked_for = [None, *(_mesh(one) for one in _given(options, arguments)), islands]
         meshes = list(dict.fromkeys(asked_for)) if context is None else [context]
@@ -179,7 +179,7 @@ def _axes(spec: PartitionSpec) -> Iterator[str]:
             yield from entry
 
 
-def _of_example(leaf: object) -> NamedSharding | None:
+def sharding_of_example(leaf: object) -> NamedSharding | None:
     """How an example is divided, where it lives on a mesh."""
     sharding = getattr(leaf, "sharding", None)
     return sharding if isinstance(sharding, NamedSharding) else None
