@@ -77,20 +77,20 @@ def _parts(one: Input, division: Division, whole: Any) -> list[Any]:  # noqa: AN
     """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
     if not division.indices:
         return [whole] * len(one.places)
-    # jax takes from the host where to cut, which is no transfer of the user's. It cuts on the mesh of the array.
-    with jax.transfer_guard("allow"), jax.set_mesh(None):
-        automatic = _without_explicit_axes(whole)
-        return [automatic[index] for index in division.indices]
+    with jax.transfer_guard("allow"):  # jax takes from the host where to cut, which is no transfer of the user's
+        if not isinstance(whole, jax.Array):
+            return [whole[index] for index in division.indices]
+        with jax.set_mesh(None):  # the array may be on another mesh than the user has set
+            automatic = _without_explicit_axes(whole)
+            return [automatic[index] for index in division.indices]
 
 
-def _without_explicit_axes(whole: Any) -> Any:  # noqa: ANN401 (as above)
+def _without_explicit_axes(whole: jax.Array) -> jax.Array:
     """The same array, whose type does not say how it is divided: jax would ask how each part is to be."""
-    if not isinstance(whole, jax.Array) or not isinstance(whole.sharding, NamedSharding):
+    sharding = whole.sharding
+    if not isinstance(sharding, NamedSharding) or AxisType.Explicit not in sharding.mesh.axis_types:
         return whole
-    mesh = whole.sharding.mesh
-    if not isinstance(mesh, Mesh) or AxisType.Explicit not in mesh.axis_types:
-        return whole
+    mesh = sharding.mesh
     automatic = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
-    sharding = NamedSharding(automatic, whole.sharding.spec)
     parts = [one.data for one in whole.addressable_shards]
-    return jax.make_array_from_single_device_arrays(whole.shape, sharding, parts)
+    return jax.make_array_from_single_device_arrays(whole.shape, NamedSharding(automatic, sharding.spec), parts)
