@@ -45,6 +45,20 @@ module attributes {atoll.topology = "1 x cpu[data=2]"} {
 
 // -----
 
+// A mesh that is written out has no name.
+module attributes {atoll.topology = "1 x cpu[data=2]"} {
+  func.func @main(%x: tensor<8xf32>) -> tensor<8xf32> {
+    // expected-error @below {{shard_map is written for the mesh (), and the islands' is (data=2)}}
+    %0 = sdy.manual_computation(%x) in_shardings=[<mesh<["data"=2]>, [{"data"}]>]
+        out_shardings=[<mesh<["data"=2]>, [{"data"}]>] manual_axes={"data"} (%part: tensor<4xf32>) {
+      sdy.return %part : tensor<4xf32>
+    } : (tensor<8xf32>) -> tensor<8xf32>
+    return %0 : tensor<8xf32>
+  }
+}
+
+// -----
+
 // What jax makes of a shard_map over one device; on an island of one it is right.
 module attributes {atoll.topology = "island a : cpu[1]; island b : cpu[data=2]"} {
   func.func @main(%x: tensor<8xf32>) -> tensor<ui32> {

@@ -107,7 +107,7 @@ def _check_shard_maps(module: ir.Module, meshes: Mapping[str, sdy.MeshOp], topol
     islands = axes_of_islands(topology)
     for one in operations_in(module.operation, sdy.ManualComputationOp):
         for name in sorted(_meshes_of(one)):
-            axes = _axes(meshes[name])
+            axes = _axes(meshes[name]) if name in meshes else {}  # a mesh without axes, or one without a name
             needed = [(axis, size) for axis, size in axes.items() if size > 1 or axis in islands]
             if needed != list(islands.items()):
                 both = f"the mesh ({mesh_text(axes)}), and the islands' is ({mesh_text(islands)})"
