@@ -100,7 +100,7 @@ def test_explicit_shardings(sizes, islands, plan):
     step = stepping(explicit)
     with jax.set_mesh(mesh):
         args = jax.device_put((WEIGHTS, X), on(mesh))
-        plan = atoll.Plan.parse(f'stages="first | second", {plan}')
+        plan = atoll.Plan.parse(f'stages="first | second", schedule=1f1b, {plan}')
         with atoll.compile(step, *args, topology=islands, plan=plan, batch_argnums=1) as compiled:
             assert_same(compiled(*args), jax.jit(step)(*args))
             assert (("data",), ()) in specs_of(compiled)
@@ -112,7 +112,8 @@ def test_shard_map_on_a_mesh_of_its_own(more):
     step = stepping(mapped_on(mesh))
     weights, batch = on(mesh)
     options = {"in_shardings": (weights, batch), "out_shardings": (weights, None)}
-    with atoll.compile(step, WEIGHTS, X, topology=ISLANDS, **options) as compiled:
+    plan = atoll.Plan(stages="first | second")
+    with atoll.compile(step, WEIGHTS, X, topology=ISLANDS, plan=plan, **options) as compiled:
         assert_same(compiled(WEIGHTS, X), jax.jit(step, **options)(WEIGHTS, X))
         assert {((), ("model",)), (("data",), ())} <= specs_of(compiled)
 
@@ -131,7 +132,8 @@ def test_flax_says_how_its_parameters_are_divided():
     variables = model.init(jax.random.key(0), X)
     step = stepping(lambda variables, x: model.apply(variables, x))
     shardings = flax.linen.get_sharding(variables, mesh), NamedSharding(mesh, P("data"))
-    with atoll.compile(step, variables, X, topology=ISLANDS, in_shardings=shardings) as compiled:
+    plan = atoll.Plan(stages="first | second")
+    with atoll.compile(step, variables, X, topology=ISLANDS, plan=plan, in_shardings=shardings) as compiled:
         assert_same(compiled(variables, X), jax.jit(step)(variables, X))
         assert {((), ("model",)), (("model",), ()), (("data",), ("model",))} <= specs_of(compiled)
 
@@ -140,9 +142,12 @@ def test_nnx_creates_its_parameters_divided():
     with jax.set_mesh(own_mesh()):
         kernel = flax.nnx.with_partitioning(flax.nnx.initializers.lecun_normal(), (None, "model"))
         graph, weights = flax.nnx.split(flax.nnx.Linear(16, 16, kernel_init=kernel, rngs=flax.nnx.Rngs(0)))
-        step = stepping(lambda weights, x: flax.nnx.merge(graph, weights)(x))
-        with atoll.compile(step, weights, X, topology="1 x cpu[data=2, model=2]") as compiled:
-            assert_same(compiled(weights, X), jax.jit(step)(weights, X))
+
+        def fn(weights, x):
+            return flax.nnx.merge(graph, weights)(x)
+
+        with atoll.compile(fn, weights, X, topology="1 x cpu[data=2, model=2]") as compiled:
+            assert_same(compiled(weights, X), jax.jit(fn)(weights, X))
             assert ((), ("model",)) in specs_of(compiled)
 
 
@@ -238,8 +243,7 @@ def test_a_function_is_not_compiled_inside_another():
     assert error.remedy == "compile it before, outside of jax.jit, jax.grad and the like"
 
 
-@pytest.mark.parametrize("has_examples", [True, False], ids=["examples", "in_shardings"])
-def test_calls_of_the_host_are_lowered_for_the_users_own_devices(has_examples):
+def test_calls_of_the_host_are_lowered_for_the_users_own_devices():
     """Which jax needs then, and which the function speaks of."""
     devices = numpy.array(jax.devices()[:4])[::-1].reshape(2, 2)
     mesh = jax.sharding.Mesh(devices, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
@@ -249,9 +253,8 @@ def test_calls_of_the_host_are_lowered_for_the_users_own_devices(has_examples):
         jax.debug.callback(lambda total: seen.append(float(total)), x.sum())
         return mapped_on(mesh)(weights, x)
 
-    args = jax.device_put((WEIGHTS, X), on(mesh)) if has_examples else (WEIGHTS, X)
-    options = {} if has_examples else {"in_shardings": on(mesh)}
-    with atoll.compile(fn, *args, topology=ISLANDS, **options) as step:
-        assert_same(step(*args), jax.jit(fn, **options)(*args))
+    args = jax.device_put((WEIGHTS, X), on(mesh))
+    with atoll.compile(fn, *args, topology=ISLANDS) as step:
+        assert_same(step(*args), jax.jit(fn)(*args))
     jax.effects_barrier()
     assert seen == pytest.approx([float(X.sum())] * 2, rel=1e-5)
