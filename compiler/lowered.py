@@ -80,7 +80,7 @@ def lower(
     batch_axes: Any = None,  # noqa: ANN401 (a pytree prefix)
     donate_argnums: Argnums = (),
     static_argnums: Argnums = (),
-    in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
+    in_shardings: Any = None,  # noqa: ANN401 (a pytree of shardings)
     out_shardings: Any = None,  # noqa: ANN401 (as above)
 ) -> Lowered:
     """Make a program of a function, or of a job, for the islands of a topology, which need not be on this machine.
@@ -117,7 +117,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
     batch_axes: Any = None,  # noqa: ANN401 (a pytree prefix)
     donate_argnums: Argnums = (),
     static_argnums: Argnums = (),
-    in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
+    in_shardings: Any = None,  # noqa: ANN401 (a pytree of shardings)
     out_shardings: Any = None,  # noqa: ANN401 (as above)
     cluster: str | None = None,
 ) -> Compiled:

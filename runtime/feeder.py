@@ -12,6 +12,7 @@ from atoll.runtime.messages import Put
 from atoll.runtime.program import Division, Input, Place
 from atoll.runtime.promise import Promise
 from atoll.runtime.transport import plain
+from jax.sharding import AxisType, Mesh, NamedSharding
 
 
 class Feeder:
@@ -77,4 +78,19 @@ def _parts(one: Input, division: Division, whole: Any) -> list[Any]:  # noqa: AN
     if not division.indices:
         return [whole] * len(one.places)
     with jax.transfer_guard("allow"):  # jax takes from the host where to cut, which is no transfer of the user's
-        return [whole[index] for index in division.indices]
+        if not isinstance(whole, jax.Array):
+            return [whole[index] for index in division.indices]
+        with jax.set_mesh(None):  # the array may be on another mesh than the user has set
+            automatic = _without_explicit_axes(whole)
+            return [automatic[index] for index in division.indices]
+
+
+def _without_explicit_axes(whole: jax.Array) -> jax.Array:
+    """The same array, whose type does not say how it is divided: jax would ask how each part is to be."""
+    sharding = whole.sharding
+    if not isinstance(sharding, NamedSharding) or AxisType.Explicit not in sharding.mesh.axis_types:
+        return whole
+    mesh = sharding.mesh
+    automatic = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
+    parts = [one.data for one in whole.addressable_shards]
+    return jax.make_array_from_single_device_arrays(whole.shape, NamedSharding(automatic, sharding.spec), parts)

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,6 +21,7 @@ from atoll.compiler.emit.emit import signature_of_module
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
+from atoll.compiler.export.reference import Reference, reference_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_file, parse_text
 from atoll.compiler.module.feedback import StateLeaf, replacements
@@ -40,9 +41,6 @@ from atoll.runtime.program_file import load_program
 # How many scalar results are printed for a step.
 _MOST_SCALARS = 8
 
-# What `jax.jit` computes from the leaves of the arguments: the leaves of the result.
-_Reference = Callable[[Sequence[Any]], Sequence[Any]]
-
 
 @dataclass(frozen=True)
 class _Opened:
@@ -54,7 +52,7 @@ class _Opened:
 
     compiled: Compiled
     given: Sequence[Any]
-    reference: _Reference | str
+    reference: Reference | str
 
 
 def run(options: argparse.Namespace) -> int:
@@ -95,17 +93,7 @@ def _open(text: str, islands: Topology | None, plan: Plan | None) -> _Opened:
 
 def _open_job(job: Job, islands: Topology, plan: Plan) -> _Opened:
     given = [leaf.value for leaf in leaves_of(job)]
-    jitted = jax.jit(job.fn, static_argnums=job.static_argnums)
-
-    def reference(leaves: Sequence[Any]) -> Sequence[Any]:
-        rest = iter(leaves)
-        args = [
-            argument if number in job.static_argnums else jax.tree.map(lambda _: next(rest), argument)
-            for number, argument in enumerate(job.args)
-        ]
-        return jax.tree.leaves(jitted(*args))
-
-    return _Opened(lowered.compile(job, topology=islands, plan=plan), given, reference)
+    return _Opened(lowered.compile(job, topology=islands, plan=plan), given, reference_of(job, islands))
 
 
 def _open_module(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
@@ -135,7 +123,7 @@ def _check_can_change(module: ir.Module, path: str, islands: Topology | None, pl
         raise UsageError(f"--topology: the module is at phase {phase.name} on other islands: {told}", path, remedy)
 
 
-def _reference_of(module: ir.Module) -> _Reference:
+def _reference_of(module: ir.Module) -> Reference:
     """The whole module as one function."""
     outputs = signature_of_module(module).outputs
     results = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in outputs]  # type: ignore[no-untyped-call] # jax's

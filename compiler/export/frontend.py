@@ -1,7 +1,7 @@
 """From a job to StableHLO: jax traces and lowers it, and marks say what the job knows about it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -10,6 +10,7 @@ import jax
 import numpy
 from atoll.compiler import guard
 from atoll.compiler.errors import CompileError
+from atoll.compiler.export import meshes
 from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
@@ -40,7 +41,6 @@ from atoll.compiler.module.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import failing_line, first_line, is_library
-from jax.sharding import NamedSharding, PartitionSpec
 
 # The name of the whole result in paths: `result['loss']`.
 RESULT = "result"
@@ -88,43 +88,38 @@ def trace(job: Job, topology: Topology | None = None, weak: Weak | None = None) 
     The topology says which axes shardings may name.
     weak: which leaves are weakly typed; without it, those that are.
     """
-    shapes = _shapes_of_kinds(job, weak)
+    return trace_on_mesh(job, topology, weak)[0]
+
+
+def trace_on_mesh(
+    job: Job, topology: Topology | None, weak: Weak | None = None
+) -> tuple[jax.stages.Traced, meshes.AnyMesh | None]:
+    """The same, and the mesh that it is traced on."""
+    shapes, leaves = _shapes_of_kinds(job, weak), list(leaves_of(job))
     _check_batch(job)
     hide_own_frames()
     guard.announce(f"tracing {job.name}")
-    mesh = None if topology is None else abstract_mesh(topology)
-    shardings = _shardings(job, mesh)
+    shardings = meshes.JobShardings.of(job, [leaf.value for leaf in leaves], topology)
+    arguments = list(map(meshes.divided, shapes, shardings.arguments))
 
-    def traced_on(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> jax.stages.Traced:
-        # A mesh that the user has set is not that of the islands, so it must not count here.
-        with _blaming_the_user(job), own_traces(), jax.set_mesh(None), _use(mesh):
-            jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings)
-            return jitted.trace(*_abstract_arguments(job, shapes))
+    def traced_on(mesh: meshes.AnyMesh | None) -> jax.stages.Traced:
+        # What the user has set is among the meshes to try, and must not count beside another one.
+        with (
+            _blaming_the_user(job, is_as_jit=mesh is shardings.meshes[0]),
+            own_traces(),
+            jax.set_mesh(None),
+            meshes.current(mesh),
+        ):
+            jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings.options)
+            return jitted.trace(*_abstract_arguments(job, arguments))
 
-    traced = traced_on(mesh)
+    traced, mesh = meshes.first_that_suffices(shardings.meshes, traced_on)
+    divided_over = shardings.mesh_beside(mesh)
     # An abstract mesh does not suffice then, so it is traced once more, on devices, if there are enough of them.
-    if shardings and topology is not None and mesh is not None and requires_devices(traced):
-        devices = _devices(lowered_for(topology), mesh)
-        return traced if devices is None else traced_on(devices)
-    return traced
-
-
-def _use(mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh | None) -> AbstractContextManager[Any]:
-    if mesh is None:
-        return nullcontext()
-    return jax.set_mesh(mesh) if isinstance(mesh, jax.sharding.Mesh) else jax.sharding.use_abstract_mesh(mesh)
-
-
-def _devices(platform: str, mesh: jax.sharding.AbstractMesh) -> jax.sharding.Mesh | None:
-    """The same mesh made of devices; None if there are too few. Any devices will do, as nothing runs on them."""
-    try:
-        devices = jax.devices(platform)
-    except RuntimeError:  # there are none
-        return None
-    if len(devices) < mesh.size:
-        return None
-    array = numpy.array(devices[: mesh.size]).reshape(mesh.axis_sizes)
-    return jax.sharding.Mesh(array, mesh.axis_names, axis_types=mesh.axis_types)
+    if divided_over is not None and requires_devices(traced):
+        devices = shardings.on_devices(lowered_for(topology), divided_over)
+        return (traced, mesh) if devices is None else (traced_on(devices), devices)
+    return traced, mesh
 
 
 def _abstract_arguments(job: Job, shapes: Sequence[jax.ShapeDtypeStruct]) -> Iterator[Any]:
@@ -157,41 +152,6 @@ def lower_traced(
     for name in [name for name in attributes if name in _OURS_INSTEAD]:
         del attributes[name]
     return module, host_callbacks(lowered)
-
-
-def abstract_mesh(topology: Topology) -> jax.sharding.AbstractMesh:
-    """A mesh with the axes of all islands. If two give an axis different sizes, the first island's counts: shardings
-    name axes, and each island follows them with its own mesh."""
-    sizes: dict[str, int] = {}
-    for island in topology.islands:
-        for axis in island.axes:
-            sizes.setdefault(axis.name, axis.size)
-    types = (jax.sharding.AxisType.Auto,) * len(sizes)
-    return jax.sharding.AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=types)
-
-
-def _shardings(job: Job, mesh: jax.sharding.AbstractMesh | None) -> dict[str, Any]:
-    """The job's shardings for `jax.jit`: its PartitionSpecs on the mesh; what has none is replicated."""
-    given = {"in_shardings": job.in_shardings, "out_shardings": job.out_shardings}
-    if all(specs is None for specs in given.values()):
-        return {}
-    if mesh is None:
-        raise CompileError("shardings need a topology", job.where, 'give one: topology="2 x cpu[data=2, model=2]"')
-
-    def on_mesh(spec: object) -> NamedSharding:
-        if not isinstance(spec, PartitionSpec | None):
-            what = f"a sharding is a {type(spec).__name__}"
-            raise CompileError(what, job.where, "write jax.sharding.PartitionSpec with the names of the islands' axes")
-        try:
-            return NamedSharding(mesh, spec or PartitionSpec())  # type: ignore[no-untyped-call] # jax's
-        except (ValueError, TypeError) as error:
-            known = f"the islands' axes are {', '.join(mesh.axis_names)}"
-            raise CompileError(f"{spec} does not fit: {first_line(error)}", job.where, known) from error
-
-    def is_spec(node: object) -> bool:
-        return node is None or isinstance(node, PartitionSpec)
-
-    return {name: jax.tree.map(on_mesh, specs, is_leaf=is_spec) for name, specs in given.items() if specs is not None}
 
 
 def settled_signature(job: Job, traced: jax.stages.Traced, module: ir.Module, topology: Topology) -> Signature:
@@ -297,10 +257,11 @@ def _check_batch(job: Job) -> None:
 
 
 @contextmanager
-def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None) -> Iterator[None]:
+def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None, is_as_jit: bool = True) -> Iterator[None]:
     """Turn what the user's function raises into an error that names its line.
 
     lowered: what jax is lowering; None while it still traces the function.
+    is_as_jit: whether `jax.jit` would trace it like this, and fail alike.
     """
     try:
         yield
@@ -308,7 +269,9 @@ def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None) -> Ite
         if lowered is not None and any(said in first_line(error) for said in _DEVICES_MISSING):
             raise _missing_devices(job, lowered) from error
         what = f"{job.name} cannot be traced: {type(error).__name__}: {first_line(error)}"
-        raise CompileError(what, failing_line(error) or job.where, _remedy(error)) from error
+        # It is lowered for no devices, so what jax says then of its own may be about that.
+        is_alike = is_as_jit and (lowered is None or "mesh" not in first_line(error).lower())
+        raise CompileError(what, failing_line(error) or job.where, _remedy(error, is_alike)) from error
 
 
 def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
@@ -319,16 +282,18 @@ def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:
     return CompileError(what, where, "take it out, or lower the function where they are")
 
 
-def _remedy(error: BaseException) -> str:
-    """What to do about an error of tracing. Some of these `jax.jit` does not raise, as it has no mesh of islands."""
+def _remedy(error: BaseException, is_alike: bool) -> str:
+    """What to do about an error of tracing or lowering. is_alike: whether `jax.jit` fails as well."""
     said = first_line(error)
-    if "passed to shard_map" in said:
-        return "give shard_map no mesh: it then takes the islands', whose axes the topology names; for pmap write vmap"
+    if "incompatible devices" in said:
+        return "give all meshes that it speaks of the same devices in the same order"
     if "should match the aval mesh" in said:
         return "it uses an array that lives on a mesh of its own; pass that as an argument"
     if "sharding" in said.lower() and not failing_line(error):
         return "correct in_shardings and out_shardings: prefixes of the arguments and of the result, as for jax.jit"
-    return "correct the function; it fails under jax.jit as well"
+    if is_alike:
+        return "correct the function; it fails under jax.jit as well"
+    return "correct the function, or compile it under jax.set_mesh(mesh), with the mesh that it is written for"
 
 
 def _check_arguments(job: Job, main: func.FuncOp, leaves: int) -> None:

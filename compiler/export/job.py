@@ -20,8 +20,10 @@ class Job:
         pytree prefix of these, as `in_axes` of `jax.vmap`.
     donate_argnums: arguments whose buffers the step may reuse, as in `jax.jit`.
     static_argnums: arguments that are compiled in, as in `jax.jit`.
-    in_shardings, out_shardings: pytree prefixes of `PartitionSpec` over the axes of the islands' meshes, as in
-        `jax.jit`; what has none is replicated on its island.
+    in_shardings, out_shardings: pytree prefixes of `PartitionSpec` or `NamedSharding`, as in `jax.jit`, by the axes of
+        the islands' meshes. An argument that has none is as its example; a result that has none is replicated.
+
+    The mesh that is set with `jax.set_mesh` where the job is made is the mesh that the function is written for.
     """
 
     def __init__(
@@ -32,9 +34,11 @@ class Job:
         batch_axes: Any = None,  # noqa: ANN401 (a pytree prefix)
         donate_argnums: Argnums = (),
         static_argnums: Argnums = (),
-        in_shardings: Any = None,  # noqa: ANN401 (a pytree of PartitionSpec)
+        in_shardings: Any = None,  # noqa: ANN401 (a pytree of shardings)
         out_shardings: Any = None,  # noqa: ANN401 (as above)
     ) -> None:
+        import jax  # here, as `import atoll` loads nothing heavy
+
         self.where = caller()
         if not callable(fn):
             raise CompileError(
@@ -44,6 +48,7 @@ class Job:
         self.args = args
         self.in_shardings = in_shardings
         self.out_shardings = out_shardings
+        self.mesh = jax.sharding.get_abstract_mesh()
         self.static_argnums = self._argnums("static_argnums", static_argnums)
         self.batch_axes = self._batch_axes(self._argnums("batch_argnums", batch_argnums), batch_axes)
         self.donate_argnums = self._argnums("donate_argnums", donate_argnums)

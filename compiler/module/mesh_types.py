@@ -1,8 +1,8 @@
 """Types and attributes of Shardy's MPMD dialect, which the bindings can make only by parsing text."""
 
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.island_axes import Axes, axes_of
 from atoll.compiler.module.shardings import Spec, on_island, sharding_text, spec_of
-from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
 
 
@@ -57,15 +57,15 @@ def _end_of_tensor(text: str) -> int:
 
 def topology_attribute(topology: Topology, context: ir.Context) -> ir.Attribute:
     """The islands and their meshes, as functions of the MPMD dialect carry them."""
-    meshes = [f'<"{island.name}" : {_mesh_text(island)}>' for island in topology.islands]
+    meshes = [f'<"{island.name}" : {_mesh_text(axes_of(island))}>' for island in topology.islands]
     return ir.Attribute.parse(f"#mpmd.topology<{', '.join(meshes)}>", context)
 
 
-def mesh_attribute(island: Island, context: ir.Context) -> ir.Attribute:
-    """An island's mesh."""
-    return ir.Attribute.parse(f"#sdy.mesh{_mesh_text(island)}", context)
+def mesh_attribute(axes: Axes, context: ir.Context) -> ir.Attribute:
+    """The mesh with these axes."""
+    return ir.Attribute.parse(f"#sdy.mesh{_mesh_text(axes)}", context)
 
 
-def _mesh_text(island: Island) -> str:
-    axes = [f'"{axis.name}"={axis.size}' for axis in island.axes]
-    return f"<[{', '.join(axes)}]>"
+def _mesh_text(axes: Axes) -> str:
+    sizes = [f'"{name}"={size}' for name, size in axes.items()]
+    return f"<[{', '.join(sizes)}]>"

@@ -59,7 +59,9 @@ PHASES = (
         name="staged",
         made_by="stage",
         passes=(
-            # First: a stack of scalars from all stages belongs to none of them, and one in a branch is easier to find
+            # First of those that know the islands, so that a function which is written for others is refused soon.
+            "unite-meshes",
+            # Next: a stack of scalars from all stages belongs to none of them, and one in a branch is easier to find
             # before the branch is cut up.
             "chain-scalars",
             # What a loop carries although nobody needs it would be sent to the loop's stage.

@@ -10,6 +10,7 @@ from atoll.compiler.mlir.functions import (
     set_argument_attributes,
     set_result_attributes,
 )
+from atoll.compiler.module.island_axes import axes_of
 from atoll.compiler.module.mesh_types import mesh_attribute, spec_of_type
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.shardings import SHARDING, sharding_of
@@ -33,7 +34,9 @@ class OutlineFragments(Pass):
         fragments = [
             fragment for one in dataflow_functions(module).values() for fragment in operations_in(one, mpmd.FragmentOp)
         ]
-        meshes = {island.name: mesh_attribute(island, module.context) for island in topology_of(module).islands}
+        meshes = {
+            island.name: mesh_attribute(axes_of(island), module.context) for island in topology_of(module).islands
+        }
         for fragment in fragments:
             mesh = island_of_task(fragment)
             name = str(task_name(fragment))

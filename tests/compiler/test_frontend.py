@@ -14,7 +14,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.compiler.export.frontend import export, leaves_of, trace
+from atoll.compiler.export.frontend import export, leaves_of
 from atoll.compiler.mlir import bindings
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, stablehlo
@@ -27,7 +27,7 @@ from atoll.compiler.module.marks import BATCH, DONATED, PATH
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 
-from atoll import CompileError, Job, topology
+from atoll import CompileError, Job
 
 
 def shape(*sizes, dtype="float32"):
@@ -373,19 +373,6 @@ def test_a_function_that_fails_is_an_error_at_the_line_that_fails(fn, culprit, o
     assert str(error).startswith(f"{line_of(culprit, offset)}: {fn.__name__} cannot be traced: {what}")
     assert str(error).endswith("; correct the function; it fails under jax.jit as well")
     assert error.__cause__ is not None
-
-
-def has_a_mesh_of_its_own(x):
-    mesh = jax.sharding.AbstractMesh((4,), ("x",))
-    spec = jax.sharding.PartitionSpec()
-    return jax.shard_map(lambda part: part, mesh=mesh, in_specs=spec, out_specs=spec)(x)
-
-
-def test_a_shard_map_with_a_mesh_of_its_own_is_told_what_to_do():
-    with pytest.raises(CompileError) as caught:
-        trace(Job(has_a_mesh_of_its_own, X), topology("2 x cpu[2]"))
-    assert caught.value.where == line_of(has_a_mesh_of_its_own, 3)
-    assert "; give shard_map no mesh: " in str(caught.value)
 
 
 def keeps_a_value(x, kept):

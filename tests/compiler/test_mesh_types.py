@@ -2,6 +2,7 @@
 
 import pytest
 from atoll.compiler.mlir.bindings import ir, new_context
+from atoll.compiler.module.island_axes import axes_of
 from atoll.compiler.module.mesh_types import MeshTypes, island_of, local_type, mesh_attribute, topology_attribute
 from atoll.compiler.topology.topology import Topology
 
@@ -41,6 +42,6 @@ def test_what_is_no_tensor():
 
 def test_meshes():
     context = new_context()
-    assert str(mesh_attribute(TOPOLOGY.islands[1], context)) == '#sdy.mesh<["data"=2, "model"=3]>'
+    assert str(mesh_attribute(axes_of(TOPOLOGY.islands[1]), context)) == '#sdy.mesh<["data"=2, "model"=3]>'
     text = '#mpmd.topology<<"a" : <["devices"=1]>>, <"b_2" : <["data"=2, "model"=3]>>>'
     assert topology_attribute(TOPOLOGY, context) == ir.Attribute.parse(text, context)

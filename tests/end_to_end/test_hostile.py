@@ -334,7 +334,14 @@ def test_arguments_may_live_on_a_mesh_of_their_own():
 
 def test_a_captured_array_on_a_mesh_of_its_own_is_told_what_to_do():
     captured = jax.device_put(X, NamedSharding(own_mesh(), P("rows")))
-    with pytest.raises(atoll.CompileError, match=r"test_hostile\.py:\d+: .*; it uses an array .* as an argument$"):
+    with pytest.raises(
+        atoll.CompileError, match=r"test_hostile\.py:\d+: .*; correct the function, or compile it under "
+    ):
+        atoll.compile(lambda x: x @ captured, X, topology=DIVIDED)
+    with (
+        jax.set_mesh(jax.make_mesh((4,), ("data",), devices=jax.devices()[:4])),
+        pytest.raises(atoll.CompileError, match=r"test_hostile\.py:\d+: .*; it uses an array .* as an argument$"),
+    ):
         atoll.compile(lambda x: x @ captured, X, topology=DIVIDED)
 
 

@@ -195,6 +195,24 @@ def test_a_saved_program_runs_where_its_job_is_not(atoll, tmp_path):
     assert losses(atoll("run", str(tmp_path / "step.atoll"), "--steps=2", other)[1]) == losses(out)
 
 
+MESHED = """\
+import atoll, jax
+
+with jax.set_mesh(jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])):
+    x = jax.device_put(jax.numpy.ones(4), jax.P("data"))
+    typed = atoll.Job(lambda x: jax.sharding.reshard(x * 2.0, jax.P(None)), x)
+bare = atoll.Job(lambda x: jax.lax.with_sharding_constraint(x, jax.P("data")), jax.ShapeDtypeStruct((4,), "float32"))
+"""
+
+
+@pytest.mark.parametrize("name", ["typed", "bare"])
+def test_check_runs_jax_on_the_mesh_of_the_function(atoll, folder, name):
+    (folder / "meshed.py").write_text(MESHED)
+    status, out, err = atoll("run", f"meshed.py:{name}", "--topology=1 x cpu[data=2]", "--check")
+    assert (status, err) == (0, "")
+    assert "check: max relative difference 0.0e+00" in out
+
+
 def test_check_fails_for_another_answer(atoll, monkeypatch):
     # jax.jit is given other numbers than the islands: as if they computed something else.
     monkeypatch.setattr("atoll.compiler.commands.run._to_jax", lambda value: numpy.asarray(value) + 1)

@@ -152,7 +152,7 @@ def test_donated_divided_state_keeps_its_division():
 @pytest.mark.parametrize(
     ("shardings", "expected"),
     [
-        ((P("rows"),), "the islands' axes are data, model"),
+        ((P("rows"),), "the axes are data, model"),
         ((3,), "a sharding is a int"),
         ((P("data", None, "model"),), "fn cannot be traced"),
         ((P(("data", "model")),), "fn cannot be traced"),

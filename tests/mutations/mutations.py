@@ -607,4 +607,33 @@ MUTATIONS = (
         killed_by="tests/compiler/test_topology.py::test_the_canonical_text",
         before="tests/compiler/test_topology.py::test_the_canonical_text",
     ),
+    # Meshes of the user's own.
+    Mutation(
+        "a-shard-map-may-have-its-axes-in-any-order",
+        "passes/stage/unite_meshes.py",
+        "if needed != list(islands.items()):",
+        "if dict(needed) != islands:",
+        killed_by="ir_tests/invalid/unite-meshes.mlir",
+    ),
+    Mutation(
+        "a-collective-over-an-axis-of-one-device-is-over-all",
+        "passes/stage/unite_meshes.py",
+        "if axes else without",
+        "",
+        killed_by="ir_tests/unite-meshes/shard-map.mlir",
+    ),
+    Mutation(
+        "a-mesh-keeps-the-sizes-of-the-machine",
+        "passes/stage/unite_meshes.py",
+        "united = islands | _beside(meshes.values(), islands)",
+        "united = islands | _beside(meshes.values(), {})",
+        killed_by="ir_tests/unite-meshes/several-meshes.mlir",
+    ),
+    Mutation(
+        "axes-of-a-sharding-may-have-any-size",
+        "compiler/module/island_axes.py",
+        "if mesh[name] % islands[name]:",
+        "if False:",
+        killed_by="tests/compiler/test_island_axes.py::test_an_axis_of_another_size",
+    ),
 )
