@@ -151,6 +151,7 @@ ORDINARY = frozenset(
         "make",
         "maker",
         "manager",
+        "many",
         "measured",
         "measurement",
         "memory",

@@ -117,7 +117,35 @@ class NotFollowed:
         return f"replicated on {self.island}, which cannot divide some value over axis {self.axis}"
 
 
-Fact = WholeBatch | WholeLoop | JoinedStack | OneReplica | NeededWhole | NotDivisible | Gathered | Traffic | NotFollowed
+@dataclass(frozen=True)
+class ManySweeps:
+    """A function that no schedule is for, with the order that its loop over microbatches got and the one that it did
+    not get. seconds, other_seconds: what it should take in each, as text; why: a clause about the choice."""
+
+    sweeps: int
+    order: str
+    seconds: str
+    other: str
+    other_seconds: str
+    why: str
+
+    def __str__(self) -> str:
+        what = f"no schedule is for a function that goes over the stages {self.sweeps} times, so this one runs"
+        return f"{what} {self.order} in {self.seconds}, and not {self.other} in {self.other_seconds}, {self.why}"
+
+
+Fact = (
+    WholeBatch
+    | WholeLoop
+    | JoinedStack
+    | OneReplica
+    | NeededWhole
+    | NotDivisible
+    | Gathered
+    | Traffic
+    | NotFollowed
+    | ManySweeps
+)
 
 # The kinds of notes, in the order in which the pipeline makes them.
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
@@ -130,6 +158,7 @@ FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "gathered": Gathered,
     "traffic": Traffic,
     "not-followed": NotFollowed,
+    "many-sweeps": ManySweeps,
 }
 
 
