@@ -189,6 +189,7 @@ ORDINARY = frozenset(
         "place",
         "planned",
         "platforms",
+        "print",
         "problem",
         "process",
         "progress",
