@@ -249,6 +249,7 @@ ORDINARY = frozenset(
         "turn",
         "types",
         "unable",
+        "unknown",
         "up",
         "update",
         "usage",
