@@ -53,6 +53,27 @@ def test_while_a_value_is_under_way_the_next_microbatch_runs():
     assert time_of(there_and_back, order) == 1 + 5 + 1 + 5 + 3
 
 
+def pipelines(count, islands):
+    """As many as `count` behind each other, as of a discriminator and its generator, each there and back."""
+    nodes = []
+    for _ in range(count):
+        first = len(nodes)
+        for island in range(islands):
+            nodes.append(TaskNode(island, (len(nodes) - 1,) if nodes else ()))
+        for island in reversed(range(islands)):
+            nodes.append(TaskNode(island, tuple({first + island, len(nodes) - 1}), seconds=2.0))
+    return nodes
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_pipelines_behind_each_other_fill_and_empty_once_as_1f1b_does(count):
+    nodes = pipelines(count, islands=4)
+    order = dataflow_order(nodes, 16, open_at_once=4)
+    ramp = 3 * (1 + 2)
+    assert time_of(nodes, order) == 16 * 3 * count + ramp
+    assert time_of(nodes, sweep_by_sweep(nodes, 16)) == 16 * 3 * count + count * ramp
+
+
 def test_islands_that_wait_for_each_other_are_named_with_their_tasks():
     nodes = [TaskNode(0, ()), TaskNode(1, (0,)), TaskNode(0, (1,))]
     order = {0: [(2, 0), (0, 0)], 1: [(1, 0)]}
