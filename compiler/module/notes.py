@@ -120,7 +120,7 @@ class NotFollowed:
 @dataclass(frozen=True)
 class ManySweeps:
     """A function that no schedule is for, with the order that its loop over microbatches got and the one that it did
-    not get. seconds, other_seconds: what it should take in each, as text; why: a clause about the choice."""
+    not get. seconds, other_seconds: what is predicted of each, as text; why: a clause, if it is not these."""
 
     sweeps: int
     order: str
@@ -130,8 +130,9 @@ class ManySweeps:
     why: str
 
     def __str__(self) -> str:
-        what = f"no schedule is for a function that goes over the stages {self.sweeps} times, so this one runs"
-        return f"{what} {self.order} in {self.seconds}, and not {self.other} in {self.other_seconds}, {self.why}"
+        what = f"the function goes over the stages {self.sweeps} times, which no schedule is for"
+        orders = f"it runs {self.order}, predicted {self.seconds}, and not {self.other}, predicted {self.other_seconds}"
+        return f"{what}: {orders}{f', {self.why}' if self.why else ''}"
 
 
 Fact = (

@@ -3,7 +3,7 @@
 // A function that goes over the stages more often than forward and backward runs as values come, if the plan leaves the
 // schedule open: here with one microbatch open for each island, as memory is limited. A note says so.
 
-// CHECK:      atoll.notes = [{{.*}}kind = "many-sweeps", order = "as values come, with 2 microbatches open at once,"
+// CHECK:      atoll.notes = [{{.*}}kind = "many-sweeps", order = "as values come, with 2 microbatches open at once"
 // CHECK:      mpmd.for {{.*}}atoll.order = {island0 = "F0@0 F1@0 B0@0 B1@0 F2@0 B2@0",
 // CHECK-SAME: island1 = "F0@1 F1@1 B0@1 B1@1 F2@1 B2@1"}
 

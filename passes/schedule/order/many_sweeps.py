@@ -39,10 +39,10 @@ def order_of_many_sweeps(
     counts = [min(islands, microbatches)] if is_limited else _counts(islands, microbatches)
     flowing = min((_flowing(nodes, microbatches, one) for one in counts), key=lambda one: one.seconds)
     order = sweep_by_sweep(nodes, microbatches)
-    sweeping = _Candidate(order, time_of(nodes, order), "sweep by sweep, as gpipe,")
+    sweeping = _Candidate(order, time_of(nodes, order), "sweep by sweep as gpipe does")
     is_flowing = is_limited or flowing.seconds <= sweeping.seconds
     taken, other = (flowing, sweeping) if is_flowing else (sweeping, flowing)
-    why = "which needs more memory, and that is limited" if is_limited else "by what is assumed of devices and links"
+    why = "as memory is limited" if is_limited else ""
     times = seconds_text(taken.seconds), other.text, seconds_text(other.seconds)
     add_note(module, loop, ManySweeps(sweeps, taken.text, *times, why))
     return taken.order
@@ -50,7 +50,7 @@ def order_of_many_sweeps(
 
 def _flowing(nodes: Sequence[TaskNode], microbatches: int, count: int) -> _Candidate:
     order = dataflow_order(nodes, microbatches, count)
-    text = f"as values come, with {count} microbatch{'es' if count > 1 else ''} open at once,"
+    text = f"as values come, with {count} microbatch{'es' if count > 1 else ''} open at once"
     return _Candidate(order, time_of(nodes, order), text)
 
 
