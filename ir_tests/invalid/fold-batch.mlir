@@ -410,6 +410,19 @@ module attributes {atoll.plan = "replicas=2, microbatches=2"} {
 
 // -----
 
+// A print of the examples would print some of them in each microbatch.
+module attributes {atoll.plan = "microbatches=4"} {
+  // expected-error @unknown {{debug_print has an effect outside of the program, which would happen once for every microbatch; print a sum or mean over the examples, or take it out, or set microbatches=1}}
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    stablehlo.custom_call @xla_ffi_python_cpu_callback(%x) {has_side_effect = true,
+        mhlo.backend_config = {index = 0 : ui64}} : (tensor<8xf32>) -> ()
+        loc("debug_print:"("jit(step)/debug_print"("train.py":5:3)))
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
 module attributes {atoll.plan = "microbatches=4"} {
   func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
     // expected-error @below {{custom_call has an effect outside of the program, which would happen once for every microbatch}}
