@@ -74,7 +74,8 @@ class Compiled(Inspectable):
             what = "a feed cannot be put on islands, as what it gives differs from step to step"
             raise UsageError(what, caller(), "pass it to the step itself, and put the other arguments")
         leaves, _ = self._calling.flatten(args)
-        placed = iter(self._controller.put(leaves))
+        with _at_the_caller():
+            placed = iter(self._controller.put(leaves))
         return tuple(
             argument if number in self._calling.static_numbers else jax.tree.map(lambda _: next(placed), argument)
             for number, argument in enumerate(args)
@@ -82,10 +83,8 @@ class Compiled(Inspectable):
 
     def call_flat(self, leaves: Sequence[Any]) -> list[Array]:
         """The same as a call, with the leaves of the arguments; returns the leaves of the result."""
-        try:
+        with _at_the_caller():
             return self._controller.start(leaves)
-        except UsageError as error:
-            raise replace(error, where=error.where or caller()) from None
 
     def report(self) -> Report:
         """What was decided, and what it costs; and what the last traced step took, if any step was traced."""
@@ -93,7 +92,8 @@ class Compiled(Inspectable):
 
     def stats(self) -> Any:  # noqa: ANN401 (see Controller)
         """Counts of the last step that ended: tasks, messages, bytes per link, controller time, order."""
-        return self._controller.stats()
+        with _at_the_caller():
+            return self._controller.stats()
 
     @contextmanager
     def trace(self, path: str | Path) -> Iterator[None]:
@@ -132,6 +132,15 @@ class Compiled(Inspectable):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def _at_the_caller() -> Iterator[None]:
+    """Have an error in how a program is used say where the user does so."""
+    try:
+        yield
+    except UsageError as error:
+        raise replace(error, where=error.where or caller()) from None
 
 
 @contextmanager

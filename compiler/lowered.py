@@ -23,6 +23,7 @@ from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
+from atoll.compiler.replica_prints import callbacks_of_replicas
 from atoll.compiler.report.report import Report
 from atoll.compiler.topology.devices import meshes_of, reserve_cpu_devices
 from atoll.compiler.topology.platforms import lowered_for
@@ -180,6 +181,7 @@ def lower_module(
     callbacks: the Python functions that the program calls while it runs.
     cluster: that has the islands, if programs share them.
     """
+    callbacks = callbacks_of_replicas(module, callbacks)
     dumps = {}
     dump = compile_dump(module)
     for phase, steps in phases_left(module):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 from atoll.compiler.errors import CompileError
@@ -12,6 +13,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.failure import reason
 from atoll.runtime.fragment import Callback, Executable
 from atoll.runtime.program import Code, IslandProgram, Program, Run
+from atoll.runtime.replica_print import ReplicaPrint
 
 # Is called with an island and the name of a fragment.
 Note = Callable[[str, str], None]
@@ -75,6 +77,7 @@ def _begun(
     note: Note,
 ) -> Iterator[_Compilation]:
     """What one island runs, each code once, donating what all tasks that run it donate."""
+    called = [partial(one, island.name) if isinstance(one, ReplicaPrint) else one for one in callbacks]
     donated: dict[int, set[int]] = {}
     first: dict[int, Run] = {}
     for run in (one for one in island.instructions if isinstance(one, Run)):
@@ -84,7 +87,7 @@ def _begun(
     for number, run in first.items():
         code, inputs = program.codes[number], [island.buffers[one] for one in run.inputs]
         with _explained(island.name, code, run):
-            finish = devices.lower(code, inputs, sorted(donated[number]), meshes[island.name], callbacks)
+            finish = devices.lower(code, inputs, sorted(donated[number]), meshes[island.name], called)
         yield _Compilation(island.name, code, run, finish, note)
 
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from atoll.compiler.errors import AtollError, IslandLost
 from atoll.runtime.program import Program, Run
 
+# Of a message of the user's.
+_MOST_LINES = 20
+
 
 @dataclass(frozen=True)
 class Failure:
     """What is computed from it fails in the same way.
 
-    what, where, remedy: as errors have them.
+    what, where, remedy, excerpt: as errors have them.
     is_of_device: whether `what` is only what the device said; which task is to blame stands in the records of its step.
     is_loss: whether it is that an island was lost.
     """
@@ -20,10 +23,11 @@ class Failure:
     remedy: str = ""
     is_of_device: bool = False
     is_loss: bool = False
+    excerpt: str = ""
 
     @classmethod
     def of(cls, error: AtollError) -> "Failure":
-        return cls(error.what, error.where, error.remedy)
+        return cls(error.what, error.where, error.remedy, excerpt=error.excerpt)
 
     @classmethod
     def loss(cls, what: str) -> "Failure":
@@ -33,7 +37,7 @@ class Failure:
     @property
     def error(self) -> AtollError:
         """A new one each time, as an error that is raised keeps what stands on the stack."""
-        return (IslandLost if self.is_loss else AtollError)(self.what, self.where, self.remedy)
+        return (IslandLost if self.is_loss else AtollError)(self.what, self.where, self.remedy, self.excerpt)
 
 
 def task_failure(program: Program, island: str, index: int, why: str) -> Failure:
@@ -56,3 +60,11 @@ def reason(error: BaseException) -> str:
         return said.rstrip(".")
     raised = [line for line in str(error).splitlines()[traced + 1 :] if line[:1].strip() and ":" in line]
     return (raised[0] if raised else lines[-1]).strip().rstrip(".")
+
+
+def further_lines(error: BaseException) -> str:
+    """The message of an error of the user's as an excerpt, if `reason` leaves out some of its lines."""
+    lines = str(error).strip().splitlines()
+    shown = [f"  {line}" for line in lines[:_MOST_LINES]]
+    more = [f"  and {len(lines) - _MOST_LINES} more lines"] if len(lines) > _MOST_LINES else []
+    return "\n".join([*shown, *more]) if len(lines) > 1 else ""

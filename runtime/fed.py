@@ -53,9 +53,8 @@ def _for_process(fed: Fed) -> Fed:
     content = BytesIO()
     try:
         _Packing(content, protocol=5).dump(fed.fn)
-    except _RunFile as found:
-        what = f"{found} is defined in the file that was run, which the processes of islands cannot import"
-        raise UsageError(what, fed.where, "put it into a module of its own, and import that") from None
+    except _UnknownName as found:
+        raise UsageError(f"{found}", found.where or fed.where, found.remedy) from None
     except Exception as error:
         what = f"{fed.name} cannot be given to the processes of islands: {error}"
         remedy = "use a function from the top of a module, and no lambda"
@@ -63,14 +62,29 @@ def _for_process(fed: Fed) -> Fed:
     return replace(fed, fn=content.getvalue())
 
 
-class _RunFile(Exception):  # noqa: N818 (no error of anybody's: it ends the pickling)
-    """What has this name is of a module that other processes know by no name."""
+class _UnknownName(Exception):  # noqa: N818 (no error of anybody's: it ends the pickling)
+    """A function or class that other processes know by no name.
+
+    where: its line. It need not be the one that is called: what that is bound to travels too.
+    """
+
+    def __init__(self, found: FunctionType | type, what: str, remedy: str) -> None:
+        super().__init__(f"{found.__name__} {what}")
+        self.remedy = remedy
+        code = getattr(found, "__code__", None)
+        self.where = "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
 class _Packing(pickle.Pickler):
     def reducer_override(self, one: Any) -> Any:  # noqa: ANN401 (as pickle says)
-        if isinstance(one, (FunctionType, type)) and one.__module__ == "__main__":
-            raise _RunFile(one.__qualname__)
+        if not isinstance(one, (FunctionType, type)):
+            return NotImplemented
+        if one.__module__ == "__main__":
+            what = "is defined in the file that was run, which the processes of islands cannot import"
+            raise _UnknownName(one, what, "put it into a module of its own, and import that")
+        if isinstance(one, FunctionType) and "<" in one.__qualname__:
+            what = "cannot be given to the processes of islands, which import functions by their names"
+            raise _UnknownName(one, what, "use a function from the top of a module, and no lambda")
         return NotImplemented
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from atoll.compiler.errors import AtollError
 from atoll.runtime.examples import Needed, Question, checked, needs_of, part_of, questions
-from atoll.runtime.failure import Failure, reason
+from atoll.runtime.failure import Failure, further_lines, reason
 from atoll.runtime.fed import Fed
 from atoll.runtime.messages import Offer, argument_tag
 from atoll.runtime.program import Program
@@ -119,7 +119,7 @@ class Feeding:
             found = function(question.step, question.start, question.stop)
         except BaseException as error:  # also what would end a thread: the island waits for an answer
             what = f"{question} raised {type(error).__name__}: {reason(error)}"
-            raise AtollError(what, question.fed.where) from None
+            raise AtollError(what, question.fed.where, excerpt=further_lines(error)) from None
         return checked(question, self._program.inputs, found)
 
     def _placed(self, question: Question, leaves: Sequence[Any]) -> Iterator[tuple[int, jax.Array]]:

@@ -22,5 +22,5 @@ def wait_ready(value: Any, patience: float, what: str) -> None:  # noqa: ANN401 
 
 
 def overdue(what: str, patience: float) -> AtollError:
-    remedy = "look at what that island is doing; if it only needs longer, raise `timeout`"
+    remedy = "look at what that island is doing: a function that it calls, or another program, may not come to an end"
     return AtollError(f"{what} after {patience:g} seconds", remedy=remedy)

@@ -79,7 +79,14 @@ class Window:
         first: Any = self._pending[0][2]
         if first.is_deleted():  # it was donated: a later execution takes it, and tells for both
             first = next((token for _, _, token, _ in tuple(self._pending) if not token.is_deleted()), None)
-        return first is None or bool(first.is_ready())
+        if first is None:
+            return True
+        try:
+            return bool(first.is_ready())
+        except RuntimeError:
+            if first.is_deleted():  # by now: a task that calls Python is enqueued by another thread
+                return False
+            raise
 
     def watch(self) -> None:
         """Have it noticed when the one of them has ended that somebody waits for; at least, when all have."""

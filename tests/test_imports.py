@@ -36,6 +36,7 @@ ROOMS = (
     "report",
     "saving",
     "inspectable",
+    "replica_prints",
     "cluster",
     "compiled",
     "lowered",
@@ -51,6 +52,7 @@ MAY_IMPORT = {
     "compiler/cluster.py": ["compiler*", "runtime*"],  # what a user holds: islands, and what has them
     "compiler/compiled.py": ["compiler*", "runtime*"],  # or a compiled program, and what runs it
     "compiler/export/feed.py": ["compiler*", "runtime.fed"],  # what a user gives, and what hosts get of it
+    "compiler/replica_prints.py": ["compiler*", "runtime.replica_print"],  # what it calls, and what calls it
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
     "compiler/*": ["compiler*", "passes", "runtime.program*"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.

@@ -8,6 +8,7 @@ from atoll.compiler.batch_rules.decision import Decision, Mixed
 from atoll.compiler.batch_rules.local_block import Builder
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
+from atoll.compiler.mlir.effects import is_print
 
 
 class Rule(Builder, Protocol):
@@ -107,7 +108,9 @@ class Interpretation:
         # in it is repeated even if it does not itself touch the batch.
         if node.acting is not None and (is_varied or self.parent is not None):
             why = "has an effect outside of the program, which would happen once for every microbatch"
-            raise Mixed(node.acting, why, "take it out")
+            sums_would_do = node.acting is node and self.parent is None and is_print(node.operation.opview)
+            remedy = "print a sum or mean over the examples, or take it out" if sums_would_do else "take it out"
+            raise Mixed(node.acting, why, remedy)
         if not is_varied:
             return
         decision = self.rule(node).forward(self, node, states)

@@ -7,8 +7,9 @@ from atoll.compiler.batch_rules.states import COMPLEX_ZERO, identity
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.effects import acts
 from atoll.compiler.mlir.functions import body_of
-from atoll.compiler.mlir.locations import name_stack
+from atoll.compiler.mlir.locations import name_stack, place
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.scopes import read_scope
 
 Shape = tuple[int, ...]
 
@@ -83,6 +84,24 @@ class Node:
 def described(node: Node) -> str:
     """An operation in the user's words: as jax calls it, or else as the IR does."""
     return name_stack(node.location).rpartition("/")[2] or node.name.partition(".")[2]
+
+
+def described_beside(other: Node, node: Node) -> str:
+    """Another operation with its line; if that is the line of the first one too, with the scopes of both.
+
+    A layer is written once and called many times, so that a line alone may not tell which layers are meant.
+    """
+    text = f"{described(other)} at {place(other.location)}"
+    if place(other.location) != place(node.location):
+        return text
+    theirs, own = ("/".join(read_scope(name_stack(one.location)).path) for one in (other, node))
+    if theirs == own:
+        return f"{text} (both in scope {own})" if own else text
+    return f"{text} (in {_scope(theirs)}, the former in {_scope(own)})"
+
+
+def _scope(path: str) -> str:
+    return f"scope {path}" if path else "no scope"
 
 
 @dataclass(eq=False)

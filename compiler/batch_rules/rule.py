@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from atoll.compiler.batch_rules.decision import Decision, Mixed
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.local import Local, Values
-from atoll.compiler.batch_rules.nodes import Node, described
+from atoll.compiler.batch_rules.nodes import Node, described_beside
 from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
-from atoll.compiler.mlir.locations import place
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class FactorRule:
             if len(partial) == 1 and partial[0] in linear.alone:
                 return Decision(tuple(states), results)
         reduction = scope.origin(node.operands[partial[0]])
-        whole = f"{described(reduction)} at {place(reduction.location)}" if reduction is not None else "a reduction"
+        whole = described_beside(reduction, node) if reduction is not None else "a reduction"
         raise Mixed(node, f"needs the result of {whole}, which is complete only when the loop around them is left")
 
 

@@ -216,6 +216,14 @@ def _abstract(shape: Sequence[int], dtype: Any, is_weak: bool) -> jax.ShapeDtype
     return jax.ShapeDtypeStruct(shape, dtype, weak_type=is_weak)  # type: ignore[no-untyped-call] # jax's
 
 
+# For a leaf that is no array: among arrays, such as an activation function in a model of Equinox, and by itself.
+_ARRAYS_ALONE = (
+    "pass the arrays alone: arrays, rest = eqx.partition({name}, eqx.is_array) of Equinox, or by hand, and put "
+    "both together in the function: eqx.combine(arrays, rest)"
+)
+_ARRAY_OR_STATIC = "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
+
+
 def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
     try:
         return _asked_of_jax([leaf.value])[0]
@@ -225,10 +233,12 @@ def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
             raise CompileError(
                 what, job.where, "pass arrays or jax.ShapeDtypeStruct here, and the feed to the step"
             ) from None
-        kind = type(leaf.value).__name__
+        kind = "function" if callable(leaf.value) else type(leaf.value).__name__
         dtype = f" of {leaf.value.dtype}" if isinstance(leaf.value, numpy.ndarray) else ""
         what = f"{leaf.path} is a {kind}{dtype}, which jax does not take for an array"
-        remedy = "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
+        name = job.argument_names()[leaf.argnum]
+        is_beside_arrays = leaf.path != name and not isinstance(leaf.value, int)
+        remedy = _ARRAYS_ALONE.format(name=name) if is_beside_arrays else _ARRAY_OR_STATIC
         raise CompileError(what, job.where, remedy) from error
 
 
@@ -289,6 +299,8 @@ def _remedy(error: BaseException, is_alike: bool) -> str:
         return "give all meshes that it speaks of the same devices in the same order"
     if "should match the aval mesh" in said:
         return "it uses an array that lives on a mesh of its own; pass that as an argument"
+    if "not a valid JAX type" in said and "returned a value" in said:
+        return "return arrays alone, as eqx.filter(result, eqx.is_array) of Equinox leaves them; jax.jit asks the same"
     if "sharding" in said.lower() and not failing_line(error):
         return "correct in_shardings and out_shardings: prefixes of the arguments and of the result, as for jax.jit"
     if is_alike:

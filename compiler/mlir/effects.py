@@ -8,6 +8,7 @@ import re
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import is_used, operations_in
+from atoll.compiler.mlir.locations import name_stack
 
 # Operations that only compute, by dialect; for one with regions, the operations in these are asked about too. Left out
 # are those that speak with the world outside (`infeed`, `outfeed`, `send`, `recv`) and the tokens that order them;
@@ -76,6 +77,17 @@ def has_effect(operation: ir.OpView) -> bool:
 def host_calls_in(operation: ir.Operation) -> list[stablehlo.CustomCallOp]:
     """The calls of Python functions of this process, as made by `jax.pure_callback` and the like."""
     return [call for call in operations_in(operation, stablehlo.CustomCallOp) if _HOST_CALL.fullmatch(_target(call))]
+
+
+def host_call_number(call: stablehlo.CustomCallOp) -> int:
+    """Which of the Python functions that were lowered with the module it calls."""
+    return ir.IntegerAttr(ir.DictAttr(call.attributes["mhlo.backend_config"])["index"]).value
+
+
+def is_print(operation: ir.OpView) -> bool:
+    """Whether it is what jax makes of `jax.debug.print`: the name of its primitive comes last in its name stack."""
+    is_call = isinstance(operation, stablehlo.CustomCallOp) and _HOST_CALL.fullmatch(_target(operation)) is not None
+    return is_call and name_stack(operation.location).rpartition("/")[2] == "debug_print"
 
 
 def erase_unused(block: ir.Block) -> None:

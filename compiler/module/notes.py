@@ -140,6 +140,24 @@ class NotFollowed:
         return f"replicated on {self.island}, which cannot divide some value over axis {self.axis}"
 
 
+@dataclass(frozen=True)
+class ManySweeps:
+    """A function that no schedule is for, with the order that its loop over microbatches got and the one that it did
+    not get. seconds, other_seconds: what is predicted of each, as text; why: a clause, if it is not these."""
+
+    sweeps: int
+    order: str
+    seconds: str
+    other: str
+    other_seconds: str
+    why: str
+
+    def __str__(self) -> str:
+        what = f"the function goes over the stages {self.sweeps} times, which no schedule is for"
+        orders = f"it runs {self.order}, predicted {self.seconds}, and not {self.other}, predicted {self.other_seconds}"
+        return f"{what}: {orders}{f', {self.why}' if self.why else ''}"
+
+
 Fact = (
     OwnPieces
     | BatchBlocks
@@ -152,6 +170,7 @@ Fact = (
     | Gathered
     | Traffic
     | NotFollowed
+    | ManySweeps
 )
 
 # The kinds of notes, in the order in which the pipeline makes them.
@@ -167,6 +186,7 @@ FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "gathered": Gathered,
     "traffic": Traffic,
     "not-followed": NotFollowed,
+    "many-sweeps": ManySweeps,
 }
 
 

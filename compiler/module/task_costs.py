@@ -60,6 +60,12 @@ def task_costs(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) 
     return found
 
 
+def call_costs(module: ir.Module, function: func.FuncOp) -> list[int]:
+    """The operations of each task of a function, in its order."""
+    cost = _cost_of_codes(module)
+    return [cost[code_name(call)] for call in calls_in(function)]
+
+
 def _cost_of_codes(module: ir.Module) -> dict[str, int]:
     functions = fragment_functions(module).items()
     return {name: sum(map(cost_of, body_of(function).operations)) for name, function in functions}
@@ -67,9 +73,8 @@ def _cost_of_codes(module: ir.Module) -> dict[str, int]:
 
 def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) -> tuple[StageCost, ...]:
     """What each stage costs whose tasks are in a function; homes: the island of each stage."""
-    cost = _cost_of_codes(module)
-    costs = {task_name(call): cost[code_name(call)] for call in calls_in(function)}
-    sent = _bytes_to_neighbours(function)
+    costs = dict(zip(map(task_name, calls_in(function)), call_costs(module, function), strict=True))
+    sent = bytes_to_islands(function)
     stages = []
     for stage, home in enumerate(homes):
         forward, backward, weight = (costs.get(TaskName(kind, stage), 0) for kind in TASKS)
@@ -80,7 +85,7 @@ def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) 
     return tuple(stages)
 
 
-def _bytes_to_neighbours(function: func.FuncOp) -> Counter[tuple[TaskName, str]]:
+def bytes_to_islands(function: func.FuncOp) -> Counter[tuple[TaskName, str]]:
     """The bytes that each task sends to each island."""
     sent: Counter[tuple[TaskName, str]] = Counter()
     for transfer in transfers_in(function):

@@ -112,7 +112,7 @@ def _components_taken(component: Component, path: tuple[str, ...]) -> int:
         return 0
     if component.first is None or component.last is None:
         return int(path[0] == component.name)
-    if path[0] == component.name:  # `layers[0..5]` of a parameter's path: an index into a list
+    if path[0] == component.name:  # `layers[0..5]` of a list, whose index is a component by itself
         return 2 * int(len(path) > 1 and _in_range(component, path[1]))
     return int(path[0].startswith(component.name) and _in_range(component, path[0][len(component.name) :]))
 

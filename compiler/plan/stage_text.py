@@ -23,10 +23,11 @@ _BARE = re.compile(r'[^|,/\[\]"#\s]+')  # NAME of stage_text.lark
 
 @dataclass(frozen=True)
 class Component:
-    """One component of a scope path: a name, or a name with an inclusive range.
+    """One component of a scope path: a name, a name with an inclusive range, or a range alone.
 
-    `layer[0..5]` means six scopes `layer0` to `layer5`, or six iterations of the loop in scope `layer`. Only the
-    program can tell which, so the text keeps the name and the range as written.
+    `layer[0..5]` means six scopes `layer0` to `layer5`, six scopes `0` to `5` in scope `layer`, or six iterations of
+    the loop in it. Only the program can tell which, so the text keeps the name and the range as written. In
+    `layer/[0..5]` the range is a component by itself, without a name, and means the latter two.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Component:
     last: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
+        if not isinstance(self.name, str) or not (self.name or self.first is not None):
             raise PlanError("a scope's name is empty", remedy="write the name of a scope")
         if self.first is None and self.last is None:
             return
@@ -46,7 +47,7 @@ class Component:
             )
 
     def __str__(self) -> str:
-        bare = _BARE.fullmatch(self.name) and self.name.isprintable()
+        bare = not self.name or (_BARE.fullmatch(self.name) and self.name.isprintable())
         name = self.name if bare else json.dumps(self.name)
         return name if self.first is None else f"{name}[{self.first}..{self.last}]"
 
@@ -60,6 +61,9 @@ class Pattern:
     def __post_init__(self) -> None:
         if not self.components:
             raise PlanError("a scope pattern is empty", remedy="write the name of a scope")
+        if not self.components[0].name:
+            remedy = f"write the scope that they are in: layers/{self.components[0]}"
+            raise PlanError(f"numbers of no scope: {self.components[0]}", remedy=remedy)
 
     @classmethod
     def parse(cls, text: str) -> "Pattern":
@@ -142,6 +146,11 @@ class _Reader(Reader):
                 None if first is None else self.whole(first),
                 None if last is None else self.whole(last),
             )
+
+    @v_args(inline=True, meta=True)
+    def numbers(self, meta: Meta, first: Token, last: Token) -> Component:
+        with self.at(meta).blamed():
+            return Component("", self.whole(first), self.whole(last))
 
     def bare(self, token: Token) -> str:
         return str(token)

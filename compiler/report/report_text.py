@@ -8,7 +8,7 @@ from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.contents import ExchangeReport, ReportContents
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
-from atoll.compiler.text.quantities import bytes_text
+from atoll.compiler.text.quantities import bytes_text, seconds_text
 from atoll.compiler.topology.topology import Topology
 
 # Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
@@ -60,7 +60,7 @@ def _pipeline_rows(report: ReportContents) -> list[str]:
     if one is None:
         return []
     microbatches = f"{one.microbatches} microbatch{'es' if one.microbatches > 1 else ''}"
-    step, span, bound = map(_seconds_text, (one.step, one.span, one.lower_bound))
+    step, span, bound = map(seconds_text, (one.step, one.span, one.lower_bound))
     bubbles = f"bubble {_percent(one.bubble)} ({_percent(one.bubble_without_links)} if links took no time)"
     stages, islands = (
         f"{count} {noun}{'s' if count > 1 else ''}"
@@ -94,7 +94,7 @@ def _exchange_rows(report: ReportContents) -> list[str]:
     for one in report.exchanges:
         when = _after_text(one)
         how = f"{one.messages} message{'s' if one.messages > 1 else ''} of {bytes_text(one.sent)} in all from each"
-        what = f"{one.form} {when}: {how}, {_seconds_text(one.seconds)}"
+        what = f"{one.form} {when}: {how}, {seconds_text(one.seconds)}"
         rows.append(f"{' <-> '.join(one.islands):<28}{bytes_text(one.bytes):>12}{one.sums:>8}   {what}")
     chunks = dict.fromkeys(bytes_text(one.chunk) for one in report.exchanges)
     return [*rows, f"sums are packed up to {' or '.join(chunks)}, where the latency of the link is a tenth"]
@@ -126,12 +126,12 @@ def _measured_rows(report: ReportContents) -> list[str]:
     if one is None:
         return []
     names = report.pipeline.islands if report.pipeline else [island.name for island in report.islands]
-    rows = [f"measured  step {_seconds_text(one.step)}, bubble {_percent(one.bubble(names))}, in the last traced step"]
+    rows = [f"measured  step {seconds_text(one.step)}, bubble {_percent(one.bubble(names))}, in the last traced step"]
     return [*rows, *_busy_rows(one, names)]
 
 
 def _busy_rows(one: Measurement, names: Sequence[str]) -> list[str]:
-    return [f"          {name:<12}busy {_seconds_text(one.busy(name)):>12}" for name in names]
+    return [f"          {name:<12}busy {seconds_text(one.busy(name)):>12}" for name in names]
 
 
 def _buffer_rows(report: ReportContents) -> list[str]:
@@ -200,10 +200,3 @@ def _count_text(count: int) -> str:
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.0f}%"
-
-
-def _seconds_text(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} us"

@@ -293,7 +293,9 @@ class _Reader(Reader):
 
     @v_args(inline=True, meta=True)
     def uncounted(self, meta: Meta, island: Island) -> NoReturn:
-        raise self.at(meta).fault("the number of islands is missing", f"write for example 2 x {island.device_text}")
+        raise self.at(meta).fault(
+            "the number of islands is missing", f"for one of them, write 1 x {island.device_text}"
+        )
 
     def island(self, name: Token, island: Island) -> _Group:
         return _Group(self.at(name), (replace(island, name=str(name)),), counted=False)

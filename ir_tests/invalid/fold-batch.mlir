@@ -468,6 +468,41 @@ module attributes {atoll.plan = "replicas=2, microbatches=2"} {
 
 // -----
 
+// A line that is called by several layers does not tell which of them are meant.
+module attributes {atoll.plan = "microbatches=2"} {
+  // expected-error @unknown {{reduce_sum goes over the whole batch, and sub at model.py:7 (both in scope layer_0/norm) needs its result}}
+  func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"})
+      -> (tensor<4x2xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>)
+        -> tensor<4x2xf32>
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>)
+        -> tensor<2xf32> loc("jit(step)/jvp(layer_0/norm)/reduce_sum"("model.py":7:9))
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x2xf32> loc("jit(step)/jvp(layer_0/norm)/sub"("model.py":7:9))
+    return %3 : tensor<4x2xf32>
+  }
+}
+
+// -----
+
+module attributes {atoll.plan = "microbatches=2"} {
+  // expected-error @unknown {{reduce_sum goes over the whole batch, and sub at model.py:7 (in scope layer_1, the former in scope layer_0) needs its result}}
+  func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"})
+      -> (tensor<4x2xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>)
+        -> tensor<4x2xf32>
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>)
+        -> tensor<2xf32> loc("jit(step)/jvp(layer_0)/reduce_sum"("model.py":7:9))
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x2xf32> loc("jit(step)/jvp(layer_1)/sub"("model.py":7:9))
+    return %3 : tensor<4x2xf32>
+  }
+}
+
+// -----
+
 module attributes {atoll.plan = "microbatches=3"} {
   // expected-error @unknown {{x has 8 examples, which 3 microbatches cannot share evenly; choose microbatches that divide}}
   func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
@@ -480,6 +515,19 @@ module attributes {atoll.plan = "microbatches=3"} {
 module attributes {atoll.plan = "replicas=2, microbatches=2"} {
   // expected-error @unknown {{the plan asks for 2 replicas of 2 microbatches, and no argument that is used carries the batch}}
   func.func @main(%x: tensor<8xf32> {atoll.path = "x"}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    return %x : tensor<8xf32>
+  }
+}
+
+// -----
+
+// A print of the examples would print some of them in each microbatch.
+module attributes {atoll.plan = "microbatches=4"} {
+  // expected-error @unknown {{debug_print has an effect outside of the program, which would happen once for every microbatch; print a sum or mean over the examples, or take it out, or set microbatches=1}}
+  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<8xf32> {atoll.path = "y"}) {
+    stablehlo.custom_call @xla_ffi_python_cpu_callback(%x) {has_side_effect = true,
+        mhlo.backend_config = {index = 0 : ui64}} : (tensor<8xf32>) -> ()
+        loc("debug_print:"("jit(step)/debug_print"("train.py":5:3)))
     return %x : tensor<8xf32>
   }
 }

@@ -22,7 +22,8 @@ from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 from atoll.passes.schedule.order.auto_schedule import auto_schedule
-from atoll.passes.schedule.order.dataflow_order import dataflow_order
+from atoll.passes.schedule.order.dataflow_order import Order, dataflow_order, sweep_by_sweep
+from atoll.passes.schedule.order.many_sweeps import order_of_many_sweeps
 from atoll.passes.schedule.order.task_nodes import nodes_of
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,9 @@ class OrderTasks(Pass):
 
     The loop stays rolled: its function, its fragments and the transfers between them are there once, and the table of
     tasks alone grows with the number of microbatches. The order is that of the plan's schedule, or of the best one that
-    is found, and the loop names that schedule. In a loop that no schedule is for, such as one with a free placement,
-    the order follows the dataflow. It is that of one replica: the others run their microbatches in the same order.
+    is found, and the loop names that schedule. In a loop that no schedule is for, as it has a free placement or goes
+    over the stages more often, the order follows the dataflow, or goes sweep by sweep. It is that of one replica: the
+    others run their microbatches in the same order.
 
     Requires: phase `placed`.
 
@@ -69,7 +71,7 @@ class OrderTasks(Pass):
                 _check_tasks(loop, calls_in(function), schedule, names)
                 set_schedule(loop, schedule, names, {task_name(call) for call in calls_in(function)})
             else:
-                set_order(loop, _unscheduled(loop, function, kinds, shape, names))
+                set_order(loop, _unscheduled(module, loop, function, kinds, shape, names))
 
 
 def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
@@ -130,6 +132,7 @@ def _check_fits(shape: PipelineShape, tasks: set[TaskName]) -> None:
 
 
 def _unscheduled(
+    module: ir.Module,
     loop: mpmd.ForOp,
     function: func.FuncOp,
     kinds: str | None,
@@ -137,24 +140,32 @@ def _unscheduled(
     names: Sequence[str],
 ) -> dict[str, list[MicrobatchTask]]:
     """The order of a loop that no schedule is for."""
-    calls, replicas = calls_in(function), shape.plan.replicas
-    is_pipeline = shape.plan.placement is None
-    schedule = shape.plan.schedule
-    is_open = shape.plan.has_open_schedule or schedule == _SWEEP_BY_SWEEP
-    if is_pipeline and kinds is not None and not is_open:
-        name = schedule.name if isinstance(schedule, Schedule) else schedule
-        what = f"schedule {name} goes over the stages forward and backward, and the function does so {len(kinds)} times"
-        raise PlanError(what, caller(), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")
-    microbatches = iterations_of(loop) // replicas
-    if is_pipeline and shape.plan.schedule == _SWEEP_BY_SWEEP:
-        rows: dict[str, list[MicrobatchTask]] = {}
-        for call in calls:
-            rows.setdefault(island_of_task(call), []).extend(
-                MicrobatchTask(task_name(call), one) for one in range(microbatches)
-            )
-        return rows
-    order = dataflow_order(nodes_of(function, names), microbatches)
+    microbatches = iterations_of(loop) // shape.plan.replicas
+    if kinds is not None and shape.plan.placement is None:
+        order = _many_sweeps(module, loop, function, len(kinds), shape, names)
+    else:
+        order = dataflow_order(nodes_of(function, names), microbatches)
+    calls = calls_in(function)
     return {
         names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]
         for island, row in order.items()
     }
+
+
+def _many_sweeps(
+    module: ir.Module,
+    loop: mpmd.ForOp,
+    function: func.FuncOp,
+    sweeps: int,
+    shape: PipelineShape,
+    names: Sequence[str],
+) -> Order:
+    """The order of a loop of a pipeline that goes over the stages more often than forward and backward."""
+    schedule = shape.plan.schedule
+    if shape.plan.has_open_schedule:
+        return order_of_many_sweeps(module, loop.location, function, sweeps, shape.microbatches, names)
+    if schedule == _SWEEP_BY_SWEEP:
+        return sweep_by_sweep(nodes_of(function, names), shape.microbatches)
+    name = schedule.name if isinstance(schedule, Schedule) else schedule
+    what = f"schedule {name} goes over the stages forward and backward, and the function does so {sweeps} times"
+    raise PlanError(what, caller(), f"leave the schedule out, or take {_SWEEP_BY_SWEEP}")

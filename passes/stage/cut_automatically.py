@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import name_stack
-from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.notes import WholeLoop
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of, stages_of
@@ -47,8 +47,9 @@ class CutAutomatically(Pass):
         graph = Graph.of(module)
         forward = forward_part(graph)
         found = {index: loop for index, loop in layer_loops(module, graph).items() if index in set(forward)}
+        reads_floats = _reads_floats(graph)
         for index, why in found.items():
-            if isinstance(why, str):
+            if isinstance(why, str) and reads_floats[index]:
                 location = graph.operations[index].location
                 add_note(module, location, WholeLoop("/".join(read_scope(name_stack(location)).path), why))
         loops = {index: loop for index, loop in found.items() if isinstance(loop, CountedLoop)}
@@ -56,3 +57,21 @@ class CutAutomatically(Pass):
         costs = steps.costs()
         cuts = contiguous_cut(costs, steps.crossing(), stages_of(module))
         steps.write_stages([bisect_right(cuts, step) for step in range(len(costs))])
+
+
+def _reads_floats(graph: Graph) -> list[bool]:
+    """Whether each operation takes floating-point numbers that the program is given, or anything made of these.
+
+    A loop that does not, such as one of a random generator, is no part of the model, and nobody would cut it.
+    """
+    reads: list[bool] = []
+    for taken in graph.operands:
+        producers = [(graph.producer[value], value) for value in taken]
+        reads.append(
+            any(_is_inexact(graph.values[value]) if one == ARGUMENT else reads[one] for one, value in producers)
+        )
+    return reads
+
+
+def _is_inexact(value: "ir.Value[ir.Type]") -> bool:
+    return isinstance(value.type, ir.ShapedType) and isinstance(value.type.element_type, (ir.FloatType, ir.ComplexType))

@@ -13,6 +13,7 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.effects import is_print
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.interface import batch_dimension
@@ -89,9 +90,9 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
 
 
 def _check_effects(program: NodeTree) -> None:
-    """What acts on the world outside would do so in every replica."""
-    for node in (one.acting for one in program.body.nodes):
-        if node is not None:
+    """What acts on the world outside would do so in every replica; a print may, and says in which it does."""
+    for node in (inner for one in program.body.nodes for inner in (one, *one.inner())):
+        if node.acting is node and not is_print(node.operation.opview):
             what = f"{described(node)} has an effect outside of the program, which would happen in every replica"
             raise refuse(node.location, what, "take it out, or set replicas=1")
 

@@ -436,16 +436,34 @@ def test_an_ordered_effect_is_refused_at_its_line():
         (numpy.array(["text"]), "a.b[0] is a ndarray of <U4"),
         (numpy.array([object()]), "a.b[0] is a ndarray of object"),
         (b"bytes", "a.b[0] is a bytes"),
-        (print, "a.b[0] is a builtin_function_or_method"),
-        (2**80, "a.b[0] is a int"),
+        (print, "a.b[0] is a function"),
+        (jax.nn.relu, "a.b[0] is a function"),
     ],
 )
 def test_what_is_no_array_is_named_by_its_path(value, what):
     nested = collections.namedtuple("nested", ["b"])([value])
     error = failure(lambda a: a, nested)
     assert error.what == f"{what}, which jax does not take for an array"
-    assert error.remedy == "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
+    assert error.remedy.startswith(
+        "pass the arrays alone: arrays, rest = eqx.partition(a, eqx.is_array) of Equinox, or "
+    )
     assert error.where.startswith(f"{__file__}:")
+
+
+@pytest.mark.parametrize(("value", "kind"), [("text", "str"), (jax.nn.relu, "function"), (2**80, "int")])
+def test_what_is_no_array_by_itself_may_be_static(value, kind):
+    error = failure(lambda a: a, value)
+    assert error.what == f"a is a {kind}, which jax does not take for an array"
+    assert error.remedy == "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
+    assert failure(lambda a: a, [2**80]).remedy == error.remedy
+
+
+def test_a_result_that_is_no_array_is_left_out():
+    error = failure(lambda x: {"w": x, "activation": jax.nn.relu}, X)
+    assert (
+        error.remedy
+        == "return arrays alone, as eqx.filter(result, eqx.is_array) of Equinox leaves them; jax.jit asks the same"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from atoll.compiler.module.notes import (
     BatchBlocks,
     Gathered,
     JoinedStack,
+    ManySweeps,
     NeededWhole,
     NotDivisible,
     Note,
@@ -39,6 +40,9 @@ FACTS = {
     Traffic(3072, 1024, replicas=2): "3.0 KiB cross between stages of each replica: at most 2.0 KiB above the least "
     "possible for the operations the plan leaves open",
     NotFollowed("b", "model"): "replicated on b, which cannot divide some value over axis model",
+    ManySweeps(4, "sweep by sweep", "2 ms", "as values come", "1 ms", "as it is told to"): "the function goes over the "
+    "stages 4 times, which no schedule is for: it runs sweep by sweep, predicted 2 ms, and not as values come, "
+    "predicted 1 ms, as it is told to",
 }
 EMPTY = "module { func.func @main() { return } }"
 

@@ -22,6 +22,7 @@ def scope(*components):
             [[scope("embed"), scope(("layer_", 0, 5))], [scope(("layer_", 6, 11)), scope("head")]],
         ),
         ("a/b[1..1]/c", [[scope("a", ("b", 1, 1), "c")]]),
+        ("h/[0..5] | a/h/[6..11]/b", [[scope("h", ("", 0, 5))], [scope("a", "h", ("", 6, 11), "b")]]),
         (" a \n|\tb ", [[scope("a")], [scope("b")]]),
         ("transpose(jvp(f)):0@<$~{é}.-+", [[scope("transpose(jvp(f)):0@<$~{é}.-+")]]),
         (r'"a b|,/[]#\"\n"/c', [[scope('a b|,/[]#"\n', "c")]]),
@@ -48,7 +49,9 @@ NAME = "expected one of: a name in double quotes, a scope's name"
         ("a |", 4, "unexpected end of the text", NAME),
         ("a || b", 4, "unexpected '|'", NAME),
         ("a,, b", 3, "unexpected ','", NAME),
-        ("a//b", 3, "unexpected '/'", NAME),
+        ("a//b", 3, "unexpected '/'", NAME.replace(": ", ": '[', ")),
+        ("[0..5] | a", 1, "unexpected '['", NAME),
+        ("a/[5..2]", 3, "the range 5..2 is empty", "both ends are included; write the lower first"),
         ("a b", 3, "unexpected 'b'", "expected one of: ',', '/', '[', '|', the end of the text"),
         ("a # b", 3, "unexpected '#'", "expected one of: ',', '/', '[', '|', the end of the text"),
         ("a[1]", 4, "unexpected ']'", "expected '..'"),
@@ -75,6 +78,8 @@ def test_a_fault_in_a_text(text, column, what, remedy):
         (lambda: Component(""), "a scope's name is empty; write the name of a scope"),
         (lambda: Component("a", 1), "the last of a range must be a whole number, not NoneType"),
         (lambda: Component("a", -1, 1), "the first of a range is too small; it must be at least 0"),
+        (lambda: Component("", 1), "the last of a range must be a whole number, not NoneType"),
+        (lambda: scope(("", 0, 5)), "numbers of no scope: [0..5]; write the scope that they are in: layers/[0..5]"),
         (lambda: Pattern(()), "a scope pattern is empty; write the name of a scope"),
         (lambda: StageText(()), "there are no stages; write at least one scope pattern"),
         (lambda: StageText(((scope("a"),), ())), "stage 1 is empty; write at least one scope pattern"),
@@ -98,7 +103,8 @@ def test_one_pattern():
 names = st.text(min_size=1, max_size=6) | st.sampled_from(["embed", "layer_", "jit(f)"])
 ranges = st.tuples(st.integers(0, 99), st.integers(0, 99)).map(sorted)
 components = st.builds(Component, names) | st.builds(lambda name, ends: Component(name, *ends), names, ranges)
-patterns = st.lists(components, min_size=1, max_size=3).map(lambda each: Pattern(tuple(each)))
+later = components | st.builds(lambda ends: Component("", *ends), ranges)
+patterns = st.builds(lambda first, rest: Pattern((first, *rest)), components, st.lists(later, max_size=2))
 
 
 @st.composite

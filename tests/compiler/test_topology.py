@@ -79,7 +79,7 @@ LEAST = "it must be at least 1"
 ERRORS = [
     ("", (1, 1), "there are no islands", "write for example 2 x cpu[4]"),
     ("cpu", (1, 1), "the size of 'cpu' is missing", SIZE),
-    ("cpu[4]", (1, 1), "the number of islands is missing", "write for example 2 x cpu[4]"),
+    ("cpu[4]", (1, 1), "the number of islands is missing", "for one of them, write 1 x cpu[4]"),
     ("2 x cpu", (1, 5), "the size of 'cpu' is missing", SIZE),
     ("0 x cpu[4]", (1, 1), "the number of islands is too small", LEAST),
     ("-3 x cpu[4]", (1, 1), "the number of islands is too small", LEAST),

@@ -357,8 +357,9 @@ def test_a_closed_program_refuses_calls_and_its_results_stay():
         result = step(W, X)
     step.close()
     numpy.testing.assert_array_equal(result, jax.jit(two_layers)(W, X))
-    with pytest.raises(atoll.AtollError, match="this program was closed"):
-        step(W, X)
+    for use in (step, step.put):
+        with pytest.raises(atoll.AtollError, match=rf"^{re.escape(__file__)}:\d+: this program was closed"):
+            use(W, X)
 
 
 def test_a_program_that_is_forgotten_ends_its_threads():

@@ -363,6 +363,11 @@ def test_more_sweeps_than_two(kind, count):
             for order in orders(step).values():
                 grouped = [name for name, _ in itertools.groupby((t[0] + task_named(t, 4).stage) for t in order)]
                 assert len(grouped) == len(set(grouped))
+        else:
+            assert (
+                "which no schedule is for: it runs as values come, with 4 microbatches open at once, predicted"
+                in str(step.report())
+            )
     for kind_refused in ("1f1b", "zb-h1"):
         with pytest.raises(PlanError, match="goes over the stages forward and backward, and the function does so"):
             compiled(case, atoll.Plan(stages=stages, microbatches=4, schedule=kind_refused), f"{count} x cpu[1]")

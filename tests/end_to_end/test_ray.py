@@ -159,7 +159,7 @@ def test_examples_come_from_the_processes_that_need_them(cluster):
         assert [numpy.asarray(one).tobytes() for one in found] == expected
         with pytest.raises(
             atoll.AtollError,
-            match=r"^\S*test_ray.py:\d+: <lambda> cannot be given to the processes of islands: .*; "
+            match=r"^\S*test_ray.py:\d+: <lambda> cannot be given to the processes of islands, which .*; "
             r"use a function from the top of a module, and no lambda$",
         ):
             step(table, atoll.Feed(lambda *_: tokens))

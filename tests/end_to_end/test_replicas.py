@@ -465,10 +465,32 @@ def test_replicas_without_a_batch_are_refused():
 def test_effects_would_happen_in_every_replica():
     def step(x, rate):
         jax.debug.print("rate {}", rate)
+        jax.debug.callback(lambda _: None, rate)
         return jnp.sum(x) * rate
 
-    with pytest.raises(CompileError, match=r"test_replicas.py:\d+: .*would happen in every replica; take it out, or"):
+    line = step.__code__.co_firstlineno + 2
+    message = rf"test_replicas.py:{line}: .*would happen in every replica; take it out, or"
+    with pytest.raises(CompileError, match=message):
         atoll.compile(step, X, 0.1, topology="2 x cpu[1]", plan=atoll.Plan(replicas=2), batch_argnums=0)
+
+
+def test_each_replica_prints_and_says_which_it_is(capfd):
+    def step(params, x, rate):
+        jax.debug.print("rate {}", rate)
+        loss, gradients = jax.value_and_grad(lambda w: jnp.mean(jnp.tanh(x @ w) ** 2))(params)
+        jax.debug.print("loss {loss:.4f}", loss=loss)
+        return jax.pure_callback(lambda w: w, params, params - rate * gradients)
+
+    args = numpy.eye(8, 4, dtype="float32"), X, 0.5
+    plan = atoll.Plan(replicas=2, microbatches=2, stages=1)
+    expected = jax.jit(step)(*args)
+    jax.effects_barrier()
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 2
+    with atoll.compile(step, *args, topology="2 x cpu[1]", plan=plan, batch_argnums=1) as compiled:
+        numpy.testing.assert_allclose(compiled(*args), expected, rtol=1e-5, atol=1e-6)
+    printed = capfd.readouterr().out.splitlines()
+    assert sorted(printed) == sorted(f"replica {number}: {line}" for number in (0, 1) for line in lines)
 
 
 @pytest.mark.parametrize("phase", ["staged", "placed", "scheduled"])

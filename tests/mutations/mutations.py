@@ -561,6 +561,35 @@ MUTATIONS = (
         "first = None",
         killed_by="tests/runtime/test_window.py::test_of_a_token_that_is_donated_a_later_one_tells",
     ),
+    Mutation(
+        "who-was-asked-while-it-was-donated-has-failed",
+        "runtime/window.py",
+        "if first.is_deleted():  # by now",
+        "if not first.is_deleted():  # by now",
+        killed_by="tests/runtime/test_window.py::test_a_token_that_is_donated_while_it_is_asked_is_asked_no_more",
+    ),
+    # What people are told.
+    Mutation(
+        "wrong-numbers-are-hidden-by-those-that-move",
+        "compiler/commands/comparison.py",
+        " and unmoved <= _UNMOVED * numpy.count_nonzero(moved > least)",
+        "",
+        killed_by="tests/compiler/test_comparison.py::test_a_wrong_answer_is_found_beside_what_moves",
+    ),
+    Mutation(
+        "all-microbatches-are-open-at-once",
+        "passes/schedule/order/dataflow_order.py",
+        "for _ in range(open_at_once or microbatches):",
+        "for _ in range(microbatches):",
+        killed_by="tests/passes/test_dataflow_order.py::test_a_microbatch_begins_when_another_one_has_ended",
+    ),
+    Mutation(
+        "loops-of-random-generators-are-told-of",
+        "passes/stage/cut_automatically.py",
+        "if isinstance(why, str) and reads_floats[index]:",
+        "if isinstance(why, str):",
+        killed_by="ir_tests/cut-automatically/random-numbers.mlir",
+    ),
     # Islands in processes.
     Mutation(
         "parts-of-axes-are-taken-for-axes",

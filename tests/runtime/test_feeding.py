@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 import threading
 import time
 import types
@@ -183,6 +184,18 @@ def test_an_error_is_raised_by_the_results_of_its_step_alone(train, values, refe
         numpy.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+def test_all_lines_of_an_error_are_shown(train, values):
+    def load(*_):
+        raise ValueError("no such rows:\n  12\n  13\nin part 7")
+
+    w, *_ = train.start([*values[:2], fed(load)])
+    with pytest.raises(AtollError) as told:
+        numpy.asarray(w)
+    sentence, *lines = str(told.value).splitlines()
+    assert sentence.endswith("raised ValueError: no such rows: 12")
+    assert lines == ["  no such rows:", "    12", "    13", "  in part 7"]
+
+
 def test_what_does_not_return_is_waited_for_with_an_end(make_train_program, make_meshes, values, reference_step):
     """What comes too late changes nothing, and nobody waits for it at the end."""
     gate = threading.Event()
@@ -201,7 +214,7 @@ def test_what_does_not_return_is_waited_for_with_an_end(make_train_program, make
             numpy.asarray(w)
         assert str(told.value) == (
             "data.py:3: load, asked for examples 0..4 of step 0, has not returned after 1 seconds; "
-            "look at what that island is doing; if it only needs longer, raise `timeout`"
+            "look at what that island is doing: a function that it calls, or another program, may not come to an end"
         )
         for ours, theirs in zip(controller.start([*values[:2], fed(load)]), reference_step(*values), strict=True):
             numpy.testing.assert_allclose(ours, theirs, rtol=1e-5)
@@ -278,16 +291,20 @@ def of_this_module():
 
 
 def test_a_function_that_cannot_travel_is_refused(monkeypatch):
-    with pytest.raises(UsageError, match=r"^data.py:3: load cannot be given to the processes of islands: .*no lambda$"):
-        for_processes([fed(lambda *_: None)])
+    def nameless(*_):
+        """Is known by no name."""
+
     monkeypatch.setattr(of_this_module, "__module__", "__main__")
-    for one in (of_this_module, functools.partial(of_this_module, 3)):
-        with pytest.raises(
-            UsageError,
-            match=r"^data.py:3: of_this_module is defined in the file that was run, which the processes of islands "
-            r"cannot import; put it into a module of its own, and import that$",
-        ):
-            for_processes([fed(one)])
+    for found, what in (
+        (nameless, "cannot be given to the processes of islands, which import functions by their names"),
+        (of_this_module, "is defined in the file that was run, which the processes of islands cannot import"),
+    ):
+        place = f"{__file__}:{found.__code__.co_firstlineno}: {found.__name__} "
+        for one in (found, functools.partial(found, 3), functools.partial(loaders.squares, found)):
+            with pytest.raises(UsageError, match=f"^{re.escape(place + what)}; "):
+                for_processes([fed(one)])
+    with pytest.raises(UsageError, match=r"^data.py:3: load cannot be given to the processes of islands: .*no lambda$"):
+        for_processes([fed(functools.partial(loaders.squares, threading.Lock()))])
 
 
 def test_a_module_that_is_not_there_is_told_when_it_is_asked_for():

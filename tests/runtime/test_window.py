@@ -154,6 +154,24 @@ def test_a_token_that_is_donated_while_it_is_watched_is_let_go_of(watching):
     assert len(watching.over) == 2
 
 
+def test_a_token_that_is_donated_while_it_is_asked_is_asked_no_more(watching, monkeypatch):
+    """Another thread enqueues what calls Python, and donates between two questions."""
+    watching.add(1)
+    first = watching.tokens[0]
+
+    def is_ready():
+        first.is_donated = True
+        raise RuntimeError("Array has been deleted")
+
+    monkeypatch.setattr(first, "is_ready", is_ready)
+    watching.window.retire_ready()
+    assert watching.over == []
+    watching.add(1)
+    watching.tokens[1].end()
+    watching.window.retire_ready()
+    assert len(watching.over) == 2
+
+
 def test_nothing_is_left_to_tell_of_a_last_token_that_is_gone(watching):
     watching.add(1)
     watching.tokens[0].is_donated = True

@@ -1,10 +1,13 @@
 """The tasks of a microbatch as a graph of numbers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of
-from atoll.compiler.module.tasks import island_of_task
+from atoll.compiler.module.planned import topology_of
+from atoll.compiler.module.task_costs import bytes_to_islands, call_costs, speed_of
+from atoll.compiler.module.tasks import calls_in, island_of_task, task_name
 from atoll.passes.schedule.order.dataflow_order import TaskNode
 
 
@@ -26,3 +29,31 @@ def nodes_of(function: func.FuncOp, islands: Sequence[str]) -> list[TaskNode]:
             makers.update(dict.fromkeys(operation.operation.results, len(nodes)))
             nodes.append(TaskNode(islands.index(island_of_task(operation)), needs))
     return nodes
+
+
+def timed_nodes(module: ir.Module, function: func.FuncOp, islands: Sequence[str]) -> list[TaskNode]:
+    """The same with what tasks and links should take.
+
+    Of two tasks on unlike islands, all counts that the one sends to the other's island."""
+    topology = topology_of(module)
+    speed = {island.name: speed_of(island) for island in topology.islands}
+    calls, nodes = calls_in(function), nodes_of(function, islands)
+    sent = bytes_to_islands(function)
+    names = list(map(task_name, calls))
+
+    def way(needed: int, user: int) -> float:
+        source, target = islands[nodes[needed].island], islands[nodes[user].island]
+        if source == target:
+            return 0.0
+        link = topology.link(source, target)
+        return link.latency / 1e9 + sent[names[needed], target] / link.bandwidth
+
+    costs = call_costs(module, function)
+    return [
+        replace(
+            node,
+            ways=tuple(way(needed, number) for needed in node.needs),
+            seconds=cost / speed[islands[node.island]],
+        )
+        for number, (node, cost) in enumerate(zip(nodes, costs, strict=True))
+    ]

@@ -10,10 +10,9 @@ from atoll.compiler.batch_rules.contraction import CONTRACTIONS
 from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.needed_forms import needed_entries
-from atoll.compiler.batch_rules.nodes import Node, described
+from atoll.compiler.batch_rules.nodes import Node, described, described_beside
 from atoll.compiler.batch_rules.states import SAME, Split, Version
 from atoll.compiler.mlir.diagnostics import refuse
-from atoll.compiler.mlir.locations import place
 
 
 @dataclass
@@ -227,7 +226,7 @@ def _mixing(scope: Interpretation, value: int) -> Exception:
     consumer = _first_consumer(scope, value)
     what = f"the examples of the batch are mixed: {described(reduction)} goes over the whole batch"
     if consumer is not None:
-        what += f", and {described(consumer)} at {place(consumer.location)} needs its result for every example"
+        what += f", and {described_beside(consumer, reduction)} needs its result for every example"
     remedy = f"give every example only what does not depend on the others, or set {scope.batch.uncut}"
     return refuse(reduction.location, what, remedy)
 
