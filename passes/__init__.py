@@ -18,6 +18,7 @@ PASSES = {
     "inline-calls": "atoll.passes.normalize.inline_calls:InlineCalls",
     "join-branches": "atoll.passes.stage.join_branches:JoinBranches",
     "make-fragments": "atoll.passes.place.make_fragments:MakeFragments",
+    "mark-arguments": "atoll.passes.normalize.mark_arguments:MarkArguments",
     "order-sweeps": "atoll.passes.stage.order_sweeps:OrderSweeps",
     "order-tasks": "atoll.passes.schedule.order_tasks:OrderTasks",
     "outline-fragments": "atoll.passes.schedule.outline_fragments:OutlineFragments",

@@ -15,14 +15,14 @@ import jax
 from atoll.compiler import compiled, guard, lowered
 from atoll.compiler.commands.comparison import Difference, compare
 from atoll.compiler.commands.example_values import seeded
-from atoll.compiler.commands.target import load_target
+from atoll.compiler.commands.target import check_no_marks, load_module, load_target
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.ir_text import parse_file, parse_text
+from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.feedback import StateLeaf, replacements
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     if sys.stderr.isatty():  # somebody is waiting
         for log in (lowered.log, compiled.log):
             log.setLevel(logging.INFO)
-    opened = _open(options.target, islands, plan)
+    opened = _open(options, islands, plan)
     with opened.compiled as program:
         if options.check and isinstance(opened.reference, str):
             raise UsageError(f"--check cannot be done: {opened.reference}", options.target)
@@ -79,16 +79,18 @@ def run(options: argparse.Namespace) -> int:
 # Opening.
 
 
-def _open(text: str, islands: Topology | None, plan: Plan | None) -> _Opened:
+def _open(options: argparse.Namespace, islands: Topology | None, plan: Plan | None) -> _Opened:
+    text: str = options.target
     if text.endswith(".atoll"):
+        check_no_marks(options, "a saved program is compiled")
         return _open_program(Path(text), islands, plan)
     if islands is not None:
         reserve_cpu_devices(islands)  # before the user's file is loaded, as it may use jax
     elif ".py:" in text:
         raise UsageError("no topology is given", remedy='name the islands: --topology "2 x cpu[1]"')
-    target = load_target(text)
+    target = load_target(options)
     if isinstance(target, Path):
-        return _open_module(target, islands, plan)
+        return _open_module(load_module(target, options), text, islands, plan)
     assert islands is not None
     return _open_job(target, islands, plan or Plan())
 
@@ -108,9 +110,8 @@ def _open_job(job: Job, islands: Topology, plan: Plan) -> _Opened:
     return _Opened(lowered.compile(job, topology=islands, plan=plan), given, reference)
 
 
-def _open_module(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
-    module = parse_file(path)
-    _check_can_change(module, str(path), islands, plan)
+def _open_module(module: ir.Module, path: str, islands: Topology | None, plan: Plan | None) -> _Opened:
+    _check_can_change(module, path, islands, plan)
     write_texts(module, islands, plan)
     islands = topology_of(module)
     reserve_cpu_devices(islands)

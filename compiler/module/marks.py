@@ -121,8 +121,17 @@ MARKS = (
         says="its pytree path, in the user's words: `state['params']['w']`, `result[0]`",
         since="stablehlo",
         gone=None,
-        writers=("export/frontend",),
-        readers=("fold-batch", "module/homes", "module/interface", "report/report", "seed-stages", "share-update"),
+        writers=("export/frontend", "mark-arguments"),
+        readers=(
+            "fold-batch",
+            "mark-arguments",
+            "module/homes",
+            "module/interface",
+            "report/report",
+            "seed-stages",
+            "share-update",
+            "verify-stablehlo",
+        ),
     ),
     Mark(
         BATCH,
@@ -130,7 +139,7 @@ MARKS = (
         says="it has the batch on axis 0",
         since="stablehlo",
         gone=None,
-        writers=("export/frontend",),
+        writers=("export/frontend", "mark-arguments"),
         readers=(
             "fold-batch",
             "split-layer-loops",
@@ -146,7 +155,7 @@ MARKS = (
         says="the caller gives its buffers away",
         since="stablehlo",
         gone=None,
-        writers=("export/frontend",),
+        writers=("export/frontend", "mark-arguments"),
         readers=("emit/emit", "module/homes"),
     ),
     Mark(

@@ -26,6 +26,8 @@ PHASES = (
         made_by="normalize",
         needs_topology=False,
         passes=(
+            # First, while the arguments are as whoever wrote the module left them; every other pass wants @main.
+            "mark-arguments",
             # A composite names a function as a call does; turned into a call, it is inlined like one.
             "stablehlo-legalize-composite-to-call",
             # Next, so that every later pass sees one function and whole name stacks.

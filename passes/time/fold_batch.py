@@ -109,7 +109,9 @@ def _states_of_arguments(module: ir.Module, plan: ResolvedPlan) -> list[State]:
                 raise PlanError(what, place(argument.location) or caller(), remedy)
     if all(state == SAME for state in states):
         what = f"the plan asks for {asked}, and no argument that is used carries the batch"
-        raise PlanError(what, caller(), "name the arguments that do in batch_argnums")
+        raise PlanError(
+            what, caller(), "name the arguments that do: batch_argnums in Python, --batch for a file of StableHLO"
+        )
     return states
 
 
