@@ -145,6 +145,7 @@ MARKS = (
             "split-layer-loops",
             "stage/layers/choice",
             "time/folding/cross_check",
+            "time/roles/dataflow_roles",
             "verify-stablehlo",
             "verify-timed",
         ),

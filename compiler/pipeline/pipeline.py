@@ -52,6 +52,9 @@ PHASES = (
         passes=(
             # Before anything asks the plan: from here on it has an answer.
             "resolve-plan",
+            # Before the batch is folded, as a gradient is easiest to see while each sum stands where it is used. Not
+            # earlier: a dump of phase `stablehlo` may have lost its locations.
+            "find-roles",
             # Before stages are chosen, as a stage is a part of what is done with one microbatch.
             "fold-batch",
             "verify-timed",
