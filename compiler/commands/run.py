@@ -40,6 +40,9 @@ from atoll.runtime.program_file import load_program
 # How many scalar results are printed for a step.
 _MOST_SCALARS = 8
 
+# The types that jax makes narrower unless it is told otherwise.
+_WIDE = frozenset(("int64", "uint64", "float64", "complex128"))
+
 # What `jax.jit` computes from the leaves of the arguments: the leaves of the result.
 _Reference = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -115,6 +118,8 @@ def _open_module(module: ir.Module, path: str, islands: Topology | None, plan: P
     write_texts(module, islands, plan)
     islands = topology_of(module)
     reserve_cpu_devices(islands)
+    if any(one.dtype in _WIDE for one in signature_of_module(module).inputs):
+        jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call] # as where the module was made
     made = lowered.lower_module(module, islands)
     whole = PHASES[0].name
     if whole in made.phases:

@@ -7,7 +7,10 @@ for that it needs every class in them, registered by the user's own code.
 
 import struct
 
-_PORTABLE = b"ML\xefR\rStableHLO_v"
+_BYTECODE = b"ML\xefR"
+# Its producer, which comes soon after a version and tells a portable artifact from other bytecode.
+_PRODUCER = b"StableHLO_v"
+_HEAD = 32
 # What HLO's own text begins with.
 _HLO = b"HloModule"
 
@@ -17,7 +20,7 @@ _MODULE_FIELD = 13
 
 def is_portable(content: bytes) -> bool:
     """Whether these are the bytes of a portable artifact."""
-    return content.startswith(_PORTABLE)
+    return content.startswith(_BYTECODE) and _PRODUCER in content[:_HEAD]
 
 
 def exported_module(content: bytes) -> bytes | None:

@@ -54,6 +54,9 @@ _ONLY_COMPUTE = frozenset(
 # jax's names for calls of the host, by platform: `xla_ffi_python_cpu_callback`, `xla_buffer_python_gpu_callback`.
 _HOST_CALL = re.compile(r".*_python_.*callback")
 
+# The names of the library's functions, as jax calls them, begin so.
+_LAPACK = "lapack_"
+
 # jax marks this as having an effect only so that XLA leaves it in: it says which memory a value should be in.
 _ANNOTATION = "annotate_device_placement"
 
@@ -76,6 +79,11 @@ def has_effect(operation: ir.OpView) -> bool:
 def host_calls_in(operation: ir.Operation) -> list[stablehlo.CustomCallOp]:
     """The calls of Python functions of this process, as made by `jax.pure_callback` and the like."""
     return [call for call in operations_in(operation, stablehlo.CustomCallOp) if _HOST_CALL.fullmatch(_target(call))]
+
+
+def calls_lapack(operation: ir.Operation) -> bool:
+    """Whether it has calls of the library for linear algebra on CPUs."""
+    return any(_target(call).startswith(_LAPACK) for call in operations_in(operation, stablehlo.CustomCallOp))
 
 
 def erase_unused(block: ir.Block) -> None:

@@ -40,3 +40,18 @@ func.func @main(%x: tensor<4xf32> {sdy.sharding = #sdy.sharding<@data, [{"data"}
 func.func @main(%a: tensor<4xf32>, %b: tensor<4xf32> loc("y")) -> tensor<4xf32> {
   return %a : tensor<4xf32>
 }
+
+// -----
+
+// expected-error @below {{argument 0 of @main is _platform_index, which jax computes when it calls the module; export the function for one platform}}
+func.func @main(%p: tensor<i32> {jax.global_constant = "_platform_index"}, %x: tensor<4xf32>) -> tensor<4xf32> {
+  return %x : tensor<4xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<4xf32>, %n: tensor<1xi32>) -> tensor<?xf32> {
+  // expected-error @below {{the result of stablehlo.dynamic_reshape has no fixed shape: tensor<?xf32>; export}}
+  %0 = stablehlo.dynamic_reshape %x, %n : (tensor<4xf32>, tensor<1xi32>) -> tensor<?xf32>
+  return %0 : tensor<?xf32>
+}

@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "mark-arguments" --split-input-file | filecheck %s
 
 // The only public function is the one that is run, whatever it is called; XLA says in one place what is donated.
+// Beside @main no function is public.
 
 // CHECK:      module @SyncTensorsGraph {
 // CHECK-NEXT:   func.func public @main(%arg0: tensor<4xf32> {atoll.path = "arg0"},
@@ -17,6 +18,16 @@ module @SyncTensorsGraph attributes {mhlo.input_output_alias = [{
     %0 = stablehlo.negate %x : tensor<4xf32>
     return %0 : tensor<4xf32>
   }
+}
+
+// -----
+
+// CHECK: func.func private @other
+func.func @main() {
+  return
+}
+func.func @other() {
+  return
 }
 
 // -----

@@ -35,6 +35,8 @@ _GIVEN_AWAY = ("tf.aliasing_output", "jax.buffer_donor")
 _RESULT_INFO = "jax.result_info"
 # What XLA writes of all arguments that it donates, as torch-xla has it.
 _ALIASES = "mhlo.input_output_alias"
+# What `jax.export` says of an argument that callers do not give: the number of a platform, or a size.
+_CONSTANT = "jax.global_constant"
 # What says in GSPMD's words how a value is divided, and the words for one that is not.
 _GSPMD = "mhlo.sharding"
 _WHOLE = ("{replicated}", "{maximal device=0}")
@@ -75,6 +77,7 @@ class MarkArguments(Pass):
             return
         if not is_named:
             _check_plain(module, main)
+            _hide_others(module)
         paths = _paths(main) if is_named else _new_paths(main)
         batch, donated = _chosen(main, paths, self.batch), _chosen(main, paths, self.donate) | _donated(module, main)
         arguments = [_marks(path, number in batch, number in donated) for number, path in enumerate(paths)]
@@ -95,7 +98,7 @@ def _marks(path: str, is_batch: bool = False, is_donated: bool = False) -> dict[
 
 
 def _main(module: ir.Module) -> func.FuncOp:
-    """@main, or the one public function that is run, which is called so from here on. Others need not be kept."""
+    """@main, or the one public function that is run, which is called so from here on."""
     functions = functions_in(module)
     if MAIN not in functions:
         public = [name for name, function in functions.items() if not is_private(function)]
@@ -108,26 +111,39 @@ def _main(module: ir.Module) -> func.FuncOp:
     return entry_function(module)
 
 
+def _hide_others(module: ir.Module) -> None:
+    """Nobody calls the other functions from outside, so those that @main does not need may go."""
+    for name, function in functions_in(module).items():
+        if name != MAIN:
+            function.attributes["sym_visibility"] = ir.StringAttr.get("private")
+
+
 def _check_plain(module: ir.Module, main: func.FuncOp) -> None:
     """Refuse what other programs write and no later pass would say anything helpful about."""
-    for argument in arguments_of(main):
-        shape = argument.type
-        if isinstance(shape, ir.RankedTensorType) and not shape.has_static_shape:
-            what = f"argument {argument.arg_number} of @main has no fixed shape: {shape}"
-            raise refuse(argument.location, what, "export the function for shapes of numbers")
-    attributes = {"argument": argument_attributes(main), "result": result_attributes(main)}
-    for kind, found in attributes.items():
+    for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+        if (constant := text_attribute(marks, _CONSTANT)) is not None:
+            what = f"argument {argument.arg_number} of @main is {constant}, which jax computes when it calls the module"
+            raise refuse(argument.location, what, "export the function for one platform, and for shapes of numbers")
+        _check_shape(argument.location, f"argument {argument.arg_number} of @main", argument.type)
+    for operation in operations_in(module.operation, ir.OpView):
+        for result in operation.operation.results:
+            _check_shape(operation.location, f"the result of {operation.operation.name}", result.type)
+    for kind, found in (("argument", argument_attributes(main)), ("result", result_attributes(main))):
         for number, one in enumerate(found):
             if (text_attribute(one, _GSPMD) or _WHOLE[0]) not in _WHOLE:
                 what = f"{kind} {number} of @main is divided as GSPMD says it, by {_GSPMD}"
-                raise refuse(
-                    main.location, what, "let jax use Shardy: jax.config.update('jax_use_shardy_partitioner', True)"
-                )
+                remedy = "let jax use Shardy: jax.config.update('jax_use_shardy_partitioner', True)"
+                raise refuse(main.location, what, remedy)
     for mesh in operations_in(module.operation, sdy.MeshOp):
         name = ir.StringAttr(mesh.attributes["sym_name"]).value
         if sdy.MeshAttr(mesh.attributes["mesh"]).axes and name != MESH:
             what = f"the module has a mesh @{name}, and islands take the axes of one mesh, @{MESH}"
             raise refuse(mesh.location, what, f"call it @{MESH} if it is the only one")
+
+
+def _check_shape(location: ir.Location, what: str, type_: ir.Type) -> None:
+    if isinstance(type_, ir.RankedTensorType) and not type_.has_static_shape:
+        raise refuse(location, f"{what} has no fixed shape: {type_}", "export the function for shapes of numbers")
 
 
 def _donated(module: ir.Module, main: func.FuncOp) -> set[int]:
