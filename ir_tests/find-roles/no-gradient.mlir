@@ -15,7 +15,7 @@ func.func @main(%h: tensor<8x4xf32>, %w: tensor<4x4xf32>, %v: tensor<4x4xf32>) -
 
 // -----
 
-// A model that uses a matrix and then its transpose, for a batch: no result has the type of the matrix.
+// A model that uses a matrix and then its transpose makes what looks like a gradient of the batch, which has none.
 func.func @main(%x: tensor<8x4xf32> {atoll.batch}, %w: tensor<4x2xf32>) -> tensor<8x4xf32> {
   %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0]
       : (tensor<8x4xf32>, tensor<4x2xf32>) -> tensor<8x2xf32>
@@ -23,6 +23,18 @@ func.func @main(%x: tensor<8x4xf32> {atoll.batch}, %w: tensor<4x2xf32>) -> tenso
   %2 = stablehlo.dot_general %1, %w, contracting_dims = [1] x [1]
       : (tensor<8x2xf32>, tensor<4x2xf32>) -> tensor<8x4xf32>
   return %2 : tensor<8x4xf32>
+}
+
+// -----
+
+// Here too, and no result has the type of an argument.
+func.func @main(%x: tensor<8x4xf32>, %w: tensor<4x2xf32>) -> tensor<4x8xf32> {
+  %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0]
+      : (tensor<8x4xf32>, tensor<4x2xf32>) -> tensor<8x2xf32>
+  %1 = stablehlo.dot_general %0, %w, contracting_dims = [1] x [1]
+      : (tensor<8x2xf32>, tensor<4x2xf32>) -> tensor<8x4xf32>
+  %2 = stablehlo.transpose %1, dims = [1, 0] : (tensor<8x4xf32>) -> tensor<4x8xf32>
+  return %2 : tensor<4x8xf32>
 }
 
 // -----
