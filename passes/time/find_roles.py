@@ -4,9 +4,10 @@ import logging
 from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.functions import body_of, operations_in
 from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.scopes import Role, is_told
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.time.roles.dataflow_roles import dataflow_roles
@@ -42,10 +43,10 @@ class FindRoles(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        graph = Graph.of(module)
-        if any(is_told(name_stack(operation.location)) for operation in graph.operations):
+        if any(is_told(name_stack(one.location)) for one in body_of(entry_function(module)).operations):
             log.info("nothing to do: name stacks tell the roles")
             return
+        graph = Graph.of(module)
         roles = dataflow_roles(graph)
         if roles is None:
             log.info("nothing to do: no product makes the gradient of an argument")

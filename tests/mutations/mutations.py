@@ -561,8 +561,8 @@ MUTATIONS = (
     Mutation(
         "a-result-of-any-type-proves-a-gradient",
         "passes/time/roles/dataflow_roles.py",
-        "if (self.graph.producer[end], self.graph.values[value].type) in types",
-        "if self.graph.producer[end] in {second for second, _ in types}",
+        "if (graph.producer[end], type_) in types",
+        "if graph.producer[end] in {second for second, _ in types}",
         killed_by="ir_tests/find-roles/no-gradient.mlir",
     ),
     # Texts.

@@ -91,6 +91,26 @@ def tied(w, x):
     return jnp.mean((jnp.tanh(x @ w) @ w.T - x) ** 2)
 
 
+def dropping(params, x, y):
+    *layers, key = params
+    for number, (w, b) in enumerate(layers):
+        x = jnp.tanh(x @ w + b) * jax.random.bernoulli(jax.random.fold_in(key, number), 0.9, x.shape)
+    return jnp.mean((x - y) ** 2)
+
+
+def keyed(params, key, *batch):
+    value, gradients = jax.value_and_grad(lambda layers: dropping((*layers, key), *batch))(params)
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), value
+
+
+def fused(params, x, y):
+    """One array has the weights of three products."""
+    for w in params:
+        queries, keys, values = (x @ w[number] for number in range(3))
+        x = x + jax.nn.softmax(queries @ keys.T) @ values
+    return jnp.mean((x - y) ** 2)
+
+
 JOBS = {
     "own": Job(descending(chain), CHAIN, *BATCH),
     "gradients": Job(jax.grad(chain), CHAIN, *BATCH),
@@ -104,6 +124,8 @@ JOBS = {
     "scanned": Job(descending(scanned), (shape(4, 8, 8), shape(8, 8)), *BATCH),
     "recurrent": Job(descending(recurrent), (shape(8, 8), shape(8, 8)), shape(5, 16, 8)),
     "tied": Job(descending(tied), shape(8, 4), shape(16, 8)),
+    "dropping": Job(keyed, CHAIN, jax.random.key(0), *BATCH),
+    "fused": Job(descending(fused), [shape(3, 8, 8)] * 2, *BATCH),
     "decoder": decoder.job,
 }
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from atoll.compiler.batch_rules import elementwise
 from atoll.compiler.mlir.functions import argument_attributes
-from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.graph import ARGUMENT, Graph, elements_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH
 from atoll.compiler.module.scopes import Role
@@ -19,12 +19,22 @@ from atoll.passes.time.roles.equal_values import EqualValues
 from atoll.passes.time.roles.products import Pair, pairs_of
 
 _ELEMENTWISE = frozenset(name for row in elementwise.RULES for name in row.operations)
-# What stands between a gradient's product and the parameter's shape.
-_RESHAPING = frozenset(("stablehlo.transpose", "stablehlo.reshape", "stablehlo.reverse"))
-# The same, and what adds up the gradients of what a model uses twice.
-_JOINING = _RESHAPING | {"stablehlo.add", "stablehlo.convert"}
-# What makes an array out of nothing that has its shape.
-_FILLING = frozenset(("stablehlo.broadcast_in_dim", "stablehlo.constant", "stablehlo.iota", "stablehlo.pad"))
+# What takes parts of arrays or makes arrays of parts: a parameter of several, and its gradient.
+_MOVING = frozenset(
+    (
+        "stablehlo.broadcast_in_dim",
+        "stablehlo.concatenate",
+        "stablehlo.dynamic_slice",
+        "stablehlo.dynamic_update_slice",
+        "stablehlo.pad",
+        "stablehlo.reshape",
+        "stablehlo.reverse",
+        "stablehlo.slice",
+        "stablehlo.transpose",
+    )
+)
+# What brings gradients into shape, and adds up those of what a model uses twice.
+_JOINING = _MOVING | {"stablehlo.add", "stablehlo.convert"}
 
 
 def dataflow_roles(graph: Graph) -> list[Role] | None:
@@ -38,33 +48,31 @@ def dataflow_roles(graph: Graph) -> list[Role] | None:
 
 @dataclass(frozen=True)
 class _Walk:
-    """What a result is made of element by element.
+    """What a value is made of element by element, but for scalars, which all elements share.
 
     ends: the values at which the walk stopped: they are made in another way.
-    has_own: whether an argument of the result's type is among what it is made of, as in an update.
+    arguments: those at which it stopped, by number.
     """
 
     ends: tuple[int, ...]
-    has_own: bool
+    arguments: frozenset[int]
 
     @classmethod
     def of(cls, graph: Graph, value: int) -> "_Walk":
-        wanted = graph.values[value].type
-        left, seen, ends, has_own = [value], {value}, list[int](), False
+        left, seen, ends, arguments = [value], {value}, list[int](), set[int]()
         while left:
             one = left.pop()
             producer = graph.producer[one]
             if producer == ARGUMENT:
-                has_own |= one != value and graph.values[one].type == wanted
-                continue
-            name = graph.operations[producer].operation.name
-            if name in _ELEMENTWISE or name in _RESHAPING:
-                new = [taken for taken in graph.operands[producer] if taken not in seen]
+                arguments.add(one)
+            elif graph.operations[producer].operation.name in _ELEMENTWISE | _MOVING:
+                taken = (other for other in graph.operands[producer] if elements_of(graph.values[other].type) != 1)
+                new = [other for other in taken if other not in seen]
                 seen.update(new)
                 left += new
-            elif name not in _FILLING:
+            else:
                 ends.append(one)
-        return cls(tuple(ends), has_own)
+        return cls(tuple(ends), frozenset(arguments))
 
 
 @dataclass(frozen=True)
@@ -99,14 +107,21 @@ class _Gradients:
     @cached_property
     def _proofs(self) -> set[int]:
         """Values that are the gradient of an argument, by what makes them, on the way to a result of its type."""
-        parameters = self._parameters
-        types = {(pair.second, self.graph.values[pair.of].type) for pair in self.pairs if pair.of in parameters}
-        return {
-            end
-            for value, walk in zip(self.graph.returned, self.walks, strict=True)
+        graph = self.graph
+        ends = [
+            (end, graph.values[value].type)
+            for value, walk in zip(graph.returned, self.walks, strict=True)
             for end in walk.ends
-            if (self.graph.producer[end], self.graph.values[value].type) in types
+        ]
+        made = {graph.producer[end] for end, _ in ends}
+        types = {
+            (pair.second, graph.values[number].type)
+            for pair in self.pairs
+            if pair.second in made
+            for number in _Walk.of(graph, pair.of).arguments & self._parameters
         }
+        # Optimizers have such products too, of the gradients.
+        return self._earliest(end for end, type_ in ends if (graph.producer[end], type_) in types)
 
     @cached_property
     def _parameters(self) -> set[int]:
@@ -119,8 +134,13 @@ class _Gradients:
         """The results that replace an argument; where none does, those that may be the gradient of one."""
         values = self.graph.values
         types = {values[number].type for number in self._parameters}
-        own = {number for number, walk in enumerate(self.walks) if walk.has_own}
-        return own or {number for number, value in enumerate(self.graph.returned) if values[value].type in types}
+        returned = list(enumerate(self.graph.returned))
+        own = {
+            number
+            for number, value in returned
+            if any(one != value and values[one].type == values[value].type for one in self.walks[number].arguments)
+        }
+        return own or {number for number, value in returned if values[value].type in types}
 
     @cached_property
     def _seconds(self) -> set[int]:
@@ -157,27 +177,25 @@ class _Gradients:
 
     def _joined(self) -> set[int]:
         """What makes the gradients of parameters, and what only brings these into shape or adds them up."""
-        behind, is_behind = (end for walk in self.walks for end in walk.ends), self._is_behind
-        found = self._earliest(end for end in behind if is_behind[self.graph.producer[end]])
+        producer = self.graph.producer
+        behind = (end for walk in self.walks for end in walk.ends if self._is_behind[producer[end]])
         # A last bias has only the loss after it.
         updates = (end for number in self._updates for end in self.walks[number].ends)
-        found |= self._earliest(
-            end
-            for end in updates
-            if self._is_in_head[self.graph.producer[end]] and not self._is_forward[self.graph.producer[end]]
-        )
-        found |= {self.graph.producer[end] for end in self._proofs}
+        in_head = (end for end in updates if self._is_in_head[producer[end]] and not self._is_forward[producer[end]])
+        ends = self._earliest(behind) | self._earliest(in_head) | self._proofs
+        found = {producer[end] for end in ends}
         for index, operation in enumerate(self.graph.operations):
-            taken = self.graph.operands[index]
-            if operation.operation.name in _JOINING and all(self.graph.producer[value] in found for value in taken):
+            taken = [value for value in self.graph.operands[index] if not self.equal.is_constant[value]]
+            is_joined = taken and all(self.graph.producer[value] in found for value in taken)
+            if is_joined and operation.operation.name in _JOINING:
                 found.add(index)
         return found
 
     def _earliest(self, values: Iterable[int]) -> set[int]:
-        """What makes those of some values that depend on no other: later ones take gradients, such as norms."""
+        """Those of some values that depend on no other: what makes later ones takes gradients, as norms do."""
         some = set(values)
         later = self._below(some)
-        return {self.graph.producer[value] for value in some if not later[self.graph.producer[value]]}
+        return {value for value in some if not later[self.graph.producer[value]]}
 
     def _results_of(self, operations: Iterable[int]) -> set[int]:
         return {value for index in operations for value in self.graph.results[index]}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import named_attributes, operations_in
-from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.graph import Graph
 
 # What an operation computes: its name, its attributes, what is in its regions, and the numbers of what it takes.
 _Key = tuple[object, ...]
@@ -17,30 +17,31 @@ _Key = tuple[object, ...]
 class EqualValues:
     """number: of each value of the graph; equal ones have the same.
 
-    is_again: whether an operation that depends on an argument computes what an earlier one does.
+    is_constant: whether a value depends on no argument.
+    is_again: whether an operation computes what an earlier one does, and that is no constant.
     """
 
     number: list[int]
+    is_constant: list[bool]
     is_again: list[bool] = field(default_factory=list)
 
     @classmethod
     def of(cls, graph: Graph) -> "EqualValues":
-        found = cls(list(range(len(graph.values))))
+        found = cls(list(range(len(graph.values))), [False] * len(graph.values))
         first: dict[_Key, int] = {}
-        is_constant = [False] * len(graph.values)
         for index, operation in enumerate(graph.operations):
             results, operands = graph.results[index], _operands(graph, index)
             if isinstance(operation, stablehlo.OptimizationBarrierOp):
                 for result, operand in zip(results, operands, strict=True):
                     found.number[result] = found.number[operand]
-                    is_constant[result] = is_constant[operand]
+                    found.is_constant[result] = found.is_constant[operand]
                 found.is_again.append(False)
                 continue
             known = first.setdefault(_key(operation, [found.number[one] for one in operands]), index)
-            constant = all(is_constant[one] for one in operands)
+            constant = all(found.is_constant[one] for one in operands)
             for result, same in zip(results, graph.results[known], strict=True):
                 found.number[result] = found.number[same]
-                is_constant[result] = constant
+                found.is_constant[result] = constant
             found.is_again.append(known != index and not constant)
         return found
 
@@ -55,17 +56,18 @@ def _operands(graph: Graph, index: int) -> list[int]:
 
 def _key(operation: ir.OpView, numbers: list[int]) -> _Key:
     inner = operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]
-    described = tuple(
-        (one.operation.name, *sorted(named_attributes(one.operation.attributes).items(), key=_name)) for one in inner
-    )
+    described = tuple((one.operation.name, _attributes(one)) for one in inner)
     types = tuple(result.type for result in operation.operation.results)
     return (described, types, *numbers)
 
 
+def _attributes(operation: ir.OpView) -> object:
+    try:
+        attributes = named_attributes(operation.operation.attributes)
+    except TypeError:  # the bindings cannot show constants that are complex
+        return str(operation)
+    return tuple(sorted(attributes.items(), key=_name))
+
+
 def _name(item: tuple[str, ir.Attribute]) -> str:
     return item[0]
-
-
-def depends(graph: Graph, index: int, flags: list[bool]) -> bool:
-    """Whether an operation takes what another one makes that has a flag."""
-    return any(graph.producer[value] != ARGUMENT and flags[graph.producer[value]] for value in graph.operands[index])

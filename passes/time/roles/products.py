@@ -98,13 +98,20 @@ def _pairs_of_loops(graph: Graph, equal: EqualValues) -> Iterator[Pair]:
     for index, operation in enumerate(graph.operations):
         if not isinstance(operation, stablehlo.WhileOp) or equal.is_again[index]:
             continue
-        taken = {equal.number[value] for value in graph.operands[index]}
+        # Loops of random generators take the same constants, and others count alike.
+        taken = {equal.number[value] for value in graph.operands[index] if _may_have_gradient(graph, equal, value)}
         made = _made_types(operation)
         for number in taken:
             if graph.values[number].type in made:
                 yield from (Pair(first, index, number) for first in known.get(number, ()))
         for number in taken:
             known.setdefault(number, []).append(index)
+
+
+def _may_have_gradient(graph: Graph, equal: EqualValues, value: int) -> bool:
+    type_ = graph.values[value].type
+    is_real = isinstance(type_, ir.RankedTensorType) and isinstance(type_.element_type, ir.FloatType | ir.ComplexType)
+    return is_real and not equal.is_constant[value]
 
 
 def _made_types(loop: stablehlo.WhileOp) -> set[ir.Type]:
