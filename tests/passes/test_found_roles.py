@@ -153,7 +153,7 @@ def test_found_roles_are_those_that_jax_tells(name):
     for operation, one, other in differing:
         is_behind = pairs.index((operation, one, other)) > last
         assert {one, other} <= back or is_behind, f"{operation}: {one}, found {other}"
-    assert len(differing) <= len(pairs) / 8
+    assert len(differing) <= len(pairs) / 6
     assert {Role.FORWARD, Role.BACKWARD} <= {other for _, _, other in pairs}
 
 
