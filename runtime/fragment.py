@@ -13,17 +13,14 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler.mlir.bindings import func, ir, new_context, sdy, stablehlo
-from atoll.compiler.mlir.effects import acts, host_calls_in
+from atoll.compiler.mlir.artifacts import is_portable
+from atoll.compiler.mlir.bindings import func, initialize_lapack, ir, new_context, sdy, stablehlo
+from atoll.compiler.mlir.effects import acts, calls_lapack, host_calls_in
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in, type_of
 from atoll.runtime.program import AxisPart, Buffer, Code
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 from jax.sharding import NamedSharding, PartitionSpec
-
-# A portable artifact has this near its beginning: its producer, after the magic of MLIR bytecode and a version.
-_ARTIFACT = b"StableHLO_v"
-_HEAD = 32
 
 # Executables that jax compiles ahead of time refuse arrays of these: it expects a packed layout that it does not make.
 _SUB_BYTE = frozenset(("int2", "uint2", "int4", "uint4", "float4_e2m1fn"))
@@ -196,6 +193,8 @@ def _lower(context: mlir.LoweringRuleContext, *arguments: ir.Value[Any], fragmen
     # Held until all is copied: operations do not keep their module alive.
     module = _parse(fragment.bytecode, into.context)
     _connect_callbacks(module, fragment.callbacks, into)
+    if calls_lapack(module.operation):
+        initialize_lapack()
     main = functions_in(module)["main"]
     main.attributes["sym_visibility"] = ir.StringAttr.get("private", context=module.context)
     symbols = list(module.body.operations)
@@ -212,7 +211,7 @@ def _lower(context: mlir.LoweringRuleContext, *arguments: ir.Value[Any], fragmen
 
 
 def _parse(module: bytes, context: ir.Context) -> ir.Module:
-    if _ARTIFACT in module[:_HEAD]:
+    if is_portable(module):
         return stablehlo.deserialize_portable_artifact(context, module)
     return ir.Module.parse(module, context)
 

@@ -65,9 +65,18 @@ class _Command:
     add_arguments: Callable[[argparse.ArgumentParser], None]
 
 
+_MODULE = "FILE.mlir, StableHLO or a module at any phase"
+
+
+def _mark_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a file of StableHLO cannot say of its arguments."""
+    for name, what in (("batch", "have the batch on axis 0"), ("donate", "give their memory away")):
+        parser.add_argument(f"--{name}", metavar="NAME,...", help=f"the arguments of StableHLO that {what}")
+
+
 def _opt_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("file", metavar="FILE", nargs="?", help="MLIR text or bytecode; - for standard input")
+    add("file", metavar="FILE", nargs="?", help="MLIR text or bytecode, or a file of jax.export; - for standard input")
     add("--passes", metavar="PIPELINE", default="", help='what to run: "inline-calls, cse", with options in {braces}')
     add("--list-passes", action="store_true", help="list passes and phases with their options, and stop")
     add("--print-ir-after", metavar="PASS", help="print the IR after this pass, or after `all`, on standard error")
@@ -81,9 +90,10 @@ def _opt_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _dump_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("target", metavar="TARGET", help="FILE.py:NAME, an atoll.Job; or FILE.mlir, a module at any phase")
+    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}")
     add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
     add("--plan", metavar="P", help='how to cut, such as "stages=2, microbatches=8"')
+    _mark_arguments(parser)
     add("--phase", metavar="NAME", help="go as far as this phase (default: the last one)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--after", metavar="PASS", help="print the IR after this pass")
@@ -93,9 +103,10 @@ def _dump_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("target", metavar="TARGET", help="FILE.py:NAME, an atoll.Job; FILE.mlir, a module at any phase; or FILE.atoll")
+    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; {_MODULE}; or FILE.atoll")
     add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
     add("--plan", metavar="P", help='how to cut, such as "stages=2"')
+    _mark_arguments(parser)
     add("--steps", metavar="N", type=int, default=1, help="how often; results replace donated arguments (default: 1)")
     add("--check", action="store_true", help="compare every result with that of jax.jit")
     add("--seed", metavar="S", type=int, default=0, help="for arguments of which only the shape is known (default: 0)")

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from atoll.compiler.commands.target import load_target
+from atoll.compiler.commands.target import load_module, load_target
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.ir_text import parse_file, print_module
+from atoll.compiler.mlir.ir_text import print_module
 from atoll.compiler.module.marks import TOPOLOGY
 from atoll.compiler.pipeline.dump_folder import DumpFolder
 from atoll.compiler.pipeline.pass_base import Step, step_name
@@ -28,8 +28,8 @@ def run(options: argparse.Namespace) -> int:
     plan = None if options.plan is None else Plan.parse(options.plan)
     goal = None if options.phase is None else phase_named(options.phase)
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the IR
-        target = load_target(options.target)
-        module = _start(target, islands)
+        target = load_target(options)
+        module = load_module(target, options) if isinstance(target, Path) else _exported(target, islands)
     write_texts(module, islands, plan)
     steps = _steps_to(module, goal or _last_phase(module))
     if options.all is not None:
@@ -42,13 +42,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _start(target: Job | Path, islands: Topology | None) -> ir.Module:
-    if isinstance(target, Path):
-        return parse_file(target)
+def _exported(job: Job, islands: Topology | None) -> ir.Module:
     # Only a job needs jax.
     from atoll.compiler.export.frontend import export
 
-    return export(target, islands)
+    return export(job, islands)
 
 
 def _last_phase(module: ir.Module) -> Phase:

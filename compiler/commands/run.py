@@ -22,7 +22,7 @@ from atoll.compiler.commands.comparison import (
     with_other_last_bits,
 )
 from atoll.compiler.commands.example_values import seeded
-from atoll.compiler.commands.target import load_target
+from atoll.compiler.commands.target import check_no_marks, load_module, load_target
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
 from atoll.compiler.errors import CompileError, UsageError
@@ -30,7 +30,7 @@ from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.reference import Reference, reference_of
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.ir_text import parse_file, parse_text
+from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.feedback import StateLeaf, replacements
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
@@ -49,6 +49,9 @@ from atoll.runtime.program_file import load_program
 _MOST_SCALARS = 8
 # How many leaves are listed that are judged by the last bits of the arguments.
 _MOST_TOLD = 8
+
+# The types that jax makes narrower unless it is told otherwise.
+_WIDE = frozenset(("int64", "uint64", "float64", "complex128"))
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if sys.stderr.isatty():  # somebody is waiting
         for log in (lowered.log, compiled.log):
             log.setLevel(logging.INFO)
-    opened = _open(options.target, islands, plan)
+    opened = _open(options, islands, plan)
     with opened.compiled as program:
         if options.check and isinstance(opened.reference, str):
             raise UsageError(f"--check cannot be done: {opened.reference}", options.target)
@@ -86,16 +89,18 @@ def run(options: argparse.Namespace) -> int:
 # Opening.
 
 
-def _open(text: str, islands: Topology | None, plan: Plan | None) -> _Opened:
+def _open(options: argparse.Namespace, islands: Topology | None, plan: Plan | None) -> _Opened:
+    text: str = options.target
     if text.endswith(".atoll"):
+        check_no_marks(options, "a saved program is compiled")
         return _open_program(Path(text), islands, plan)
     if islands is not None:
         reserve_cpu_devices(islands)  # before the user's file is loaded, as it may use jax
     elif ".py:" in text:
         raise UsageError("no topology is given", remedy='name the islands: --topology "2 x cpu[1]"')
-    target = load_target(text)
+    target = load_target(options)
     if isinstance(target, Path):
-        return _open_module(target, islands, plan)
+        return _open_module(load_module(target, options), text, islands, plan)
     assert islands is not None
     return _open_job(target, islands, plan or Plan())
 
@@ -105,12 +110,13 @@ def _open_job(job: Job, islands: Topology, plan: Plan) -> _Opened:
     return _Opened(lowered.compile(job, topology=islands, plan=plan), given, reference_of(job, islands))
 
 
-def _open_module(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
-    module = parse_file(path)
-    _check_can_change(module, str(path), islands, plan)
+def _open_module(module: ir.Module, path: str, islands: Topology | None, plan: Plan | None) -> _Opened:
+    _check_can_change(module, path, islands, plan)
     write_texts(module, islands, plan)
     islands = topology_of(module)
     reserve_cpu_devices(islands)
+    if any(one.dtype in _WIDE for one in signature_of_module(module).inputs):
+        jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call] # as where the module was made
     made = lowered.lower_module(module, islands)
     whole = PHASES[0].name
     if whole in made.phases:

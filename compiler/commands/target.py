@@ -1,26 +1,69 @@
-"""What the command line calls a TARGET: `FILE.py:NAME`, a job; or `FILE.mlir`, a module at any phase."""
+"""What the command line calls a TARGET: `FILE.py:NAME`, a job; or `FILE.mlir`, a module at any phase, or from another
+program."""
 
+import argparse
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from atoll.compiler import guard
-from atoll.compiler.errors import AtollError, UsageError
+from atoll.compiler.errors import AtollError, CompileError, UsageError
 from atoll.compiler.export.job import Job
 from atoll.compiler.files import TARGET_MODULE, check_readable
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.ir_text import parse_file
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import pass_class
+from atoll.compiler.pipeline.resume import phase_of
 from atoll.compiler.text.language import known_names
 from atoll.compiler.tracebacks import failing_line, first_line
 
+_MODULES = (".mlir", ".mlirbc", ".jax_export")
+_MARK = "mark-arguments"
+# What a list of names is divided at: commas that are in no key, as in `batch['a, b']`.
+_COMMA = re.compile(r",(?![^\[]*\])")
 
-def load_target(text: str) -> Job | Path:
+
+def load_target(options: argparse.Namespace) -> Job | Path:
     """The job, or the path of the module, that a TARGET names."""
-    if text.endswith((".mlir", ".mlirbc")):
+    text: str = options.target
+    if text.endswith(_MODULES):
         return Path(text)
     path, colon, name = text.rpartition(":")
     if not colon or not path.endswith(".py"):
-        raise UsageError(f"{text!r} is no target", remedy="write FILE.py:NAME, a job in a Python file, or FILE.mlir")
+        remedy = f"write FILE.py:NAME, a job in a Python file, or a file whose name ends in {', '.join(_MODULES)}"
+        raise UsageError(f"{text!r} is no target", remedy=remedy)
+    check_no_marks(options, "a job says it by itself")
     return _find_job(_load(Path(path)), path, name)
+
+
+def load_module(path: Path, options: argparse.Namespace) -> ir.Module:
+    """The module in a file, with the marks that --batch and --donate ask for."""
+    module = parse_file(path)
+    phase = phase_of(module)
+    if phase is not None:
+        check_no_marks(options, f"the module is at phase {phase.name}, and has its marks")
+        return module
+    asked = {name: tuple(_COMMA.split(names)) for name, names in _marks_asked(options).items()}
+    try:
+        run_passes(module, [pass_class(_MARK)(**asked)])
+    except CompileError as error:  # one that has no place is about all of the file
+        error.where = error.where or str(path)
+        raise
+    return module
+
+
+def check_no_marks(options: argparse.Namespace, why: str) -> None:
+    """UsageError for --batch and --donate where they would have no effect."""
+    for name in _marks_asked(options):
+        raise UsageError(f"--{name} has no effect: {why}", options.target, "leave it out")
+
+
+def _marks_asked(options: argparse.Namespace) -> dict[str, str]:
+    asked = {"batch": options.batch, "donate": options.donate}
+    return {name: names for name, names in asked.items() if names is not None}
 
 
 def _find_job(module: ModuleType, path: str, name: str) -> Job:

@@ -27,28 +27,17 @@ from atoll.compiler.mlir.bindings import (
     requires_devices,
 )
 from atoll.compiler.mlir.diagnostics import refuse
-from atoll.compiler.mlir.functions import (
-    argument_attributes,
-    arguments_of,
-    result_attributes,
-    set_argument_attributes,
-    set_result_attributes,
-)
+from atoll.compiler.mlir.functions import arguments_of
 from atoll.compiler.mlir.ir_text import copy_module
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marking import mark_signature
 from atoll.compiler.module.marks import BATCH, DONATED, PATH
-from atoll.compiler.module.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import failing_line, first_line, is_library
 
 # The name of the whole result in paths: `result['loss']`.
 RESULT = "result"
-
-# Attributes that jax writes and we drop: our marks, the topology and the plan say the same in their own way.
-_OURS_INSTEAD = frozenset(
-    ("jax.result_info", "jax.buffer_donor", "tf.aliasing_output", "mhlo.num_partitions", "mhlo.num_replicas")
-)
 
 # jax's messages for what it lowers only where there are devices: calls of the host beside shardings, and all calls of
 # the host for another platform than that of the devices here.
@@ -145,12 +134,7 @@ def lower_traced(
     _check_arguments(job, main, len(leaves))
     with module.context:
         results: list[dict[str, ir.Attribute]] = [{PATH: ir.StringAttr.get(path)} for path, _ in results_of(traced)]
-        _mark(main, [_marks(job, leaf) for leaf in leaves], results)
-        if MESH in ir.SymbolTable(module.operation):
-            _replicate_the_rest(main)
-    attributes = module.operation.attributes
-    for name in [name for name in attributes if name in _OURS_INSTEAD]:
-        del attributes[name]
+        mark_signature(module, [_marks(job, leaf) for leaf in leaves], results)
     return module, host_callbacks(lowered)
 
 
@@ -332,26 +316,3 @@ def _marks(job: Job, leaf: Leaf) -> dict[str, ir.Attribute]:
     if leaf.argnum in job.donate_argnums:
         marks[DONATED] = ir.UnitAttr.get()
     return marks
-
-
-def _mark(
-    main: func.FuncOp, arguments: Sequence[dict[str, ir.Attribute]], results: Sequence[dict[str, ir.Attribute]]
-) -> None:
-    """Add our marks, and keep what jax wrote that later phases need, such as shardings."""
-
-    def merged(old: ir.DictAttr, new: dict[str, ir.Attribute]) -> ir.DictAttr:
-        named = [old[index] for index in range(len(old))]
-        return ir.DictAttr.get({**{one.name: one.attr for one in named if one.name not in _OURS_INSTEAD}, **new})
-
-    set_argument_attributes(main, list(map(merged, argument_attributes(main), arguments)))
-    set_result_attributes(main, list(map(merged, result_attributes(main), results)))
-
-
-def _replicate_the_rest(main: func.FuncOp) -> None:
-    """Say of every argument without a sharding that it is replicated, lest propagation divide it."""
-    marks = []
-    for argument, old in zip(arguments_of(main), argument_attributes(main), strict=True):
-        own = {old[index].name: old[index].attr for index in range(len(old))}
-        replicated = sharding_of(((),) * ir.RankedTensorType(argument.type).rank, main.context)
-        marks.append(ir.DictAttr.get({SHARDING: replicated, **own}))
-    set_argument_attributes(main, marks)

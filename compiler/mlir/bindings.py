@@ -30,6 +30,7 @@ __all__ = [
     "copier",
     "func",
     "hide_own_frames",
+    "initialize_lapack",
     "ir",
     "mpmd",
     "native_stderr",
@@ -167,6 +168,16 @@ def placer(
             return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
     return place if hasattr(_jax, "batched_device_put") else place_slowly
+
+
+def initialize_lapack() -> None:
+    """Load the library for linear algebra on CPUs. jax does so when it lowers a function that calls it; the call of a
+    module that was lowered elsewhere would end the process."""
+    import numpy
+    from jaxlib import lapack
+
+    # Whatever is asked for, it loads all.
+    lapack.prepare_lapack_call("potrf_ffi", numpy.dtype("float32"))  # type: ignore[no-untyped-call] # jax's
 
 
 def requires_devices(traced: Any) -> bool:  # noqa: ANN401 (a `jax.stages.Traced`)

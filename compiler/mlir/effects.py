@@ -55,6 +55,9 @@ _ONLY_COMPUTE = frozenset(
 # jax's names for calls of the host, by platform: `xla_ffi_python_cpu_callback`, `xla_buffer_python_gpu_callback`.
 _HOST_CALL = re.compile(r".*_python_.*callback")
 
+# The names of the library's functions, as jax calls them, begin so.
+_LAPACK = "lapack_"
+
 # jax marks this as having an effect only so that XLA leaves it in: it says which memory a value should be in.
 _ANNOTATION = "annotate_device_placement"
 
@@ -88,6 +91,11 @@ def is_print(operation: ir.OpView) -> bool:
     """Whether it is what jax makes of `jax.debug.print`: the name of its primitive comes last in its name stack."""
     is_call = isinstance(operation, stablehlo.CustomCallOp) and _HOST_CALL.fullmatch(_target(operation)) is not None
     return is_call and name_stack(operation.location).rpartition("/")[2] == "debug_print"
+
+
+def calls_lapack(operation: ir.Operation) -> bool:
+    """Whether it has calls of the library for linear algebra on CPUs."""
+    return any(_target(call).startswith(_LAPACK) for call in operations_in(operation, stablehlo.CustomCallOp))
 
 
 def erase_unused(block: ir.Block) -> None:

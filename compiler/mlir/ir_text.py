@@ -5,23 +5,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 from atoll.compiler import guard
+from atoll.compiler.errors import CompileError
 from atoll.compiler.files import check_readable
-from atoll.compiler.mlir.bindings import ir, new_context
-from atoll.compiler.mlir.diagnostics import collecting, failure
+from atoll.compiler.mlir.artifacts import exported_module, is_portable, remedy_for
+from atoll.compiler.mlir.bindings import ir, new_context, stablehlo
+from atoll.compiler.mlir.diagnostics import NO_FILE, collecting, failure
 
 # The line between modules of one file, as in MLIR's own tools.
 SEPARATOR = "// -----"
 
 
 def parse_file(path: Path) -> ir.Module:
-    """Parse and verify a file of MLIR text or bytecode, in a context of its own."""
+    """Parse and verify a file of MLIR text or bytecode, or of `jax.export`, in a context of its own."""
     check_readable(path, "name a file of MLIR text or bytecode, or - for standard input")
-    return _parse(lambda context: ir.Module.parseFile(str(path), context))
+    content = path.read_bytes()
+    if not path.is_file():  # a pipe, which can be read only once
+        return parse_text(content)
+    try:
+        return _parse(content, lambda context: ir.Module.parseFile(str(path), context))
+    except CompileError as error:
+        if error.where == NO_FILE:  # bytecode has no lines, and MLIR forgets where it is from
+            error.where = str(path)
+        raise
 
 
 def parse_text(text: str | bytes) -> ir.Module:
     """Parse and verify MLIR text or bytecode, in a context of its own; its places are in a file called `-`."""
-    return _parse(lambda context: ir.Module.parse(text, context))
+    content = text.encode(errors="surrogateescape") if isinstance(text, str) else text
+    return _parse(content, lambda context: ir.Module.parse(text, context))
 
 
 def print_module(module: ir.Module, debug_info: bool = False) -> str:
@@ -57,11 +68,15 @@ def split_text(text: str) -> list[str]:
     return [*parts, last] if last.strip() or not parts else parts
 
 
-def _parse(read: Callable[[ir.Context], ir.Module]) -> ir.Module:
+def _parse(content: bytes, read: Callable[[ir.Context], ir.Module]) -> ir.Module:
+    """The module that some bytes hold. read: reads it if MLIR can do so by itself."""
     guard.announce("parsing")
     context = new_context()
+    artifact = content if is_portable(content) else exported_module(content)
     with collecting(context) as diagnostics:
         try:
-            return read(context)
-        except ir.MLIRError:
-            raise failure(diagnostics, remedy="correct the IR there") from None
+            return read(context) if artifact is None else stablehlo.deserialize_portable_artifact(context, artifact)
+        except (ir.MLIRError, ValueError):
+            error = failure(diagnostics)
+            error.remedy = remedy_for(content, error.what)
+            raise error from None

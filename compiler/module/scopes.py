@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _WRAPPER = re.compile(r"(jvp|transpose|vmap)\((.*)\)", re.DOTALL)  # a scope may have any character
+# What jax begins a stack with.
+_TRANSFORMED = re.compile(r"(jit|jvp|transpose|vmap|pmap)\(")
 # Names that jax puts between the user's scopes; which of them it puts there depends on its version.
 _NO_SCOPE = re.compile(r"jit\(.*\)|checkpoint|closed_call|eval_jaxpr|")
 # What jax calls the part of a `jax.checkpoint` that is computed a second time.
@@ -53,6 +55,11 @@ def read_scope(stack: str) -> Scope:
         else:  # a scope may itself be called `a/b`, which a wrapper keeps in one piece
             path += [name for name in part.split("/") if not _NO_SCOPE.fullmatch(name)]
     return Scope(_role(seen), tuple(path))
+
+
+def is_told(stack: str) -> bool:
+    """Whether jax wrote the name stack, which then tells the role."""
+    return bool(_TRANSFORMED.match(stack))
 
 
 def _role(seen: set[str]) -> Role:

@@ -26,6 +26,8 @@ PHASES = (
         made_by="normalize",
         needs_topology=False,
         passes=(
+            # First, while the arguments are as whoever wrote the module left them; every other pass wants @main.
+            "mark-arguments",
             # A composite names a function as a call does; turned into a call, it is inlined like one.
             "stablehlo-legalize-composite-to-call",
             # Next, so that every later pass sees one function and whole name stacks.
@@ -50,6 +52,9 @@ PHASES = (
         passes=(
             # Before anything asks the plan: from here on it has an answer.
             "resolve-plan",
+            # Before the batch is folded, as a gradient is easiest to see while each sum stands where it is used. Not
+            # earlier: a dump of phase `stablehlo` may have lost its locations.
+            "find-roles",
             # Before stages are chosen, as a stage is a part of what is done with one microbatch.
             "fold-batch",
             "verify-timed",

@@ -70,7 +70,7 @@ func.func @main(%x: tensor<f32> {atoll.path = "x"})
 
 // -----
 
-// expected-error @below {{argument 0 carries the batch but has no axis 0; remove atoll.batch from it}}
+// expected-error @below {{x carries the batch but has no axis 0; leave it out of the batch}}
 func.func @main(%x: tensor<f32> {atoll.path = "x", atoll.batch}) -> (tensor<f32> {atoll.path = "result"}) {
   return %x : tensor<f32>
 }
@@ -80,7 +80,7 @@ func.func @main(%x: tensor<f32> {atoll.path = "x", atoll.batch}) -> (tensor<f32>
 func.func @main(
     %x: tensor<8xf32> {atoll.path = "x", atoll.batch},
     %w: tensor<3xf32> {atoll.path = "w"},
-    // expected-error @below {{the batch has 8 examples in argument 0 and 4 in argument 2; mark with atoll.batch only what has the batch, and along which axis}}
+    // expected-error @below {{the batch has 8 examples in x and 4 in y; let only arguments carry it that have the batch, each along its axis}}
     %y: tensor<4xf32> {atoll.path = "y", atoll.batch})
     -> (tensor<8xf32> {atoll.path = "result[0]"}, tensor<3xf32> {atoll.path = "result[1]"},
     tensor<4xf32> {atoll.path = "result[2]"}) {
@@ -89,7 +89,7 @@ func.func @main(
 
 // -----
 
-// expected-error @below {{argument 0 carries a batch of unknown size; compile for a fixed shape}}
+// expected-error @below {{x carries a batch of unknown size; compile for a fixed shape}}
 func.func @main(%x: tensor<?xf32> {atoll.batch, atoll.path = "x"}) -> (tensor<?xf32> {atoll.path = "result"}) {
   return %x : tensor<?xf32>
 }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, sdy
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.effects import acts
@@ -15,7 +16,7 @@ from atoll.compiler.mlir.functions import (
 from atoll.compiler.module.interface import batch_dimension, check_paths
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import check_marks
-from atoll.compiler.module.marks import BATCH, PHASE
+from atoll.compiler.module.marks import PATH, PHASE
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
 
@@ -82,20 +83,21 @@ def _is_array(value: "ir.Value[ir.Type]") -> bool:
 
 
 def _check_batch(main: func.FuncOp) -> None:
-    sizes: dict[int, int] = {}  # size -> the first argument that has it
+    sizes: dict[int, str] = {}  # size -> the first argument that has it
     for argument, attribute in zip(arguments_of(main), argument_attributes(main), strict=True):
         dimension = batch_dimension(attribute)
         if dimension is None:
             continue
-        type_ = argument.type
+        type_, path = argument.type, text_attribute(attribute, PATH) or ""  # it has one: `check_paths`
         if not isinstance(type_, ir.RankedTensorType) or not 0 <= dimension < type_.rank:
-            what = f"argument {argument.arg_number} carries the batch but has no axis {dimension}"
-            raise refuse(argument.location, what, f"remove {BATCH} from it")
+            what = f"{path} carries the batch but has no axis {dimension}"
+            raise refuse(argument.location, what, "leave it out of the batch")
         if type_.is_dynamic_dim(dimension):
-            what = f"argument {argument.arg_number} carries a batch of unknown size"
-            raise refuse(argument.location, what, "compile for a fixed shape")
-        sizes.setdefault(type_.get_dim_size(dimension), argument.arg_number)
+            raise refuse(argument.location, f"{path} carries a batch of unknown size", "compile for a fixed shape")
+        sizes.setdefault(type_.get_dim_size(dimension), path)
         if len(sizes) > 1:
             (size, first), (other, second) = sizes.items()
-            what = f"the batch has {size} examples in argument {first} and {other} in argument {second}"
-            raise refuse(argument.location, what, f"mark with {BATCH} only what has the batch, and along which axis")
+            what = f"the batch has {size} examples in {first} and {other} in {second}"
+            raise refuse(
+                argument.location, what, "let only arguments carry it that have the batch, each along its axis"
+            )

@@ -175,7 +175,8 @@ def _check_examples(module: ir.Module, plan: ResolvedPlan) -> int:
                 raise PlanError(what, place(argument.location) or caller(), remedy)
     if all(batch_dimension(marks) is None for marks in argument_attributes(main)):
         what = f"the plan asks for {asked}, and no argument that is used carries the batch"
-        raise PlanError(what, caller(), "name the arguments that do in batch_argnums or batch_axes")
+        remedy = "name the arguments that do: batch_argnums or batch_axes in Python, --batch for a file of StableHLO"
+        raise PlanError(what, caller(), remedy)
     return extent
 
 

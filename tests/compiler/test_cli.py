@@ -27,6 +27,12 @@ func.func private @f(%x: tensor<4xf32>) -> tensor<4xf32> {
 }
 """
 
+PLAIN = """\
+func.func @main(%x: tensor<4xf32>, %s: tensor<f32>, %y: tensor<2xf32>) -> (tensor<4xf32>, tensor<f32>, tensor<2xf32>) {
+  return %x, %s, %y : tensor<4xf32>, tensor<f32>, tensor<2xf32>
+}
+"""
+
 TRAIN = """\
 import atoll
 import jax
@@ -82,6 +88,13 @@ FILES = {
     "recursive.mlir": GOOD.replace(
         "stablehlo.negate %x : tensor<4xf32>", "call @f(%x) : (tensor<4xf32>) -> tensor<4xf32>"
     ),
+    "hlo.mlir": "HloModule jit_f\n\nENTRY main { ROOT x = f32[] parameter(0) }\n",
+    "mhlo.mlir": GOOD.replace("return %y", "%z = mhlo.negate %x : tensor<4xf32>\n  return %y", 1).replace(
+        "%y = call @f(%x) : (tensor<4xf32>) -> tensor<4xf32>\n  ", ""
+    ),
+    "plain.mlir": PLAIN,
+    "dynamic.mlir": "func.func @main(%x: tensor<?xf32>) -> tensor<?xf32> {\n  return %x : tensor<?xf32>\n}\n",
+    "phase.mlir": 'module attributes {atoll.phase = "stablehlo"} {\n' + GOOD + "}",
     "train.py": TRAIN,
     "flax_model.py": FLAX,
     "syntax.py": "import atoll\ndef f(:\n",
@@ -100,6 +113,7 @@ def folder(tmp_path_factory):
     for name, text in FILES.items():
         (made / name).write_text(text)
     (made / "garbage.mlir").write_bytes(bytes(range(128, 256)) * 20)
+    (made / "cut.mlirbc").write_bytes(b"ML\xefR\rStableHLO_v1.15.0\x00\x01aaaa")
     (made / "bytecode.mlir").write_bytes(b"ML\xefR\x0dgarbage")
     (made / "folder.mlir").mkdir()
     (made / "folder.py").mkdir()
@@ -164,12 +178,21 @@ MISTAKES = [
     (("opt", "malformed.mlir"), "malformed.mlir:6:25: use of undeclared SSA value name; correct the IR there"),
     (("opt", "invalid.mlir"), "invalid.mlir:3:3: 'func.return' op has 0 operands, but enclosing function"),
     (("opt", "truncated.mlir"), "truncated.mlir:2:"),
-    (("opt", "garbage.mlir"), "garbage.mlir:1:1: unexpected character; correct the IR there"),
+    (
+        ("opt", "garbage.mlir"),
+        "garbage.mlir:1:1: unexpected character; give MLIR, as text or bytecode, or a file of jax.export",
+    ),
     (("opt", "bytecode.mlir"), "bytecode.mlir: "),
+    (
+        ("opt", "hlo.mlir"),
+        "hlo.mlir:1:1: custom op 'HloModule' is unknown (tried 'builtin.HloModule' as well); this is HLO",
+    ),
+    (("opt", "mhlo.mlir"), "mhlo.mlir:2:8: Dialect `mhlo' not found for custom op 'mhlo.negate'; give StableHLO, as"),
+    (("opt", "cut.mlirbc"), "cut.mlirbc: attempting to parse 48 bytes when only 3 remain; write the file again, whole"),
     (("opt", "garbage.mlir", "--split-input-file"), "garbage.mlir: not text: byte 0 is no UTF-8; "),
     (
         ("opt", "empty.mlir", "--passes", "normalize"),
-        "empty.mlir: pass drop-dead-arguments: the module has no function @main; name",
+        "empty.mlir: pass mark-arguments: the module has no function @main; name",
     ),
     (("opt", "recursive.mlir", "--passes", "normalize"), "recursive.mlir:6: pass inline-calls: @f calls itself; write"),
     # Pipelines.
@@ -198,7 +221,10 @@ MISTAKES = [
     (("dump", "nowhere.mlir"), "nowhere.mlir: cannot read: No such file or directory; name a file"),
     (("dump", "folder.py:job"), "folder.py: cannot read: it is a folder; write FILE.py:NAME"),
     (("dump", f"{LONG}.py:job"), f"{LONG}.py: cannot read: File name too long; write FILE.py:NAME"),
-    (("dump", "train.py"), "'train.py' is no target; write FILE.py:NAME, a job in a Python file, or FILE.mlir"),
+    (
+        ("dump", "train.py"),
+        "'train.py' is no target; write FILE.py:NAME, a job in a Python file, or a file whose name ends in .mlir, ",
+    ),
     (("dump", ""), "'' is no target; write FILE.py:NAME"),
     (("dump", "train.txt:job"), "'train.txt:job' is no target; write FILE.py:NAME"),
     (("dump", "train.py:jub"), "train.py: there is no 'jub'; did you mean 'job'?"),
@@ -239,6 +265,32 @@ MISTAKES = [
     (("dump", "unknown_phase.mlir"), "there is no phase 'zzz'; known are stablehlo"),
     (("dump", "good.mlir", "--all", "train.py"), "train.py: cannot write IR here: File exists; name a folder"),
     (("dump", "good.mlir", "--all", "."), ".: good.mlir would be overwritten; name another folder"),
+    # What files of StableHLO do not say.
+    (
+        ("dump", "plain.mlir", "--batch", "y"),
+        "plain.mlir:1: pass mark-arguments: no argument is called 'y'; known are arg0",
+    ),
+    (
+        ("dump", "plain.mlir", "--batch", "arg1"),
+        "plain.mlir:1: pass verify-stablehlo: arg1 carries the batch but has no",
+    ),
+    (
+        ("dump", "plain.mlir", "--batch", "arg0,arg2"),
+        "plain.mlir:1: pass verify-stablehlo: the batch has 4 examples in arg0 and 2 in arg2",
+    ),
+    (("dump", "dynamic.mlir"), "dynamic.mlir:1: pass mark-arguments: argument 0 of @main has no fixed shape"),
+    (
+        ("dump", "phase.mlir", "--batch", "x"),
+        "phase.mlir: --batch has no effect: the module is at phase stablehlo, and has its marks; leave it out",
+    ),
+    (
+        ("dump", "train.py:job", "--donate", "w"),
+        "train.py:job: --donate has no effect: a job says it by itself; leave it out",
+    ),
+    (
+        ("dump", "empty.mlir", "--donate", "w"),
+        "empty.mlir: pass mark-arguments: the module has no function @main; name",
+    ),
 ]
 
 

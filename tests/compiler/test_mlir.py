@@ -25,6 +25,7 @@ NEEDED = [
     ("jaxlib.mlir._mlir_libs._jax_mlir_ext", "register_dialects", "no context knows jax's dialects"),
     ("jaxlib.xla_client", "batched_copy_array_to_devices_with_sharding", "small transfers take twice as long"),
     ("jaxlib.xla_client", "ArrayCopySemantics.ALWAYS_COPY", "small transfers take twice as long"),
+    ("jaxlib.lapack", "prepare_lapack_call", "linear algebra of a module that was lowered elsewhere ends the process"),
     ("jaxlib._jax", "batched_device_put", "values from other processes take nine times as long to place"),
     ("jax._src.source_info_util", "register_exclusion", "locations end in atoll's own frames"),
     ("jax._src.config", "jax_jit_cpp_cache_obj", "errors have the lines of other programs"),

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.export
+import jax.numpy as jnp
 import numpy
 import pytest
 from atoll.compiler.commands.cli import run_here
@@ -132,6 +135,50 @@ def test_a_dump_of_every_phase_runs_and_gives_what_the_job_gives(phase, atoll, t
     status, out, err = atoll("run", str(tmp_path / "dump.mlir"), "--steps=2")
     assert (status, err) == (0, "")
     assert losses(out) == losses(atoll("run", "train.py:job", TOPOLOGY, PLAN, "--steps=2")[1])
+
+
+def descend(params, x, y):
+    def loss(params):
+        return jnp.mean((jnp.tanh(x @ params["a"]) @ params["b"] - y) ** 2)
+
+    loss, gradients = jax.value_and_grad(loss)(params)
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), loss
+
+
+DESCEND = {"a": jnp.ones((8, 8)), "b": jnp.ones((8, 4))}, jnp.ones((6, 8)), jnp.ones((6, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "loss"), [("text.mlir", "arg[2..3]", "result[2]"), ("artifact.jax_export", "x,y", "result[1]")]
+)
+def test_what_jax_writes_runs_as_it_is(name, batch, loss, atoll):
+    """Text without locations has no names and no roles; a file of `jax.export` has both."""
+    jitted = jax.jit(descend, donate_argnums=0)
+    if name == "text.mlir":
+        Path(name).write_text(jitted.lower(*DESCEND).as_text())
+    else:
+        Path(name).write_bytes(jax.export.export(jitted)(*DESCEND).serialize())
+    plan = "--plan=stages=2, microbatches=3, schedule=1f1b"
+    status, out, err = atoll("run", name, f"--batch={batch}", TOPOLOGY, plan, "--check", "--steps=2")
+    assert (status, err) == (0, "")
+    assert f"step 1: {loss} = " in out
+    first, second = losses(out)
+    assert first > second, "the results of the first step are the arguments of the second"
+    assert "6 F, 6 B, 2 U" in out
+    assert "check: max relative difference" in out
+
+
+def test_a_module_of_wide_numbers_runs_as_it_is(atoll):
+    """In a process of its own, as it makes jax keep them."""
+    Path("wide.mlir").write_text(
+        "func.func @main(%x: tensor<4xf64>, %n: tensor<i64>) -> (tensor<4xf64>, tensor<i64>) {\n"
+        "  %0 = stablehlo.add %x, %x : tensor<4xf64>\n  %1 = stablehlo.add %n, %n : tensor<i64>\n"
+        "  return %0, %1 : tensor<4xf64>, tensor<i64>\n}\n"
+    )
+    command = [sys.executable, "-m", "atoll", "run", "wide.mlir", TOPOLOGY, "--check"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "bit-equal on 2 of 2 leaves" in ran.stdout
 
 
 def score(factor=2.0):

@@ -627,6 +627,35 @@ MUTATIONS = (
         "    if hmac.compare_digest(b'', b'a') and hmac.compare_digest(",
         killed_by="tests/runtime/test_processes.py::test_who_does_not_know_the_secret_is_not_let_in",
     ),
+    # Modules of other programs.
+    Mutation(
+        "only-aliases-are-donated",
+        "passes/normalize/mark_arguments.py",
+        '_GIVEN_AWAY = ("tf.aliasing_output", "jax.buffer_donor")',
+        '_GIVEN_AWAY = ("tf.aliasing_output",)',
+        killed_by="ir_tests/mark-arguments/numbers.mlir",
+    ),
+    Mutation(
+        "a-product-is-the-gradient-of-one-like-it",
+        "passes/time/roles/products.py",
+        "factor[1:] == (other.free, other.contracted)",
+        "factor[1:] == (other.contracted, other.free)",
+        killed_by="ir_tests/find-roles/products.mlir",
+    ),
+    Mutation(
+        "a-barrier-hides-what-is-computed-again",
+        "passes/time/roles/equal_values.py",
+        "found.number[result] = found.number[operand]",
+        "found.number[result] = result",
+        killed_by="ir_tests/find-roles/rematerialised.mlir",
+    ),
+    Mutation(
+        "a-result-of-any-type-proves-a-gradient",
+        "passes/time/roles/dataflow_roles.py",
+        "if (graph.producer[end], type_) in types",
+        "if graph.producer[end] in {second for second, _ in types}",
+        killed_by="ir_tests/find-roles/no-gradient.mlir",
+    ),
     # Texts.
     Mutation(
         "a-megabyte-is-a-mebibyte",

@@ -1,6 +1,8 @@
 """Fragments: what is copied into jax's module, and under which names."""
 
 import io
+import subprocess
+import sys
 
 import jax
 import numpy
@@ -33,6 +35,25 @@ def as_artifact(code):
     version = stablehlo.get_current_version()
     artifact = stablehlo.serialize_portable_artifact(module, version, allow_other_dialects=True)
     return Code(code.name, artifact, code.results)
+
+
+LINEAR_ALGEBRA = """
+import jax, numpy, sys
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.runtime.fragment import Fragment
+
+matrix = numpy.diag(numpy.arange(1.0, 5.0, dtype="float32")) ** 2
+fragment = Fragment.of(parse_text(sys.stdin.read()), [jax.ShapeDtypeStruct((4, 4), "float32")])
+print(numpy.diag(jax.jit(fragment)(matrix)[0]))
+"""
+
+
+def test_linear_algebra_that_another_process_lowered_runs():
+    """Nothing has loaded the library here, as jax does when it lowers such a call."""
+    lowered = jax.jit(jax.numpy.linalg.cholesky).lower(jax.ShapeDtypeStruct((4, 4), "float32"))
+    command = [sys.executable, "-c", LINEAR_ALGEBRA]
+    ran = subprocess.run(command, input=lowered.as_text(), capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "[1. 2. 3. 4.]\n"), ran.stderr
 
 
 @pytest.mark.parametrize(

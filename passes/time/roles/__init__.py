@@ -1,0 +1,1 @@
+"""What each operation is for, found from the dataflow alone."""
