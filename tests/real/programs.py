@@ -18,8 +18,8 @@ MIXED = "Examples that are mixed"
 JOINED = "Batches that are joined along the examples"
 ORDERED = "The batch in another order"
 CARRIED = "What one piece of the batch hands to the next"
-DECIDED = "A loop or a branch that the batch decides"
-DIVIDED = "A batch that does not divide"
+LOOPED = "A sum that is used before the loop around it is left"
+AGAIN = "A second way over the batch, with what the first one gave"
 # And why one is refused whose order is for a function that goes forward and backward once.
 SWEPT = "A function that goes over the model more than twice"
 
@@ -45,6 +45,7 @@ class Entry:
 
     double: whether it is computed in float64, as a rounding error decides a step in float32.
     refused: why plans refuse it, None if none does; naming: what the error says, a pattern.
+    at: the function that has the marked lines, if not the one that makes the program.
     plans: those that refuse it, for what they are and not for the function: the line is that of the call that compiles.
     If there are none, all do that divide the batch.
     wrong: why it is known to fail by plans that divide the batch, where it should not.
@@ -54,6 +55,7 @@ class Entry:
     double: bool = False
     refused: str | None = None
     naming: str = ""
+    at: Callable[..., Any] | None = None
     plans: tuple[str, ...] = ()
     wrong: str | None = None
 
@@ -92,8 +94,8 @@ def layers(seed: int, *widths: int) -> list[dict[str, jax.Array]]:
 
 def mlp(params: list[dict[str, jax.Array]], x: jax.Array) -> jax.Array:
     for layer in params[:-1]:
-        x = jnp.tanh(x @ layer["w"] + layer["b"])
-    return x @ params[-1]["w"] + params[-1]["b"]
+        x = jnp.tanh(x @ layer["w"] + layer["b"])  # refused
+    return x @ params[-1]["w"] + params[-1]["b"]  # refused
 
 
 def layer_norm(x: jax.Array) -> jax.Array:
