@@ -89,6 +89,18 @@ def _key(value):
     return type(value), value
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Which programs of `tests/real/` ran, or of all how many were right, and why the others were refused."""
+    reports = itertools.chain(*(terminalreporter.stats.get(kind, []) for kind in ("passed", "xfailed")))
+    found = [value for one in reports for key, value in getattr(one, "user_properties", ()) if key == "real"]
+    if terminalreporter.config.getoption("full"):
+        found = [f"{count} {result}" for result, count in collections.Counter(one[2] for one in found).most_common()]
+    else:
+        found = [f"{name} by plan {plan}: {result}" for name, plan, result in found]
+    for line in found:
+        terminalreporter.write_line(f"real programs: {line}")
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--full", action="store_true", help="run every model of the zoo on every topology, not a pairwise cover"

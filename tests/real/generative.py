@@ -1,0 +1,229 @@
+"""Models that make examples."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from programs import AGAIN, JOINED, SWEPT, B, Program, layers, mlp, normal, real, trained
+
+D = 6
+
+
+def descend(params, grads, rate=0.05):
+    return jax.tree.map(lambda p, g: p - rate * g, params, grads)
+
+
+@real
+def denoising_diffusion():
+    """DDPM: times and noise are drawn in the step; an average of the parameters is kept."""
+    alphas = jnp.cumprod(1 - jnp.linspace(1e-3, 0.2, 10))
+
+    def step(state, x, key):
+        times, noise = jax.random.split(jax.random.fold_in(key, state["count"]))
+        t = jax.random.randint(times, (B,), 0, 10)
+        noise = jax.random.normal(noise, x.shape)
+
+        def loss_fn(params):
+            a = alphas[t][:, None]
+            noisy = jnp.sqrt(a) * x + jnp.sqrt(1 - a) * noise
+            return jnp.mean((mlp(params, jnp.concatenate([noisy, jax.nn.one_hot(t, 10)], -1)) - noise) ** 2)
+
+        loss, grads = jax.value_and_grad(loss_fn)(state["params"])
+        params = descend(state["params"], grads)
+        average = jax.tree.map(lambda a, p: 0.99 * a + 0.01 * p, state["average"], params)
+        return {"params": params, "average": average, "count": state["count"] + 1}, loss
+
+    params = layers(1, D + 10, 16, D)
+    state = {"params": params, "average": jax.tree.map(jnp.copy, params), "count": jnp.int32(0)}
+    return Program(step, (state, normal(2, B, D), jax.random.key(3)))
+
+
+@real
+def flow_matching():
+    def step(params, key, x):
+        key, a, b = jax.random.split(key, 3)
+        t, start = jax.random.uniform(a, (x.shape[0], 1)), jax.random.normal(b, x.shape)
+
+        def loss_fn(params):
+            at = (1 - t) * start + t * x
+            return optax.l2_loss(mlp(params, jnp.concatenate([at, t], -1)), x - start).mean()
+
+        loss, grads = jax.value_and_grad(loss_fn)(params)
+        return descend(params, grads), key, loss
+
+    return Program(step, (layers(1, D + 1, 16, D), jax.random.key(2), normal(3, B, D)), batch=(2,), state=2)
+
+
+@real
+def samples_by_many_small_steps():
+    """DDIM: noise becomes an example in a counted loop over the model."""
+
+    def step(noise, params):
+        def denoise(i, x):
+            t = jnp.full((x.shape[0], 1), 1 - i / 8)
+            return x - mlp(params, jnp.concatenate([x, t], -1)) / 8
+
+        return lax.fori_loop(0, 8, denoise, noise)
+
+    return Program(step, (normal(1, B, D), layers(2, D + 1, 16, D)), batch=(0,))
+
+
+@real(refused=JOINED, naming="concatenate")
+def guidance_without_a_class():
+    """Classifier-free guidance: the model is called once, for the examples with and without their class."""
+
+    def step(x, classes, params):
+        twice = jnp.concatenate([x, x])  # refused
+        given = jnp.concatenate([params["classes"][classes], jnp.zeros((x.shape[0], 4))])
+        guided, free = jnp.split(mlp(params["model"], jnp.concatenate([twice, given], -1)), 2)
+        return x - 0.1 * (free + 3 * (guided - free))
+
+    params = {"classes": normal(1, 5, 4), "model": layers(2, D + 4, 16, D)}
+    return Program(step, (normal(3, B, D), jnp.arange(B) % 5, params), batch=(0, 1))
+
+
+@real
+def guidance_in_two_calls():
+    def step(x, classes, params):
+        def model(given):
+            return mlp(params["model"], jnp.concatenate([x, given], -1))
+
+        free, guided = model(jnp.zeros((x.shape[0], 4))), model(params["classes"][classes])
+        return x - 0.1 * (free + 3 * (guided - free))
+
+    params = {"classes": normal(1, 5, 4), "model": layers(2, D + 4, 16, D)}
+    return Program(step, (normal(3, B, D), jnp.arange(B) % 5, params), batch=(0, 1))
+
+
+@real
+def variational_autoencoder_that_warms_up():
+    """The weight of the divergence grows with the number of the step."""
+
+    def step(state, x):
+        key = jax.random.fold_in(jax.random.PRNGKey(0), state["count"])
+        beta = jnp.minimum(state["count"] / 4, 1.0)
+
+        def loss_fn(params):
+            mean, log_var = jnp.split(mlp(params["in"], x), 2, -1)
+            z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape)
+            found = optax.sigmoid_binary_cross_entropy(mlp(params["out"], z), jax.nn.sigmoid(x)).sum(-1)
+            divergence = 0.5 * jnp.sum(jnp.exp(log_var) + mean**2 - 1 - log_var, -1)
+            return jnp.mean(found + beta * divergence), (found.mean(), divergence.mean())
+
+        (_, parts), grads = jax.value_and_grad(loss_fn, has_aux=True)(state["params"])
+        return {"params": descend(state["params"], grads, 0.01), "count": state["count"] + 1}, parts
+
+    params = {"in": layers(1, D, 16, 8), "out": layers(3, 4, 16, D)}
+    return Program(step, ({"params": params, "count": jnp.int32(0)}, normal(2, B, D)))
+
+
+def discriminate(params, x):
+    return mlp(params, x)[:, 0]
+
+
+def adversaries():
+    return layers(1, 4, 16, D), layers(3, D, 16, 1)
+
+
+@real(refused=AGAIN, naming="the examples of the batch are mixed", at=mlp)
+def generator_and_discriminator():
+    """Both are updated in one step, the generator against the new discriminator."""
+
+    def step(generator, critic, x, noise):
+        def critic_loss(critic):
+            made = mlp(generator, noise)
+            return jnp.mean(jax.nn.softplus(-discriminate(critic, x)) + jax.nn.softplus(discriminate(critic, made)))
+
+        loss, grads = jax.value_and_grad(critic_loss)(critic)
+        critic = descend(critic, grads)
+        other, grads = jax.value_and_grad(lambda g: jnp.mean(jax.nn.softplus(-discriminate(critic, mlp(g, noise)))))(
+            generator
+        )
+        return descend(generator, grads), critic, loss, other
+
+    return Program(step, (*adversaries(), normal(5, B, D), normal(6, B, 4)), batch=(2, 3), state=2)
+
+
+@real(
+    refused=SWEPT,
+    naming="goes over the stages forward and backward",
+    plans=("quarters", "zero_bubble", "zigzag", "replicas"),
+)
+def penalty_on_the_critics_gradient():
+    """WGAN-GP: the gradient of a gradient, of each example."""
+
+    def step(critic, x, made, share):
+        def loss_fn(critic):
+            between = share[:, None] * x + (1 - share[:, None]) * made
+            slopes = jax.vmap(jax.grad(lambda one: discriminate(critic, one[None])[0]))(between)
+            penalty = jnp.mean((jnp.sqrt(jnp.sum(slopes**2, -1) + 1e-12) - 1) ** 2)
+            return discriminate(critic, made).mean() - discriminate(critic, x).mean() + 10 * penalty
+
+        loss, grads = jax.value_and_grad(loss_fn)(critic)
+        return descend(critic, grads, 0.001), loss, grads
+
+    share = jax.nn.sigmoid(normal(8, B))
+    return Program(step, (adversaries()[1], normal(5, B, D), normal(6, B, D), share), batch=(1, 2, 3))
+
+
+@real
+def coupling_layers():
+    """RealNVP: half of the features move the other half, and the logarithm of the determinant is known."""
+
+    def loss_fn(params, x):
+        total = 0.0
+        for p in params:
+            a, b = jnp.split(x, 2, -1)
+            scale, shift = jnp.split(mlp(p, a), 2, -1)
+            x = jnp.concatenate([b * jnp.exp(jnp.tanh(scale)) + shift, a], -1)
+            total = total + jnp.tanh(scale).sum(-1)
+        return -jnp.mean(-0.5 * jnp.sum(x**2, -1) + total)
+
+    return trained(loss_fn, optax.sgd(0.01), [layers(10 * i, D // 2, 8, D) for i in range(3)], normal(50, B, D))
+
+
+@real
+def sliced_score_matching():
+    """The derivative of the score along a random direction, forward through the model."""
+
+    def step(params, key, x):
+        key, drawn = jax.random.split(key)
+        v = jax.random.rademacher(drawn, x.shape, x.dtype)
+
+        def loss_fn(params):
+            score, along = jax.jvp(lambda x: mlp(params, x), (x,), (v,))
+            return jnp.mean(jnp.sum(v * along, -1) + 0.5 * jnp.sum(score**2, -1))
+
+        loss, grads = jax.value_and_grad(loss_fn)(params)
+        return descend(params, grads), key, loss
+
+    return Program(step, (layers(1, D, 16, D), jax.random.key(1), normal(2, B, D)), batch=(2,), state=2)
+
+
+@real
+def langevin_samples_of_an_energy():
+    """Each step goes down the gradient of the energy, with noise from a key that is split in the loop."""
+
+    def step(x, key, params):
+        def move(carry, _):
+            x, key = carry
+            key, drawn = jax.random.split(key)
+            down = jax.grad(lambda x: mlp(params, x).sum())(x)
+            return (x - 0.1 * down + 0.01 * jax.random.normal(drawn, x.shape), key), None
+
+        return lax.scan(move, (x, key), None, length=4)[0]
+
+    return Program(step, (normal(1, B, D), jax.random.key(2), layers(3, D, 16, 1)), batch=(0,), state=2)
+
+
+@real
+def weights_made_by_another_network():
+    """A hypernetwork: each example has a model of its own."""
+
+    def loss_fn(params, task, x, y):
+        made = mlp(params, task).reshape(-1, D, D)
+        return jnp.mean((jnp.einsum("bnd,bde->bne", x, made) - y) ** 2)
+
+    return trained(
+        loss_fn, optax.adagrad(0.1), layers(1, 4, 8, D * D), normal(2, B, 4), normal(3, B, 5, D), normal(4, B, 5, D)
+    )
