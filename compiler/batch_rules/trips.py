@@ -55,10 +55,19 @@ def _form(loop: CountedLoop, slot: int) -> State:
     """In which form a slot is carried; `ABSENT` if in none."""
     if slot in loop.stacks:
         return Split(loop.stacks[slot].dimension)
-    if slot in loop.counters or slot in loop.constants:
+    if slot in loop.counters or slot in loop.constants or _stays(loop, slot):
         return SAME
     kind = _kind(loop, slot)
     return ABSENT if kind is None else Partial(kind)
+
+
+def _stays(loop: CountedLoop, slot: int) -> bool:
+    """Whether a slot is handed on as it is, if through barriers, as in the backward loop of a checkpointed one."""
+    body = loop.node.bodies[1]
+    value = body.returned[slot]
+    while (node := loop.node.program.producers[value]) is not None and node.name == _BARRIER:
+        value = node.operands[node.results.index(value)]
+    return value == body.arguments[slot]
 
 
 def _kind(loop: CountedLoop, slot: int) -> str | None:

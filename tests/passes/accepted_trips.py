@@ -56,7 +56,7 @@ def chunks_that_are_computed_again(w, x):
     def chunk(total, rows):
         return total + jnp.sum((rows @ w) ** 2), None
 
-    return lax.scan(chunk, 0.0, jnp.tanh(x @ w).reshape(4, -1, D))[0]
+    return lax.scan(chunk, 0.0, jnp.tanh(x @ w).reshape(4, -1, D))[0] / 3
 
 
 @accepted(W, MANY, batch=(1,))

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from programs import (
-    JOINED,
     SWEPT,
     B,
     Program,
@@ -159,13 +158,13 @@ def preferences_in_two_calls():
     return Program(step, (base(), sentences(), sentences(6), base()), batch=(1, 2))
 
 
-@real(refused=JOINED, naming="concatenate")
+@real
 def preferences_in_one_batch():
     """DPO as trl has it: both sentences in one batch, so that the model is called once."""
 
     def step(params, chosen, rejected, reference):
         def both(params):
-            return jnp.split(log_prob(params, jnp.concatenate([chosen, rejected])), 2)  # refused
+            return jnp.split(log_prob(params, jnp.concatenate([chosen, rejected])), 2)
 
         def loss_fn(params):
             (good, bad), (good_before, bad_before) = both(params), both(reference)

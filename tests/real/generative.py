@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import AGAIN, JOINED, SWEPT, B, Program, layers, mlp, normal, real, trained
+from programs import AGAIN, SWEPT, B, Program, layers, mlp, normal, real, trained
 
 D = 6
 
@@ -68,12 +68,12 @@ def samples_by_many_small_steps():
     return Program(step, (normal(1, B, D), layers(2, D + 1, 16, D)), batch=(0,))
 
 
-@real(refused=JOINED, naming="concatenate")
+@real
 def guidance_without_a_class():
     """Classifier-free guidance: the model is called once, for the examples with and without their class."""
 
     def step(x, classes, params):
-        twice = jnp.concatenate([x, x])  # refused
+        twice = jnp.concatenate([x, x])
         given = jnp.concatenate([params["classes"][classes], jnp.zeros((x.shape[0], 4))])
         guided, free = jnp.split(mlp(params["model"], jnp.concatenate([twice, given], -1)), 2)
         return x - 0.1 * (free + 3 * (guided - free))

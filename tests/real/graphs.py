@@ -65,7 +65,7 @@ def attention_over_neighbours_that_are_the_same_for_all():
     return Program(step, (params, batch), axes=(None, {"nodes": 0, "edges": None, "speed": 0}))
 
 
-@real(refused=MIXED, naming="scatter|gather|combines|segment")
+@real(refused=MIXED, naming="the examples of the batch are mixed: scatter")
 def graphs_joined_to_one():
     """jraph: the nodes of all graphs in one array, with edges that may join any two of them."""
 

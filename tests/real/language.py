@@ -120,7 +120,7 @@ def small_params(seed=1):
     }
 
 
-@real(wrong="a checkpointed body of a loop over pieces of the batch ends fold-batch with an internal error")
+@real
 def loss_over_chunks_of_flattened_tokens():
     """The logits of all tokens at once would not fit in memory, so that a loop goes over pieces of them."""
 

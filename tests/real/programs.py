@@ -15,8 +15,6 @@ B = 8
 
 # Why a plan that divides the batch is refused: headings of "What is refused" in docs/microbatches.md.
 MIXED = "Examples that are mixed"
-JOINED = "Batches that are joined along the examples"
-ORDERED = "The batch in another order"
 CARRIED = "What one piece of the batch hands to the next"
 LOOPED = "A sum that is used before the loop around it is left"
 AGAIN = "A second way over the batch, with what the first one gave"

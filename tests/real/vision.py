@@ -7,9 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from programs import (
-    JOINED,
     MIXED,
-    ORDERED,
     B,
     Program,
     cross_entropy,
@@ -199,12 +197,12 @@ def random_crops_and_flips():
     return Program(step, (layers(1, 192, 8, 4), images(), whole(2, 4, B), jax.random.key(3)), batch=(1, 2))
 
 
-@real(refused=ORDERED, naming="combines the examples of the batch|rev|gather")
+@real
 def mixup_with_the_batch_in_reverse():
     def loss_fn(params, x, labels):
-        mixed = 0.7 * x + 0.3 * x[::-1]  # refused
+        mixed = 0.7 * x + 0.3 * x[::-1]
         logits = mlp(params, mixed)
-        return 0.7 * cross_entropy(logits, labels) + 0.3 * cross_entropy(logits, labels[::-1])  # refused
+        return 0.7 * cross_entropy(logits, labels) + 0.3 * cross_entropy(logits, labels[::-1])
 
     return trained(loss_fn, optax.sgd(0.1), layers(1, 6, 8, 4), normal(2, B, 6), whole(3, 4, B))
 
@@ -221,12 +219,12 @@ def contrast_with_the_other_pictures():
     return trained(loss_fn, optax.sgd(0.1), layers(1, 6, 8, 4), normal(2, B, 6), normal(3, B, 6))
 
 
-@real(refused=JOINED, naming="concatenate")
+@real
 def two_views_in_one_batch():
     """SimSiam as it is written to call the model once: both views joined, and divided again."""
 
     def loss_fn(params, x, y):
-        z = mlp(params["encoder"], jnp.concatenate([x, y]))  # refused
+        z = mlp(params["encoder"], jnp.concatenate([x, y]))
         p, (a, b) = mlp(params["predictor"], z), jnp.split(lax.stop_gradient(z), 2)
         return -jnp.mean(optax.cosine_similarity(p, jnp.concatenate([b, a])))
 
