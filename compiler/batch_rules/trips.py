@@ -62,10 +62,10 @@ def _form(loop: CountedLoop, slot: int) -> State:
 
 
 def _stays(loop: CountedLoop, slot: int) -> bool:
-    """Whether a slot is handed on as it is, if through barriers, as in the backward loop of a checkpointed one."""
+    """Whether a slot is handed on as it is, as in the backward loop of a checkpointed one, through a barrier."""
     body = loop.node.bodies[1]
     value = body.returned[slot]
-    while (node := loop.node.program.producers[value]) is not None and node.name == _BARRIER:
+    while (node := loop.node.program.producers[value]) is not None and _leaves_as_it_is(node):
         value = node.operands[node.results.index(value)]
     return value == body.arguments[slot]
 
@@ -90,13 +90,16 @@ def _kind(loop: CountedLoop, slot: int) -> str | None:
 
 def _kind_of_step(node: Node, carried: int) -> str | None:
     """How an operation goes on with what is carried; "" if it leaves that as it is, None if it does anything else."""
-    if node.name == _BARRIER:
-        return ""
-    if node.name == "stablehlo.convert" and node.operand_type(0) == node.result_type():
+    if _leaves_as_it_is(node):
         return ""
     if node.name == "stablehlo.subtract" and node.operands[0] == carried:
         return "add"
     return KIND_OF.get(node.name)
+
+
+def _leaves_as_it_is(node: Node) -> bool:
+    is_idle = node.name == "stablehlo.convert" and node.operand_type(0) == node.result_type()
+    return is_idle or node.name == _BARRIER
 
 
 def _has_identity(kind: str, type_: ir.RankedTensorType) -> bool:

@@ -71,8 +71,8 @@ def graphs_joined_to_one():
 
     def step(params, nodes, senders, receivers):
         def loss_fn(params):
-            messages = nodes[senders] @ params["edge"]  # refused
-            return jnp.mean(jax.ops.segment_sum(messages, receivers, B) ** 2)
+            messages = nodes[senders] @ params["edge"]
+            return jnp.mean(jax.ops.segment_sum(messages, receivers, B) ** 2)  # refused
 
         loss, grads = jax.value_and_grad(loss_fn)(params)
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), loss
