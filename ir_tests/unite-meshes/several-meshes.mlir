@@ -1,14 +1,15 @@
 // RUN: atoll-opt %s --passes "unite-meshes" | filecheck %s
 
-// All shardings are on one mesh with the islands' axes and sizes, in regions as well. An axis of one device is left out;
-// one that the islands do not have stays, as what is divided over it is told to be replicated.
+// All shardings are on one mesh with the islands' axes and sizes, also in regions. An axis of one device is left out,
+// and one that the islands do not have stays, as what is divided over it is told to be replicated.
 
 // CHECK:     sdy.mesh @mesh = <["data"=2, "model"=2, "rows"=2]>
 // CHECK-NOT: sdy.mesh @mesh_0
 module attributes {atoll.topology = "2 x cpu[data=2, model=2]"} {
   sdy.mesh @mesh = <["data"=8, "stage"=1]>
   sdy.mesh @mesh_0 = <["rows"=2, "stage"=1, "model"=4]>
-  // CHECK:      func.func @main([[X:%.*]]: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"data"}, {}]>}, {{%.*}}: tensor<i32>)
+  // CHECK:      func.func @main(
+  // CHECK-SAME: [[X:%.*]]: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"data"}, {}]>}, {{%.*}}: tensor<i32>)
   // CHECK-SAME: -> (tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"model", ?}]>})
   func.func @main(%x: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"data", "stage"}, {}]>}, %n: tensor<i32>)
       -> (tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh_0, [{"stage"}, {"model", ?}]>}) {

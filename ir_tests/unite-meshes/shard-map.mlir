@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "unite-meshes" | filecheck %s
 
-// The mesh of a shard_map may have axes of one device beside those of the islands. Groups of devices by such an axis have
-// one device each; those by other axes stay.
+// The mesh of a shard_map may have axes of one device beside those of the islands. Groups of devices by such an axis
+// have one device each; those by other axes stay.
 
 // CHECK:     sdy.mesh @mesh = <["data"=2, "model"=2]>
 // CHECK-NOT: sdy.mesh @mesh_0
