@@ -3,7 +3,26 @@
 import jax
 import jax.numpy as jnp
 import numpy
-from accepted import KEY, LABELS, LAYERS, SEQUENCE, STACK, TOKENS, B, D, T, W, X, Y, accepted, grads, mlp, norm, square
+from accepted import (
+    KEY,
+    LABELS,
+    LAYERS,
+    SEQUENCE,
+    STACK,
+    TOKENS,
+    B,
+    D,
+    T,
+    W,
+    X,
+    Y,
+    accepted,
+    grads,
+    mlp,
+    norm,
+    normal,
+    square,
+)
 from jax import lax
 
 
@@ -112,3 +131,24 @@ def masks_of_joined_batches(w, x, key):
     counted = lax.broadcasted_iota("float32", both.shape, 0) - lax.broadcasted_iota("float32", both.shape, 1)
     kept = jnp.where(drawn & given, both, counted.astype(both.dtype))
     return kept[:B], kept[B:]
+
+
+@accepted(W, SEQUENCE, axes=(None, 1))
+@grads
+def two_views_with_time_first(w, x):
+    """Both go through a recurrence side by side, along the axis of the batch."""
+
+    def cell(h, row):
+        h = jnp.tanh(row + h @ w)
+        return h, None
+
+    both = jnp.concatenate([x, x * 2 + jnp.arange(B)[:, None]], 1)
+    first, second = jnp.split(lax.scan(cell, jnp.zeros((2 * B, D), x.dtype), both)[0], 2)
+    return jnp.mean((first - second) ** 2) + jnp.mean(first**3)
+
+
+@accepted(W, normal(43, 3, 4 * B, D), axes=(None, 1))
+def halves_of_an_axis_within(w, x):
+    """Pairs along the second axis: the chosen ones and then the rejected ones."""
+    scores = jnp.einsum("tbd,de->tbe", x, w).sum(-1)
+    return jax.nn.log_sigmoid(scores[:, : 2 * B] - scores[:, 2 * B :]).mean(0), scores
