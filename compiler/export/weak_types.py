@@ -36,9 +36,13 @@ class Variant:
     def weak(self) -> Weak:
         return tuple(one.weak_type for one in self.signature.inputs)
 
-    def is_like(self, other: "Variant") -> bool:
-        """Whether one may stand for the other."""
-        return _results(self.signature) == _results(other.signature) and self.text() == other.text()
+    def computes_like(self, other: "Variant") -> bool:
+        """Whether both give the same numbers, in arrays of the same dtypes."""
+        return self.text() == other.text()
+
+    def gives_kinds_like(self, other: "Variant") -> bool:
+        """Whether results are weakly typed in both or in neither."""
+        return _results(self.signature) == _results(other.signature)
 
 
 def settle(first: Variant, made: Callable[[Weak], Variant | None], where: str) -> Signature:
@@ -51,10 +55,11 @@ def settle(first: Variant, made: Callable[[Weak], Variant | None], where: str) -
     steps = variants.of_steps()
     changing = {number for number, kinds in enumerate(zip(*steps, strict=True)) if len(set(kinds)) > 1}
     settled = variants.at(steps[-1])
-    if settled is None or not variants.agree(steps, changing):
+    if settled is None or not variants.agree(steps, changing, Variant.computes_like):
         raise _refusal(first.signature, steps, where)
     free = changing | {number for number, weak in enumerate(first.weak) if weak}
-    if not variants.agree([first.weak], free):
+    agree = variants.agree([first.weak], free, Variant.computes_like)
+    if not (agree and variants.agree([first.weak], free, Variant.gives_kinds_like)):
         free = changing
     inputs = (replace(one, either=number in free) for number, one in enumerate(first.signature.inputs))
     return Signature(tuple(inputs), settled.signature.outputs)
@@ -83,7 +88,9 @@ class _Variants:
             steps.append(weak)
         return steps
 
-    def agree(self, steps: Sequence[Weak], numbers: Collection[int]) -> bool:
+    def agree(
+        self, steps: Sequence[Weak], numbers: Collection[int], is_like: Callable[[Variant, Variant], bool]
+    ) -> bool:
         """Whether the program is the same in all steps, and for either kind of each of these arguments.
 
         For the latter two more are made: with none of the arguments weakly typed, and with all. What lies between
@@ -95,7 +102,7 @@ class _Variants:
             for is_weak in (False, True)
         )
         found = [self.at(weak) for weak in dict.fromkeys((*steps, *ends))]
-        return all(one is not None and one.is_like(self._first) for one in found)
+        return all(one is not None and is_like(one, self._first) for one in found)
 
 
 def program_text(module: ir.Module) -> str:

@@ -8,8 +8,7 @@ from atoll.compiler.module.notes import OwnPieces
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import asked_plan_of, plan_of, set_plan
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.compiler.plan.plan import AUTO
-from atoll.compiler.plan.resolved_plan import ResolvedPlan
+from atoll.compiler.plan.resolved_plan import ResolvedPlan, filled_in
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.passes.time.folding.own_pieces import own_loop
 
@@ -38,8 +37,8 @@ class ResolvePlan(Pass):
         log.info("the plan is %s", plan)
 
     def _with_own_pieces(self, module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan:
-        asked = asked_plan_of(module)
-        if asked.microbatches != AUTO or isinstance(asked.schedule, Schedule) or (plan.stage_count or 0) < 2:
+        is_open = "microbatches" in filled_in(asked_plan_of(module), plan)
+        if not is_open or isinstance(plan.schedule, Schedule) or (plan.stage_count or 0) < 2:
             return plan
         loop = own_loop(module)
         if loop is None or loop.iterations % plan.replicas:
