@@ -60,7 +60,13 @@ def _make_convolution(local: Local, node: Node, decision: Decision, operands: Va
     return list(copy.results)
 
 
-CONTRACTIONS = frozenset(("stablehlo.dot_general", "stablehlo.convolution"))
+_CONTRACTIONS = frozenset(("stablehlo.dot_general", "stablehlo.convolution"))
+
+
+def contracts(node: Node) -> bool:
+    """Whether an operation is, or has in its regions, what a model's work consists of: a product or a convolution."""
+    return node.name in _CONTRACTIONS or any(one.name in _CONTRACTIONS for one in node.inner())
+
 
 RULES = (
     FactorRule(

@@ -73,19 +73,24 @@ def _stays(loop: CountedLoop, slot: int) -> bool:
 def _kind(loop: CountedLoop, slot: int) -> str | None:
     """How what a slot carries is combined: from iteration to iteration, and used for nothing else; else None."""
     body = loop.node.bodies[1]
-    value, kinds = body.arguments[slot], set[str | None]()
+    value, kinds = body.arguments[slot], set[str]()
     while value != body.returned[slot]:
         users = [one for one in body.nodes if value in (*one.operands, *one.captured)]
         if len(users) != 1 or users[0].operands.count(value) != 1 or value in body.returned:
             return None
-        kinds.add(_kind_of_step(users[0], value))
+        kind = _kind_of_step(users[0], value)
+        if kind is None:
+            return None
+        kinds.add(kind)
         value = users[0].results[users[0].operands.index(value) if users[0].name == _BARRIER else 0]
     is_used_again = any(value in (*one.operands, *one.captured) for one in body.nodes)
     if is_used_again or body.returned.count(value) != 1:
         return None
     kinds.discard("")
-    (kind,) = kinds if len(kinds) == 1 else (None,)
-    return kind if kind is not None and _has_identity(kind, loop.node.program.tensor(value)) else None
+    if len(kinds) != 1:
+        return None
+    (kind,) = kinds
+    return kind if _has_identity(kind, loop.node.program.tensor(value)) else None
 
 
 def _kind_of_step(node: Node, carried: int) -> str | None:

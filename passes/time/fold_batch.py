@@ -80,8 +80,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
         _check_effects(batch.program)
     scope = _proved(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
-        again = _read_again(batch)
-        scope = with_preparation(again, _states(again)) if scope.batch.whole else _interpreted(again)
+        scope = _proved(_read_again(batch), plan, extent)
     levels = levels_of(scope)
     cross_check(scope, levels)
     for node, work in whole_batch_work(scope.batch.program, levels):
@@ -106,12 +105,12 @@ def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
         divider, blocks = _blocks_that_fold(batch, extent)
         size, module = extent // blocks, batch.program.module
         if divider is None or size % batch.parts:
-            try:
-                return with_preparation(batch, _states(batch))
-            except Mixed:  # the user is told what is wrong with the examples as they come
-                if divider is None:
-                    what = f"{described(mixed.node)} {mixed.why}"
-                    raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {batch.uncut}") from None
+            scope = with_preparation(batch, _states(batch))
+            if scope is not None:
+                return scope
+        if divider is None:  # the user is told what is wrong with the examples as they come
+            what = f"{described(mixed.node)} {mixed.why}"
+            raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {batch.uncut}") from None
     if size % batch.parts:
         what = f"{described(divider)} makes blocks of {size} examples, which {_asked(plan)} cannot share evenly"
         remedy = f"choose {' and '.join(_cutting(plan))} that divide these, or set {batch.uncut}"

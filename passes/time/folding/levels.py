@@ -6,7 +6,7 @@ stands in the last loop; the ones before it do only what leads to sums that are 
 
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch_rules.contraction import CONTRACTIONS
+from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.needed_forms import needed_entries
@@ -205,19 +205,14 @@ def _in_order(entries: list[Entry]) -> list[Entry]:
 
 def _check_cheap(scope: Interpretation, loop: FoldedLoop) -> None:
     """Refuse to do the model's work twice: that is what mixing examples comes to."""
-    if not any(_contracts(entry) for entry in loop.entries):
+    if not any(entry.node is not None and contracts(entry.node) for entry in loop.entries):
         return
     # Filled for one sum at a time, to name the one that is to blame.
     for value in loop.sums:
         alone = FoldedLoop(sums=[value])
         _fill(scope, alone)
-        if any(_contracts(entry) for entry in alone.entries):
+        if any(entry.node is not None and contracts(entry.node) for entry in alone.entries):
             raise _mixing(scope, value)
-
-
-def _contracts(entry: Entry) -> bool:
-    node = entry.node
-    return node is not None and (node.name in CONTRACTIONS or any(one.name in CONTRACTIONS for one in node.inner()))
 
 
 def _mixing(scope: Interpretation, value: int) -> Exception:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from atoll.compiler.batch_rules.contraction import CONTRACTIONS
+from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.counted_loop import CountedLoop, read_loop
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation
-from atoll.compiler.batch_rules.nodes import Node, NodeTree
+from atoll.compiler.batch_rules.nodes import NodeTree
 from atoll.compiler.batch_rules.states import SAME, Split
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.batch_rules.trips import loop_over_batch
@@ -25,9 +25,9 @@ def own_loop(module: ir.Module) -> CountedLoop | None:
 
 
 def _counts(module: ir.Module) -> Iterator[int]:
-    """How many iterations the loops of @main have, those with the most work first."""
+    """How many iterations the loops of @main have that may have a model in them, each number once."""
     whiles = [node for node in NodeTree.of(module, 1).body.nodes if node.name == "stablehlo.while"]
-    loops = [loop for node in whiles if _contracts(node) and isinstance(loop := read_loop(node), CountedLoop)]
+    loops = [loop for node in whiles if contracts(node) and isinstance(loop := read_loop(node), CountedLoop)]
     yield from dict.fromkeys(loop.iterations for loop in loops)
 
 
@@ -41,12 +41,8 @@ def _taking(module: ir.Module, count: int) -> CountedLoop | None:
         scope.interpret(states)
     except Mixed:
         return None
-    working = [node for node in program.body.nodes if node.number in scope.decisions and _contracts(node)]
+    working = [node for node in program.body.nodes if node.number in scope.decisions and contracts(node)]
     if len(working) != 1 or working[0].name != "stablehlo.while":
         return None
     loop = loop_over_batch(working[0], [scope.state(value) for value in working[0].operands])
     return loop if loop is not None and loop.iterations == count else None
-
-
-def _contracts(node: Node) -> bool:
-    return node.name in CONTRACTIONS or any(one.name in CONTRACTIONS for one in node.inner())

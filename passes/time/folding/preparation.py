@@ -7,7 +7,7 @@ microbatch, all of it is made before the loop, and each microbatch takes its par
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from atoll.compiler.batch_rules.contraction import CONTRACTIONS
+from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation
 from atoll.compiler.batch_rules.nodes import Node
@@ -15,8 +15,8 @@ from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.mlir.bindings import ir
 
 
-def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation:
-    """@main, with what mixes examples before the model made for the whole batch; raises Mixed if that does not help.
+def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | None:
+    """@main, with what mixes examples before the model made for the whole batch; None if that does not help.
 
     states: those of the arguments.
     """
@@ -28,13 +28,13 @@ def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation:
             scope.interpret([SAME if value in preparation.batch.cuts else state for value, state in given])
         except Mixed as mixed:
             if not preparation.add(mixed.node.number):
-                raise
+                return None
             continue
         left = preparation.left_whole(scope)
-        if left is None and preparation.leads_to_model(scope):
-            return scope
-        if left is None or not preparation.add(left.number):
-            raise Mixed(scope.body.nodes[-1], "has no part of the batch")
+        if left is None:
+            return scope if preparation.leads_to_model(scope) else None
+        if not preparation.add(left.number):
+            return None
 
 
 @dataclass
@@ -59,7 +59,7 @@ class _Preparation:
             taken = {*node.operands, *node.captured}
             if not self.carrying.isdisjoint(taken):
                 self.carrying.update(node.results)
-            if data.issuperset(taken) and not node.has_effect and not _contracts(node):
+            if data.issuperset(taken) and not node.has_effect and not contracts(node):
                 data.update(node.results)
                 self.nodes.update(dict.fromkeys((node.number, *(one.number for one in node.inner())), node))
 
@@ -109,19 +109,15 @@ class _Preparation:
             if node.number in self.batch.whole:
                 uncut.update(value for value in node.results if value not in self.batch.cuts)
             elif node.number not in scope.decisions and not uncut.isdisjoint((*node.operands, *node.captured)):
-                if _contracts(node) or (node.number in self.nodes and self._cuts(node)):
+                if contracts(node) or (node.number in self.nodes and self._cuts(node)):
                     return node
                 uncut.update(node.results)
         return None
 
     def leads_to_model(self, scope: Interpretation) -> bool:
         """Whether a model gets its part of the batch: else nothing would be left to do for one microbatch."""
-        return any(_contracts(node) for node in self.batch.program.body.nodes if node.number in scope.decisions)
+        return any(contracts(node) for node in self.batch.program.body.nodes if node.number in scope.decisions)
 
 
 def _is_number(type_: ir.RankedTensorType) -> bool:
     return isinstance(type_.element_type, ir.IntegerType)
-
-
-def _contracts(node: Node) -> bool:
-    return node.name in CONTRACTIONS or any(one.name in CONTRACTIONS for one in node.inner())
