@@ -43,6 +43,8 @@ class Batch:
     uncut: what to write in the plan so that the batch stays in one piece.
     whole: the operations of @main that are done once, for the whole batch.
     cuts: what these take and give, and in which parts each microbatch takes it.
+    joinable: those that may be done for the whole batch, after its examples were joined, if no rule allows them for one
+        microbatch.
     """
 
     program: NodeTree
@@ -51,6 +53,7 @@ class Batch:
     uncut: str
     whole: frozenset[int] = frozenset()
     cuts: Mapping[int, Split] = field(default_factory=dict)
+    joinable: frozenset[int] = frozenset()
 
     @property
     def parts(self) -> int:
@@ -63,7 +66,9 @@ class Interpretation:
 
     states: those of the block's values that are not the same for all.
     decisions: for the operations that take such a value, by number.
-    completed: values of @main that are partial in a loop, and the same for all after it.
+    completed: values of @main that are partial in a loop, or of one microbatch, and whole after it.
+    joined: the operations of @main that are done for the whole batch, as no rule allows them for one microbatch.
+    mixed: the values that follow from these, and from nothing that each microbatch has a part of.
     """
 
     batch: Batch
@@ -71,7 +76,9 @@ class Interpretation:
     parent: "Interpretation | None" = None
     states: dict[int, State] = field(default_factory=dict)
     decisions: dict[int, Decision] = field(default_factory=dict)
-    completed: dict[int, Partial] = field(default_factory=dict)
+    completed: dict[int, Partial | Split] = field(default_factory=dict)
+    joined: list[Node] = field(default_factory=list)
+    mixed: set[int] = field(default_factory=set)
     _without_batch: dict[int, Decision] = field(default_factory=dict)
     _derived: dict[tuple[object, ...], Decision | None] = field(default_factory=dict)
 
@@ -112,8 +119,19 @@ class Interpretation:
             remedy = "print a sum or mean over the examples, or take it out" if sums_would_do else "take it out"
             raise Mixed(node.acting, why, remedy)
         if not is_varied:
+            if not self.mixed.isdisjoint((*node.operands, *node.captured)):
+                self.mixed.update(node.results)
             return
-        decision = self.rule(node).forward(self, node, states)
+        try:
+            decision = self.rule(node).forward(self, node, states)
+        except Mixed:
+            if self.parent is not None or node.number not in self.batch.joinable:
+                raise
+            self._join(node)
+            return
+        if self._is_whole_anyway(node, decision):
+            self.mixed.update(node.results)
+            return
         if self.parent is not None:
             # A region has no place after the loop over microbatches: what joins a sum once joins it in the first one.
             decision = replace(decision, base=None)
@@ -125,6 +143,21 @@ class Interpretation:
                 self.completed[value] = state
             elif state != SAME:
                 self.states[value] = state
+
+    def _join(self, node: Node) -> None:
+        """Have an operation done for the whole batch: what it takes of each microbatch is joined."""
+        self.joined.append(node)
+        self.mixed.update(node.results)
+        taken = ((value, self.own_state(value)) for value in (*node.operands, *node.captured))
+        self.completed.update((value, form) for value, form in taken if isinstance(form, Split))
+
+    def _is_whole_anyway(self, node: Node, decision: Decision) -> bool:
+        """Whether a sum over the batch takes only what is there whole, mixed examples among it: then it needs no loop,
+        which would make it of the parts of what has been joined."""
+        taken = (*node.operands, *node.captured)
+        is_sum = any(isinstance(form, Partial) for form in decision.results)
+        is_there = all(self.own_state(value) == SAME or value in self.completed for value in taken)
+        return is_sum and is_there and not self.mixed.isdisjoint(taken)
 
     def rule(self, node: Node) -> Rule:
         """The row for an operation, or Mixed: without a rule nothing is known."""

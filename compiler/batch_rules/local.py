@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
-from atoll.compiler.batch_rules.states import COMBINE, COMPLEX_ZERO, SAME, Split, State, Version, identity
+from atoll.compiler.batch_rules.states import COMBINE, COMPLEX_ZERO, JOIN, SAME, Split, State, Version, identity
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import replace_within
 
@@ -115,7 +115,7 @@ class Local(ABC):
         return self.constant(splat, location)
 
     def identity(self, kind: str, type_: ir.RankedTensorType, location: ir.Location) -> "ir.Value[ir.Type]":
-        if isinstance(type_.element_type, ir.ComplexType) and kind == "add":
+        if isinstance(type_.element_type, ir.ComplexType) and kind in ("add", JOIN):
             made = ir.Operation.parse(f"%0 = stablehlo.constant {COMPLEX_ZERO} : {type_}")
             self.point.insert(made)
             zero: ir.Value[ir.Type] = made.operation.results[0]

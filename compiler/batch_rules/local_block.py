@@ -114,6 +114,21 @@ class LocalBlock(Local):
         sizes = {"slice_sizes": ir.DenseI64ArrayAttr.get(list(type_.shape))}
         return self.one("stablehlo.dynamic_slice", type_, [whole, *starts], location, sizes)
 
+    def join(
+        self, whole: "ir.Value[ir.Type]", part: "ir.Value[ir.Type]", form: Split, location: ir.Location
+    ) -> "ir.Value[ir.Type]":
+        """What is joined so far, with this microbatch's part at its place; `joined_type` is the type of both."""
+        dimension = form.dimension
+        if form.blocks > 1:
+            part = self.one("stablehlo.reshape", _in_blocks(part.type, form), [part], location)
+            dimension += 1
+        assert self.index is not None
+        type_ = ir.RankedTensorType(part.type)
+        zero = self.number(0, ir.RankedTensorType(self.index.type), location)
+        offset = self.offset(type_.get_dim_size(dimension), location)
+        starts = [offset if one == dimension else zero for one in range(type_.rank)]
+        return self.one("stablehlo.dynamic_update_slice", whole.type, [whole, part, *starts], location)
+
     def _only_first(self, whole: "ir.Value[ir.Type]", kind: str, location: ir.Location) -> "ir.Value[ir.Type]":
         """The value in the first microbatch, and the identity in all others, so that it is combined once."""
         assert self.index is not None
@@ -123,6 +138,11 @@ class LocalBlock(Local):
         equal = {"comparison_direction": ir.Attribute.parse("#stablehlo<comparison_direction EQ>")}
         is_first = self.one("stablehlo.compare", scalar, [self.index, zero], location, equal)
         return self.one("stablehlo.select", type_, [is_first, whole, self.identity(kind, type_, location)], location)
+
+
+def joined_type(type_: ir.RankedTensorType, form: Split) -> ir.RankedTensorType:
+    """The type in which the parts of a value are joined: several blocks have a dimension of their own."""
+    return type_ if form.blocks == 1 else _in_blocks(type_, form)
 
 
 def _in_blocks(type_: ir.Type, form: Split) -> ir.RankedTensorType:

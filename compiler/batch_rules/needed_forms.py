@@ -1,6 +1,6 @@
 """Finds what has to be made in a block: which forms of which values, going back from what is returned."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Entry
@@ -16,14 +16,15 @@ def settled(scope: Interpretation, roots: Iterable[Version]) -> DecidedBody:
 
 
 def needed_entries(
-    scope: Interpretation, roots: Iterable[Version], inside_loop: bool = False
+    scope: Interpretation, roots: Iterable[Version], inside_loop: bool = False, given: Collection[Version] = ()
 ) -> tuple[list[Entry], dict[Version, None]]:
     """What has to be made for the roots, in order, and what is taken from outside of the block.
 
     inside_loop: what is made stands in a loop over microbatches: what is the same for all is then taken from outside,
         so that it is made once and not in every iteration.
+    given: what is not made, as an earlier loop has kept it; it is taken from outside too.
     """
-    wanted = _Wanted(scope, inside_loop)
+    wanted = _Wanted(scope, inside_loop, given)
     for root in roots:
         wanted.add(root)
     backwards: list[Entry] = []
@@ -56,12 +57,14 @@ class _Wanted:
 
     scope: Interpretation
     inside_loop: bool
+    given: Collection[Version] = ()
     forms: dict[int, dict[State, None]] = field(default_factory=dict)
     outside: dict[Version, None] = field(default_factory=dict)
 
     def add(self, version: Version) -> None:
         value, form = version
-        if self.scope.batch.program.homes[value] is not self.scope.body or (self.inside_loop and form == SAME):
+        is_made_here = self.scope.batch.program.homes[value] is self.scope.body
+        if not is_made_here or (self.inside_loop and form == SAME) or version in self.given:
             self.outside[version] = None
         elif form == SAME and value in self.scope.completed:
             self._add_complete(value)

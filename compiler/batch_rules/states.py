@@ -50,6 +50,10 @@ ABSENT = Absent()
 # A value in one of its forms: a value is known by its number.
 Version = tuple[int, State]
 
+# How the parts of a value that each microbatch has a part of become the whole: each is written to its place, over
+# what leaves any number as it is when replicas add up what each of them has written.
+JOIN = "join"
+
 # How partial results combine -> the operation that does it.
 COMBINE = {
     "add": "stablehlo.add",
@@ -59,6 +63,8 @@ COMBINE = {
     "or": "stablehlo.or",
 }
 KIND_OF = {operation: kind for kind, operation in COMBINE.items()}
+# The same for what loops over microbatches carry on.
+KIND_OF_CARRIED = KIND_OF | {"stablehlo.dynamic_update_slice": JOIN}
 
 # A splat of it, as MLIR prints it.
 COMPLEX_ZERO = "dense<(0.000000e+00,0.000000e+00)>"
@@ -69,9 +75,10 @@ def identity(kind: str, type_: ir.RankedTensorType) -> ir.DenseElementsAttr | No
     element = type_.element_type
     value: ir.Attribute
     if isinstance(element, ir.FloatType):
-        if kind not in ("add", "max", "min"):
+        neutral = {"add": 0.0, JOIN: -0.0, "max": float("-inf"), "min": float("inf")}.get(kind)
+        if neutral is None:
             return None
-        value = ir.FloatAttr.get(element, {"add": 0.0, "max": float("-inf"), "min": float("inf")}[kind])
+        value = ir.FloatAttr.get(element, neutral)
     elif isinstance(element, ir.IntegerType):
         value = ir.IntegerAttr.get(element, _integer_identity(kind, element))
     else:
@@ -85,4 +92,4 @@ def _integer_identity(kind: str, element: ir.IntegerType) -> int:
     is_signed = not element.is_unsigned and width > 1
     least, greatest = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if is_signed else (0, (1 << width) - 1)
     ones = -1 if not element.is_unsigned else greatest
-    return {"add": 0, "or": 0, "and": ones, "max": least, "min": greatest}[kind]
+    return {"add": 0, JOIN: 0, "or": 0, "and": ones, "max": least, "min": greatest}[kind]

@@ -53,6 +53,8 @@ class LoopBody:
         has_parts = {
             one for one, marks in zip(arguments_of(main), argument_attributes(main), strict=True) if PARTS in marks
         }
+        for other in operations_in(main, mpmd.ForOp):
+            has_parts.update(other.operation.results[number] for number in parts_of_loop(other))
         sums: dict[_Value, _Value] = {}
         taken: dict[_Value, tuple[_Value, bool]] = {}
         counters = []

@@ -33,6 +33,50 @@ class WholeBatch:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """An operation that mixes the examples: what it takes of every microbatch is joined, and it is done once."""
+
+    operation: str
+    bytes: int
+
+    def __str__(self) -> str:
+        what = f"done once for the whole batch, as it mixes the examples: {self.operation}"
+        return f"{what}, for which {bytes_text(self.bytes)} are joined"
+
+
+@dataclass(frozen=True)
+class AcrossBatch:
+    """A sum over the batch that examples need, after a model's work: each microbatch waits for all others there."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"all microbatches wait for each other, as {self.why}"
+
+
+@dataclass(frozen=True)
+class SeveralLoops:
+    """How often a step goes over the batch, and what that costs: the parts of the model's work, in percent, that are
+    done again and that are done for the whole batch at once, and what is kept of the batch from one loop to another."""
+
+    loops: int
+    again: int
+    whole: int
+    bytes: int
+
+    def __str__(self) -> str:
+        costs = []
+        if self.again:
+            costs.append(f"{self.again}% of the model's work are done again")
+        if self.whole:
+            costs.append(f"{self.whole}% of the model's work are done for the whole batch at once")
+        if self.bytes:
+            costs.append(f"{bytes_text(self.bytes)} of the batch are kept from one time to another")
+        ways = "once" if self.loops == 1 else f"{self.loops} times"
+        return f"the microbatches go over the stages {ways}: {', '.join(costs) or 'nothing is done again or kept'}"
+
+
+@dataclass(frozen=True)
 class BatchBlocks:
     """The examples, of which a microbatch takes some of each of several blocks, as the model divides them itself."""
 
@@ -162,6 +206,9 @@ Fact = (
     OwnPieces
     | BatchBlocks
     | WholeBatch
+    | Joined
+    | AcrossBatch
+    | SeveralLoops
     | WholeLoop
     | JoinedStack
     | OneReplica
@@ -178,6 +225,9 @@ FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "own-pieces": OwnPieces,
     "batch-blocks": BatchBlocks,
     "whole-batch": WholeBatch,
+    "joined": Joined,
+    "across-batch": AcrossBatch,
+    "several-loops": SeveralLoops,
     "whole-loop": WholeLoop,
     "joined-stack": JoinedStack,
     "one-replica": OneReplica,

@@ -21,6 +21,8 @@ from lark.tree import Meta
 AUTO = "auto"
 ACCUMULATORS = ("float32", "same")
 WHOLE, SHARDED = UPDATES = ("whole", "sharded")
+# Going forward once more is a third of a train step's work; beyond half of it memory is the lesser price.
+EXTRA = 50
 # Limited, as every stage and segment has tasks for every microbatch, whether or not the model has so many cuts.
 MOST_STAGES, MOST_SEGMENTS, MOST_MICROBATCHES = MOST_CHUNKS, 1000, MOST_CELLS
 
@@ -44,6 +46,8 @@ class Plan:
     accumulator: how narrow floats are summed over microbatches: in `float32`, or in the `same` type as each part.
     segments: how many an island runs each stage in, so that replicas exchange the sums of one while others still run.
     update: whether each replica makes the `whole` update, or the update and its state are `sharded` over replicas.
+    extra: how many percent of the model's work may be done again, where examples need something of the whole batch;
+        above that it is kept instead, with 0 it is refused.
     """
 
     stages: int | str = AUTO
@@ -54,6 +58,7 @@ class Plan:
     accumulator: str = ACCUMULATORS[0]
     segments: int | str = AUTO
     update: str = WHOLE
+    extra: int = EXTRA
 
     def __post_init__(self) -> None:
         # Each field is kept in one spelling, so that plans that mean the same are equal.
@@ -62,6 +67,7 @@ class Plan:
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
         self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
+        self._keep("extra", whole_number("extra", self.extra, PlanError, least=0))
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
         if self.update not in UPDATES:
@@ -121,6 +127,8 @@ class Plan:
             fields.append(f"segments={self.segments}")
         if self.update != WHOLE:
             fields.append(f"update={self.update}")
+        if self.extra != EXTRA:
+            fields.append(f"extra={self.extra}")
         return ", ".join(fields)
 
 

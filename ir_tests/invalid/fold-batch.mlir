@@ -122,9 +122,9 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// Statistics of what a model computes, used for every example: the model would have to run twice.
+// Statistics of what a model computes, used for every example: the model would have to run twice, or be kept.
 
-module attributes {atoll.plan = "microbatches=2"} {
+module attributes {atoll.plan = "microbatches=2, extra=0"} {
   func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
       -> (tensor<4x3xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
@@ -451,13 +451,13 @@ module attributes {atoll.plan = "replicas=2"} {
 
 // -----
 
-module attributes {atoll.plan = "replicas=2, microbatches=2"} {
+module attributes {atoll.plan = "replicas=2, microbatches=2, extra=0"} {
   func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"})
       -> (tensor<4x2xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>)
         -> tensor<4x2xf32>
-    // expected-error @below {{needs its result for every example; give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
+    // expected-error @below {{needs its result for every example, so that 100% of the model's work would be done again, or 32 B of the batch kept; allow it by extra=100 in the plan, give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>)
         -> tensor<2xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>
@@ -469,7 +469,7 @@ module attributes {atoll.plan = "replicas=2, microbatches=2"} {
 // -----
 
 // A line that is called by several layers does not tell which of them are meant.
-module attributes {atoll.plan = "microbatches=2"} {
+module attributes {atoll.plan = "microbatches=2, extra=0"} {
   // expected-error @unknown {{reduce_sum goes over the whole batch, and sub at model.py:7 (both in scope layer_0/norm) needs its result}}
   func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"})
       -> (tensor<4x2xf32> {atoll.path = "y"}) {
@@ -486,7 +486,7 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-module attributes {atoll.plan = "microbatches=2"} {
+module attributes {atoll.plan = "microbatches=2, extra=0"} {
   // expected-error @unknown {{reduce_sum goes over the whole batch, and sub at model.py:7 (in scope layer_1, the former in scope layer_0) needs its result}}
   func.func @main(%x: tensor<4x2xf32> {atoll.path = "x", atoll.batch}, %w: tensor<2x2xf32> {atoll.path = "w"})
       -> (tensor<4x2xf32> {atoll.path = "y"}) {

@@ -121,7 +121,7 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
 
 func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 2 : i32}) {
   %zero = stablehlo.constant dense<0.0> : tensor<2xf32>
-  // expected-error @below {{result 0 is neither kept as parts nor what was before, combined with something; make it by one stablehlo.add, maximum, minimum, `and` or `or`, and use what was before nowhere else}}
+  // expected-error @below {{result 0 is neither kept as parts nor what was before, combined with something; make it by one stablehlo.add, maximum, minimum, `and` or `or`, or write a part of it by one stablehlo.dynamic_update_slice, and use what was before nowhere else}}
   %0 = mpmd.for (%zero) {iterations = 2 : ui32} (%last: tensor<2xf32>, %index: tensor<ui32>) {
     %next = stablehlo.subtract %last, %x : tensor<2xf32>
     mpmd.return %next : tensor<2xf32>
@@ -184,7 +184,7 @@ func.func @main(%x: tensor<2xf32> {atoll.path = "x", atoll.batch, atoll.parts = 
     %y = stablehlo.negate %x : tensor<2xf32>
     mpmd.return %y : tensor<2xf32>
   } : tensor<2xf32>
-  // expected-error @below {{stablehlo.negate takes result 0 of a loop, of which each microbatch has a part; move it into the loop}}
+  // expected-error @below {{stablehlo.negate takes result 0 of a loop, of which each microbatch has a part; move it into a loop}}
   %1 = stablehlo.negate %0 : tensor<2xf32>
   return
 }

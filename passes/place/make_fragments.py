@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.states import KIND_OF
+from atoll.compiler.batch_rules.states import JOIN, KIND_OF_CARRIED
 from atoll.compiler.mlir.attributes import integer, unsigned
 from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd, sdy
 from atoll.compiler.mlir.diagnostics import refuse
@@ -90,6 +90,8 @@ class _Placement:
         self._regions = 2 * len(self.graph.loops) + 1
         self._is_replicated = replicas_of(module) > 1
         self._has_parts = [PARTS in marks for marks in argument_attributes(self.main)]
+        # What a loop keeps for later ones, a part of each microbatch.
+        self._kept = {one.yielded for loop in self.graph.loops for one in loop.carried if one.is_part}
         self._users = self.flow.users()
         self._producer_island = self.flow.island_of_makers()
         self._unmade = list(self.flow.exchanges)
@@ -299,11 +301,15 @@ class _Placement:
     def _kind_of(self, value: int) -> str:
         """How the replicas' parts of a sum are combined."""
         maker = self.graph.operations[self.graph.producer[value]]
-        kind = KIND_OF.get(maker.operation.name)
+        kind = KIND_OF_CARRIED.get(maker.operation.name)
         if kind is None:
             what = f"a loop carries on what {maker.operation.name} makes, which replicas cannot combine"
-            raise refuse(maker.location, what, f"make it by one of {', '.join(KIND_OF)}")
-        return kind
+            raise refuse(maker.location, what, f"make it by one of {', '.join(KIND_OF_CARRIED)}")
+        if kind != JOIN:
+            return kind
+        # Each replica has written its own parts, over what leaves the others' as they are.
+        is_truth = ir.RankedTensorType(self.tensors[value]).element_type == ir.IntegerType.get_signless(1)
+        return "or" if is_truth else "add"
 
     def _taken_by(self, loop: Loop) -> list[tuple[int, int]]:
         """What a loop takes from outside, and on which islands: parts of the batch where they live, as they are sent
@@ -315,7 +321,7 @@ class _Placement:
                 producer = self.graph.producer[value]
                 if value in inside or (producer != ARGUMENT and self.graph.region[producer] == loop.region):
                     continue
-                taken[value, self.homes[value] if self._is_batch(value) else fragment.island] = None
+                taken[value, self._home(value) if self._is_in_parts(value) else fragment.island] = None
         return list(taken)
 
     def _function_of(self, loop: Loop, taken: Sequence[tuple[int, int]], counting: Sequence[int]) -> func.FuncOp:
@@ -334,13 +340,17 @@ class _Placement:
         held = _Scope(zip(parameters, block.arguments, strict=True))
         here = range(loop.region, loop.region + 1)
         with ir.InsertionPoint(block):
-            self._send_all((pair for pair in taken if self._is_batch(pair[0])), held, here)
+            self._send_all((pair for pair in taken if self._is_in_parts(pair[0])), held, here)
             self._build_all(self.flow.fragments_in(loop.region), held, here)
             func.ReturnOp([held[pair] for pair in ends], loc=loop.operation.location)
         return function
 
-    def _is_batch(self, value: int) -> bool:
-        return value < self.graph.arguments and self._has_parts[value]
+    def _is_in_parts(self, value: int) -> bool:
+        return value in self._kept or (value < self.graph.arguments and self._has_parts[value])
+
+    def _home(self, value: int) -> int:
+        """Where a value lives outside of loops."""
+        return self.homes[value] if self.graph.producer[value] == ARGUMENT else self._producer_island[value]
 
     def _placeholder(self, loop: Loop, number: int, island: int) -> _Value:
         """What a loop wants as a part's initial value, which nobody reads."""

@@ -60,18 +60,17 @@ class OrderTasks(Pass):
             _check_fits(shape_of(module), {task_name(call) for call in calls_in(main)})
             log.info("nothing to do: there is no loop over microbatches")
             return
-        for number, loop in enumerate(loops):
-            function = functions[microbatch_name(loop)]
-            # The model's forward and backward part is in the last loop; those before it complete sums that it needs.
-            kinds = loop_role(loop) if number == len(loops) - 1 else None
-            shape = shape_of(module)
-            _check_microbatches(loop, shape)
-            if kinds in PIPELINES and shape.plan.placement is None:
-                schedule = _schedule(module, function, kinds, shape)
-                _check_tasks(loop, calls_in(function), schedule, names)
-                set_schedule(loop, schedule, names, {task_name(call) for call in calls_in(function)})
-            else:
-                set_order(loop, _unscheduled(module, loop, function, kinds, shape, names))
+        for loop in loops[:-1]:
+            set_order(loop, _earlier(loop, functions[microbatch_name(loop)], shape_of(module), names))
+        loop, shape = loops[-1], shape_of(module)
+        function, kinds = functions[microbatch_name(loop)], loop_role(loop)
+        _check_microbatches(loop, shape)
+        if kinds in PIPELINES and shape.plan.placement is None:
+            schedule = _schedule(module, function, kinds, shape)
+            _check_tasks(loop, calls_in(function), schedule, names)
+            set_schedule(loop, schedule, names, {task_name(call) for call in calls_in(function)})
+        else:
+            set_order(loop, _unscheduled(module, loop, function, kinds, shape, names))
 
 
 def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
@@ -131,20 +130,47 @@ def _check_fits(shape: PipelineShape, tasks: set[TaskName]) -> None:
         raise PlanError(what, caller(), "write backward tasks without weight tasks, or ask for more microbatches")
 
 
+def _earlier(
+    loop: mpmd.ForOp, function: func.FuncOp, shape: PipelineShape, names: Sequence[str]
+) -> dict[str, list[MicrobatchTask]]:
+    """The order of a loop before the last one: that of the schedule that the plan names, if it is for such a loop."""
+    _check_microbatches(loop, shape)
+    kinds, tasks = loop_role(loop), {task_name(call) for call in calls_in(function)}
+    if kinds not in PIPELINES or BACKWARD not in kinds or shape.plan.placement is not None:
+        return _by_dataflow(function, shape.microbatches, names)
+    if shape.plan.has_open_schedule:
+        # As in 1F1B no more microbatches are under way than there are stages to work on them.
+        return _by_dataflow(function, shape.microbatches, names, min(shape.stages, shape.microbatches))
+    number = next(task.loop for task in tasks)
+    schedule = shape.schedule_of(kinds, {task._replace(loop=None) for task in tasks})
+    rows = [[(task.name.rolled._replace(loop=number), task.microbatch) for task in row] for row in schedule.rows]
+    return {
+        name: [MicrobatchTask(task, microbatch) for task, microbatch in row if task in tasks]
+        for name, row in zip(names, rows, strict=False)
+    }
+
+
 def _unscheduled(
     module: ir.Module,
     loop: mpmd.ForOp,
     function: func.FuncOp,
-    kinds: str | None,
+    kinds: str,
     shape: PipelineShape,
     names: Sequence[str],
 ) -> dict[str, list[MicrobatchTask]]:
-    """The order of a loop that no schedule is for."""
-    microbatches = iterations_of(loop) // shape.plan.replicas
-    if kinds is not None and shape.plan.placement is None:
-        order = _many_sweeps(module, loop, function, len(kinds), shape, names)
-    else:
-        order = dataflow_order(nodes_of(function, names), microbatches)
+    """The order of the last loop, if no schedule is for it."""
+    if shape.plan.placement is None:
+        return _tasks_in(_many_sweeps(module, loop, function, len(kinds), shape, names), function, names)
+    return _by_dataflow(function, shape.microbatches, names)
+
+
+def _by_dataflow(
+    function: func.FuncOp, microbatches: int, names: Sequence[str], open_at_once: int | None = None
+) -> dict[str, list[MicrobatchTask]]:
+    return _tasks_in(dataflow_order(nodes_of(function, names), microbatches, open_at_once), function, names)
+
+
+def _tasks_in(order: Order, function: func.FuncOp, names: Sequence[str]) -> dict[str, list[MicrobatchTask]]:
     calls = calls_in(function)
     return {
         names[island]: [MicrobatchTask(task_name(calls[number]), one) for number, one in row]

@@ -105,7 +105,7 @@ def _write_layers(module: ir.Module, graph: Graph, patterns: ScopePatterns, stag
     for index, loop in read_loops(module, graph).items():
         operation = graph.operations[index]
         path, where = _path(operation), place(operation.location)
-        is_in_model = roles[index] is Role.FORWARD and graph.region[index] == (graph.main_loop or 0)
+        is_in_model = roles[index] is Role.FORWARD and (graph.region[index] % 2 == 1 or not graph.loops)
         if stages[index] is not None or not path or not is_in_model:
             continue
         count = loop.iterations if isinstance(loop, CountedLoop) else 1

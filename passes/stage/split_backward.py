@@ -47,27 +47,27 @@ class SplitBackward(Pass):
         if not graph.loops:
             log.info("nothing to do: with one microbatch backward tasks stay whole, and weight tasks fall away")
             return
-        loop = graph.loops[-1].operation
-        if loop_role(loop) != FORWARD + BACKWARD:
-            log.info("nothing to do: the loop is not one forward and one backward sweep")
-            return
         stages, sweeps = read_marks(graph, STAGE), read_marks(graph, SWEEP)
-        backward = [
-            index
-            for index, (region, sweep) in enumerate(zip(graph.region, sweeps, strict=True))
-            if region == graph.main_loop and sweep == _BACKWARD
-        ]
-        needed = _needed_elsewhere(graph, backward, stages)
-        sending = {stages[index] for index in needed} & split
-        later = [index for index in backward if index not in needed and stages[index] in sending]
-        if not later:
-            log.info("nothing to do: no stage has a gradient that only it needs")
-            return
-        for index in later:
-            sweeps[index] = _WEIGHT
+        for loop in graph.loops:
+            if loop_role(loop.operation) != FORWARD + BACKWARD:
+                log.info("nothing to do: a loop is not one forward and one backward sweep")
+                continue
+            backward = [
+                index
+                for index, (region, sweep) in enumerate(zip(graph.region, sweeps, strict=True))
+                if region == loop.region and sweep == _BACKWARD
+            ]
+            needed = _needed_elsewhere(graph, backward, stages)
+            sending = {stages[index] for index in needed} & split
+            later = [index for index in backward if index not in needed and stages[index] in sending]
+            if not later:
+                log.info("nothing to do: no stage has a gradient that only it needs")
+                continue
+            for index in later:
+                sweeps[index] = _WEIGHT
+            set_loop_role(loop.operation, FORWARD + BACKWARD + WEIGHT)
+            log.info("%d of %d backward operations may run later", len(later), len(backward))
         write_marks(graph, SWEEP, sweeps)
-        set_loop_role(loop, FORWARD + BACKWARD + WEIGHT)
-        log.info("%d of %d backward operations may run later", len(later), len(backward))
 
 
 def _needed_elsewhere(graph: Graph, backward: list[int], stages: list[int | None]) -> set[int]:

@@ -76,7 +76,7 @@ def _combined_where_made(graph: Graph, labels: Sequence[int]) -> list[int]:
 def _without_third_sweep(
     graph: Graph, stages: list[int | None], may_move: Sequence[bool], count: int, segments: int
 ) -> list[int | None]:
-    """The stages, or others with which the main loop goes forward and backward once, if moved operations allow it.
+    """The stages, or others with which each loop goes forward and backward once, if moved operations allow it.
 
     For the least traffic an operation of the backward part may stand on a later stage than what it takes, and one of
     the forward part, such as a sum over what all layers have, on an earlier one. One more sweep would have every
@@ -88,11 +88,11 @@ def _without_third_sweep(
 
     def last(stages: Sequence[int | None], count: int) -> int:
         found = zip(sweeps.run(stages, count), graph.region, strict=True)
-        return max((sweep for sweep, region in found if sweep is not None and region == graph.main_loop), default=0)
+        return max((sweep for sweep, region in found if sweep is not None and region % 2), default=0)
 
     if last(stages, count) <= 1:
         return stages
-    may_move = [may and region == graph.main_loop for may, region in zip(may_move, graph.region, strict=True)]
+    may_move = [may and region % 2 == 1 for may, region in zip(may_move, graph.region, strict=True)]
 
     def moved(stages: Sequence[int | None], count: int) -> list[int | None] | None:
         for found in (stages, sweeps.pushed_on(stages, may_move, count)):

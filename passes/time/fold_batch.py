@@ -30,6 +30,7 @@ from atoll.passes.time.folding.levels import levels_of
 from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
 from atoll.passes.time.folding.preparation import with_preparation
 from atoll.passes.time.folding.rewrite import rewrite
+from atoll.passes.time.folding.ways import ways_over_the_batch
 from atoll.passes.time.folding.whole_batch import whole_batch_work
 
 log = logging.getLogger(__name__)
@@ -81,10 +82,10 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     scope = _proved(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
         scope = _proved(_read_again(batch), plan, extent)
-    levels = levels_of(scope)
+    levels = levels_of(scope, plan.extra, keeps_all=plan.microbatches == 1)
     cross_check(scope, levels)
-    for node, work in whole_batch_work(scope.batch.program, levels):
-        add_note(module, node.location, work)
+    for node, fact in (*whole_batch_work(scope.batch.program, levels), *ways_over_the_batch(levels)):
+        add_note(module, node.location, fact)
     rewrite(module, scope, levels)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.compiler.batch_rules.states import KIND_OF, identity
+from atoll.compiler.batch_rules.states import JOIN, KIND_OF_CARRIED, identity
 from atoll.compiler.mlir.attributes import integer_in, integers_in
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
@@ -126,17 +126,25 @@ def _check_accumulator(
 ) -> None:
     uses = list(argument.uses)
     maker = None if isinstance(value.owner, ir.Block) else value.owner.operation
-    is_made_of_it = len(uses) == 1 and maker is not None and uses[0].owner.operation == maker
-    if maker is None or not is_made_of_it or maker.name not in KIND_OF:
+    is_made_of_it = (
+        len(uses) == 1 and maker is not None and uses[0].owner.operation == maker and _is_combined(maker, argument)
+    )
+    if maker is None or not is_made_of_it or maker.name not in KIND_OF_CARRIED:
         what = f"result {number} is neither kept as parts nor what was before, combined with something"
-        remedy = "make it by one stablehlo.add, maximum, minimum, `and` or `or`, and use what was before nowhere else"
+        remedy = "make it by one stablehlo.add, maximum, minimum, `and` or `or`, or write a part of it by one "
+        remedy += "stablehlo.dynamic_update_slice, and use what was before nowhere else"
         raise refuse(loop.location, what, remedy)
-    neutral = identity(KIND_OF[maker.name], ir.RankedTensorType(value.type))
+    neutral = identity(KIND_OF_CARRIED[maker.name], ir.RankedTensorType(value.type))
     constant = loop.operation.operands[number].owner
     assert not isinstance(constant, ir.Block)
     if neutral is not None and constant.operation.attributes["value"] != neutral:
         what = f"result {number} begins with something that {maker.name} does not leave as it is"
         raise refuse(loop.location, what, f"begin with {str(neutral).partition(' :')[0]}")
+
+
+def _is_combined(maker: ir.Operation, argument: "ir.BlockArgument[ir.Type]") -> bool:
+    """Whether what was before is combined with something, and not itself written into it."""
+    return KIND_OF_CARRIED.get(maker.name) != JOIN or maker.operands[0] == argument
 
 
 def _check_parts(loop: mpmd.ForOp) -> None:
@@ -161,9 +169,9 @@ def _check_uses(main: func.FuncOp, loops: Sequence[mpmd.ForOp]) -> None:
         for number in parts_of_loop(loop):
             for use in loop.operation.results[number].uses:
                 user = use.owner.operation
-                if user.name != "func.return":
+                if user.name != "func.return" and not _stands_in_loop(user, main):
                     what = f"{user.name} takes result {number} of a loop, of which each microbatch has a part"
-                    raise refuse(user.location, what, "move it into the loop")
+                    raise refuse(user.location, what, "move it into a loop")
 
 
 def _stands_in_loop(operation: ir.Operation, main: func.FuncOp) -> bool:

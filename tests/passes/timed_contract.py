@@ -10,7 +10,14 @@ from atoll.compiler.module.marks import BATCH, PHASE
 from untimed import PARTS, PARTS_DIMENSION, batch_arguments, batch_dimensions, kept_parts, loops_of, uses_within
 
 # What an accumulator may be made with.
-COMBINERS = ("stablehlo.add", "stablehlo.maximum", "stablehlo.minimum", "stablehlo.and", "stablehlo.or")
+COMBINERS = (
+    "stablehlo.add",
+    "stablehlo.maximum",
+    "stablehlo.minimum",
+    "stablehlo.and",
+    "stablehlo.or",
+    "stablehlo.dynamic_update_slice",
+)
 COMBINERS_ALSO = (*COMBINERS, "stablehlo.multiply")
 
 # What only moves data and stands in the one loop that uses it.
@@ -83,9 +90,11 @@ def _of_values(main: func.FuncOp) -> Iterator[str]:
             yield f"batch argument {argument.arg_number} is used outside of loops"
     for loop in loops:
         for number in kept_parts(loop):
-            uses = list(loop.operation.results[number].uses)
-            if not uses or any(use.owner.operation.name != "func.return" for use in uses):
-                yield f"part result {number} of a loop is not only returned"
+            result = loop.operation.results[number]
+            inside = [use for other in loops for use in uses_within(result, other.operation)]
+            returned = [use for use in result.uses if use.owner.operation.name == "func.return"]
+            if not inside + returned or len(inside) + len(returned) != len(list(result.uses)):
+                yield f"part result {number} of a loop is used outside of loops, or nowhere"
     for operation in body_of(main).operations:
         if operation.operation.name not in MOVERS:
             continue
@@ -173,6 +182,8 @@ def _is_neutral(text: str, combiner: str) -> bool:
     """Whether a constant, as MLIR prints it, may begin an accumulation."""
     if not text or combiner in ("stablehlo.maximum", "stablehlo.minimum"):
         return True  # that it is least or greatest of its type is seen in the answers
+    if combiner == "stablehlo.dynamic_update_slice":
+        return text in ("-0.000000e+00", "0", "false", "(0.000000e+00,0.000000e+00)")
     zeros = ("0.000000e+00", "0", "false", "(0.000000e+00,0.000000e+00)")
     ones = ("1.000000e+00", "1", "true", "-1", "(1.000000e+00,0.000000e+00)")
     return text in (zeros if combiner in ("stablehlo.add", "stablehlo.or") else (*ones, *_ALL_ONES))

@@ -23,7 +23,7 @@ from atoll.compiler.pipeline.pass_base import Step
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES, phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase
-from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.plan import EXTRA, Plan
 from atoll.runtime.fragment import Fragment
 from evaluating import module_of
 from timed_contract import breaches
@@ -118,11 +118,11 @@ def pair_of(program: Program) -> Pair:
     return judged(program, job, module, original)
 
 
-def take_to(module: ir.Module, phase: str, microbatches: int) -> None:
+def take_to(module: ir.Module, phase: str, microbatches: int, extra: int = EXTRA) -> None:
     """Run the passes up to a phase."""
     with module.context:
         module.operation.attributes[TOPOLOGY] = ir.StringAttr.get("2 x cpu[1]")
-        module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(microbatches=microbatches)))
+        module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(microbatches=microbatches, extra=extra)))
     for steps in _steps(phase):
         run_passes(module, steps)
 

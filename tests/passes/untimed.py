@@ -1,7 +1,8 @@
 """Turns a module of phase `timed` back into plain StableHLO on the whole batch, so that it can be executed.
 
 Every `mpmd.for` becomes a `stablehlo.while`. A batch argument takes the whole batch, of which each iteration slices its
-part; a part result is the whole array, into which each iteration writes its part.
+part; a part result is the whole array, into which each iteration writes its part, and of which iterations of later
+loops slice theirs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,8 +29,9 @@ def untime(main: func.FuncOp) -> None:
     """Rewrite `@main` in place."""
     with main.context, ir.Location.unknown():
         batch = batch_arguments(main)
+        along = batch_dimensions(main)
         for loop in loops_of(main):
-            _to_while(main, loop, batch)
+            along.update(_to_while(main, loop, along))
         for argument, parts in batch.items():
             argument.set_type(_grown(argument.type, batch_dimensions(main)[argument], parts))
         _join_pieces(main)
@@ -135,10 +137,11 @@ def uses_within(value: ir.Value, operation: ir.Operation) -> Iterator[ir.OpOpera
             around = around.parent
 
 
-def _to_while(main: func.FuncOp, loop: mpmd.ForOp, batch: dict[ir.Value, int]) -> None:
+def _to_while(main: func.FuncOp, loop: mpmd.ForOp, along: dict[ir.Value, int]) -> dict[ir.Value, int]:
+    """Rewrite a loop. along: the dimension along which each value is in parts; returns those of the loop's results."""
     operation, inside = loop.operation, loop.operation.regions[0].blocks[0]
     count = ir.IntegerAttr(operation.attributes["iterations"]).value
-    dimensions, along = _parts_dimensions(main, loop), batch_dimensions(main)
+    dimensions = _parts_dimensions(main, loop)
     index_type = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
     with ir.InsertionPoint(operation):
         initial = list(operation.operands)
@@ -154,9 +157,9 @@ def _to_while(main: func.FuncOp, loop: mpmd.ForOp, batch: dict[ir.Value, int]) -
     body = made.regions[1].blocks.append(*types, arg_locs=places)
     index, *carried = body.arguments
     with ir.InsertionPoint(body):
-        for argument in batch:
+        for argument, dimension in along.items():
             uses = list(uses_within(argument, operation))
-            part = _part(argument, index, along[argument]) if uses else None
+            part = _part(argument, _type_of_part(argument, dimension, count), index, dimension) if uses else None
             for use in uses:
                 use.owner.operation.operands[use.operand_number] = part
         for old, new in zip(inside.arguments, (*carried, index), strict=True):
@@ -172,6 +175,7 @@ def _to_while(main: func.FuncOp, loop: mpmd.ForOp, batch: dict[ir.Value, int]) -
     for old, new in zip(operation.results, list(made.results)[1:], strict=True):
         old.replace_all_uses_with(new)
     operation.erase()
+    return {made.results[number + 1]: dimension for number, dimension in dimensions.items()}
 
 
 def _parts_dimensions(main: func.FuncOp, loop: mpmd.ForOp) -> dict[int, int]:
@@ -185,12 +189,21 @@ def _parts_dimensions(main: func.FuncOp, loop: mpmd.ForOp) -> dict[int, int]:
     return found
 
 
-def _part(argument: ir.Value, index: ir.Value, dimension: int) -> ir.Value:
-    """An iteration's slice of the whole array; the argument's type is still that of the part."""
-    sizes = ir.RankedTensorType(argument.type).shape
-    starts = _starts(sizes, dimension, index)
-    attributes = {"slice_sizes": ir.DenseI64ArrayAttr.get(sizes)}
-    made = ir.Operation.create("stablehlo.dynamic_slice", [argument.type], [argument, *starts], attributes)
+def _type_of_part(value: ir.Value, dimension: int, count: int) -> ir.RankedTensorType:
+    """An argument's type is still that of the part; what a loop made has that of the whole."""
+    tensor = ir.RankedTensorType(value.type)
+    if isinstance(value, ir.BlockArgument):
+        return tensor
+    shape = list(tensor.shape)
+    shape[dimension] //= count
+    return ir.RankedTensorType.get(shape, tensor.element_type)
+
+
+def _part(whole: ir.Value, type_: ir.RankedTensorType, index: ir.Value, dimension: int) -> ir.Value:
+    """An iteration's slice of the whole array."""
+    starts = _starts(type_.shape, dimension, index)
+    attributes = {"slice_sizes": ir.DenseI64ArrayAttr.get(type_.shape)}
+    made = ir.Operation.create("stablehlo.dynamic_slice", [type_], [whole, *starts], attributes)
     return made.results[0]
 
 

@@ -15,12 +15,11 @@ def forward_part(graph: Graph) -> list[int]:
     What only prepares parameters and data, such as casts of all weights ahead of the model, counts where it is used.
     """
     is_copied = copied(graph)
-    # Where there is a loop over microbatches, the model is in it; what stands before goes where it is used.
-    region = graph.main_loop or 0
+    # Where there are loops over microbatches, the model is in them; what stands before goes where it is used.
     forward = [
         index
         for index, role in enumerate(roles_of(graph))
-        if role is Role.FORWARD and not is_copied[index] and graph.region[index] == region
+        if role is Role.FORWARD and not is_copied[index] and graph.region[index] in graph.model_regions
     ]
     return sorted(forward, key=_place_in_model(graph, forward).__getitem__)
 

@@ -16,7 +16,8 @@ from atoll.compiler.mlir.bindings import ir
 
 
 def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | None:
-    """@main, with what mixes examples before the model made for the whole batch; None if that does not help.
+    """@main, with what mixes examples made for the whole batch: before the model, or where it does; None if that does
+    not help.
 
     states: those of the arguments.
     """
@@ -29,6 +30,10 @@ def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | 
         except Mixed as mixed:
             if not preparation.add(mixed.node.number):
                 return None
+            continue
+        joined = preparation.arguments_joined(scope)
+        if joined:
+            preparation.batch = replace(preparation.batch, cuts={**preparation.batch.cuts, **joined})
             continue
         left = preparation.left_whole(scope)
         if left is None:
@@ -62,6 +67,13 @@ class _Preparation:
             if data.issuperset(taken) and not node.has_effect and not contracts(node):
                 data.update(node.results)
                 self.nodes.update(dict.fromkeys((node.number, *(one.number for one in node.inner())), node))
+        others = (node.number for node in program.body.nodes if node.number not in self.nodes and not node.has_effect)
+        self.batch = replace(self.batch, joinable=frozenset(others))
+
+    def arguments_joined(self, scope: Interpretation) -> dict[int, Split]:
+        """The arguments of which something that is done for the whole batch takes all, as they come in parts."""
+        arguments = ((value, scope.completed.get(value)) for value in scope.body.arguments)
+        return {value: form for value, form in arguments if isinstance(form, Split)}
 
     def add(self, number: int) -> bool:
         """Have an operation made for the whole batch, and all that leads to it; False if it may not be."""
@@ -108,6 +120,8 @@ class _Preparation:
         for node in self.batch.program.body.nodes:
             if node.number in self.batch.whole:
                 uncut.update(value for value in node.results if value not in self.batch.cuts)
+            elif node in scope.joined:
+                continue
             elif node.number not in scope.decisions and not uncut.isdisjoint((*node.operands, *node.captured)):
                 if contracts(node) or (node.number in self.nodes and self._cuts(node)):
                     return node

@@ -1,8 +1,8 @@
 """Writes the folded @main: loops over microbatches, and what stands around them."""
 
 from atoll.compiler.batch_rules.interpretation import Interpretation
-from atoll.compiler.batch_rules.local_block import LocalBlock
-from atoll.compiler.batch_rules.states import SAME, Split
+from atoll.compiler.batch_rules.local_block import LocalBlock, joined_type
+from atoll.compiler.batch_rules.states import JOIN, SAME, Partial, Split, Version
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
 from atoll.compiler.mlir.functions import (
@@ -16,7 +16,8 @@ from atoll.compiler.mlir.functions import (
 )
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH, PARTS, PARTS_DIMENSION
-from atoll.passes.time.folding.levels import FoldedLoop, Levels
+from atoll.passes.time.folding.levels import Levels
+from atoll.passes.time.folding.loops import FoldedLoop
 
 
 def rewrite(module: ir.Module, scope: Interpretation, levels: Levels) -> None:
@@ -71,12 +72,15 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
     location = program.body.block.owner.location
     initial, types = [], list[ir.Type]()
     for value in loop.sums:
-        kind = scope.completed[value].kind
-        type_ = _accumulator(program.tensor(value), scope.batch.widens)
+        form = scope.completed[value]
+        if isinstance(form, Split):
+            type_ = joined_type(program.tensor(value), form)
+        else:
+            type_ = _accumulator(program.tensor(value), scope.batch.widens)
         types.append(type_)
-        initial.append(outer.identity(kind, type_, _producer_location(scope, value)))
-    for value in loop.kept:
-        type_ = outer.type_of(value, scope.own_state(value))
+        initial.append(outer.identity(_kind(form), type_, _producer_location(scope, value)))
+    for value, own in loop.kept:
+        type_ = outer.type_of(value, own)
         types.append(type_)
         # The loop wants an initial value, which nobody reads: each part stands by itself.
         initial.append(outer.identity("add", type_, _producer_location(scope, value)))
@@ -92,27 +96,46 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
     inner.make_all(loop.entries)
     yielded = []
     for value, carried in zip(loop.sums, block.arguments, strict=False):
-        state = scope.completed[value]
-        partial = _converted(inner, inner.get((value, state)), carried.type, _producer_location(scope, value))
-        yielded.append(inner.combine(state.kind, carried, partial, _producer_location(scope, value)))
-    yielded += [inner.get((value, scope.own_state(value))) for value in loop.kept]
+        form, here = scope.completed[value], _producer_location(scope, value)
+        part = inner.get((value, form))
+        if isinstance(form, Split):
+            yielded.append(inner.join(carried, part, form, here))
+        else:
+            yielded.append(inner.combine(form.kind, carried, _converted(inner, part, carried.type, here), here))
+    yielded += map(inner.get, loop.kept)
     inner.create("mpmd.return", [], yielded, location)
-    for value, result in zip((*loop.sums, *loop.kept), made.results, strict=True):
-        outer.values[value, scope.completed.get(value, scope.own_state(value))] = result
+    # A total is known as such until what it stands for is made of it; `kept` may have parts of the same value.
+    sums: list[Version] = [(value, _total(scope.completed[value])) for value in loop.sums]
+    outer.values.update(zip((*sums, *loop.kept), made.results, strict=True))
+
+
+def _kind(form: Partial | Split) -> str:
+    return JOIN if isinstance(form, Split) else form.kind
+
+
+def _total(form: Partial | Split) -> Partial:
+    """The form of what a loop makes of all microbatches' parts."""
+    return Partial(_kind(form))
 
 
 def _complete(scope: Interpretation, outer: LocalBlock, value: int) -> None:
-    """Make of the loop's total the sum that the program knows: joined by what joins it once, and in its own type, which
-    may be narrower than the accumulator's."""
-    total = outer.get((value, scope.completed[value]))
+    """Make of the loop's total the value that the program knows: joined by what joins it once, and in its own type,
+    which may be narrower than the accumulator's."""
+    form = scope.completed[value]
+    total = outer.get((value, _total(form)))
     location, type_ = _producer_location(scope, value), scope.batch.program.tensor(value)
+    if isinstance(form, Split):
+        outer.values[value, SAME] = (
+            total if total.type == type_ else outer.one("stablehlo.reshape", type_, [total], location)
+        )
+        return
     base = scope.base_of(value)
     if base is not None:
         joined = outer.get((base, SAME))
         if ir.RankedTensorType(joined.type).rank != type_.rank:
             joined = outer.broadcast(joined, type_, location)
         joined = _converted(outer, joined, total.type, location)
-        total = outer.combine(scope.completed[value].kind, joined, total, location)
+        total = outer.combine(form.kind, joined, total, location)
     outer.values[value, SAME] = _converted(outer, total, type_, location)
 
 

@@ -16,7 +16,8 @@ def whole_batch_work(program: NodeTree, levels: Levels) -> Iterator[tuple[Node, 
         for entry in _all(loop.entries):
             if entry.derived is None or entry.node is None or not isinstance(entry.derived[1], Split):
                 continue  # an argument is there anyway
-            if entry.node.name != "stablehlo.constant":
+            is_told = entry.node in levels.turns.scope.joined  # that it is done once, and why
+            if entry.node.name != "stablehlo.constant" and not is_told:
                 size = bytes_of(program.values[entry.derived[0]].type)
                 yield entry.node, WholeBatch(described(entry.node), size)
 

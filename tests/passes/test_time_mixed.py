@@ -1,9 +1,11 @@
-"""Programs that mix examples: each is refused with a sentence that names the user's line and the operation.
+"""Programs that mix examples: each computes what `jax.jit` computes, and the user is told where it mixes them and what
+that costs; or, where nothing of the model would be left for microbatches, it is refused with a sentence that says so.
 
 The line is one with the comment `# mixes`; where a reduction and what uses it for each example stand on two lines,
 both have it, and either may be named.
 """
 
+import functools
 import inspect
 import re
 
@@ -13,26 +15,31 @@ import numpy
 import optax
 import pytest
 from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.module.noting import notes_of
+from atoll.compiler.plan.plan import EXTRA
 from jax import lax
-from timed_harness import Program, pair_of
+from timed_harness import Program, faults, judged, lowered, pair_of, take_to
 
 B, T, D = 4, 4, 4
 
-PROGRAMS = {}
+MIXED, REFUSED = {}, {}
 
 
 def normal(seed, *shape):
     return numpy.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-def refused(*args, naming, batch=(1,)):
-    """Add a function with its arguments, and a pattern for what the error calls the operation."""
+def mixed(*args, naming, batch=(1,), programs=MIXED):
+    """Add a function with its arguments, and a pattern for what the user is told that the operation is called."""
 
     def add(fn):
-        PROGRAMS[fn.__name__] = (fn, args, batch, naming)
+        programs[fn.__name__] = (fn, args, batch, naming)
         return fn
 
     return add
+
+
+refused = functools.partial(mixed, programs=REFUSED)
 
 
 W, X, Y = normal(1, D, D), normal(2, B, D), normal(3, B, D)
@@ -45,14 +52,14 @@ REDUCTION = r"reduce|sum|mean|max|dot"
 # Statistics of the batch that every example uses
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def batch_norm_after_a_layer(w, x):
     y = x @ w
     mean = y.mean(0)  # mixes
     return jnp.tanh(y - mean)  # mixes
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def gradient_of_batch_norm(w, x):
     def loss(w):
         y = jnp.tanh(x @ w)
@@ -62,62 +69,62 @@ def gradient_of_batch_norm(w, x):
     return jax.grad(loss)(w)
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def batch_softmax(w, x):
     y = x @ w
     return jax.nn.softmax(y, axis=0)  # mixes
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def divided_by_the_largest_of_the_batch(w, x):
     y = x @ w
     largest = y.max()  # mixes
     return y / largest  # mixes
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def batch_whitening(w, x):
     y = x @ w
     covariance = y.T @ y / B  # mixes
     return y @ jnp.linalg.inv(covariance + jnp.eye(D))  # mixes
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def determinant_of_the_covariance_for_each_example(w, x):
     y = x @ w
     covariance = y.T @ y  # mixes
     return y * jnp.linalg.det(covariance)  # mixes
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def correlations_of_features_for_each_example(w, x):
     y = jnp.tanh(x @ w)
     gram = jnp.einsum("bd,be->de", y, y)  # mixes
     return y @ gram  # mixes
 
 
-@refused({"router": W, "experts": normal(5, D, D, D)}, X, naming=REDUCTION)
+@mixed({"router": W, "experts": normal(5, D, D, D)}, X, naming=REDUCTION)
 def router_balanced_over_the_batch(params, x):
     gate = jax.nn.softmax(x @ params["router"])
     load = gate.mean(0)  # mixes
     return jnp.einsum("be,edf,bd->bf", gate / load, params["experts"], x)  # mixes
 
 
-@refused(W, X, naming=r"reduce|sum|case|cond|branch")
+@mixed(W, X, naming=r"reduce|sum|case|cond|branch")
 def branch_on_a_statistic(w, x):
     y = x @ w
     positive = y.sum() > 0  # mixes
     return lax.cond(positive, lambda y: jnp.tanh(y @ w), lambda y: y, y)  # mixes
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def contrast_with_the_mean_of_the_others(w, x):
     y = jnp.tanh(x @ w)
     others = (y.sum(0) - y) / (B - 1)  # mixes
     return jnp.mean(jnp.sum(y * others, -1) ** 2)
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def log_of_a_sum(w, x):
     def loss(w):
         total = jnp.sum(jnp.exp(x @ w))  # mixes
@@ -126,14 +133,14 @@ def log_of_a_sum(w, x):
     return jax.grad(loss)(w)
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def norms_of_features_as_long_as_the_batch(w, x):
     y = x @ w
     norms = jnp.einsum("bd,bd->d", y, y)  # mixes
     return y * norms[:, None]  # mixes
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def square_of_a_sum(w, x):
     def loss(w):
         y = jnp.tanh(x @ w)
@@ -142,7 +149,7 @@ def square_of_a_sum(w, x):
     return jax.grad(loss)(w)
 
 
-@refused(W, X, naming=REDUCTION)
+@mixed(W, X, naming=REDUCTION)
 def an_advantage_over_the_mean(w, x):
     y = jnp.sum(jnp.tanh(x @ w), -1)
     baseline = y.mean()  # mixes
@@ -152,65 +159,65 @@ def an_advantage_over_the_mean(w, x):
 # Orders of the batch
 
 
-@refused(W, X, naming="sort")
+@mixed(W, X, naming="sort")
 def sorted_examples(w, x):
     return jnp.sort(x @ w, axis=0)  # mixes
 
 
-@refused(W, X, naming="sort")
+@mixed(W, X, naming="sort")
 def ranked_examples(w, x):
     scores = (x @ w).sum(-1)
     return jnp.argsort(scores)  # mixes
 
 
-@refused(W, X, naming="sort|quantile|median")
+@mixed(W, X, naming="sort|quantile|median")
 def median_of_the_batch(w, x):
     return x @ w - jnp.median(x @ w, 0)  # mixes
 
 
-@refused(W, X, naming="top_k|sort")
+@mixed(W, X, naming="top_k|sort")
 def hardest_examples(w, x):
     losses = jnp.sum((x @ w) ** 2, -1)
     return lax.top_k(losses, 2)[0].mean()  # mixes
 
 
-@refused(W, X, naming="reduce|argmax")
+@mixed(W, X, naming="reduce|argmax")
 def the_best_example(w, x):
     return jnp.argmax(x @ w, 0)  # mixes
 
 
-@refused(W, X, naming="cumsum|reduce_window")
+@mixed(W, X, naming="cumsum|reduce_window")
 def cumulative_over_the_batch(w, x):
     return jnp.cumsum(x @ w, 0)  # mixes
 
 
-@refused(W, X, naming="cummax|reduce_window|max")
+@mixed(W, X, naming="cummax|reduce_window|max")
 def running_largest_of_the_batch(w, x):
     return lax.cummax(x @ w, 0)  # mixes
 
 
-@refused(W, X, naming="scan|slice|concatenate|pad|reverse|reduce_window|cum")
+@mixed(W, X, naming="scan|slice|concatenate|pad|reverse|reduce_window|cum")
 def associative_scan_over_the_batch(w, x):
     return lax.associative_scan(jnp.maximum, x @ w)  # mixes
 
 
-@refused(W, X, naming="reverse|rev")
+@mixed(W, X, naming="reverse|rev")
 def flipped_batch(w, x):
     return x @ w + jnp.flip(x @ w, 0)  # mixes
 
 
-@refused(W, X, naming="slice|concatenate")
+@mixed(W, X, naming="slice|concatenate")
 def rolled_batch(w, x):
     return x @ w + jnp.roll(x * w[0], 1, axis=0)  # mixes
 
 
-@refused(W, X, KEY, naming="gather|sort|permut")
+@mixed(W, X, KEY, naming="gather|sort|permut")
 def shuffled_activations(w, x, key):
     order = jax.random.permutation(jax.random.wrap_key_data(key), B)
     return jnp.tanh(x @ w)[order] @ w  # mixes
 
 
-@refused(W, X, naming="slice|concatenate")
+@mixed(W, X, naming="slice|concatenate")
 def mixup_with_a_rolled_batch(w, x):
     y = jnp.tanh(x @ w)
     return 0.7 * y + 0.3 * jnp.roll(y, 1, 0)  # mixes
@@ -221,13 +228,13 @@ def recurrence_over_the_batch(w, x):
     return lax.scan(lambda h, x: (jnp.tanh(h @ w + x), h), jnp.zeros(D), x)[0]  # mixes
 
 
-@refused(W, X, naming="sort|scatter|gather|unique|cum")
+@mixed(W, X, naming="sort|scatter|gather|unique|cum")
 def unique_of_the_batch(w, x):
     rows = (x @ w).argmax(-1)
     return jnp.unique(rows, size=D)  # mixes
 
 
-@refused(W, X, naming="reduce_window|window")
+@mixed(W, X, naming="reduce_window|window")
 def smoothed_over_examples(w, x):
     return lax.reduce_window(x @ w, 0.0, lax.add, (2, 1), (1, 1), "SAME")  # mixes
 
@@ -238,7 +245,7 @@ def convolution_over_examples(kernel, x):
     return lax.conv_general_dilated(x.T[:, :, None], kernel, (1,), "SAME", dimension_numbers=names)  # mixes
 
 
-@refused(W, X, naming="fft")
+@mixed(W, X, naming="fft")
 def fourier_over_the_batch(w, x):
     return jnp.fft.fft(x @ w, axis=0)  # mixes
 
@@ -246,65 +253,65 @@ def fourier_over_the_batch(w, x):
 # Single examples
 
 
-@refused(W, X, naming="slice|gather")
+@mixed(W, X, naming="slice|gather")
 def the_first_example(w, x):
     y = x @ w
     return y - y[0]  # mixes
 
 
-@refused(W, X, naming="slice|gather")
+@mixed(W, X, naming="slice|gather")
 def every_second_example(w, x):
     y = x @ w
     return y[::2]  # mixes
 
 
-@refused(W, X, naming="slice")
+@mixed(W, X, naming="slice")
 def differences_of_neighbours(w, x):
     y = x @ w
     return y[1:] - y[:-1]  # mixes
 
 
-@refused(W, X, naming="slice|split")
+@mixed(W, X, naming="slice|split")
 def the_first_half_beside_all(w, x):
     y = x @ w
     first, _ = jnp.split(y, 2)  # mixes
     return y - jnp.repeat(first, 2, 0)
 
 
-@refused(W, X, 1, naming="slice|gather")
+@mixed(W, X, 1, naming="slice|gather")
 def an_example_chosen_by_number(w, x, number):
     return lax.dynamic_index_in_dim(x @ w, number)  # mixes
 
 
-@refused(W, X, naming="gather")
+@mixed(W, X, naming="gather")
 def gathered_from_the_batch(w, x):
     y = x @ w
     return y[jnp.array([0, 2, 1, 1])]  # mixes
 
 
-@refused(W, X, LABELS, naming="gather", batch=(1, 2))
+@mixed(W, X, LABELS, naming="gather", batch=(1, 2))
 def gathered_across_examples(w, x, labels):
     y = x @ w
     return y[labels]  # mixes
 
 
-@refused(W, X, naming="scatter|dynamic_update_slice")
+@mixed(W, X, naming="scatter|dynamic_update_slice")
 def an_example_replaced(w, x):
     y = x @ w
     return y.at[0].set(1.0)  # mixes
 
 
-@refused(W, X, naming="pad")
+@mixed(W, X, naming="pad")
 def padded_batch(w, x):
     return jnp.pad(x @ w, ((1, 1), (0, 0)))  # mixes
 
 
-@refused(W, X, naming="concatenate")
+@mixed(W, X, naming="concatenate")
 def a_batch_joined_with_one_row(w, x):
     return jnp.concatenate([w[:1], x @ w])  # mixes
 
 
-@refused(W, X, naming="add")
+@mixed(W, X, naming="add")
 def a_batch_twice_beside_every_example_twice(w, x):
     return jnp.tile(x @ w, (2, 1)) + jnp.repeat(x, 2, 0)  # mixes
 
@@ -312,13 +319,13 @@ def a_batch_twice_beside_every_example_twice(w, x):
 # Pairs of examples
 
 
-@refused(W, X, naming="dot")
+@mixed(W, X, naming="dot")
 def similarity_of_all_pairs(w, x):
     y = x @ w
     return y @ y.T  # mixes
 
 
-@refused(W, X, Y, naming="dot", batch=(1, 2))
+@mixed(W, X, Y, naming="dot", batch=(1, 2))
 def in_batch_negatives(w, x, y):
     logits = (x @ w) @ (y @ w).T  # mixes
     return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(B)).mean()
@@ -329,13 +336,13 @@ def rows_in_another_order(x, labels):
     return x[numpy.arange(B)[::-1].copy(), labels]  # mixes
 
 
-@refused(W, X, naming="broadcast|subtract|sub")
+@mixed(W, X, naming="broadcast|subtract|sub")
 def distances_of_all_pairs(w, x):
     y = x @ w
     return jnp.sum((y[:, None] - y[None]) ** 2, -1)  # mixes
 
 
-@refused(W, X, LABELS, naming="broadcast|compare|subtract|eq|dot|sub", batch=(1, 2))
+@mixed(W, X, LABELS, naming="broadcast|compare|subtract|eq|dot|sub", batch=(1, 2))
 def triplets_across_examples(w, x, labels):
     y = x @ w
     distance = jnp.sum((y[:, None] - y[None]) ** 2, -1)  # mixes
@@ -343,7 +350,7 @@ def triplets_across_examples(w, x, labels):
     return jnp.mean(jnp.where(same, distance, jax.nn.relu(1 - distance)))
 
 
-@refused(W, X, naming="add")
+@mixed(W, X, naming="add")
 def an_example_added_to_its_transpose(w, x):
     return x @ w + x.T  # mixes
 
@@ -351,23 +358,23 @@ def an_example_added_to_its_transpose(w, x):
 # Reshapes and loops
 
 
-@refused(W, X, naming="reshape")
+@mixed(W, X, naming="reshape")
 def reshaped_across_examples(w, x):
     return (x @ w)[:, :3].T.reshape(2, B * 3 // 2)  # mixes
 
 
-@refused(W, SEQUENCE, naming="reshape|reduce|sum")
+@mixed(W, SEQUENCE, naming="reshape|reduce|sum")
 def packed_sequences(w, x):
     flat = (x @ w).reshape(B * T, D)
     return jnp.cumsum(flat, 0)  # mixes
 
 
-@refused(W, SEQUENCE[:, :3], naming="reshape")
+@mixed(W, SEQUENCE[:, :3], naming="reshape")
 def packed_into_longer_sequences(w, x):
     return (x @ w).reshape(3, B, D)  # mixes
 
 
-@refused(W, X, naming=r"while|cond|reduce|predicate|\blt\b")
+@mixed(W, X, naming=r"while|cond|reduce|predicate|\blt\b")
 def loop_as_long_as_the_batch_says(w, x):
     def goes_on(y):
         return jnp.sum(y**2) < 10  # mixes
@@ -375,7 +382,7 @@ def loop_as_long_as_the_batch_says(w, x):
     return lax.while_loop(goes_on, lambda y: y * 1.5, x @ w)  # mixes
 
 
-@refused(W, X, naming="while|reduce|cond|sum|max")
+@mixed(W, X, naming="while|reduce|cond|sum|max")
 def loop_with_a_length_from_the_batch(w, x):
     y = x @ w
     count = jnp.sum(y > 0)  # mixes
@@ -413,12 +420,12 @@ def a_largest_scaled_in_a_loop(w, x):
     return lax.fori_loop(0, 3, lambda i, a: jnp.maximum(a * 2, x.max(0)), jnp.zeros(D))  # mixes
 
 
-@refused(W, X, naming="reduce_prod")
+@mixed(W, X, naming="reduce_prod")
 def a_product_over_the_batch(w, x):
     return (x @ w).prod(0)  # mixes
 
 
-@refused(W, X, naming="cholesky")
+@mixed(W, X, naming="cholesky")
 def an_operation_without_a_rule(w, x):
     return lax.linalg.cholesky(x @ w, symmetrize_input=False)  # mixes
 
@@ -476,26 +483,88 @@ def pieces_that_cannot_be_shared_evenly(w, x):
     return lax.fori_loop(0, 3, piece, jnp.zeros(D))  # mixes
 
 
-@refused(W, X, naming="qr|custom_call")
+@mixed(W, X, naming="qr|custom_call")
 def a_custom_call_without_a_rule(w, x):
     return jnp.linalg.qr(x @ w)  # mixes
 
 
+def marked(fn):
+    """The lines of a function that mix examples."""
+    lines, start = inspect.getsourcelines(fn)
+    return [f"{__file__}:{start + number}" for number, line in enumerate(lines) if line.endswith("# mixes\n")]
+
+
+# Those of which something is done twice, or kept.
+REPEATED = (
+    "batch_norm_after_a_layer",
+    "gradient_of_batch_norm",
+    "batch_softmax",
+    "divided_by_the_largest_of_the_batch",
+    "batch_whitening",
+    "determinant_of_the_covariance_for_each_example",
+    "correlations_of_features_for_each_example",
+    "router_balanced_over_the_batch",
+    "branch_on_a_statistic",
+    "contrast_with_the_mean_of_the_others",
+    "log_of_a_sum",
+    "norms_of_features_as_long_as_the_batch",
+    "square_of_a_sum",
+    "an_advantage_over_the_mean",
+    "median_of_the_batch",
+    "mixup_with_a_rolled_batch",
+    "the_first_example",
+    "the_first_half_beside_all",
+    "triplets_across_examples",
+    "loop_with_a_length_from_the_batch",
+)
+
+
+def is_at(place, fn):
+    return any(place == line or place.startswith(f"{line}:") for line in marked(fn))
+
+
+def judge(error, fn, naming):
+    """Fail unless an error names the line and the operation."""
+    assert "internal error" not in str(error)
+    assert is_at(error.where, fn), f"{error}\nnot at {marked(fn)}"
+    assert re.search(naming, str(error)), str(error)
+    assert error.remedy, "it does not say what to do"
+
+
+def folded(name, microbatches, extra=EXTRA):
+    fn, args, batch, _ = MIXED[name]
+    program = Program(fn, args, batch, microbatches, name, rounded_to="float32")
+    with jax.enable_x64(True):  # what is left wrong is then no rounding, but for what is float32 itself
+        job, module, original = lowered(program)
+        take_to(module, "timed", microbatches, extra)
+        return judged(program, job, module, original), notes_of(module)
+
+
 @pytest.mark.parametrize("microbatches", [2, B])
-@pytest.mark.parametrize("name", PROGRAMS)
+def test_right_and_told(microbatches):
+    made = {name: folded(name, microbatches) for name in MIXED}
+    wrong = next(filter(None, faults([pair for pair, _ in made.values()])), "")
+    assert not wrong, wrong
+    for name, (_, notes) in made.items():
+        fn, _, _, naming = MIXED[name]
+        told = [note for note in notes if note.place and is_at(str(note.place), fn) and re.search(naming, str(note))]
+        assert told, f"{name}: {'; '.join(map(str, notes))}\nnot at {marked(fn)}"
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_nothing_is_extra_if_the_plan_says_so(name):
+    with pytest.raises(CompileError, match=r"% of the model's work would be done again, or .* kept") as caught:
+        folded(name, 2, extra=0)
+    judge(caught.value, MIXED[name][0], "goes over the whole batch|combines the examples")
+
+
+@pytest.mark.parametrize("microbatches", [2, B])
+@pytest.mark.parametrize("name", REFUSED)
 def test_refused(name, microbatches):
-    fn, args, batch, naming = PROGRAMS[name]
+    fn, args, batch, naming = REFUSED[name]
     with pytest.raises(CompileError) as caught:
         pair_of(Program(fn, args, batch, microbatches))
-    told = caught.value
-    assert "internal error" not in str(told)
-    lines, start = inspect.getsourcelines(fn)
-    marked = [f"{__file__}:{start + number}" for number, line in enumerate(lines) if line.endswith("# mixes\n")]
-    assert any(told.where == place or told.where.startswith(f"{place}:") for place in marked), (
-        f"{told}\nnot at {marked}"
-    )
-    assert re.search(naming, str(told)), str(told)
-    assert told.remedy, "it does not say what to do"
+    judge(caught.value, fn, naming)
 
 
 @pytest.mark.parametrize("microbatches", [3, 8])

@@ -1,0 +1,92 @@
+"""What it costs that a step goes over the batch more than once: work that is done again, or values that are kept."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atoll.compiler.batch_rules.contraction import contracts
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.nodes import Node, described, described_beside
+from atoll.compiler.batch_rules.states import Split
+from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.module.cost import cost_of
+from atoll.compiler.module.graph import bytes_of
+from atoll.compiler.text.quantities import bytes_text
+from atoll.passes.time.folding.loops import FoldedLoop
+from atoll.passes.time.folding.turns import Turns
+
+
+@dataclass(frozen=True)
+class Extra:
+    """again: of the model's work, its products and convolutions, what is done again, in percent.
+
+    whole: what is done for the whole batch at once, as the examples are mixed by then, likewise.
+    bytes: what loops keep of the whole batch for later ones.
+    """
+
+    again: int
+    whole: int
+    bytes: int
+
+
+def extra_of(scope: Interpretation, loops: Sequence[FoldedLoop]) -> Extra:
+    program = scope.batch.program
+    times = Counter(
+        entry.node.number
+        for loop in loops
+        for entry in loop.entries
+        if entry.node is not None and contracts(entry.node)
+    )
+    costs = {node.number: cost_of(node.operation.opview) for node in program.body.nodes if contracts(node)}
+    work = max(1, sum(costs.values()))
+    again = sum((count - 1) * costs[number] for number, count in times.items())
+    mixed = (node for node in program.body.nodes if not scope.mixed.isdisjoint(node.results))
+    whole = sum(costs.get(node.number, 0) for node in mixed)
+    taken = {value for loop in loops for value, _ in loop.taken}
+    kept = sum(bytes_of(program.values[value].type) for value in taken)
+    return Extra(-(-100 * again // work), -(-100 * whole // work), kept)
+
+
+def refuse_extra(turns: Turns, again: Extra, kept: Extra) -> Exception:
+    """Of a step that goes over the batch more than once, though the plan lets nothing be extra."""
+    scope = turns.scope
+    value = next(one for one in turns.sums if one in turns.early and turns.follows_work(one))
+    what = f"the examples of the batch are mixed: {why_mixed(turns, value)}"
+    kept_bytes = bytes_text(kept.bytes)
+    what += f", so that {again.again}% of the model's work would be done again, or {kept_bytes} of the batch kept"
+    remedy = (
+        f"allow it by extra={again.again} in the plan, give every example only what does not depend on the others, "
+    )
+    return refuse(mixing(turns, value).location, what, f"{remedy}or set {scope.batch.uncut}")
+
+
+def why_mixed(turns: Turns, value: int) -> str:
+    """What makes examples wait for the whole batch: a sum that each of them needs, or what takes all of a value."""
+    node = mixing(turns, value)
+    if isinstance(turns.scope.completed[value], Split):
+        return f"{described(node)} combines the examples of the batch with each other"
+    what = f"{described(node)} goes over the whole batch"
+    consumer = _first_consumer(turns, value)
+    if consumer is not None:
+        what += f", and {described_beside(consumer, node)} needs its result for every example"
+    return what
+
+
+def mixing(turns: Turns, value: int) -> Node:
+    """The operation that sums a value up, or the first one for which it is joined."""
+    joining = (node for node in turns.scope.joined if value in (*node.operands, *node.captured))
+    producer = next(joining, None) or turns.scope.batch.program.producers[value]
+    assert producer is not None
+    return producer
+
+
+def _first_consumer(turns: Turns, value: int) -> Node | None:
+    """The first per-example operation that needs a sum, through whatever is the same for all."""
+    reached = {value}
+    for entry in turns.entries:
+        if any(one in reached for one, _ in entry.needs()):
+            node = entry.node
+            if node is not None and any(isinstance(turns.scope.state(one), Split) for one in node.operands):
+                return node
+            reached.update(one for one, _ in entry.makes())
+    return None
