@@ -15,6 +15,7 @@ ORDINARY = frozenset(
     [
         "abbreviation",
         "absent",
+        "across",
         "alive",
         "argument",
         "around",
@@ -226,6 +227,7 @@ ORDINARY = frozenset(
         "scatter",
         "search",
         "send",
+        "several",
         "shape",
         "shardings",
         "show",
@@ -251,7 +253,6 @@ ORDINARY = frozenset(
         "timing",
         "tracebacks",
         "tree",
-        "turn",
         "types",
         "unable",
         "unite",

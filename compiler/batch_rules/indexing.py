@@ -115,7 +115,7 @@ def _gather(node: Node) -> Sequence[Factor]:
     single = {
         place: dimension
         for dimension, place in _own_rows(node, list(numbers.start_index_map), numbers.index_vector_dim).items()
-        if dimension in numbers.collapsed_slice_dims
+        if dimension in numbers.collapsed_slice_dims and place not in batching
     }
     pairs = list(zip(places, own, strict=True))
     factors = [Factor((single[place], place), (result,)) for place, result in pairs if place in single]
@@ -143,7 +143,7 @@ def _scatter(node: Node) -> Sequence[Factor]:
     single = {
         place: dimension
         for dimension, place in _own_rows(node, mapped, numbers.index_vector_dim).items()
-        if dimension in numbers.inserted_window_dims
+        if dimension in numbers.inserted_window_dims and place not in batching
     }
     pairs = list(zip(places, own, strict=True))
     factors = [Factor((single[place], place, update), (single[place],)) for place, update in pairs if place in single]

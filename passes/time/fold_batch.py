@@ -44,7 +44,7 @@ class FoldBatch(Pass):
 
     A loop computes what is per example, with shapes of one microbatch; sums over the batch are added up from one
     microbatch to the next. What does not depend on the batch stands before the loop, and what needs the whole batch
-    after it.
+    after it. Where examples need something of that, another loop follows, and takes what the one before has kept.
 
     Requires: phase `stablehlo`.
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import AGAIN, SWEPT, B, Program, layers, mlp, normal, real, trained
+from programs import SWEPT, B, Program, layers, mlp, normal, real, trained
 
 D = 6
 
@@ -125,7 +125,7 @@ def adversaries():
     return layers(1, 4, 16, D), layers(3, D, 16, 1)
 
 
-@real(refused=AGAIN, naming="the examples of the batch are mixed", at=mlp)
+@real
 def generator_and_discriminator():
     """Both are updated in one step, the generator against the new discriminator."""
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
-from programs import MIXED, B, Program, cross_entropy, layers, mlp, normal, real, trained, weights, whole
+from programs import B, Program, cross_entropy, layers, mlp, normal, real, trained, weights, whole
 
 N, E, D = 5, 8, 6
 
@@ -65,14 +65,14 @@ def attention_over_neighbours_that_are_the_same_for_all():
     return Program(step, (params, batch), axes=(None, {"nodes": 0, "edges": None, "speed": 0}))
 
 
-@real(refused=MIXED, naming="the examples of the batch are mixed: scatter")
+@real
 def graphs_joined_to_one():
     """jraph: the nodes of all graphs in one array, with edges that may join any two of them."""
 
     def step(params, nodes, senders, receivers):
         def loss_fn(params):
             messages = nodes[senders] @ params["edge"]
-            return jnp.mean(jax.ops.segment_sum(messages, receivers, B) ** 2)  # refused
+            return jnp.mean(jax.ops.segment_sum(messages, receivers, B) ** 2)
 
         loss, grads = jax.value_and_grad(loss_fn)(params)
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), loss

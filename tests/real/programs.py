@@ -14,10 +14,8 @@ import optax
 B = 8
 
 # Why a plan that divides the batch is refused: headings of "What is refused" in docs/microbatches.md.
-MIXED = "Examples that are mixed"
 CARRIED = "What one piece of the batch hands to the next"
 LOOPED = "A sum that is used before the loop around it is left"
-AGAIN = "A second way over the batch, with what the first one gave"
 # And why one is refused whose order is for a function that goes forward and backward once.
 SWEPT = "A function that goes over the model more than twice"
 

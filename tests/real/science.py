@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from jax.scipy.stats import norm
-from programs import MIXED, SWEPT, B, Program, layers, mlp, normal, real, trained, weights, whole
+from programs import SWEPT, B, Program, layers, mlp, normal, real, trained, weights, whole
 
 D = 6
 
@@ -124,36 +124,36 @@ def table_with_columns_of_kinds():
     return trained(loss_fn, optax.rmsprop(1e-3, momentum=0.9), params, row, whole(10, 2, B).astype(jnp.float32))
 
 
-@real(refused=MIXED, naming="dot|reduce|mixed|combines")
+@real
 def two_towers():
     """Retrieval: the things that others took are what was not taken."""
 
     def loss_fn(params, users, things):
-        scores = mlp(params["user"], users) @ mlp(params["thing"], things).T  # refused
+        scores = mlp(params["user"], users) @ mlp(params["thing"], things).T
         return -jnp.mean(jnp.diagonal(jax.nn.log_softmax(scores)))
 
     params = {"user": layers(1, D, 8, 4), "thing": layers(3, D, 8, 4)}
     return trained(loss_fn, optax.sgd(0.1), params, normal(5, B, D), normal(6, B, D))
 
 
-@real(refused=MIXED, naming="sort|combines|cumsum|gather")
+@real
 def time_until_an_event():
     """Cox: each event against those who were still there, in the order of their times."""
 
     def loss_fn(params, x, times, happened):
-        order = jnp.argsort(-times)  # refused
+        order = jnp.argsort(-times)
         risk = mlp(params, x)[:, 0][order]
         return -jnp.mean((risk - jnp.log(jnp.cumsum(jnp.exp(risk)))) * happened[order])
 
     return trained(loss_fn, optax.sgd(0.1), layers(1, D, 8, 1), normal(2, B, D), normal(3, B), normal(4, B))
 
 
-@real(refused=MIXED, naming="every example of the batch together with every other")
+@real
 def gaussian_process():
     """The covariance of all examples with all others."""
 
     def loss_fn(params, x, y):
-        apart = jnp.sum((x[:, None] - x[None]) ** 2, -1)  # refused
+        apart = jnp.sum((x[:, None] - x[None]) ** 2, -1)
         covariance = jnp.exp(params["scale"] - apart / jnp.exp(params["length"])) + jnp.eye(B)
         lower = jnp.linalg.cholesky(covariance)
         return 0.5 * y @ jax.scipy.linalg.cho_solve((lower, True), y) + jnp.log(jnp.diagonal(lower)).sum()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import AGAIN, LOOPED, MIXED, B, Program, layers, mlp, normal, real, trained
+from programs import LOOPED, B, Program, layers, mlp, normal, real, trained
 
 D = 6
 
@@ -27,10 +27,7 @@ def descend(params, grads, rate=0.05):
     return jax.tree.map(lambda p, g: p - rate * g, params, grads)
 
 
-SECOND = {"refused": AGAIN, "naming": "the examples of the batch are mixed", "at": mlp}
-
-
-@real(**SECOND)
+@real
 def sharpness_aware():
     """SAM: the gradient where a step up the gradient leads."""
 
@@ -43,7 +40,7 @@ def sharpness_aware():
     return Program(step, (model(), *examples()), batch=(1, 2))
 
 
-@real(**SECOND)
+@real
 def meta_learning():
     """MAML: through a step on other examples of the same tasks."""
 
@@ -218,13 +215,13 @@ def weights_are_averaged_late():
     )
 
 
-@real(refused=MIXED, naming="top_k|sort|combines")
+@real
 def hardest_examples_alone():
     """Online hard example mining: only the largest losses of the batch count."""
 
     def hard(params, x, y):
         losses = jnp.mean((mlp(params, x) - y) ** 2, -1)
-        return lax.top_k(losses, 4)[0].mean()  # refused
+        return lax.top_k(losses, 4)[0].mean()
 
     return trained(hard, optax.sgd(0.1), model(), *examples())
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from programs import (
-    MIXED,
     B,
     Program,
     cross_entropy,
@@ -57,13 +56,13 @@ def residual_network_with_smoothed_labels():
     return trained(loss_fn, optax.sgd(optax.cosine_decay_schedule(0.1, 9), 0.9), params, images(), whole(2, 4, B))
 
 
-@real(refused=MIXED, naming="the examples of the batch are mixed")
+@real
 def batch_normalisation():
     class Normalised(nn.Module):
         @nn.compact
         def __call__(self, x, is_training):
             x = nn.Dense(8, use_bias=False)(x)
-            x = nn.BatchNorm(use_running_average=not is_training)(x)  # refused
+            x = nn.BatchNorm(use_running_average=not is_training)(x)
             return nn.Dense(LABELS)(nn.relu(x))
 
     model = Normalised()
@@ -207,13 +206,13 @@ def mixup_with_the_batch_in_reverse():
     return trained(loss_fn, optax.sgd(0.1), layers(1, 6, 8, 4), normal(2, B, 6), whole(3, 4, B))
 
 
-@real(refused=MIXED, naming="reduce|sum|dot|mixed|combines")
+@real
 def contrast_with_the_other_pictures():
     """SimCLR and CLIP: the other examples are the negatives."""
 
     def loss_fn(params, x, y):
         a, b = (z / jnp.linalg.norm(z, axis=-1, keepdims=True) for z in (mlp(params, x), mlp(params, y)))
-        logits = a @ b.T / 0.1  # refused
+        logits = a @ b.T / 0.1
         return cross_entropy(logits, jnp.arange(B))
 
     return trained(loss_fn, optax.sgd(0.1), layers(1, 6, 8, 4), normal(2, B, 6), normal(3, B, 6))
