@@ -193,12 +193,19 @@ def is_cheap(entry: Entry) -> bool:
 
 _ROUNDS = frozenset(f"stablehlo.{name}" for name in ("ceil", "floor", "round_nearest_afz", "round_nearest_even"))
 _CHOOSES = frozenset(("stablehlo.compare", "stablehlo.sort", "chlo.top_k", "stablehlo.select_and_scatter"))
+_MAY_COUNT = frozenset(("stablehlo.convert", "stablehlo.reduce"))  # to an integer, as argmax does
 
 
 def _decides(node: Node) -> bool:
     """Whether an operation makes a decision about floats: a comparison, an order, a rounding."""
-    if node.name in _ROUNDS:
-        return True
-    takes = any(isinstance(node.operand_type(index).element_type, ir.FloatType) for index in range(len(node.operands)))
-    gives = any(isinstance(node.result_type(index).element_type, ir.IntegerType) for index in range(len(node.results)))
-    return takes and (node.name in _CHOOSES or (gives and node.name in ("stablehlo.convert", "stablehlo.reduce")))
+    if node.name not in _ROUNDS | _CHOOSES | _MAY_COUNT or not any(
+        _is_float(node.operand_type(index)) for index in range(len(node.operands))
+    ):
+        return False
+    return node.name not in _MAY_COUNT or not all(
+        _is_float(node.result_type(index)) for index in range(len(node.results))
+    )
+
+
+def _is_float(type_: ir.RankedTensorType) -> bool:
+    return isinstance(type_.element_type, ir.FloatType)
