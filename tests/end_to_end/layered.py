@@ -110,12 +110,6 @@ def normal(number: int, *shape: int, scale: float = 1.0) -> jax.Array:
     return jnp.asarray(scale * numpy.random.default_rng(number).standard_normal(shape), jnp.float32)
 
 
-def filled(shapes: Any, scale: float = 0.3) -> Any:
-    """Numbers for all leaves, for libraries whose own initialisers would be compiled one by one."""
-    leaves, structure = jax.tree.flatten(shapes)
-    return jax.tree.unflatten(structure, [normal(number, *one.shape, scale=scale) for number, one in enumerate(leaves)])
-
-
 def train(
     loss: Callable[..., Any],
     params: Any,

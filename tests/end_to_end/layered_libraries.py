@@ -8,7 +8,8 @@ import flax.nnx
 import jax
 import jax.numpy as jnp
 import optax
-from layered import LAYERS, TRAINED, WIDTH, Model, Stack, examples, filled, model, train
+from filled import filled
+from layered import LAYERS, TRAINED, WIDTH, Model, Stack, examples, model, train
 
 KEY = jax.random.key(0)
 

@@ -11,6 +11,7 @@ import numpy
 import optax
 import zoo
 from atoll.examples import decoder
+from filled import decoder_params
 
 STEPS = 3
 FLOAT, COUNT, FLAG = 4, 4, 1  # bytes
@@ -44,7 +45,7 @@ def mlp() -> Model:
 def transformer() -> Model:
     """With one embedding for both ends."""
     config = decoder.Config(vocabulary=16, width=8, heads=2, layers=2, length=4)
-    params = decoder.init_params(zoo.KEY, config)
+    params = decoder_params(config)
     del params["head"]
 
     def loss(params, tokens):
@@ -54,8 +55,7 @@ def transformer() -> Model:
     def stage_of(path):
         return int("[1]" in path or path == "['norm']")
 
-    keys = jax.random.split(zoo.KEY, STEPS)
-    batches = tuple((jax.random.randint(key, (8, 5), 0, 16),) for key in keys)
+    batches = tuple((batch,) for batch in zoo.words(16, STEPS, 8, 5))
     return Model(loss, params, batches, stage_of, "embed, layer_0 | layer_1, head")
 
 

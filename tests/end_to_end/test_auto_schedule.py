@@ -3,7 +3,9 @@
 import jax
 import numpy
 import pytest
+import zoo
 from atoll.examples import decoder
+from filled import decoder_state
 from microbatched import evaluated  # noqa: F401 (a fixture)
 
 import atoll
@@ -29,8 +31,7 @@ def test_it_is_predicted_to_be_no_slower_than_a_named_one(found, named):
 
 
 def test_it_gives_what_jax_gives(found):
-    state = decoder.init_state(jax.random.key(0))
-    tokens = jax.random.randint(jax.random.key(1), decoder.TOKENS.shape, 0, 256)
+    state, tokens = decoder_state(), zoo.words(256, *decoder.TOKENS.shape)
     expected = jax.tree.leaves(jax.jit(decoder.train_step)(state, tokens))
     for ours, theirs in zip(jax.tree.leaves(found(state, tokens)), expected, strict=True):
         scale = float(numpy.max(numpy.abs(theirs), initial=1e-30))

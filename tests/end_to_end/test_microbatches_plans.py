@@ -16,6 +16,7 @@ from atoll.compiler.commands.cli import run_here
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.examples import decoder
+from filled import decoder_params
 from jax.sharding import PartitionSpec
 from microbatched import (
     bits_of,
@@ -52,8 +53,8 @@ def orders(step, kinds="FBW"):
 def of_a_decoder(accumulates):
     """A train step of a small decoder, with or without a loop over pieces of the batch."""
     config = decoder.Config(vocabulary=32, width=16, heads=2, layers=4, length=8)
-    params = decoder.init_params(zoo.KEY, config)
-    tokens = jax.random.randint(zoo.KEY, (8, config.length + 1), 0, config.vocabulary)
+    params = decoder_params(config)
+    tokens = zoo.words(config.vocabulary, 8, config.length + 1)
 
     def loss(params, tokens):
         scores = jax.nn.log_softmax(decoder.logits(params, tokens[:, :-1], config))

@@ -17,6 +17,7 @@ from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.examples import decoder
 from atoll.runtime.fragment import Fragment
+from filled import decoder_state, filled
 
 from atoll import Job
 
@@ -40,6 +41,7 @@ def mean_square(predicted, target):
 
 
 X, Y = values(8, 4), values(8, 4, seed=1)
+TOKENS = numpy.random.default_rng(0).integers(0, 256, (4, 17), "int32")
 
 ZOO = {}
 
@@ -58,9 +60,8 @@ def mlp():
 
 @model
 def decoder_language_model():
-    config = decoder.Config(layers=2, width=32)
-    state = decoder.init_state(jax.random.key(0), config)
-    return decoder.train_step, state, jax.random.randint(jax.random.key(1), (4, 17), 0, config.vocabulary)
+    config = decoder.Config(layers=1, width=16)
+    return decoder.train_step, decoder_state(config), TOKENS
 
 
 @model
@@ -72,7 +73,8 @@ def flax_linen():
             return flax.linen.Dense(4)(x)
 
     net = Net()
-    return sgd(lambda params, x, y: mean_square(net.apply(params, x), y)), net.init(jax.random.key(0), X), X, Y
+    params = filled(jax.eval_shape(net.init, jax.random.key(0), X))
+    return sgd(lambda params, x, y: mean_square(net.apply(params, x), y)), params, X, Y
 
 
 @model
@@ -85,14 +87,16 @@ def flax_nnx():
         def __call__(self, x):
             return self.second(flax.nnx.relu(self.first(x)))
 
-    graph, params = flax.nnx.split(Net(flax.nnx.Rngs(0)))
+    graph, shapes = flax.nnx.split(flax.nnx.eval_shape(lambda: Net(flax.nnx.Rngs(0))))
+    params = filled(shapes)
     return sgd(lambda params, x, y: mean_square(flax.nnx.merge(graph, params)(x), y)), params, X, Y
 
 
 @model
 def equinox_mlp():
-    net = equinox.nn.MLP(4, 4, 16, 2, key=jax.random.key(0))
-    params, static = equinox.partition(net, equinox.is_array)
+    shapes = equinox.filter_eval_shape(equinox.nn.MLP, 4, 4, 16, 2, key=jax.random.key(0))
+    params, static = equinox.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    params = filled(params)
     return sgd(lambda params, x, y: mean_square(jax.vmap(equinox.combine(params, static))(x), y)), params, X, Y
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy
 import optax
 from atoll.examples import decoder
+from filled import decoder_state, filled
 
 import atoll
 
@@ -137,7 +138,7 @@ def mlp_lamb() -> Case:
 @case
 def transformer() -> Case:
     config = decoder.Config(vocabulary=32, width=16, heads=2, layers=4, length=8)
-    state = decoder.init_state(KEY, config)
+    state = decoder_state(config)
     tokens = words(config.vocabulary, BATCH, config.length + 1)
 
     def step(state, tokens):
@@ -180,7 +181,7 @@ class Linen(flax.linen.Module):
 def flax_linen() -> Case:
     model = Linen()
     x, y = normal(90, BATCH, 8), normal(91, BATCH, 4)
-    params = model.init(KEY, x)
+    params = filled(jax.eval_shape(model.init, KEY, x))
     return train(lambda p, x, y: squares(model.apply(p, x), y), optax.adam(1e-2), params, x, y)
 
 
@@ -196,8 +197,8 @@ class Nnx(flax.nnx.Module):
 
 @case
 def flax_nnx() -> Case:
-    graph, params = flax.nnx.split(Nnx(flax.nnx.Rngs(0)))
-    pure = flax.nnx.to_pure_dict(params)
+    graph, params = flax.nnx.split(flax.nnx.eval_shape(lambda: Nnx(flax.nnx.Rngs(0))))
+    pure = filled(flax.nnx.to_pure_dict(params))
 
     def loss(pure, x, y):
         state = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(pure))
@@ -208,8 +209,9 @@ def flax_nnx() -> Case:
 
 @case
 def equinox_mlp() -> Case:
-    model = equinox.nn.MLP(8, 4, 16, 3, key=KEY)
-    params, static = equinox.partition(model, equinox.is_array)
+    shapes = equinox.filter_eval_shape(equinox.nn.MLP, 8, 4, 16, 3, key=KEY)
+    params, static = equinox.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    params = filled(params)
 
     def loss(params, x, y):
         return squares(jax.vmap(equinox.combine(params, static))(x), y)

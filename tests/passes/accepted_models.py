@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy
 import optax
 from accepted import SEQUENCE, D, X, Y, accepted, grads, normal, square
+from filled import filled
 
 # Optimizers behind the loop
 
@@ -45,6 +46,13 @@ for _name, _optimizer in {
 
 # Models of libraries
 
+KEY = jax.random.key(0)
+
+
+def parameters(module):
+    """Of a module of Flax that takes sequences."""
+    return filled(jax.eval_shape(module.init, KEY, SEQUENCE.astype("float32")))
+
 
 class Linen(flax.linen.Module):
     @flax.linen.compact
@@ -54,7 +62,7 @@ class Linen(flax.linen.Module):
         return flax.linen.Dense(D)(x)
 
 
-@accepted(Linen().init(jax.random.key(0), SEQUENCE.astype("float32")), SEQUENCE)
+@accepted(parameters(Linen()), SEQUENCE)
 @grads
 def flax_linen(params, x):
     return square(Linen().apply(params, x), x)
@@ -70,19 +78,20 @@ class Nnx(flax.nnx.Module):
         return self.second(self.norm(flax.nnx.relu(self.first(x))))
 
 
-GRAPH, NNX_PARAMS = flax.nnx.split(Nnx(flax.nnx.Rngs(0)))
+GRAPH, NNX_SHAPES = flax.nnx.split(flax.nnx.eval_shape(lambda: Nnx(flax.nnx.Rngs(0))))
 
 
-@accepted(NNX_PARAMS, X, Y, batch=(1, 2))
+@accepted(filled(NNX_SHAPES), X, Y, batch=(1, 2))
 @grads
 def flax_nnx(params, x, y):
     return square(flax.nnx.merge(GRAPH, params)(x), y)
 
 
-EQUINOX, STATIC = equinox.partition(equinox.nn.MLP(D, D, 8, 2, key=jax.random.key(0)), equinox.is_array)
+SHAPES = equinox.filter_eval_shape(equinox.nn.MLP, D, D, 8, 2, key=KEY)
+EQUINOX, STATIC = equinox.partition(SHAPES, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
 
 
-@accepted(EQUINOX, X, Y, batch=(1, 2))
+@accepted(filled(EQUINOX), X, Y, batch=(1, 2))
 @grads
 def equinox_mlp(params, x, y):
     return square(jax.vmap(equinox.combine(params, STATIC))(x), y)
@@ -94,7 +103,7 @@ class Recurrent(flax.linen.Module):
         return flax.linen.Dense(D)(flax.linen.RNN(flax.linen.GRUCell(8))(x))
 
 
-@accepted(Recurrent().init(jax.random.key(0), SEQUENCE.astype("float32")), SEQUENCE)
+@accepted(parameters(Recurrent()), SEQUENCE)
 @grads
 def flax_recurrent(params, x):
     x = x.astype("float32")  # the cell computes in it, in double precision too: so does what is compared

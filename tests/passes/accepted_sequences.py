@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy
 from accepted import MASK, SEQUENCE, STACK, TOKENS, B, D, T, W, X, Y, accepted, grads, normal, square
 from atoll.examples import decoder
+from filled import decoder_params
 from jax import lax
 
 # Attention and sequences
@@ -90,10 +91,9 @@ def tied_embedding(params, tokens):
 
 
 DECODER = decoder.Config(vocabulary=16, width=8, heads=2, layers=2, length=6)
-DECODER_PARAMS = decoder.init_state(jax.random.key(0), DECODER)["params"]
 
 
-@accepted(DECODER_PARAMS, numpy.arange(B * 7).reshape(B, 7) % 16)
+@accepted(decoder_params(DECODER), numpy.arange(B * 7).reshape(B, 7) % 16)
 @grads
 def decoder_language_model(params, tokens):
     scores = jax.nn.log_softmax(decoder.logits(params, tokens[:, :-1], DECODER))

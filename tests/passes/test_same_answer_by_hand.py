@@ -9,6 +9,7 @@ import pytest
 from atoll.compiler.export.job import Job
 from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
+from filled import decoder_state
 from timed_harness import QUICKLY
 
 
@@ -267,7 +268,7 @@ PROGRAMS = {
     "custom": (custom, P, X),
     "decoder": (
         small_decoder,
-        decoder.init_state(jax.random.key(0), SMALL),
+        decoder_state(SMALL),
         numpy.random.default_rng(0).integers(0, 16, (4, 7)),
     ),
 }
