@@ -8,8 +8,7 @@ PYTHON ?= python3
 
 # New releases of jax need Python 3.12. If $(PYTHON) is older, the tests run a second time on the newest Python here.
 # Each is tried, since version managers leave commands on PATH that do not run. Looked for once, and only when needed.
-# The second run asks what another jax makes of every model. So --quick takes each value of a parameter, not each pair of
-# values; fewer seeds; and no document and no test that is about our own code alone. The first run has all these.
+# The second run asks what another jax makes of models (see docs/testing.md). The first run has all else, too.
 NEWEST ?= $(eval NEWEST := $(shell $(find_newest)))$(NEWEST)
 find_newest = \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' && for minor in 13 12; do \
@@ -30,6 +29,8 @@ FAST = ir_tests tests/test_imports.py tests/test_glossary.py tests/compiler $(SL
 
 .PHONY: help demo test fast lint format bench mutations clean test-main test-newest FORCE
 .NOTPARALLEL: # so that what the targets print stands in order
+# Tests start hundreds of processes, and each would compile all of atoll, were what Python makes of it not kept.
+export PYTHONDONTWRITEBYTECODE =
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile

@@ -29,7 +29,16 @@ def room_for_code():
                     if isinstance(value, functools._lru_cache_wrapper):
                         value.cache_clear()
         jax.clear_caches()
+        gc.unfreeze()
         gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def search_for_garbage_of_the_module_alone():
+    """What earlier modules have left, which is caches mostly, stays until there is no more room. To go through it takes
+    half a second, and tests of what is let go of do so again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_finish():

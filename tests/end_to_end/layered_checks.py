@@ -12,6 +12,7 @@ import zoo
 from atoll.compiler.errors import CompileError
 from layered import MODELS
 from microbatched import error_of
+from references import reference
 
 import atoll
 
@@ -21,14 +22,12 @@ SCALARS = 64
 
 @functools.cache
 def model_named(name):
-    """A model, and what `jax.jit` makes of it."""
-    model = MODELS[name]()
-    return model, jax.jit(model.case.fn).lower(*model.case.args).compile()
+    return MODELS[name]()
 
 
-def check(name, count, microbatches, *, steps=3, **options):
+def check(name, count, microbatches, *, steps=2, **options):
     """A model on islands, for some steps: each gives what `jax.jit` gives from the same state."""
-    model, reference = model_named(name)
+    model = model_named(name)
     if microbatches > 1 and not model.case.batch:
         microbatches = 1
     if microbatches > 1 and model.mixes:
@@ -36,7 +35,7 @@ def check(name, count, microbatches, *, steps=3, **options):
             compiled(model, count, microbatches, **options)
         return
     with compiled(model, count, microbatches, **options) as step:
-        check_steps(step, model, reference, steps)
+        check_steps(step, model, steps)
         check_balanced(step, model, count)
         check_traffic(step, model, count, microbatches)
 
@@ -59,16 +58,17 @@ def plan_of(model, count, microbatches):
     return atoll.Plan(stages=stage_text(model, count) or count, microbatches=microbatches, schedule="1f1b")
 
 
-def check_steps(step, model, reference, steps, also=lambda results: None):
+def check_steps(step, model, steps, also=lambda results: None, fn=None):
     """Every step from the same state; that of the next is what the step gave, still on its islands.
 
     also: a check of what a step gave.
+    fn: what `jax.jit` is given, if not the model's function.
     """
     case = model.case
     fed, arguments = len(case.donate), zoo.arguments_of(case)
     for _ in range(steps if fed else 1):
         given = jax.tree.map(readable, arguments)
-        results, expected = step(*arguments), reference(*given)
+        results, expected = step(*arguments), reference(fn or case.fn, *given)
         assert jax.tree.structure(results) == jax.tree.structure(expected)
         check_results(results, expected, model.state_tolerance if fed else model.tolerance)
         also(results)

@@ -17,6 +17,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import lower_code
 from atoll.runtime.program import Run
 from evaluating import EVALUATING
+from references import by_numpy
 from timed_harness import compiling_quickly
 
 import atoll
@@ -34,7 +35,7 @@ def evaluated(request):
     if request.config.getoption("full"):
         yield
     else:
-        with compiling_quickly(), on_devices(EVALUATING):
+        with compiling_quickly(), on_devices(EVALUATING), by_numpy():
             yield
 
 
@@ -56,7 +57,7 @@ def compiled_by_xla(request):
         assert not callbacks
         return cached(code, tuple(inputs), tuple(donated), mesh)
 
-    with on_devices(Devices(lower=lower_once)):
+    with on_devices(Devices(lower=lower_once)), by_numpy(False):
         yield
 
 

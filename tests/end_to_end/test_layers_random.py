@@ -14,6 +14,7 @@ import pytest
 import zoo
 from atoll.compiler.errors import CompileError
 from microbatched import compiled_by_xla, double_precision, error_of, evaluated  # noqa: F401 (fixtures)
+from references import reference
 
 import atoll
 
@@ -119,7 +120,7 @@ def test_random_layers(seed):
     stacks = [jnp.asarray(0.5 * drawn.standard_normal((count, WIDTH, WIDTH))) for _ in range(2)]
     x = jnp.asarray(drawn.standard_normal((BATCH, WIDTH)))
     islands, microbatches, segments = PLANS[seed % len(PLANS)]
-    expected = jax.jit(step)(stacks, x)
+    expected = reference(step, stacks, x)
     try:
         compiled = compile_for(step, stacks, x, islands, microbatches, segments)
     except CompileError as error:
@@ -130,7 +131,7 @@ def test_random_layers(seed):
         assert not is_cut or len(loops_in(compiled)) > 2
         results = compiled(stacks, x)
         assert error_of(zoo.leaves(results), list(zoo.leaves(expected))) < 1e-9
-        expected = jax.jit(step)(jax.tree.map(atoll.Array.to_jax, results[0]), x)
+        expected = reference(step, jax.tree.map(atoll.Array.to_jax, results[0]), x)
         assert error_of(zoo.leaves(compiled(results[0], x)), list(zoo.leaves(expected))) < 1e-9
 
 

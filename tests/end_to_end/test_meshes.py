@@ -11,6 +11,7 @@ import pytest
 import zoo
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

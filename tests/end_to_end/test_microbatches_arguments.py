@@ -8,7 +8,8 @@ import numpy
 import pytest
 import zoo
 from atoll.compiler.errors import CompileError, PlanError, UsageError
-from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
+from microbatched import BY_XLA, compiled_by_xla, evaluated  # noqa: F401 (fixtures)
+from references import reference
 
 import atoll
 
@@ -39,9 +40,9 @@ def compiled(fn, *args, batch, islands=2, plan=PLAN, **others):
 
 def check(fn, *args, batch, exact=False, given=None, **others):
     """A step, of arguments that may be given in another form, computes what `jax.jit` computes."""
-    expected = list(zoo.leaves(jax.jit(fn)(*args)))
     with compiled(fn, *args, batch=batch, **others) as step:
         results = step(*(given or args))
+        expected = list(zoo.leaves(reference(fn, *args)))
         assert any(task.endswith("@0") and task.startswith("F3") for task in step.stats().order["island0"])
         same(zoo.leaves(results), expected, exact)
         return results
@@ -94,7 +95,7 @@ def test_arrays_from_outside(form):
 
 
 def test_a_numpy_array_may_be_overwritten_after_the_call():
-    expected = jax.jit(logits)(WEIGHTS, X)
+    expected = reference(logits, WEIGHTS, X)
     x = numpy.array(X)
     with compiled(logits, WEIGHTS, X, batch=(1,)) as step:
         result = step(WEIGHTS, x)
@@ -141,7 +142,7 @@ def test_parts_are_fed_back_where_they_are():
     expected = memory
     with compiled(fn, WEIGHTS, memory, X, batch=(1, 2)) as step:
         for _ in range(3):
-            expected, _ = jax.jit(fn)(WEIGHTS, expected, X)
+            expected, _ = reference(fn, WEIGHTS, expected, X)
             memory, _ = step(WEIGHTS, memory, X)
         same(zoo.leaves(memory), zoo.leaves(expected))
 
@@ -155,14 +156,14 @@ def test_parts_are_fed_to_a_program_with_other_parts(microbatches, dimension):
     def use(hidden, scale):
         return hidden * scale, jnp.sum(hidden)
 
-    hidden = jax.jit(make)(WEIGHTS, X)
+    hidden = reference(make, WEIGHTS, X)
     plan = atoll.Plan(microbatches=microbatches)
     with (
         compiled(make, WEIGHTS, X, batch=(1,), plan=ANY_CUT) as first,
         compiled(use, hidden, 2.0, batch=(0,), plan=plan) as second,
     ):
         made = first(WEIGHTS, X)
-        same(zoo.leaves(second(made, 2.0)), zoo.leaves(jax.jit(use)(hidden, 2.0)))
+        same(zoo.leaves(second(made, 2.0)), zoo.leaves(reference(use, hidden, 2.0)))
         same([numpy.asarray(made)], [numpy.asarray(hidden)])  # it is still there
 
 
@@ -176,6 +177,7 @@ def test_keys_for_each_example():
     check(fn, WEIGHTS, X, keys, batch=(1, 2))
 
 
+@BY_XLA
 def test_keys_for_each_example_are_results_too():
     keys = jax.random.split(jax.random.key(5), BATCH)
 
@@ -192,6 +194,7 @@ def test_keys_for_each_example_are_results_too():
     check(added, keys, X, batch=(0, 1), plan=ANY_CUT)
 
 
+@BY_XLA
 def test_raw_keys_for_each_example():
     keys = jax.random.split(jax.random.PRNGKey(5), BATCH)
     check(
@@ -203,6 +206,7 @@ def test_raw_keys_for_each_example():
     )
 
 
+@BY_XLA
 def test_dropout_draws_the_same_bits():
     def fn(key, x):
         keep = jax.random.bernoulli(key, 0.5, x.shape)
@@ -231,6 +235,7 @@ def test_dropout_in_a_model():
     assert numpy.asarray(mask).tobytes() == numpy.asarray(expected).tobytes()
 
 
+@BY_XLA
 def test_a_donated_batch_is_given_up():
     with compiled(jax.value_and_grad(loss_of), WEIGHTS, X, Y, batch=(1, 2), donate_argnums=(1,)) as step:
         expected = list(zoo.leaves(jax.value_and_grad(loss_of)(WEIGHTS, X, Y)))
@@ -244,6 +249,7 @@ def test_a_donated_batch_is_given_up():
             step(WEIGHTS, x, y)
 
 
+@BY_XLA
 def test_a_donated_batch_becomes_a_result_of_its_kind():
     def fn(x, weights):
         return jnp.sin(x) @ weights["a"] @ weights["a"].T
@@ -252,7 +258,7 @@ def test_a_donated_batch_becomes_a_result_of_its_kind():
     with compiled(fn, X, WEIGHTS, batch=(0,), plan=ANY_CUT, donate_argnums=(0,)) as step:
         x = jnp.array(X)
         for _ in range(4):
-            expected, x = jax.jit(fn)(expected, WEIGHTS), step(x, WEIGHTS)
+            expected, x = reference(fn, expected, WEIGHTS), step(x, WEIGHTS)
         same(zoo.leaves(x), zoo.leaves(expected))
         assert len(set(step.stats().live_bytes.values())) <= 2
 
@@ -269,7 +275,7 @@ def test_a_batch_argument_may_live_where_it_is_needed_last():
     expected = memory = X
     with compiled(fn, jnp.array(X), WEIGHTS, batch=(0,), donate_argnums=(0,)) as step:
         for _ in range(3):
-            expected, memory = jax.jit(fn)(expected, WEIGHTS), step(jnp.array(memory), WEIGHTS)
+            expected, memory = reference(fn, expected, WEIGHTS), step(jnp.array(memory), WEIGHTS)
             assert {name for name, _ in step.program.inputs[0].every_place} == {"island1"}
             same(zoo.leaves(memory), zoo.leaves(expected))
 
@@ -292,7 +298,7 @@ def test_a_batch_on_other_axes_and_leaves_without_one(replicas):
     batch = {"x": zoo.normal(5, 3, BATCH, 4), "positions": zoo.normal(6, 3, 4), "y": zoo.normal(7, 3, BATCH)}
     axes = (None, {"x": 1, "positions": None, "y": -1})
     plan = replace(PLAN, replicas=replicas, microbatches=2)
-    expected = list(zoo.leaves(jax.jit(fn)(WEIGHTS, batch)))
+    expected = list(zoo.leaves(reference(fn, WEIGHTS, batch)))
     with atoll.compile(fn, WEIGHTS, batch, topology=f"{2 * replicas} x cpu[1]", batch_axes=axes, plan=plan) as step:
         same(zoo.leaves(step(WEIGHTS, batch)), expected)
         assert len(step.program.inputs[-2].starts) == 2 * replicas
@@ -330,7 +336,7 @@ def test_a_batch_argument_that_is_not_marked_is_sliced_or_refused():
 
 
 def test_one_microbatch_ignores_which_arguments_carry_the_batch():
-    expected = list(zoo.leaves(jax.jit(jax.value_and_grad(loss_of))(WEIGHTS, X, Y)))
+    expected = list(zoo.leaves(reference(jax.value_and_grad(loss_of), WEIGHTS, X, Y)))
     for plan in (atoll.Plan(), atoll.Plan(microbatches=1)):
         with compiled(jax.value_and_grad(loss_of), WEIGHTS, X, Y, batch=(1, 2), plan=plan) as step:
             same(zoo.leaves(step(WEIGHTS, X, Y)), expected)
@@ -348,6 +354,7 @@ def test_static_arguments_beside_a_batch():
         assert (kind, x.shape) == ("sum", X.shape)
 
 
+@BY_XLA
 def test_a_saved_program_keeps_its_parts(tmp_path):
     def fn(weights, x, y):
         return jax.value_and_grad(loss_of)(weights, x, y), logits(weights, x)
@@ -387,6 +394,7 @@ def test_sums_of_half_precision_are_kept_in_single():
         assert "float32" in sums
 
 
+@BY_XLA
 def test_two_thousand_counts_are_exact():
     def fn(x):
         return jnp.sum(x > 0), jnp.max(x), jnp.min(x), jnp.any(x > 2), jnp.all(x > -9), jnp.sum(x.astype(jnp.int32))

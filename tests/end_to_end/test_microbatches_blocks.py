@@ -6,6 +6,7 @@ import numpy
 import pytest
 import zoo
 from microbatched import compiled_by_xla, evaluated  # noqa: F401 (fixtures)
+from references import reference
 
 import atoll
 
@@ -59,7 +60,7 @@ def same(found, expected):
 def test_joined_batches_are_results_in_their_order(name):
     with compiled(pairs, WEIGHTS, X, Y, name=name) as step:
         results = step(WEIGHTS, X, Y)
-        same(results, jax.jit(pairs)(WEIGHTS, X, Y))
+        same(results, reference(pairs, WEIGHTS, X, Y))
         assert len(results[2].parts) == 2 * step.plan.microbatches * (2 if name == "replicas" else 1)
 
 
@@ -67,12 +68,12 @@ def test_joined_batches_are_results_in_their_order(name):
 def test_a_batch_that_the_model_divides_itself(name, tmp_path):
     """Given as arrays, placed ahead of time, as the results of the step before, and to the program from a file."""
     keys = jax.random.split(jax.random.key(5), BATCH)
-    expected = jax.jit(halves)(WEIGHTS, X, keys)
+    expected = reference(halves, WEIGHTS, X, keys)
     with compiled(halves, WEIGHTS, X, keys, name=name) as step:
         results = step(WEIGHTS, X, keys)
         same(results, expected)
         same(step(*step.put(WEIGHTS, X, keys)), expected)
-        same(step(WEIGHTS, results[1], results[2]), jax.jit(halves)(WEIGHTS, *expected[1:3]))
+        same(step(WEIGHTS, results[1], results[2]), reference(halves, WEIGHTS, *expected[1:3]))
         step.save(tmp_path / "step.atoll")
     with atoll.load(tmp_path / "step.atoll", topology=PLANS[name][0]) as loaded:
         same(loaded(WEIGHTS, X, keys), expected)
@@ -87,5 +88,5 @@ def test_a_feed_is_asked_for_each_range_of_a_microbatch():
 
     keys = jax.random.split(jax.random.key(5), BATCH)
     with compiled(halves, WEIGHTS, X, keys, name="pipeline") as step:
-        same(step(WEIGHTS, atoll.Feed(load), keys), jax.jit(halves)(WEIGHTS, X, keys))
+        same(step(WEIGHTS, atoll.Feed(load), keys), reference(halves, WEIGHTS, X, keys))
     assert sorted(asked) == [(0, 3), (3, 6), (6, 9), (9, 12)]

@@ -26,6 +26,7 @@ from microbatched import (
     evaluated,  # noqa: F401 (a fixture)
     task_named,
 )
+from references import reference
 
 import atoll
 
@@ -36,7 +37,7 @@ TWO = "layer_[0..1] | layer_[2..3]"
 
 def checked(case, plan, topology, tolerance=1e-5):
     """A step of the case's own arguments, the same as `jax.jit` computes."""
-    expected = list(zoo.leaves(jax.jit(case.fn)(*case.args)))
+    expected = list(zoo.leaves(reference(case.fn, *case.args)))
     step = compiled(case, plan, topology)
     assert error_of(zoo.leaves(step(*zoo.arguments_of(case))), expected) < tolerance
     return step
@@ -83,7 +84,7 @@ def test_own_accumulation_is_a_plan_with_as_many_microbatches():
         microbatches = "auto" if accumulates else 4
         plan = atoll.Plan(stages="embed, layer_[0..1] | layer_[2..3], head", microbatches=microbatches)
         with atoll.compile(fn, *args, topology="2 x cpu[1]", batch_argnums=1, plan=plan) as step:
-            assert error_of(zoo.leaves(step(*args)), list(zoo.leaves(jax.jit(fn)(*args)))) < 1e-5
+            assert error_of(zoo.leaves(step(*args)), list(zoo.leaves(reference(fn, *args)))) < 1e-5
             stats = step.stats()
             seen.append((stats.tasks, stats.order, stats.messages, stats.bytes_per_link))
             assert accumulates == ("pieces of the batch: 4" in str(step.report()))

@@ -79,11 +79,9 @@ def cluster(running_ray):
     ("name", "islands"),
     [
         ("transformer", ("e", "f")),
-        ("mlp_adamw_clipped", ("a", "c")),
-        ("mixture_of_experts", ("f", "b")),
+        pytest.param("mixture_of_experts", ("f", "b"), marks=pytest.mark.own),
         ("lstm", ("a", "b", "c", "d")),
         ("many_dtypes", ("c", "e")),
-        ("flax_linen", ("d", "a")),
     ],
 )
 def test_the_same_bits_as_in_one_process(cluster, name, islands):

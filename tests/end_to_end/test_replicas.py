@@ -21,6 +21,7 @@ from microbatched import (
     error_of,
     evaluated,  # noqa: F401 (a fixture)
 )
+from references import reference
 from replicated import check_same_bits, hashes_of
 
 import atoll
@@ -114,7 +115,7 @@ def test_masked_mean_and_dropout(replicas, stages, microbatches):
     x, y = zoo.normal(3, 12, 6), zoo.normal(4, 12, 3)
     arguments = params, jax.random.key(5), x, (jnp.arange(12) % 5 < 3).astype("float32"), y
     plan = atoll.Plan(stages=stages, microbatches=microbatches, replicas=replicas, schedule="1f1b")
-    expected = list(zoo.leaves(jax.jit(dropped_out)(*arguments)))
+    expected = list(zoo.leaves(reference(dropped_out, *arguments)))
     with atoll.compile(
         dropped_out, *arguments, topology=topology(replicas * stages), plan=plan, batch_argnums=(2, 3, 4)
     ) as step:
@@ -145,7 +146,7 @@ def test_every_kind_of_sum():
 
     x = zoo.normal(1, 12, 5)
     arguments = x, x > -1
-    expected = list(zoo.leaves(jax.jit(fn)(*arguments)))
+    expected = list(zoo.leaves(reference(fn, *arguments)))
     for replicas, link in ((2, ""), (3, NARROW)):
         plan = atoll.Plan(replicas=replicas, microbatches=2)
         with atoll.compile(fn, *arguments, topology=topology(replicas, link), plan=plan, batch_argnums=(0, 1)) as step:
@@ -174,7 +175,7 @@ def test_stacked_layers():
 
     params = {"layers": numpy.asarray(zoo.normal(1, 6, 8, 8)), "head": numpy.asarray(zoo.normal(2, 8, 8))}
     x, y = numpy.asarray(zoo.normal(3, 12, 8)), numpy.asarray(zoo.normal(4, 12, 8))
-    expected = list(zoo.leaves(jax.jit(step)(params, x, y)))
+    expected = list(zoo.leaves(reference(step, params, x, y)))
     plan = atoll.Plan(stages="layers[0..3] | layers[4..5], head", microbatches=2, replicas=2)
     with atoll.compile(
         step, params, x, y, topology="4 x cpu[1]", plan=plan, batch_argnums=(1, 2), donate_argnums=0
@@ -230,7 +231,7 @@ def test_bits_after_many_steps_and_a_restart(replicas, stages, microbatches, lin
     assert by_replica == by_replica[:1] * replicas
     expected = start
     for number in range(3):
-        expected, _ = jax.jit(adam)(expected, *batch_of(number))
+        expected, _ = reference(adam, expected, *batch_of(number))
     with atoll.load(tmp_path / "step.atoll") as step:
         found = start
         for number in range(3):
@@ -302,7 +303,7 @@ def test_bytes_of_a_tree():
     plan = atoll.Plan(stages=1, microbatches=1, replicas=8, segments=1)
     with atoll.compile(gradients, params, x, topology=topology(8, NARROW), plan=plan, batch_argnums=1) as step:
         found = step(params, x)
-        assert error_of(zoo.leaves(found), list(zoo.leaves(jax.jit(gradients)(params, x)))) < 1e-5
+        assert error_of(zoo.leaves(found), list(zoo.leaves(reference(gradients, params, x)))) < 1e-5
         check_same_bits(found, 8)
         assert {one.form for one in step.report().exchanges} == {"tree"}
         ways = [(1, 0), (3, 2), (5, 4), (7, 6), (2, 0), (6, 4), (4, 0)]
@@ -341,9 +342,10 @@ def test_a_sum_is_sent_behind_the_last_task_that_makes_it():
         assert not any("@" in one for one in said[received:])
 
 
+@BY_XLA
 def test_what_devices_of_an_island_divide_stays_divided():
     shardings = ({"first": PartitionSpec(None, "model"), "bias": None, "second": PartitionSpec("model")}, None)
-    expected = list(zoo.leaves(jax.jit(gradients)(PARAMS, X)))
+    expected = list(zoo.leaves(reference(gradients, PARAMS, X)))
     with step_of(2, 1, 3, island="cpu[data=2, model=2]", in_shardings=shardings, link="1 GB/s, 1 ms") as step:
         found = step(PARAMS, X)
         assert error_of(zoo.leaves(found), expected) < 1e-5
@@ -411,7 +413,7 @@ def test_arguments_are_put_where_they_are_taken():
 
 @BY_XLA
 def test_a_dump_of_each_phase_is_resumed():
-    expected = list(zoo.leaves(jax.jit(gradients)(PARAMS, X)))
+    expected = list(zoo.leaves(reference(gradients, PARAMS, X)))
     with step_of(2, 2) as step:
         dumps = {phase: step.ir(phase, debug_info=True) for phase in step.phases[:-1]}
     for text in dumps.values():
@@ -483,7 +485,7 @@ def test_each_replica_prints_and_says_which_it_is(capfd):
 
     args = numpy.eye(8, 4, dtype="float32"), X, 0.5
     plan = atoll.Plan(replicas=2, microbatches=2, stages=1)
-    expected = jax.jit(step)(*args)
+    expected = reference(step, *args)
     jax.effects_barrier()
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) == 2

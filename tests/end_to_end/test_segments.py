@@ -23,6 +23,7 @@ from microbatched import (
     error_of,
     evaluated,  # noqa: F401 (a fixture)
 )
+from references import reference
 
 import atoll
 
@@ -70,10 +71,10 @@ def test_same_answer_as_jit(name, count, segments, kind):
 @pytest.mark.parametrize("name", ["decoder_recomputed", "decoder_untied"])
 def test_layer_loops_are_cut_into_segments(name):
     """Two layers an island, each a segment: parts and bytes are those of stages in one piece."""
-    model, reference = model_named(name)
+    model = model_named(name)
     plan = replace(plan_of(model, 2, 2), segments=2, schedule="1f1b")
     with compiled_layers(model, 2, 2, plan=plan) as step:
-        check_steps(step, model, reference, steps=2)
+        check_steps(step, model, steps=2)
         check_shares(step, model, {"layers": (2, 2)})
         check_traffic(step, model, 2, 2)
         tasks = [task.partition("@")[2] for task in step.stats().order["island0"] if task.startswith("B")]
@@ -121,7 +122,7 @@ def test_segments_need_no_more_sweeps_than_stages_in_one_piece(fn, stages, segme
     args = zoo.normal(0, 4, 16, 16, scale=0.3), X
     plan = atoll.Plan(stages=stages, segments=segments, microbatches=2, schedule="1f1b")
     with atoll.compile(fn, *args, topology=f"{stages} x cpu[1]", plan=plan, batch_argnums=1) as step:
-        assert error_of(zoo.leaves(step(*args)), list(zoo.leaves(jax.jit(fn)(*args)))) < 1e-5
+        assert error_of(zoo.leaves(step(*args)), list(zoo.leaves(reference(fn, *args)))) < 1e-5
         assert step.schedule.stages == stages * segments
 
 
@@ -160,7 +161,7 @@ def replicated(link="1 GB/s, 1 ms", **fields):
 def test_the_sums_of_a_segment_leave_while_others_run():
     """On each replica, between two backward tasks of the last microbatch."""
     with replicated(segments=4) as step:
-        assert error_of(zoo.leaves(step(PARAMS, X)), list(zoo.leaves(jax.jit(train_step)(PARAMS, X)))) < 1e-5
+        assert error_of(zoo.leaves(step(PARAMS, X)), list(zoo.leaves(reference(train_step, PARAMS, X)))) < 1e-5
         for island in step.program.islands:
             sent, between = 0, []
             for one in island.instructions:
@@ -191,7 +192,7 @@ def test_auto_is_what_the_sums_are_worth_messages(link, segments):
     with replicated(link) as step:
         assert step.plan.segments == segments
         assert step.report().stages == (1 if segments == "auto" else segments)
-        assert error_of(zoo.leaves(step(PARAMS, X)), list(zoo.leaves(jax.jit(train_step)(PARAMS, X)))) < 1e-5
+        assert error_of(zoo.leaves(step(PARAMS, X)), list(zoo.leaves(reference(train_step, PARAMS, X)))) < 1e-5
 
 
 def test_the_prediction_knows_what_overlaps():
@@ -243,5 +244,5 @@ def test_loops_over_one_stack_on_several_stages_are_not_cut():
     batch = [zoo.normal(number, 8, 8) for number in (3, 4)]
     plan = atoll.Plan(stages=2, microbatches=2, schedule="1f1b", segments=2)
     with atoll.compile(step, *stacks, *batch, topology="2 x cpu[1]", plan=plan, batch_argnums=(2, 3)) as compiled:
-        expected = list(zoo.leaves(jax.jit(step)(*stacks, *batch)))
+        expected = list(zoo.leaves(reference(step, *stacks, *batch)))
         assert error_of(zoo.leaves(compiled(*stacks, *batch)), expected) < 1e-5

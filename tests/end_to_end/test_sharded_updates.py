@@ -23,6 +23,7 @@ from layered_checks import compiled as layered_compiled
 from microbatched import BY_XLA, compiled_by_xla, error_of, evaluated  # noqa: F401 (fixtures)
 from optimized import ROWS, batches_of, check_same, expected_of, mlp, transformer
 from random_updates import random_update
+from references import reference
 from replicated import check_same_bits, hashes_of
 
 import atoll
@@ -152,7 +153,7 @@ def test_each_replica_keeps_its_share(replicas, stages):
     chosen = plan("first | second" if stages == 2 else 1, 1, replicas, segments=1)
     with adam_on(f"{replicas * stages} x cpu[1]", chosen) as step:
         state, _ = step(START, *batch_of(0))
-        expected, _ = jax.jit(adam)(START, *batch_of(0))
+        expected, _ = reference(adam, START, *batch_of(0))
         assert error_of(zoo.leaves(state), list(zoo.leaves(expected))) < 1e-5
         for moments in (state[1][0].mu, state[1][0].nu):
             for moment in moments.values():
@@ -224,7 +225,7 @@ def test_a_state_of_another_plan_is_taken():
         expected = START
         found = START
         for number, step in enumerate((sharded, whole, sharded)):
-            expected, _ = jax.jit(adam)(expected, *batch_of(number))
+            expected, _ = reference(adam, expected, *batch_of(number))
             found, _ = step(found, *batch_of(number))
         assert error_of(zoo.leaves(found[0]), list(zoo.leaves(expected[0]))) < 1e-4
 
@@ -246,7 +247,7 @@ def test_sums_of_each_column_are_divided_within_an_island(divided):
     with atoll.compile(step_fn, state, x, topology="2 x cpu[d=2]", plan=plan(), batch_argnums=1) as step:
         found = step(state, x)
         divided = False  # jax.jit knows no axis
-        assert error_of(zoo.leaves(found), list(zoo.leaves(jax.jit(step_fn)(state, x)))) < 1e-5
+        assert error_of(zoo.leaves(found), list(zoo.leaves(reference(step_fn, state, x)))) < 1e-5
         assert shared_paths(step) == {"state['mean']"}
 
 
@@ -266,7 +267,7 @@ def test_what_is_returned_beside_the_state():
             step_fn, START, *batch_of(0), topology=islands, plan=chosen, batch_argnums=(1, 2), donate_argnums=0
         ) as step:
             found = step(START, *batch_of(0))
-            expected = jax.jit(step_fn)(START, *batch_of(0))
+            expected = reference(step_fn, START, *batch_of(0))
             assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
             check_same_bits(found[1:], 2)
 
@@ -285,7 +286,7 @@ def test_what_is_divided_within_islands_stays_divided():
     shardings = ((specs, (moments, optax.EmptyState())), None, None)
     with adam_on("2 x cpu[data=2, model=2]", plan(microbatches=2), in_shardings=shardings) as step:
         state, _ = step(START, *batch_of(0))
-        expected, _ = jax.jit(adam)(START, *batch_of(0))
+        expected, _ = reference(adam, START, *batch_of(0))
         assert error_of(zoo.leaves(state), list(zoo.leaves(expected))) < 1e-5
         along = {one.path: one.starts for one in step.program.inputs if ".mu" in one.path}
         assert along["state[1][0].mu['first']"] == ((0, 0), (4, 0))
@@ -324,11 +325,11 @@ def test_a_dump_of_each_phase_is_resumed():
 )
 def test_stacked_layers(name, stages, microbatches, replicas, segments):
     """Of each stage's layers a replica has a share, along whichever dimension is shared evenly."""
-    model, reference = model_named(name)
+    model = model_named(name)
     chosen = replace(plan_of(model, stages, microbatches), replicas=replicas, segments=segments, update="sharded")
     topology = f"{replicas * stages} x cpu[1]"
     with layered_compiled(model, stages, microbatches, topology=topology, plan=chosen) as step:
-        check_steps(step, model, reference, steps=3, also=lambda results: check_same_bits(results, replicas))
+        check_steps(step, model, steps=3, also=lambda results: check_same_bits(results, replicas))
         assert shared_paths(step)
         stacked = [one for one in step.program.inputs if one.shape[:1] == (LAYERS,) and one.path in shared_paths(step)]
         assert stacked
@@ -348,7 +349,7 @@ def test_keys_stay_whole(key):
     with atoll.compile(
         step_fn, state, zoo.normal(2, 12, 8), topology="2 x cpu[1]", plan=plan(), batch_argnums=1
     ) as step:
-        found, expected = step(state, zoo.normal(2, 12, 8)), jax.jit(step_fn)(state, zoo.normal(2, 12, 8))
+        found, expected = step(state, zoo.normal(2, 12, 8)), reference(step_fn, state, zoo.normal(2, 12, 8))
         assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
         assert shared_paths(step) == {"state['mean']"}
 
@@ -365,7 +366,7 @@ def test_what_is_not_shared_is_told():
     state = {"w": zoo.normal(1, 8, 4), "history": jnp.zeros((8, 4)), "odd": jnp.zeros((3, 5))}
     x = zoo.normal(2, 12, 8)
     with atoll.compile(step_fn, state, x, topology="2 x cpu[1]", plan=plan(), batch_argnums=1) as step:
-        found, expected = step(state, x), jax.jit(step_fn)(state, x)
+        found, expected = step(state, x), reference(step_fn, state, x)
         assert error_of(zoo.leaves(found), list(zoo.leaves(expected))) < 1e-5
         odd = NotDivisible("state['odd']", "3 x 5", is_in_pieces=False, replicas=2)
         assert odd in not_shared(step)
@@ -405,7 +406,7 @@ def check_random(seed):
     chosen = plan(1 + seed % 2, microbatches, replicas)
     islands = f"{replicas * (1 + seed % 2)} x cpu[1]"
     with atoll.compile(step_fn, state, batch, topology=islands, plan=chosen, batch_argnums=1) as step:
-        expected = jax.tree.leaves(jax.jit(step_fn)(state, batch))
+        expected = jax.tree.leaves(reference(step_fn, state, batch))
         for ours, theirs in zip(zoo.leaves(step(state, batch)), expected, strict=True):
             assert numpy.array_equal(ours, theirs), f"seed {seed}, {chosen}\n{text}"
 
@@ -437,7 +438,7 @@ def test_unlike_shardings_within_an_island(what, spec):
         options = {"in_shardings": (specs, P())} if where == "argument" else {"out_shardings": specs}
         function = momentum
     state, x = {"w": zoo.normal(1, 8, 8), "mean": zoo.normal(2, 8, 8)}, zoo.normal(3, 24, 8)
-    expected = jax.jit(momentum)(state, x)
+    expected = reference(momentum, state, x)
     with atoll.compile(
         function, state, x, topology="2 x cpu[d=2]", plan=plan(microbatches=2), batch_argnums=1, **options
     ) as step:

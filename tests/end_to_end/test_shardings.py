@@ -7,6 +7,7 @@ import optax
 import pytest
 import zoo
 from jax.sharding import PartitionSpec as P
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

@@ -17,6 +17,8 @@ from atoll.compiler.module.mesh_types import island_of
 from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
 
+pytestmark = pytest.mark.own
+
 CONFIG = decoder.Config(vocabulary=64, width=16, heads=2, layers=8, length=8)
 STATE = jax.eval_shape(partial(decoder.init_state, config=CONFIG), jax.random.key(0))
 BATCH = 4

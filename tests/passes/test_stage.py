@@ -25,6 +25,8 @@ from atoll.passes.stage.cut.contiguous_cut import SLACK
 from atoll.passes.stage.operations.cheap_operations import copied
 from atoll.passes.stage.operations.roles import roles_of
 
+pytestmark = pytest.mark.own
+
 CONFIG = decoder.Config(vocabulary=64, width=16, heads=2, layers=8, length=8)
 STATE = jax.eval_shape(partial(decoder.init_state, config=CONFIG), jax.random.key(0))
 TOKENS = jax.ShapeDtypeStruct((4, CONFIG.length + 1), jnp.int32)
