@@ -96,7 +96,7 @@ def test_own_accumulation_is_a_plan_with_as_many_microbatches():
 
 
 def test_a_free_placement():
-    case = zoo.named("mlp_sgd")[0]
+    case = zoo.CASES["mlp_sgd"]()
     placement = {"layer_0": "island1", "layer_1": "island0", "layer_2": "island1", "layer_3": "island2"}
     with checked(case, atoll.Plan(microbatches=4, placement=placement), "3 x cpu[1]") as step:
         counted = Counter(task for order in orders(step, "FB").values() for task in order)
@@ -134,14 +134,14 @@ def test_a_free_placement_of_what_is_no_pipeline():
 @pytest.mark.parametrize("kind", ["1f1b", "zb-h1"])
 def test_stages_by_text(stages, kind):
     count = stages.count("|") + 1
-    case = zoo.named("mlp_adamw_clipped")[0]
+    case = zoo.CASES["mlp_adamw_clipped"]()
     plan = atoll.Plan(stages=stages, microbatches=4, schedule=kind)
     with checked(case, plan, f"{count} x cpu[1]") as step:
         check_cut_in_time(step, case, atoll.schedule(kind, islands=count, microbatches=4))
 
 
 def test_islands_without_a_stage_stay_empty():
-    case = zoo.named("mlp_sgd")[0]
+    case = zoo.CASES["mlp_sgd"]()
     with checked(case, atoll.Plan(stages=2, microbatches=4, schedule="1f1b"), "4 x cpu[1]") as step:
         check_cut_in_time(step, case, atoll.schedule("1f1b", islands=2, microbatches=4))
         assert not step.stats().order["island3"]
@@ -159,7 +159,7 @@ def test_more_stages_than_cuts():
 
 
 def test_more_stages_than_islands_go_round():
-    case = zoo.named("mlp_sgd")[0]
+    case = zoo.CASES["mlp_sgd"]()
     stages = "layer_0 | layer_1 | layer_2 | layer_3"
     plan = atoll.Plan(stages=stages, microbatches=4, schedule="interleaved-1f1b(2)")
     with checked(case, plan, "2 x cpu[1]") as step:
@@ -258,7 +258,7 @@ MINE = {
 
 @pytest.mark.parametrize("name", MINE)
 def test_a_schedule_that_the_user_wrote_is_followed(name):
-    case = zoo.named("mlp_sgd")[0]
+    case = zoo.CASES["mlp_sgd"]()
     schedule = user_schedule(MINE[name])
     with checked(
         case, atoll.Plan(schedule=schedule, microbatches=schedule.microbatches), f"{schedule.islands} x cpu[1]"
@@ -311,7 +311,7 @@ def test_reading_a_schedule_refuses_what_cannot_be_run():
     ],
 )
 def test_a_schedule_that_does_not_fit_is_refused(text, plan, sentence):
-    case = zoo.named("mlp_sgd")[0]
+    case = zoo.CASES["mlp_sgd"]()
     with pytest.raises(PlanError) as raised:
         compiled(case, atoll.Plan(schedule=user_schedule(text), **plan), "2 x cpu[1]")
     assert sentence in str(raised.value)
@@ -319,7 +319,7 @@ def test_a_schedule_that_does_not_fit_is_refused(text, plan, sentence):
 
 def test_a_schedule_of_one_microbatch_is_followed():
     text = "schedule mine: 2 islands, 1 microbatch; island 0: F0 B0; island 1: F0 B0"
-    with checked(zoo.named("mlp_sgd")[0], atoll.Plan(schedule=user_schedule(text)), "2 x cpu[1]") as step:
+    with checked(zoo.CASES["mlp_sgd"](), atoll.Plan(schedule=user_schedule(text)), "2 x cpu[1]") as step:
         assert [[task[:2] for task in order if task[0] in "FB"] for order in orders(step).values()] == [
             ["F0", "B0"],
             ["F1", "B1"],
@@ -328,7 +328,7 @@ def test_a_schedule_of_one_microbatch_is_followed():
 
 @pytest.mark.parametrize("kind", ["dualpipe-v", "forward-only"])
 def test_one_microbatch_does_not_make_every_schedule_fit(kind):
-    case = zoo.named("mlp_sgd")[0]
+    case = zoo.CASES["mlp_sgd"]()
     sentence = {
         "dualpipe-v": "schedule dualpipe-v needs at least 4 microbatches on 2 islands, not 1",
         "forward-only": "schedule forward-only has no backward tasks, and the function has",
@@ -380,7 +380,7 @@ def test_more_sweeps_than_two(kind, count):
 
 @pytest.mark.parametrize("kind", ["gpipe", "1f1b", "zb-h1", "zb-v"])
 def test_memory_does_not_grow_from_step_to_step(kind):
-    case = zoo.named("mlp_adam")[0]
+    case = zoo.CASES["mlp_adam"]()
     with compiled(case, atoll.Plan(microbatches=8, schedule=kind), "2 x cpu[1]") as step:
         state, *_ = zoo.arguments_of(case)
         batch = step.put(state, *case.args[1:])[1:]
@@ -393,7 +393,7 @@ def test_memory_does_not_grow_from_step_to_step(kind):
 
 
 def test_1f1b_keeps_fewer_activations_than_gpipe():
-    case = zoo.named("mlp_adam")[0]
+    case = zoo.CASES["mlp_adam"]()
     peaks = {}
     for kind in ("gpipe", "1f1b"):
         with checked(case, atoll.Plan(microbatches=8, schedule=kind), "2 x cpu[1]") as step:
