@@ -1,7 +1,7 @@
-"""Compiles the fragments of a program, each once for each island that runs it, several of them at a time."""
+"""Compiles the fragments of a program, each once for all islands that are alike, several of them at a time."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import jax
 from atoll.compiler.errors import CompileError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import reason
-from atoll.runtime.fragment import Callback, Executable
-from atoll.runtime.program import Code, IslandProgram, Program, Run
+from atoll.runtime.fragment import Callback, Executable, SharedBinary
+from atoll.runtime.program import Buffer, Code, IslandProgram, Program, Run
 from atoll.runtime.replica_print import ReplicaPrint
 
 # Is called with an island and the name of a fragment.
@@ -23,19 +23,45 @@ AT_A_TIME = max(2, min(8, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
-class _Compilation:
-    """A fragment on its way to one island. Its part in Python is done; XLA's takes most of the time."""
+class _Fragment:
+    """A code that an island runs. run: the first task that does; donated: what all of them donate, by position."""
 
-    island: str
-    code: Code
+    island: IslandProgram
     run: Run
+    donated: tuple[int, ...]
+
+    @property
+    def inputs(self) -> tuple[Buffer, ...]:
+        return tuple(self.island.buffers[one] for one in self.run.inputs)
+
+    @property
+    def kind(self) -> Hashable:
+        """What XLA compiles, and for what mesh."""
+        return self.run.code, self.inputs, self.donated, self.island.axes
+
+
+@dataclass(frozen=True)
+class _Compilation:
+    """A fragment on its way to islands. Its part in Python is done; XLA's takes most of the time.
+
+    parts: how many of them the program is made of.
+    """
+
+    code: Code
+    fragments: Sequence[_Fragment]
+    meshes: Sequence[jax.sharding.Mesh]
     finish: Callable[[], Executable]
     note: Note
+    parts: int
 
-    def end(self) -> Executable:
-        self.note(self.island, self.code.name)
-        with _explained(self.island, self.code, self.run):
-            return self.finish()
+    def end(self) -> list[Executable]:
+        """An executable for each of the islands."""
+        name = self.fragments[0].island.name
+        self.note(name, self.code.name)
+        with _explained(name, self.code, self.fragments[0].run):
+            if isinstance(self.finish, SharedBinary):
+                return self.finish.load([tuple(mesh.devices.flat) for mesh in self.meshes], self.parts)
+            return [self.finish()]
 
 
 def compile_program(
@@ -54,30 +80,49 @@ def compile_program(
     note: is told of each that begins, on any thread.
     """
     pool = ThreadPoolExecutor(at_a_time, "atoll compiles")
+    found: dict[str, dict[int, Executable]] = {one.name: {} for one in program.islands if one.name in islands}
     try:
-        ends = {
-            # Begun on this thread, as settings of jax's that the caller has made may hold on the caller's thread alone.
-            island.name: {
-                one.run.code: pool.submit(one.end) for one in _begun(program, island, meshes, devices, callbacks, note)
-            }
-            for island in program.islands
-            if island.name in islands
-        }
-        return {name: {code: end.result() for code, end in here.items()} for name, here in ends.items()}
+        # Begun on this thread, as settings of jax's that the caller has made may hold on the caller's thread alone.
+        begun = _begun(program, islands, meshes, devices, callbacks, note)
+        for one, end in [(one, pool.submit(one.end)) for one in begun]:
+            for fragment, executable in zip(one.fragments, end.result(), strict=True):
+                found[fragment.island.name][fragment.run.code] = executable
+        return found
     finally:
         pool.shutdown(cancel_futures=True)  # after an error, or Ctrl-C, what XLA has not begun it never does
 
 
 def _begun(
     program: Program,
-    island: IslandProgram,
+    islands: Collection[str],
     meshes: Mapping[str, jax.sharding.Mesh],
     devices: Devices,
     callbacks: Sequence[Callback],
     note: Note,
 ) -> Iterator[_Compilation]:
-    """What one island runs, each code once, donating what all tasks that run it donate."""
-    called = [partial(one, island.name) if isinstance(one, ReplicaPrint) else one for one in callbacks]
+    """What the islands run: where it can be loaded for another one, once for those that are alike."""
+    alike: dict[Hashable, list[_Fragment]] = {}
+    for island in program.islands:
+        for fragment in _fragments(island) if island.name in islands else ():
+            alike.setdefault(fragment.kind, []).append(fragment)
+
+    def lowered(fragment: _Fragment) -> Callable[[], Executable]:
+        name, code = fragment.island.name, program.codes[fragment.run.code]
+        called = [partial(one, name) if isinstance(one, ReplicaPrint) else one for one in callbacks]
+        with _explained(name, code, fragment.run):
+            return devices.lower(code, fragment.inputs, fragment.donated, meshes[name], called)
+
+    for fragments in alike.values():
+        code = program.codes[fragments[0].run.code]
+        finish = lowered(fragments[0])
+        together = [fragments] if isinstance(finish, SharedBinary) else [[one] for one in fragments]
+        for number, some in enumerate(together):
+            its = [meshes[one.island.name] for one in some]
+            yield _Compilation(code, some, its, lowered(some[0]) if number else finish, note, len(alike))
+
+
+def _fragments(island: IslandProgram) -> Iterator[_Fragment]:
+    """Each code that it runs, once."""
     donated: dict[int, set[int]] = {}
     first: dict[int, Run] = {}
     for run in (one for one in island.instructions if isinstance(one, Run)):
@@ -85,10 +130,7 @@ def _begun(
         first.setdefault(run.code, run)
         donated.setdefault(run.code, positions).intersection_update(positions)
     for number, run in first.items():
-        code, inputs = program.codes[number], [island.buffers[one] for one in run.inputs]
-        with _explained(island.name, code, run):
-            finish = devices.lower(code, inputs, sorted(donated[number]), meshes[island.name], called)
-        yield _Compilation(island.name, code, run, finish, note)
+        yield _Fragment(island, run, tuple(sorted(donated[number])))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy
 from atoll.compiler.mlir.artifacts import is_portable
+from atoll.compiler.mlir.binary import Binary
 from atoll.compiler.mlir.bindings import func, initialize_lapack, ir, new_context, sdy, stablehlo
 from atoll.compiler.mlir.effects import acts, calls_lapack, host_calls_in
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in, type_of
@@ -39,6 +40,9 @@ _SHARDING = "sdy.sharding"
 _ON_ONE_DEVICE = "<mesh<[], device_ids=[0]>, []>"
 _ON_EACH_DEVICE = "<mesh<[]>, [{dimensions}]>"
 
+
+# What a fragment without results returns.
+_ENDED = Buffer((), "bool")
 
 # What jax makes of a host function when it lowers `jax.pure_callback` and its kin.
 Callback = Callable[..., Any]
@@ -82,6 +86,24 @@ class Executable:
     calls_python: bool = False
 
 
+@dataclass(frozen=True)
+class SharedBinary:
+    """A fragment that is ready for XLA, to be compiled once for its own island and all that are like it."""
+
+    binary: Binary
+    runs_straight: bool
+
+    def __call__(self) -> Executable:
+        """For its own island."""
+        return self.load([self.binary.devices])[0]
+
+    def load(self, islands: Sequence[Sequence[jax.Device]], parts: int = 1) -> list[Executable]:
+        """For the devices of each of these, of which the first are its own. parts: as `Binary` has them."""
+        found = self.binary.load(islands, parts)
+        may_fail = not (self.runs_straight and _costs_little(found[0]))
+        return [Executable(one, may_fail) for one in found]
+
+
 def lower_code(
     code: Code,
     inputs: Sequence[Buffer],
@@ -105,7 +127,7 @@ def lower_code(
     jitted = jax.jit(
         run,
         in_shardings=tuple(sharding_of(one, mesh) for one in inputs),
-        out_shardings=[sharding_of(one, mesh) for one in code.results] or None,
+        out_shardings=[sharding_of(one, mesh) for one in code.results or (_ENDED,)],
         donate_argnums=tuple(donated),
         keep_unused=True,
     )
@@ -113,10 +135,13 @@ def lower_code(
         return lambda: Executable(jitted, may_fail=True, calls_python=calls_python)  # compiled at its first call
     with jax.set_mesh(None):  # a mesh that the user has set is not the island's
         lowered = jitted.lower(*(abstract(one) for one in inputs))
+    runs_straight = _runs_straight(code.module)
+    if Binary.can_be_made(lowered):
+        return SharedBinary(Binary(lowered), runs_straight)
 
     def finish() -> Executable:
         compiled = lowered.compile()
-        may_fail = not (_costs_little(compiled) and _runs_straight(code.module))
+        may_fail = not (runs_straight and _costs_little(compiled))
         return Executable(compiled, may_fail, calls_python)
 
     return finish
