@@ -14,6 +14,7 @@ from atoll.compiler.export import frontend
 from atoll.compiler.export.calling import Calling, Flat, Traced
 from atoll.compiler.export.job import Argnums, Job
 from atoll.compiler.export.signature import Signature
+from atoll.compiler.garbage import seldom_collected
 from atoll.compiler.inspectable import Inspectable
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import to_bytecode
@@ -101,11 +102,12 @@ def lower(
     _check_plan(plan)
     check_replicas(resolved(plan, len(chosen.islands)).replicas, chosen)
     reserve_cpu_devices(chosen)  # lowering starts jax's backend, after which none can be made
-    traced = frontend.trace(job, chosen)
-    module, callbacks = frontend.lower_traced(job, traced, lowered_for(chosen))
-    signature = frontend.settled_signature(job, traced, module, chosen)
-    write_texts(module, chosen, plan)
-    return lower_module(module, chosen, (signature, Traced(job, traced)), callbacks, cluster)
+    with seldom_collected():
+        traced = frontend.trace(job, chosen)
+        module, callbacks = frontend.lower_traced(job, traced, lowered_for(chosen))
+        signature = frontend.settled_signature(job, traced, module, chosen)
+        write_texts(module, chosen, plan)
+        return lower_module(module, chosen, (signature, Traced(job, traced)), callbacks, cluster)
 
 
 def compile(  # noqa: A001 (a fixed name of the front door)

@@ -115,6 +115,7 @@ ORDINARY = frozenset(
         "frontend",
         "function",
         "gantt",
+        "garbage",
         "gather",
         "give",
         "gradient",

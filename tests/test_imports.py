@@ -22,6 +22,7 @@ ROOMS = (
     "tracebacks",
     "guard",
     "files",
+    "garbage",
     "text",
     "mlir",
     "topology",

@@ -188,6 +188,15 @@ class Graph:
         return frozenset(regions)
 
 
+def operations_of(module: ir.Module) -> "Iterable[ir.OpView]":
+    """The operations of @main and of its loops, in order; for passes that need no more of the graph."""
+    for operation in list(body_of(entry_function(module)).operations):
+        if isinstance(operation, mpmd.ForOp):
+            yield from list(operation.operation.regions[0].blocks[0].operations)
+        else:
+            yield operation
+
+
 def iterations_of(loop: mpmd.ForOp) -> int:
     return ir.IntegerAttr(loop.operation.attributes["iterations"]).value
 

@@ -55,14 +55,16 @@ class CutSegments(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        graph = Graph.of(module)
         shape = shape_of(module)
-        count = shape.segments
+        if shape.segments == 1 and not shape.plan.has_open_segments:
+            log.info("nothing to do: stages run in one segment")
+            return
+        graph, count = Graph.of(module), shape.segments
         if shape.plan.has_open_segments:
             count = _worth_messages(module, graph, shape)
             set_plan(module, replace(shape.plan, segments=count))
         if count == 1:
-            log.info("nothing to do: stages run in one segment")
+            log.info("nothing to do: one segment of a stage is enough for its sums")
             return
         forward = forward_part(graph)
         _cut(Steps(graph, forward, _loops(module, graph, set(forward))), count)

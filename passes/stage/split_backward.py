@@ -39,11 +39,11 @@ class SplitBackward(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        graph = Graph.of(module)
         split = shape_of(module).split_stages
         if not split:
             log.info("nothing to do: the schedule keeps backward tasks whole")
             return
+        graph = Graph.of(module)
         if not graph.loops:
             log.info("nothing to do: with one microbatch backward tasks stay whole, and weight tasks fall away")
             return

@@ -11,7 +11,7 @@ from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.mlir.effects import has_effect
 from atoll.compiler.mlir.functions import is_used, replace_within
 from atoll.compiler.mlir.locations import place
-from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.graph import operations_of
 from atoll.compiler.module.marks import BRANCHES
 from atoll.compiler.module.shardings import SHARDING
 from atoll.compiler.pipeline.pass_base import Pass
@@ -38,7 +38,7 @@ class SplitBranches(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        choices = [operation for operation in Graph.of(module).operations if is_choice(operation)]
+        choices = [operation for operation in operations_of(module) if is_choice(operation)]
         if not choices:
             log.info("nothing to do: there are no branches")
             return
