@@ -25,6 +25,14 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 # For tests with several islands; read when jax starts its backend, which is when a first test needs devices.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
+# What XLA has compiled for one test of a run is there for all others, in whatever process. jax reads these when it is
+# imported; processes that are started from here, those of pytest-xdist among them, have them from this one.
+_CACHE = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _CACHE = TemporaryDirectory(prefix="atoll-tests-")  # gone when this process ends
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 _ROOT = Path(__file__).resolve().parent
 _TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, and machines are busy
 

@@ -42,9 +42,17 @@ class Binary:
 
         parts: of how many such the program is made. All together have to take as long as a user asks of what is kept.
         """
+        from jax._src import dispatch
+
         key = self._key()
-        found = [] if key is None else self._cached(key, islands)
-        found = found or self._made(key, islands, parts)
+        # Told of as jax tells of what it compiles, whether it is found or made.
+        with dispatch.log_elapsed_time(
+            "Finished XLA compilation of {fun_name} in {elapsed_time:.9f} sec",
+            fun_name=self.lowered._lowering._name,
+            event=dispatch.BACKEND_COMPILE_EVENT,
+        ):
+            found = [] if key is None else self._cached(key, islands)
+            found = found or self._made(key, islands, parts)
         return [self._compiled(executable, devices) for executable, devices in zip(found, islands, strict=True)]
 
     @property
@@ -95,18 +103,13 @@ class Binary:
     def _made(self, key: str | None, islands: Sequence[Sequence[Any]], parts: int) -> list[Any]:
         """Compiled for the first, and loaded for the others."""
         import jax
-        from jax._src import compilation_cache, compiler, dispatch
+        from jax._src import compilation_cache, compiler
 
         backend, computation = self._given["backend"], self.lowered._lowering
         module = computation.stablehlo()
         first, *others = islands
         began = time.monotonic()
-        with dispatch.log_elapsed_time(
-            "Finished XLA compilation of {fun_name} in {elapsed_time:.9f} sec",
-            fun_name=computation._name,
-            event=dispatch.BACKEND_COMPILE_EVENT,
-        ):
-            made = compiler.backend_compile_and_load(backend, module, _device_list(first), self._options(first), [])
+        made = compiler.backend_compile_and_load(backend, module, _device_list(first), self._options(first), [])
         seconds = time.monotonic() - began
         if key is not None and seconds * parts >= jax.config.values["jax_persistent_cache_min_compile_time_secs"]:
             with _warning_of_the_cache("written"):
