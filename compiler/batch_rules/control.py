@@ -24,11 +24,13 @@ def _join(node: Node, one: State, other: State) -> State:
     raise Mixed(node, f"carries the batch now in one way, now in another ({one} and {other})")
 
 
-def _only_same(states: tuple[State, ...]) -> tuple[State, ...]:
+def only_same(states: tuple[State, ...]) -> tuple[State, ...]:
+    """The forms without anything that carries the batch."""
     return tuple(SAME if one == SAME else ABSENT for one in states)
 
 
-def _interpreted(scope: Interpretation, body: Body, states: Sequence[State]) -> Interpretation:
+def interpreted(scope: Interpretation, body: Body, states: Sequence[State]) -> Interpretation:
+    """A block in a region, with these states of its arguments; raises Mixed."""
     inner = Interpretation(scope.batch, body, scope)
     inner.interpret(states)
     return inner
@@ -59,7 +61,7 @@ class WhileRule:
         return decision if all(decision.results[index] == form for index, form in wanted.items()) else None
 
     def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
-        forms = _only_same(decision.results)
+        forms = only_same(decision.results)
         # Trips have no decided bodies: of what is the same for all they make nothing.
         return self._settled(scope, node, decision.results, forms) if decision.bodies else Decision(forms, forms)
 
@@ -67,8 +69,8 @@ class WhileRule:
         """The loop, so that where it can it carries parts instead of cutting them out in every iteration."""
         decision = self._fixed(scope, node, states)
         left_whole: set[int] = set()
-        while cut := _cut_from_arguments(decision.bodies[1]).keys() - left_whole:
-            forms = _cut_from_arguments(decision.bodies[1])
+        while cut := cut_from_arguments(decision.bodies[1]).keys() - left_whole:
+            forms = cut_from_arguments(decision.bodies[1])
             wanted = tuple(forms[index] if index in cut else one for index, one in enumerate(decision.results))
             try:
                 decision = self._fixed(scope, node, wanted)
@@ -80,7 +82,7 @@ class WhileRule:
         body = node.bodies[1]
         # This ends: joining either raises, or leaves a form as it is, or replaces `Same`, at most once for each value.
         while True:
-            inner = _interpreted(scope, body, states)
+            inner = interpreted(scope, body, states)
             joined = tuple(
                 _join(node, state, inner.state(value)) for state, value in zip(states, body.returned, strict=True)
             )
@@ -92,7 +94,7 @@ class WhileRule:
         self, scope: Interpretation, node: Node, states: tuple[State, ...], kept: tuple[State, ...] | None = None
     ) -> Decision:
         kept = kept or states
-        condition, body = (_interpreted(scope, one, states) for one in node.bodies)
+        condition, body = (interpreted(scope, one, states) for one in node.bodies)
         (predicate,) = node.bodies[0].returned
         if condition.state(predicate) != SAME:
             raise Mixed(node, "goes on or ends by what is in the batch")
@@ -124,7 +126,7 @@ class WhileRule:
         return list(loop.results)
 
 
-def _cut_from_arguments(decided: DecidedBody) -> dict[int, Split]:
+def cut_from_arguments(decided: DecidedBody) -> dict[int, Split]:
     """The block's arguments, by number, out of which parts of the batch are cut; each with the form of the part."""
     position = {value: index for index, value in enumerate(decided.body.arguments)}
     found = {}
@@ -156,7 +158,7 @@ class CaseRule:
         if states[0] != SAME:
             raise Mixed(node, "chooses by what is in the batch")
         # Branches have no arguments: whatever they use, they capture.
-        branches = [_interpreted(scope, body, ()) for body in node.bodies]
+        branches = [interpreted(scope, body, ()) for body in node.bodies]
         forms: list[State] = [SAME] * len(node.results)
         for branch in branches:
             forms = [
@@ -165,13 +167,13 @@ class CaseRule:
         return _branching(branches, tuple(forms))
 
     def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
-        branches = [_interpreted(scope, body, ()) for body in node.bodies]
+        branches = [interpreted(scope, body, ()) for body in node.bodies]
         forms = tuple(wanted.get(index, ABSENT) for index in range(len(node.results)))
         return _branching(branches, forms)
 
     def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
-        branches = [_interpreted(scope, body, ()) for body in node.bodies]
-        return _branching(branches, _only_same(decision.results))
+        branches = [interpreted(scope, body, ()) for body in node.bodies]
+        return _branching(branches, only_same(decision.results))
 
     def build(self, local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
@@ -210,7 +212,7 @@ class BarrierRule:
         return Decision(forms, forms)
 
     def without_batch(self, _scope: Interpretation, _node: Node, decision: Decision) -> Decision:
-        forms = _only_same(decision.results)
+        forms = only_same(decision.results)
         return Decision(forms, forms)
 
     def build(self, local: LocalBlock, node: Node, _decision: Decision, operands: Values) -> Values:

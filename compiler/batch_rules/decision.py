@@ -44,11 +44,13 @@ class Mixed(Exception):  # noqa: N818 (it says what was found, and is always cau
 
     why: a clause that follows the name of the operation, such as "sorts along the batch".
     remedy: what to do about it, other than leaving the batch in one piece.
+    wants_blocks: whether all that is wrong is in how many blocks the examples come.
     """
 
     node: Node
     why: str
     remedy: str = "keep the examples apart up to a sum or mean over them"
+    wants_blocks: bool = False
 
 
 @dataclass(frozen=True)

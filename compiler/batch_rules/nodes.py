@@ -61,6 +61,9 @@ class Node:
     def has_effect(self) -> bool:
         return self.acting is not None
 
+    def named_attributes(self) -> dict[str, ir.Attribute]:
+        return {name: self.operation.attributes[name] for name in self.operation.attributes}
+
     def integers(self, attribute: str, otherwise: Sequence[int] = ()) -> list[int]:
         """The elements of an array of integers."""
         if not self.has(attribute):

@@ -1,6 +1,16 @@
 """The table of rules: what each says of its operations is all that the cut into microbatches relies on."""
 
-from atoll.compiler.batch_rules import contraction, control, elementwise, indexing, libraries, reduction, shape
+from atoll.compiler.batch_rules import (
+    collectives,
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    libraries,
+    manual,
+    reduction,
+    shape,
+)
 from atoll.compiler.batch_rules.interpretation import Rule
 
 ROWS: tuple[Rule, ...] = (
@@ -10,6 +20,8 @@ ROWS: tuple[Rule, ...] = (
     *reduction.RULES,
     *indexing.RULES,
     *control.RULES,
+    *manual.RULES,
+    *collectives.RULES,
     *libraries.RULES,
 )
 

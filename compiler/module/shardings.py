@@ -60,6 +60,11 @@ def name_of_mesh(sharding: ir.Attribute) -> str:
     return ir.FlatSymbolRefAttr(reference).value if isinstance(reference, ir.FlatSymbolRefAttr) else ""
 
 
+def undivided(sharding: ir.Attribute) -> sdy.TensorShardingAttr:
+    """The sharding of a scalar on the mesh of another one."""
+    return sdy.TensorShardingAttr.get(sdy.TensorShardingAttr(sharding).mesh_or_ref, [])
+
+
 def result_specs(operation: ir.OpView) -> list[Spec]:
     """The spec of each result of an operation, after propagation."""
     attributes = operation.operation.attributes

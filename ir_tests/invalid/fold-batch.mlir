@@ -654,22 +654,18 @@ module attributes {atoll.plan = "replicas=2"} {
 
 // -----
 
-// Collectives only compute; but nothing says what the operation around them does with a batch.
+// Each of two devices has three examples, of which two microbatches cannot have as many.
 
 module attributes {atoll.plan = "microbatches=2"} {
   sdy.mesh @mesh = <["devices"=2]>
-  func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
-    // expected-error @below {{manual_computation has no rule that says what it does with a batch; keep the examples apart up to a sum or mean over them, or set microbatches=1}}
+  func.func @main(%x: tensor<6xf32> {atoll.path = "x", atoll.batch}) -> (tensor<6xf32> {atoll.path = "y"}) {
+    // expected-error @below {{manual_computation makes blocks of 3 examples, which 2 microbatches cannot share evenly; choose microbatches that divide these, or set microbatches=1}}
     %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"devices"}]>] out_shardings=[<@mesh,
-        [{"devices"}]>] manual_axes={"devices"} (%local: tensor<2xf32>) {
-      %1 = "stablehlo.all_reduce"(%local) <{replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}> ({
-      ^bb0(%a: tensor<f32>, %b: tensor<f32>):
-        %sum = stablehlo.add %a, %b : tensor<f32>
-        stablehlo.return %sum : tensor<f32>
-      }) : (tensor<2xf32>) -> tensor<2xf32>
-      sdy.return %1 : tensor<2xf32>
-    } : (tensor<4xf32>) -> tensor<4xf32>
-    return %0 : tensor<4xf32>
+        [{"devices"}]>] manual_axes={"devices"} (%local: tensor<3xf32>) {
+      %1 = stablehlo.negate %local : tensor<3xf32>
+      sdy.return %1 : tensor<3xf32>
+    } : (tensor<6xf32>) -> tensor<6xf32>
+    return %0 : tensor<6xf32>
   }
 }
 

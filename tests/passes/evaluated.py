@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy
 from atoll.compiler.mlir.bindings import PassManager, ir, new_context, stablehlo
+from evaluated_devices import EXCHANGES, manual
 from evaluated_operations import ELEMENTWISE, OTHERS
 from evaluated_reading import UnknownError
 
 Array = numpy.ndarray
 Frame = dict[int, Any]  # the values of a function while it runs, by the number of the value
 
-_RETURNS = ("func.return", "stablehlo.return")
+_RETURNS = ("func.return", "sdy.return", "stablehlo.return")
 
 
 class Module:
@@ -189,6 +190,18 @@ def _call(function: _Function, operation: ir.Operation) -> Compute:
     return lambda _, operands: callee(*operands)
 
 
+def _manual(function: _Function, operation: ir.Operation) -> Compute:
+    """Each device has a frame of its own."""
+    part, run = function.region(operation.regions[0]), manual(operation)
+    return lambda frame, operands: run(lambda own: part(dict(frame), own), operands)
+
+
+def _exchange(function: _Function, operation: ir.Operation) -> Compute:
+    run = EXCHANGES[operation.name](operation)
+    regions = [function.region(one) for one in operation.regions]
+    return lambda frame, operands: run(operands, functools.partial(regions[0], frame) if regions else None)
+
+
 def _composite(function: _Function, operation: ir.Operation) -> Compute:
     callee = function.called(ir.FlatSymbolRefAttr(operation.attributes["decomposition"]).value)
     return lambda _, operands: callee(*operands)
@@ -199,6 +212,8 @@ _WITH_FRAME: dict[str, Callable[[_Function, ir.Operation], Compute]] = {
     "stablehlo.case": _case,
     "stablehlo.if": _if,
     "stablehlo.composite": _composite,
+    "sdy.manual_computation": _manual,
+    **dict.fromkeys(EXCHANGES, _exchange),
     "func.call": _call,
     "call": _call,
 }

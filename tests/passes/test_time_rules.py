@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
+from accepted_devices import NEEDED_BY_DEVICES
 from atoll.compiler.batch_rules.table import ROWS, RULES, rows_of_rules
 from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir
@@ -132,8 +133,9 @@ NEED = {
 }
 # What is made in blocks on demand can also be made whole and cut, so that nothing is refused for want of these rows.
 ONLY_SPARE_WORK = {"stablehlo.iota", "stablehlo.constant"}
-# What jax writes only with a mesh, and for other platforms; the goldens have it: `ir_tests/fold-batch`.
-ELSEWHERE = {"sdy.sharding_constraint", "stablehlo.cholesky"}
+# What jax writes for other platforms, and only with a mesh; the goldens have it, `ir_tests/fold-batch`. What devices do
+# is in `test_time_devices.py`.
+ELSEWHERE = {"sdy.sharding_constraint", "stablehlo.cholesky", *NEEDED_BY_DEVICES}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.local import resized
+from atoll.compiler.batch_rules.manual import MANUAL, devices_along
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.attributes import integer
@@ -42,39 +43,62 @@ def wanted_blocks(program: NodeTree, extent: int) -> list[tuple[int, Node]]:
         if 1 < blocks <= _MOST and extent % blocks == 0:
             found.setdefault(blocks, node)
 
-    for node in _nodes(program) if extent else ():
+    for blocks, node in _divided(program.body.nodes, extent) if extent else ():
         if len(found) < _TRIED:
-            note(_blocks(node, extent), node)
+            note(blocks, node)
     if found:
         note(math.lcm(*found), next(iter(found.values())))
     return list(found.items())
 
 
-def _nodes(program: NodeTree) -> Iterator[Node]:
-    for node in program.body.nodes:
-        yield node
-        yield from node.inner()
+def _divided(nodes: Sequence[Node], extent: int) -> Iterator[tuple[int, Node]]:
+    """Into how many blocks each operation divides so many examples, regions included."""
+    for node in nodes:
+        own = _blocks(node, extent)
+        yield own, node
+        # In a `shard_map` a device has its own examples alone.
+        devices = own if node.name == MANUAL and extent % own == 0 else 1
+        for body in node.bodies:
+            yield from ((devices * blocks, inner) for blocks, inner in _divided(body.nodes, extent // devices))
 
 
 def _blocks(node: Node, extent: int) -> int:
     """Into how many blocks an operation divides a dimension of so many examples, or a first one of several times as
     many; 1 if it does not."""
-    shape = node.operand_shape() if node.name in ("stablehlo.reshape", "stablehlo.slice") else ()
-    along = [one for one, size in enumerate(shape) if size == extent or (one == 0 and size and size % extent == 0)]
-    divided = _divided_by_slice if node.name == "stablehlo.slice" else _divided_by_reshape
-    return next((blocks for one in along if (blocks := divided(node, one, extent)) > 1), 1)
+    divides = _DIVIDES.get(node.name)
+    divided = (divides(node, index, one, extent) for index, one in _along(node, extent)) if divides else ()
+    return next((blocks for blocks in divided if blocks > 1), 1)
 
 
-def _divided_by_slice(node: Node, dimension: int, extent: int) -> int:
+def _along(node: Node, extent: int) -> Iterator[tuple[int, int]]:
+    """The operands and their dimensions that may have the examples."""
+    for index in range(len(node.operands)):
+        for one, size in enumerate(node.operand_shape(index)):
+            if size == extent or (one == 0 and size and size % extent == 0):
+                yield index, one
+
+
+def _divided_by_slice(node: Node, _operand: int, dimension: int, extent: int) -> int:
     ends = (node.integers(name)[dimension] for name in ("start_indices", "limit_indices"))
     return extent // math.gcd(extent, *ends)
 
 
-def _divided_by_reshape(node: Node, dimension: int, _extent: int) -> int:
+def _divided_by_reshape(node: Node, _operand: int, dimension: int, _extent: int) -> int:
     """Into how many the dimension is divided: what as many elements precede in the result."""
     before, shape = math.prod(node.operand_shape()[:dimension]), node.result_shape()
     sizes = [size for one, size in enumerate(shape) if math.prod(shape[:one]) == before]
     return next((size for size in sizes if size > 1), 1)
+
+
+def _divided_over_devices(node: Node, operand: int, dimension: int, _extent: int) -> int:
+    return devices_along(node, node.operands[operand], node.bodies[0].arguments[operand], dimension)
+
+
+_DIVIDES = {
+    "stablehlo.slice": _divided_by_slice,
+    "stablehlo.reshape": _divided_by_reshape,
+    MANUAL: _divided_over_devices,
+}
 
 
 def take_in_pieces(main: func.FuncOp, blocks: int) -> None:
