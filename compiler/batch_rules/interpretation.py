@@ -99,13 +99,17 @@ class Interpretation:
 
     def interpret(self, arguments: Sequence[State] = ()) -> None:
         """Give every value of the block its state; raises Mixed."""
-        for value, state in zip(self.body.arguments, arguments, strict=False):
+        self.interpret_arguments(arguments)
+        for node in self.body.nodes:
+            self.visit(node)
+
+    def interpret_arguments(self, states: Sequence[State]) -> None:
+        for value, state in zip(self.body.arguments, states, strict=False):
             if state != SAME:
                 self.states[value] = state
-        for node in self.body.nodes:
-            self._visit(node)
 
-    def _visit(self, node: Node) -> None:
+    def visit(self, node: Node) -> None:
+        """Give the results of the block's next operation their states; raises Mixed."""
         if node.number in self.batch.whole:
             return
         states = [self.state(value) for value in node.operands]

@@ -60,8 +60,8 @@ class ManualRule:
         taken, kept = (
             [one for one, form in enumerate(forms) if form != ABSENT] for forms in (decision.operands, decision.results)
         )
-        given = _within(node, node.operands, decided.body.arguments, decision.operands)
-        returned = _within(node, node.results, decided.body.returned, decision.results)
+        given = within(node, node.operands, decided.body.arguments, decision.operands)
+        returned = within(node, node.results, decided.body.returned, decision.results)
         arguments: list[Version] = [(decided.body.arguments[one], given[one]) for one in taken]
         # Nothing around it is seen in it: the number of the microbatch, where that is needed, is an argument too.
         number = [] if local.index is None else [local.index]
@@ -88,8 +88,8 @@ def _decided(
 ) -> Decision | None:
     """What is decided if operands come in these states; None if results cannot have the wanted forms."""
     (body,) = node.bodies
-    given = _within(node, node.operands, body.arguments, states)
-    forms = None if wanted is None else _within(node, node.results, body.returned, wanted)
+    given = within(node, node.operands, body.arguments, states)
+    forms = None if wanted is None else within(node, node.results, body.returned, wanted)
     found = _settled(scope, body, given, forms)
     left_whole: set[int] = set()
     while found is not None and (cut := cut_from_arguments(found).keys() - left_whole):
@@ -133,7 +133,7 @@ def _or_same(states: States) -> States:
     return tuple(SAME if one == ABSENT else one for one in states)
 
 
-def _within(node: Node, values: Sequence[int], parts: Sequence[int], states: Sequence[State]) -> States:
+def within(node: Node, values: Sequence[int], parts: Sequence[int], states: Sequence[State]) -> States:
     """The forms of what a device has, for those of the whole; raises Mixed if microbatches are not parts of what each
     device has."""
     found = []
@@ -142,10 +142,8 @@ def _within(node: Node, values: Sequence[int], parts: Sequence[int], states: Seq
             devices = devices_along(node, whole, part, state.dimension)
             blocks, rest = divmod(state.blocks, devices)
             if rest:
-                why = (
-                    f"divides the examples over {devices} devices, each of which would have those of some microbatches"
-                )
-                raise Mixed(node, why, "divide them in the same way throughout", wants_blocks=True)
+                why = f"divides the examples over {devices} devices, which do not all have some of each microbatch"
+                raise Mixed(node, why, "divide the arguments that have them in the same way", wants_blocks=True)
             state = Split(state.dimension, blocks)
         found.append(state)
     return tuple(found)

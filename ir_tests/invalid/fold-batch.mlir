@@ -671,6 +671,25 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
+// Two batches stand one after another, and go to four devices.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  sdy.mesh @mesh = <["devices"=4]>
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch}) -> (tensor<3x8xf32> {atoll.path = "y"}) {
+    %turned = stablehlo.transpose %x, dims = [1, 0] : (tensor<4x3xf32>) -> tensor<3x4xf32>
+    %twice = stablehlo.concatenate %turned, %turned, dim = 1 : (tensor<3x4xf32>, tensor<3x4xf32>) -> tensor<3x8xf32>
+    // expected-error @below {{manual_computation divides the examples over 4 devices, which do not all have some of each microbatch; divide the arguments that have them in the same way, or set microbatches=1}}
+    %0 = sdy.manual_computation(%twice) in_shardings=[<@mesh, [{}, {"devices"}]>] out_shardings=[<@mesh,
+        [{}, {"devices"}]>] manual_axes={"devices"} (%local: tensor<3x2xf32>) {
+      %1 = stablehlo.negate %local : tensor<3x2xf32>
+      sdy.return %1 : tensor<3x2xf32>
+    } : (tensor<3x8xf32>) -> tensor<3x8xf32>
+    return %0 : tensor<3x8xf32>
+  }
+}
+
+// -----
+
 // A loop over pieces of the batch, of which there are too few.
 
 module attributes {atoll.plan = "microbatches=2"} {

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
-from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
+from atoll.compiler.batch_rules.nodes import NodeTree, described
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.diagnostics import Refusal, refuse
 from atoll.compiler.mlir.effects import is_print
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.mlir.locations import place
@@ -25,6 +25,7 @@ from atoll.compiler.module.planned import plan_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
+from atoll.passes.time.folding.behind_sums import part_behind_sums
 from atoll.passes.time.folding.cross_check import cross_check
 from atoll.passes.time.folding.levels import levels_of
 from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
@@ -100,32 +101,46 @@ def _check_effects(program: NodeTree) -> None:
 def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
     """What the rules say of @main. If it does not fold as it is, its arguments are taken in pieces, or its data
     preparation is done for the whole batch."""
+    module = batch.program.module
     try:
         return _interpreted(batch)
     except Mixed as mixed:
-        divider, blocks = _blocks_that_fold(batch, extent)
-        size, module = extent // blocks, batch.program.module
+        refusal = _refusal(mixed, batch)
+        divider, blocks, closer = _blocks_that_fold(batch, extent)
+        size = extent // blocks
         if divider is None or size % batch.parts:
+            batch = _read_again(batch)
             scope = with_preparation(batch, _states(batch))
             if scope is not None:
                 return scope
         if divider is None:  # the user is told what is wrong with the examples as they come
-            what = f"{described(mixed.node)} {mixed.why}"
-            raise refuse(mixed.node.location, what, f"{mixed.remedy}, or set {batch.uncut}") from None
+            raise (closer if mixed.wants_blocks and closer is not None else refusal) from None
     if size % batch.parts:
-        what = f"{described(divider)} makes blocks of {size} examples, which {_asked(plan)} cannot share evenly"
+        what = f"{divider.name} makes blocks of {size} examples, which {_asked(plan)} cannot share evenly"
         remedy = f"choose {' and '.join(_cutting(plan))} that divide these, or set {batch.uncut}"
         raise refuse(divider.location, what, remedy)
-    add_note(module, divider.location, BatchBlocks(described(divider), blocks))
+    add_note(module, divider.location, BatchBlocks(divider.name, blocks))
     take_in_pieces(entry_function(module), blocks)
     return _interpreted(_read_again(batch))
 
 
 def _interpreted(batch: Batch, blocks: int = 1) -> Interpretation:
     """@main, if each argument with the examples has them in so many blocks; raises Mixed."""
-    scope = Interpretation(batch, batch.program.body)
-    scope.interpret(_states(batch, blocks))
-    return scope
+    while True:
+        scope = Interpretation(batch, batch.program.body)
+        try:
+            scope.interpret(_states(batch, blocks))
+        except Mixed as mixed:
+            if not part_behind_sums(scope, mixed):
+                raise
+            batch = _read_again(batch)
+        else:
+            return scope
+
+
+def _refusal(mixed: Mixed, batch: Batch) -> Refusal:
+    what = f"{described(mixed.node)} {mixed.why}"
+    return refuse(mixed.node.location, what, f"{mixed.remedy}, or set {batch.uncut}")
 
 
 def _states(batch: Batch, blocks: int = 1) -> list[State]:
@@ -138,22 +153,35 @@ def _read_again(batch: Batch, parts: int | None = None) -> Batch:
     return replace(batch, program=NodeTree.of(batch.program.module, parts or batch.parts))
 
 
-def _blocks_that_fold(batch: Batch, extent: int) -> tuple[Node | None, int]:
-    """The operation that divides the examples into blocks, and into how many; None if no such division folds.
+@dataclass(frozen=True)
+class _Divider:
+    """An operation that divides the examples into blocks."""
+
+    name: str
+    location: ir.Location
+
+
+def _blocks_that_fold(batch: Batch, extent: int) -> tuple[_Divider | None, int, Refusal | None]:
+    """The operation that divides the examples into blocks, and into how many; None if no such division folds, and then
+    what is wrong with the first one that was tried.
 
     Into blocks that the parts share evenly if it can be; else into some that other parts would share.
     """
-    wanted = [(node, blocks, extent // blocks) for blocks, node in wanted_blocks(batch.program, extent)]
+    # Described at once: what is tried may part operations, and leave new ones in their place.
+    batch, closer = _read_again(batch), None
+    found = wanted_blocks(batch.program, extent)
+    wanted = [(_Divider(described(node), node.location), blocks, extent // blocks) for blocks, node in found]
     even = [one for one in wanted if one[2] % batch.parts == 0]
     uneven = [one for one in wanted if one[2] % batch.parts and one[2] > 1]
-    for node, blocks, size in (*even, *uneven):
-        suited = batch if size % batch.parts == 0 else _read_again(batch, _least_divisor(size))
+    for divider, blocks, size in (*even, *uneven):
+        suited = _read_again(batch, batch.parts if size % batch.parts == 0 else _least_divisor(size))
         try:
             _interpreted(suited, blocks)
-        except Mixed:  # the user is told what is wrong with the examples as they come
+        except Mixed as mixed:  # the user is told what is wrong with the examples as they come
+            closer = closer or _refusal(mixed, suited)
             continue
-        return node, blocks
-    return None, 1
+        return divider, blocks, None
+    return None, 1, closer
 
 
 def _least_divisor(size: int) -> int:

@@ -35,7 +35,7 @@ NEEDED_BY_DEVICES = {
 }
 
 # Devices are needed only where a program is compiled.
-MESH = jax.sharding.AbstractMesh((2, 2), ("data", "model"))
+MESH = jax.sharding.AbstractMesh((2, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
 
 
 def mapped(*ins, out, check=True):
@@ -212,3 +212,40 @@ def a_step_of_the_device(w, x):
         )
 
     return step(w, x)
+
+
+@accepted((W1, normal(9, *W1.shape) ** 2, normal(9, *W1.shape)), X, Y, batch=(1, 2))
+def an_optimizer_on_devices(state, x, y):
+    """All of a train step in one `shard_map`: what follows from the sum of the gradients is done once."""
+
+    @mapped(P(None, "model"), P("data"), P("data"), out=(P(None, "model"), P()))
+    def step(state, x, y):
+        w, second, first = state
+
+        def loss_fn(w):
+            return jnp.mean((jnp.tanh(lax.psum(jnp.tanh(x @ w), "model")) - y) ** 2)
+
+        loss, gradient = lax.pmean(jax.value_and_grad(loss_fn)(w), "data")
+        scale = lax.rsqrt(lax.psum(jnp.sum(gradient**2), "model") + 1.0)
+        first, second = 0.9 * first + 0.1 * gradient * scale, 0.9 * second + 0.1 * (gradient * scale) ** 2
+        return (w - 0.1 * first / (jnp.sqrt(second) + 1e-3), second, first), jnp.sqrt(loss)
+
+    return step(state, x, y)
+
+
+@accepted(W1, X, LABELS, batch=(1, 2))
+def a_mean_over_those_that_count(w, x, labels):
+    """Gradients need the number of them before, and the optimizer needs the gradients."""
+
+    @mapped(P(), P("data"), P("data"), out=P(), check=False)
+    def step(w, x, labels):
+        weights = (labels % 3 > 0).astype(x.dtype)
+        count = lax.psum(weights.sum(), "data")
+
+        def loss_fn(w):
+            return jnp.sum(weights * jnp.sum((x @ w) ** 2, 1)) / count
+
+        gradient = lax.psum(jax.grad(loss_fn)(w), "data")
+        return w - gradient / jnp.sqrt(jnp.sum(gradient**2))
+
+    return step(w, x, labels)
