@@ -107,14 +107,25 @@ def test_explicit_shardings(sizes, islands, plan):
             assert (("data",), ()) in specs_of(compiled)
 
 
-@pytest.mark.parametrize("more", [{}, {"stage": 1}], ids=["alike", "with an axis of one device"])
-def test_shard_map_on_a_mesh_of_its_own(more):
+STAGES = 'stages="first | second", '
+
+
+@pytest.mark.parametrize(
+    ("more", "plan"),
+    [
+        ({}, f"{STAGES}schedule=1f1b, microbatches=2"),
+        ({}, "stages=1, replicas=2, microbatches=2"),
+        ({"stage": 1}, f"{STAGES}microbatches=1"),
+    ],
+    ids=["microbatches", "replicas", "with an axis of one device"],
+)
+def test_shard_map_on_a_mesh_of_its_own(more, plan):
     mesh = own_mesh(**more, data=2, model=2)
     step = stepping(mapped_on(mesh))
     weights, batch = on(mesh)
     options = {"in_shardings": (weights, batch), "out_shardings": (weights, None)}
-    plan = atoll.Plan(stages="first | second")
-    with atoll.compile(step, WEIGHTS, X, topology=ISLANDS, plan=plan, **options) as compiled:
+    plan = atoll.Plan.parse(plan)
+    with atoll.compile(step, WEIGHTS, X, topology=ISLANDS, plan=plan, batch_argnums=1, **options) as compiled:
         assert_same(compiled(WEIGHTS, X), jax.jit(step, **options)(WEIGHTS, X))
         assert {((), ("model",)), (("data",), ())} <= specs_of(compiled)
 
