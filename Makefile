@@ -27,7 +27,7 @@ PURE = accumulators backward_partners cheap_operations dataflow_order evaluated 
 FAST = ir_tests tests/test_imports.py tests/test_glossary.py tests/compiler $(SLOW:%=--ignore=tests/compiler/test_%.py) \
 	$(PURE:%=tests/passes/test_%.py) tests/runtime/test_worker.py tests/runtime/test_inbox.py
 
-.PHONY: help demo test fast lint format bench mutations clean test-main test-newest FORCE
+.PHONY: help demo test fast lint format bench bundle mutations clean test-main test-newest FORCE
 .NOTPARALLEL: # so that what the targets print stands in order
 # Tests start hundreds of processes, and each would compile all of atoll, were what Python makes of it not kept.
 export PYTHONDONTWRITEBYTECODE =
@@ -61,11 +61,14 @@ format: .venv/installed-test ## format, and correct what can be corrected of sty
 bench: .venv/installed-test ## measure the numbers that the documents quote
 	@for file in benchmarks/*.py benchmarks/*/run.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done
 
+bundle: ## bundle the page that `atoll view` writes, with node and npm, after its folder view/ was changed
+	@cd view && npm ci --silent --ignore-scripts && npm test --silent && npm run bundle --silent
+
 mutations: .venv/installed-test ## put known faults into copies of the code, and see that tests find each of them
 	@.venv/bin/python tests/mutations/run.py --jobs 2
 
 clean: ## remove what the other targets made
-	@rm -rf .venv .venv-newest .hypothesis .mypy_cache .ruff_cache atoll.egg-info atoll-demo build
+	@rm -rf .venv .venv-newest .hypothesis .mypy_cache .ruff_cache atoll.egg-info atoll-demo build view/node_modules
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 test-main: .venv/installed-test

@@ -14,6 +14,9 @@ from atoll.compiler.saving import check_saveable
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.text.language import known_names, shown
 from atoll.compiler.topology.topology import Topology
+from atoll.compiler.view.history import INPUT
+from atoll.compiler.view.page import write_page
+from atoll.compiler.view.view_data import Viewed
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import save_program
 
@@ -25,7 +28,7 @@ class Inspectable:
     """A program, with all that is known about how it was made. It needs no devices."""
 
     def __init__(self, program: Program, topology: Topology, calling: Calling, dumps: Mapping[str, bytes]) -> None:
-        """dumps: the module at each phase that it went through, as bytecode."""
+        """dumps: the module as it was given, and at each phase that it went through, as bytecode."""
         self.program = program
         self.topology = topology
         self.plan = Plan.parse(program.plan)
@@ -35,13 +38,13 @@ class Inspectable:
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases that `ir` can show; for a loaded program only the last one, the program itself."""
-        return (*self._dumps, _PROGRAM)
+        return (*(phase for phase in self._dumps if phase != INPUT), _PROGRAM)
 
     def ir(self, phase: str, debug_info: bool = False) -> str:
         """The IR at a phase, or the program, as text."""
         if phase == _PROGRAM:
             return program_text(self.program, debug_info)
-        if phase not in self._dumps:
+        if phase not in self.phases:
             raise UsageError(f"there is no phase {shown(phase)}", remedy=known_names(phase, self.phases))
         return print_module(parse_text(self._dumps[phase]), debug_info)
 
@@ -58,6 +61,17 @@ class Inspectable:
     def report(self) -> Report:
         """What was decided, and what it costs."""
         return Report.from_json(self.program.report)
+
+    def view(self, path: str | Path) -> None:
+        """Write a page that shows the program: its islands, schedule, memory, your source, the IR and the report.
+
+        It is one file for a browser, and needs nothing else. What was measured is in it once a step was traced.
+        """
+        write_page(self.viewed(), path)
+
+    def viewed(self, title: str | None = None) -> Viewed:
+        """The program as pages show it, under its function's name or another title."""
+        return Viewed(title or self._calling.name, self.program, self._dumps, self.report())
 
     def save(self, path: str | Path) -> None:
         """Write the program to one file, which `atoll.load` reads without needing your source."""

@@ -30,6 +30,7 @@ from atoll.compiler.topology.devices import meshes_of, reserve_cpu_devices
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
+from atoll.compiler.view.history import INPUT
 from atoll.runtime.program import Program
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ def lower_module(
     cluster: that has the islands, if programs share them.
     """
     callbacks = callbacks_of_replicas(module, callbacks)
-    dumps = {}
+    dumps = {INPUT: to_bytecode(module)}
     dump = compile_dump(module)
     for phase, steps in phases_left(module):
         began = time.monotonic()

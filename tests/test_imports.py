@@ -35,6 +35,7 @@ ROOMS = (
     "replicas",
     "emit",
     "report",
+    "view",
     "saving",
     "inspectable",
     "replica_prints",
@@ -209,7 +210,7 @@ def command_here(*arguments):
         ("import atoll; atoll.topology('2 x cpu[4]')", {"lark"}),
         *(
             (f"from atoll.__main__ import main; main({[*command, '--help']})", set())
-            for command in ([], ["dump"], ["run"], ["opt"], ["demo"])
+            for command in ([], ["dump"], ["view"], ["run"], ["opt"], ["demo"])
         ),
     ],
 )

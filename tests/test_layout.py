@@ -36,7 +36,7 @@ def package_files():
     """Every file that a wheel must have: its path in the tree, and in the package `atoll`."""
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*")):
-            if file.suffix in (".py", ".lark", ".txt") or file.name == "py.typed":
+            if file.suffix in (".py", ".lark", ".txt", ".css", ".js") or file.name == "py.typed":
                 path = file.relative_to(ROOT)
                 yield path, path if folder == "atoll" else Path("atoll", path)
 

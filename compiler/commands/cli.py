@@ -101,6 +101,18 @@ def _dump_arguments(parser: argparse.ArgumentParser) -> None:
     add("--debug-info", action="store_true", help="print locations: the user's files and lines")
 
 
+def _view_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; {_MODULE}; or FILE.atoll")
+    add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
+    add("--plan", metavar="P", help='how to cut, such as "stages=2, microbatches=8"')
+    _mark_arguments(parser)
+    add("-o", "--output", metavar="FILE", help="where to write it (default: view.html, or view.json)")
+    add("--open", action="store_true", help="open the page in a browser")
+    formats = ("html", "model-explorer")
+    add("--format", choices=formats, default=formats[0], help="a page, or what Google's Model Explorer opens")
+
+
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; {_MODULE}; or FILE.atoll")
@@ -126,6 +138,13 @@ _COMMANDS = (
         "print the IR of a job at any phase",
         'atoll dump train.py:job --topology "2 x cpu[4]" --phase stablehlo --debug-info',
         _dump_arguments,
+    ),
+    _Command(
+        "view",
+        "atoll.compiler.commands.view",
+        "write a page that shows what is made of a job, for a browser",
+        'atoll view train.py:job --topology "2 x cpu[4]" -o view.html --open',
+        _view_arguments,
     ),
     _Command(
         "run",

@@ -65,12 +65,14 @@ def run(options: argparse.Namespace) -> int:
             step(state, batch(_STEPS, TOY))
         print(f"\n{_indented(str(step.report()))}\n")
         (folder / "pipeline.svg").write_text(step.report().svg())
+        step.view(folder / "view.html")
         for number, phase in enumerate(step.phases):
             (folder / f"{number}-{phase}.mlir").write_text(step.ir(phase, debug_info=True))
     print(f"The program at every phase, with your lines in it:  {folder}/0-{step.phases[0]}.mlir and on")
     print(f"One step for ui.perfetto.dev:                       {folder}/trace.pftrace")
     print(f"Gantt chart of it, as predicted and as measured:    {folder}/pipeline.svg")
     is_portable = _show_processes(lowered, checked)
+    print(f"\nAll of it in a browser, beside your source:          {folder}/view.html")
     return 0 if is_same and is_agreed and is_portable else 1
 
 

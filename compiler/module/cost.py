@@ -1,5 +1,6 @@
 """What an operation costs, counted from its types: floating-point operations, or elements where there are none."""
 
+from collections.abc import Iterator
 from math import prod
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
@@ -20,6 +21,21 @@ def cost_of(operation: ir.OpView) -> int:
     if isinstance(operation, (stablehlo.ReduceOp, stablehlo.ReduceWindowOp, stablehlo.SortOp)):
         return sum(elements_of(operand.type) for operand in operation.operation.operands)
     return _result_elements(operation)
+
+
+def costs_within(operation: ir.OpView, times: int = 1) -> Iterator[tuple[ir.OpView, int]]:
+    """The same for each operation that stands in no other's stead; together they are what the outer one costs."""
+    if isinstance(operation, stablehlo.WhileOp):
+        regions = list(operation.operation.regions)
+        times *= _trip_count(operation)
+    elif isinstance(operation, stablehlo.CaseOp):
+        regions = [max(operation.operation.regions, key=_cost_of_region)]
+    else:
+        yield operation, times * cost_of(operation)
+        return
+    for region in regions:
+        for inner in (inner for block in region.blocks for inner in block.operations):
+            yield from costs_within(inner, times)
 
 
 def _cost_of_region(region: ir.Region) -> int:

@@ -33,7 +33,7 @@ def report_svg(report: ReportContents) -> str:
 
 
 def _predicted_panel(predicted: Prediction, topology: Topology, measured: Measurement | None) -> Panel:
-    slower = 1.0 if measured is None else _slowness(predicted, topology, measured)
+    slower = 1.0 if measured is None else slowness(predicted, topology, measured)
     simulation = predicted.simulation(topology, slower).divided(1e-3)
     how = "speeds of devices assumed" if measured is None else "speeds of devices as measured in the mean"
     title = f"predicted: {predicted.name}, bubble {100 * simulation.bubble:.0f}%, {how}"
@@ -41,7 +41,7 @@ def _predicted_panel(predicted: Prediction, topology: Topology, measured: Measur
     return Panel(panel.title, predicted.islands, panel.bars)
 
 
-def _slowness(predicted: Prediction, topology: Topology, measured: Measurement) -> float:
+def slowness(predicted: Prediction, topology: Topology, measured: Measurement) -> float:
     """How many times as long the measured tasks took, all together, as the predicted ones."""
     simulation = predicted.simulation(topology)
     spans = [(one.start, one.end) for one in simulation.tasks] + list(simulation.updates)

@@ -1,0 +1,178 @@
+"""The tasks of a step in time, predicted or measured, with the cause of each pause and the critical path."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from atoll.compiler.report.gantt import slowness
+from atoll.compiler.report.measurement import Measurement
+from atoll.compiler.report.prediction import Prediction
+from atoll.compiler.task_name import UPDATE, TaskName
+from atoll.compiler.text.quantities import bytes_text
+from atoll.compiler.topology.topology import Topology
+from atoll.compiler.view.dependencies import Dependencies, PlacedTask
+
+_LEAST_PAUSE = 1e-3  # of the step; shorter ones cannot be seen
+
+
+@dataclass(frozen=True)
+class TimedTask:
+    """A task when it ran, or should run. start, end: in seconds since the step began."""
+
+    island: str
+    task: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A time in which an island has nothing to do. before: the bar that it ends with; cause: the bar that it waits
+    for, if a task is the cause; why: in words."""
+
+    island: str
+    start: float
+    end: float
+    before: int
+    cause: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """name: `predicted` or `measured`. critical: the bars that the step's length is made of, the last one first."""
+
+    name: str
+    title: str
+    step: float
+    bubble: float
+    bars: tuple[TimedTask, ...]
+    pauses: tuple[Pause, ...]
+    critical: tuple[int, ...]
+
+    def to_data(self) -> dict[str, Any]:
+        """As plain data; times in microseconds, which is as fine as anything is known."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "step": self.step,
+            "bubble": self.bubble,
+            "bars": [
+                [one.island, one.task, kind_of(one.task), _micro(one.start), _micro(one.end)] for one in self.bars
+            ],
+            "pauses": [
+                [one.island, _micro(one.start), _micro(one.end), one.before, one.cause, one.why] for one in self.pauses
+            ],
+            "critical": list(self.critical),
+        }
+
+
+def kind_of(task: str) -> str:
+    """The letter of a task's kind."""
+    return TaskName.parse(task).kind
+
+
+def predicted_timeline(
+    prediction: Prediction, topology: Topology, measured: Measurement | None, needs: Dependencies
+) -> Timeline:
+    """For devices of such a speed that the tasks take as long, all together, as the measured ones, if there are any."""
+    slower = 1.0 if measured is None else slowness(prediction, topology, measured)
+    found = prediction.simulation(topology, slower)
+    absent = set(prediction.absent)
+    tasks = [
+        TimedTask(prediction.islands[one.island], str(one.task.name), one.start, one.end)
+        for one in found.tasks
+        if str(one.task.name.rolled) not in absent
+    ]
+    for number, (start, end) in enumerate(found.updates):
+        if end > start:
+            tasks.append(TimedTask(prediction.islands[number], f"{UPDATE}{number}", start, end))
+    how = "for the speed that is assumed of devices" if measured is None else "for devices as fast as measured"
+    return _timeline("predicted", f"{prediction.name}, {how}", found.makespan, found.bubble, tasks, needs)
+
+
+def measured_timeline(measured: Measurement, islands: Iterable[str], needs: Dependencies) -> Timeline:
+    """The last step that was traced."""
+    tasks = [TimedTask(island, task, start, end) for task, island, start, end in measured.tasks]
+    bubble = measured.bubble(list(islands))
+    return _timeline("measured", "the last traced step", measured.step, bubble, tasks, needs)
+
+
+def _timeline(
+    name: str, title: str, step: float, bubble: float, tasks: Iterable[TimedTask], needs: Dependencies
+) -> Timeline:
+    bars = tuple(sorted(tasks, key=lambda one: (one.start, one.end)))
+    reasons = _Reasons(bars, needs)
+    return Timeline(
+        name=name,
+        title=title,
+        step=step,
+        bubble=bubble,
+        bars=bars,
+        pauses=tuple(reasons.pauses(_LEAST_PAUSE * step)),
+        critical=tuple(reasons.critical()),
+    )
+
+
+class _Reasons:
+    """For each bar, what it began after: the bar before it on its island, and those whose results it takes."""
+
+    def __init__(self, bars: tuple[TimedTask, ...], needs: Dependencies) -> None:
+        self._bars, self._needs = bars, needs
+        self._before = _rows(bars)
+        self._numbers: dict[PlacedTask, list[int]] = defaultdict(list)
+        for number, bar in enumerate(bars):
+            self._numbers[PlacedTask(bar.island, bar.task)].append(number)
+
+    def pauses(self, least: float) -> Iterable[Pause]:
+        for number, bar in enumerate(self._bars):
+            before = self._before.get(number)
+            free = 0.0 if before is None else self._bars[before].end
+            if bar.start - free > least:
+                cause = self._latest(self._makers(number))
+                if cause is not None and self._bars[cause].end <= free and self._bars[cause].island == bar.island:
+                    cause = None
+                yield Pause(bar.island, free, bar.start, number, cause, self._why(number, cause))
+
+    def critical(self) -> Iterable[int]:
+        number = max(range(len(self._bars)), key=lambda one: self._bars[one].end, default=None)
+        while number is not None:
+            yield number
+            before = self._before.get(number)
+            number = self._latest([*self._makers(number), *([] if before is None else [before])])
+
+    def _makers(self, number: int) -> list[int]:
+        """The bars whose results a bar takes, as far as they began before it."""
+        bar = self._bars[number]
+        makers = self._needs.get(PlacedTask(bar.island, bar.task), {})
+        found = (one for maker in makers for one in self._numbers.get(maker, ()))
+        return [one for one in found if one < number]
+
+    def _latest(self, numbers: Iterable[int]) -> int | None:
+        return max(numbers, key=lambda one: self._bars[one].end, default=None)
+
+    def _why(self, number: int, cause: int | None) -> str:
+        bar = self._bars[number]
+        if cause is None:
+            return f"nothing that {bar.task} takes was missing: the host was at work, or the end of an exchange"
+        maker = self._bars[cause]
+        crossed = self._needs[PlacedTask(bar.island, bar.task)][PlacedTask(maker.island, maker.task)]
+        if maker.island == bar.island:
+            return f"{bar.task} takes what {maker.task} makes"
+        return f"{bar.task} takes what {maker.task} on {maker.island} makes: {bytes_text(crossed)} cross"
+
+
+def _rows(bars: tuple[TimedTask, ...]) -> Mapping[int, int]:
+    """For each bar but the first of its island, the one before it there."""
+    last: dict[str, int] = {}
+    before = {}
+    for number, bar in enumerate(bars):
+        if bar.island in last:
+            before[number] = last[bar.island]
+        last[bar.island] = number
+    return before
+
+
+def _micro(seconds: float) -> float:
+    return round(1e6 * seconds, 3)
