@@ -131,6 +131,7 @@ MARKS = (
             "seed-stages",
             "share-update",
             "verify-stablehlo",
+            "view/crossings",
         ),
     ),
     Mark(

@@ -1,8 +1,9 @@
-"""Gantt charts as SVG text."""
+"""Gantt charts as SVG text, which fit a page: a long one goes on in a band below, as lines of a text do."""
 
 import colorsys
 import math
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -11,23 +12,27 @@ from atoll.compiler.schedules.task_table import TaskTable
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 # For each kind of bar its name in the legend, its hue, and its saturation and the lightness of the first chunk in per
-# cent.
+# cent: colours of Okabe and Ito, which colour-blind people tell apart.
 _LOOKS = {
-    FORWARD: ("forward", 212, 70, 42),
-    BACKWARD: ("backward", 28, 85, 42),
-    WEIGHT: ("weight gradient", 142, 45, 34),
-    "U": ("update", 280, 35, 45),
+    FORWARD: ("forward", 202, 100, 35),
+    BACKWARD: ("backward", 26, 100, 42),
+    WEIGHT: ("weight gradient", 164, 100, 31),
+    "U": ("update", 327, 45, 64),
 }
 _OTHER = ("other", 0, 0, 45)
-_LIGHTEST = 76  # the last chunk's lightness; text is black on what is lighter than _DARK_TEXT, and else white
-_DARK_TEXT = 55
+_LIGHTEST = 76  # the last chunk's lightness
+_DARK_TEXT = 0.25  # the luminance above which text on a colour is black; else it is white
+_PALER = 0.9  # how much saturation goes with each per cent of lightness, so that light colours do not glare
 
-_ROW, _GAP, _AXIS, _LEGEND, _MARGIN = 24, 4, 26, 26, 10
+_ROW, _TALLEST, _GAP, _AXIS, _LEGEND, _MARGIN = 24.0, 48.0, 4, 26, 22, 10
 _LETTER = 6.2  # the width of a letter of the labels, in pixels
 _PANEL_TITLE = 20
-_LEAST_WIDTH, _MOST_WIDTH = 640.0, 24_000.0
+_LEAST_WIDTH, _PAGE = 480.0, 1000.0  # of a band, without the names of rows
+_MOST_HEIGHT = 1600.0  # of all bands; a chart that is longer has bars too short for labels
+_FLATTEST = 4.0  # width to height
 _READABLE = 17.0  # the width at which a bar holds a microbatch of two digits
 _TICK_WIDTH = 70.0  # at least, from one mark of the axis to the next
+_LEAST_BAND = 0.9  # of a band's length, where fewer bars are cut than at its end
 
 
 @dataclass(frozen=True)
@@ -97,100 +102,172 @@ def schedule_panel(schedule: TaskTable, simulation: Simulation, title: str = "")
     return Panel(title, [f"island {island}" for island in range(schedule.islands)], bars)
 
 
+@dataclass(frozen=True)
+class _Band:
+    """A stretch of time, and where in the picture it is. axis: how far below its top."""
+
+    begin: float
+    end: float
+    top: float
+    axis: float
+
+
 class _Chart:
     """The dimensions of one chart, and its text."""
 
     def __init__(self, panels: Sequence[Panel], unit: str) -> None:
         self._panels, self._unit = panels, unit
-        bars = [bar for panel in panels for bar in panel.bars]
-        self._end = max((bar.end for bar in bars), default=0.0) or 1.0
-        self._chunks = max((bar.chunk for bar in bars), default=0) + 1
-        self._kinds = [kind for kind in _LOOKS if any(bar.kind == kind for bar in bars)]
-        self._others = any(bar.kind not in _LOOKS for bar in bars)
+        self._bars = [bar for panel in panels for bar in panel.bars]
+        self._end = max((bar.end for bar in self._bars), default=0.0) or 1.0
+        self._chunks = max((bar.chunk for bar in self._bars), default=0) + 1
+        self._kinds = [kind for kind in _LOOKS if any(bar.kind == kind for bar in self._bars)]
+        self._others = any(bar.kind not in _LOOKS for bar in self._bars)
         self._left = 2 * _MARGIN + _LETTER * max((len(row) for panel in panels for row in panel.rows), default=0)
-        self._width = self._wide_enough(bars)
+        self._row = _ROW
+        self._cuts = self._divided(self._wanted_width())
+        self._scale = self._width / max(end - begin for begin, end in self._cuts)
+        rows = len(self._cuts) * sum(len(panel.rows) for panel in panels)
+        if rows:  # of a chart that is flat, rows are taller
+            missing = (self._left + self._width) / _FLATTEST - self._height
+            self._row = min(_TALLEST, _ROW + max(0.0, missing) / rows)
 
-    def _wide_enough(self, bars: list[Bar]) -> float:
+    def _wanted_width(self) -> float:
         """Wide enough, within reason, for bars to hold their labels; the shortest tenth may do without."""
-        lengths = sorted(bar.end - bar.start for bar in bars)
+        lengths = sorted(bar.end - bar.start for bar in self._bars)
         typical = lengths[len(lengths) // 10] if lengths else self._end
-        wanted = self._end * _READABLE / typical if typical > 0 else _MOST_WIDTH
-        return min(max(wanted, _LEAST_WIDTH), _MOST_WIDTH)
+        wanted = self._end * _READABLE / typical if typical > 0 else math.inf
+        return max(wanted, _LEAST_WIDTH)
+
+    def _divided(self, wanted: float) -> list[tuple[float, float]]:
+        """The time of each band. One ends a little early if fewer bars are cut there."""
+        self._width = min(wanted, _PAGE)
+        most = max(1.0, _MOST_HEIGHT // (self._panels_height() + _AXIS))
+        length = self._end / min(most, max(1.0, wanted / _PAGE))
+        starts, ends = (sorted(getattr(bar, name) for bar in self._bars) for name in ("start", "end"))
+        cuts, begin = [], 0.0
+        while begin + length < self._end * (1 - 1e-9):
+            first, last = (bisect_left(ends, begin + part * length) for part in (_LEAST_BAND, 1.0))
+            places = [*dict.fromkeys(ends[first:last]), begin + length]
+            end = min(places, key=lambda time: (bisect_left(starts, time) - bisect_right(ends, time), -time))
+            cuts.append((begin, end))
+            begin = end
+        return [*cuts, (begin, self._end)]
+
+    def _panels_height(self) -> float:
+        titles = sum(_PANEL_TITLE for panel in self._panels if panel.title)
+        return titles + sum(len(panel.rows) * (self._row + _GAP) + _MARGIN for panel in self._panels)
+
+    @property
+    def _height(self) -> float:
+        """Of the whole picture."""
+        bands = len(self._cuts) * (self._panels_height() + _AXIS)
+        return _MARGIN + bands + _LEGEND * (1 + max(line for _, line, _ in self._entries())) + _MARGIN
 
     def text(self) -> str:
-        lines: list[str] = []
-        top = float(_MARGIN)
-        for panel in self._panels:
-            lines += self._panel(panel, top)
-            top += self._height(panel)
-        lines += self._axis(top)
-        lines += self._legend(top + _AXIS)
-        width, height = self._left + self._width + 3 * _MARGIN, top + _AXIS + _LEGEND + _MARGIN
+        axis = self._panels_height()
+        bands = [
+            _Band(begin, end, _MARGIN + number * (axis + _AXIS), axis) for number, (begin, end) in enumerate(self._cuts)
+        ]
+        lines = [line for band in bands for line in self._band(band)]
+        lines += self._all_bars(bands)
+        lines += self._legend(_MARGIN + len(bands) * (axis + _AXIS) + 4)
+        width = self._left + self._width + 3 * _MARGIN
+        height = max(self._height, width / _FLATTEST)
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_number(width)}" height="{_number(height)}" '
             f'viewBox="0 0 {_number(width)} {_number(height)}" font-family="sans-serif" font-size="11">'
         )
         return "\n".join([head, '<rect width="100%" height="100%" fill="#ffffff"/>', *lines, "</svg>", ""])
 
-    def _height(self, panel: Panel) -> float:
-        return (_PANEL_TITLE if panel.title else 0) + len(panel.rows) * (_ROW + _GAP) + _MARGIN
+    def _x(self, time: float, band: _Band) -> float:
+        return self._left + (time - band.begin) * self._scale
 
-    def _x(self, time: float) -> float:
-        return self._left + time / self._end * self._width
+    def _tops(self, top: float) -> Iterator[tuple[Panel, float]]:
+        """Each panel, and where its rows begin, in a band with this top."""
+        for panel in self._panels:
+            top += _PANEL_TITLE if panel.title else 0
+            yield panel, top
+            top += len(panel.rows) * (self._row + _GAP) + _MARGIN
 
-    def _panel(self, panel: Panel, top: float) -> list[str]:
-        lines = []
-        if panel.title:
-            lines.append(_text(_MARGIN, top + 13, panel.title, "#202020", weight="bold"))
-            top += _PANEL_TITLE
-        for row, name in enumerate(panel.rows):
-            y = top + row * (_ROW + _GAP)
-            lines.append(_text(_MARGIN, y + 16, name, "#202020"))
-            lines.append(_rectangle(self._left, y, self._width, _ROW, "#efefef"))
-        lines += [self._bar(bar, top + bar.row * (_ROW + _GAP)) for bar in panel.bars]
-        return lines
+    def _band(self, band: _Band) -> Iterator[str]:
+        """All of a band but its bars."""
+        for panel, top in self._tops(band.top):
+            if panel.title:
+                title = panel.title if band.begin == 0 else f"{panel.title}, from {band.begin:.4g} on"
+                yield _text(_MARGIN, top - 7, title, "#202020", weight="bold")
+            for row, name in enumerate(panel.rows):
+                y = top + row * (self._row + _GAP)
+                yield _text(_MARGIN, y + self._row / 2 + 4, name, "#202020")
+                yield _rectangle(self._left, y, (band.end - band.begin) * self._scale, self._row, "#efefef")
+        yield from self._axis(band)
 
-    def _bar(self, bar: Bar, y: float) -> str:
-        x, width = self._x(bar.start), self._x(bar.end) - self._x(bar.start)
+    def _all_bars(self, bands: Sequence[_Band]) -> Iterator[str]:
+        places = [dict(enumerate(top for _, top in self._tops(band.top))) for band in bands]
+        ends = [band.end for band in bands]
+        for number, panel in enumerate(self._panels):
+            for bar in panel.bars:
+                first = min(bisect_right(ends, bar.start), len(bands) - 1)
+                last = max(first, min(bisect_left(ends, bar.end), len(bands) - 1))
+                drawn = range(first, last + 1)
+                yield self._bar(bar, [(bands[one], places[one][number]) for one in drawn])
+
+    def _bar(self, bar: Bar, parts: Sequence[tuple[_Band, float]]) -> str:
+        """A bar, in one part unless its band ends before it; the longest part has the label."""
         fill, ink = self._colours(bar.kind, bar.chunk)
-        label = ""
+        boxes = []
+        for band, top in parts:
+            x = self._x(max(bar.start, band.begin), band)
+            boxes.append((self._x(min(bar.end, band.end), band) - x, x, top + bar.row * (self._row + _GAP)))
+        shapes = []
+        for width, x, y in boxes:
+            edge = min(0.5, width / 8)  # a line of the background between bars
+            shapes.append(_rectangle(x + edge, y, width - 2 * edge, self._row, fill))
+        width, x, y = max(boxes)
         if _LETTER * len(bar.label) + 2 <= width:
-            label = _text(x + width / 2, y + 16, bar.label, ink, anchor="middle")
-        edge = min(0.5, width / 8)  # a line of the background between bars
-        shape = _rectangle(x + edge, y, width - 2 * edge, _ROW, fill)
-        return f"<g><title>{_escaped(bar.title)}</title>{shape}{label}</g>"
+            shapes.append(_text(x + width / 2, y + self._row / 2 + 4, bar.label, ink, anchor="middle"))
+        return f"<g><title>{_escaped(bar.title)}</title>{''.join(shapes)}</g>"
 
     def _colours(self, kind: str, chunk: int) -> tuple[str, str]:
         """The colours of a bar and of the text in it: the later the chunk, the lighter the bar."""
         _, hue, saturation, darkest = _LOOKS.get(kind, _OTHER)
         step = (_LIGHTEST - darkest) / max(1, self._chunks - 1)
         lightness = round(darkest + step * chunk)
-        parts = colorsys.hls_to_rgb(hue / 360, lightness / 100, saturation / 100)
+        paler = max(0.0, saturation - (lightness - darkest) * _PALER)
+        parts = colorsys.hls_to_rgb(hue / 360, lightness / 100, paler / 100)
         fill = "#" + "".join(f"{round(255 * part):02x}" for part in parts)
-        return fill, "#000000" if lightness > _DARK_TEXT else "#ffffff"
+        luminance = sum(weight * part**2.2 for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+        return fill, "#000000" if luminance > _DARK_TEXT else "#ffffff"
 
-    def _axis(self, top: float) -> list[str]:
-        step = _round_step(self._end * _TICK_WIDTH / self._width)
-        lines = []
-        for index in range(math.floor(self._end / step + 1e-9) + 1):
-            x = self._x(index * step)
-            ends = f'x1="{_number(x)}" x2="{_number(x)}" y1="{_MARGIN}" y2="{_number(top)}"'
-            lines.append(f'<line {ends} stroke="#000000" stroke-opacity="0.13"/>')
-            lines.append(_text(x, top + 12, _time(index * step), "#404040", anchor="middle"))
+    def _axis(self, band: _Band) -> Iterator[str]:
+        step = _round_step(_TICK_WIDTH / self._scale)
+        bottom = band.top + band.axis
+        first = math.ceil(band.begin / step - 1e-9)
+        for index in range(first, math.floor(band.end / step + 1e-9) + 1):
+            x = self._x(index * step, band)
+            ends = f'x1="{_number(x)}" x2="{_number(x)}" y1="{_number(band.top)}" y2="{_number(bottom)}"'
+            yield f'<line {ends} stroke="#000000" stroke-opacity="0.13"/>'
+            yield _text(x, bottom + 12, _time(index * step), "#404040", anchor="middle")
         if self._unit:
-            lines.append(_text(_MARGIN, top + 12, self._unit, "#404040"))
-        return lines
+            yield _text(_MARGIN, bottom + 12, self._unit, "#404040")
 
-    def _legend(self, top: float) -> list[str]:
+    def _entries(self) -> Iterator[tuple[float, int, tuple[str, str]]]:
+        """What the legend shows: how far from the left, on which line, the label, and the colour."""
         entries = [(_LOOKS[kind][0], kind, chunk) for kind in self._kinds for chunk in self._shades(kind)]
         entries += [(_OTHER[0], "", 0)] if self._others else []
-        lines, x = [], self._left
-        for name, kind, chunk in entries:
+        x, line = 0.0, 0
+        for name, kind, chunk in entries or [("nothing", "", 0)]:
             label = name if self._chunks == 1 or kind in ("", "U") else f"{name}, chunk {chunk}"
-            lines.append(_rectangle(x, top, 14, 14, self._colours(kind, chunk)[0]))
-            lines.append(_text(x + 19, top + 11, label, "#202020"))
-            x += 19 + _LETTER * len(label) + 16
-        return lines
+            length = 19 + _LETTER * len(label) + 16
+            if x and x + length > self._width:
+                x, line = 0.0, line + 1
+            yield x, line, (label, self._colours(kind, chunk)[0])
+            x += length
+
+    def _legend(self, top: float) -> Iterator[str]:
+        for x, line, (label, fill) in self._entries() if self._bars else ():
+            y = top + line * _LEGEND
+            yield _rectangle(self._left + x, y, 14, 14, fill)
+            yield _text(self._left + x + 19, y + 11, label, "#202020")
 
     def _shades(self, kind: str) -> Sequence[int]:
         """The chunks that the legend shows: of many only the first and the last."""

@@ -4,7 +4,7 @@
 export const KINDS = {
   F: { name: "forward", fill: "#0072b2", texture: "", ink: "#ffffff" },
   B: { name: "backward", fill: "#d55e00", texture: "rising", ink: "#ffffff" },
-  W: { name: "weight gradient", fill: "#009e73", texture: "dots", ink: "#ffffff" },
+  W: { name: "weight gradient", fill: "#009e73", texture: "dots", ink: "#000000" },
   U: { name: "update", fill: "#cc79a7", texture: "falling", ink: "#000000" },
   I: { name: "before the loop", fill: "#e69f00", texture: "", ink: "#000000" },
   X: { name: "exchange", fill: "#56b4e9", texture: "level", ink: "#000000" },
@@ -13,7 +13,7 @@ export const KINDS = {
 
 const STAGES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b3a800", "#6b6b6b"];
 export const stageColour = (stage) => STAGES[stage % STAGES.length];
-export const stageInk = (stage) => ([1, 3, 4, 6].includes(stage % STAGES.length) ? "#000000" : "#ffffff");
+export const stageInk = (stage) => ([1, 2, 3, 4, 6].includes(stage % STAGES.length) ? "#000000" : "#ffffff");
 
 // A small square of lines or dots that is laid over a colour.
 export function texture(context, name) {
