@@ -32,6 +32,7 @@ _MOST_HEIGHT = 1600.0  # of all bands; a chart that is longer has bars too short
 _FLATTEST = 4.0  # width to height
 _READABLE = 17.0  # the width at which a bar holds a microbatch of two digits
 _TICK_WIDTH = 70.0  # at least, from one mark of the axis to the next
+_SHORTEST = 1e-290  # what is shorter cannot be divided by
 _LEAST_BAND = 0.9  # of a band's length, where fewer bars are cut than at its end
 
 
@@ -118,7 +119,8 @@ class _Chart:
     def __init__(self, panels: Sequence[Panel], unit: str) -> None:
         self._panels, self._unit = panels, unit
         self._bars = [bar for panel in panels for bar in panel.bars]
-        self._end = max((bar.end for bar in self._bars), default=0.0) or 1.0
+        end = max((bar.end for bar in self._bars), default=0.0)
+        self._end = end if end > _SHORTEST else 1.0
         self._chunks = max((bar.chunk for bar in self._bars), default=0) + 1
         self._kinds = [kind for kind in _LOOKS if any(bar.kind == kind for bar in self._bars)]
         self._others = any(bar.kind not in _LOOKS for bar in self._bars)
@@ -132,11 +134,11 @@ class _Chart:
             self._row = min(_TALLEST, _ROW + max(0.0, missing) / rows)
 
     def _wanted_width(self) -> float:
-        """Wide enough, within reason, for bars to hold their labels; the shortest tenth may do without."""
+        """Wide enough for bars to hold their labels; the shortest, which fill a tenth of the time, may do without."""
         lengths = sorted(bar.end - bar.start for bar in self._bars)
-        typical = lengths[len(lengths) // 10] if lengths else self._end
-        wanted = self._end * _READABLE / typical if typical > 0 else math.inf
-        return max(wanted, _LEAST_WIDTH)
+        left = sum(lengths) / 10
+        typical = next((length for length in lengths if (left := left - length) < 0), 0.0)
+        return max(self._end * _READABLE / typical if typical > 0 else 0.0, _LEAST_WIDTH)
 
     def _divided(self, wanted: float) -> list[tuple[float, float]]:
         """The time of each band. One ends a little early if fewer bars are cut there."""
