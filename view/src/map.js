@@ -4,14 +4,19 @@ import { h, s, table, link } from "./dom.js";
 import { bytes, count, percent, plural, shortPlace } from "./format.js";
 import { stageColour, stageInk } from "./palette.js";
 
-const BOX = { width: 214, height: 118 }, GAP = { x: 128, y: 92 }, MARGIN = 18, COLUMNS = 6;
+const BOX = { width: 214, height: 118 }, GAP = { x: 128, y: 92 }, COLUMNS = 3;
 const MOVED = 5; // values in the overview, which leave room for the schedule below
 
 export function mapPanel(data, show) {
   const details = h("aside", { class: "details", "aria-live": "polite", id: "map-details" });
   const places = layout(data.islands);
-  const width = Math.max(...places.map((one) => one.x)) + BOX.width + MARGIN;
-  const height = Math.max(...places.map((one) => one.y)) + BOX.height + MARGIN;
+  const at = Object.fromEntries(data.islands.map((island, index) => [island.name, places[index]]));
+  const arrows = data.links.map((one) => ({ one, ...route(at[one.source], at[one.target]) }));
+  // Arrows that go around islands need room beside and below these.
+  const points = [...places, ...places.map((one) => ({ x: one.x + BOX.width, y: one.y + BOX.height })), ...arrows.map((one) => one.label)];
+  const side = (name, pick) => pick(...points.map((point) => point[name]));
+  const [left, top] = [side("x", Math.min) - 34, side("y", Math.min) - 30];
+  const [width, height] = [side("x", Math.max) + 34 - left, side("y", Math.max) + 18 - top];
   const picked = (element, content) => {
     drawing.querySelectorAll(".picked").forEach((one) => one.classList.remove("picked"));
     element.classList.add("picked");
@@ -29,16 +34,15 @@ export function mapPanel(data, show) {
     }, ...children);
     return group;
   };
-  const at = Object.fromEntries(data.islands.map((island, index) => [island.name, places[index]]));
   const largest = Math.max(1, ...data.links.map((one) => one.bytes));
   const drawing = s("svg", {
-    class: "map", viewBox: `0 0 ${width} ${height}`, style: `max-width:${Math.max(width, 420)}px`, role: "group",
+    class: "map", viewBox: `${left} ${top} ${width} ${height}`, style: `max-width:${width}px;min-width:${Math.round(width * 0.7)}px`, role: "group",
     "aria-label": "Islands and what crosses between them",
   },
   s("defs", {}, s("marker", { id: "tip", viewBox: "0 0 8 8", refX: 5, refY: 4, markerWidth: 13, markerHeight: 13, markerUnits: "userSpaceOnUse", orient: "auto" },
     s("path", { d: "M0 0.6 L7.5 4 L0 7.4 z", class: "tip" }))),
-  data.replicas > 1 && rowsOf(places).map((y, index) => s("text", { x: MARGIN, y: y - 9, class: "replica" }, `replica ${index}`)),
-  data.links.map((one) => arrow(one, at, largest, pickable, () => linkDetails(data, one, show))),
+  data.replicas > 1 && rowsOf(places).map((y, index) => s("text", { x: 0, y: y - 9, class: "replica" }, `replica ${index}`)),
+  arrows.map((found) => arrow(found, largest, pickable, () => linkDetails(data, found.one, show))),
   data.islands.map((island, index) =>
     pickable(
       { class: "island", transform: `translate(${places[index].x} ${places[index].y})`, "aria-label": `${island.name}, stages ${island.stages.join(", ")}` },
@@ -52,11 +56,11 @@ function layout(islands) {
   const rows = new Map();
   islands.forEach((island) => rows.set(island.replica, [...(rows.get(island.replica) ?? []), island]));
   const places = new Map();
-  let y = MARGIN + 16;
+  let y = 0;
   for (const members of rows.values()) {
     members.forEach((island, index) => {
       const line = Math.floor(index / COLUMNS), column = line % 2 ? COLUMNS - 1 - (index % COLUMNS) : index % COLUMNS;
-      places.set(island.name, { x: MARGIN + column * (BOX.width + GAP.x), y: y + line * (BOX.height + GAP.y), first: line === 0 && index === 0 });
+      places.set(island.name, { x: column * (BOX.width + GAP.x), y: y + line * (BOX.height + GAP.y), first: line === 0 && index === 0 });
     });
     y += (Math.floor((members.length - 1) / COLUMNS) + 1) * (BOX.height + GAP.y);
   }
@@ -95,27 +99,53 @@ function box(data, island) {
 
 const clipped = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-// An arrow from border to border, bent a little to the side, so that both directions are seen.
-function arrow(one, at, largest, pickable, content) {
-  const [from, to] = [centre(at[one.source]), centre(at[one.target])];
-  const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
-  const across = { x: -(to.y - from.y) / length, y: (to.x - from.x) / length };
-  const flat = Math.abs(to.y - from.y) < 1;
-  const apart = flat ? 17 : 26, near = Math.max(length / (BOX.width + GAP.x), 1);
-  const bend = length > (flat ? BOX.width + GAP.x : BOX.height + GAP.y) + 1 ? 40 + 12 * near : 0;
+// The way of an arrow: straight to a neighbour, bent a little to the side so that both directions are seen; and around
+// what stands between two islands of a row or a column.
+function route(source, target) {
+  const [from, to] = [centre(source), centre(target)];
+  const [dx, dy] = [to.x - from.x, to.y - from.y], length = Math.hypot(dx, dy) || 1;
+  const across = { x: -dy / length, y: dx / length };
+  const columns = Math.abs(dx) / (BOX.width + GAP.x), rows = Math.abs(dy) / (BOX.height + GAP.y);
+  if ((rows < 0.1 && columns > 1.1) || (columns < 0.1 && rows > 1.1)) return around(from, to, across, Math.max(rows, columns));
+  const isFlat = rows < 0.1, apart = isFlat ? 17 : 26, bend = rows + columns > 1.1 ? 26 : 0;
   const shifted = (point) => ({ x: point.x + across.x * apart, y: point.y + across.y * apart });
   const [start, end] = [shifted(edge(from, to)), shifted(edge(to, from))];
   const middle = { x: (start.x + end.x) / 2 + across.x * bend, y: (start.y + end.y) / 2 + across.y * bend };
-  const width = 1.2 + 2.2 * Math.sqrt(one.bytes / largest);
-  const path = `M${start.x} ${start.y} Q${middle.x} ${middle.y} ${end.x} ${end.y}`;
-  const text = bytes(one.bytes);
   const label = { x: (start.x + end.x) / 4 + middle.x / 2, y: (start.y + end.y) / 4 + middle.y / 2 };
-  const beside = flat ? { x: label.x, y: label.y + (across.y > 0 ? 15 : -7) } : { x: label.x + (across.x > 0 ? 7 : -7), y: label.y + 4 };
+  return {
+    path: `M${start.x} ${start.y} Q${middle.x} ${middle.y} ${end.x} ${end.y}`,
+    label: isFlat ? { x: label.x, y: label.y + (across.y > 0 ? 15 : -7) } : { x: label.x + Math.sign(across.x) * 7, y: label.y + 4 },
+    anchor: isFlat ? "middle" : across.x > 0 ? "start" : "end",
+  };
+}
+
+// From side to side of two islands, as far out as there are islands to go around.
+function around(from, to, across, steps) {
+  const isFlat = Math.abs(across.y) > 0.5, out = 16 + 26 * steps;
+  const begin = (point, shift) => ({
+    x: point.x + (isFlat ? shift : across.x * (BOX.width / 2 + 6)),
+    y: point.y + (isFlat ? across.y * (BOX.height / 2 + 6) : shift),
+  });
+  const away = (point) => ({ x: point.x + across.x * out * 1.3, y: point.y + across.y * out * 1.3 });
+  const sign = isFlat ? Math.sign(to.x - from.x) : Math.sign(to.y - from.y);
+  const [start, end] = [begin(from, sign * 12 * steps), begin(to, -sign * 12 * steps)], [one, two] = [away(start), away(end)];
+  const label = { x: (start.x + 3 * one.x + 3 * two.x + end.x) / 8, y: (start.y + 3 * one.y + 3 * two.y + end.y) / 8 };
+  return {
+    path: `M${start.x} ${start.y} C${one.x} ${one.y} ${two.x} ${two.y} ${end.x} ${end.y}`,
+    label: isFlat ? { x: label.x, y: label.y + (across.y > 0 ? 12 : -5) } : { x: label.x + Math.sign(across.x) * 5, y: label.y + 4 },
+    anchor: isFlat ? "middle" : across.x > 0 ? "start" : "end",
+  };
+}
+
+function arrow({ one, path, label, anchor }, largest, pickable, content) {
+  const width = 1.2 + 2.2 * Math.sqrt(one.bytes / largest), text = bytes(one.bytes);
+  const isSlight = one.bytes * 1000 < largest; // such as scalars, of which there may be many
   return pickable(
-    { class: "arrow", "aria-label": `${one.source} to ${one.target}, ${text}` }, content,
+    { class: isSlight ? "arrow slight" : "arrow", "aria-label": `${one.source} to ${one.target}, ${text}` }, content,
+    s("title", {}, `${one.source} → ${one.target}: ${text}`),
     s("path", { d: path, class: "wide" }),
     s("path", { d: path, class: "line", "stroke-width": width, "marker-end": "url(#tip)" }),
-    s("text", { x: beside.x, y: beside.y, class: "crossing", "text-anchor": flat ? "middle" : across.x > 0 ? "start" : "end" }, text));
+    !isSlight && s("text", { ...label, class: "crossing halo", "text-anchor": anchor }, text));
 }
 
 const centre = (place) => ({ x: place.x + BOX.width / 2, y: place.y + BOX.height / 2 });
