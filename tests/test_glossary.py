@@ -182,6 +182,7 @@ ORDINARY = frozenset(
         "network",
         "normalize",
         "not",
+        "notebook",
         "numbering",
         "offered",
         "on",

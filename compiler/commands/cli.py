@@ -123,6 +123,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--check", action="store_true", help="compare every result with that of jax.jit")
     add("--seed", metavar="S", type=int, default=0, help="for arguments of which only the shape is known (default: 0)")
     add("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
+    add("--view", metavar="FILE", help="write a page as atoll view does, with what the last step took")
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,11 +1,13 @@
 """`atoll run`: compiles a job, a module at any phase or a saved program, and runs it."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -83,7 +85,11 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"--check cannot be done: {opened.reference}", options.target)
         if options.save is not None:
             program.save(options.save)
-        return _run(opened, options.steps, options.seed, options.check)
+        status = _run(opened, options.steps, options.seed, options.check, is_traced=options.view is not None)
+        if options.view is not None:
+            program.view(options.view)
+            print(f"view: {options.view}")
+        return status
 
 
 # Opening.
@@ -156,7 +162,8 @@ def _open_program(path: Path, islands: Topology | None, plan: Plan | None) -> _O
 # Running.
 
 
-def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
+def _run(opened: _Opened, steps: int, seed: int, is_checked: bool, *, is_traced: bool) -> int:
+    """is_traced: whether the last step is recorded, which makes it slower."""
     program = opened.compiled.program
     donated = {number: _leaf(one) for number, one in enumerate(program.inputs) if one.donated}
     replaced = replacements(donated, list(map(_leaf, program.outputs)))
@@ -175,9 +182,10 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
         guard.announce(f"running step {step}")
         given = [_to_jax(value) for value in values] if is_checked else []
         began = time.monotonic()
-        results = opened.compiled.call_flat(values)
-        for result in results:
-            result.block_until_ready()
+        with _trace(opened.compiled) if is_traced and step == steps - 1 else contextlib.nullcontext():
+            results = opened.compiled.call_flat(values)
+            for result in results:
+                result.block_until_ready()
         print(f"step {step}: {_scalars(program.outputs, results)} ({(time.monotonic() - began) * 1000:.0f} ms)")
         if is_checked:  # after the step, whose errors say better what fails
             assert not isinstance(opened.reference, str)
@@ -191,6 +199,13 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool) -> int:
     if is_checked:
         _judge(differences)
     return 0
+
+
+@contextlib.contextmanager
+def _trace(program: Compiled) -> Iterator[None]:
+    """Record a step for the report alone."""
+    with tempfile.TemporaryDirectory() as folder, program.trace(Path(folder) / "trace"):
+        yield
 
 
 def _leaf(port: Port) -> StateLeaf:

@@ -14,6 +14,7 @@ from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.task_table import MOST_CELLS
 from atoll.compiler.schedules.walk import check
 from atoll.compiler.text.language import Language, Place, Reader, known_names, shown
+from atoll.compiler.text.notebook import preformatted
 from atoll.compiler.text.quantities import LARGEST, whole_number
 from lark import Token, v_args
 from lark.tree import Meta
@@ -109,6 +110,9 @@ class Plan:
         """The plan that a text writes. Missing fields have their defaults."""
         parsed: Plan = _Reader(_LANGUAGE.source(text)).read()
         return parsed
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
     def __str__(self) -> str:
         """A text that parses to an equal plan."""

@@ -48,6 +48,7 @@ from atoll.compiler.report.gantt import report_svg
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction, calls_of_functions, predict
 from atoll.compiler.report.report_text import report_text
+from atoll.compiler.text.notebook import preformatted
 from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
@@ -116,6 +117,10 @@ class Report(ReportContents):
 
     def __str__(self) -> str:
         return report_text(self)
+
+    def _repr_html_(self) -> str:
+        picture = "" if self.pipeline is None and self.measured is None else self.svg()
+        return picture + preformatted(str(self))
 
     def svg(self) -> str:
         """A picture of the tasks in time: predicted, and below it as measured in the last step that was traced.

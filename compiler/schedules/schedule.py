@@ -59,6 +59,9 @@ class Schedule(TaskTable):
             for island, row in enumerate(rows)
         )
 
+    def _repr_html_(self) -> str:
+        return self.svg()
+
     def svg(self, simulation: Simulation | None = None) -> str:
         """A picture: a row for each island, and bars for its tasks as simulated, by default with equal costs."""
         return gantt_svg([schedule_panel(self, simulation or self.simulate(), f"schedule {self.name}")])

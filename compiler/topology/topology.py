@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from atoll.compiler.errors import TopologyError
 from atoll.compiler.text.language import MOST_DIGITS, Language, Place, Reader, known_names, shown
+from atoll.compiler.text.notebook import preformatted
 from atoll.compiler.text.quantities import (
     BANDWIDTH,
     LATENCY,
@@ -173,6 +174,9 @@ class Topology:
             if name not in names:
                 raise TopologyError(f"no island is called {shown(name)}", remedy=known_names(str(name), names))
         return self._link_of.get(frozenset((source, target))) or Link(source, target)
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
     def __str__(self) -> str:
         """A text that parses to an equal topology."""

@@ -245,7 +245,10 @@ def test_a_module_at_stablehlo_is_compared_with_itself_in_one_piece(atoll, tmp_p
 
 
 def test_a_saved_program_runs_where_its_job_is_not(atoll, tmp_path):
-    status, out, _ = atoll("run", "train.py:job", TOPOLOGY, PLAN, f"--save={tmp_path / 'step.atoll'}", "--steps=2")
+    saved, page = tmp_path / "step.atoll", tmp_path / "step.html"
+    status, out, _ = atoll("run", "train.py:job", TOPOLOGY, PLAN, f"--save={saved}", "--steps=2", f"--view={page}")
+    assert out.endswith(f"view: {page}\n")
+    assert page.read_text().startswith("<!doctype html>")
     assert status == 0
     sys.modules.pop("__atoll_target__")
     status, again, _ = atoll("run", str(tmp_path / "step.atoll"), "--steps=2")

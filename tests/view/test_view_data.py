@@ -185,3 +185,14 @@ def test_islands_are_those_of_the_topology(step, data):
         "params[0]",
         "params[1]",
     ]
+
+
+def test_notebooks_show_texts_and_pictures(step):
+    shown_of = {
+        type(one).__name__: one._repr_html_() for one in (step.topology, step.plan, step.report(), step.schedule)
+    }
+    assert shown_of["Topology"] == "<pre>4 x cpu[1]</pre>"
+    assert shown_of["Plan"].startswith("<pre>stages=2, ")
+    assert shown_of["Schedule"].startswith("<svg ")
+    assert shown_of["Report"].startswith("<svg ")
+    assert "island0 -&gt; island1" in shown_of["Report"]
