@@ -1,9 +1,9 @@
 // The lines in which two texts differ, each line given as a number. Lines that both have once are lined up first, in
 // the longest run that is in order in both, and what is between them is compared in the same way. What has no such line
-// is compared by Myers' algorithm, unless it differs in more lines than anybody would read: then it counts as replaced.
-// That is quick for texts of any length, and reads as a person would divide them.
+// is compared by Myers' algorithm, which goes on from where it has come furthest if it has looked at enough. That is
+// quick for texts of any length, and reads as a person would divide them.
 
-const MOST = 1000; // lines that differ, in a stretch without lines that are there once
+const MOST = 1000; // lines that differ, in what is looked at together
 
 // Runs [fromA, toA, fromB, toB] that differ, in order.
 export function differences(a, b) {
@@ -51,22 +51,43 @@ function inOrder(pairs) {
   return run.reverse();
 }
 
-// The fewest lines to take out and put in, found by going as far as equal lines lead with 0, 1, 2, ... of them.
+// The fewest lines to take out and put in, or nearly: a stretch at a time.
 function edits(a, a0, a1, b, b0, b1) {
+  const found = [];
+  while (a0 < a1 && b0 < b1) {
+    const { x, y, runs } = stretch(a, a0, a1, b, b0, b1);
+    for (const [x0, x1, y0, y1] of runs) join(found, [a0 + x0, a0 + x1, b0 + y0, b0 + y1]);
+    [a0, b0] = [a0 + x, b0 + y];
+  }
+  if (a0 < a1 || b0 < b1) join(found, [a0, a1, b0, b1]);
+  return found;
+}
+
+// Adds a run, to the last one if they touch.
+function join(runs, one) {
+  const last = runs.at(-1);
+  if (last && last[1] === one[0] && last[3] === one[2]) [last[1], last[3]] = [one[1], one[3]];
+  else runs.push(one);
+}
+
+// Goes as far as equal lines lead with 0, 1, 2, ... lines that differ, to the end, or as far as it gets with the most.
+function stretch(a, a0, a1, b, b0, b1) {
   const [n, m] = [a1 - a0, b1 - b0], most = Math.min(n + m, MOST), middle = most + 1;
-  if (!n || !m) return [[a0, a1, b0, b1]];
   const reach = new Int32Array(2 * most + 3), trace = [];
+  let best = { x: 0, y: 0 };
   for (let d = 0; d <= most; d++) {
     trace.push(reach.slice(middle - d - 1, middle + d + 2));
+    best = { x: 0, y: 0 };
     for (let k = -d; k <= d; k += 2) {
       const down = k === -d || (k !== d && reach[middle + k - 1] < reach[middle + k + 1]);
       let x = down ? reach[middle + k + 1] : reach[middle + k - 1] + 1;
       while (x < n && x - k < m && a[a0 + x] === b[b0 + x - k]) x++;
       reach[middle + k] = x;
-      if (x >= n && x - k >= m) return runsOf(trace, n, m).map(([x0, x1, y0, y1]) => [a0 + x0, a0 + x1, b0 + y0, b0 + y1]);
+      if (x <= n && x - k <= m && 2 * x - k > best.x + best.y) best = { x, y: x - k };
     }
+    if (best.x === n && best.y === m) break;
   }
-  return [[a0, a1, b0, b1]];
+  return { ...best, runs: runsOf(trace, best.x, best.y) };
 }
 
 // The way back from the end, with single steps that touch joined to runs.

@@ -30,3 +30,11 @@ test("a line that is put in, among lines that repeat themselves", () => {
 test("a line that has moved", () => {
   assert.deepEqual(differences([1, 2, 3, 4], [2, 3, 4, 1]), [[0, 1, 0, 0], [4, 4, 3, 4]]);
 });
+
+test("more lines taken out than are looked at together, among lines that repeat themselves", () => {
+  const layers = Array.from({ length: 20000 }, (_, index) => index % 7);
+  const fewer = layers.filter((_, index) => index % 10);
+  check(layers, fewer);
+  const gone = differences(layers, fewer).reduce((sum, [a0, a1]) => sum + a1 - a0, 0);
+  assert.ok(gone < 4000, `${gone} lines are gone, and 2000 would do`);
+});
