@@ -33,6 +33,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
+# Where libtpu is, jax would look for TPUs in every process, which takes time, and complain that it finds none.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
 _ROOT = Path(__file__).resolve().parent
 _TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, and machines are busy
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from atoll.compiler.cluster import Cluster
     from atoll.compiler.compiled import Compiled, load
+    from atoll.compiler.compiled_ahead import CompiledAhead
     from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
     from atoll.compiler.export.feed import Feed
     from atoll.compiler.export.job import Job
@@ -26,6 +27,7 @@ __all__ = [
     "Cluster",
     "CompileError",
     "Compiled",
+    "CompiledAhead",
     "Feed",
     "IslandLost",
     "Job",
@@ -49,6 +51,7 @@ _MODULES = {
     "Cluster": "compiler.cluster",
     "CompileError": "compiler.errors",
     "Compiled": "compiler.compiled",
+    "CompiledAhead": "compiler.compiled_ahead",
     "Feed": "compiler.export.feed",
     "IslandLost": "compiler.errors",
     "Job": "compiler.export.job",

@@ -8,6 +8,7 @@ from typing import Any
 
 from atoll.compiler.cluster import Cluster, check_alone, islands_of
 from atoll.compiler.compiled import Compiled, own_cluster
+from atoll.compiler.compiled_ahead import CompiledAhead
 from atoll.compiler.emit.emit import emit, signature_of_module
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.export import frontend
@@ -26,7 +27,7 @@ from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.replica_prints import callbacks_of_replicas
 from atoll.compiler.report.report import Report
-from atoll.compiler.topology.devices import meshes_of, reserve_cpu_devices
+from atoll.compiler.topology.devices import are_absent, meshes_of, reserve_cpu_devices
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
@@ -61,11 +62,17 @@ class Lowered(Inspectable):
         """What it was lowered for, as jax calls it: `cpu`, `cuda` or `tpu`."""
         return lowered_for(self.topology)
 
-    def compile(self, cluster: str | None = None) -> Compiled:
-        """Compile it for the devices of its islands.
+    def compile(self, cluster: str | None = None) -> Compiled | CompiledAhead:
+        """Compile it for the devices of its islands; if these are TPUs that are not here, to be measured and saved.
 
         cluster: where these are, as `atoll.Cluster` takes it; without it, in this process.
         """
+        if cluster is None and self._cluster is None and are_absent(self.topology):
+            return CompiledAhead(self.program, self.topology, self._calling, self._dumps)
+        return self.compile_here(cluster)
+
+    def compile_here(self, cluster: str | None = None) -> Compiled:
+        """Compile it to run; TopologyError if its islands are not here."""
         check_alone(self._cluster, cluster)
         with own_cluster(self.topology, cluster) as own:
             return Compiled(
@@ -147,7 +154,7 @@ def compile(  # noqa: A001 (a fixed name of the front door)
         static_argnums=static_argnums,
         in_shardings=in_shardings,
         out_shardings=out_shardings,
-    ).compile(cluster)
+    ).compile_here(cluster)
 
 
 def _job(fn: Callable[..., Any] | Job, args: Sequence[Any], options: Mapping[str, Any]) -> Job:
@@ -200,4 +207,4 @@ def lower_module(
 
 def compile_module(module: ir.Module, islands: Topology) -> Compiled:
     """The same, compiled for the devices of the islands."""
-    return lower_module(module, islands).compile()
+    return lower_module(module, islands).compile_here()

@@ -103,7 +103,7 @@ def _begun(
     """What the islands run: where it can be loaded for another one, once for those that are alike."""
     alike: dict[Hashable, list[_Fragment]] = {}
     for island in program.islands:
-        for fragment in _fragments(island) if island.name in islands else ():
+        for fragment in fragments_of(island) if island.name in islands else ():
             alike.setdefault(fragment.kind, []).append(fragment)
 
     def lowered(fragment: _Fragment) -> Callable[[], Executable]:
@@ -121,7 +121,7 @@ def _begun(
             yield _Compilation(code, some, its, lowered(some[0]) if number else finish, note, len(alike))
 
 
-def _fragments(island: IslandProgram) -> Iterator[_Fragment]:
+def fragments_of(island: IslandProgram) -> Iterator[_Fragment]:
     """Each code that it runs, once."""
     donated: dict[int, set[int]] = {}
     first: dict[int, Run] = {}

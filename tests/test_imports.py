@@ -36,11 +36,13 @@ ROOMS = (
     "emit",
     "report",
     "view",
+    "ahead",
     "saving",
     "inspectable",
     "replica_prints",
     "cluster",
     "compiled",
+    "compiled_ahead",
     "lowered",
     "commands",
 )
@@ -51,6 +53,11 @@ MAY_IMPORT = {
     "examples/*": ["*"],
     "compiler/commands/demo.py": ["*"],  # stands where a user's program would
     "compiler/commands/*": ["compiler*", "passes", "runtime*"],
+    # What is compiled ahead is lowered as islands lower it, and its errors are read alike.
+    "compiler/ahead/*": [
+        "compiler*",
+        *(f"runtime.{name}" for name in ("compilation", "failure", "fragment", "program*")),
+    ],
     "compiler/cluster.py": ["compiler*", "runtime*"],  # what a user holds: islands, and what has them
     "compiler/compiled.py": ["compiler*", "runtime*"],  # or a compiled program, and what runs it
     "compiler/export/feed.py": ["compiler*", "runtime.fed"],  # what a user gives, and what hosts get of it

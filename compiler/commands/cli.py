@@ -126,6 +126,15 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--view", metavar="FILE", help="write a page as atoll view does, with what the last step took")
 
 
+def _compile_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}")
+    add("--topology", metavar="T", help='the islands, which need not be here, such as "2 x v5e[2x2](data=2, model=2)"')
+    add("--plan", metavar="P", help='how to cut, such as "stages=2, microbatches=8"')
+    _mark_arguments(parser)
+    add("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir", metavar="DIR", default="atoll-demo", help="where to write the IR (default: atoll-demo)"
@@ -153,6 +162,13 @@ _COMMANDS = (
         "compile a job and run it on its islands",
         'atoll run train.py:job --topology "2 x cpu[1]" --steps 3 --check',
         _run_arguments,
+    ),
+    _Command(
+        "compile",
+        "atoll.compiler.commands.compile",
+        "compile a job for islands that need not be here, and say what it costs",
+        'atoll compile train.py:job --topology "2 x v5e[2x2](data=2, model=2)" --plan "stages=2, microbatches=8"',
+        _compile_arguments,
     ),
     _Command(
         "opt",

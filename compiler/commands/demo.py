@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
     began = time.monotonic()
     lowered = atoll.lower(toy.job, topology=islands, plan=_PLAN)
-    with lowered.compile() as step:
+    with lowered.compile_here() as step:
         print(f"compiled in {time.monotonic() - began:.0f} s\n", flush=True)
         state, is_same = _check(step)
         checked = dict(hashes(state))

@@ -126,8 +126,10 @@ def _open_module(module: ir.Module, path: str, islands: Topology | None, plan: P
     made = lowered.lower_module(module, islands)
     whole = PHASES[0].name
     if whole in made.phases:
-        return _Opened(made.compile(), (), _reference_of(parse_text(made.ir(whole))))
-    return _Opened(made.compile(), (), f"it is cut up at phase {made.phases[0]}; run the job, or a module at {whole}")
+        return _Opened(made.compile_here(), (), _reference_of(parse_text(made.ir(whole))))
+    return _Opened(
+        made.compile_here(), (), f"it is cut up at phase {made.phases[0]}; run the job, or a module at {whole}"
+    )
 
 
 def _check_can_change(module: ir.Module, path: str, islands: Topology | None, plan: Plan | None) -> None:

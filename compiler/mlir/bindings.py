@@ -207,6 +207,22 @@ def calls_for_devices(traced: Any) -> Iterator[tuple[str, list[tuple[str, int]]]
     return found_in(traced.jaxpr.jaxpr)
 
 
+@functools.cache
+def hush_libtpu() -> None:
+    """Where there are no TPUs, tell libtpu what it would otherwise ask for, and complain that nobody answers.
+
+    It is asked as soon as jax starts, wherever it is installed. Nothing that is said here changes what it compiles.
+    """
+    from jax._src import hardware_utils
+
+    chips, _ = hardware_utils.num_available_tpu_chips_and_device_id()  # type: ignore[no-untyped-call] # jax's
+    if not chips:
+        os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+        os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v4-8")
+        os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+        os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # there are no chips to keep for one process
+
+
 def backends_are_up() -> bool:
     """Whether jax has looked for its devices; from then on their number is settled."""
     from jax._src import xla_bridge

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.module.notes import Note
 from atoll.compiler.report.buffers import BufferGroup
+from atoll.compiler.report.chips import ChipReport, CodeReport
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
 
@@ -115,5 +116,9 @@ class ReportContents:
     # How many replicas there are. `transfers` and `shared` are of one of them; `links` of all.
     replicas: int = 1
     exchanges: tuple[ExchangeReport, ...] = ()
+    # Of a program that was compiled ahead, for devices that are not here: what by, and what it says of each island's.
+    compiler: str = ""
+    chips: tuple[ChipReport, ...] = ()
+    codes: tuple[CodeReport, ...] = ()
     # The last step that was traced; None if none was.
     measured: Measurement | None = None

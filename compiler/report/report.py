@@ -36,6 +36,7 @@ from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
 from atoll.compiler.report.buffers import BufferGroup, groups_of, rolled_task
+from atoll.compiler.report.chips import ChipReport, CodeReport
 from atoll.compiler.report.contents import (
     ExchangeReport,
     IslandReport,
@@ -137,6 +138,8 @@ _TABLES = {
     "shared": SharedArgument,
     "buffers": BufferGroup,
     "exchanges": ExchangeReport,
+    "chips": ChipReport,
+    "codes": CodeReport,
 }
 
 

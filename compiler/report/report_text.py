@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from atoll.compiler.module.notes import Traffic
 from atoll.compiler.module.task_costs import ASSUMED_SPEED
 from atoll.compiler.report.buffers import BufferGroup
+from atoll.compiler.report.chip_text import chip_rows, code_rows
 from atoll.compiler.report.contents import ExchangeReport, ReportContents
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
-from atoll.compiler.text.quantities import bytes_text, seconds_text
+from atoll.compiler.text.quantities import bytes_text, count_text, seconds_text
 from atoll.compiler.topology.topology import Topology
 
 # Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
@@ -20,6 +21,8 @@ def report_text(report: ReportContents) -> str:
     sections = (
         _head(report),
         _island_rows(report),
+        chip_rows(report),
+        code_rows(report),
         _pipeline_rows(report),
         _measured_rows(report),
         _note_rows(report),
@@ -45,7 +48,7 @@ def _island_rows(report: ReportContents) -> list[str]:
     rows = [f"{'island':<12}{'arguments':>12}{'peak':>12}{'cost':>12}{'share':>8}   tasks"]
     for one in report.islands:
         share = f"{100 * one.cost / total:.0f}%"
-        sizes = f"{bytes_text(one.input_bytes):>12}{bytes_text(one.peak_bytes):>12}{_count_text(one.cost):>12}"
+        sizes = f"{bytes_text(one.input_bytes):>12}{bytes_text(one.peak_bytes):>12}{count_text(one.cost):>12}"
         rows.append(f"{one.name:<12}{sizes}{share:>8}   {_tasks_text(one.tasks) or '(empty: no stage)'}")
     return rows
 
@@ -76,7 +79,7 @@ def _pipeline_rows(report: ReportContents) -> list[str]:
     ]
     for number, stage in enumerate(one.stages):
         parts = (stage.forward, stage.backward, stage.weight)
-        rows.append(f"{number:<8}{stage.island:<12}{''.join(f'{_count_text(part):>12}' for part in parts)}")
+        rows.append(f"{number:<8}{stage.island:<12}{''.join(f'{count_text(part):>12}' for part in parts)}")
     rows += ["", *_activation_rows(one)]
     return rows
 
@@ -109,14 +112,14 @@ def _after_text(one: ExchangeReport) -> str:
 def _activation_rows(one: Prediction) -> list[str]:
     rows = [f"{'island':<20}{'around loop':>12}{'activations':>12}   at most, of a microbatch of its share"]
     for island, around, activations in zip(one.islands, one.around, one.activations, strict=True):
-        rows.append(f"{island:<20}{_count_text(around):>12}{activations:>12.4g}")
+        rows.append(f"{island:<20}{count_text(around):>12}{activations:>12.4g}")
     return rows
 
 
 def _assumed(topology: str) -> str:
     kinds = dict.fromkeys(island.kind for island in Topology.parse(topology).islands)
     speeds = [
-        f"{_count_text(round(ASSUMED_SPEED[kind]))} operations a second on a device of kind {kind}" for kind in kinds
+        f"{count_text(round(ASSUMED_SPEED[kind]))} operations a second on a device of kind {kind}" for kind in kinds
     ]
     return f"{', '.join(speeds)}, an island's work divided evenly over its devices"
 
@@ -189,13 +192,6 @@ def _transfer_rows(report: ReportContents) -> list[str]:
 
 def _row(source: str, target: str, size: int, text: str, times: str) -> str:
     return f"{source + ' -> ' + target:<28}{bytes_text(size):>12}{times}   {text}"
-
-
-def _count_text(count: int) -> str:
-    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return str(count)
 
 
 def _percent(fraction: float) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PHYSICAL_RANK = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 ISLAND_KINDS = ("cpu", "gpu", *PHYSICAL_RANK)
 
+# Where jax has more than one device for a chip. (A v4 or v5p chip has two cores, which it runs as one device.)
+_DEVICES_PER_CHIP = {"tpu7x": 2}
+
 MOST_DEVICES = 2**31  # of one island: a device's number must fit 32 bits in Shardy and XLA
 ONLY_AXIS = "devices"  # the name of the axis of an island whose axes were not named
 
@@ -63,8 +66,9 @@ class Axis:
 class Island:
     """A group of devices with a fast interconnect and one mesh over it.
 
-    shape: for a TPU slice, how many chips lie along each physical dimension. None if it is not known, as for a
-    mesh of real devices; such an island runs, but cannot be compiled for ahead of time.
+    shape: for a TPU slice, how many chips lie along each physical dimension; a chip of some generations is several
+        devices. None if it is not known, as for a mesh of real devices; such an island runs, but cannot be compiled
+        for ahead of time.
     memory: the bytes that a device may use, or None for all it has.
     processes: how many processes share its devices equally, where islands have processes of their own.
     """
@@ -109,10 +113,12 @@ class Island:
             raise TopologyError(what, remedy=f"write for example {self.kind}[{_EXAMPLE[rank]}]")
         for extent in shape:
             whole_number("a physical dimension", extent, TopologyError, most=MOST_DEVICES)
-        chips = device_count(shape)
-        if chips != self.size:
-            what = f"the physical shape has {chips} devices, the logical mesh {self.size}"
-            raise TopologyError(what, remedy="make the products equal")
+        devices = devices_of_slice(self.kind, shape)
+        if devices != self.size:
+            what = f"the physical shape has {devices} devices, the logical mesh {self.size}"
+            per_chip = _DEVICES_PER_CHIP.get(self.kind, 1)
+            each = "" if per_chip == 1 else f", {per_chip} for each chip of {self.kind}"
+            raise TopologyError(what + each, remedy="make the products equal")
 
     def _check_processes(self) -> None:
         whole_number("the number of processes", self.processes, TopologyError, most=MOST_DEVICES)
@@ -150,6 +156,11 @@ def device_count(sizes: Iterable[int]) -> int:
         if product > MOST_DEVICES:
             raise TopologyError(f"an island has at most {MOST_DEVICES} devices", remedy="use more islands")
     return product
+
+
+def devices_of_slice(kind: str, shape: Iterable[int]) -> int:
+    """How many devices a slice has with so many chips along each physical dimension; of other kinds, their product."""
+    return device_count((*shape, _DEVICES_PER_CHIP.get(kind, 1)))
 
 
 def island_of_mesh(name: str, mesh: "jax.sharding.Mesh") -> Island:

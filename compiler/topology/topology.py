@@ -26,7 +26,7 @@ from atoll.compiler.topology.island import (
     Axis,
     Island,
     check_name,
-    device_count,
+    devices_of_slice,
     island_of_mesh,
 )
 from lark import Token, v_args
@@ -319,7 +319,7 @@ class _Reader(Reader):
             # cpu[4] is a count, but v4[4] a physical shape that lacks dimensions.
             is_count = size.shape is not None and len(size.shape) == 1 and size.axes is None
             shape = None if is_count and kind not in PHYSICAL_RANK else size.shape
-            axes = size.axes or (Axis(ONLY_AXIS, device_count(size.shape or ())),)
+            axes = size.axes or (Axis(ONLY_AXIS, devices_of_slice(kind, size.shape or ())),)
             limit = None if memory is None else self._amount(memory, MEMORY)
             return Island(_counted_name(0), str(kind), axes, shape, limit, processes or 1)
 

@@ -74,6 +74,7 @@ NEEDED = [
     ("jax.interpreters.mlir", "register_lowering", "fragments do not run"),
     ("jax.interpreters.mlir", "LoweringRuleContext", "fragments do not run"),
     ("jax.core", "ShapedArray", "fragments do not run"),
+    ("jax._src.hardware_utils", "num_available_tpu_chips_and_device_id", "libtpu complains where there are no TPUs"),
     ("jax._src.dispatch", "jaxpr_has_prim_requiring_devices", "host calls beside shardings do not lower"),
     ("jax._src.dispatch", "prim_requires_devices_during_lowering", "host calls without devices have no line"),
     ("jax._src.core", "jaxprs_in_params", "host calls without devices have no line"),

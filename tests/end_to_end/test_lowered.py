@@ -46,7 +46,7 @@ JOB = atoll.Job(train_step, *SHAPES, batch_argnums=1, donate_argnums=0)
     ("topology", "platform"),
     [
         ("2 x v4[2x2x1]", "tpu"),
-        ("island a : tpu7x[2x2x2](data=4, model=2); island b : tpu7x[2x2x2](data=2, model=4)", "tpu"),
+        ("island a : tpu7x[2x2x1](data=4, model=2); island b : tpu7x[2x2x1](data=2, model=4)", "tpu"),
         ("64 x gpu[8]", "cuda"),
         ("2 x cpu[64]", "cpu"),
     ],
@@ -66,10 +66,12 @@ def test_islands_that_are_not_on_this_machine(topology, platform):
     assert len(COMPILED) == before
 
 
-def test_what_is_lowered_for_other_machines_compiles_only_there():
+def test_what_is_lowered_for_other_machines_runs_only_there():
     lowered = atoll.lower(JOB, topology="2 x v4[2x2x1]", plan=PLAN)
     with pytest.raises(atoll.TopologyError, match=r"needs 8 tpu devices, and there are 0; take a kind that this mach"):
-        lowered.compile()
+        lowered.compile_here()
+    with pytest.raises(atoll.TopologyError, match=r"needs 8 gpu devices, and there are 0; take a kind that this mach"):
+        atoll.lower(JOB, topology="2 x gpu[4]", plan=PLAN).compile()
 
 
 def test_a_large_model_is_lowered_for_pods():

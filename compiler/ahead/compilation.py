@@ -1,0 +1,180 @@
+"""Compiles the fragments of a program for slices that are not here, each once for all islands that run it alike."""
+
+import json
+import os
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+
+import jax
+from atoll.compiler.ahead.cache import Cache, key_of
+from atoll.compiler.ahead.hlo_text import Hlo
+from atoll.compiler.ahead.hlo_work import HloWork, work_of
+from atoll.compiler.mlir.ir_text import parse_text, print_module
+from atoll.compiler.topology.slices import PodSlice, libtpu_version, mesh_of_slice
+from atoll.compiler.topology.topology import Topology
+from atoll.runtime.compilation import AT_A_TIME, runs_of_codes
+from atoll.runtime.fragment import lower_code
+from atoll.runtime.program import Code, IslandProgram, Program, Run
+from jax.experimental import serialize_executable
+
+_HEAD = struct.Struct(">Q")  # the length of the description, which the executable follows
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeAhead:
+    """What the compiler made of a code for the devices of a slice, and what it says of it. The numbers are bytes.
+
+    arguments, results: of each of them, as it lies in memory.
+    argument_bytes, result_bytes, aliased, temporaries, program: the compiler's sums.
+    key: of equal ones the executables are the same.
+    executable: what jax loads on a machine with such a slice.
+    seconds: that compiling took; 0 if it was in the cache.
+    """
+
+    key: str
+    arguments: tuple[int, ...]
+    results: tuple[int, ...]
+    argument_bytes: int
+    result_bytes: int
+    aliased: int
+    temporaries: int
+    program: int
+    work: HloWork
+    seconds: float
+    executable: bytes
+
+    def to_bytes(self) -> bytes:
+        """For the cache."""
+        description = json.dumps(asdict(replace(self, executable=b"")) | {"executable": ""}).encode()
+        return _HEAD.pack(len(description)) + description + self.executable
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "CodeAhead":
+        """What `to_bytes` made."""
+        (length,) = _HEAD.unpack_from(content)
+        told = json.loads(content[_HEAD.size : _HEAD.size + length])
+        told |= {name: tuple(told[name]) for name in ("arguments", "results")}
+        told |= {"work": HloWork(**told["work"]), "executable": content[_HEAD.size + length :], "seconds": 0.0}
+        return cls(**told)
+
+
+class CannotCompile(Exception):  # noqa: N818 (what it is about comes first)
+    """XLA refuses a code. reason: its own error."""
+
+    def __init__(self, code: Code, island: IslandProgram, run: Run, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.code, self.island, self.run, self.reason = code, island, run, reason
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The slices of the islands, and a mesh over the devices of each kind of slice."""
+
+    of: Mapping[str, PodSlice]
+    meshes: Mapping[PodSlice, jax.sharding.Mesh]
+
+    @classmethod
+    def of_topology(cls, topology: Topology) -> "Slices":
+        found = {island.name: PodSlice.of(island) for island in topology.islands}
+        islands = {found[island.name]: island for island in topology.islands}
+        return cls(found, {one: mesh_of_slice(island) for one, island in islands.items()})
+
+
+def settings() -> tuple[str, ...]:
+    """What beside a code and a slice decides what is compiled: the compilers' versions, and what they are told."""
+    told = (os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS"))
+    return (libtpu_version(), jax.__version__, *told)
+
+
+def compile_ahead(program: Program, slices: Slices, cache: Cache) -> dict[str, dict[int, CodeAhead]]:
+    """For each island what was compiled, by the number of the code. CannotCompile, if XLA refuses one."""
+    made: dict[str, CodeAhead | Future[CodeAhead]] = {}
+    keys: dict[str, dict[int, str]] = {}
+    pool = ThreadPoolExecutor(AT_A_TIME, "atoll compiles")
+    try:
+        for island in program.islands:
+            keys[island.name] = {}
+            for run, donated in runs_of_codes(island):
+                key = _key(program, island, run, donated, slices.of[island.name])
+                keys[island.name][run.code] = key
+                if key not in made:
+                    mesh = slices.meshes[slices.of[island.name]]
+                    kept = cache.find(key)
+                    made[key] = (
+                        pool.submit(_Compilation(key, program, island, run, donated, mesh).begun(), cache)
+                        if kept is None
+                        else CodeAhead.from_bytes(kept)
+                    )
+        done = {key: one if isinstance(one, CodeAhead) else one.result() for key, one in made.items()}
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return {name: {code: done[key] for code, key in here.items()} for name, here in keys.items()}
+
+
+def _key(program: Program, island: IslandProgram, run: Run, donated: Sequence[int], where: PodSlice) -> str:
+    code, inputs = program.codes[run.code], [island.buffers[number] for number in run.inputs]
+    without_lines = print_module(parse_text(code.module), debug_info=False)
+    return key_of("code", settings(), where, code.name, without_lines, inputs, code.results, donated)
+
+
+@dataclass(frozen=True)
+class _Compilation:
+    """One code on its way."""
+
+    key: str
+    program: Program
+    island: IslandProgram
+    run: Run
+    donated: Sequence[int]
+    mesh: jax.sharding.Mesh
+
+    def begun(self) -> Callable[[Cache], CodeAhead]:
+        """The part in Python done, here; what is returned does the rest, on any thread."""
+        code = self.program.codes[self.run.code]
+        inputs = [self.island.buffers[number] for number in self.run.inputs]
+        try:
+            finish = lower_code(code, inputs, self.donated, self.mesh)
+        except Exception as error:
+            raise CannotCompile(code, self.island, self.run, error) from error
+
+        def end(cache: Cache) -> CodeAhead:
+            began = time.monotonic()
+            try:
+                compiled = finish().call
+                if not isinstance(compiled, jax.stages.Compiled):
+                    raise NotImplementedError("jax compiles nothing ahead that takes numbers of less than a byte")
+                made = _read(self.key, compiled, time.monotonic() - began)
+            except Exception as error:
+                raise CannotCompile(code, self.island, self.run, error) from error
+            cache.keep(self.key, made.to_bytes())
+            return made
+
+        return end
+
+
+def _read(key: str, compiled: jax.stages.Compiled, seconds: float) -> CodeAhead:
+    """What an executable says of itself."""
+    memory = compiled.memory_analysis()
+    assert memory is not None
+    hlo = Hlo.parse(compiled.as_text() or "")
+    arguments = tuple(one.bytes for one in hlo.arguments)
+    if sum(arguments) != memory.argument_size_in_bytes:
+        what = f"its arguments take {memory.argument_size_in_bytes} bytes, and {sum(arguments)} by their layouts"
+        raise AssertionError(what)
+    executable, _, _ = serialize_executable.serialize(compiled)
+    return CodeAhead(
+        key=key,
+        arguments=arguments,
+        results=tuple(one.bytes for one in hlo.results),
+        argument_bytes=memory.argument_size_in_bytes,
+        result_bytes=memory.output_size_in_bytes,
+        aliased=memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        program=memory.generated_code_size_in_bytes,
+        work=work_of(hlo),
+        seconds=seconds,
+        executable=executable,
+    )

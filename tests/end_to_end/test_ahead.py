@@ -1,0 +1,146 @@
+"""Programs for TPUs that are not here, compiled by their own compiler."""
+
+import importlib.util
+import warnings
+from importlib.metadata import PackageNotFoundError
+
+import jax
+import jax.numpy as jnp
+import pytest
+from atoll.compiler.ahead.cache import VARIABLE
+from atoll.compiler.compiled_ahead import CompiledAhead
+from atoll.compiler.topology import slices
+from jax.sharding import PartitionSpec as P
+
+import atoll
+
+NO_LIBTPU = importlib.util.find_spec("libtpu") is None
+if NO_LIBTPU:
+    warnings.warn("libtpu is not installed, so nothing is compiled for TPUs: pip install 'atoll[tpu]'", stacklevel=1)
+needs_libtpu = pytest.mark.skipif(NO_LIBTPU, reason="libtpu is not installed: pip install 'atoll[tpu]'")
+
+TOPOLOGY = "2 x v5e[2x2](data=2, model=2)"
+PLAN = atoll.Plan(stages="one | two", microbatches=2, schedule="1f1b")
+
+
+def train_step(w, x):
+    def loss_fn(w):
+        with jax.named_scope("one"):
+            h, _ = jax.lax.scan(lambda h, layer: (jnp.tanh(h @ layer), None), x, w["layers"])
+        with jax.named_scope("two"):
+            return jnp.mean((h @ w["out"]) ** 2)
+
+    loss, gradients = jax.value_and_grad(loss_fn)(w)
+    return jax.tree.map(lambda p, g: p - 0.1 * g, w, gradients), loss
+
+
+def job(width=256, layers=3):
+    shape = jax.ShapeDtypeStruct
+    weights = {"layers": shape((layers, width, width), "float32"), "out": shape((width, width), "float32")}
+    specs = {"layers": P(None, "data", "model"), "out": P()}
+    return atoll.Job(
+        train_step,
+        weights,
+        shape((64, width), "float32"),
+        batch_argnums=1,
+        donate_argnums=0,
+        in_shardings=(specs, P("data")),
+        out_shardings=(specs, None),
+    )
+
+
+@pytest.fixture(scope="module")
+def ahead(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        lowered = atoll.lower(job(), topology=TOPOLOGY, plan=PLAN)
+        yield lowered.compile(), lowered.compile()
+
+
+@needs_libtpu
+def test_the_report_has_what_the_compiler_says(ahead):
+    compiled, _ = ahead
+    report = compiled.report()
+    assert isinstance(compiled, CompiledAhead)
+    assert report.compiler.startswith("libtpu ")
+    codes = {one.name: one for one in report.codes}
+    assert codes["F0"].runs == 2
+    # On each device half of a microbatch's rows, and for each layer half of its columns: of all three trips.
+    assert codes["F0"].flops == 3 * 2 * 16 * 256 * 128
+    assert codes["F0"].collectives > 0
+    assert codes["F0"].uncounted == 0
+    for one in report.chips:
+        assert 15 * 2**30 < one.limit < 16 * 2**30
+        assert one.arguments < one.peak < 2**27
+        assert one.peak >= one.held + one.programs
+    # A device has a quarter of three layers of 256 KiB, and its part of the batch: in whole tiles already.
+    assert report.chips[0].arguments == 3 * 2**16 + 2 * 2**14
+    assert "a device of " in str(report)
+
+
+@needs_libtpu
+def test_what_was_compiled_is_kept(ahead):
+    first, again = (one.report().codes for one in ahead)
+    assert all(one.seconds for one in first)
+    assert not any(one.seconds for one in again)
+    assert ahead[0].executables == ahead[1].executables
+    assert {name: set(codes) for name, codes in ahead[0].executables.items()} == {
+        "island0": {"I0", "F0", "B0", "U0"},
+        "island1": {"I1", "F1", "B1", "U1"},
+    }
+
+
+@needs_libtpu
+def test_it_cannot_run(ahead):
+    compiled, _ = ahead
+    with pytest.raises(atoll.AtollError, match=r"ahead.py:\d+: train_step was compiled for 2 x v5e\[2x2\].*cannot"):
+        compiled(None, None)
+    with pytest.raises(atoll.AtollError, match="is not on this machine"):
+        compiled.put()
+
+
+@needs_libtpu
+def test_it_is_saved_with_its_report(ahead, tmp_path):
+    from atoll.compiler.report.report import Report
+    from atoll.runtime.program_file import load_program
+
+    compiled, _ = ahead
+    compiled.save(tmp_path / "step.atoll")
+    assert Report.from_json(load_program(tmp_path / "step.atoll").report) == compiled.report()
+
+
+@needs_libtpu
+def test_the_topology_may_allow_less_than_a_chip_has(ahead, monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    lowered = atoll.lower(job(128, 1), topology="2 x v5e[1x1](data=1, model=1) 256 KiB", plan=PLAN)
+    with pytest.raises(
+        atoll.PlanError, match=r"(?s)each device of island island0 has 256.0 KiB and needs.*fragments th"
+    ):
+        lowered.compile()
+
+
+@needs_libtpu
+@pytest.mark.parametrize(
+    ("topology", "sentence"),
+    [
+        ("2 x v5e[3x2](data=1, model=6)", "libtpu knows no slice v5e:3x2, of island island"),
+        (
+            "2 x v4[data=2, model=2]",
+            r"the shape of island island0's slice is not known; write it before the axes, as in v4\[",
+        ),
+    ],
+)
+def test_slices_that_there_are_not(topology, sentence):
+    lowered = atoll.lower(job(384), topology=topology, plan=PLAN)
+    with pytest.raises(atoll.TopologyError, match=sentence):
+        lowered.compile()
+
+
+def test_without_libtpu_a_sentence_says_what_to_install(monkeypatch):
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(slices, "version", version)
+    lowered = atoll.lower(job(), topology=TOPOLOGY, plan=PLAN)
+    with pytest.raises(atoll.TopologyError, match=r"compiler for TPUs is not installed; pip install 'atoll\[tpu\]'"):
+        lowered.compile()
