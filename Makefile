@@ -27,13 +27,13 @@ PURE = accumulators backward_partners cheap_operations dataflow_order evaluated 
 FAST = ir_tests tests/test_imports.py tests/test_glossary.py tests/compiler $(SLOW:%=--ignore=tests/compiler/test_%.py) \
 	$(PURE:%=tests/passes/test_%.py) tests/runtime/test_worker.py tests/runtime/test_inbox.py
 
-.PHONY: help demo test fast lint format bench bundle mutations clean test-main test-newest FORCE
+.PHONY: help demo test fast lint format palm-540b bench bundle mutations clean test-main test-newest FORCE
 .NOTPARALLEL: # so that what the targets print stands in order
 # Tests start hundreds of processes, and each would compile all of atoll, were what Python makes of it not kept.
 export PYTHONDONTWRITEBYTECODE =
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/installed ## show what atoll does today
 	@.venv/bin/atoll demo
@@ -57,6 +57,9 @@ lint: .venv/installed-test ## check format, style and types
 format: .venv/installed-test ## format, and correct what can be corrected of style
 	@.venv/bin/ruff check --fix --quiet . || true
 	@.venv/bin/ruff format --quiet .
+
+palm-540b: .venv/installed-test ## compile the largest PaLM for two TPU pods, and compare it with the paper (minutes)
+	@.venv/bin/python -m atoll.examples.palm.pods
 
 bench: .venv/installed-test ## measure the numbers that the documents quote
 	@for file in benchmarks/*.py benchmarks/*/run.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done

@@ -9,6 +9,7 @@ with 1 if an `error:` is shown, and with 0 otherwise.
 """
 
 import doctest
+import importlib.util
 import itertools
 import os
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
@@ -36,6 +38,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 # Where libtpu is, jax would look for TPUs in every process, which takes time, and complain that it finds none.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+_HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 _ROOT = Path(__file__).resolve().parent
 _TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, and machines are busy
 
@@ -96,6 +99,7 @@ def _run_console(example: Example) -> str | None:
 def _make_folder(namespace: dict[str, Any]) -> None:
     """What a document's commands write stays in its folder; the repository stays as it is."""
     namespace["folder"] = TemporaryDirectory(prefix="atoll-document-")
+    os.environ["ATOLL_CACHE_DIR"] = str(Path(namespace["folder"].name, "cache"))
     for entry in _ROOT.iterdir():
         if not entry.name.startswith("."):
             Path(namespace["folder"].name, entry.name).symlink_to(entry)
@@ -108,6 +112,13 @@ def _remove_folder(namespace: dict[str, Any]) -> None:
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), CodeBlockParser("console", _run_console)],
     patterns=["README.md", "CONTRIBUTING.md", "docs/*.md"],
+    excludes=[] if _HAS_LIBTPU else ["docs/tpu.md"],
     setup=_make_folder,
     teardown=_remove_folder,
 ).pytest()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what could not be tested."""
+    if not _HAS_LIBTPU:
+        terminalreporter.write_line("nothing was compiled for TPUs: libtpu is not installed (pip install 'atoll[tpu]')")

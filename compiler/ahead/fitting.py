@@ -42,7 +42,12 @@ def check_fits(
         (told.programs, "the fragments themselves"),
     ]
     largest = _largest(_waiting(program, island, peak, sizes) + _made(program, codes, peak))
-    raise PlanError(what, caller(), _REMEDY, "\n".join([*map(_row, rows), "the largest:", *map(_row, largest)]))
+    raise PlanError(
+        what,
+        caller(),
+        _REMEDY,
+        "\n".join([*(_row(row) for row in rows if row[0]), "the largest:", *map(_row, largest)]),
+    )
 
 
 def refusal(error: CannotCompile) -> AtollError:

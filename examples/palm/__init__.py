@@ -12,4 +12,5 @@ checkpoint   a state in a file, and back
 run          training with checkpoints: going on after a stop, going back before a spike
 toy          the job of the toy
 large        the jobs of the paper's sizes: shapes, no arrays
+pods         the largest on two TPU pods, compiled for them, and compared with the paper
 """

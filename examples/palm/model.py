@@ -7,13 +7,14 @@ that the traced program is as long for 118 layers as for 4; each is computed aga
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from atoll.examples.palm.sizes import Size
 
 Params = Any  # a pytree of arrays
+_Value = TypeVar("_Value")
 Stream = Callable[[jax.Array], jax.Array]  # what is done with the activations between layers
 
 _STACKED = "layers"  # the parameters of all layers, with the layer as their first dimension
@@ -97,7 +98,7 @@ def feed_forward(layer: Params, x: jax.Array) -> jax.Array:
     return (jax.nn.silu(x @ layer["gate"]) * (x @ layer["up"])) @ layer["down"]
 
 
-def as_it_is(x: jax.Array) -> jax.Array:
+def as_it_is(x: _Value) -> _Value:
     """On one device, or wherever the compiler likes."""
     return x
 

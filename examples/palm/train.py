@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from atoll.examples.palm import optimizer
 from atoll.examples.palm.data import batch
-from atoll.examples.palm.model import Stream, as_it_is, init_params, loss_fn, stacked
+from atoll.examples.palm.model import Params, Stream, as_it_is, init_params, loss_fn, stacked
 from atoll.examples.palm.sizes import Size
 from atoll.examples.palm.spikes import batch_number
 
@@ -20,15 +20,19 @@ def init_state(key: jax.Array, size: Size) -> State:
     return {"params": params, "optimizer": optimizer.init(params), "step": jnp.zeros((), jnp.int32)}
 
 
-def train_step_of(size: Size, stream: Stream = as_it_is) -> Callable[[State, jax.Array], tuple[State, jax.Array]]:
+def train_step_of(
+    size: Size, stream: Stream = as_it_is, copied: Callable[[Params], Params] = as_it_is
+) -> Callable[[State, jax.Array], tuple[State, jax.Array]]:
     """The train step of a model: state and tokens give the next state, and the loss before it.
 
     stream: says how the activations between layers are divided over devices.
+    copied: makes of the parameters those that the model runs with; gradients are of their type until the update.
     """
 
     def train_step(state: State, tokens: jax.Array) -> tuple[State, jax.Array]:
         params, step = state["params"], state["step"] + 1
-        loss, gradients = jax.value_and_grad(loss_fn)(params, tokens, size, stream)
+        loss, gradients = jax.value_and_grad(loss_fn)(copied(params), tokens, size, stream)
+        gradients = jax.tree.map(lambda gradient: gradient.astype(jnp.float32), gradients)
         with jax.named_scope("update"):
             params, memory = optimizer.update(
                 params, gradients, state["optimizer"], step.astype(jnp.float32), stacked(params)

@@ -1,7 +1,6 @@
 """Programs for TPUs that are not here, compiled by their own compiler."""
 
 import importlib.util
-import warnings
 from importlib.metadata import PackageNotFoundError
 
 import jax
@@ -15,8 +14,6 @@ from jax.sharding import PartitionSpec as P
 import atoll
 
 NO_LIBTPU = importlib.util.find_spec("libtpu") is None
-if NO_LIBTPU:
-    warnings.warn("libtpu is not installed, so nothing is compiled for TPUs: pip install 'atoll[tpu]'", stacklevel=1)
 needs_libtpu = pytest.mark.skipif(NO_LIBTPU, reason="libtpu is not installed: pip install 'atoll[tpu]'")
 
 TOPOLOGY = "2 x v5e[2x2](data=2, model=2)"
