@@ -1,6 +1,10 @@
 """What is made of a compiler's numbers without the compiler: peaks, refusals, and what is kept on disk."""
 
+from types import SimpleNamespace
+
+import jax
 import pytest
+from atoll.compiler.ahead import compilation
 from atoll.compiler.ahead.cache import VARIABLE, Cache, key_of
 from atoll.compiler.ahead.compilation import CannotCompile, CodeAhead
 from atoll.compiler.ahead.fitting import check_fits, refusal
@@ -72,8 +76,8 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_arithmetic():
     with pytest.raises(PlanError) as caught:
         check_fits(PROGRAM, ISLAND, CODES, peak, chip_report(PROGRAM, ISLAND, CODES, peak, peak.bytes + 13))
     assert caught.value.what == "each device of island a has 2.6 KiB and needs 2.6 KiB while B0@0 runs"
+    # By then the argument is gone, and what would be nothing is not told.
     assert [line.split(maxsplit=2)[2] for line in caught.value.excerpt.splitlines() if not line.startswith("the")] == [
-        "arguments of the step",
         "values between tasks",
         "results and temporaries of B0@0",
         "the fragments themselves",
@@ -117,3 +121,18 @@ def test_what_is_damaged_or_cannot_be_kept_is_made_again(tmp_path, monkeypatch):
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/there")
     assert str(Cache.usual().folder) == "/there/atoll"
+
+
+def test_what_jax_cannot_read_is_counted_as_the_compiler_counts(monkeypatch):
+    def as_text():
+        raise jax.errors.JaxRuntimeError("INTERNAL: async-update instruction should have 1 operands but sees 3")
+
+    names = ("argument_size", "output_size", "alias_size", "temp_size", "generated_code_size")
+    memory = SimpleNamespace(**{f"{name}_in_bytes": number for number, name in enumerate(names)})
+    compiled = SimpleNamespace(
+        as_text=as_text, memory_analysis=lambda: memory, cost_analysis=lambda: {"flops": 5.0, "bytes accessed": 6.0}
+    )
+    monkeypatch.setattr(compilation.serialize_executable, "serialize", lambda _: (b"", None, None))
+    found = compilation._read("key", compiled, ([16], [16]), 1.0)
+    assert (found.arguments, found.results, found.temporaries) == ((16,), (16,), 3)
+    assert found.work == HloWork(5, 6, 0, unknown_loops=1)

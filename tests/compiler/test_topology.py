@@ -4,7 +4,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.errors import TopologyError
-from atoll.compiler.topology.island import PHYSICAL_RANK, Axis, Island, island_of_mesh
+from atoll.compiler.topology.island import PHYSICAL_RANK, Axis, Island, devices_of_slice, island_of_mesh
 from atoll.compiler.topology.topology import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Link, Topology, topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -254,7 +254,7 @@ def islands(draw, name):
         shape = tuple(draw(st.lists(sizes, min_size=rank, max_size=rank)))
         name_of_axis = draw(names | st.just("devices"))
         return Island(
-            name, kind, (Axis(name_of_axis, int(numpy.prod(shape))), Axis(name_of_axis + "1", 1)), shape, memory
+            name, kind, (Axis(name_of_axis, devices_of_slice(kind, shape)), Axis(name_of_axis + "1", 1)), shape, memory
         )
     axes = draw(
         st.lists(
