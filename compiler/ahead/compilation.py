@@ -26,6 +26,7 @@ from jax.experimental import serialize_executable
 log = logging.getLogger(__name__)
 
 _HEAD = struct.Struct(">Q")  # the length of the description, which the executable follows
+_FORMAT = 1  # of what is kept; another number where the fields below, or what they mean, have changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ def compile_ahead(program: Program, slices: Slices, cache: Cache) -> dict[str, d
 def _key(program: Program, island: IslandProgram, run: Run, donated: Sequence[int], where: PodSlice) -> str:
     code, inputs = program.codes[run.code], [island.buffers[number] for number in run.inputs]
     without_lines = print_module(parse_text(code.module), debug_info=False)
-    return key_of("code", settings(), where, code.name, without_lines, inputs, code.results, donated)
+    return key_of("code", _FORMAT, settings(), where, code.name, without_lines, inputs, code.results, donated)
 
 
 @dataclass(frozen=True)
