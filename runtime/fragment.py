@@ -116,25 +116,11 @@ def lower_code(
     donated: the positions, among the inputs, of those whose memory the results may take over.
     callbacks: the host functions that the module calls by their index.
     """
-    results = tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results)
-    fragment = Fragment(code.module, results, tuple(callbacks))
+    jitted = _jitted(code, inputs, donated, mesh, callbacks)
     calls_python = bool(callbacks) and _calls_python(code.module)
-
-    def run(*arguments: jax.Array) -> list[jax.Array]:
-        return fragment(*arguments) or [jax.numpy.zeros((), bool)]
-
-    run.__name__ = run.__qualname__ = code.name  # what profiles and XLA's dumps show
-    jitted = jax.jit(
-        run,
-        in_shardings=tuple(sharding_of(one, mesh) for one in inputs),
-        out_shardings=[sharding_of(one, mesh) for one in code.results or (_ENDED,)],
-        donate_argnums=tuple(donated),
-        keep_unused=True,
-    )
     if any(one.dtype in _SUB_BYTE for one in inputs):
         return lambda: Executable(jitted, may_fail=True, calls_python=calls_python)  # compiled at its first call
-    with jax.set_mesh(None):  # a mesh that the user has set is not the island's
-        lowered = jitted.lower(*(abstract(one) for one in inputs))
+    lowered = _lowered(jitted, inputs)
     runs_straight = _runs_straight(code.module)
     if Binary.can_be_made(lowered):
         return SharedBinary(Binary(lowered), runs_straight)
@@ -145,6 +131,44 @@ def lower_code(
         return Executable(compiled, may_fail, calls_python)
 
     return finish
+
+
+def lower_ahead(
+    code: Code, inputs: Sequence[Buffer], donated: Sequence[int], mesh: jax.sharding.Mesh
+) -> jax.stages.Lowered:
+    """The same for devices that are not here, on which nothing can be loaded: what jax has lowered."""
+    if any(one.dtype in _SUB_BYTE for one in inputs):
+        raise NotImplementedError("jax compiles nothing ahead that takes numbers of less than a byte")
+    return _lowered(_jitted(code, inputs, donated, mesh), inputs)
+
+
+def _jitted(
+    code: Code,
+    inputs: Sequence[Buffer],
+    donated: Sequence[int],
+    mesh: jax.sharding.Mesh,
+    callbacks: Sequence[Callback] = (),
+) -> Any:  # noqa: ANN401 (what `jax.jit` returns)
+    results = tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results)
+    fragment = Fragment(code.module, results, tuple(callbacks))
+
+    def run(*arguments: jax.Array) -> list[jax.Array]:
+        return fragment(*arguments) or [jax.numpy.zeros((), bool)]
+
+    run.__name__ = run.__qualname__ = code.name  # what profiles and XLA's dumps show
+    return jax.jit(
+        run,
+        in_shardings=tuple(sharding_of(one, mesh) for one in inputs),
+        out_shardings=[sharding_of(one, mesh) for one in code.results or (_ENDED,)],
+        donate_argnums=tuple(donated),
+        keep_unused=True,
+    )
+
+
+def _lowered(jitted: Any, inputs: Sequence[Buffer]) -> jax.stages.Lowered:  # noqa: ANN401 (as above)
+    with jax.set_mesh(None):  # a mesh that the user has set is not the island's
+        lowered: jax.stages.Lowered = jitted.lower(*(abstract(one) for one in inputs))
+    return lowered
 
 
 def _costs_little(compiled: jax.stages.Compiled) -> bool:

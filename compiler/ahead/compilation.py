@@ -17,8 +17,8 @@ from atoll.compiler.mlir.ir_text import parse_text, print_module
 from atoll.compiler.topology.slices import PodSlice, libtpu_version, mesh_of_slice
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
-from atoll.runtime.compilation import AT_A_TIME, runs_of_codes
-from atoll.runtime.fragment import lower_code
+from atoll.runtime.compilation import AT_A_TIME, fragments_of
+from atoll.runtime.fragment import lower_ahead
 from atoll.runtime.program import Code, IslandProgram, Program, Run
 from atoll.runtime.program_memory import device_sizes
 from jax.experimental import serialize_executable
@@ -103,7 +103,7 @@ def compile_ahead(program: Program, slices: Slices, cache: Cache) -> dict[str, d
     try:
         for island in program.islands:
             keys[island.name] = {}
-            for run, donated in runs_of_codes(island):
+            for run, donated in ((one.run, one.donated) for one in fragments_of(island)):
                 key = _key(program, island, run, donated, slices.of[island.name])
                 keys[island.name][run.code] = key
                 if key not in made:
@@ -142,17 +142,14 @@ class _Compilation:
         code = self.program.codes[self.run.code]
         inputs = [self.island.buffers[number] for number in self.run.inputs]
         try:
-            finish = lower_code(code, inputs, self.donated, self.mesh)
+            lowered = lower_ahead(code, inputs, self.donated, self.mesh)
         except Exception as error:
             raise CannotCompile(code, self.island, self.run, error) from error
 
         def end(cache: Cache) -> CodeAhead:
             began = time.monotonic()
             try:
-                compiled = finish().call
-                if not isinstance(compiled, jax.stages.Compiled):
-                    raise NotImplementedError("jax compiles nothing ahead that takes numbers of less than a byte")
-                made = _read(self.key, compiled, self._sizes(), time.monotonic() - began)
+                made = _read(self.key, lowered.compile(), self._sizes(), time.monotonic() - began)
             except Exception as error:
                 raise CannotCompile(code, self.island, self.run, error) from error
             cache.keep(self.key, made.to_bytes())

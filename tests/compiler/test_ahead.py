@@ -120,7 +120,13 @@ def test_what_is_damaged_or_cannot_be_kept_is_made_again(tmp_path, monkeypatch):
     assert str(Cache.usual().folder) == "/here"
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/there")
-    assert str(Cache.usual().folder) == "/there/atoll"
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        for folder, found in ((None, "/there/atoll"), ("/of/jax", "/of/jax/atoll")):
+            jax.config.update("jax_compilation_cache_dir", folder)
+            assert str(Cache.usual().folder) == found
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_what_jax_cannot_read_is_counted_as_the_compiler_counts(monkeypatch):
