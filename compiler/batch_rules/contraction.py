@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from atoll.compiler.batch_rules.decision import Decision
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import Factor, FactorRule, Linear
+from atoll.compiler.batch_rules.rule import FactorRule, Linear
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir, stablehlo
 

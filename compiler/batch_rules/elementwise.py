@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import Factor, FactorRule, Linear
+from atoll.compiler.batch_rules.rule import FactorRule, Linear
 from atoll.compiler.batch_rules.states import COMBINE
 from atoll.compiler.mlir.bindings import ir
 

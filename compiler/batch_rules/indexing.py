@@ -4,17 +4,12 @@ from collections.abc import Sequence
 
 from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.elementwise import ALL_KINDS
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.local import Local, Values
-from atoll.compiler.batch_rules.nodes import Node
+from atoll.compiler.batch_rules.nodes import Node, kind_of_body
 from atoll.compiler.batch_rules.numbering import counted_dimension
-from atoll.compiler.batch_rules.reduction import kind_of_body
-from atoll.compiler.batch_rules.rule import (
-    Factor,
-    FactorRule,
-    Linear,
-    build_same,
-)
-from atoll.compiler.batch_rules.states import Split
+from atoll.compiler.batch_rules.rule import FactorRule, Linear, build_same
+from atoll.compiler.batch_rules.states import Places, Split
 from atoll.compiler.mlir.bindings import ir, stablehlo
 
 
@@ -87,6 +82,8 @@ def _with_own_rows(
 
 
 def _make_gather(local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+    if isinstance(decision.operands[1], Places):
+        return build_same(local, node, decision, operands)  # they are counted in each microbatch already
     numbers = stablehlo.GatherDimensionNumbers(node.operation.attributes["dimension_numbers"])
     mapped = list(numbers.start_index_map)
     operands = _with_own_rows(local, node, decision, operands, mapped, numbers.index_vector_dim)
@@ -97,6 +94,8 @@ def _make_gather(local: Local, node: Node, decision: Decision, operands: Values)
 
 
 def _make_scatter(local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+    if isinstance(decision.operands[1], Places):
+        return build_same(local, node, decision, operands)  # they are counted in each microbatch already
     numbers = stablehlo.ScatterDimensionNumbers(node.operation.attributes["scatter_dimension_numbers"])
     mapped = list(numbers.scattered_dims_to_operand_dims)
     return build_same(

@@ -7,7 +7,8 @@ from typing import Protocol
 from atoll.compiler.batch_rules.decision import Decision, Mixed
 from atoll.compiler.batch_rules.local_block import Builder
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
-from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
+from atoll.compiler.batch_rules.orders import IN_ORDER, made_in_order, own_of_microbatch
+from atoll.compiler.batch_rules.states import ABSENT, OWN, SAME, Absent, Own, Partial, Places, Sorted, Split, State
 from atoll.compiler.mlir.effects import is_print
 
 
@@ -102,6 +103,11 @@ class Interpretation:
         self.interpret_arguments(arguments)
         for node in self.body.nodes:
             self.visit(node)
+        for value in self.body.returned:
+            # Behind the block nobody would know by which sort: in a loop it is another one in each iteration.
+            if isinstance(self.state(value), Sorted | Places | Absent):
+                node = self.batch.program.producers[value] or self.body.nodes[-1]
+                raise Mixed(node, "gives rows in the order of a sort out of the function or loop", IN_ORDER)
 
     def interpret_arguments(self, states: Sequence[State]) -> None:
         for value, state in zip(self.body.arguments, states, strict=False):
@@ -126,10 +132,15 @@ class Interpretation:
             if not self.mixed.isdisjoint((*node.operands, *node.captured)):
                 self.mixed.update(node.results)
             return
+        if ABSENT in states:
+            raise Mixed(node, "needs numbers that a sort has sorted, other ones in each microbatch", IN_ORDER)
         try:
             decision = self.rule(node).forward(self, node, states)
         except Mixed:
-            if self.parent is not None or node.number not in self.batch.joinable:
+            # Rows in the order of a sort cannot be joined: each microbatch has another order.
+            taken = (*states, *map(self.state, node.captured))
+            is_ordered = any(isinstance(one, Sorted | Places | Own) for one in taken)
+            if is_ordered or self.parent is not None or node.number not in self.batch.joinable:
                 raise
             self._join(node)
             return
@@ -183,6 +194,11 @@ class Interpretation:
         return self._derived[key]
 
     def _derive(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
+        if OWN in wanted.values():
+            return own_of_microbatch(self, node, next(iter(wanted))) if len(wanted) == 1 else None
+        ordered = [form for form in wanted.values() if isinstance(form, Sorted)]
+        if ordered:
+            return made_in_order(self, node, ordered[0]) if len(wanted) == 1 else None
         parts = {index: form for index, form in wanted.items() if isinstance(form, Split)}
         rule = self.batch.rules.get(node.name)
         if any(one in self.completed for one in node.results):

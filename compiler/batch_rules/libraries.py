@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 
 from atoll.compiler.batch_rules.decision import Decision
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import Factor, FactorRule
+from atoll.compiler.batch_rules.rule import FactorRule
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir
 

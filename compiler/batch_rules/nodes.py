@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch_rules.states import COMPLEX_ZERO, identity
+from atoll.compiler.batch_rules.states import COMPLEX_ZERO, KIND_OF, identity
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.effects import acts
 from atoll.compiler.mlir.functions import body_of
@@ -82,6 +82,16 @@ class Node:
             for node in body.nodes:
                 yield node
                 yield from node.inner()
+
+
+def kind_of_body(node: Node) -> str:
+    """How the region combines two elements; empty if it does anything else."""
+    body = node.bodies[0]
+    if len(body.nodes) != 1 or len(body.arguments) != 2:
+        return ""
+    (inner,) = body.nodes
+    is_plain = sorted(inner.operands) == sorted(body.arguments) and body.returned == inner.results
+    return KIND_OF.get(inner.name, "") if is_plain else ""
 
 
 def described(node: Node) -> str:

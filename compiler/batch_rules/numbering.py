@@ -21,6 +21,11 @@ def counted_dimension(indices: Node, operand: int, vector: int, component: int) 
     return _counted(program, value)
 
 
+def counted_dimension_of(program: NodeTree, value: int) -> int | None:
+    """The dimension along which a value counts 0, 1, 2, …; None if it does not."""
+    return _counted(program, value)
+
+
 def _component(program: NodeTree, value: int, vector: int, component: int) -> int | None:
     """The value that a concatenation takes as this component of the indices."""
     node = program.producers[value]

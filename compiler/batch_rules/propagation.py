@@ -7,8 +7,9 @@ pieces of a whole value are cut out of it, so no choice made here can be wrong.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
-from atoll.compiler.batch_rules.rule import Factor, FactorRule
+from atoll.compiler.batch_rules.rule import FactorRule
 from atoll.compiler.batch_rules.table import RULES
 
 

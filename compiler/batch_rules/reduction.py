@@ -2,19 +2,14 @@
 
 from collections.abc import Sequence
 
-from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import Factor, FactorRule, Linear
-from atoll.compiler.batch_rules.states import KIND_OF
-
-
-def kind_of_body(node: Node) -> str:
-    """How the region combines two elements; empty if it does anything else."""
-    body = node.bodies[0]
-    if len(body.nodes) != 1 or len(body.arguments) != 2:
-        return ""
-    (inner,) = body.nodes
-    is_plain = sorted(inner.operands) == sorted(body.arguments) and body.returned == inner.results
-    return KIND_OF.get(inner.name, "") if is_plain else ""
+from atoll.compiler.batch_rules.decision import Decision
+from atoll.compiler.batch_rules.factor import Factor
+from atoll.compiler.batch_rules.interpretation import Interpretation
+from atoll.compiler.batch_rules.local import Local, Values
+from atoll.compiler.batch_rules.nodes import Node, kind_of_body
+from atoll.compiler.batch_rules.orders import decide_sort, make_sort
+from atoll.compiler.batch_rules.rule import FactorRule, Linear
+from atoll.compiler.batch_rules.states import Places, State
 
 
 def _reduce(node: Node) -> Sequence[Factor]:
@@ -58,6 +53,19 @@ def _sort(node: Node) -> Sequence[Factor]:
     return [Factor((one,) * count, (one,) * count) for one in range(rank) if one != sorted_]
 
 
+class SortRule(FactorRule):
+    """A sort of examples is one microbatch's own where numbers say how to put the rows back."""
+
+    def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
+        # Where it may be done for the whole batch, something did not put its rows back.
+        ordering = None if node.number in scope.batch.joinable else decide_sort(node, states)
+        return ordering or super().forward(scope, node, states)
+
+    def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
+        is_ordering = any(isinstance(form, Places) for form in decision.results)
+        return (make_sort if is_ordering else super().build)(local, node, decision, operands)
+
+
 def _all_but_last(node: Node) -> Sequence[Factor]:
     rank = len(node.operand_shape())
     return [Factor((one,), (one,) * len(node.results)) for one in range(rank - 1)]
@@ -84,7 +92,9 @@ RULES = (
     FactorRule(
         ("stablehlo.select_and_scatter",), "along dimensions in which no window reaches out", _select_and_scatter
     ),
-    FactorRule(("stablehlo.sort",), "along dimensions that are not sorted", _sort),
+    SortRule(
+        ("stablehlo.sort",), "along dimensions that are not sorted; of examples if their rows are put back later", _sort
+    ),
     FactorRule(("chlo.top_k",), "along all dimensions but the last", _all_but_last),
     FactorRule(("stablehlo.fft",), "along dimensions that are not transformed", _transform),
     FactorRule(("stablehlo.cholesky", "stablehlo.triangular_solve"), "matrix by matrix", _matrices),

@@ -8,47 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.decision import Decision, Mixed
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node, described_beside
-from atoll.compiler.batch_rules.states import SAME, Partial, Split, State
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A dimension that runs through an operation, along with the blocks that it consists of.
-
-    operands: for each operand which of its dimensions it is; None where the operand does not have it.
-    results: the same for the results; None where it is summed away.
-    kind: how partial results combine, where it is summed away.
-    base: the operand that joins the combined result once, if there is one.
-    scale: how many blocks operands, and then results, have in proportion; empty where all have as many.
-    begins: an element of the first operand, before the first or behind the last one perhaps, at which a block begins.
-    in_one_block: whether it runs through only if it is not in several blocks.
-    """
-
-    operands: tuple[int | None, ...]
-    results: tuple[int | None, ...]
-    kind: str = ""
-    base: int | None = None
-    scale: tuple[int, ...] = ()
-    begins: int = 0
-    in_one_block: bool = False
-
-    def blocks(self, place: int, blocks: int) -> tuple[int, ...] | None:
-        """How many blocks each operand and result has, 0 without the dimension, if that place has so many; None if
-        these are no whole numbers."""
-        if self.in_one_block and blocks > 1:
-            return None
-        dimensions = (*self.operands, *self.results)
-        scale = self.scale or (1,) * len(dimensions)
-        counts = []
-        for dimension, own in zip(dimensions, scale, strict=True):
-            count, rest = (0, 0) if dimension is None else divmod(blocks * own, scale[place])
-            if rest or (dimension is not None and not count):
-                return None
-            counts.append(count)
-        return tuple(counts)
+from atoll.compiler.batch_rules.orders import compared_in_order, make_compared, pass_in_order
+from atoll.compiler.batch_rules.states import ABSENT, SAME, Partial, Places, Sorted, Split, State
 
 
 @dataclass(frozen=True)
@@ -89,8 +54,10 @@ class FactorRule:
 
     def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         if any(isinstance(state, Partial) for state in states):
-            return self._pass_partial(scope, node, states)
+            return compared_in_order(scope, node) or self._pass_partial(scope, node, states)
         factors = self.factors(node)
+        if any(isinstance(state, Sorted | Places) for state in states):
+            return pass_in_order(scope, node, states, factors)
         split = {index: state for index, state in enumerate(states) if isinstance(state, Split)}
         along = [one for one in factors if all(one.operands[index] == form.dimension for index, form in split.items())]
         found = self._fitting(node, along, split)
@@ -121,7 +88,8 @@ class FactorRule:
         return None
 
     def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
-        return self.make(local, node, decision, operands)
+        make = make_compared if ABSENT in decision.operands else self.make
+        return make(local, node, decision, operands)
 
     def without_batch(self, _scope: Interpretation, node: Node, _decision: Decision) -> Decision:
         raise AssertionError(f"all results of {node.name} carry the batch, or none")

@@ -31,10 +31,20 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "LT": numpy.less,
 }
 
-_COMPUTED: dict[str, Callable[..., Any]] = {
+
+def _divide(one: Any, other: Any) -> Any:  # noqa: ANN401 (arrays of numpy)
+    """As StableHLO divides integers: rounded towards 0, and -1 if it is by 0."""
+    quotient = abs(one) // numpy.maximum(abs(other), 1)
+    return numpy.where(other == 0, -1, numpy.sign(one) * numpy.sign(other) * quotient)
+
+
+COMPUTED: dict[str, Callable[..., Any]] = {
     "stablehlo.add": lambda _, one, other: one + other,
     "stablehlo.subtract": lambda _, one, other: one - other,
     "stablehlo.multiply": lambda _, one, other: one * other,
+    "stablehlo.divide": lambda _, one, other: _divide(one, other),
+    "stablehlo.remainder": lambda _, one, other: numpy.where(other == 0, one, one - other * _divide(one, other)),
+    "stablehlo.sign": lambda _, one: numpy.sign(one),
     "stablehlo.negate": lambda _, one: -one,
     "stablehlo.maximum": lambda _, one, other: numpy.maximum(one, other),
     "stablehlo.minimum": lambda _, one, other: numpy.minimum(one, other),
@@ -94,7 +104,7 @@ class Scalars:
             return None
         if node.name == "stablehlo.constant":
             return numpy.asarray(constant_number(node))
-        compute = _COMPUTED.get(node.name)
+        compute = COMPUTED.get(node.name)
         operands = [self._numbers(one) for one in node.operands] if compute is not None else [None]
         if compute is None or any(one is None for one in operands):
             return None

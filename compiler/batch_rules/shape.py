@@ -6,9 +6,10 @@ from itertools import product
 
 from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.elementwise import ALL_KINDS
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.rule import Build, Factor, FactorRule, Linear
+from atoll.compiler.batch_rules.rule import Build, FactorRule, Linear
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir
 

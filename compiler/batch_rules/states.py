@@ -29,6 +29,42 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Sorted(Split):
+    """Rows in the order of a sort: each microbatch has the rows of its own examples, in the order of its own sort.
+
+    Put back in the order of the examples, it is `Split`.
+    by: the number of the sort.
+    """
+
+    by: int = -1
+
+    def __str__(self) -> str:
+        return f"S({self.dimension} sorted)"
+
+
+@dataclass(frozen=True)
+class Places(Split):
+    """Made of nothing but numbers and where a sort puts rows; each microbatch counts its own rows.
+
+    is_back: whether it says for each example where the sort has put it, instead of which example is at each place.
+    """
+
+    by: int = -1
+    is_back: bool = False
+
+    def __str__(self) -> str:
+        return f"places({self.dimension})"
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the same operations make of one microbatch alone, such as how many of its rows there are of each kind."""
+
+    def __str__(self) -> str:
+        return "own"
+
+
+@dataclass(frozen=True)
 class Partial:
     """Each microbatch has a part; all parts combined are the value."""
 
@@ -43,8 +79,9 @@ class Absent:
     """Left out: an operation is made for only some of its results, without this value."""
 
 
-State = Same | Split | Partial | Absent
+State = Same | Split | Own | Partial | Absent
 SAME = Same()
+OWN = Own()
 ABSENT = Absent()
 
 # A value in one of its forms: a value is known by its number.

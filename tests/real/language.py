@@ -346,3 +346,32 @@ def several_tokens_ahead():
 
     params = {"trunk": small_params(), "heads": [weights(50 + i, D, D) for i in range(3)]}
     return Program(step, (params, whole(2, V, B, T)))
+
+
+@real
+def dropless_experts():
+    """Tokens sorted by expert, two experts a token; no token is dropped, and a loss balances them."""
+
+    def experts(p, x):
+        chances = jax.nn.softmax(x @ p["router"])
+        gates, chosen = lax.top_k(chances, 2)
+        key = chosen.reshape(-1)
+        order, sizes = jnp.argsort(key), jnp.bincount(key, length=4)
+        rows = jax.nn.gelu(lax.ragged_dot(x[order // 2], p["up"], sizes))
+        rows = lax.ragged_dot(rows, p["down"], sizes) * gates.reshape(-1)[order][:, None]
+        return jnp.zeros_like(x).at[order // 2].add(rows), chances.mean(0)
+
+    def loss_fn(params, tokens):
+        x, balance = params["embed"][tokens].reshape(-1, D), 0.0
+        for p in params["blocks"]:
+            made, share = experts(p, layer_norm(x))
+            x, balance = x + made, balance + (share**2).sum()
+        logits = (layer_norm(x) @ params["embed"].T).reshape(B, T, V)
+        return cross_entropy(logits[:, :-1], tokens[:, 1:]) + 0.01 * balance
+
+    blocks = [
+        {"router": weights(60 + i, D, 4), "up": weights(70 + i, 4, D, 2 * D), "down": weights(80 + i, 4, 2 * D, D)}
+        for i in range(2)
+    ]
+    params = {"embed": normal(59, V, D), "blocks": blocks}
+    return trained(loss_fn, optax.sgd(0.1), params, whole(2, V, B, T))

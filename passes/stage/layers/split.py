@@ -7,10 +7,11 @@ from itertools import accumulate
 from atoll.compiler.batch_rules.control import copy_attributes
 from atoll.compiler.batch_rules.counted_loop import MICROBATCHES, CountedLoop
 from atoll.compiler.batch_rules.decision import Decision
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.compiler.batch_rules.propagation import only_chooses
-from atoll.compiler.batch_rules.rule import Factor, FactorRule
+from atoll.compiler.batch_rules.rule import FactorRule
 from atoll.compiler.batch_rules.states import SAME, Partial, Split
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.counted_loop import MICROBATCHES
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.compiler.batch_rules.propagation import Running, only_chooses
-from atoll.compiler.batch_rules.rule import Factor
 from atoll.compiler.module.shardings import Spec, on_island
 from atoll.compiler.topology.island import Island
 

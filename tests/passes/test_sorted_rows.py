@@ -1,0 +1,36 @@
+"""Random programs that sort rows by a key: each is refused, or right. `--full` tries thirty times as many."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from atoll.compiler.errors import AtollError, CompileError, PlanError
+from sorted_programs import sorted_program
+from timed_harness import ContractBrokenError, Pair, Program, faults, pair_of
+
+COUNT = 40
+
+
+def prepared(seed):
+    """The pair of a seed's program, or what was raised instead."""
+    made = sorted_program(seed)
+    names = {"jax": jax, "jnp": jnp}
+    exec(compile(made.text, f"sorted_{seed}.py", "exec"), names)
+    text = f"# seed {seed}, {made.microbatches} microbatches\n{made.text}"
+    program = Program(names["program"], made.arguments, (3, 4), made.microbatches, text, 0.0)
+    try:
+        return pair_of(program)
+    except (AtollError, ContractBrokenError) as error:
+        is_refused = isinstance(error, CompileError | PlanError) and "defect" not in str(error)
+        is_refused = is_refused and "internal error" not in str(error)
+        return error if is_refused else AssertionError(f"{type(error).__name__}: {error}\n{text}")
+
+
+@pytest.mark.timeout(3600)  # for `--full`
+def test_refused_or_right(request):
+    first, is_full = map(request.config.getoption, ("--first-seed", "--full"))
+    made = [prepared(seed) for seed in range(first, first + (COUNT * 30 if is_full else COUNT))]
+    pairs = [one for one in made if isinstance(one, Pair)]
+    defects = [str(one) for one in made if isinstance(one, AssertionError)]
+    failures = sorted([*filter(None, faults(pairs)), *defects], key=len)
+    assert not failures, f"{len(failures)} are wrong, the first:\n{failures[0]}"
+    assert len(pairs) >= 0.3 * len(made)
