@@ -258,6 +258,8 @@ ORDINARY = frozenset(
         "simulation",
         "size",
         "slept",
+        "sort",
+        "sorted",
         "source",
         "speed",
         "splitter",
