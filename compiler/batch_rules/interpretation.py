@@ -132,15 +132,10 @@ class Interpretation:
             if not self.mixed.isdisjoint((*node.operands, *node.captured)):
                 self.mixed.update(node.results)
             return
-        if ABSENT in states:
-            raise Mixed(node, "needs numbers that a sort has sorted, other ones in each microbatch", IN_ORDER)
         try:
-            decision = self.rule(node).forward(self, node, states)
+            decision = self._decide(node, states)
         except Mixed:
-            # Rows in the order of a sort cannot be joined: each microbatch has another order.
-            taken = (*states, *map(self.state, node.captured))
-            is_ordered = any(isinstance(one, Sorted | Places | Own) for one in taken)
-            if is_ordered or self.parent is not None or node.number not in self.batch.joinable:
+            if not self._may_join(node, states):
                 raise
             self._join(node)
             return
@@ -158,6 +153,17 @@ class Interpretation:
                 self.completed[value] = state
             elif state != SAME:
                 self.states[value] = state
+
+    def _decide(self, node: Node, states: Sequence[State]) -> Decision:
+        if ABSENT in states:
+            raise Mixed(node, "needs numbers that a sort has sorted, other ones in each microbatch", IN_ORDER)
+        return self.rule(node).forward(self, node, states)
+
+    def _may_join(self, node: Node, states: Sequence[State]) -> bool:
+        """Rows in the order of a sort cannot be joined: each microbatch has another order."""
+        taken = (*states, *map(self.state, node.captured))
+        is_ordered = any(isinstance(one, Sorted | Places | Own | Absent) for one in taken)
+        return not is_ordered and self.parent is None and node.number in self.batch.joinable
 
     def _join(self, node: Node) -> None:
         """Have an operation done for the whole batch: what it takes of each microbatch is joined."""
