@@ -16,7 +16,8 @@ from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.local_block import LocalBlock
 from atoll.compiler.batch_rules.needed_forms import settled
 from atoll.compiler.batch_rules.nodes import Body, Node
-from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State, Version
+from atoll.compiler.batch_rules.orders import IN_ORDER
+from atoll.compiler.batch_rules.states import ABSENT, SAME, Places, Sorted, Split, State, Version
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.mlir.functions import is_used
 from atoll.compiler.module.shardings import undivided
@@ -138,6 +139,8 @@ def within(node: Node, values: Sequence[int], parts: Sequence[int], states: Sequ
     device has."""
     found = []
     for whole, part, state in zip(values, parts, states, strict=True):
+        if isinstance(state, Sorted | Places):
+            raise Mixed(node, "takes rows in the order of a sort, which is not that of the devices", IN_ORDER)
         if isinstance(state, Split):
             devices = devices_along(node, whole, part, state.dimension)
             blocks, rest = divmod(state.blocks, devices)

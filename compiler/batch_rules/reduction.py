@@ -53,12 +53,19 @@ def _sort(node: Node) -> Sequence[Factor]:
     return [Factor((one,) * count, (one,) * count) for one in range(rank) if one != sorted_]
 
 
+def _is_by_device(node: Node) -> bool:
+    """Whether it stands in a `shard_map`, where devices may meet each other's rows by their places."""
+    outer = (inner for one in node.program.body.nodes for inner in (one, *one.inner()))
+    return any(one.name == "sdy.manual_computation" and node in one.inner() for one in outer)
+
+
 class SortRule(FactorRule):
     """A sort of examples is one microbatch's own where numbers say how to put the rows back."""
 
     def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         # Where it may be done for the whole batch, something did not put its rows back.
-        ordering = None if node.number in scope.batch.joinable else decide_sort(node, states)
+        is_left = node.number in scope.batch.joinable or _is_by_device(node)
+        ordering = None if is_left else decide_sort(node, states)
         return ordering or super().forward(scope, node, states)
 
     def build(self, local: Local, node: Node, decision: Decision, operands: Values) -> Values:
