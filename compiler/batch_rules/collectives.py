@@ -7,9 +7,9 @@ of one microbatch, and what arrives is of that microbatch as well.
 from collections.abc import Sequence
 
 from atoll.compiler.batch_rules.elementwise import ALL_KINDS, every_dimension
-from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.reduction import kind_of_body
-from atoll.compiler.batch_rules.rule import Factor, FactorRule, Linear
+from atoll.compiler.batch_rules.factor import Factor
+from atoll.compiler.batch_rules.nodes import Node, kind_of_body
+from atoll.compiler.batch_rules.rule import FactorRule, Linear
 
 
 def _combines(node: Node) -> Linear | None:
