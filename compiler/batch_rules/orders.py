@@ -6,27 +6,25 @@ of each row alone is right all the same once the rows are put back; what looks a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 from atoll.compiler.batch_rules.decision import Decision, Mixed
 from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.groups import compared_groups, groups_of, is_ascending, sort_by_key
+from atoll.compiler.batch_rules.interpreted import Interpreted
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, kind_of_body
 from atoll.compiler.batch_rules.scalars import COMPUTED, constant_number
 from atoll.compiler.batch_rules.states import ABSENT, OWN, SAME, Partial, Places, Sorted, Split, State
 from atoll.compiler.mlir.bindings import ir, stablehlo
 
-if TYPE_CHECKING:
-    from atoll.compiler.batch_rules.interpretation import Interpretation
-
 IN_ORDER = "put the rows back in the order of the examples first, by a gather or scatter with the same argsort"
 _BARRIER = "stablehlo.optimization_barrier"
 _SPREADS = ("stablehlo.broadcast_in_dim", "stablehlo.reshape")
 
 
-def pass_in_order(scope: "Interpretation", node: Node, states: Sequence[State], factors: Sequence[Factor]) -> Decision:
+def pass_in_order(scope: Interpreted, node: Node, states: Sequence[State], factors: Sequence[Factor]) -> Decision:
     """The forms of an operation that takes rows in the order of a sort, or where that has put them."""
     given = {index: state for index, state in enumerate(states) if isinstance(state, Split)}
     if node.name in ("stablehlo.gather", "stablehlo.scatter") and isinstance(states[1], Places):
@@ -40,7 +38,7 @@ def pass_in_order(scope: "Interpretation", node: Node, states: Sequence[State], 
     raise Mixed(node, "does more to rows in the order of a sort than to each of them the same", IN_ORDER)
 
 
-def _common(scope: "Interpretation", node: Node, given: Mapping[int, Split]) -> Sorted | Places:
+def _common(scope: Interpreted, node: Node, given: Mapping[int, Split]) -> Sorted | Places:
     """What the results are; their dimension is that of the first operand."""
     forms: dict[Sorted | Places, None] = {}
     for index, form in given.items():
@@ -59,7 +57,7 @@ def _common(scope: "Interpretation", node: Node, given: Mapping[int, Split]) -> 
 
 
 def _along(
-    scope: "Interpretation", node: Node, states: Sequence[State], factor: Factor, rows: Sorted | Places
+    scope: Interpreted, node: Node, states: Sequence[State], factor: Factor, rows: Sorted | Places
 ) -> Decision | None:
     """The operation along a factor, if that treats every row by itself."""
     sizes = {
@@ -94,7 +92,7 @@ def _along(
     return Decision(tuple(operands), tuple(results), base)
 
 
-def in_order(scope: "Interpretation", value: int, form: Sorted) -> State | None:
+def in_order(scope: Interpreted, value: int, form: Sorted) -> State | None:
     """The form in which a value that is the same for all has what belongs to each row; None if it has not."""
     program = scope.batch.program
     if scope.state(value) != SAME:
@@ -107,7 +105,7 @@ def in_order(scope: "Interpretation", value: int, form: Sorted) -> State | None:
     return form
 
 
-def made_in_order(scope: "Interpretation", node: Node, form: Sorted) -> Decision | None:
+def made_in_order(scope: Interpreted, node: Node, form: Sorted) -> Decision | None:
     """How an operation that is the same for all makes what belongs to each row of a microbatch; None if it cannot.
 
     That is so where it compares places with how many rows there are of each kind: it says of what kind a row is.
@@ -126,7 +124,7 @@ def made_in_order(scope: "Interpretation", node: Node, form: Sorted) -> Decision
     return None
 
 
-def compared_in_order(scope: "Interpretation", node: Node) -> Decision | None:
+def compared_in_order(scope: Interpreted, node: Node) -> Decision | None:
     """In a region: a comparison of places with how many rows there are of each kind in this microbatch."""
     compared = compared_groups(node)
     if compared is None:
@@ -136,7 +134,7 @@ def compared_in_order(scope: "Interpretation", node: Node) -> Decision | None:
     return None if sort is None else _told_apart(scope, node, Sorted(dimension, by=sort.number))
 
 
-def _told_apart(scope: "Interpretation", node: Node, form: Sorted) -> Decision | None:
+def _told_apart(scope: Interpreted, node: Node, form: Sorted) -> Decision | None:
     compared = compared_groups(node)
     if compared is None or compared[1] != form.dimension:
         return None
@@ -148,7 +146,7 @@ def _told_apart(scope: "Interpretation", node: Node, form: Sorted) -> Decision |
     return Decision(operands, (form,))
 
 
-def _all_nodes(scope: "Interpretation | None") -> list[Node]:
+def _all_nodes(scope: Interpreted | None) -> list[Node]:
     found: list[Node] = []
     while scope is not None:
         found += scope.body.nodes
@@ -188,7 +186,7 @@ def _places(local: Local, type_: ir.RankedTensorType, dimension: int, node: Node
     return local.one("stablehlo.iota", type_, [], node.location, along)
 
 
-def own_of_microbatch(scope: "Interpretation", node: Node, index: int) -> Decision:
+def own_of_microbatch(scope: Interpreted, node: Node, index: int) -> Decision:
     """How an operation makes of one microbatch what it makes of all: of sums that are not added up."""
     decision = scope.decisions.get(node.number)
     begins = decision is not None and not any(isinstance(form, Partial) for form in decision.operands)
@@ -246,7 +244,7 @@ def make_sort(local: Local, node: Node, decision: Decision, operands: Values) ->
     return [value for value, form in zip(copy.results, decision.results, strict=True) if form != ABSENT]
 
 
-def _moved(scope: "Interpretation", node: Node, states: Sequence[State]) -> Decision:
+def _moved(scope: Interpreted, node: Node, states: Sequence[State]) -> Decision:
     """A gather or scatter at the places of a sort: it puts examples in order, or rows back."""
     places, is_gather = states[1], node.name == "stablehlo.gather"
     assert isinstance(places, Places)
@@ -278,13 +276,13 @@ def _moved(scope: "Interpretation", node: Node, states: Sequence[State]) -> Deci
     raise Mixed(node, "moves rows by another order than that which they are in", IN_ORDER)
 
 
-def _fits(scope: "Interpretation", node: Node, index: int, state: State, wanted: Split) -> bool:
+def _fits(scope: Interpreted, node: Node, index: int, state: State, wanted: Split) -> bool:
     if state != SAME:
         return state == wanted
     return _is_constant_along(scope.batch.program, node.operands[index], wanted.dimension)
 
 
-def _base(scope: "Interpretation", node: Node, wanted: Split) -> State | None:
+def _base(scope: Interpreted, node: Node, wanted: Split) -> State | None:
     """The form of what a scatter begins with, if that is the same for all."""
     if scope.state(node.operands[0]) != SAME:
         return None
