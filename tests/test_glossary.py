@@ -144,6 +144,7 @@ ORDINARY = frozenset(
         "instruction",
         "interleaved",
         "interpretation",
+        "interpreted",
         "ir",
         "join",
         "kept",

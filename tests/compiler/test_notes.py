@@ -8,8 +8,10 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import copy_module, parse_text, print_module
 from atoll.compiler.module.notes import (
     FACTS_BY_KIND,
+    AcrossBatch,
     BatchBlocks,
     Gathered,
+    Joined,
     JoinedStack,
     ManySweeps,
     NeededWhole,
@@ -18,6 +20,7 @@ from atoll.compiler.module.notes import (
     NotFollowed,
     OneReplica,
     OwnPieces,
+    SeveralLoops,
     SourcePlace,
     Traffic,
     WholeBatch,
@@ -30,6 +33,15 @@ FACTS = {
     OwnPieces(4): "as many microbatches as the loop takes pieces of the batch: 4",
     BatchBlocks("reshape", 4): "examples are taken in 4 blocks, some of each a microbatch, as reshape divides them",
     WholeBatch("sort", 96): "computed for the whole batch, as no rule makes only a part of it: sort, 96 bytes",
+    Joined("sort", 2048): "done once for the whole batch, as it mixes the examples: sort, for which 2.0 KiB are joined",
+    AcrossBatch(
+        "sum goes over the whole batch"
+    ): "all microbatches wait for each other, as sum goes over the whole batch",
+    SeveralLoops(
+        2, again=34, whole=5, bytes=2048
+    ): "the microbatches go over the stages 2 times: 34% of the model's work "
+    "are done again, 5% of the model's work are done for the whole batch at once, 2.0 KiB of the batch are kept from one "
+    "time to another",
     WholeLoop("", "its length depends on data"): "not cut, and on one stage: the loop, as its length depends on data",
     JoinedStack("tensor<4xf32>", "rev"): "split by layers, and joined again: tensor<4xf32> for rev",
     OneReplica(): "not shared by replicas: the update, as there is one replica",

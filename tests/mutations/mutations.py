@@ -140,7 +140,7 @@ MUTATIONS = (
     ),
     Mutation(
         "groups-of-a-convolution-are-torn-apart",
-        f"{RULES}/rule.py",
+        f"{RULES}/factor.py",
         "if self.in_one_block and blocks > 1:",
         "if self.in_one_block and blocks > 2:",
         killed_by="ir_tests/invalid/fold-batch.mlir",

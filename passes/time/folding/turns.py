@@ -61,8 +61,9 @@ class Turns:
         return self._turns.get(version, self.count - 1)  # what needs no work of a model can be made anywhere
 
     def kept_before(self, number: int) -> frozenset[Version]:
-        """What a loop finds kept by those before it: all else it can make of this and of the arguments."""
-        kept = (version for version, source in self._sources.items() if source == version)
+        """What a loop finds kept by those before it: all else it can make of this and of the arguments. Rows in an
+        order of their own microbatch are no parts of a whole, and are made again."""
+        kept = (one for one, source in self._sources.items() if source == one and isinstance(one[1], Split))
         return frozenset(version for version in kept if self._turns[version] < number)
 
     def follows_work(self, value: int) -> bool:
