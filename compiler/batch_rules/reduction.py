@@ -64,7 +64,7 @@ class SortRule(FactorRule):
 
     def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         # Where it may be done for the whole batch, something did not put its rows back.
-        is_left = node.number in scope.batch.joinable or _is_by_device(node)
+        is_left = bool(scope.batch.joinable) or _is_by_device(node)
         ordering = None if is_left else decide_sort(node, states)
         return ordering or super().forward(scope, node, states)
 

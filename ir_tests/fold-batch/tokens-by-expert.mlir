@@ -3,15 +3,15 @@
 // Each microbatch sorts its own rows, counts its own keys, and puts its rows back; `place < ends` tells experts apart.
 
 // CHECK:      mpmd.for
-// CHECK:        %[[OWN:.*]] = stablehlo.iota dim = 0 : tensor<2xi32>
-// CHECK-NEXT:   %[[SORTED:.*]]:2 = "stablehlo.sort"(%{{.*}}, %[[OWN]])
+// CHECK:        [[OWN:%.*]] = stablehlo.iota dim = 0 : tensor<2xi32>
+// CHECK-NEXT:   [[SORTED:%.*]]:2 = "stablehlo.sort"({{%.*}}, [[OWN]])
 // CHECK:        "stablehlo.gather"{{.*}} -> tensor<2x4xf32>
-// CHECK:        stablehlo.compare LT, %{{.*}}, %{{.*}} : (tensor<3x2xi32>, tensor<3x2xi32>) -> tensor<3x2xi1>
+// CHECK:        stablehlo.compare LT, {{%.*}}, {{%.*}} : (tensor<3x2xi32>, tensor<3x2xi32>) -> tensor<3x2xi1>
 // CHECK:        "stablehlo.scatter"
-// CHECK:        mpmd.return %{{.*}} : tensor<2x4xf32>
+// CHECK:        mpmd.return {{%.*}} : tensor<2x4xf32>
 module attributes {atoll.plan = "microbatches=4"} {
-  func.func @main(%x: tensor<8x4xf32> {atoll.path = "x", atoll.batch}, %scores: tensor<8x3xf32> {atoll.path = "s", atoll.batch})
-      -> (tensor<8x4xf32> {atoll.path = "result"}) {
+  func.func @main(%x: tensor<8x4xf32> {atoll.path = "x", atoll.batch},
+      %scores: tensor<8x3xf32> {atoll.path = "s", atoll.batch}) -> (tensor<8x4xf32> {atoll.path = "result"}) {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %zeros = stablehlo.constant dense<0> : tensor<3xi32>
     %ones = stablehlo.constant dense<1> : tensor<8xi32>

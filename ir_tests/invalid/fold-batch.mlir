@@ -770,3 +770,264 @@ module attributes {atoll.plan = "microbatches=2"} {
     return %0#2 : tensor<2xf32>
   }
 }
+
+// -----
+
+// A sort of places: what it sorts is known, but for the numbers of another microbatch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4xi32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %same, %back = "stablehlo.sort"(%order, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    // expected-error @below {{needs numbers that a sort has sorted, other ones in each microbatch; put the rows back}}
+    %0 = stablehlo.add %same, %same : tensor<4xi32>
+    return %0 : tensor<4xi32>
+  }
+}
+
+// -----
+
+// Rows that are never put back.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %where = stablehlo.reshape %order : (tensor<4xi32>) -> tensor<4x1xi32>
+    // expected-error @below {{gives rows in the order of a sort out of the function or loop; put the rows back}}
+    %0 = "stablehlo.gather"(%x, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 3>}>
+        : (tensor<4x3xf32>, tensor<4x1xi32>) -> tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Neighbours in the order of a sort are others in each microbatch.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %where = stablehlo.reshape %order : (tensor<4xi32>) -> tensor<4x1xi32>
+    %rows = "stablehlo.gather"(%x, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 3>}>
+        : (tensor<4x3xf32>, tensor<4x1xi32>) -> tensor<4x3xf32>
+    // expected-error @below {{does more to rows in the order of a sort than to each of them the same; put the rows back}}
+    %0 = stablehlo.reverse %rows, dims = [0] : tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// An example and whichever row has come to its place.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %where = stablehlo.reshape %order : (tensor<4xi32>) -> tensor<4x1xi32>
+    %rows = "stablehlo.gather"(%x, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 3>}>
+        : (tensor<4x3xf32>, tensor<4x1xi32>) -> tensor<4x3xf32>
+    // expected-error @below {{takes rows in the order of a sort beside examples in their own order; put the rows back}}
+    %0 = stablehlo.add %rows, %x : tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Rows of two sorts.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4xi32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %other = stablehlo.negate %key : tensor<4xi32>
+    %sorted_1, %order_1 = "stablehlo.sort"(%other, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    // expected-error @below {{takes rows in different orders; put the rows back}}
+    %0 = stablehlo.add %sorted, %sorted_1 : tensor<4xi32>
+    return %0 : tensor<4xi32>
+  }
+}
+
+// -----
+
+// Places are numbers of a microbatch's own.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4xi32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    // expected-error @below {{takes the places of rows for numbers like any others; put the rows back}}
+    %0 = stablehlo.popcnt %order : tensor<4xi32>
+    return %0 : tensor<4xi32>
+  }
+}
+
+// -----
+
+// Places that are looked up in part.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4x2xf32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %where = stablehlo.reshape %order : (tensor<4xi32>) -> tensor<4x1xi32>
+    // expected-error @below {{uses the places of a sort for more than for rows; put the rows back}}
+    %0 = "stablehlo.gather"(%x, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 2>}>
+        : (tensor<4x3xf32>, tensor<4x1xi32>) -> tensor<4x2xf32>
+    return %0 : tensor<4x2xf32>
+  }
+}
+
+// -----
+
+// The row after each.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %ones = stablehlo.constant dense<1> : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %next = stablehlo.add %order, %ones : tensor<4xi32>
+    %where = stablehlo.reshape %next : (tensor<4xi32>) -> tensor<4x1xi32>
+    // expected-error @below {{looks up other rows than those that a sort has put in order; put the rows back}}
+    %0 = "stablehlo.gather"(%x, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 3>}>
+        : (tensor<4x3xf32>, tensor<4x1xi32>) -> tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Two examples for each of two rows, by the way back.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %twos = stablehlo.constant dense<2> : tensor<4xi32>
+    %table = stablehlo.constant dense<1.0> : tensor<2x3xf32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %same, %back = "stablehlo.sort"(%order, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %half = stablehlo.divide %back, %twos : tensor<4xi32>
+    %where = stablehlo.reshape %half : (tensor<4xi32>) -> tensor<4x1xi32>
+    // expected-error @below {{looks up other rows than those that a sort has put in order; put the rows back}}
+    %0 = "stablehlo.gather"(%table, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 3>}>
+        : (tensor<2x3xf32>, tensor<4x1xi32>) -> tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Rows that are put in order twice.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    %where = stablehlo.reshape %order : (tensor<4xi32>) -> tensor<4x1xi32>
+    %rows = "stablehlo.gather"(%x, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 3>}>
+        : (tensor<4x3xf32>, tensor<4x1xi32>) -> tensor<4x3xf32>
+    // expected-error @below {{moves rows by another order than that which they are in; put the rows back}}
+    %0 = "stablehlo.gather"(%rows, %where) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+        collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 3>}>
+        : (tensor<4x3xf32>, tensor<4x1xi32>) -> tensor<4x3xf32>
+    return %0 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Rows that go to devices in the order of a sort.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  sdy.mesh @mesh = <["devices"=2]>
+  func.func @main(%x: tensor<4x3xf32> {atoll.path = "x", atoll.batch},
+      %key: tensor<4xi32> {atoll.path = "k", atoll.batch}) -> (tensor<4xi32> {atoll.path = "y"}) {
+    %numbers = stablehlo.iota dim = 0 : tensor<4xi32>
+    %sorted, %order = "stablehlo.sort"(%key, %numbers) <{dimension = 0 : i64, is_stable = true}> ({
+    ^bb0(%a: tensor<i32>, %b: tensor<i32>, %c: tensor<i32>, %d: tensor<i32>):
+      %less = stablehlo.compare LT, %a, %b : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %less : tensor<i1>
+    }) : (tensor<4xi32>, tensor<4xi32>) -> (tensor<4xi32>, tensor<4xi32>)
+    // expected-error @below {{takes rows in the order of a sort, which is not that of the devices; put the rows back}}
+    %0 = sdy.manual_computation(%sorted) in_shardings=[<@mesh, [{"devices"}]>] out_shardings=[<@mesh,
+        [{"devices"}]>] manual_axes={"devices"} (%local: tensor<2xi32>) {
+      %1 = stablehlo.negate %local : tensor<2xi32>
+      sdy.return %1 : tensor<2xi32>
+    } : (tensor<4xi32>) -> tensor<4xi32>
+    return %0 : tensor<4xi32>
+  }
+}

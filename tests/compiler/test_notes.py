@@ -37,11 +37,9 @@ FACTS = {
     AcrossBatch(
         "sum goes over the whole batch"
     ): "all microbatches wait for each other, as sum goes over the whole batch",
-    SeveralLoops(
-        2, again=34, whole=5, bytes=2048
-    ): "the microbatches go over the stages 2 times: 34% of the model's work "
-    "are done again, 5% of the model's work are done for the whole batch at once, 2.0 KiB of the batch are kept from one "
-    "time to another",
+    SeveralLoops(2, again=34, whole=5, bytes=2048): "the microbatches go over the stages 2 times: 34% of the model's "
+    "work are done again, 5% of the model's work are done for the whole batch at once, 2.0 KiB of the batch are kept "
+    "from one time to another",
     WholeLoop("", "its length depends on data"): "not cut, and on one stage: the loop, as its length depends on data",
     JoinedStack("tensor<4xf32>", "rev"): "split by layers, and joined again: tensor<4xf32> for rev",
     OneReplica(): "not shared by replicas: the update, as there is one replica",
