@@ -1,4 +1,4 @@
-"""Programs of one form, compiled one after the other: each refusal names the line of its own program.
+"""Programs of one form, compiled one after the other: what each is told names the line of its own program.
 
 jax traces a function once for shapes that it has seen, also those that its own rules call for a line of the user's.
 """
@@ -7,7 +7,8 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.errors import CompileError
-from timed_harness import Program, pair_of
+from atoll.compiler.module.noting import notes_of
+from timed_harness import Program, lowered, pair_of, take_to
 
 B, D = 4, 4
 W = numpy.random.default_rng(1).normal(size=(D, D)).astype("float32")
@@ -160,7 +161,7 @@ DOUBLE = {
 
 
 def written(folder, body, padding):
-    """The function of a file that has a number of empty lines first, and the places that it may be refused at."""
+    """The function of a file that has a number of empty lines first, and the places that may be told."""
     path = folder / f"model_{padding}.py"
     text = "\n" * padding + HEAD + "def fn(w, x):" + body
     path.write_text(text)
@@ -170,29 +171,34 @@ def written(folder, body, padding):
     return namespace["fn"], [f"{path}:{number}" for number in marked]
 
 
-def assert_refused_at(fn, places):
-    with pytest.raises(CompileError) as caught:
-        pair_of(Program(fn, (W, X), (1,), 2))
-    assert any(f"{caught.value.where}:".startswith(f"{place}:") for place in places), f"{caught.value}\nnot at {places}"
+def assert_told_at(fn, places):
+    """A refusal names one of the places, or a note on what is done for the whole batch."""
+    _, module, _ = lowered(Program(fn, (W, X), (1,), 2))
+    try:
+        take_to(module, "timed", 2)
+        told = [str(note.place) for note in notes_of(module)]
+    except CompileError as refused:
+        told = [refused.where]
+    assert any(f"{one}:".startswith(f"{place}:") for one in told for place in places), f"{told}\nnot at {places}"
 
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_each_program_gets_its_own_line(name, tmp_path):
     for padding in (0, 7, 3):
-        assert_refused_at(*written(tmp_path, SINGLE[name], padding))
+        assert_told_at(*written(tmp_path, SINGLE[name], padding))
 
 
 @pytest.mark.parametrize("name", DOUBLE)
 def test_the_second_of_two_gets_its_own_line(name, tmp_path):
     for padding in (0, 7):
-        assert_refused_at(*written(tmp_path, DOUBLE[name], padding))
+        assert_told_at(*written(tmp_path, DOUBLE[name], padding))
 
 
 def test_a_line_is_not_that_of_a_program_that_jax_has_run(tmp_path):
     (first, _), (second, places) = (written(tmp_path, SINGLE["gradient_of_scan"], padding) for padding in (0, 7))
     for fn in (first, second):
         jax.jit(fn)(W, X)
-    assert_refused_at(second, places)
+    assert_told_at(second, places)
 
 
 def test_what_was_compiled_stays_compiled(tmp_path):
