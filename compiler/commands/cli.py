@@ -66,12 +66,7 @@ class _Command:
 
 
 _MODULE = "FILE.mlir, StableHLO or a module at any phase"
-
-
-def _mark_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a file of StableHLO cannot say of its arguments."""
-    for name, what in (("batch", "have the batch on axis 0"), ("donate", "give their memory away")):
-        parser.add_argument(f"--{name}", metavar="NAME,...", help=f"the arguments of StableHLO that {what}")
+_SAVED = "; or FILE.atoll"
 
 
 def _opt_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,12 +83,24 @@ def _opt_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="FILE", help="write there instead of to standard output")
 
 
-def _dump_arguments(parser: argparse.ArgumentParser) -> None:
+def _target_arguments(
+    parser: argparse.ArgumentParser,
+    kinds: str = "",
+    islands: str = '"2 x cpu[4]"',
+    plan: str = "stages=2, microbatches=8",
+) -> None:
+    """What the commands take that make something of a TARGET. kinds: of targets, beside the usual ones."""
     add = parser.add_argument
-    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}")
-    add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
-    add("--plan", metavar="P", help='how to cut, such as "stages=2, microbatches=8"')
-    _mark_arguments(parser)
+    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}{kinds}")
+    add("--topology", metavar="T", help=f"the islands, such as {islands}")
+    add("--plan", metavar="P", help=f'how to cut, such as "{plan}"')
+    for name, what in (("batch", "have the batch on axis 0"), ("donate", "give their memory away")):
+        add(f"--{name}", metavar="NAME,...", help=f"the arguments of StableHLO that {what}")
+
+
+def _dump_arguments(parser: argparse.ArgumentParser) -> None:
+    _target_arguments(parser)
+    add = parser.add_argument
     add("--phase", metavar="NAME", help="go as far as this phase (default: the last one)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--after", metavar="PASS", help="print the IR after this pass")
@@ -102,11 +109,8 @@ def _dump_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _view_arguments(parser: argparse.ArgumentParser) -> None:
+    _target_arguments(parser, kinds=_SAVED)
     add = parser.add_argument
-    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; {_MODULE}; or FILE.atoll")
-    add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
-    add("--plan", metavar="P", help='how to cut, such as "stages=2, microbatches=8"')
-    _mark_arguments(parser)
     add("-o", "--output", metavar="FILE", help="where to write it (default: view.html, or view.json)")
     add("--open", action="store_true", help="open the page in a browser")
     formats = ("html", "model-explorer")
@@ -114,11 +118,8 @@ def _view_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    _target_arguments(parser, kinds=_SAVED)
     add = parser.add_argument
-    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; {_MODULE}; or FILE.atoll")
-    add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
-    add("--plan", metavar="P", help='how to cut, such as "stages=2"')
-    _mark_arguments(parser)
     add("--steps", metavar="N", type=int, default=1, help="how often; results replace donated arguments (default: 1)")
     add("--check", action="store_true", help="compare every result with that of jax.jit")
     add("--seed", metavar="S", type=int, default=0, help="for arguments of which only the shape is known (default: 0)")
@@ -127,12 +128,8 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compile_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}")
-    add("--topology", metavar="T", help='the islands, which need not be here, such as "2 x v5e[2x2](data=2, model=2)"')
-    add("--plan", metavar="P", help='how to cut, such as "stages=2, microbatches=8"')
-    _mark_arguments(parser)
-    add("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
+    _target_arguments(parser, islands='"2 x v5e[2x2](data=2, model=2)", which need not be here')
+    parser.add_argument("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,8 @@ from atoll.compiler.commands.comparison import (
     with_other_last_bits,
 )
 from atoll.compiler.commands.example_values import seeded
-from atoll.compiler.commands.target import check_no_marks, load_module, load_target
+from atoll.compiler.commands.lowering import Asked, lower_target, open_target
+from atoll.compiler.commands.target import check_no_marks
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
 from atoll.compiler.errors import CompileError, UsageError
@@ -34,14 +35,11 @@ from atoll.compiler.export.reference import Reference, reference_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.feedback import StateLeaf, replacements
-from atoll.compiler.module.planned import topology_of
 from atoll.compiler.pipeline.pipeline import PHASES
-from atoll.compiler.pipeline.resume import phase_of, write_texts
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.saving import difference_of_islands
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.devices import reserve_cpu_devices
-from atoll.compiler.topology.topology import Topology, topology
+from atoll.compiler.topology.topology import topology
 from atoll.runtime.array import Array, dtype_of
 from atoll.runtime.fragment import Fragment
 from atoll.runtime.program import Output, Port
@@ -51,9 +49,6 @@ from atoll.runtime.program_file import load_program
 _MOST_SCALARS = 8
 # How many leaves are listed that are judged by the last bits of the arguments.
 _MOST_TOLD = 8
-
-# The types that jax makes narrower unless it is told otherwise.
-_WIDE = frozenset(("int64", "uint64", "float64", "complex128"))
 
 
 @dataclass(frozen=True)
@@ -71,15 +66,14 @@ class _Opened:
 
 def run(options: argparse.Namespace) -> int:
     """The command; it fails if --check finds a difference that is too large."""
-    islands = None if options.topology is None else topology(options.topology)
-    plan = None if options.plan is None else Plan.parse(options.plan)
+    asked = Asked.of(options)
     for name, value, least in (("--steps", options.steps, 1), ("--seed", options.seed, 0)):
         if value < least:
             raise UsageError(f"{name} is {value}", remedy=f"it must be at least {least}")
     if sys.stderr.isatty():  # somebody is waiting
         for log in (lowered.log, compiled.log):
             log.setLevel(logging.INFO)
-    opened = _open(options, islands, plan)
+    opened = _open(options, asked)
     with opened.compiled as program:
         if options.check and isinstance(opened.reference, str):
             raise UsageError(f"--check cannot be done: {opened.reference}", options.target)
@@ -95,55 +89,29 @@ def run(options: argparse.Namespace) -> int:
 # Opening.
 
 
-def _open(options: argparse.Namespace, islands: Topology | None, plan: Plan | None) -> _Opened:
+def _open(options: argparse.Namespace, asked: Asked) -> _Opened:
     text: str = options.target
     if text.endswith(".atoll"):
         check_no_marks(options, "a saved program is compiled")
-        return _open_program(Path(text), islands, plan)
-    if islands is not None:
-        reserve_cpu_devices(islands)  # before the user's file is loaded, as it may use jax
-    elif ".py:" in text:
-        raise UsageError("no topology is given", remedy='name the islands: --topology "2 x cpu[1]"')
-    target = load_target(options)
-    if isinstance(target, Path):
-        return _open_module(load_module(target, options), text, islands, plan)
-    assert islands is not None
-    return _open_job(target, islands, plan or Plan())
+        return _open_program(Path(text), asked)
+    target = open_target(options, asked)
+    return _open_job(target, asked) if isinstance(target, Job) else _open_module(target, asked)
 
 
-def _open_job(job: Job, islands: Topology, plan: Plan) -> _Opened:
+def _open_job(job: Job, asked: Asked) -> _Opened:
+    assert asked.islands is not None
     given = [leaf.value for leaf in leaves_of(job)]
-    return _Opened(lowered.compile(job, topology=islands, plan=plan), given, reference_of(job, islands))
+    made = lowered.compile(job, topology=asked.islands, plan=asked.plan or Plan())
+    return _Opened(made, given, reference_of(job, asked.islands))
 
 
-def _open_module(module: ir.Module, path: str, islands: Topology | None, plan: Plan | None) -> _Opened:
-    _check_can_change(module, path, islands, plan)
-    write_texts(module, islands, plan)
-    islands = topology_of(module)
-    reserve_cpu_devices(islands)
-    if any(one.dtype in _WIDE for one in signature_of_module(module).inputs):
-        jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call] # as where the module was made
-    made = lowered.lower_module(module, islands)
+def _open_module(module: ir.Module, asked: Asked) -> _Opened:
+    made = lower_target(module, asked)
     whole = PHASES[0].name
+    reference: Reference | str = f"it is cut up at phase {made.phases[0]}; run the job, or a module at {whole}"
     if whole in made.phases:
-        return _Opened(made.compile_here(), (), _reference_of(parse_text(made.ir(whole))))
-    return _Opened(
-        made.compile_here(), (), f"it is cut up at phase {made.phases[0]}; run the job, or a module at {whole}"
-    )
-
-
-def _check_can_change(module: ir.Module, path: str, islands: Topology | None, plan: Plan | None) -> None:
-    """UsageError for an option that would have no effect, as the module's phase has already been carried out."""
-    phase = phase_of(module)
-    if phase is None or phase is PHASES[0]:
-        return
-    remedy = "leave it out, or run the job or a module of an earlier phase"
-    if plan is not None:
-        raise UsageError(f"--plan: the module is at phase {phase.name}, cut by the plan that it has", path, remedy)
-    if islands is None or phase.name in ("timed", "staged"):
-        return
-    if told := difference_of_islands(topology_of(module), islands):
-        raise UsageError(f"--topology: the module is at phase {phase.name} on other islands: {told}", path, remedy)
+        reference = _reference_of(parse_text(made.ir(whole)))
+    return _Opened(made.compile_here(), (), reference)
 
 
 def _reference_of(module: ir.Module) -> Reference:
@@ -154,11 +122,11 @@ def _reference_of(module: ir.Module) -> Reference:
     return lambda leaves: run_whole(*leaves)
 
 
-def _open_program(path: Path, islands: Topology | None, plan: Plan | None) -> _Opened:
-    if plan is not None:
+def _open_program(path: Path, asked: Asked) -> _Opened:
+    if asked.plan is not None:
         raise UsageError("a saved program has its plan", str(path), "leave --plan out, or run the job")
-    reserve_cpu_devices(islands or topology(load_program(path).topology))
-    return _Opened(compiled.load_flat(path, islands), (), "a saved program has no function; check the job")
+    reserve_cpu_devices(asked.islands or topology(load_program(path).topology))
+    return _Opened(compiled.load_flat(path, asked.islands), (), "a saved program has no function; check the job")
 
 
 # Running.

@@ -57,7 +57,8 @@ def adam(state, x):
     loss, grads = jax.value_and_grad(loss)(state)
     return jax.tree.map(lambda p, g: p - 0.1 * g / (jnp.sqrt(g * g) + 1e-8), state, grads), loss
 
-attention = atoll.Job(adam, {"k": f((8, 8), "float32"), "bias": jnp.zeros(8)}, f((8, 5, 8), "float32"), batch_argnums=1)
+keys = {"k": f((16, 16), "float32"), "bias": jnp.zeros(16)}
+attention = atoll.Job(adam, keys, f((16, 17, 16), "float32"), batch_argnums=1)
 fails = atoll.Job(lambda x: jax.pure_callback(lambda x: 1 / 0, x, x), f((2,), "float32"))
 """
 
