@@ -22,6 +22,7 @@ ORDINARY = frozenset(
         "around",
         "array",
         "arrive",
+        "asked",
         "atoll",
         "attributes",
         "auto",
