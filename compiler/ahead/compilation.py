@@ -149,9 +149,10 @@ class _Compilation:
         def end(cache: Cache) -> CodeAhead:
             began = time.monotonic()
             try:
-                made = _read(self.key, lowered.compile(), self._sizes(), time.monotonic() - began)
+                compiled = lowered.compile()
             except Exception as error:
                 raise CannotCompile(code, self.island, self.run, error) from error
+            made = _read(self.key, compiled, self._sizes(), time.monotonic() - began)
             cache.keep(self.key, made.to_bytes())
             return made
 

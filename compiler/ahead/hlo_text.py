@@ -64,12 +64,12 @@ def _shape(dtype: str, dimensions: str, order: str | None, rest: str | None) -> 
         dtype,
         tuple(int(one.lstrip("<=")) for one in dimensions.split(",") if one),
         tuple(int(one) for one in (order or "").split(",") if one),
-        tuple(_numbers(one) for one in tiles[1].strip("()").split(")(")) if tiles else (),
+        tuple(_tile(one) for one in tiles[1].strip("()").split(")(")) if tiles else (),
         int(space[1]) if space else 0,
     )
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _tile(text: str) -> tuple[int, ...]:
     """The extents of a tile; `*` joins a dimension to the next."""
     return tuple(int(one) for one in text.split(",") if one.isdigit())
 

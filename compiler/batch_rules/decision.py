@@ -1,10 +1,11 @@
 """What is decided about operations: the forms in which they take and give values, and so what has to be made."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from atoll.compiler.batch_rules.factor import Factor
 from atoll.compiler.batch_rules.nodes import Body, Node
-from atoll.compiler.batch_rules.states import ABSENT, SAME, State, Version
+from atoll.compiler.batch_rules.states import ABSENT, SAME, Partial, State, Version
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,17 @@ class Decision:
     results: tuple[State, ...]
     base: int | None = None
     bodies: "tuple[DecidedBody, ...]" = ()
+
+    @classmethod
+    def along(cls, node: Node, factor: Factor, operands: Sequence[State], results: Sequence[State]) -> "Decision":
+        """With these forms along a factor; an operand that joins what it combines is partial, if it adds anything."""
+        base, forms = factor.base, list(operands)
+        if base is not None:
+            if node.program.is_identity(node.operands[base], factor.kind):
+                base = None
+            else:
+                forms[base] = Partial(factor.kind)
+        return cls(tuple(forms), tuple(results), base)
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,19 +77,8 @@ def _along(
         if form is None or (isinstance(rows, Places) and type(form) is Sorted):
             return None
         operands.append(form)
-    base = factor.base
-    if base is not None:
-        if node.program.is_identity(node.operands[base], factor.kind):
-            base = None
-        else:
-            operands[base] = Partial(factor.kind)
-    results: list[State] = []
-    for dimension in factor.results:
-        if dimension is None:
-            results.append(Partial(factor.kind))
-        else:
-            results.append(replace(rows, dimension=dimension))
-    return Decision(tuple(operands), tuple(results), base)
+    results = [Partial(factor.kind) if one is None else replace(rows, dimension=one) for one in factor.results]
+    return Decision.along(node, factor, operands, results)
 
 
 def in_order(scope: Interpreted, value: int, form: Sorted) -> State | None:

@@ -98,20 +98,14 @@ class FactorRule:
         """The forms that a factor asks for, with so many blocks in each operand and result; with one if not given."""
         count = len(factor.operands)
         blocks = blocks or (1,) * (count + len(factor.results))
-        operands: list[State] = [
+        operands = [
             SAME if one is None else Split(one, own) for one, own in zip(factor.operands, blocks[:count], strict=True)
         ]
-        results: tuple[State, ...] = tuple(
+        results = [
             Partial(factor.kind) if one is None else Split(one, own)
             for one, own in zip(factor.results, blocks[count:], strict=True)
-        )
-        base = factor.base
-        if base is not None:
-            if node.program.is_identity(node.operands[base], factor.kind):
-                base = None
-            else:
-                operands[base] = Partial(factor.kind)
-        return Decision(tuple(operands), results, base)
+        ]
+        return Decision.along(node, factor, operands, results)
 
     def _pass_partial(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
         partial = [index for index, state in enumerate(states) if isinstance(state, Partial)]

@@ -3,18 +3,24 @@
 A scan over layers makes the traced program as long for 540 billion parameters as for the toy.
 """
 
+from collections.abc import Callable
+
 from atoll.examples.palm import sharding
+from atoll.examples.palm.model import Params, as_it_is
 from atoll.examples.palm.sizes import PALM_8B, PALM_62B, PALM_540B, Size, padded
 from atoll.examples.palm.train import shapes_of, train_step_of
 
 import atoll
 
 
-def job_of(size: Size) -> atoll.Job:
-    """The train step of a model for its batch, divided over the axes `data` and `model` that islands have."""
+def job_of(size: Size, copied: Callable[[Params], Params] = as_it_is) -> atoll.Job:
+    """The train step of a model for its batch, divided over the axes `data` and `model` that islands have.
+
+    copied: as `train_step_of` takes it.
+    """
     state, tokens = shapes_of(size)
     return atoll.Job(
-        train_step_of(size, sharding.stream),
+        train_step_of(size, sharding.stream, copied),
         state,
         tokens,
         batch_argnums=1,

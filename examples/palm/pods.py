@@ -14,8 +14,9 @@ from math import prod
 
 import jax
 from atoll.examples.palm import sharding
-from atoll.examples.palm.sizes import PALM_540B, Size, padded
-from atoll.examples.palm.train import shapes_of, train_step_of
+from atoll.examples.palm.large import job_of
+from atoll.examples.palm.sizes import PALM_540B, padded
+from atoll.examples.palm.train import shapes_of
 from atoll.examples.palm.utilisation import hardware_flops, model_flops, utilisation
 
 import atoll
@@ -32,21 +33,7 @@ PARAMETERS, MODEL_UTILISATION, HARDWARE_UTILISATION = 540.35e9, 0.462, 0.578
 GRADIENTS_PER_HOST = 1.31 * 2**30
 
 
-def job_of(size: Size) -> atoll.Job:
-    """The train step, with gradients in bfloat16."""
-    state, tokens = shapes_of(size)
-    return atoll.Job(
-        train_step_of(size, sharding.stream, sharding.narrow),
-        state,
-        tokens,
-        batch_argnums=1,
-        donate_argnums=0,
-        in_shardings=(sharding.STATE, sharding.TOKENS),
-        out_shardings=(sharding.STATE, None),
-    )
-
-
-job = job_of(padded(PALM_540B, 96))
+job = job_of(padded(PALM_540B, 96), sharding.narrow)  # so that gradients are in bfloat16
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node, described, described_beside
 from atoll.compiler.batch_rules.states import Split
-from atoll.compiler.mlir.diagnostics import refuse
+from atoll.compiler.mlir.diagnostics import Refusal, refuse
 from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.text.quantities import bytes_text
@@ -47,7 +47,7 @@ def extra_of(scope: Interpretation, loops: Sequence[FoldedLoop]) -> Extra:
     return Extra(-(-100 * again // work), -(-100 * whole // work), kept)
 
 
-def refuse_extra(turns: Turns, again: Extra, kept: Extra) -> Exception:
+def refuse_extra(turns: Turns, again: Extra, kept: Extra) -> Refusal:
     """Of a step that goes over the batch more than once, though the plan lets nothing be extra."""
     scope = turns.scope
     value = next(one for one in turns.sums if one in turns.early and turns.follows_work(one))

@@ -7,7 +7,6 @@ from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.needed_forms import needed_entries
 from atoll.compiler.batch_rules.states import SAME, Version
-from atoll.compiler.module.graph import bytes_of
 from atoll.passes.time.folding.around import around_loops
 from atoll.passes.time.folding.extra import Extra, extra_of, refuse_extra
 from atoll.passes.time.folding.loops import FoldedLoop
@@ -40,8 +39,7 @@ def levels_of(scope: Interpretation, most: int, *, keeps_all: bool = False) -> L
     doing_again, keeping = extra_of(scope, again), extra_of(scope, kept)
     if doing_again.again > 0 and most == 0:
         raise refuse_extra(turns, doing_again, keeping)
-    program = scope.batch.program
-    is_little = keeping.bytes <= sum(bytes_of(program.values[value].type) for value in program.body.arguments)
+    is_little = keeping.bytes <= sum(map(turns.bytes_of, scope.batch.program.body.arguments))
     return _levels(turns, again if doing_again.again == 0 or (not is_little and doing_again.again <= most) else kept)
 
 
