@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from atoll.compiler.batch_rules.counted_loop import CountedLoop, read_loop
 from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Mixed
+from atoll.compiler.batch_rules.grids import build_grid, decide_grid
 from atoll.compiler.batch_rules.interpretation import Interpretation, Rule
 from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.local_block import LocalBlock
@@ -42,7 +44,8 @@ class WhileRule:
 
     operations: tuple[str, ...] = ("stablehlo.while",)
     says: str = (
-        "what it carries keeps its form from iteration to iteration, sums included; or its iterations are the batch"
+        "what it carries keeps its form from iteration to iteration, sums included; or its iterations are the batch, "
+        "or go over blocks of it"
     )
     takes_batch_in_regions: bool = True
 
@@ -50,7 +53,13 @@ class WhileRule:
         trips = loop_over_batch(node, states)
         if trips is not None:
             return decide_trips(trips, states, [scope.state(value) for value in node.captured])
-        return self._with_parts(scope, node, tuple(states))
+        try:
+            return self._with_parts(scope, node, tuple(states))
+        except Mixed:
+            decision = decide_grid(node, states, [scope.state(value) for value in node.captured])
+            if decision is None:
+                raise
+            return decision
 
     def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
         own = scope.decisions.get(node.number)
@@ -62,7 +71,7 @@ class WhileRule:
 
     def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
         forms = only_same(decision.results)
-        # Trips have no decided bodies: of what is the same for all they make nothing.
+        # Trips and grids have no decided bodies: of what is the same for all they make nothing.
         return self._settled(scope, node, decision.results, forms) if decision.bodies else Decision(forms, forms)
 
     def _with_parts(self, scope: Interpretation, node: Node, states: tuple[State, ...]) -> Decision:
@@ -107,7 +116,8 @@ class WhileRule:
 
     def build(self, local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:
         if not decision.bodies:
-            return build_trips(local, node, decision, operands)
+            build = build_trips if isinstance(read_loop(node), CountedLoop) else build_grid
+            return build(local, node, decision, operands)
         kept = [index for index, form in enumerate(decision.results) if form != ABSENT]
         types: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
         loop = local.create(node.name, types, operands, node.location, regions=2)

@@ -68,8 +68,8 @@ def read_loop(node: Node) -> CountedLoop | str:
     if any(one.has_effect for one in condition.nodes):
         return "its condition has an effect, which would happen once more for each part of the loop"
     constants = frozenset(slot for slot, value in enumerate(body.returned) if value == body.arguments[slot])
-    counters = _counters(node)
-    ending = _ending(node, counters, constants)
+    counters = counters_of(node)
+    ending = ending_of(node, counters, constants)
     if ending is None:
         return "its length depends on data"
     counting, bound, iterations = ending
@@ -78,12 +78,12 @@ def read_loop(node: Node) -> CountedLoop | str:
     known = {
         body.arguments[slot]: [one.first + one.step * i for i in range(iterations)] for slot, one in counters.items()
     }
-    scalars = Scalars(node.program, iterations, known, _same(node, body, constants))
-    # What `_counters` tried is a sample; here the count is followed to the end.
+    scalars = Scalars(node.program, iterations, known, same_in(node, body, constants))
+    # What `counters_of` tried is a sample; here the count is followed to the end.
     for slot, one in counters.items():
         if scalars.of(body.returned[slot]) != [one.first + one.step * (i + 1) for i in range(iterations)]:
             return "it counts in another way than by equal steps"
-    uses = _uses(body)
+    uses = uses_in(body)
     found = {
         slot: stack
         for slot, argument in enumerate(body.arguments)
@@ -117,7 +117,7 @@ def _most_are_reverse(node: Node, stacks: Mapping[int, Stack]) -> bool:
     return elements[True] > elements[False]
 
 
-def _counters(node: Node) -> dict[int, Counter]:
+def counters_of(node: Node) -> dict[int, Counter]:
     """The slots that count: from a constant on, by a constant step."""
     _, body = node.bodies
     outside = Scalars(node.program, 1)
@@ -136,7 +136,7 @@ def _counters(node: Node) -> dict[int, Counter]:
     return found
 
 
-def _ending(node: Node, counters: Mapping[int, Counter], constants: frozenset[int]) -> tuple[int, Access, int] | None:
+def ending_of(node: Node, counters: Mapping[int, Counter], constants: frozenset[int]) -> tuple[int, Access, int] | None:
     """The counter that the condition compares, the operand that says where to end, and how many iterations there
     are."""
     condition, _ = node.bodies
@@ -151,19 +151,19 @@ def _ending(node: Node, counters: Mapping[int, Counter], constants: frozenset[in
         return None
     counted, limit = compare.operands
     slots = {value: slot for slot, value in enumerate(condition.arguments)}
-    bound = Scalars(node.program, 1, same=_same(node, condition, constants)).of(limit)
+    bound = Scalars(node.program, 1, same=same_in(node, condition, constants)).of(limit)
     counter = counters.get(slots.get(counted, -1))
     if bound is None or counter is None or counter.step < 1:
         return None
     return slots[counted], (compare, 1), max(0, -(-(bound[0] - counter.first) // counter.step))
 
 
-def _same(node: Node, body: Body, constants: frozenset[int]) -> dict[int, int]:
+def same_in(node: Node, body: Body, constants: frozenset[int]) -> dict[int, int]:
     """For arguments that are handed on as they are, the loop's operands."""
     return {body.arguments[slot]: node.operands[slot] for slot in constants}
 
 
-def _uses(body: Body) -> dict[int, list[Access]]:
+def uses_in(body: Body) -> dict[int, list[Access]]:
     """The operations that take each value, and as which operand; -1 if something in their regions takes it."""
     uses: dict[int, list[Access]] = {}
     for node in body.nodes:

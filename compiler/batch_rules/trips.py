@@ -12,6 +12,7 @@ from atoll.compiler.batch_rules.counted_loop import CountedLoop, Stack, read_loo
 from atoll.compiler.batch_rules.decision import Decision, Entry, Mixed
 from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.local_block import LocalBlock
+from atoll.compiler.batch_rules.local_loop import make_loop
 from atoll.compiler.batch_rules.nodes import Node
 from atoll.compiler.batch_rules.states import ABSENT, KIND_OF, SAME, Partial, Split, State, identity
 from atoll.compiler.mlir.bindings import ir
@@ -181,27 +182,14 @@ class _Trips:
 
     def _looped(self, begin: Mapping[int, _Value]) -> dict[int, _Value]:
         """The trips as a loop, which counts them from 0."""
-        location = self.loop.node.location
-        index = ir.RankedTensorType.get([], ir.IntegerType.get_signless(32))
-        carried = [self.local.number(0, index, location), *(begin[slot] for slot in self.handed)]
-        types = [one.type for one in carried]
-        made = self.local.create("stablehlo.while", types, carried, location, regions=2)
-        places = [location] * len(types)
-        block = made.regions[0].blocks.append(*types, arg_locs=places)
-        condition = self.local.inside(block)
-        end = condition.number(self.count, index, location)
-        flag = ir.RankedTensorType.get([], ir.IntegerType.get_signless(1))
-        less = {"comparison_direction": ir.Attribute.parse("#stablehlo<comparison_direction LT>")}
-        compared = condition.one("stablehlo.compare", flag, [block.arguments[0], end], location, less)
-        condition.create("stablehlo.return", [], [compared], location)
-        block = made.regions[1].blocks.append(*types, arg_locs=places)
-        body = self.local.inside(block)
-        number, *rest = block.arguments
-        after = self._make_trip(body, {**begin, **dict(zip(self.handed, rest, strict=True))}, number)
-        one = body.number(1, index, location)
-        following = body.one("stablehlo.add", index, [number, one], location)
-        body.create("stablehlo.return", [], [following, *(after[slot] for slot in self.handed)], location)
-        return {**begin, **dict(zip(self.handed, list(made.results)[1:], strict=True))}
+
+        def make(body: LocalBlock, number: _Value, values: Sequence[_Value]) -> list[_Value]:
+            after = self._make_trip(body, {**begin, **dict(zip(self.handed, values, strict=True))}, number)
+            return [after[slot] for slot in self.handed]
+
+        carried = [begin[slot] for slot in self.handed]
+        made = make_loop(self.local, self.count, carried, self.loop.node.location, make)
+        return {**begin, **dict(zip(self.handed, made, strict=True))}
 
     def _make_trip(self, trip: LocalBlock, begin: Mapping[int, _Value], number: _Value) -> dict[int, _Value]:
         """One trip, of what is carried into it; what it hands on. number: which of the microbatch's trips it is."""

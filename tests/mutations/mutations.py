@@ -29,6 +29,20 @@ SUBTRACT = """("stablehlo.subtract", "stablehlo.complex"),
 MUTATIONS = (
     # Rules of the batch.
     Mutation(
+        "blocks-of-a-grid-may-be-anywhere",
+        f"{RULES}/grid_loop.py",
+        "start == starts[number % self.share] + number // self.share * part for",
+        "start >= 0 or number < 0 for",
+        killed_by="tests/passes/test_time_grids.py::test_right[4]",
+    ),
+    Mutation(
+        "a-kernel-may-use-the-number-of-its-example",
+        f"{RULES}/grid_loop.py",
+        "if any(not self._is_periodic(one) for one in (*taken, *node.captured)):",
+        "if any(not self._is_periodic(one) for one in ()):",
+        killed_by="tests/passes/test_time_grids.py::test_right[2]",
+    ),
+    Mutation(
         "contracted-dimensions-take-the-largest",
         f"{RULES}/contraction.py",
         'Factor(pair, (None,), "add") for pair in contracting',
