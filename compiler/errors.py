@@ -1,6 +1,10 @@
 """The errors a user can cause. Each says what is wrong, where, and what to do about it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from atoll.compiler.error_pages import PAGE, heading_of
+from atoll.compiler.source_line import excerpt_at
 
 # The most characters of a message: MLIR may append an operation in full, which can fill pages.
 MESSAGE_WIDTH = 300
@@ -13,19 +17,36 @@ class AtollError(Exception):
     what: what is wrong, one clause without a full stop.
     where: the place in the user's own words: `train.py:12`, `topology text, line 1, column 5`.
     remedy: what to do about it, one clause.
-    excerpt: lines shown below the sentence, such as the offending text with a caret.
+    excerpt: lines shown below the sentence, such as the offending text with a caret. Without any, it is the line that
+        `where` names, if that can be read.
     """
+
+    # The heading of the page on errors, where the part of atoll that raises it does not decide.
+    heading: ClassVar[str] = "running"
 
     what: str
     where: str = ""
     remedy: str = ""
     excerpt: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def sentence(self) -> str:
+        """Where, what and what to do, without the lines below."""
         sentence = f"{self.where}: {self.what}" if self.where else self.what
-        if self.remedy:
-            sentence += f"; {self.remedy}"
-        return f"{sentence}\n{self.excerpt}" if self.excerpt else sentence
+        return f"{sentence}; {self.remedy}" if self.remedy else sentence
+
+    @property
+    def details(self) -> str:
+        """The lines below the sentence."""
+        return self.excerpt or excerpt_at(self.where)
+
+    @property
+    def page(self) -> str:
+        """Where the documents say more of it."""
+        return f"{PAGE}#{heading_of(self.__traceback__) or self.heading}"
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.sentence, self.details)))
 
 
 @dataclass(frozen=True)
@@ -72,19 +93,38 @@ class CompileError(AtollError):
     """
 
     diagnostics: tuple[Diagnostic, ...] = ()
+    heading = "tracing"
+
+
+class InternalError(CompileError):
+    """A defect of atoll, told like an error of the user's, as the passes before it did what they should."""
+
+    @property
+    def page(self) -> str:
+        return f"{PAGE}#defects"
 
 
 class PlanError(AtollError):
     """The plan is malformed or does not fit the program."""
 
+    heading = "plan"
+
 
 class TopologyError(AtollError):
     """The topology is malformed or cannot be had on this machine."""
+
+    heading = "topology"
 
 
 class IslandLost(AtollError):  # noqa: N818 (a fixed name of the front door)
     """An island stopped answering while a program ran."""
 
+    @property
+    def page(self) -> str:
+        return f"{PAGE}#lost-islands"
+
 
 class UsageError(AtollError):
     """The command line asks for something that does not exist: a file, a name in it, a pass, a phase."""
+
+    heading = "command-line"

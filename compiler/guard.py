@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from atoll.compiler.errors import InternalError
+from atoll.compiler.terminal import print_error
+
 _NOTE_SIZE = 4096
 _DOING_WIDTH = 256
 
@@ -62,19 +65,18 @@ def guarded(command: Callable[[], int]) -> int:
     if died_by in _TO_SURVIVE:
         return 128 + died_by
     doing, _, reproducer = note[:].rstrip(b"\0").decode(errors="replace").partition("\n")
-    print(f"error: {_obituary(died_by, doing or 'starting', reproducer)}", file=sys.stderr)
+    print_error(_obituary(died_by, doing or "starting", reproducer))
     return 1
 
 
-def _obituary(died_by: int, doing: str, reproducer: str) -> str:
+def _obituary(died_by: int, doing: str, reproducer: str) -> InternalError:
     if died_by == signal.SIGKILL:
-        return f"the process was killed (SIGKILL) during: {doing}; it may have used more memory than there is"
+        what = f"the process was killed (SIGKILL) during: {doing}"
+        return InternalError(what, remedy="it may have used more memory than there is")
     name = signal.Signals(died_by).name if died_by in set(signal.Signals) else f"signal {died_by}"
     told = f"{reproducer}, which `atoll opt` runs" if reproducer else "the input"
-    return (
-        f"a native library ended the process ({name}) during: {doing}; "
-        f"this is a defect; please report it with {told}, and try without that step"
-    )
+    what = f"a native library ended the process ({name}) during: {doing}"
+    return InternalError(what, remedy=f"this is a defect; please report it with {told}, and try without that step")
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+from atoll.compiler.source_line import SourceLine
+
 # The folder of packages in Python, and in Debian's Python. Looked for by name, as Python may take packages from
 # several: that of the environment, that of the system and that of the user.
 _PACKAGES = ("/site-packages/", "/dist-packages/")
@@ -45,4 +47,8 @@ def first_line(error: BaseException) -> str:
 
 def _innermost(frames: Iterable[traceback.FrameSummary]) -> str:
     user = [frame for frame in frames if not is_library(frame.filename)]
-    return f"{user[-1].filename}:{user[-1].lineno}" if user else ""
+    if not user:
+        return ""
+    frame = user[-1]
+    ends_there = frame.end_lineno == frame.lineno
+    return SourceLine(f"{frame.filename}:{frame.lineno}", frame.colno or 0, frame.end_colno if ends_there else None)

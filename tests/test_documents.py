@@ -9,7 +9,8 @@ import pytest
 pytestmark = pytest.mark.own
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_AT_THE_ROOT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+DOCUMENTS = [*(ROOT / name for name in _AT_THE_ROOT), *sorted((ROOT / "docs").glob("*.md"))]
 
 # What may stand behind a fence: what is run, and what nobody could take for something to run.
 RUN = ("console", "python")

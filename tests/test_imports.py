@@ -17,7 +17,10 @@ FOLDERS = ("atoll", "compiler", "examples", "passes", "runtime")
 
 # The rooms of the compiler, in the order in which a program meets them; each may import those before it and itself.
 ROOMS = (
+    "source_line",
+    "error_pages",
     "errors",
+    "terminal",
     "task_name",
     "tracebacks",
     "guard",

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler import guard
-from atoll.compiler.errors import AtollError
+from atoll.compiler.errors import AtollError, InternalError, UsageError
+from atoll.compiler.terminal import print_error
 from atoll.compiler.tracebacks import first_line
 
 
@@ -35,23 +36,25 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         return status
     except AtollError as error:
-        _tell(str(error), options.debug)
+        _tell(error, options.debug)
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stdout = io.StringIO()  # what is left there must not be flushed at exit
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            sentence = "cannot write: no space left on the device; make room, or write elsewhere"
+            told: AtollError = UsageError(
+                "cannot write: no space left on the device", remedy="make room, or write elsewhere"
+            )
         else:
             what = f"internal error, {type(error).__name__}: {first_line(error)}"
-            sentence = f"{what}; this is a defect of atoll; please report it with --debug"
-        _tell(sentence, options.debug)
+            told = InternalError(what, remedy="this is a defect of atoll; please report it with --debug")
+        _tell(told, options.debug)
     return 1
 
 
-def _tell(sentence: str, debug: bool) -> None:
+def _tell(error: AtollError, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    print(f"error: {sentence}", file=sys.stderr)
+    print_error(error)
 
 
 @dataclass(frozen=True)

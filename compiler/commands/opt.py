@@ -18,6 +18,7 @@ from atoll.compiler.pipeline.pass_options import describe_options
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import pass_class, steps_of_text
 from atoll.compiler.pipeline.reproducer import take_steps_left
+from atoll.compiler.terminal import print_error
 from atoll.compiler.text.language import known_names, shown
 from atoll.passes import PASSES
 
@@ -130,7 +131,7 @@ class _Command:
             raise error
         if error.where.partition(":")[0] == NO_FILE:
             error.where = self.file + error.where.removeprefix(NO_FILE)
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
 
     def _write(self, text: str) -> None:
         if self.options.output is None:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from atoll.compiler.errors import CompileError, Diagnostic
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.locations import place, user_frame
+from atoll.compiler.mlir.locations import is_range, place, user_frame
+from atoll.compiler.source_line import excerpt_at
 
 # MLIR's file name for what was parsed from memory.
 NO_FILE = "-"
@@ -37,7 +37,7 @@ def failure(diagnostics: list[Diagnostic], prefix: str = "", remedy: str = "") -
     unexplained = Diagnostic("error", "MLIR failed without an explanation")
     first = next((one for one in diagnostics if one.severity == "error"), unexplained)
     notes = str(first).partition("\n")[2]
-    excerpt = "\n".join(filter(None, (_excerpt(first), notes)))
+    excerpt = "\n".join(filter(None, (excerpt_at(first.where), notes)))
     return CompileError(prefix + first.sentence, first.where, remedy, excerpt, tuple(diagnostics))
 
 
@@ -64,18 +64,6 @@ def _read(info: ir.Diagnostic) -> Diagnostic:
         message=message,
         file=frame.filename if frame else "",
         line=frame.start_line if frame else 0,
-        column=frame.start_col if frame else 0,
+        column=frame.start_col + is_range(frame) if frame else 0,
         notes=tuple(map(_read, info.notes)),
     )
-
-
-def _excerpt(diagnostic: Diagnostic) -> str:
-    """The line that the diagnostic points at, with a caret; empty if the file cannot be read as text."""
-    try:
-        line = Path(diagnostic.file).read_text(encoding="utf-8").split("\n")[diagnostic.line - 1]
-    except (OSError, ValueError, IndexError):
-        return ""
-    if not diagnostic.line or not diagnostic.column:
-        return ""
-    start = max(0, diagnostic.column - 81)
-    return f"  {line[start : start + 120]}\n  {' ' * (diagnostic.column - 1 - start)}^"

@@ -7,6 +7,7 @@ stack of scopes with the primitive last, around the Python frames, innermost fir
 from collections.abc import Iterator
 
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.source_line import SourceLine
 from atoll.compiler.tracebacks import is_library
 
 
@@ -57,8 +58,17 @@ def place(location: ir.Location) -> str:
     frame = user_frame(location)
     if frame is None:
         return ""
-    # A module as a whole stands at line 0 of its file.
-    return f"{frame.filename}:{frame.start_line}" if frame.start_line else frame.filename
+    if not frame.start_line:  # a module as a whole
+        return frame.filename
+    where = f"{frame.filename}:{frame.start_line}"
+    if not is_range(frame):
+        return SourceLine(where, frame.start_col - 1, frame.start_col) if frame.start_col else where
+    return SourceLine(where, frame.start_col, frame.end_col if frame.end_line == frame.start_line else None)
+
+
+def is_range(frame: ir.FileLineColLoc) -> bool:
+    """Whether a frame says where it ends. jax's do, and count columns from 0; those of IR text count from 1."""
+    return (frame.end_line, frame.end_col) != (frame.start_line, frame.start_col)
 
 
 def within_call(inner: ir.Location, call: ir.Location) -> ir.Location:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler import guard
-from atoll.compiler.errors import AtollError, CompileError, Diagnostic
+from atoll.compiler.errors import AtollError, CompileError, Diagnostic, InternalError
 from atoll.compiler.mlir.bindings import ExternalPass, PassManager, ir
 from atoll.compiler.mlir.diagnostics import Refusal, collecting, failure
 from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
@@ -126,7 +126,7 @@ class _Watch:
             case Exception() as defect:
                 what = f"{prefix}internal error, {type(defect).__name__}: {first_line(defect)}"
                 remedy = f"this is a defect of atoll; please report it with {self._reproducer(start)}"
-                return CompileError(what, remedy=remedy)
+                return InternalError(what, remedy=remedy)
             case interruption:
                 return interruption
 

@@ -7,8 +7,9 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.progress import Progress
 from atoll.compiler.schedules.task import TASK_KINDS, Task
 from atoll.compiler.schedules.task_table import Block, TaskTable
+from atoll.compiler.source_line import EXCERPT_WIDTH
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
-from atoll.compiler.text.language import EXCERPT_WIDTH, LISTED, shown
+from atoll.compiler.text.language import LISTED, shown
 
 Key = tuple[str, int, int]  # equal to the task of these fields, and made in less time
 

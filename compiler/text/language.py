@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from atoll.compiler.errors import AtollError
+from atoll.compiler.source_line import marked
 from lark import Lark, Token, Transformer, Tree, UnexpectedCharacters, UnexpectedToken
 from lark.exceptions import VisitError
 from lark.lexer import PatternStr
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 from lark.tree import Meta
 
-# The most characters that an excerpt shows of a line, and a message of a word: a text may be one huge line.
-EXCERPT_WIDTH = 100
-WORD_WIDTH = 40
+WORD_WIDTH = 40  # the most characters that a message shows of a word: a text may be one huge line
 
 LISTED = 20  # names; a topology may have thousands of islands
 
@@ -161,16 +160,7 @@ class Place:
     def excerpt(self) -> str:
         """The line with a caret under the place; only what is near the place if the line is long."""
         line = self.source.text[self._line_start :].partition("\n")[0]
-        caret = self.column - 1
-        # Whatever cannot be printed becomes a blank: a tab or an escape sequence would move the caret off its place.
-        line = "".join(character if character.isprintable() else " " for character in line).rstrip()
-        if len(line) > EXCERPT_WIDTH:
-            first = max(0, min(caret - EXCERPT_WIDTH // 2, len(line) - EXCERPT_WIDTH))
-            before = "..." if first else ""
-            after = "..." if first + EXCERPT_WIDTH < len(line) else ""
-            line = before + line[first : first + EXCERPT_WIDTH] + after
-            caret += len(before) - first
-        return f"  {line}\n  {' ' * caret}^"
+        return marked(line, self.column - 1, self.column)
 
     def fault(self, what: str, remedy: str = "") -> AtollError:
         """The error to raise for a fault here."""

@@ -76,6 +76,7 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_arithmetic():
     with pytest.raises(PlanError) as caught:
         check_fits(PROGRAM, ISLAND, CODES, peak, chip_report(PROGRAM, ISLAND, CODES, peak, peak.bytes + 13))
     assert caught.value.what == "each device of island a has 2.6 KiB and needs 2.6 KiB while B0@0 runs"
+    assert caught.value.page == "docs/errors.md#memory"
     # By then the argument is gone, and what would be nothing is not told.
     assert [line.split(maxsplit=2)[2] for line in caught.value.excerpt.splitlines() if not line.startswith("the")] == [
         "values between tasks",

@@ -12,7 +12,8 @@ from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.stage_text import StageText
 from atoll.compiler.schedules import schedule_text
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.text.language import EXCERPT_WIDTH, known_names, shown
+from atoll.compiler.source_line import EXCERPT_WIDTH
+from atoll.compiler.text.language import known_names, shown
 from atoll.compiler.topology import topology
 from atoll.compiler.topology.topology import Topology
 from hypothesis import given, settings

@@ -130,7 +130,7 @@ HERE = re.escape(__file__)
     ids=["weak first", "weak later"],
 )
 def test_a_state_that_needs_another_program_is_refused_before_the_first_step(fn, state, sentence):
-    with pytest.raises(CompileError, match=rf"^{HERE}:\d+: {sentence}$"):
+    with pytest.raises(CompileError, match=rf"^{HERE}:\d+: {sentence}\n"):
         settled(fn, state, NARROW)
 
 

@@ -88,7 +88,7 @@ def test_a_cluster_that_is_closed_closes_its_programs():
     numpy.testing.assert_allclose(found, predict(PARAMS, X), rtol=1e-6)  # results stay readable
     with pytest.raises(UsageError, match=r"this program was closed; compile or load it again"):
         step(PARAMS, X)
-    with pytest.raises(UsageError, match=r"^.*test_cluster.py:\d+: this cluster was closed; make another one$"):
+    with pytest.raises(UsageError, match=r"^.*test_cluster.py:\d+: this cluster was closed; make another one\n"):
         atoll.compile(predict, PARAMS, X, topology=cluster)
 
 

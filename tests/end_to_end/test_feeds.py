@@ -231,7 +231,7 @@ def test_what_goes_wrong_in_a_function_fails_its_step_alone():
             ),
             strict=False,
         ):
-            with pytest.raises(atoll.AtollError, match=f"^{re.escape(told)}$"):
+            with pytest.raises(atoll.AtollError, match=f"^{re.escape(told)}\n"):
                 numpy.asarray(loss)
         assert bits(found[3]) == expected
 
@@ -255,7 +255,7 @@ def test_what_a_feed_is_not_for_is_refused_at_the_users_line():
         ):
             step(feed, BATCH)
         with pytest.raises(
-            atoll.AtollError, match=place + r"a feed cannot be put on islands, .* put the other arguments$"
+            atoll.AtollError, match=place + r"a feed cannot be put on islands, .* put the other arguments\n"
         ):
             step.put(PARAMS, feed)
         with pytest.raises(atoll.AtollError, match=place + r"batch\['x'\] is a Feed, not an array; "):

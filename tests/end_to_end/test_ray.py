@@ -196,7 +196,7 @@ def test_what_cannot_be_is_refused_with_its_remedy(cluster, running_ray, monkeyp
     ):
         atoll.Cluster("1 x cpu[1]", cluster="here")
     with pytest.raises(
-        atoll.AtollError, match=r"^\S*test_ray.py:\d+: watchdog is 0; write a number of seconds above 0$"
+        atoll.AtollError, match=r"^\S*test_ray.py:\d+: watchdog is 0; write a number of seconds above 0\n"
     ):
         atoll.Cluster("1 x cpu[1]", cluster="ray", watchdog=0)
     with pytest.raises(

@@ -189,7 +189,7 @@ def test_examples_come_from_where_they_are_needed(shared, make_train_program, ma
 def test_what_is_wrong_with_a_function_is_told(shared, make_train_program, values, reference_step, monkeypatch):
     program = make_train_program(SPEC, AXES, donated=False)
     with Controller(program, shared, timeout=60) as controller:
-        with pytest.raises(AtollError, match=r"test_processes.py:\d+: <lambda> cannot be given to .*no lambda$"):
+        with pytest.raises(AtollError, match=r"test_processes.py:\d+: <lambda> cannot be given to .*no lambda\n"):
             controller.start([*values[:2], fed(lambda *_: None)])
         here = types.ModuleType("only_here")
         exec("def load(*_): pass", here.__dict__)
