@@ -4,6 +4,7 @@ Names are loaded when they are first used: `import atoll` and `atoll --help` imp
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ _MODULES = {
     "schedule": "compiler.schedules.kinds",
     "topology": "compiler.topology.topology",
 }
+
+if os.environ.get("ATOLL_LOG"):
+    importlib.import_module("atoll.compiler.logs").follow_environment()
 
 
 def __getattr__(name: str) -> object:

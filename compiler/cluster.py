@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 
+from atoll.compiler import activity, display
 from atoll.compiler.errors import AtollError, TopologyError, UsageError
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.platforms import platform_of
@@ -40,7 +41,10 @@ class Cluster:
         else:
             self.topology = islands
             try:
-                self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
+                with display.shown():
+                    count = sum(island.processes for island in islands.islands)
+                    activity.announce(f"starting {count} processes")
+                    self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
             except AtollError as error:
                 raise replace(error, where=error.where or caller()) from None
         self._closed = False

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 import jax
-from atoll.compiler import guard
+from atoll.compiler import activity, display
 from atoll.compiler.cluster import Cluster, check_alone
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.calling import Calling, Described, Flat
@@ -23,6 +23,7 @@ from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.array import Array
+from atoll.runtime.compilation import fragments_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import load_program
@@ -56,9 +57,11 @@ class Compiled(Inspectable):
         islands = meshes_of(topology) if cluster is None else cluster.shared
         self._controller = Controller(program, islands, callbacks=callbacks)
         began = time.monotonic()
-        guard.announce("compiling fragments")
+        activity.announce("compiling fragments")
         log.info("compiling %d fragments for %d islands", len(program.codes), len(program.islands))
-        self._controller.compile()
+        with display.shown():
+            activity.expect(sum(len(list(fragments_of(island))) for island in program.islands), alike=True)
+            self._controller.compile()
         log.info("%d fragments took %.1f s", len(program.codes), time.monotonic() - began)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (any pytree)

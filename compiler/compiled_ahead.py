@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import NoReturn
 
-from atoll.compiler import guard
+from atoll.compiler import activity, display
 from atoll.compiler.ahead.cache import Cache
 from atoll.compiler.ahead.compilation import CannotCompile, Slices, compile_ahead, settings
 from atoll.compiler.ahead.fitting import check_fits, refusal
@@ -43,11 +43,12 @@ class CompiledAhead(Inspectable):
         """PlanError if it does not fit the chips. cache: where to keep what was compiled; by default the usual."""
         version = f"libtpu {libtpu_version()}"
         cache = cache or Cache.usual()
-        guard.announce(f"compiling fragments with {version}")
+        activity.announce(f"compiling fragments with {version}")
         began = time.monotonic()
         slices = Slices.of_topology(topology)
         try:
-            self._made = compile_ahead(program, slices, cache)
+            with display.shown():
+                self._made = compile_ahead(program, slices, cache)
         except CannotCompile as error:
             raise refusal(error) from error
         log.info(

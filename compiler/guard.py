@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from atoll.compiler import activity
 from atoll.compiler.errors import InternalError
 from atoll.compiler.terminal import print_error
 
@@ -23,20 +24,34 @@ _TO_PASS_ON = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else 
 # Signals that the parent leaves to its child. Ctrl-C is not passed on: a terminal sends it to both.
 _TO_SURVIVE = (signal.SIGINT, *_TO_PASS_ON)
 
-# Memory shared with the parent, in which the child says what it is doing just now. None outside of a guarded process.
-_note: mmap.mmap | None = None
+_is_guarded = False
 
 
-def announce(doing: str, reproducer: str = "") -> None:
-    """Note what is being done, for the sentence after a native abort, and the file that would reproduce that."""
-    if _note is not None:
+class _Note:
+    """Memory shared with the parent, in which the child says what it is doing just now, as a listener to that."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _NOTE_SIZE)
+
+    def began(self, doing: str, reproducer: str) -> None:
         note = f"{doing[:_DOING_WIDTH]}\n{reproducer}"
-        _note[:] = note.encode(errors="replace")[:_NOTE_SIZE].ljust(_NOTE_SIZE, b"\0")
+        self._memory[:] = note.encode(errors="replace")[:_NOTE_SIZE].ljust(_NOTE_SIZE, b"\0")
+
+    def expects(self, pieces: int, alike: bool) -> None:
+        """How many there are is not told."""
+
+    def ended(self) -> None:
+        """What was done last is what may have ended the process."""
+
+    def read(self) -> tuple[str, str]:
+        """What was being done, and the file that would show it again."""
+        doing, _, reproducer = self._memory[:].rstrip(b"\0").decode(errors="replace").partition("\n")
+        return doing, reproducer
 
 
 def is_guarded() -> bool:
     """Whether there is a parent that would say how this process ended."""
-    return _note is not None
+    return _is_guarded
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -44,18 +59,16 @@ def guarded(command: Callable[[], int]) -> int:
 
     To be called before the first thread starts, as a fork has only the thread that calls it.
     """
-    global _note
     if not hasattr(os, "fork"):
         return command()
     sys.stdout.flush()
     sys.stderr.flush()
-    note = mmap.mmap(-1, _NOTE_SIZE)
+    note = _Note()
     # No signal may come between the fork and the parent's own handlers: until those are there, signals wait.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_SURVIVE)
     child = os.fork()
     if child == 0:
-        _note = note
-        _exit(command, unblocked)
+        _exit(command, note, unblocked)
     with _left_to(child):
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         status = os.waitpid(child, 0)[1]
@@ -64,7 +77,7 @@ def guarded(command: Callable[[], int]) -> int:
     died_by = os.WTERMSIG(status)
     if died_by in _TO_SURVIVE:
         return 128 + died_by
-    doing, _, reproducer = note[:].rstrip(b"\0").decode(errors="replace").partition("\n")
+    doing, reproducer = note.read()
     print_error(_obituary(died_by, doing or "starting", reproducer))
     return 1
 
@@ -99,12 +112,15 @@ def _left_to(child: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _exit(command: Callable[[], int], unblocked: Iterable[int]) -> None:
+def _exit(command: Callable[[], int], note: _Note, unblocked: Iterable[int]) -> None:
     """Run the command and end this process without returning into the parent's frames."""
+    global _is_guarded
+    _is_guarded = True
     status = 1
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        status = command()
+        with activity.heard_by(note):
+            status = command()
         sys.stdout.flush()
         sys.stderr.flush()
     except KeyboardInterrupt:

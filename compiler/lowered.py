@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from atoll.compiler import activity, display
 from atoll.compiler.cluster import Cluster, check_alone, islands_of
 from atoll.compiler.compiled import Compiled, own_cluster
 from atoll.compiler.compiled_ahead import CompiledAhead
@@ -110,7 +111,7 @@ def lower(
     _check_plan(plan)
     check_replicas(resolved(plan, len(chosen.islands)).replicas, chosen)
     reserve_cpu_devices(chosen)  # lowering starts jax's backend, after which none can be made
-    with seldom_collected():
+    with seldom_collected(), display.shown():
         traced = frontend.trace(job, chosen)
         module, callbacks = frontend.lower_traced(job, traced, lowered_for(chosen))
         signature = frontend.settled_signature(job, traced, module, chosen)
@@ -194,14 +195,20 @@ def lower_module(
     callbacks = callbacks_of_replicas(module, callbacks)
     dumps = {INPUT: to_bytecode(module)}
     dump = compile_dump(module)
-    for phase, steps in phases_left(module):
-        began = time.monotonic()
-        run_passes(module, steps, dump)
-        dumps[phase.name] = to_bytecode(module)
-        log.info("phase %s took %.1f s", phase.name, time.monotonic() - began)
-    signature = given[0] if given else signature_of_module(module)
-    program = emit(module, signature)
-    program = replace(program, report=Report.of(module, program).to_json())
+    with display.shown():
+        left = phases_left(module)
+        activity.expect(len(left), alike=False)
+        for phase, steps in left:
+            began = time.monotonic()
+            run_passes(module, steps, dump)
+            dumps[phase.name] = to_bytecode(module)
+            log.info("phase %s took %.1f s", phase.name, time.monotonic() - began)
+            activity.piece_ended()
+        activity.expect(0, alike=False)
+        activity.announce("predicting what a step costs")
+        signature = given[0] if given else signature_of_module(module)
+        program = emit(module, signature)
+        program = replace(program, report=Report.of(module, program).to_json())
     return Lowered(program, islands, given[1] if given else Flat(program), dumps, callbacks, cluster)
 
 

@@ -15,8 +15,8 @@ from atoll.runtime.fragment import Callback, Executable, SharedBinary
 from atoll.runtime.program import Buffer, Code, IslandProgram, Program, Run
 from atoll.runtime.replica_print import ReplicaPrint
 
-# Is called with an island and the name of a fragment.
-Note = Callable[[str, str], None]
+# Is called with an island, the name of a fragment, and whether it is ready or has only begun.
+Note = Callable[[str, str, bool], None]
 
 # How many fragments XLA compiles at a time: it uses several threads for some of them, and memory for each.
 AT_A_TIME = max(2, min(8, os.cpu_count() or 1))
@@ -57,7 +57,7 @@ class _Compilation:
     def end(self) -> list[Executable]:
         """An executable for each of the islands."""
         name = self.fragments[0].island.name
-        self.note(name, self.code.name)
+        self.note(name, self.code.name, False)
         with _explained(name, self.code, self.fragments[0].run):
             if isinstance(self.finish, SharedBinary):
                 return self.finish.load([tuple(mesh.devices.flat) for mesh in self.meshes], self.parts)
@@ -77,7 +77,7 @@ def compile_program(
     """For each of these islands an executable for each code that it runs, by the code's number.
 
     callbacks: the host functions that the program calls, of the lowering that it was compiled from.
-    note: is told of each that begins, on any thread.
+    note: is told of each that begins, on any thread, and of each that is ready, island by island.
     """
     pool = ThreadPoolExecutor(at_a_time, "atoll compiles")
     found: dict[str, dict[int, Executable]] = {one.name: {} for one in program.islands if one.name in islands}
@@ -87,6 +87,7 @@ def compile_program(
         for one, end in [(one, pool.submit(one.end)) for one in begun]:
             for fragment, executable in zip(one.fragments, end.result(), strict=True):
                 found[fragment.island.name][fragment.run.code] = executable
+                note(fragment.island.name, one.code.name, True)
         return found
     finally:
         pool.shutdown(cancel_futures=True)  # after an error, or Ctrl-C, what XLA has not begun it never does

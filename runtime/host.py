@@ -118,8 +118,8 @@ class Host:
                     self._thread.start()
         self._tell(Loaded(load.program, self.number, sum(map(len, executables.values()))))
 
-    def _note_compiling(self, island: str, fragment: str) -> None:
-        self._tell(Compiling(island, fragment))
+    def _note_compiling(self, island: str, fragment: str, is_ready: bool) -> None:
+        self._tell(Compiling(island, fragment, is_ready))
 
     @property
     def _title(self) -> str:

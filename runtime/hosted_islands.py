@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
+from atoll.compiler import activity
 from atoll.compiler.errors import AtollError, CompileError
 from atoll.runtime.budget import Budget, Shortage
 from atoll.runtime.failure import Failure
@@ -218,8 +219,11 @@ class HostedIslands:
     def receive(self, message: ToController) -> None:
         """From any thread."""
         match message:
+            case Compiling(is_ready=True):
+                activity.piece_ended()
             case Compiling(island, fragment):
                 log.info("compiling fragment %s for island %s", fragment, island)
+                activity.announce(f"compiling fragment {fragment} for island {island}")
             case Told(request, answer):
                 if request in self._asked:
                     self._asked[request][1].put(answer)

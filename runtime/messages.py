@@ -167,10 +167,11 @@ ToHost = Load | Start | Put | Fetch | Drop | Ping | Lose | Close
 
 @dataclass(frozen=True, slots=True)
 class Compiling:
-    """A fragment is being compiled."""
+    """A fragment is being compiled, or is ready."""
 
     island: str
     fragment: str
+    is_ready: bool
 
 
 @dataclass(frozen=True, slots=True)

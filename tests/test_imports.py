@@ -21,6 +21,9 @@ ROOMS = (
     "error_pages",
     "errors",
     "terminal",
+    "activity",
+    "display",
+    "logs",
     "task_name",
     "tracebacks",
     "guard",
@@ -76,6 +79,7 @@ MAY_IMPORT = {
     "runtime/fragment.py": ["runtime*", "compiler.errors", "compiler.mlir*"],  # what meets MLIR
     "runtime/crossing.py": ["runtime*", "compiler.mlir.bindings"],  # where private names of jax are; it needs one
     "runtime/processes/arrivals.py": ["runtime*", "compiler.mlir.bindings"],  # the same
+    "runtime/hosted_islands.py": ["runtime*", "compiler.activity", "compiler.errors"],  # tells what hosts do
     "runtime/*": ["runtime*", "compiler.errors", "compiler.task_name"],
 }
 

@@ -4,13 +4,12 @@ import argparse
 import errno
 import importlib
 import io
-import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from atoll.compiler import guard
+from atoll.compiler import guard, logs
 from atoll.compiler.errors import AtollError, InternalError, UsageError
 from atoll.compiler.terminal import print_error
 from atoll.compiler.tracebacks import first_line
@@ -29,7 +28,8 @@ def run_here(arguments: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run a command, print its errors, and return its exit status: one sentence each, a traceback only with --debug."""
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s", force=True)
+    if not logs.follow_environment():
+        logs.to_standard_error("info" if options.verbose else "warning")
     command: Callable[[argparse.Namespace], int] = importlib.import_module(options.module).run
     try:
         status = command(options)

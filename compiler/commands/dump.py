@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from atoll.compiler import display
 from atoll.compiler.commands.target import load_module, load_target
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export.job import Job
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
         return _dump_all(module, steps, folder, options.debug_info)
     if options.after is not None:
         steps = _steps_until(steps, options.after)
-    run_passes(module, steps)
+    with display.shown():
+        run_passes(module, steps)
     print(print_module(module, options.debug_info), end="")
     return 0
 
@@ -74,5 +76,6 @@ def _steps_until(steps: Sequence[Step], last: str) -> Sequence[Step]:
 
 def _dump_all(module: ir.Module, steps: Sequence[Step], folder: DumpFolder, debug_info: bool) -> int:
     print(folder.write("input", print_module(module, debug_info)))
-    run_passes(module, steps, lambda step, now: print(folder.write(step_name(step), print_module(now, debug_info))))
+    with display.shown():
+        run_passes(module, steps, lambda step, now: print(folder.write(step_name(step), print_module(now, debug_info))))
     return 0

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from atoll.compiler import display
 from atoll.compiler.commands.verify_diagnostics import differences
 from atoll.compiler.errors import AtollError, CompileError, Diagnostic, UsageError
 from atoll.compiler.mlir.bindings import ir
@@ -115,7 +116,8 @@ class _Command:
         is_observing = self.options.print_ir_after is not None or self.folder is not None
         observer = self._observe if is_observing else None
         steps = self.steps or take_steps_left(module)
-        diagnostics = run_passes(module, steps, observer, self.options.timing)
+        with display.shown():
+            diagnostics = run_passes(module, steps, observer, self.options.timing)
         return module, diagnostics
 
     def _observe(self, step: Step, module: ir.Module) -> None:

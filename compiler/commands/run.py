@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import logging
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler import compiled, guard, lowered
+from atoll.compiler import activity, compiled, display, lowered
 from atoll.compiler.commands.comparison import (
     DRAWS,
     Difference,
@@ -70,16 +68,14 @@ def run(options: argparse.Namespace) -> int:
     for name, value, least in (("--steps", options.steps, 1), ("--seed", options.seed, 0)):
         if value < least:
             raise UsageError(f"{name} is {value}", remedy=f"it must be at least {least}")
-    if sys.stderr.isatty():  # somebody is waiting
-        for log in (lowered.log, compiled.log):
-            log.setLevel(logging.INFO)
     opened = _open(options, asked)
     with opened.compiled as program:
         if options.check and isinstance(opened.reference, str):
             raise UsageError(f"--check cannot be done: {opened.reference}", options.target)
         if options.save is not None:
             program.save(options.save)
-        status = _run(opened, options.steps, options.seed, options.check, is_traced=options.view is not None)
+        with display.shown():
+            status = _run(opened, options.steps, options.seed, options.check, is_traced=options.view is not None)
         if options.view is not None:
             program.view(options.view)
             print(f"view: {options.view}")
@@ -148,8 +144,9 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool, *, is_traced:
     _check_memory(opened)
     values = [first(number) for number in range(len(program.inputs))]
     differences: list[Difference] = []
+    activity.expect(steps, alike=True)
     for step in range(steps):
-        guard.announce(f"running step {step}")
+        activity.announce(f"running step {step}")
         given = [_to_jax(value) for value in values] if is_checked else []
         began = time.monotonic()
         with _trace(opened.compiled) if is_traced and step == steps - 1 else contextlib.nullcontext():
@@ -165,6 +162,7 @@ def _run(opened: _Opened, steps: int, seed: int, is_checked: bool, *, is_traced:
                 values[number] = results[replaced[number]]
             elif one.donated:
                 values[number] = first(number)
+        activity.piece_ended()
     _print_stats(opened.compiled)
     if is_checked:
         _judge(differences)

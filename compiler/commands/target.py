@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from atoll.compiler import guard
+from atoll.compiler import activity, display
 from atoll.compiler.errors import AtollError, CompileError, UsageError
 from atoll.compiler.export.job import Job
 from atoll.compiler.files import TARGET_MODULE, check_readable
@@ -79,7 +79,7 @@ def _find_job(module: ModuleType, path: str, name: str) -> Job:
 def _load(path: Path) -> ModuleType:
     """Run a user's file as a module; its neighbours can be imported, as when Python runs it as a script."""
     check_readable(path, "write FILE.py:NAME, a job in a Python file")
-    guard.announce(f"loading {path}")
+    activity.announce(f"loading {path}")
     spec = importlib.util.spec_from_file_location(TARGET_MODULE, path.resolve())
     assert spec is not None
     assert spec.loader is not None
@@ -87,7 +87,8 @@ def _load(path: Path) -> ModuleType:
     sys.modules[TARGET_MODULE] = module
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        spec.loader.exec_module(module)
+        with display.shown():
+            spec.loader.exec_module(module)
     except AtollError:
         raise
     except SystemExit as stop:

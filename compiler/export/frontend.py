@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler import guard
+from atoll.compiler import activity
 from atoll.compiler.errors import CompileError
 from atoll.compiler.export import meshes
 from atoll.compiler.export.batch_axes import axes_of
@@ -87,7 +87,7 @@ def trace_on_mesh(
     shapes, leaves = _shapes_of_kinds(job, weak), list(leaves_of(job))
     _check_batch(job)
     hide_own_frames()
-    guard.announce(f"tracing {job.name}")
+    activity.announce(f"tracing {job.name}")
     shardings = meshes.JobShardings.of(job, [leaf.value for leaf in leaves], topology)
     arguments = list(map(meshes.divided, shapes, shardings.arguments))
 
@@ -126,6 +126,7 @@ def lower_traced(
     job: Job, traced: jax.stages.Traced, platform: str
 ) -> tuple[ir.Module, tuple[Callable[..., Any], ...]]:
     """What was traced, as a module with our marks; and the Python functions that it calls while it runs."""
+    activity.announce(f"lowering {job.name}")
     with _blaming_the_user(job, traced), own_traces(), jax.set_mesh(None):
         lowered = traced.lower(lowering_platforms=(platform,))
         module = copy_module(lowered.compiler_ir("stablehlo"))
@@ -152,6 +153,7 @@ def settled_signature(job: Job, traced: jax.stages.Traced, module: ir.Module, to
         lowered = partial(lower_traced, job, traced, lowered_for(topology))
         return Variant(signature_of(job, traced, weak), cache(lambda: program_text(lowered()[0])))
 
+    activity.announce(f"looking at the dtypes of a second call of {job.name}")
     return settle(Variant(signature_of(job, traced), cache(lambda: program_text(module))), made, job.where)
 
 

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from atoll.compiler import guard
+from atoll.compiler import activity
 from atoll.compiler.errors import CompileError
 from atoll.compiler.files import check_readable
 from atoll.compiler.mlir.artifacts import exported_module, is_portable, remedy_for
@@ -70,7 +70,7 @@ def split_text(text: str) -> list[str]:
 
 def _parse(content: bytes, read: Callable[[ir.Context], ir.Module]) -> ir.Module:
     """The module that some bytes hold. read: reads it if MLIR can do so by itself."""
-    guard.announce("parsing")
+    activity.announce("parsing")
     context = new_context()
     artifact = content if is_portable(content) else exported_module(content)
     with collecting(context) as diagnostics:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler import guard
+from atoll.compiler import activity, guard
 from atoll.compiler.errors import AtollError, CompileError, Diagnostic, InternalError
 from atoll.compiler.mlir.bindings import ExternalPass, PassManager, ir
 from atoll.compiler.mlir.diagnostics import Refusal, collecting, failure
@@ -136,7 +136,7 @@ class _Watch:
         # Only a native pass can end the process, and only a parent process could then tell of the file.
         if isinstance(step, NativePass) and guard.is_guarded():
             file = self.crash_file.write(self.module, self.steps[number:])
-        guard.announce(f"pass {step_name(step)}", str(file or ""))
+        activity.announce(f"pass {step_name(step)}", str(file or ""))
         log.info("pass %s", step_name(step))
 
     def _reproducer(self, start: bytes) -> str:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from atoll.compiler import guard
+from atoll.compiler import activity, guard
 from atoll.compiler.commands.cli import run_here
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_file
@@ -618,9 +618,9 @@ def test_a_command_that_is_told_to_end_leaves_nothing_behind(folder):
 def test_the_guard_tells_how_a_command_died():
     program = """
 import os, signal, sys
-from atoll.compiler import guard
+from atoll.compiler import activity, guard
 number = int(sys.argv[1])
-sys.exit(guard.guarded(lambda: (guard.announce("a test"), os.kill(os.getpid(), number))))
+sys.exit(guard.guarded(lambda: (activity.announce("a test"), os.kill(os.getpid(), number))))
 """
     for number, status, told in [
         (signal.SIGSEGV, 1, "error: a native library ended the process (SIGSEGV) during: a test; this is a defect"),
@@ -649,6 +649,6 @@ sys.exit(guard.guarded(command))
     assert (done.returncode, done.stderr) == (status, "")
 
 
-def test_nothing_is_announced_outside_of_a_guard():
-    guard.announce("x" * 1000)
-    assert guard._note is None
+def test_what_is_announced_may_be_long_and_is_heard_by_nobody_outside_of_a_guard():
+    activity.announce("x" * 10_000)
+    assert not guard.is_guarded()
