@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
-from atoll.compiler import activity
+from atoll.compiler.activity import announce, piece_ended
 from atoll.compiler.errors import AtollError, CompileError
 from atoll.runtime.budget import Budget, Shortage
 from atoll.runtime.failure import Failure
@@ -220,10 +220,10 @@ class HostedIslands:
         """From any thread."""
         match message:
             case Compiling(is_ready=True):
-                activity.piece_ended()
+                piece_ended()
             case Compiling(island, fragment):
                 log.info("compiling fragment %s for island %s", fragment, island)
-                activity.announce(f"compiling fragment {fragment} for island {island}")
+                announce(f"compiling fragment {fragment} for island {island}")
             case Told(request, answer):
                 if request in self._asked:
                     self._asked[request][1].put(answer)

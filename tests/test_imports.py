@@ -50,6 +50,7 @@ ROOMS = (
     "compiled",
     "compiled_ahead",
     "lowered",
+    "doctor",
     "commands",
 )
 
@@ -224,7 +225,7 @@ def command_here(*arguments):
         ("import atoll; atoll.topology('2 x cpu[4]')", {"lark"}),
         *(
             (f"from atoll.__main__ import main; main({[*command, '--help']})", set())
-            for command in ([], ["dump"], ["view"], ["run"], ["opt"], ["demo"])
+            for command in ([], ["dump"], ["view"], ["run"], ["opt"], ["demo"], ["doctor"])
         ),
     ],
 )

@@ -141,6 +141,13 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print it for programs")
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=60.0, help="seconds to wait for jax's devices (default: 60)"
+    )
+
+
 _COMMANDS = (
     _Command(
         "dump",
@@ -183,6 +190,13 @@ _COMMANDS = (
         "show what atoll does with a language model",
         "atoll demo",
         _demo_arguments,
+    ),
+    _Command(
+        "doctor",
+        "atoll.compiler.commands.doctor",
+        "say what is installed and set here, what would fail, and what to do",
+        "atoll doctor",
+        _doctor_arguments,
     ),
 )
 
