@@ -1,7 +1,8 @@
-"""The lists that packaging and the pass registry need, compared with the tree and with a wheel built from it."""
+"""The lists that packaging and the pass registry need, compared with the tree and a wheel of it; and its types."""
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,55 @@ import atoll
 import jax
 
 job = atoll.Job(lambda x: x + x, jax.ShapeDtypeStruct((2,), "float32"), batch_argnums=0)
+"""
+
+# A file as users write it, strictly typed, with the types that they may rely on.
+TRAIN = """\
+import atoll
+import jax
+import jax.numpy as jnp
+import numpy
+
+
+def train_step(w: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return w - 0.1 * x.sum(), (x @ w).sum()
+
+
+def look(array: atoll.Array) -> None:
+    reveal_type(array.shape)  # tuple[int, ...]
+    reveal_type(array.islands)  # tuple[str, ...]
+    reveal_type(numpy.asarray(array))  # numpy.ndarray[tuple[Any, ...], numpy.dtype[Any]]
+    reveal_type(array.to_jax())  # Array
+
+
+arguments = jnp.ones((8, 8)), jnp.ones((4, 8))
+plan = atoll.Plan(stages=2, microbatches=4, schedule="1f1b")
+topology = atoll.topology("2 x cpu[1]")
+job = atoll.Job(train_step, *arguments, batch_argnums=1)
+lowered = atoll.lower(job, topology=topology, plan=plan)
+step = atoll.compile(train_step, *arguments, topology="2 x cpu[1]", batch_argnums=1)
+
+reveal_type(plan)  # Plan
+reveal_type(topology)  # Topology
+reveal_type(job)  # Job
+reveal_type(lowered)  # Lowered
+reveal_type(lowered.compile())  # Compiled | CompiledAhead
+reveal_type(step)  # Compiled
+reveal_type(step.plan)  # Plan
+reveal_type(step.report())  # Report
+reveal_type(step.ir("placed"))  # str
+reveal_type(atoll.schedule("1f1b", islands=2, microbatches=4))  # Schedule
+reveal_type(atoll.load("step.atoll"))  # Compiled
+with atoll.Cluster(topology) as cluster:
+    reveal_type(cluster)  # Cluster
+try:
+    step(*arguments)
+except atoll.AtollError as error:
+    reveal_type(error.where)  # str
+
+atoll.Plan(stagse=2)
+atoll.compile(train_step, *arguments)
+atoll.lower(job, topology=2)
 """
 
 
@@ -135,6 +185,64 @@ def test_the_commands_of_the_wheel_run(clean, tmp_path):
     assert 'atoll.phase = "stablehlo"' in run(
         clean / "atoll", "dump", "train.py:job", "--phase=stablehlo", cwd=tmp_path
     )
+
+
+# Types.
+
+
+def revealed(told):
+    """The types, without the modules of atoll's and jax's classes."""
+    types = re.findall(r'Revealed type is "(.*)"$', told, re.MULTILINE)
+    return [re.sub(r"\b(?:atoll|jax)(?:\.\w+)*\.(\w+)", r"\1", one) for one in types]
+
+
+def complaints(told):
+    return [one.partition("  [")[0] for one in re.findall(r"error: (.*)$", told, re.MULTILINE)]
+
+
+def types_promised():
+    return re.findall(r"reveal_type\(.*\)  # (.*)$", TRAIN, re.MULTILINE)
+
+
+def test_the_front_door_has_types_which_find_mistakes_before_anything_runs(tmp_path):
+    """By mypy, with what it knows of atoll and jax from checking atoll itself."""
+    (tmp_path / "train.py").write_text(TRAIN)
+    command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", tmp_path / "train.py"]
+    environment = {**os.environ, "MYPYPATH": "typings"}
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
+    assert revealed(told) == types_promised()
+    assert complaints(told) == [
+        'Unexpected keyword argument "stagse" for "Plan"; did you mean "stages"?',
+        'Missing named argument "topology" for "compile"',
+        'Argument "topology" to "lower" has incompatible type "int"; expected "Topology | str | Cluster"',
+    ]
+
+
+# What takes a minute or more.
+
+
+@pytest.fixture
+def full(request):
+    if not request.config.getoption("full"):
+        pytest.skip("it takes minutes; --full asks for it")
+
+
+def test_the_types_of_the_wheel_are_those_of_the_front_door(full, clean, tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", clean / "python", "train.py"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert revealed(told) == types_promised()
+    assert len(complaints(told)) == 3
+
+
+def test_the_wheel_installs_into_an_empty_environment(full, wheel, tmp_path):
+    """With its dependencies, from wherever pip finds them; and then all is there that a first program needs."""
+    venv.create(tmp_path / "empty", with_pip=True)
+    commands = Path(sysconfig.get_path("scripts", "venv", {"base": tmp_path / "empty"}))
+    run(commands / "python", "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    (tmp_path / "train.py").write_text(JOB)
+    assert "result" in run(commands / "atoll", "run", "train.py:job", "--topology=2 x cpu[1]", cwd=tmp_path)
+    assert run(commands / "atoll", "doctor", cwd=tmp_path).endswith("nothing would fail\n")
 
 
 # Passes.
