@@ -73,17 +73,21 @@ class Display:
             if not self._doing or now - self._opened < _PATIENCE:
                 return
             amount = amount_done(now - self._began, self._done, self._pieces, alike=self._alike)
-            self._stream.write(f"{_ERASE}{_fitting(self._doing, self._width - 3 - len(amount))}  {amount}")
-            self._stream.flush()
+            self._write(f"{_ERASE}{_fitting(self._doing, self._width - 3 - len(amount))}  {amount}")
             self._is_drawn = True
 
     def erase(self) -> None:
         """Remove the line, until it is drawn again."""
         with self._lock:
             if self._is_drawn:
-                self._stream.write(_ERASE)
-                self._stream.flush()
+                self._write(_ERASE)
                 self._is_drawn = False
+
+    def _write(self, text: str) -> None:
+        # The terminal may be gone, or have no such characters: no reason for the work to end.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def amount_done(seconds: float, done: int, pieces: int, *, alike: bool) -> str:
@@ -136,7 +140,7 @@ def _tick(display: Display, over: threading.Event) -> None:
 def above(display: Display) -> Iterator[None]:
     """Have what is printed come above the line."""
     with contextlib.ExitStack() as stack:
-        if sys.stdout.isatty():
+        if is_terminal(sys.stdout):
             stack.enter_context(contextlib.redirect_stdout(_Above(sys.stdout, display)))
         stack.enter_context(contextlib.redirect_stderr(_Above(sys.stderr, display)))
         yield

@@ -12,9 +12,9 @@ _BOLD, _RED, _FAINT = "1", "1;31", "2"
 _CARETS = re.compile(r"^ +\^+$", re.MULTILINE)
 
 
-def is_terminal(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether lines on it can be written over."""
-    return stream.isatty() and environment.get("TERM") != "dumb"
+def is_terminal(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether lines on it can be written over. A program without a terminal may have no stream, or a closed one."""
+    return stream is not None and not stream.closed and stream.isatty() and environment.get("TERM") != "dumb"
 
 
 def has_colours(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:

@@ -28,11 +28,10 @@ def run_here(arguments: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run a command, print its errors, and return its exit status: one sentence each, a traceback only with --debug."""
-    if not logs.follow_environment():
-        logs.to_standard_error("info" if options.verbose else "warning")
     command: Callable[[argparse.Namespace], int] = importlib.import_module(options.module).run
     try:
-        status = command(options)
+        with logs.told(options.verbose):
+            status = command(options)
         sys.stdout.flush()
         return status
     except AtollError as error:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from atoll.compiler.logs import follow_environment, to_standard_error
+from atoll.compiler.logs import follow_environment, told
 
 pytestmark = pytest.mark.own
 
@@ -28,7 +28,7 @@ def said(capsys):
 
 
 def test_a_level_is_told_with_time_and_place(capsys):
-    assert follow_environment({"ATOLL_LOG": "INFO"})
+    follow_environment({"ATOLL_LOG": "INFO"})
     first, second = said(capsys).splitlines()
     assert first.endswith(" INFO atoll.compiler.lowered: pass cse")
     assert second.endswith(" ERROR atoll.compiler.lowered: lost")
@@ -36,21 +36,39 @@ def test_a_level_is_told_with_time_and_place(capsys):
 
 def test_without_it_nothing_changes(capsys):
     before = logging.getLogger("atoll").handlers[:]
-    assert not follow_environment({})
-    assert not follow_environment({"ATOLL_LOG": ""})
+    follow_environment({})
+    follow_environment({"ATOLL_LOG": ""})
     assert logging.getLogger("atoll").handlers == before
 
 
 def test_what_is_no_level_is_said_and_stops_nothing(capsys):
-    assert follow_environment({"ATOLL_LOG": "verbose"})
-    assert "ATOLL_LOG=verbose is no level; write one of debug, info, warning, error" in capsys.readouterr().err
+    follow_environment({"ATOLL_LOG": "verbose"})
+    assert (
+        "ATOLL_LOG is verbose, which is no level; write one of debug, info, warning, error" in capsys.readouterr().err
+    )
     assert len(said(capsys).splitlines()) == 1
 
 
-def test_whoever_asks_last_is_told_once(capsys):
-    to_standard_error("info")
-    to_standard_error("debug")
-    assert said(capsys) == "tracing\npass cse\nlost\n"
+@pytest.mark.parametrize(
+    ("is_verbose", "level", "expected"),
+    [
+        (False, "", "lost\n"),
+        (True, "", "pass cse\nlost\n"),
+        (True, "error", "pass cse\nlost\n"),
+    ],
+)
+def test_commands_say_what_is_asked_for_and_leave_no_trace(is_verbose, level, expected, capsys):
+    logger = logging.getLogger("atoll")
+    before = logger.handlers[:], logger.level
+    with told(is_verbose, {"ATOLL_LOG": level}):
+        assert said(capsys) == expected
+    assert (logger.handlers, logger.level) == before
+
+
+def test_a_command_adds_to_what_the_environment_asks_for(capsys):
+    follow_environment({"ATOLL_LOG": "debug"})
+    with told(True, {"ATOLL_LOG": "debug"}):
+        assert [line.rpartition(": ")[2] for line in said(capsys).splitlines()] == ["tracing", "pass cse", "lost"]
 
 
 def test_it_holds_in_python_and_for_commands():
