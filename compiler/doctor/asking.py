@@ -1,6 +1,7 @@
 """Asks Python programs of their own: one that hangs, or that a native library ends, is an answer as well."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,10 @@ arguments = [weights / 2, weights / 3], x
 with atoll.compile(step, *arguments, topology="2 x cpu[1]", plan=atoll.Plan(stages="layer_0 | layer_1")) as compiled:
     print(json.dumps(bool(jnp.allclose(compiled(*arguments).to_jax(), jax.jit(step)(*arguments)))))
 """
+
+
+# What XLA's log puts before a message: the time, and its own file.
+_STAMP = re.compile(r"^[EFIW]\d{4} [^\]]*\] ")
 
 
 @dataclass(frozen=True)
@@ -70,4 +75,4 @@ def answer(status: int, out: str, err: str, seconds: float) -> Answer:
 def last_line(text: str) -> str:
     """The sentence of an error: the last line that is not indented, as lines below an error are."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if not line[0].isspace()), "")
+    return _STAMP.sub("", next((line for line in reversed(lines) if not line[0].isspace()), ""))

@@ -58,6 +58,8 @@ def _of_devices(facts: Facts) -> Iterator[Finding]:
         yield Finding(True, what, "see docs/errors.md, or report it with this output")
     elif facts.trial.value is not True:
         yield Finding(True, "a program on islands computes other values than jax.jit", "report it with this output")
+    if trouble:
+        return
     has_tpu = any(name == "tpu" for name, *_ in facts.devices.value or ())
     has_libtpu = any(one.name == "libtpu" and one.version for one in facts.requirements)
     if has_libtpu and not has_tpu and "JAX_PLATFORMS" not in facts.environment:
@@ -82,7 +84,7 @@ def _of_environment(facts: Facts) -> Iterator[Finding]:
         if name == "ATOLL_DUMP_DIR":
             what = f"every compilation writes its IR after every pass to {value}"
             yield Finding(False, what, "unset ATOLL_DUMP_DIR if that is not meant")
-        if name == "JAX_PLATFORMS" and value and "cpu" not in value.split(","):
+        if name == "JAX_PLATFORMS" and value and "cpu" not in value.split(",") and not facts.devices.trouble:
             what = f"JAX_PLATFORMS is {value}, so there are no CPU devices"
             yield Finding(False, what, f"write {value},cpu for islands of them")
     for name in facts.not_writable:

@@ -206,6 +206,7 @@ def test_a_program_that_hangs_is_given_up():
 def test_the_last_line_of_an_error_is_its_sentence():
     assert last_line("a\nError: b\n  x @ y\n    ^\n\n") == "Error: b"
     assert last_line("") == ""
+    assert last_line("F1129 21:06:01.468249    4005 flags.cc:234] Unknown flag: --x\n") == "Unknown flag: --x"
 
 
 def test_jax_is_asked_for_its_devices():
