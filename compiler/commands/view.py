@@ -6,6 +6,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
+from atoll.compiler import display
 from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.commands.target import check_no_marks
 from atoll.compiler.errors import UsageError
@@ -25,7 +26,10 @@ def run(options: argparse.Namespace) -> int:
     if options.open and options.format != _PAGE:
         raise UsageError("--open shows a page, and --format asks for none", remedy="leave one of them out")
     file = Path(options.output or ("view.html" if options.format == _PAGE else "view.json"))
-    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; the path is all that we do
+    with (
+        display.shown(),
+        contextlib.redirect_stdout(sys.stderr),
+    ):  # what the user's code prints; the path is all that we do
         viewed = _viewed(options, asked)
     (write_page if options.format == _PAGE else write_graphs)(viewed, file)
     print(file)
