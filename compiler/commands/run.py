@@ -26,7 +26,7 @@ from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.commands.target import check_no_marks
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
-from atoll.compiler.errors import CompileError, UsageError
+from atoll.compiler.errors import InternalError, UsageError
 from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.reference import Reference, reference_of
@@ -242,7 +242,7 @@ def _differences(
 
 
 def _judge(differences: Sequence[Difference]) -> None:
-    """Print how far the results are from those of `jax.jit`; CompileError if that is too far."""
+    """Print how far the results are from those of `jax.jit`; InternalError if that is too far."""
     if not differences:
         print("check: there are no results")
         return
@@ -258,7 +258,7 @@ def _judge(differences: Sequence[Difference]) -> None:
         what += f", more than {worst.tolerance:.0e}"
         if worst.by_last_bits is not None:
             what += f", and other last bits in the arguments move it by {worst.by_last_bits:.0e}"
-        raise CompileError(what, remedy="this is a defect; please report it")
+        raise InternalError(what, remedy="this is a defect; please report it")
 
 
 def _tell_as_far(differences: Sequence[Difference]) -> None:

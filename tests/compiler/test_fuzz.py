@@ -205,7 +205,7 @@ def check(server, arguments, given=b""):
     if answer is None:
         command = [sys.executable, "-m", "atoll", *arguments]
         told = subprocess.run(command, input=given, capture_output=True, check=False)
-        last = told.stderr.decode(errors="replace").splitlines()[-1]
+        last = told.stderr.decode(errors="replace").splitlines()[-2]
         assert told.returncode == 1, f"an abort reached the user\n{context}"
         assert last.startswith("error: a native library ended the process ("), f"{last}\n{context}"
         return None

@@ -251,7 +251,7 @@ def test_what_a_feed_is_not_for_is_refused_at_the_users_line():
         with pytest.raises(
             atoll.CompileError,
             match=place + r"argument params is given by a feed, but not all of it has the batch on axis 0; "
-            r"pass arrays, or compile with the argument in batch_argnums$",
+            r"pass arrays, or compile with the argument in batch_argnums\n",
         ):
             step(feed, BATCH)
         with pytest.raises(

@@ -158,7 +158,7 @@ def test_examples_come_from_the_processes_that_need_them(cluster):
         with pytest.raises(
             atoll.AtollError,
             match=r"^\S*test_ray.py:\d+: <lambda> cannot be given to the processes of islands, which .*; "
-            r"use a function from the top of a module, and no lambda$",
+            r"use a function from the top of a module, and no lambda\n",
         ):
             step(table, atoll.Feed(lambda *_: tokens))
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_is_refused_with_its_remedy(cluster, running_ray, monkeyp
     with pytest.raises(
         atoll.CompileError,
         match=r"^\S*test_ray.py:\d+: this calls back into Python, so islands in processes of their own cannot run it; "
-        r"take the callback out, or leave `cluster` out$",
+        r"take the callback out, or leave `cluster` out\n",
     ):
         atoll.compile(calls_back, X, topology=cluster, islands=("a",))
     mesh = jax.sharding.Mesh(numpy.array(jax.devices()[:1]), ("devices",))
