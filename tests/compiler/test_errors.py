@@ -1,8 +1,10 @@
 """Errors of the front door: each shows the line that it names, and has its part of docs/errors.md."""
 
 import ast
+import copy
 import io
 import linecache
+import pickle
 import re
 from pathlib import Path
 
@@ -84,6 +86,12 @@ def test_a_binary_file_shows_nothing(tmp_path):
 def test_the_cell_of_a_notebook_is_shown():
     linecache.cache["<cell 3>"] = (5, None, ["y = f(x)\n"], "<cell 3>")
     assert excerpt_at(SourceLine("<cell 3>:1", 4, 8)) == "  y = f(x)\n      ^^^^"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_that_is_copied_or_sent_shows_the_same(copied, file):
+    error = CompileError("the loss is no number", SourceLine(f"{file}:2", 14, 19), "take a mean")
+    assert str(copied(error)) == str(error)
 
 
 def test_the_line_is_part_of_the_message(file):
