@@ -27,7 +27,7 @@ PURE = accumulators backward_partners cheap_operations dataflow_order evaluated 
 FAST = ir_tests tests/test_imports.py tests/test_glossary.py tests/compiler $(SLOW:%=--ignore=tests/compiler/test_%.py) \
 	$(PURE:%=tests/passes/test_%.py) tests/runtime/test_worker.py tests/runtime/test_inbox.py
 
-.PHONY: help demo test fast lint format palm-540b bench bundle mutations clean test-main test-newest FORCE
+.PHONY: help demo test fast lint format palm-540b bench bundle site mutations clean test-main test-newest FORCE
 .NOTPARALLEL: # so that what the targets print stands in order
 # Tests start hundreds of processes, and each would compile all of atoll, were what Python makes of it not kept.
 export PYTHONDONTWRITEBYTECODE =
@@ -67,6 +67,11 @@ bench: .venv/installed-test ## measure the numbers that the documents quote
 bundle: ## bundle the page that `atoll view` writes, with node and npm, after its folder view/ was changed
 	@cd view && npm ci --silent --ignore-scripts && npm test --silent && npm run bundle --silent
 
+site: .venv/installed-docs ## make a site of the documents, in build/site, with every link checked
+	@.venv/bin/python docs/site/reference.py
+	@.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site . build/site
+	@echo build/site/index.html
+
 mutations: .venv/installed-test ## put known faults into copies of the code, and see that tests find each of them
 	@.venv/bin/python tests/mutations/run.py --jobs 2
 
@@ -96,6 +101,11 @@ name_versions = $(1)/bin/python -c 'import platform; from importlib.metadata imp
 	@echo "installing atoll and what its tests need into .venv"
 	@$(PIP_INSTALL) --editable '.[test]'
 	@touch .venv/installed $@
+
+.venv/installed-docs: pyproject.toml .venv/version
+	@echo "installing what makes the site into .venv"
+	@$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
 
 .venv-newest/installed-test: pyproject.toml .venv-newest/version
 	@echo "installing atoll and what its tests need into .venv-newest, with the newest jax"
