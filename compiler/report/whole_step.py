@@ -30,7 +30,7 @@ from atoll.compiler.module.tasks import (
     transfers_in,
 )
 from atoll.compiler.schedules.costs import LinkCost
-from atoll.compiler.schedules.whole_step import LoopSpan, StepTask, StepTimes, step_times
+from atoll.compiler.schedules.whole_step import LoopTimes, StepTask, StepTimes, step_times
 from atoll.compiler.task_name import EXCHANGE, TaskName
 from atoll.compiler.topology.topology import Topology
 
@@ -52,7 +52,7 @@ class WholeStep:
     step: float
     bubble: float
     bubble_without_links: float
-    loops: tuple[LoopSpan, ...]
+    loops: tuple[LoopTimes, ...]
 
     @classmethod
     def of(cls, *, islands: list[str], tasks: list[list[Any]], loops: list[list[Any]], **numbers: float) -> "WholeStep":
@@ -61,7 +61,7 @@ class WholeStep:
             StepTask(name, row, seconds, loop, tuple(needs), tuple((target, size) for target, size in sends))
             for name, row, seconds, loop, needs, sends in tasks
         )
-        spans = tuple(LoopSpan(*span) for span in loops)
+        spans = tuple(LoopTimes(*span) for span in loops)
         return cls(islands=tuple(islands), tasks=tuple(made), loops=spans, **numbers)
 
     def times(self, topology: Topology, slower: float = 1.0) -> StepTimes:

@@ -23,7 +23,7 @@ from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.quantities import whole_number
 
 # How many tasks are timed while makers are tried, and while orders are improved: a few seconds for each of the two.
-_TRIED, _IMPROVED = 400_000, 2_000_000
+_TRIED, _IMPROVED = 400_000, 1_200_000
 _ROUNDS = 1.5  # times as many microbatches as can be under way are tried; with more, orders only repeat themselves
 _MOST_STAGES = 256  # up to which makers are tried, as for some the time grows with the square; above, only named ones
 _MOST_TRIALS = 6  # of the makers' orders for few microbatches, those that are improved
@@ -188,16 +188,16 @@ def _parted(known: _Candidate, problem: Problem) -> _Candidate:
 
 def _found(problems: Sequence[Problem], kinds: Sequence[Kind]) -> list[_Candidate]:
     """What the search finds: the fastest orders for few microbatches, which are improved, made longer and improved."""
-    contexts = [_Context.of(problem) for problem in problems]
+    settings = [_Setting.of(problem) for problem in problems]
     # One at a time always fits, so that something is found however little memory there is.
-    orders = [(context, context.timer.codes(_one_at_a_time(context.problem))) for context in contexts]
-    orders += _best_orders([context for context in contexts if context.problem.stages <= _MOST_STAGES], kinds)
+    orders = [(setting, setting.timer.codes(_one_at_a_time(setting.problem))) for setting in settings]
+    orders += _best_orders([setting for setting in settings if setting.problem.stages <= _MOST_STAGES], kinds)
     effort = _IMPROVED // len(orders)
-    return [context.candidate(context.improved(codes, effort)) for context, codes in orders]
+    return [setting.candidate(setting.improved(codes, effort)) for setting, codes in orders]
 
 
 @dataclass(frozen=True)
-class _Context:
+class _Setting:
     """A problem with what it takes to time and to improve its orders."""
 
     problem: Problem
@@ -206,7 +206,7 @@ class _Context:
     bound: float
 
     @classmethod
-    def of(cls, problem: Problem) -> "_Context":
+    def of(cls, problem: Problem) -> "_Setting":
         return cls(problem, Timer(problem), Moves(problem), _bound(problem))
 
     def improved(self, codes: Codes, effort: int) -> Codes:
@@ -227,8 +227,8 @@ class _Context:
 class _Trial:
     """An order of few microbatches, and its maker, which can make one for all."""
 
-    whole: _Context
-    short: _Context
+    whole: _Setting
+    short: _Setting
     make: Maker
     codes: Codes
 
@@ -259,26 +259,26 @@ class _Trial:
         return min(fitting, key=self.whole.timer.score, default=None)
 
 
-def _best_orders(contexts: Sequence[_Context], kinds: Sequence[Kind]) -> list[tuple[_Context, Codes]]:
+def _best_orders(settings: Sequence[_Setting], kinds: Sequence[Kind]) -> list[tuple[_Setting, Codes]]:
     """The fastest orders of the makers, and those that go on as the fastest that are found for few microbatches do."""
-    trials = [trial for context in contexts for trial in _trials(context, kinds, _TRIED // len(contexts))]
+    trials = [trial for setting in settings for trial in _trials(setting, kinds, _TRIED // len(settings))]
     trials = sorted(trials, key=lambda trial: trial.score)[:_MOST_TRIALS]
     better = sorted((trial.improved(_IMPROVED // _MOST_TRIALS) for trial in trials), key=lambda trial: trial.score)
     orders = [(trial.whole, trial.made()) for trial in trials[:_BEST] if not trial.is_whole]
     orders += [(trial.whole, trial.stretched()) for trial in better[:_BEST]]
-    return [(context, codes) for context, codes in orders if codes is not None]
+    return [(setting, codes) for setting, codes in orders if codes is not None]
 
 
-def _trials(context: _Context, kinds: Sequence[Kind], effort: int) -> list[_Trial]:
+def _trials(setting: _Setting, kinds: Sequence[Kind], effort: int) -> list[_Trial]:
     """One for each maker whose order can be followed; of those that take as long, only one."""
-    problem = context.problem
-    short = _Context.of(replace(problem, microbatches=_few(problem)))
+    problem = setting.problem
+    short = _Setting.of(replace(problem, microbatches=_few(problem)))
     tasks = 3 * problem.stages * short.problem.microbatches  # at most three for each stage and microbatch
     found: dict[tuple[float, float], _Trial] = {}
     for make in makers_of(short.problem, kinds, max(3, effort // tasks)):
         codes = short.fitting(make(short.problem))
         if codes is not None:
-            found.setdefault(short.timer.score(codes), _Trial(context, short, make, codes))
+            found.setdefault(short.timer.score(codes), _Trial(setting, short, make, codes))
     return list(found.values())
 
 

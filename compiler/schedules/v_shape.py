@@ -6,7 +6,7 @@ the pauses that they leave before the first and after the last microbatches then
 
 With P islands, M >= P microbatches and F = B = W = 1: zb-v takes 3M + (P - 1)/2, no island pauses once it has started
 if M is at least 2P - 1, and an island keeps the activations of P microbatches. v-half keeps those of (P + 2)//2 and
-takes about 3M + 3P/2, v-min keeps those of (P + 4)//3 and takes about 3M + 2P.
+takes about 3M + 3P/2 (with P = 4 one less), v-min keeps those of (P + 4)//3 and takes about 3M + 2P.
 """
 
 from dataclasses import dataclass

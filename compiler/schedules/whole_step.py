@@ -29,7 +29,7 @@ class StepTask(NamedTuple):
     sends: tuple[tuple[int, int], ...] = ()
 
 
-class LoopSpan(NamedTuple):
+class LoopTimes(NamedTuple):
     """When a loop's first task begins and its last one ends, and for how long the loop before it was still at work."""
 
     loop: int
@@ -55,7 +55,7 @@ class StepTimes:
         work = sum(task.seconds for task in self.tasks if task.row < rows)
         return 1 - work / rows / self.makespan if self.makespan else 0.0
 
-    def loops(self) -> list[LoopSpan]:
+    def loops(self) -> list[LoopTimes]:
         """The loops in their order."""
         numbers = sorted({task.loop for task in self.tasks if task.loop is not None})
         spans = []
@@ -63,7 +63,7 @@ class StepTimes:
             own = [index for index, task in enumerate(self.tasks) if task.loop == number]
             spans.append((number, min(self.starts[one] for one in own), max(self.ends[one] for one in own)))
         overlaps = [0.0, *(max(0.0, before[2] - after[1]) for before, after in pairwise(spans))]
-        return [LoopSpan(*span, overlap) for span, overlap in zip(spans, overlaps, strict=True)]
+        return [LoopTimes(*span, overlap) for span, overlap in zip(spans, overlaps, strict=True)]
 
 
 def step_times(tasks: Sequence[StepTask], links: Mapping[tuple[int, int], LinkCost]) -> StepTimes:
