@@ -183,7 +183,7 @@ def questions(draw):
 
 
 @given(questions())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_never_slower_than_a_named_schedule_that_fits(question):
     islands, microbatches, costs, limits, whole = question
     try:
