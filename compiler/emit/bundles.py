@@ -197,16 +197,17 @@ class ExchangeCost:
 
 def exchanges_of(module: ir.Module) -> tuple[ExchangeCost, ...]:
     """What the islands of the first replica exchange, bundle by bundle."""
+    costs = (exchange_cost(module, bundle) for bundle in bundles_of(module))
+    return tuple(cost for cost in costs if cost is not None)
+
+
+def exchange_cost(module: ir.Module, bundle: Bundle) -> ExchangeCost | None:
+    """What the exchange of a bundle takes; None if nothing crosses."""
     topology = topology_of(module)
-    twins = twins_of(topology, replicas_of(module))
-    found = []
-    for bundle in bundles_of(module):
-        names = twins[bundle.island]
-        speed = speed_between(names, topology)
-        sizes: Counter[str] = Counter()
-        for unit in bundle.units:  # those of one form follow each other without a pause
-            sizes[unit.form] += unit.bytes
-        takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
-        if sizes.keys() != {OWN_SHARE}:
-            found.append(ExchangeCost(bundle.island, bundle.task_text, takes, bundle.in_loop))
-    return tuple(found)
+    names = twins_of(topology, replicas_of(module))[bundle.island]
+    speed = speed_between(names, topology)
+    sizes: Counter[str] = Counter()
+    for unit in bundle.units:  # those of one form follow each other without a pause
+        sizes[unit.form] += unit.bytes
+    takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
+    return None if sizes.keys() == {OWN_SHARE} else ExchangeCost(bundle.island, bundle.task_text, takes, bundle.in_loop)

@@ -169,18 +169,13 @@ class Graph:
             one.yielded: results[loop.region][number] for loop in self.loops for number, one in enumerate(loop.carried)
         }
 
-    @property
-    def main_loop(self) -> int | None:
-        """The region of the last loop, in which the model's work ends."""
-        return self.loops[-1].region if self.loops else None
-
     @cached_property
     def model_regions(self) -> frozenset[int]:
         """The regions that the model's last way over the batch goes through: the last loop, and those that keep
         something for it. Other loops complete sums that it needs, or are a way over the batch of their own."""
-        if self.main_loop is None:
+        if not self.loops:
             return frozenset((0,))
-        regions = {self.main_loop}
+        regions = {self.loops[-1].region}
         for loop in reversed(self.loops):
             kept = [one.yielded for one in loop.carried if one.is_part]
             if any(self.region[user] in regions for value in kept for user in self.users[value]):

@@ -72,15 +72,16 @@ def _cost_of_codes(module: ir.Module) -> dict[str, int]:
 
 
 def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) -> tuple[StageCost, ...]:
-    """What each stage costs whose tasks are in a function; homes: the island of each stage."""
-    costs = dict(zip(map(task_name, calls_in(function)), call_costs(module, function), strict=True))
-    sent = bytes_to_islands(function)
+    """What each stage costs whose tasks are in the function of a loop; homes: the island of each stage."""
+    names = (task_name(call)._replace(loop=None) for call in calls_in(function))
+    costs = dict(zip(names, call_costs(module, function), strict=True))
+    sent = {(task._replace(loop=None), island): size for (task, island), size in bytes_to_islands(function).items()}
     stages = []
     for stage, home in enumerate(homes):
         forward, backward, weight = (costs.get(TaskName(kind, stage), 0) for kind in TASKS)
         onwards = homes[stage + 1] if stage + 1 < len(homes) else ""
         back = homes[stage - 1] if stage else ""
-        to = sent[TaskName(FORWARD, stage), onwards], sent[TaskName(BACKWARD, stage), back]
+        to = (sent.get((TaskName(FORWARD, stage), onwards), 0), sent.get((TaskName(BACKWARD, stage), back), 0))
         stages.append(StageCost(home, forward, backward, weight, *to))
     return tuple(stages)
 

@@ -7,6 +7,7 @@ from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chips import ChipReport, CodeReport
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
+from atoll.compiler.report.whole_step import WholeStep
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class ReportContents:
     fragments: int
     # Every buffer of every island, those that live alike together.
     buffers: tuple[BufferGroup, ...]
-    # None for a program without a loop over microbatches, or with one that no schedule is for.
+    # Of the last loop over microbatches; None for a program without one, or with one that no schedule is for.
     pipeline: Prediction | None
     # How many replicas there are. `transfers` and `shared` are of one of them; `links` of all.
     replicas: int = 1
@@ -120,5 +121,7 @@ class ReportContents:
     compiler: str = ""
     chips: tuple[ChipReport, ...] = ()
     codes: tuple[CodeReport, ...] = ()
+    # All of a step that has several loops over microbatches; None for any other.
+    whole_step: WholeStep | None = None
     # The last step that was traced; None if none was.
     measured: Measurement | None = None

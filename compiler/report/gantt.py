@@ -6,6 +6,7 @@ from atoll.compiler.errors import UsageError
 from atoll.compiler.report.contents import ReportContents
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
+from atoll.compiler.report.whole_step import WholeStep
 from atoll.compiler.schedules.picture import Bar, Panel, gantt_svg, schedule_panel
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.task_name import UPDATE, TaskName
@@ -18,13 +19,16 @@ def report_svg(report: ReportContents) -> str:
     The prediction is drawn for devices of such a speed that its tasks take as long, all together, as the measured ones.
     The speed of devices is only assumed; what is predicted is how tasks compare and wait for each other.
     """
-    predicted, measured = report.pipeline, report.measured
-    if predicted is None and measured is None:
+    predicted, whole, measured = report.pipeline, report.whole_step, report.measured
+    if predicted is None and whole is None and measured is None:
         what = "there is nothing to draw: the program has no pipeline over microbatches, and no step was traced"
         raise UsageError(what, remedy="run a step inside `with step.trace(path):`")
-    names = predicted.islands if predicted is not None else tuple(island.name for island in report.islands)
+    shown = whole or predicted
+    names = shown.islands if shown is not None else tuple(island.name for island in report.islands)
     panels = []
-    if predicted is not None:
+    if whole is not None:
+        panels.append(_whole_panel(whole, Topology.parse(report.topology), measured))
+    elif predicted is not None:
         panels.append(_predicted_panel(predicted, Topology.parse(report.topology), measured))
     if measured is not None:
         homes = Schedule.parse(predicted.schedule).stage_island if predicted is not None else ()
@@ -39,6 +43,30 @@ def _predicted_panel(predicted: Prediction, topology: Topology, measured: Measur
     title = f"predicted: {predicted.name}, bubble {100 * simulation.bubble:.0f}%, {how}"
     panel = schedule_panel(Schedule.parse(predicted.schedule), simulation, title)
     return Panel(panel.title, predicted.islands, panel.bars)
+
+
+def _whole_panel(whole: WholeStep, topology: Topology, measured: Measurement | None) -> Panel:
+    """Of a step with several loops all tasks."""
+    slower = 1.0 if measured is None else slowness_of_whole(whole, measured)
+    times, count = whole.times(topology, slower), len(whole.islands)
+    bars = []
+    for task, start, end in zip(times.tasks, times.starts, times.ends, strict=True):
+        if task.row < count:
+            kind, label, chunk = _look(task.name, task.row, ())
+            title = f"{task.name}, island {whole.islands[task.row]}: {1e3 * start:.6g} to {1e3 * end:.6g}"
+            bars.append(
+                Bar(row=task.row, kind=kind, label=label, start=1e3 * start, end=1e3 * end, title=title, chunk=chunk)
+            )
+    how = "speeds of devices assumed" if measured is None else "speeds of devices as measured in the mean"
+    title = f"predicted: {len(whole.loops)} loops, bubble {100 * times.bubble(count):.0f}%, {how}"
+    return Panel(title, whole.islands, bars)
+
+
+def slowness_of_whole(whole: WholeStep, measured: Measurement) -> float:
+    """How many times as long the measured tasks took, all together, as the predicted ones."""
+    wanted = sum(task.seconds for task in whole.tasks if task.row < len(whole.islands))
+    found = sum(measured.busy(name) for name in whole.islands)
+    return found / wanted if wanted and found else 1.0
 
 
 def slowness(predicted: Prediction, topology: Topology, measured: Measurement) -> float:

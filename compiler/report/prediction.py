@@ -1,4 +1,4 @@
-"""What a loop over microbatches should take: its schedule, simulated with the cost of its tasks."""
+"""What the last loop over microbatches should take: its schedule, simulated with the cost of its tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,11 +27,13 @@ from atoll.compiler.topology.topology import Topology
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The schedule of a program's loop over microbatches, and what the simulator says of it.
+    """The schedule of a program's last loop over microbatches, and what the simulator says of it.
+
+    Where there are several loops, what all of them take is a `WholeStep`.
 
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
     absent: the tasks of the schedule, such as `B0`, that the program has nothing to run for.
-    around: for each island the operations of its tasks outside the loop, which are counted after it.
+    around: for each island the operations of its tasks outside of loops, which are counted after it.
     exchanges: what islands exchange with other replicas, and after which tasks.
     step, span, lower_bound: seconds.
     bubble: the part of the step in which an island pauses, on average; and what it would be if links took no time.
@@ -75,7 +77,7 @@ def predict(module: ir.Module) -> Prediction | None:
     tasks = {task_name(call) for call in calls_in(function)}
     islands = tuple(names[: schedule.islands])
     stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
-    around = task_costs(module, calls_of_functions(module)[:-1])
+    around = task_costs(module, calls_of_functions(module)[:1])
     outside = tuple(around[name] for name in islands)
     exchanges = exchanges_of(module)
     costs = costs_of(topology, islands, stages, outside)

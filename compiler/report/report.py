@@ -49,6 +49,7 @@ from atoll.compiler.report.gantt import report_svg
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction, calls_of_functions, predict
 from atoll.compiler.report.report_text import report_text
+from atoll.compiler.report.whole_step import WholeStep, whole_step
 from atoll.compiler.text.notebook import preformatted
 from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
 from atoll.compiler.topology.topology import Topology
@@ -91,6 +92,7 @@ class Report(ReportContents):
             fragments=len(program.codes),
             buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
             pipeline=predict(module),
+            whole_step=whole_step(module),
             replicas=replicas,
             exchanges=tuple(_exchanges(module, twins)),
         )
@@ -104,7 +106,7 @@ class Report(ReportContents):
         """What `to_json` wrote."""
         content = json.loads(text)
         content |= {name: tuple(_made(kind, one) for one in content[name]) for name, kind in _TABLES.items()}
-        pipeline, measured = content.pop("pipeline"), content.pop("measured")
+        pipeline, whole, measured = (content.pop(name) for name in ("pipeline", "whole_step", "measured"))
         if pipeline is not None:
             stages = tuple(_made(StageCost, one) for one in pipeline.pop("stages"))
             exchanges = tuple(_made(ExchangeCost, one) for one in pipeline.pop("exchanges"))
@@ -112,6 +114,7 @@ class Report(ReportContents):
         return cls(
             notes=tuple(map(Note.from_data, content.pop("notes"))),
             pipeline=pipeline,
+            whole_step=None if whole is None else WholeStep.of(**whole),
             measured=None if measured is None else Measurement.of(**measured),
             **content,
         )
@@ -120,7 +123,8 @@ class Report(ReportContents):
         return report_text(self)
 
     def _repr_html_(self) -> str:
-        picture = "" if self.pipeline is None and self.measured is None else self.svg()
+        has_tasks = any(one is not None for one in (self.pipeline, self.whole_step, self.measured))
+        picture = self.svg() if has_tasks else ""
         return picture + preformatted(str(self))
 
     def svg(self) -> str:

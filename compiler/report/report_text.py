@@ -23,6 +23,7 @@ def report_text(report: ReportContents) -> str:
         _island_rows(report),
         chip_rows(report),
         code_rows(report),
+        _loop_rows(report),
         _pipeline_rows(report),
         _measured_rows(report),
         _note_rows(report),
@@ -58,6 +59,24 @@ def _tasks_text(tasks: Sequence[str]) -> str:
     return (", " if any(" " in one for one in tasks) else " ").join(tasks)
 
 
+def _loop_rows(report: ReportContents) -> list[str]:
+    one = report.whole_step
+    if one is None:
+        return []
+    bubbles = f"bubble {_percent(one.bubble)} ({_percent(one.bubble_without_links)} if links took no time)"
+    rows = [
+        f"step      {len(one.loops)} loops over microbatches, one after the other",
+        f"          predicted step {seconds_text(one.step)}, {bubbles}",
+        f"          assumed: {_assumed(report.topology)}",
+        "",
+        f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}   with the loop before",
+    ]
+    for name, span in zip([*(f"L{span.loop}" for span in one.loops[:-1]), "last"], one.loops, strict=True):
+        times = (seconds_text(time) for time in (span.start, span.end, span.overlap))
+        rows.append(f"{name:<8}{''.join(f'{time:>12}' for time in times)}")
+    return rows
+
+
 def _pipeline_rows(report: ReportContents) -> list[str]:
     one = report.pipeline
     if one is None:
@@ -71,7 +90,7 @@ def _pipeline_rows(report: ReportContents) -> list[str]:
     )
     rows = [
         f"pipeline  {one.name}, {microbatches}, {stages} on {islands}",
-        f"          predicted step {step}, {bubbles}",
+        f"          predicted {'step' if report.whole_step is None else 'last loop by itself'} {step}, {bubbles}",
         f"          longest span of an island {span}; no order of these tasks takes less than {bound}",
         f"          assumed: {_assumed(report.topology)}",
         "",

@@ -4,6 +4,7 @@ import heapq
 import itertools
 import math
 from abc import ABC, abstractmethod
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class Problem:
 class Taste:
     """What an island prefers when it has a choice.
 
-    ahead: how many microbatches may be between forward and backward, as a multiple of those that a round trip needs.
+    ahead: how many microbatches may be between forward and backward on a stage, as a multiple of those that a round
+        trip from there needs.
     backward_first: whether a backward task goes before a forward task when both are ready.
     grouped: whether a chunk takes a group of microbatches before the next chunk's turn, or each microbatch goes on at
         once.
@@ -110,10 +112,6 @@ class _Island(ABC):
         self._whole = problem.whole
         self._kept = 0.0
         self._weights: deque[Task] = deque()
-        # What all forward tasks of a microbatch on this island keep; and, for each microbatch that has begun here, what
-        # those that are left will keep.
-        self._share = sum(self._activations[stage] for stage in problem.stages_of(island))
-        self._begun: dict[int, float] = {}
 
     @abstractmethod
     def arrive(self, task: Task) -> None:
@@ -127,15 +125,8 @@ class _Island(ABC):
         """The weight task that has been put off for longest."""
         return self._weights[0] if self._weights else None
 
-    def has_room(self, task: Task) -> bool:
-        """Whether a forward task fits and still leaves room for the oldest microbatch that has begun here to go on.
-
-        Without that room, younger microbatches could fill the memory while no backward task can run.
-        """
-        if self._limit == math.inf:
-            return True
-        oldest = min(self._begun, default=task.microbatch)
-        reserve = self._begun.get(oldest, 0.0) if oldest != task.microbatch else 0.0
+    def fits(self, task: Task, reserve: float = 0.0) -> bool:
+        """Whether a forward task fits, and so much more."""
         return self._kept + self._activations[task.stage] + reserve <= self._limit * (1 + 1e-12)
 
     def run(self, task: Task) -> None:
@@ -144,9 +135,6 @@ class _Island(ABC):
         size = self._activations[task.stage]
         if task.kind == FORWARD:
             self._kept += size
-            self._begun[task.microbatch] = self._begun.get(task.microbatch, self._share) - size
-            if self._begun[task.microbatch] <= 1e-9 * self._share:
-                del self._begun[task.microbatch]
         elif task.kind == WEIGHT:
             self._weights.popleft()
             self._kept -= size
@@ -161,16 +149,18 @@ class _Free(_Island):
 
     def __init__(self, problem: Problem, island: int, taste: Taste) -> None:
         super().__init__(problem, island)
-        pace = problem.slowest() or 1.0
-        trips = sum(problem.round_trip(stage) for stage in problem.stages_of(island))
-        self._open, self._most = 0, math.ceil(taste.ahead * trips / pace) if taste.ahead < math.inf else math.inf
-        self._most = max(self._most, len(problem.stages_of(island)))
+        self._most = {stage: _most_open(problem, stage, taste) for stage in problem.stages_of(island)}
+        self._open = dict.fromkeys(self._most, 0)
         self._taste = taste
         self._group = problem.islands
         self._ready: dict[str, list[tuple[tuple[int, ...], Task]]] = {FORWARD: [], BACKWARD: []}
+        # What all forward tasks of a microbatch on this island keep; and, for each microbatch that has begun here, what
+        # those that are left will keep.
+        self._share = sum(self._activations[stage] for stage in self._most)
+        self._begun: dict[int, float] = {}
 
     def arrive(self, task: Task) -> None:
-        heapq.heappush(self._ready[task.kind], (self._rank(task), task))
+        insort(self._ready[task.kind], (self._rank(task), task))
 
     def _rank(self, task: Task) -> tuple[int, ...]:
         if self._taste.grouped:
@@ -181,16 +171,38 @@ class _Free(_Island):
     def next_task(self) -> Task | None:
         kinds = (BACKWARD, FORWARD) if self._taste.backward_first else (FORWARD, BACKWARD)
         for kind in kinds:
-            ready = self._ready[kind]
-            if ready and (kind == BACKWARD or (self._open < self._most and self.has_room(ready[0][1]))):
-                return ready[0][1]
+            for _, task in self._ready[kind]:
+                if kind == BACKWARD or (self._open[task.stage] < self._most[task.stage] and self._has_room(task)):
+                    return task
         return None
+
+    def _has_room(self, task: Task) -> bool:
+        """Whether a forward task fits and still leaves room for the oldest microbatch that has begun here to go on.
+
+        Without that room, younger microbatches could fill the memory while no backward task can run.
+        """
+        if self._limit == math.inf:
+            return True
+        oldest = min(self._begun, default=task.microbatch)
+        return self.fits(task, self._begun.get(oldest, 0.0) if oldest != task.microbatch else 0.0)
 
     def run(self, task: Task) -> None:
         super().run(task)
-        if task.kind != WEIGHT:
-            heapq.heappop(self._ready[task.kind])
-            self._open += 1 if task.kind == FORWARD else -1
+        if task.kind == WEIGHT:
+            return
+        self._ready[task.kind].remove((self._rank(task), task))
+        self._open[task.stage] += 1 if task.kind == FORWARD else -1
+        if task.kind == FORWARD:
+            self._begun[task.microbatch] = self._begun.get(task.microbatch, self._share) - self._activations[task.stage]
+            if self._begun[task.microbatch] <= 1e-9 * self._share:
+                del self._begun[task.microbatch]
+
+
+def _most_open(problem: Problem, stage: int, taste: Taste) -> float:
+    """How many microbatches may be between forward and backward on a stage."""
+    if taste.ahead == math.inf:
+        return math.inf
+    return max(1, math.ceil(taste.ahead * problem.round_trip(stage) / (problem.slowest() or 1.0)))
 
 
 class _InTurn(_Island):
@@ -208,7 +220,7 @@ class _InTurn(_Island):
         if not self._order or self._order[0] not in self._arrived:
             return None
         task = self._order[0]
-        return task if task.kind == BACKWARD or self.has_room(task) else None
+        return task if task.kind == BACKWARD or self.fits(task) else None
 
     def run(self, task: Task) -> None:
         super().run(task)

@@ -116,6 +116,12 @@ class Timer:
         ends = [end + update for end, update in zip(free, self._problem.costs.update, strict=True)]
         return Timing((max(ends), sum(ends)), self._chain(rows, makers, ends.index(max(ends))))
 
+    def score(self, rows: Codes) -> tuple[float, float]:
+        """That of an order that can be followed."""
+        timing = self.timing(rows)
+        assert timing is not None, "the order can be followed"
+        return timing.score
+
     def _chain(self, rows: Codes, makers: list[int], island: int) -> tuple[tuple[int, int], ...]:
         """From the last task of the island that ends last, back to a task that waited for nothing."""
         places: dict[int, dict[int, int]] = {}
@@ -195,6 +201,10 @@ class Moves:
                 moved.insert(target, row[source])
                 if self._keeps_order(moved, source, target) and self._fits(island, moved):
                     yield [*rows[:island], moved, *rows[island + 1 :]]
+
+    def fit(self, rows: Codes) -> bool:
+        """Whether every island can keep what it has to."""
+        return all(self._fits(island, row) for island, row in enumerate(rows))
 
     def _within(self, row: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:
         """Moves within a stretch: of its last task, of its first one, and of weight tasks to its end."""

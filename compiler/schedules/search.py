@@ -4,40 +4,30 @@ Cheap *makers* each make an order for a few microbatches; the best of them make 
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.costs import Costs
-from atoll.compiler.schedules.greedy import Problem, Rows, Taste, greedy, refilled
-from atoll.compiler.schedules.improve import Moves, Timer, improved
+from atoll.compiler.schedules.greedy import Problem, Rows, refilled
+from atoll.compiler.schedules.improve import Codes, Moves, Timer, improved
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
 from atoll.compiler.schedules.lower_bound import lower_bound
-from atoll.compiler.schedules.patterns import Repetition, patterns_for
+from atoll.compiler.schedules.makers import Maker, makers_of
+from atoll.compiler.schedules.memory_bound import memory_bounds
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import Simulation, simulate
+from atoll.compiler.schedules.stretched import stretched
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 from atoll.compiler.text.quantities import whole_number
 
 # How many tasks are timed while makers are tried, and while orders are improved: a few seconds for each of the two.
-_TRIED, _IMPROVED = 400_000, 800_000
-_ROUNDS = 3  # makers are tried with this many microbatches for each island; with more, orders only repeat themselves
+_TRIED, _IMPROVED = 400_000, 1_200_000
+_ROUNDS = 1.5  # times as many microbatches as can be under way are tried; with more, orders only repeat themselves
 _MOST_STAGES = 256  # up to which makers are tried, as for some the time grows with the square; above, only named ones
-_BEST = 3  # makers whose orders are improved
-
-# What islands may prefer, the most promising first.
-_AHEAD = (2.0, 1.5, 3.0, 1.0, math.inf, 1.25, 2.5, 0.75)
-_TASTES = [
-    Taste(ahead, backward_first, grouped, patience)
-    for patience in (0.0, 0.5, 1.0)
-    for ahead in _AHEAD
-    for backward_first in (False, True)
-    for grouped in (False, True)
-]
-
-Maker = Callable[[Problem], Rows | None]
+_MOST_TRIALS = 6  # of the makers' orders for few microbatches, those that are improved
+_BEST = 3  # of these, those that are made and improved for all microbatches
 
 
 @dataclass(frozen=True)
@@ -109,7 +99,7 @@ def search(
     # A named schedule can be the answer only if it has weight tasks on exactly the stages where the problem has them.
     complete = [one for one in named if one.schedule.split_stages == problems[0].split]
     fitting = [one for one in complete if one.fits(limits)]
-    found = [one for problem in problems for one in _found(problem, kinds, len(problems)) if one.fits(limits)]
+    found = [one for one in _found(problems, kinds) if one.fits(limits)]
     parted = [_parted(one, problems[0]) for one in named if one not in complete]
     found += [one for one in parted if one.fits(limits)]
     best = min(found, key=lambda one: one.order)
@@ -196,60 +186,107 @@ def _parted(known: _Candidate, problem: Problem) -> _Candidate:
     return _Candidate(schedule, simulate(schedule, problem.costs))
 
 
-def _found(problem: Problem, kinds: Sequence[Kind], share: int) -> list[_Candidate]:
-    """What the search finds for one map from stage to island; share: how many maps share the effort."""
-    timer, moves, bound = Timer(problem), Moves(problem), _bound(problem)
+def _found(problems: Sequence[Problem], kinds: Sequence[Kind]) -> list[_Candidate]:
+    """What the search finds: the fastest orders for few microbatches, which are improved, made longer and improved."""
+    settings = [_Setting.of(problem) for problem in problems]
     # One at a time always fits, so that something is found however little memory there is.
-    best = [_one_at_a_time, *_best_makers(problem, kinds, _TRIED // share)]
-    orders = [timer.codes(order) for make in best if (order := make(problem)) is not None]
-    schedules = []
-    for codes in orders:
-        faster = improved(timer, moves, codes, bound, _IMPROVED // share // len(orders))
-        schedules.append(_schedule(problem, timer.tasks(faster)))
-    return [_Candidate(schedule, simulate(schedule, problem.costs)) for schedule in schedules]
+    orders = [(setting, setting.timer.codes(_one_at_a_time(setting.problem))) for setting in settings]
+    orders += _best_orders([setting for setting in settings if setting.problem.stages <= _MOST_STAGES], kinds)
+    effort = _IMPROVED // len(orders)
+    return [setting.candidate(setting.improved(codes, effort)) for setting, codes in orders]
 
 
-def _best_makers(problem: Problem, kinds: Sequence[Kind], effort: int) -> list[Maker]:
-    """The makers whose orders are fastest with few microbatches; of those whose orders take as long, only one."""
-    if problem.stages > _MOST_STAGES:
-        return []
-    least = max((kind.least_microbatches(problem.islands) for kind in kinds), default=1)
-    few = min(problem.microbatches, max(_ROUNDS * problem.islands, least))
-    trial = replace(problem, microbatches=few)
-    timer = Timer(trial)
-    tried: dict[tuple[float, float], Maker] = {}
-    for make in _makers(trial, kinds, max(3, effort // (3 * trial.stages * trial.microbatches))):
-        order = make(trial)  # at most three tasks for each stage and microbatch
-        timing = timer.timing(timer.codes(order)) if order is not None else None
-        if timing is not None:
-            tried.setdefault(timing.score, make)
-    return [tried[score] for score in sorted(tried)[:_BEST]]
+@dataclass(frozen=True)
+class _Setting:
+    """A problem with what it takes to time and to improve its orders."""
+
+    problem: Problem
+    timer: Timer
+    moves: Moves
+    bound: float
+
+    @classmethod
+    def of(cls, problem: Problem) -> "_Setting":
+        return cls(problem, Timer(problem), Moves(problem), _bound(problem))
+
+    def improved(self, codes: Codes, effort: int) -> Codes:
+        return improved(self.timer, self.moves, codes, self.bound, effort)
+
+    def candidate(self, codes: Codes) -> _Candidate:
+        schedule = _schedule(self.problem, self.timer.tasks(codes))
+        return _Candidate(schedule, simulate(schedule, self.problem.costs))
+
+    def fitting(self, order: Rows | None) -> Codes | None:
+        """The order in codes; None if there is none, or if it cannot be followed or kept."""
+        codes = self.timer.codes(order) if order is not None else []
+        is_order = bool(codes) and self.moves.fit(codes) and self.timer.timing(codes) is not None
+        return codes if is_order else None
 
 
-def _makers(problem: Problem, kinds: Sequence[Kind], most: int) -> list[Maker]:
-    """Ways to make an order: named orders with weight tasks put elsewhere, and about `most` tastes and patterns."""
-    named: list[Maker] = [
-        partial(_refilled_kind, kind, patience)
-        for patience in (0.0, 1.0)
-        for kind in kinds
-        if kind.stage_island(problem.islands) == problem.stage_island
-    ]
-    tastes = [taste for taste in _TASTES if problem.stages > problem.islands or not taste.grouped]
-    by_taste: list[Maker] = [partial(_greedy, taste) for taste in tastes[: most // 2]]
-    patterned: list[Maker] = [partial(_patterned, pattern) for pattern in patterns_for(problem, most // 2)]
-    return named + by_taste + patterned
+@dataclass(frozen=True)
+class _Trial:
+    """An order of few microbatches, and its maker, which can make one for all."""
+
+    whole: _Setting
+    short: _Setting
+    make: Maker
+    codes: Codes
+
+    @property
+    def score(self) -> tuple[float, float]:
+        return self.short.timer.score(self.codes)
+
+    def improved(self, effort: int) -> "_Trial":
+        return replace(self, codes=self.short.improved(self.codes, effort))
+
+    @property
+    def is_whole(self) -> bool:
+        return self.short.problem.microbatches == self.whole.problem.microbatches
+
+    def made(self) -> Codes | None:
+        """The maker's order for all microbatches."""
+        return self.codes if self.is_whole else self.whole.fitting(self.make(self.whole.problem))
+
+    def stretched(self) -> Codes | None:
+        """The fastest that goes on as this order does."""
+        if self.is_whole:
+            return self.codes
+        problem = self.whole.problem
+        tasks = self.short.candidate(self.codes).simulation.tasks
+        longer = stretched(tasks, problem, self.short.problem.microbatches)
+        orders = [order for rows in longer for order in (rows, refilled(problem, rows, 0.0))]
+        fitting = [codes for codes in map(self.whole.fitting, orders) if codes is not None]
+        return min(fitting, key=self.whole.timer.score, default=None)
 
 
-def _greedy(taste: Taste, problem: Problem) -> Rows | None:
-    return greedy(problem, taste)
+def _best_orders(settings: Sequence[_Setting], kinds: Sequence[Kind]) -> list[tuple[_Setting, Codes]]:
+    """The fastest orders of the makers, and those that go on as the fastest that are found for few microbatches do."""
+    trials = [trial for setting in settings for trial in _trials(setting, kinds, _TRIED // len(settings))]
+    trials = sorted(trials, key=lambda trial: trial.score)[:_MOST_TRIALS]
+    better = sorted((trial.improved(_IMPROVED // _MOST_TRIALS) for trial in trials), key=lambda trial: trial.score)
+    orders = [(trial.whole, trial.made()) for trial in trials[:_BEST] if not trial.is_whole]
+    orders += [(trial.whole, trial.stretched()) for trial in better[:_BEST]]
+    return [(setting, codes) for setting, codes in orders if codes is not None]
 
 
-def _patterned(pattern: Repetition, problem: Problem) -> Rows | None:
-    return refilled(problem, pattern.rows(problem), 0.0)
+def _trials(setting: _Setting, kinds: Sequence[Kind], effort: int) -> list[_Trial]:
+    """One for each maker whose order can be followed; of those that take as long, only one."""
+    problem = setting.problem
+    short = _Setting.of(replace(problem, microbatches=_few(problem)))
+    tasks = 3 * problem.stages * short.problem.microbatches  # at most three for each stage and microbatch
+    found: dict[tuple[float, float], _Trial] = {}
+    for make in makers_of(short.problem, kinds, max(3, effort // tasks)):
+        codes = short.fitting(make(short.problem))
+        if codes is not None:
+            found.setdefault(short.timer.score(codes), _Trial(setting, short, make, codes))
+    return list(found.values())
 
 
-def _refilled_kind(kind: Kind, patience: float, problem: Problem) -> Rows | None:
-    return refilled(problem, kind.build(problem.islands, problem.microbatches).rows, patience)
+def _few(problem: Problem) -> int:
+    """How many microbatches are tried: enough to have a middle, which with more of them is only repeated."""
+    under_way = problem.round_trip(0) / (problem.slowest() or 1.0)
+    few = math.ceil(_ROUNDS * max(problem.islands, under_way))
+    return few if _ROUNDS * few < problem.microbatches else problem.microbatches
 
 
 def _one_at_a_time(problem: Problem) -> Rows:
@@ -272,49 +309,4 @@ def _schedule(problem: Problem, rows: Rows) -> Schedule:
 def _bound(problem: Problem) -> float:
     """A time that no order of a problem can beat, because of the work and the way, or because of the memory."""
     schedule = _schedule(problem, _one_at_a_time(problem))
-    return max([lower_bound(schedule, problem.costs), *_memory_bounds(problem)])
-
-
-def _memory_bounds(problem: Problem) -> Iterator[float]:
-    """For each island, the least time that it takes because it cannot keep more than its limit.
-
-    Two bounds. Each microbatch is kept for at least a round trip, and all of that, size times time, has to find room
-    below the limit. And until its first microbatch is back, an island can run only the forward tasks that fit; after
-    its last forward task, only the backward and weight tasks of what fitted. Otherwise it pauses.
-    """
-    begin = 0.0
-    begins = []
-    for stage in range(problem.stages):
-        begins.append(begin)
-        begin += problem.cost(FORWARD, stage)
-        begin += problem.arrival(FORWARD, stage, stage + 1) if stage + 1 < problem.stages else 0.0
-    for island, limit in enumerate(problem.limits):
-        stages = problem.stages_of(island)
-        sizes = [problem.costs.activations[stage] for stage in stages]
-        if limit == math.inf or min(sizes) <= 0:
-            continue
-        limit = _usable(limit, sizes)
-        forward = [problem.cost(FORWARD, stage) for stage in stages]
-        behind = [problem.cost(BACKWARD, stage) + _weight(problem, stage) for stage in stages]
-        kept_for = [problem.round_trip(stage) + _weight(problem, stage) for stage in stages]
-        head, update = begins[stages[0]], problem.costs.update[island]
-        work = problem.microbatches * (sum(forward) + sum(behind))
-        kept = problem.microbatches * sum(size * time for size, time in zip(sizes, kept_for, strict=True))
-        yield head + kept / limit + update
-        first_back = min(begins[stage] + problem.round_trip(stage) - problem.cost(BACKWARD, stage) for stage in stages)
-        before = limit * max(cost / size for cost, size in zip(forward, sizes, strict=True))
-        after = max(forward) + limit * max(cost / size for cost, size in zip(behind, sizes, strict=True))
-        pauses = max(0.0, first_back - head - before) + max(0.0, min(kept_for) - after)
-        if problem.microbatches * sum(sizes) > 2 * limit:  # so that the two pauses are apart
-            yield head + work + pauses + update
-
-
-def _usable(limit: float, sizes: Sequence[float]) -> float:
-    """The part of a limit that can be used: a whole number of activations, if all are of one size."""
-    if max(sizes) > min(sizes):
-        return limit
-    return math.floor(limit / sizes[0] * (1 + 1e-12)) * sizes[0]
-
-
-def _weight(problem: Problem, stage: int) -> float:
-    return 0.0 if stage in problem.whole else problem.cost(WEIGHT, stage)
+    return max([lower_bound(schedule, problem.costs), *memory_bounds(problem)])

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from atoll.compiler.report.gantt import slowness
+from atoll.compiler.report.gantt import slowness, slowness_of_whole
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
+from atoll.compiler.report.whole_step import WholeStep
 from atoll.compiler.task_name import UPDATE, TaskName
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
@@ -88,8 +89,24 @@ def predicted_timeline(
     for number, (start, end) in enumerate(found.updates):
         if end > start:
             tasks.append(TimedTask(prediction.islands[number], f"{UPDATE}{number}", start, end))
-    how = "for the speed that is assumed of devices" if measured is None else "for devices as fast as measured"
-    return _timeline("predicted", f"{prediction.name}, {how}", found.makespan, found.bubble, tasks, needs)
+    return _timeline("predicted", f"{prediction.name}, {_how(measured)}", found.makespan, found.bubble, tasks, needs)
+
+
+def whole_timeline(whole: WholeStep, topology: Topology, measured: Measurement | None, needs: Dependencies) -> Timeline:
+    """The same for a step with several loops."""
+    times = whole.times(topology, 1.0 if measured is None else slowness_of_whole(whole, measured))
+    count = len(whole.islands)
+    tasks = [
+        TimedTask(whole.islands[task.row], task.name, start, end)
+        for task, start, end in zip(times.tasks, times.starts, times.ends, strict=True)
+        if task.row < count
+    ]
+    title = f"{len(whole.loops)} loops, {_how(measured)}"
+    return _timeline("predicted", title, times.makespan, times.bubble(count), tasks, needs)
+
+
+def _how(measured: Measurement | None) -> str:
+    return "for the speed that is assumed of devices" if measured is None else "for devices as fast as measured"
 
 
 def measured_timeline(measured: Measurement, islands: Iterable[str], needs: Dependencies) -> Timeline:

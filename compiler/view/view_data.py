@@ -20,7 +20,7 @@ from atoll.compiler.view.history import history
 from atoll.compiler.view.live_bytes import live_bytes
 from atoll.compiler.view.packing import Packing
 from atoll.compiler.view.source_costs import source_costs
-from atoll.compiler.view.timelines import measured_timeline, predicted_timeline
+from atoll.compiler.view.timelines import measured_timeline, predicted_timeline, whole_timeline
 from atoll.runtime.program import Program, Run
 
 FORMAT = 1
@@ -133,7 +133,9 @@ class Viewed:
     def _timelines(self) -> list[dict[str, Any]]:
         report, needs = self.report, dependencies_of(self.program)
         found = []
-        if report.pipeline is not None:
+        if report.whole_step is not None:
+            found.append(whole_timeline(report.whole_step, self._topology, report.measured, needs).to_data())
+        elif report.pipeline is not None:
             found.append(predicted_timeline(report.pipeline, self._topology, report.measured, needs).to_data())
         if report.measured is not None:
             names = [island.name for island in report.islands]

@@ -331,7 +331,7 @@ class _Placement:
         parameters = [*sums, *taken, *((loop.index, island) for island in counting)]
         ends = [(one.yielded, self._producer_island[one.yielded]) for one in loop.carried]
         inputs, results = ([self._type(*pair) for pair in pairs] for pairs in (parameters, ends))
-        name = MICROBATCH if loop.region == self.graph.main_loop else f"{MICROBATCH}_{loop.region // 2}"
+        name = MICROBATCH if loop is self.graph.loops[-1] else f"{MICROBATCH}_{loop.region // 2}"
         with ir.InsertionPoint(self.module.body):
             function = new_private_function(name, inputs, results, loop.operation.location)
         function.attributes["topology"] = topology_attribute(self.topology, self.module.context)

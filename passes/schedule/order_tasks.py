@@ -1,7 +1,7 @@
 """Pass `order-tasks`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.errors import PlanError
@@ -19,7 +19,7 @@ from atoll.compiler.module.tasks import calls_in, dataflow_functions, island_of_
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PIPELINES, PipelineShape
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.task_name import BACKWARD, WEIGHT, TaskName
+from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT, TaskName
 from atoll.compiler.tracebacks import caller
 from atoll.passes.schedule.order.auto_schedule import auto_schedule
 from atoll.passes.schedule.order.dataflow_order import Order, dataflow_order, sweep_by_sweep
@@ -61,23 +61,23 @@ class OrderTasks(Pass):
             log.info("nothing to do: there is no loop over microbatches")
             return
         for loop in loops[:-1]:
-            set_order(loop, _earlier(loop, functions[microbatch_name(loop)], shape_of(module), names))
+            set_order(loop, _earlier(module, loop, functions[microbatch_name(loop)], shape_of(module), names))
         loop, shape = loops[-1], shape_of(module)
         function, kinds = functions[microbatch_name(loop)], loop_role(loop)
         _check_microbatches(loop, shape)
         if kinds in PIPELINES and shape.plan.placement is None:
-            schedule = _schedule(module, function, kinds, shape)
+            schedule = _schedule(module, loop, function, kinds, shape)
             _check_tasks(loop, calls_in(function), schedule, names)
             set_schedule(loop, schedule, names, {task_name(call) for call in calls_in(function)})
         else:
             set_order(loop, _unscheduled(module, loop, function, kinds, shape, names))
 
 
-def _schedule(module: ir.Module, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
+def _schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, kinds: str, shape: PipelineShape) -> Schedule:
     """The plan's schedule; if it leaves that open, the best for a loop that goes forward and backward."""
     if shape.plan.has_open_schedule and BACKWARD in kinds and shape.is_even:
-        return auto_schedule(module, function, shape)
-    return shape.schedule_of(kinds, {task_name(call) for call in calls_in(function)})
+        return auto_schedule(module, loop, function, shape)
+    return shape.schedule_of(kinds, {task_name(call)._replace(loop=None) for call in calls_in(function)})
 
 
 def _check_stages(module: ir.Module) -> None:
@@ -131,23 +131,30 @@ def _check_fits(shape: PipelineShape, tasks: set[TaskName]) -> None:
 
 
 def _earlier(
-    loop: mpmd.ForOp, function: func.FuncOp, shape: PipelineShape, names: Sequence[str]
+    module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, shape: PipelineShape, names: Sequence[str]
 ) -> dict[str, list[MicrobatchTask]]:
-    """The order of a loop before the last one: that of the schedule that the plan names, if it is for such a loop."""
+    """The order of a loop before the last one: that of the schedule that the plan names or leaves open, if one is for
+    such a loop."""
     _check_microbatches(loop, shape)
     kinds, tasks = loop_role(loop), {task_name(call) for call in calls_in(function)}
     if kinds not in PIPELINES or BACKWARD not in kinds or shape.plan.placement is not None:
         return _by_dataflow(function, shape.microbatches, names)
-    if shape.plan.has_open_schedule:
+    if shape.plan.has_open_schedule and not _is_whole(tasks, shape):
         # As in 1F1B no more microbatches are under way than there are stages to work on them.
         return _by_dataflow(function, shape.microbatches, names, min(shape.stages, shape.microbatches))
     number = next(task.loop for task in tasks)
-    schedule = shape.schedule_of(kinds, {task._replace(loop=None) for task in tasks})
+    schedule = _schedule(module, loop, function, kinds, shape)
     rows = [[(task.name.rolled._replace(loop=number), task.microbatch) for task in row] for row in schedule.rows]
     return {
         name: [MicrobatchTask(task, microbatch) for task, microbatch in row if task in tasks]
         for name, row in zip(names, rows, strict=False)
     }
+
+
+def _is_whole(tasks: Collection[TaskName], shape: PipelineShape) -> bool:
+    """Whether a loop goes forward and backward over every stage, so that a schedule can be searched for it."""
+    stages = {kind: {task.number for task in tasks if task.kind == kind} for kind in (FORWARD, BACKWARD)}
+    return shape.is_even and all(len(found) == shape.stages for found in stages.values())
 
 
 def _unscheduled(

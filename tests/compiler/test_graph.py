@@ -77,7 +77,7 @@ def test_a_loop_over_microbatches_is_part_of_the_whole():
     # The placeholder, which nobody reads, is no operation.
     assert names == ["constant", "negate", "custom_call", "add", "sine", "abs"]
     assert graph.region == [0, 0, 1, 1, 1, 2]
-    assert (graph.arguments, graph.main_loop) == (2, 1)
+    assert (graph.arguments, [loop.region for loop in graph.loops]) == (2, [1])
 
 
 def test_what_a_loop_yields_is_what_is_used_behind_it():

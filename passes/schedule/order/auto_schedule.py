@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.bindings import func, ir, mpmd
-from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.module.graph import bytes_of, parts_of_loop
 from atoll.compiler.module.interface import parts_of
 from atoll.compiler.module.main_function import entry_function
@@ -28,8 +28,8 @@ from atoll.compiler.tracebacks import caller
 log = logging.getLogger(__name__)
 
 
-def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape) -> Schedule:
-    """The best schedule that is found for the function of a microbatch; PlanError if no order fits the memory."""
+def auto_schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, shape: PipelineShape) -> Schedule:
+    """The best schedule that is found for a loop and its function; PlanError if no order fits the memory."""
     try:
         check_size("auto", shape.stages, shape.microbatches)
     except PlanError as error:
@@ -38,7 +38,7 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
     names = [island.name for island in topology.islands][: shape.used]
     costs = stage_costs(module, function, [names[home] for home in shape.stage_island])
     activations = _activations(function, shape)
-    tasks = set(map(task_name, calls_in(function)))
+    tasks = {task_name(call)._replace(loop=None) for call in calls_in(function)}
     whole = {stage for stage in range(shape.stages) if TaskName(WEIGHT, stage) not in tasks}
     # The search is for an order of the plan's stages; whether these run in segments does not depend on the schedule.
     segments = [range(first, first + shape.segments) for first in range(0, shape.stages, shape.segments)]
@@ -52,7 +52,7 @@ def auto_schedule(module: ir.Module, function: func.FuncOp, shape: PipelineShape
             shape.used,
             shape.microbatches,
             planned_costs,
-            _limits(module, names),
+            _limits(module, loop, names),
             stage_island=shape.in_one_segment.stage_island,
             whole=[number for number, stage in enumerate(segments) if whole.issuperset(stage)],
         )
@@ -76,7 +76,7 @@ def _together(segments: Sequence[StageCost]) -> StageCost:
 
 def _activations(function: func.FuncOp, shape: PipelineShape) -> tuple[float, ...]:
     """The bytes that each stage keeps of a microbatch, from its forward task to its backward tasks."""
-    calls = {task_name(call): call for call in calls_in(function)}
+    calls = {task_name(call)._replace(loop=None): call for call in calls_in(function)}
     kept = []
     for stage in range(shape.stages):
         forward, *later = (calls.get(TaskName(kind, stage)) for kind in (FORWARD, BACKWARD, WEIGHT))
@@ -90,7 +90,7 @@ def _activations(function: func.FuncOp, shape: PipelineShape) -> tuple[float, ..
     return tuple(kept)
 
 
-def _limits(module: ir.Module, names: Sequence[str]) -> list[float] | None:
+def _limits(module: ir.Module, loop: mpmd.ForOp, names: Sequence[str]) -> list[float] | None:
     """What each island has left for activations beside arguments and sums; None if no limit is set."""
     islands = {island.name: island for island in topology_of(module).islands}
     if all(islands[name].memory is None for name in names):
@@ -101,7 +101,6 @@ def _limits(module: ir.Module, names: Sequence[str]) -> list[float] | None:
     for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
         parts = (parts_of(marks) or replicas) // replicas
         taken[island_of(argument.type)] += bytes_of(local_type(argument.type)) * parts
-    *_, loop = operations_in(main, mpmd.ForOp)
     parts_of_results = parts_of_loop(loop)
     for number, begin in enumerate(loop.operation.operands):
         if number not in parts_of_results:  # parts begin as placeholders, which nobody reads

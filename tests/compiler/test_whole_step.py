@@ -1,0 +1,131 @@
+"""A step with several loops on paper: tasks that wait for each other, links, and how loops overlap."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from atoll.compiler.schedules.costs import LinkCost
+from atoll.compiler.schedules.whole_step import LoopTimes, StepTask, step_times
+
+import atoll
+
+pytestmark = pytest.mark.own
+
+
+def test_islands_go_on_as_soon_as_what_they_need_is_there():
+    tasks = [
+        StepTask("L0.F0@0", 0, 1.0, 0, (), ((1, 8),)),
+        StepTask("L0.F1@0", 0, 1.0, 0, (), ((1, 8),)),
+        StepTask("F0@0", 0, 3.0, 1),
+        StepTask("L0.F0@1", 1, 2.0, 0, (0,)),
+        StepTask("L0.F1@1", 1, 2.0, 0, (1,)),
+        StepTask("U1", 1, 1.0, None, (2, 4)),
+    ]
+    times = step_times(tasks, {(0, 1): LinkCost(latency=0.5, bandwidth=4.0)})
+    # The link is taken from 1 to 3 and from 3 to 5; each value arrives half a unit later.
+    assert times.starts == (0.0, 1.0, 2.0, 3.5, 5.5, 7.5)
+    assert times.makespan == 8.5
+    assert times.bubble(2) == pytest.approx(1 - 10 / 17)
+    assert times.loops() == [LoopTimes(0, 0.0, 7.5, 0.0), LoopTimes(1, 2.0, 5.0, 5.5)]
+
+
+def test_what_is_exchanged_takes_no_time_of_its_island():
+    tasks = [
+        StepTask("B0@0", 0, 1.0, 0),
+        StepTask("B1@0", 0, 1.0, 0),
+        StepTask("X0.all", 1, 4.0, None, (0,)),
+        StepTask("U0", 0, 1.0, None, (1, 2)),
+    ]
+    times = step_times(tasks, {})
+    assert (times.starts[3], times.makespan, times.bubble(1)) == (5.0, 6.0, 0.5)
+
+
+LAYERS = [jnp.eye(64)] * 4
+BATCH = jnp.ones((64, 64))
+
+
+def loss(params, x):
+    for index, layer in enumerate(params):
+        with jax.named_scope(f"layer_{index}"):
+            x = jnp.tanh(x @ layer)
+    return jnp.mean(x**2)
+
+
+def sharpness_aware(params, x):
+    up = jax.tree.map(lambda p, g: p + 0.05 * g, params, jax.grad(loss)(params, x))
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(up, x))
+
+
+def centred(params, x):
+    def loss(params):
+        h = x
+        for index, layer in enumerate(params):
+            with jax.named_scope(f"layer_{index}"):
+                h = h @ layer
+                h = jnp.tanh(h - h.mean(0))
+        return jnp.mean(h**2)
+
+    return jax.grad(loss)(params)
+
+
+def lowered(step, schedule="1f1b", **plan):
+    plan = atoll.Plan(stages=2, microbatches=4, schedule=schedule, **plan)
+    return atoll.lower(step, LAYERS, BATCH, topology="2 x cpu[1]", plan=plan, batch_argnums=1)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return lowered(sharpness_aware).report()
+
+
+def test_all_loops_are_in_the_prediction(report):
+    whole = report.whole_step
+    names = [task.name for task in whole.tasks]
+    assert [name for name in names if "@0" in name and name.startswith("L0.F")] == [f"L0.F{n}@0" for n in range(4)]
+    # 8 tasks a loop and island, and what each island does before the first loop, between them and after the last one.
+    assert len(names) == 2 * (8 + 8 + 3)
+    first, last = whole.loops
+    assert (first.loop, last.loop, first.overlap, last.overlap) == (0, 1, 0.0, 0.0)
+    # All weights wait for the first loop; then the second takes as long.
+    assert last.start > first.end
+    assert last.end - last.start == pytest.approx(first.end - first.start)
+    assert last.end < whole.step < 1.01 * last.end
+    # The last loop by itself does not have the work of the other one.
+    assert report.pipeline.step == pytest.approx(whole.step / 2, rel=0.01)
+    assert report.from_json(report.to_json()) == report
+
+
+def test_the_work_of_all_loops_is_the_reports(report):
+    whole = report.whole_step
+    work = sum(task.seconds for task in whole.tasks)
+    assert work * 20e9 == pytest.approx(sum(island.cost for island in report.islands))
+    sent = sum(size for task in whole.tasks for _, size in task.sends)
+    assert sent == sum(link.bytes for link in report.links)
+
+
+def test_the_text_and_the_picture_have_all_loops(report):
+    text = str(report)
+    assert "step      2 loops over microbatches, one after the other\n          predicted step " in text
+    assert [line.split()[0] for line in text.splitlines() if line.startswith(("L0 ", "last "))] == ["L0", "last"]
+    assert "predicted last loop by itself " in text
+    svg = report.svg()
+    assert "predicted: 2 loops, bubble " in svg
+    assert all(f">{name}, island island1: " in svg for name in ("L0.B3@1", "F0@1", "I1"))
+
+
+def test_an_open_schedule_searches_for_every_loop():
+    found = lowered(sharpness_aware, schedule="auto").report()
+    flowing = lowered(sharpness_aware, schedule="1f1b").report()
+    first, last = found.whole_step.loops
+    assert first.end - first.start == pytest.approx(last.end - last.start)
+    assert found.whole_step.step < flowing.whole_step.step
+
+
+def test_loops_overlap_where_nothing_waits_for_a_sum():
+    """Going back, one island is done with a loop while the other one still adds up the gradients of its weights."""
+    loops = lowered(centred, extra=100).report().whole_step.loops
+    assert len(loops) > 4
+    # On the way forward each loop needs the mean that the one before it completes.
+    assert [one.overlap for one in loops[:4]] == [0.0] * 4
+    overlapping = [after for after in loops if after.overlap > 0]
+    assert overlapping
+    assert all(one.start < loops[one.loop - 1].end for one in overlapping)
