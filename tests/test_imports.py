@@ -29,6 +29,7 @@ ROOMS = (
     "schedules",
     "plan",
     "module",
+    "cost",
     "pipeline",
     "export",
     "batch_rules",
