@@ -45,6 +45,7 @@ ROOMS = (
     "compiled",
     "compiled_ahead",
     "lowered",
+    "planner",
     "commands",
 )
 

@@ -1,0 +1,139 @@
+"""The best contiguous stages for the orders whose step has a closed form, by dynamic programming; exact.
+
+Under GPipe and 1F1B a step takes about the sum of all stages and of the ways between them, and the slowest stage or way
+once more for each further microbatch; and then the longest update. A stage keeps its state, and the activations of as
+many microbatches as there are stages from it to the last one, or of all microbatches under GPipe.
+
+Stages are put together from the last one on, as the memory of a stage depends on how many come after it. What was put
+together is known by where it begins, by how many islands of each kind it takes, and by the kind of its first island.
+For each of these all labels are kept that may be best in the end: none is worse than another in its sum, its slowest
+part and its longest update at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from atoll.compiler.planner.chain import Chain, Cut, Links, Pool
+
+
+class _Label(NamedTuple):
+    """Stages from some layer to the end. behind: the label without its first stage."""
+
+    total: float
+    slowest: float
+    update: float
+    begin: int
+    kind: int
+    behind: "_Label | None"
+
+
+_Key = tuple[int, tuple[int, ...], int]  # where it begins, islands of each kind, the kind of the first
+
+
+@dataclass(frozen=True)
+class CutProblem:
+    """What to cut, over which islands, for how many microbatches. keeps_all: whether, as GPipe, all are kept."""
+
+    chain: Chain
+    pools: Sequence[Pool]
+    links: Links
+    microbatches: int
+    keeps_all: bool = False
+
+    def fits(self, kind: int, begin: int, end: int, behind: int) -> bool:
+        """Whether a stage fits its island; behind: how many stages there are from it to the last one."""
+        microbatches = self.microbatches if self.keeps_all else min(behind, self.microbatches)
+        kept = microbatches * self.chain.total("kept", kind, begin, end)
+        return self.chain.total("state", kind, begin, end) + kept <= self.pools[kind].memory
+
+    def _with_stage(self, label: _Label | None, kind: int, begin: int, end: int) -> _Label:
+        task = self.chain.task(kind, begin, end)
+        update = self.chain.total("update", kind, begin, end)
+        if label is None:
+            return _Label(task, task, update, begin, kind, None)
+        ways, occupied = self._ways(kind, label.kind, end)
+        slowest = max(task, occupied, label.slowest)
+        return _Label(task + ways + label.total, slowest, max(update, label.update), begin, kind, label)
+
+    def _ways(self, kind: int, following: int, at: int) -> tuple[float, float]:
+        """What the ways forward and back over a cut take, and for how long the busier one is occupied."""
+        forward, back = self.links[kind, following], self.links[following, kind]
+        sent = self.chain.sent[at] / forward.bandwidth
+        returned = self.chain.returned[at] / back.bandwidth
+        latency = forward.latency + (back.latency if self.chain.has_backward else 0.0)
+        return sent + returned + latency, max(sent, returned)
+
+    def _value(self, label: _Label) -> float:
+        return label.total + (self.microbatches - 1) * label.slowest + label.update
+
+    def best_cuts(self, limit: float = inf) -> dict[tuple[int, ...], tuple[float, Cut]]:
+        """For each choice of how many islands of each kind to use the best cut and its seconds, if at most `limit`."""
+        found: dict[tuple[int, ...], tuple[float, Cut]] = {}
+        level = {}
+        for kind in range(self.chain.kinds):
+            for label in self._prefixed(None, kind, 1, limit, self._left((0,) * self.chain.kinds)):
+                _keep(level, (label.begin, self._used((0,) * self.chain.kinds, kind), kind), label)
+        for stages in range(1, self.chain.layers + 1):
+            following: dict[_Key, list[_Label]] = {}
+            for (begin, used, _), labels in level.items():
+                if begin == 0:
+                    best = min(labels, key=self._value)
+                    if self._value(best) <= min(limit, found[used][0] if used in found else inf):
+                        found[used] = self._value(best), _cut_of(best)
+                    continue
+                for kind, pool in enumerate(self.pools):
+                    if used[kind] < pool.count:
+                        for label in labels:
+                            for longer in self._prefixed(label, kind, stages + 1, limit, self._left(used)):
+                                _keep(following, (longer.begin, self._used(used, kind), kind), longer)
+            level = following
+        return found
+
+    def _prefixed(self, label: _Label | None, kind: int, behind: int, limit: float, left: int) -> list[_Label]:
+        """The label with each stage before it that may be part of a cut within the limit, the shortest first."""
+        found = []
+        end = self.chain.layers if label is None else label.begin
+        for begin in reversed(range(end)):
+            if not self.fits(kind, begin, end, behind):
+                break
+            longer = self._with_stage(label, kind, begin, end)
+            if self._value(longer) > limit:
+                break
+            if self._least(longer, left - 1) <= limit:
+                found.append(longer)
+        return found
+
+    def _least(self, label: _Label, left: int) -> float:
+        """What any cut that ends so takes at least, if there are so many islands left for its beginning."""
+        rest = min(self.chain.task(kind, 0, label.begin) for kind in range(self.chain.kinds))
+        if label.begin and not left:
+            return inf
+        slowest = max(label.slowest, rest / left if left else 0.0)
+        return label.total + rest + (self.microbatches - 1) * slowest + label.update
+
+    def _left(self, used: tuple[int, ...]) -> int:
+        return sum(pool.count for pool in self.pools) - sum(used)
+
+    def _used(self, used: tuple[int, ...], kind: int) -> tuple[int, ...]:
+        return tuple(count + (number == kind) for number, count in enumerate(used))
+
+
+def _keep(labels: dict[_Key, list[_Label]], key: _Key, new: _Label) -> None:
+    """Keep a label, unless another of its key is as good; and drop those that are not better than it in anything."""
+    known = labels.setdefault(key, [])
+    if any(one[0] <= new[0] and one[1] <= new[1] and one[2] <= new[2] for one in known):
+        return
+    known[:] = [one for one in known if not (new[0] <= one[0] and new[1] <= one[1] and new[2] <= one[2])]
+    known.append(new)
+
+
+def _cut_of(label: _Label) -> Cut:
+    stages = []
+    one: _Label | None = label
+    while one is not None:
+        stages.append((one.begin, one.kind))
+        one = one.behind
+    begins, kinds = zip(*stages, strict=True)
+    return Cut(begins, kinds)
