@@ -9,15 +9,15 @@ Values of elementwise operations are made where they are used. What goes through
 other operations with an order of their own take and make, the arguments of the fragment and its results.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from atoll.compiler.cost.operations import cost_of, trip_count
-from atoll.compiler.mlir.bindings import func, ir, stablehlo
+from atoll.compiler.mlir.bindings import func, ir, sdy, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of
 from atoll.compiler.module.graph import bytes_of
-from atoll.compiler.module.shardings import SHARDING, Spec, on_island, spec_of
+from atoll.compiler.module.shardings import SHARDING, Spec, on_island, result_specs, spec_of
 from atoll.compiler.topology.island import Island
 
 # Operations whose operands and results are in memory. All others are fused with what makes or uses their values.
@@ -56,19 +56,25 @@ class Work:
 
 def work_of(function: func.FuncOp, island: Island) -> Work:
     """The work of a fragment's function, once."""
-    counter = _Counter({axis.name: axis.size for axis in island.axes}, island)
-    for argument, marks in zip(arguments_of(function), argument_attributes(function), strict=True):
-        if SHARDING in marks and isinstance(argument.type, ir.RankedTensorType):
-            spec = on_island(spec_of(marks[SHARDING]), argument.type.shape, island)
-            counter.specs[argument] = spec
+    counter = WorkCounter(island)
+    counter.note_arguments(function)
     return counter.block(body_of(function), is_stored=True)
 
 
-class _Counter:
-    def __init__(self, sizes: Mapping[str, int], island: Island) -> None:
-        self._sizes, self._island = sizes, island
+class WorkCounter:
+    """Counts on one island, and knows how values are divided there."""
+
+    def __init__(self, island: Island) -> None:
+        self._island = island
+        self._sizes = {axis.name: axis.size for axis in island.axes}
         self._is_divided = island.size > 1
         self.specs: dict[_Value, Spec] = {}
+
+    def note_arguments(self, function: func.FuncOp) -> None:
+        """Note what the arguments of a function say of how they are divided."""
+        for argument, marks in zip(arguments_of(function), argument_attributes(function), strict=True):
+            if SHARDING in marks:
+                self.note(argument, spec_of(marks[SHARDING]))
 
     def block(self, block: ir.Block, is_stored: bool) -> Work:
         """The work of a block. is_stored: whether its arguments and results are in memory of their own."""
@@ -76,24 +82,25 @@ class _Counter:
         read: set[_Value] = set()
         given = set(block.arguments) if is_stored else set()
         for operation in block.operations:
-            total += self._operation(operation)
+            total += self.operation(operation)
             stores = isinstance(operation, (*_STORED, stablehlo.WhileOp, stablehlo.CaseOp))
             if stores or isinstance(operation, (*_SLICES, *_NO_WORK, stablehlo.DynamicUpdateSliceOp)):
                 continue
             fresh = {one for one in operation.operation.operands if one in given and one not in read}
             read |= fresh
-            total += Work(moved=sum(map(self._local_bytes, fresh)))
+            total += Work(moved=sum(map(self.local_bytes, fresh)))
         if is_stored:
             *_, end = block.operations
             made = {one for one in end.operation.operands if one not in given and not self._is_written(one)}
-            total += Work(moved=sum(map(self._local_bytes, made)))
+            total += Work(moved=sum(map(self.local_bytes, made)))
         return total
 
     def _is_written(self, value: _Value) -> bool:
         owner = value.owner
         return isinstance(owner, (*_STORED, stablehlo.WhileOp, stablehlo.DynamicUpdateSliceOp))
 
-    def _operation(self, operation: ir.OpView) -> Work:
+    def operation(self, operation: ir.OpView) -> Work:
+        """The work of one operation whose operands come before it; what it fuses with moves nothing."""
         if isinstance(operation, stablehlo.WhileOp):
             return self._loop(operation)
         if isinstance(operation, stablehlo.CaseOp):
@@ -101,6 +108,9 @@ class _Counter:
             return max(branches, key=lambda one: (one.operations, one.moved), default=Work())
         if isinstance(operation, stablehlo.DotGeneralOp):
             return self._product(operation)
+        if isinstance(operation, sdy.ShardingConstraintOp):
+            self.note(operation.operation.results[0], result_specs(operation)[0])
+            return Work()
         self._follow(operation)
         if isinstance(operation, _NO_WORK):
             return Work()
@@ -110,21 +120,30 @@ class _Counter:
             return self._reduction(operation)
         work = Work(operations=cost_of(operation) / parts)
         if isinstance(operation, _STORED):
-            work += Work(moved=sum(map(self._local_bytes, (*operation.operation.operands, *results))))
+            work += Work(moved=sum(map(self.local_bytes, (*operation.operation.operands, *results))))
         elif isinstance(operation, _SLICES):
-            work += Work(moved=sum(map(self._local_bytes, results)))
+            work += Work(moved=sum(map(self.local_bytes, results)))
         elif isinstance(operation, stablehlo.DynamicUpdateSliceOp):
-            work += Work(moved=2 * self._local_bytes(operation.operation.operands[1]))
+            work += Work(moved=2 * self.local_bytes(operation.operation.operands[1]))
         return work
 
     def _loop(self, loop: stablehlo.WhileOp) -> Work:
         body = loop.operation.regions[1].blocks[0]
-        for operand, argument, result in zip(
-            loop.operation.operands, body.arguments, loop.operation.results, strict=True
-        ):
-            self._note(argument, self.specs.get(operand, ()))
-            self._note(result, self.specs.get(operand, ()))
-        return self.block(body, is_stored=False) * trip_count(loop)
+        *_, end = body.operations
+        rows = list(
+            zip(loop.operation.operands, body.arguments, end.operation.operands, loop.operation.results, strict=True)
+        )
+        for operand, argument, *_ in rows:
+            self.note(argument, self.specs.get(operand, ()))
+        once = self.block(body, is_stored=False)
+        if self._is_divided and self.specs:
+            # What the body makes may be divided although what it begins with is not, such as zeros.
+            for operand, argument, made, result in rows:
+                spec = self.specs.get(operand) or self.specs.get(made, ())
+                self.note(argument, spec)
+                self.note(result, spec)
+            once = self.block(body, is_stored=False)
+        return once * trip_count(loop)
 
     def _product(self, operation: stablehlo.DotGeneralOp) -> Work:
         left, right = operation.operation.operands
@@ -147,19 +166,19 @@ class _Counter:
             )
         ]
         spec, taken = _once([*batch, *free[0], *free[1]])
-        self._note(result, spec)
+        self.note(result, spec)
         summed = set().union(*contracted) - taken
         gathered = {
             axis for axes in free for one in axes for axis in one if _count(axis, [*batch, *free[0], *free[1]]) > 1
         }
         gathered |= set().union(*contracted) & taken
         parts = self._parts(self.specs.get(result, ())) * self._size(summed)
-        local = self._local_bytes(result)
+        local = self.local_bytes(result)
         exchanged = 2 * _around(self._size(summed)) * local
         if gathered:
             smaller = min((left, right), key=lambda one: bytes_of(one.type))
-            exchanged += _around(self._size(gathered)) * self._local_bytes(smaller) * self._size(gathered)
-        moved = local + sum(map(self._local_bytes, (left, right)))
+            exchanged += _around(self._size(gathered)) * self.local_bytes(smaller) * self._size(gathered)
+        moved = local + sum(map(self.local_bytes, (left, right)))
         return Work(cost_of(operation) / parts, moved, exchanged)
 
     def _reduction(self, operation: stablehlo.ReduceOp) -> Work:
@@ -168,7 +187,7 @@ class _Counter:
         parts = self._parts(self.specs.get(value, ()))
         left = {axis for axes in self.specs.get(operation.operation.results[0], ()) for axis in axes}
         summed = {axis for axes in self.specs.get(value, ()) for axis in axes} - left
-        local = sum(map(self._local_bytes, operation.operation.results))
+        local = sum(map(self.local_bytes, operation.operation.results))
         return Work(cost_of(operation) / parts, local, 2 * _around(self._size(summed)) * local)
 
     def _follow(self, operation: ir.OpView) -> None:
@@ -179,11 +198,14 @@ class _Counter:
         if not operands:
             return
         first = operands[0]
-        spec = self.specs[first]
+        if isinstance(operation, stablehlo.GatherOp):
+            first = operation.operation.operands[1]
+        spec = self.specs.get(first, ())
         for result in operation.operation.results:
-            self._note(result, _followed(operation, first, result, spec))
+            self.note(result, _followed(operation, first, result, spec))
 
-    def _note(self, value: _Value, spec: Spec) -> None:
+    def note(self, value: _Value, spec: Spec) -> None:
+        """Note how a value is divided."""
         if self._is_divided and any(spec) and isinstance(value.type, ir.RankedTensorType):
             self.specs[value] = on_island(spec, value.type.shape, self._island)
 
@@ -196,7 +218,8 @@ class _Counter:
     def _size(self, axes: set[str]) -> int:
         return prod(self._sizes[axis] for axis in axes)
 
-    def _local_bytes(self, value: _Value) -> float:
+    def local_bytes(self, value: _Value) -> float:
+        """The bytes of a value on each device."""
         return bytes_of(value.type) / self._parts(self.specs.get(value, ()))
 
 
@@ -232,6 +255,10 @@ def _followed(operation: ir.OpView, operand: _Value, result: _Value, spec: Spec)
     if isinstance(operation, stablehlo.ReduceOp):
         gone = set(operation.dimensions)
         return tuple(axes for one, axes in enumerate(spec) if one not in gone)
+    if isinstance(operation, stablehlo.GatherOp):  # of what is looked up, as many rows as there are numbers of rows
+        offsets = set(stablehlo.GatherDimensionNumbers(operation.attributes["dimension_numbers"]).offset_dims)
+        rows = iter(spec)
+        return tuple(() if one in offsets else next(rows, ()) for one in range(len(after)))
     if isinstance(operation, stablehlo.ReshapeOp):
         return _reshaped(before, after, spec)
     if len(before) == len(after):

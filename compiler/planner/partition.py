@@ -42,6 +42,18 @@ class CutProblem:
     microbatches: int
     keeps_all: bool = False
 
+    def seconds(self, cut: Cut) -> float:
+        """The closed form for any cut; infinite if a stage does not fit."""
+        ends = cut.ends(self.chain.layers)
+        label: _Label | None = None
+        for number in reversed(range(len(ends))):
+            stage = cut.kinds[number], cut.begins[number], ends[number]
+            if not self.fits(*stage, len(ends) - number):
+                return inf
+            label = self._with_stage(label, *stage)
+        assert label is not None
+        return self._value(label)
+
     def fits(self, kind: int, begin: int, end: int, behind: int) -> bool:
         """Whether a stage fits its island; behind: how many stages there are from it to the last one."""
         microbatches = self.microbatches if self.keeps_all else min(behind, self.microbatches)
