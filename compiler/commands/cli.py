@@ -132,6 +132,14 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
 
 
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}")
+    add("--topology", metavar="T", help='the islands, which need not be here, such as "4 x cpu[1] 2 GiB"')
+    _mark_arguments(parser)
+    add("--json", action="store_true", help="print all that is known of the plans as JSON")
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir", metavar="DIR", default="atoll-demo", help="where to write the IR (default: atoll-demo)"
@@ -166,6 +174,13 @@ _COMMANDS = (
         "compile a job for islands that need not be here, and say what it costs",
         'atoll compile train.py:job --topology "2 x v5e[2x2](data=2, model=2)" --plan "stages=2, microbatches=8"',
         _compile_arguments,
+    ),
+    _Command(
+        "plan",
+        "atoll.compiler.commands.plan",
+        "find the plan of a job whose step should take the least time, for islands that need not be here",
+        'atoll plan train.py:job --topology "4 x v5e[2x2](data=2, model=2)"',
+        _plan_arguments,
     ),
     _Command(
         "opt",

@@ -59,8 +59,8 @@ def read_layer_costs(module: ir.Module) -> LayerCosts:
     told = json.loads(text)
     layers = tuple(tuple(_layer(one) for one in row) for row in told.pop("layers"))
     names = tuple(tuple(map(tuple, one)) for one in told.pop("names"))
-    lists = {name: tuple(told.pop(name)) for name in ("islands", "sent", "summed")}
-    return LayerCosts(layers=layers, names=names, **lists, **told)
+    told |= {name: tuple(told[name]) for name in ("islands", "sent", "summed")}
+    return LayerCosts(layers=layers, names=names, **told)
 
 
 def _layer(told: dict[str, object]) -> LayerCost:

@@ -19,9 +19,10 @@ _CHUNKS = (2, 4)
 # A cut whose closed form takes this much longer than that of the best is not looked at any more.
 _SLACK = 1.25
 # Of the cuts with the best closed forms so many are simulated; larger tables are not, as each takes seconds.
-_SIMULATED, _MOST_TASKS = 4, 40_000
+_SIMULATED, _SIMULATED_OF_MANY, _MOST_TASKS = 4, 2, 25_000
 _FEW = 12  # stages
-_MOVED = 50_000  # stages times microbatches of all simulations that moving the cuts of one candidate may take
+_MOVED_STARTS = 2  # of the schedules of a cut
+_MOVED = 20_000  # stages times microbatches of all simulations that moving the cuts of one candidate may take
 
 
 @dataclass(frozen=True)
@@ -82,22 +83,27 @@ class Candidate:
         return self.stage_island == self.kind.stage_island(len(set(self.stage_island)))
 
 
-def candidates(setting: Setting) -> list[Candidate]:
-    """The best that is found for each number of islands, fastest first; none if nothing fits the memory."""
+def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
+    """The best that are found for each number of islands, fastest first; none if nothing fits the memory.
+
+    limit: of cuts whose closed form takes more than these seconds nobody wants to know.
+    """
     found: list[Candidate] = []
-    cuts = sorted(_best_cuts(setting), key=lambda one: one[0])
-    for _, islands, cut in cuts[:_SIMULATED]:
+    cuts = sorted(_best_cuts(setting, limit), key=lambda one: one[0])
+    for _, islands, cut in cuts[: _SIMULATED if len(setting.homes) <= _FEW else _SIMULATED_OF_MANY]:
         here = setting.with_islands(islands)
-        starts = [one for one in (_simulated(here, cut, kind) for kind in _straight_kinds(here)) if one is not None]
+        starts = [one for one in (simulated(here, cut, kind) for kind in _straight_kinds(here)) if one is not None]
         starts += list(_chunked(here))
-        if starts:
-            found.append(min((moved(one) for one in starts), key=lambda one: one.seconds))
-    return sorted(found, key=lambda one: one.seconds)
+        starts.sort(key=lambda one: one.seconds)
+        found += [moved(one) for one in starts[:_MOVED_STARTS]]
+    best: dict[tuple[int, str], Candidate] = {}
+    for one in sorted(found, key=lambda one: one.seconds):
+        best.setdefault((len(one.setting.homes), one.kind.name), one)
+    return list(best.values())
 
 
-def _best_cuts(setting: Setting) -> Iterator[tuple[float, int, Cut]]:
+def _best_cuts(setting: Setting, limit: float) -> Iterator[tuple[float, int, Cut]]:
     """For each number of islands from the first on the best cuts by closed form, with their seconds."""
-    limit = inf
     chain = setting.chain
     problems = [
         CutProblem(chain, setting.pools, setting.links, setting.microbatches, keeps_all) for keeps_all in (False, True)
@@ -105,7 +111,8 @@ def _best_cuts(setting: Setting) -> Iterator[tuple[float, int, Cut]]:
     for count in range(1, min(len(setting.homes), chain.layers) + 1):
         even = _even(chain, setting.homes[:count])
         limit = min(limit, _SLACK * problems[0].seconds(even))
-    for problem in problems[: 2 if chain.has_backward else 1]:
+    is_limited = any(one < inf for one in setting.memory)
+    for problem in problems[: 2 if chain.has_backward and is_limited else 1]:
         found = problem.best_cuts(limit)
         for count in range(1, len(setting.homes) + 1):
             used = tuple(setting.homes[:count].count(kind) for kind in range(chain.kinds))
@@ -128,7 +135,7 @@ def _even(chain: Chain, homes: Sequence[int]) -> Cut:
 def _straight_kinds(setting: Setting) -> list[Kind]:
     if not setting.chain.has_backward:
         return [SCHEDULE_KINDS["forward-only"]]
-    return [SCHEDULE_KINDS[name] for name in _STRAIGHT]
+    return [SCHEDULE_KINDS[name] for name in (_STRAIGHT if len(setting.homes) > 1 else _STRAIGHT[:1])]
 
 
 def _chunked(setting: Setting) -> Iterator[Candidate]:
@@ -145,7 +152,7 @@ def _chunked(setting: Setting) -> Iterator[Candidate]:
             kind = SCHEDULE_KINDS[name]
             sized = with_chunks(kind, chunks) if kind.free_chunks else kind
             if sized.chunks == chunks and setting.microbatches >= sized.least_microbatches(islands):
-                found = _simulated(setting, even, sized)
+                found = simulated(setting, even, sized)
                 if found is not None:
                     yield found
 
@@ -160,7 +167,7 @@ def _homes(setting: Setting, cut: Cut, kind: Kind) -> tuple[int, ...]:
     return tuple(free[one].pop(0) for one in cut.kinds)
 
 
-def _simulated(setting: Setting, cut: Cut, kind: Kind) -> Candidate | None:
+def simulated(setting: Setting, cut: Cut, kind: Kind) -> Candidate | None:
     """The cut with a schedule of the kind; None if it does not fit the memory, or is too large."""
     islands = len(setting.homes)
     if islands * kind.chunks != len(cut.begins) or 3 * len(cut.begins) * setting.microbatches > _MOST_TASKS:
@@ -189,7 +196,7 @@ def moved(start: Candidate) -> Candidate:
         is_better = False
         for cut in _neighbours(best):
             left -= len(best.cut.begins) * best.setting.microbatches
-            found = _simulated(best.setting, cut, best.kind) if left > 0 else None
+            found = simulated(best.setting, cut, best.kind) if left > 0 else None
             if found is not None and found.seconds < best.seconds * (1 - 1e-9):
                 best, is_better = found, True
     return best

@@ -83,7 +83,7 @@ class CutProblem:
     def best_cuts(self, limit: float = inf) -> dict[tuple[int, ...], tuple[float, Cut]]:
         """For each choice of how many islands of each kind to use the best cut and its seconds, if at most `limit`."""
         found: dict[tuple[int, ...], tuple[float, Cut]] = {}
-        level = {}
+        level: dict[_Key, list[_Label]] = {}
         for kind in range(self.chain.kinds):
             for label in self._prefixed(None, kind, 1, limit, self._left((0,) * self.chain.kinds)):
                 _keep(level, (label.begin, self._used((0,) * self.chain.kinds, kind), kind), label)

@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 from atoll.compiler.planner.bound import least_seconds, least_seconds_in_line
-from atoll.compiler.planner.candidates import Setting, _simulated, candidates
+from atoll.compiler.planner.candidates import Setting, candidates, simulated
 from atoll.compiler.planner.chain import Cut
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS
 from planner_chains import random_problem
@@ -30,7 +30,7 @@ def by_brute_force(setting):
         here = setting.with_islands(count)
         for begins in combinations(range(1, setting.chain.layers), count - 1):
             for homes in set(permutations(here.homes)):
-                found = [_simulated(here, Cut((0, *begins), homes), kind) for kind in kinds]
+                found = [simulated(here, Cut((0, *begins), homes), kind) for kind in kinds]
                 best = min([best, *(one.seconds for one in found if one is not None)])
     return best
 

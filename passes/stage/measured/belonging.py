@@ -73,32 +73,27 @@ def _loops_by_stack(graph: Graph, parts: Parts) -> dict[int, Sequence[int]]:
     for index in parts.steps.loops:
         spread = parts.of_operation(index)
         found.update(dict.fromkeys(graph.results[index], spread))
-        found.update(dict.fromkeys(map(graph_source(graph), graph.operands[index]), spread))
+        found.update(dict.fromkeys([_source(graph, value) for value in graph.operands[index]], spread))
     return found
 
 
-def graph_source(graph: Graph):  # noqa: ANN201 (a function from value to value)
-    """A function that sees a value through what takes one value and makes one."""
-
-    def source(value: int) -> int:
-        while (producer := graph.producer[value]) != ARGUMENT and len(graph.operands[producer]) == 1:
-            if len(graph.results[producer]) != 1:
-                break
-            (value,) = graph.operands[producer]
-        return value
-
-    return source
+def _source(graph: Graph, value: int) -> int:
+    """What a value is made of, seen through what takes one value and makes one."""
+    while (producer := graph.producer[value]) != ARGUMENT and len(graph.operands[producer]) == 1:
+        if len(graph.results[producer]) != 1:
+            break
+        (value,) = graph.operands[producer]
+    return value
 
 
 def _parts_of_loop(graph: Graph, index: int, loops: Mapping[int, Sequence[int]]) -> Sequence[int]:
     """The parts of the forward loop that has most of its stacks in common with a backward one."""
-    source = graph_source(graph)
     weights: dict[tuple[int, ...], int] = {}
     for value in graph.operands[index]:
-        spread = loops.get(value) or loops.get(source(value))
+        spread = loops.get(value) or loops.get(_source(graph, value))
         if spread:
             weights[tuple(spread)] = weights.get(tuple(spread), 0) + graph.sizes[value]
-    return max(weights, key=weights.__getitem__) if weights else ()
+    return max(weights, key=weights.__getitem__, default=())
 
 
 def _weights(graph: Graph, roles: Sequence[Role], regions: frozenset[int]) -> list[bool]:

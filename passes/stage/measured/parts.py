@@ -38,7 +38,8 @@ class Parts:
         loops = {index: one for index, one in found.items() if index in inside and isinstance(one, CountedLoop)}
         steps = Steps(graph, forward, loops)
         crossing = steps.crossing()
-        places = _fewest(_valleys(crossing), steps.costs(), crossing)
+        scopes = [path for index in forward for path in _paths(graph, index, steps)]
+        places = _fewest(_valleys(crossing), steps.costs(), crossing, scopes)
         return cls(steps, tuple(places), tuple(crossing[place] for place in places))
 
     @property
@@ -80,9 +81,20 @@ def _valleys(crossing: Sequence[float]) -> list[int]:
     ]
 
 
-def _fewest(places: Sequence[int], costs: Sequence[float], crossing: Sequence[float]) -> list[int]:
-    """In each of many stretches of even work the place where least crosses; none where there is no work on one side."""
+def _fewest(
+    places: Sequence[int], costs: Sequence[float], crossing: Sequence[float], scopes: Sequence[tuple[str, ...]]
+) -> list[int]:
+    """In each of many stretches of even work the place where least crosses, best where a scope ends; none where there
+    is no work on one side."""
     sums = [0.0, *accumulate(costs)]
     inside = [place for place in places if 0 < sums[place] < sums[-1]]
     stretches = groupby(inside, key=lambda place: int(sums[place] / sums[-1] * _MOST))
-    return [min(stretch, key=lambda place: crossing[place]) for _, stretch in stretches]
+    return [
+        min(stretch, key=lambda place: (crossing[place], scopes[place - 1][:1] == scopes[place][:1]))
+        for _, stretch in stretches
+    ]
+
+
+def _paths(graph: Graph, index: int, steps: Steps) -> list[tuple[str, ...]]:
+    """The scope of each step of an operation."""
+    return [read_scope(name_stack(graph.operations[index].location)).path] * len(steps.of(index))
