@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         module = load_module(target, options) if isinstance(target, Path) else None
         if module is None:
             assert isinstance(target, Job)
-            program: _JobToPlan | _ModuleToPlan = _JobToPlan(target, islands)
+            program: JobToPlan | ModuleToPlan = JobToPlan(target, islands)
         else:
             program = _module_to_plan(module, islands, options.target)
         found = best_plans(program, told)
@@ -58,7 +58,7 @@ def _progress() -> Told:
 
 
 @dataclass
-class _JobToPlan:
+class JobToPlan:
     """A job, traced once."""
 
     job: Job
@@ -84,7 +84,7 @@ class _JobToPlan:
 
 
 @dataclass(frozen=True)
-class _ModuleToPlan:
+class ModuleToPlan:
     """A module of StableHLO."""
 
     content: bytes
@@ -99,9 +99,9 @@ class _ModuleToPlan:
         return lower_module(module, self.topology)
 
 
-def _module_to_plan(module: ir.Module, islands: Topology, where: str) -> _ModuleToPlan:
+def _module_to_plan(module: ir.Module, islands: Topology, where: str) -> ModuleToPlan:
     phase = phase_of(module)
     if phase is not None and phase.name != "stablehlo":
         what = f"the module is at phase {phase.name}, which has a plan already"
         raise UsageError(what, where, "plan the job itself, or a module of phase stablehlo")
-    return _ModuleToPlan(to_bytecode(module), islands)
+    return ModuleToPlan(to_bytecode(module), islands)

@@ -1,12 +1,12 @@
 """Ways to run a chain on some islands: cuts and schedules, each as the simulator sees it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from math import inf
 
-from atoll.compiler.planner.chain import Chain, Cut, Links, Pool, costs_of_cut
+from atoll.compiler.planner.chain import Chain, Cut, Links, Pool, costs_of_cut, merged
 from atoll.compiler.planner.partition import CutProblem
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
@@ -17,12 +17,16 @@ _STRAIGHT = ("1f1b", "gpipe", "zb-h1", "zb-h2")
 _IN_CHUNKS = ("interleaved-1f1b", "interleaved-zb", "zb-v", "v-half", "v-min")
 _CHUNKS = (2, 4)
 # A cut whose closed form takes this much longer than that of the best is not looked at any more.
-_SLACK = 1.25
+_SLACK = 1.1
+# With more layers than this, and than twice the islands, some are first taken together; moving the cuts parts them.
+_FINE = 40
+# So often the limit is widened; after that any cut will do.
+_WIDENED = 20
 # Of the cuts with the best closed forms so many are simulated; larger tables are not, as each takes seconds.
 _SIMULATED, _SIMULATED_OF_MANY, _MOST_TASKS = 4, 2, 25_000
 _FEW = 12  # stages
-_MOVED_STARTS = 2  # of the schedules of a cut
-_MOVED = 20_000  # stages times microbatches of all simulations that moving the cuts of one candidate may take
+_MOVED_STARTS = 3  # the best of all cuts and schedules
+_MOVED = 5_000  # stages times microbatches of all simulations that moving the cuts of one candidate may take
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
         here = setting.with_islands(islands)
         starts = [one for one in (simulated(here, cut, kind) for kind in _straight_kinds(here)) if one is not None]
         starts += list(_chunked(here))
-        starts.sort(key=lambda one: one.seconds)
-        found += [moved(one) for one in starts[:_MOVED_STARTS]]
+        found += starts
+    found.sort(key=lambda one: one.seconds)
+    found += [moved(one) for one in found[:_MOVED_STARTS]]
     best: dict[tuple[int, str], Candidate] = {}
     for one in sorted(found, key=lambda one: one.seconds):
         best.setdefault((len(one.setting.homes), one.kind.name), one)
@@ -104,20 +109,38 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
 
 def _best_cuts(setting: Setting, limit: float) -> Iterator[tuple[float, int, Cut]]:
     """For each number of islands from the first on the best cuts by closed form, with their seconds."""
-    chain = setting.chain
-    problems = [
-        CutProblem(chain, setting.pools, setting.links, setting.microbatches, keeps_all) for keeps_all in (False, True)
-    ]
-    for count in range(1, min(len(setting.homes), chain.layers) + 1):
-        even = _even(chain, setting.homes[:count])
-        limit = min(limit, _SLACK * problems[0].seconds(even))
+    islands = len(setting.homes)
+    chain, places = merged(setting.chain, max(_FINE, 2 * islands))
     is_limited = any(one < inf for one in setting.memory)
-    for problem in problems[: 2 if chain.has_backward and is_limited else 1]:
-        found = problem.best_cuts(limit)
-        for count in range(1, len(setting.homes) + 1):
-            used = tuple(setting.homes[:count].count(kind) for kind in range(chain.kinds))
-            if used in found:
-                yield found[used][0], count, found[used][1]
+    usable = {
+        tuple(setting.homes[:count].count(kind) for kind in range(chain.kinds)): count
+        for count in range(1, islands + 1)
+    }
+    for keeps_all in (False, True)[: 2 if chain.has_backward and is_limited else 1]:
+        problem = CutProblem(chain, setting.pools, setting.links, setting.microbatches, keeps_all)
+        for used, (seconds, cut) in _within_slack(problem, islands, limit, usable).items():
+            yield seconds, usable[used], replace(cut, begins=tuple(places[one] for one in cut.begins))
+
+
+_Found = dict[tuple[int, ...], tuple[float, Cut]]
+
+
+def _within_slack(problem: CutProblem, islands: int, limit: float, usable: Container[tuple[int, ...]]) -> _Found:
+    """The best cuts, and those that are nearly as good. The nearer the limit is to the best, the less there is to look
+    at; so it begins at what no cut can do, and goes up from there."""
+
+    def within(bound: float) -> _Found:
+        return {used: one for used, one in problem.best_cuts(min(bound, limit)).items() if used in usable}
+
+    tried = problem.chain.least_tasks[-1] * (1 + (problem.microbatches - 1) / islands)
+    for _ in range(_WIDENED):
+        tried *= _SLACK
+        found = within(tried)
+        if found:
+            return within(_SLACK * min(seconds for seconds, _ in found.values()))
+        if tried > limit:
+            return {}
+    return within(inf)
 
 
 def _even(chain: Chain, homes: Sequence[int]) -> Cut:

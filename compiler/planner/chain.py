@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 from atoll.compiler.schedules.costs import Costs, LinkCost
 
@@ -45,17 +45,31 @@ class Chain:
 
     def total(self, what: str, kind: int, begin: int, end: int) -> float:
         """The sum of one of the tables over the layers from `begin` up to `end`."""
-        sums = self._sums[what][kind]
+        sums = self.sums[what][kind]
         return sums[end] - sums[begin]
 
     def task(self, kind: int, begin: int, end: int) -> float:
         """The seconds of all tasks of these layers with one microbatch."""
-        return sum(self.total(what, kind, begin, end) for what in ("forward", "backward", "weight"))
+        return self.tasks[kind][end] - self.tasks[kind][begin]
 
     @cached_property
-    def _sums(self) -> dict[str, list[list[float]]]:
+    def sums(self) -> dict[str, list[list[float]]]:
+        """For each table and kind, the sum of all layers in front of each one."""
         names = ("forward", "backward", "weight", "update", "state", "kept")
         return {name: [[0.0, *accumulate(row)] for row in getattr(self, name)] for name in names}
+
+    @cached_property
+    def tasks(self) -> list[list[float]]:
+        """The same for all tasks of a microbatch together."""
+        rows = zip(self.forward, self.backward, self.weight, strict=True)
+        return [[0.0, *accumulate(map(sum, zip(*row, strict=True)))] for row in rows]
+
+    @cached_property
+    def least_tasks(self) -> list[float]:
+        """What the layers in front of each one take at least, all on islands of one kind or each on its best."""
+        kinds = range(self.kinds)
+        best = (min(self.task(kind, one, one + 1) for kind in kinds) for one in range(self.layers))
+        return [0.0, *accumulate(best)]
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,27 @@ class Cut:
 
     def ends(self, layers: int) -> tuple[int, ...]:
         return (*self.begins[1:], layers)
+
+
+def merged(chain: Chain, most: int) -> tuple[Chain, tuple[int, ...]]:
+    """The chain with at most so many layers, some of which are several in one; and the first layer of each.
+
+    They are taken together in stretches of about the same work.
+    """
+    if chain.layers <= most:
+        return chain, tuple(range(chain.layers))
+    sums, whole = chain.least_tasks, chain.least_tasks[-1] or 1.0
+    stretches = groupby(range(chain.layers), key=lambda layer: int(sums[layer] / whole * most))
+    begins = tuple(next(stretch) for _, stretch in stretches)
+    ends = (*begins[1:], chain.layers)
+
+    def together(what: str) -> Table:
+        spans = list(zip(begins, ends, strict=True))
+        return tuple(tuple(chain.total(what, kind, *span) for span in spans) for kind in range(chain.kinds))
+
+    tables = {what: together(what) for what in ("forward", "backward", "weight", "update", "state", "kept")}
+    sent, returned = (tuple(row[begin] for begin in begins) for row in (chain.sent, chain.returned))
+    return Chain(**tables, sent=sent, returned=returned), begins
 
 
 def costs_of_cut(chain: Chain, cut: Cut, links: Links, stage_island: Sequence[int]) -> Costs:

@@ -104,26 +104,31 @@ class CutProblem:
         return found
 
     def _prefixed(self, label: _Label | None, kind: int, behind: int, limit: float, left: int) -> list[_Label]:
-        """The label with each stage before it that may be part of a cut within the limit, the shortest first."""
+        """The label with each stage before it that may be part of a cut within the limit, the shortest first.
+
+        left: how many islands there are for this stage and those before it. What is done once for all of these stages
+        stands outside of the loop, as most of the time goes here.
+        """
         found = []
         end = self.chain.layers if label is None else label.begin
+        ways, occupied = (0.0, 0.0) if label is None else self._ways(kind, label.kind, end)
+        total, slow, late = (0.0, 0.0, 0.0) if label is None else label[:3]
+        tasks, updates, rests = self.chain.tasks[kind], self.chain.sums["update"][kind], self.chain.least_tasks
+        more = self.microbatches - 1
         for begin in reversed(range(end)):
-            if not self.fits(kind, begin, end, behind):
+            task = tasks[end] - tasks[begin]
+            now, slowest = total + ways + task, max(task, occupied, slow)
+            update = max(updates[end] - updates[begin], late)
+            if now + more * slowest + update > limit or not self.fits(kind, begin, end, behind):
                 break
-            longer = self._with_stage(label, kind, begin, end)
-            if self._value(longer) > limit:
-                break
-            if self._least(longer, left - 1) <= limit:
-                found.append(longer)
+            rest = rests[begin]
+            if begin:
+                # Whatever the stages before it are, they do the rest, and one of them does its part of it.
+                least = now + rest + more * max(slowest, rest / (left - 1)) + update if left > 1 else inf
+                if least > limit:
+                    continue
+            found.append(_Label(now, slowest, update, begin, kind, label))
         return found
-
-    def _least(self, label: _Label, left: int) -> float:
-        """What any cut that ends so takes at least, if there are so many islands left for its beginning."""
-        rest = min(self.chain.task(kind, 0, label.begin) for kind in range(self.chain.kinds))
-        if label.begin and not left:
-            return inf
-        slowest = max(label.slowest, rest / left if left else 0.0)
-        return label.total + rest + (self.microbatches - 1) * slowest + label.update
 
     def _left(self, used: tuple[int, ...]) -> int:
         return sum(pool.count for pool in self.pools) - sum(used)

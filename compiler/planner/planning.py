@@ -19,7 +19,8 @@ from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller, first_line
 
-# How many plans the table has, of how many the program is made, and up to how many stages: with more that takes long.
+# How many plans the table has, of how many the program is made, and up to how many stages, with their
+# segments: with more that takes long.
 _SHOWN, _MADE, _MOST_STAGES = 6, 3, 16
 # The sizes of microbatches with which layers are counted: the batch in so many parts, as near as there is such a size.
 _COUNTED_WITH = (2, 8)
@@ -61,24 +62,24 @@ def best_plans(program: Plannable, told: Told = lambda _: None) -> Ranking:
     if not found.ranked:
         raise _nothing_fits(known)
     limited = any(limit < inf for limit in known.model.memory)
-    unlimited = _proposed(_without_limits(known), told).ranked[0].seconds if limited else None
+    best = found.ranked[0].seconds
+    faster = _proposed(_without_limits(known), told, best).ranked if limited else ()
     rows = _rows(program, known, found, told)
     if not rows:
         raise _nothing_fits(known)
-    scale = rows[0].step / found.ranked[0].seconds
     return Ranking(
         topology=str(program.topology),
         plans=tuple(rows),
         bound=min(found.bound, rows[0].step),
         tried=found.tried,
         why=why_first(tuple(rows)),
-        binds=what_binds(rows[0], None if unlimited is None else unlimited * scale),
+        binds=what_binds(rows[0], faster[0].seconds * rows[0].step / best if faster else None),
         notes=known.notes,
     )
 
 
-def _proposed(known: _Program, told: Told) -> Proposals:
-    return proposals(known.model, known.batch, known.is_cut, told)
+def _proposed(known: _Program, told: Told, below: float = inf) -> Proposals:
+    return proposals(known.model, known.batch, known.is_cut, told, below)
 
 
 def _known(program: Plannable, told: Told) -> _Program:
@@ -115,7 +116,7 @@ def _rows(program: Plannable, known: _Program, found: Proposals, told: Told) -> 
             break
         plans = [plan for plan in one.plans(known.model) if str(plan) not in taken]
         taken.update(map(str, plans))
-        if made < _MADE and plans and len(one.candidate.cut.begins) <= _MOST_STAGES and _has_loop(one):
+        if made < _MADE and plans and _is_soon_made(one):
             told(f"making the program of {plans[0]}")
             options = [row for plan in plans if (row := _of_program(program, known, one, plan)) is not None]
             made += 1
@@ -125,9 +126,10 @@ def _rows(program: Plannable, known: _Program, found: Proposals, told: Told) -> 
     return sorted(rows, key=lambda row: row.step)
 
 
-def _has_loop(one: Proposal) -> bool:
-    """Whether the program goes over microbatches, as only then a report predicts it."""
-    return one.replicas * one.candidate.setting.microbatches > 1
+def _is_soon_made(one: Proposal) -> bool:
+    """Whether its program has few stages, and goes over microbatches: only then a report predicts it."""
+    stages = len(one.candidate.cut.begins) * one.segments
+    return stages <= _MOST_STAGES and one.replicas * one.candidate.setting.microbatches > 1
 
 
 def _of_layers(known: _Program, one: Proposal, plan: Plan) -> RankedPlan:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 # More microbatches fill a pipeline better, but by less and less; with more than this the tables of tasks get long.
 _MOST_MICROBATCHES = 64
 # What takes this much longer than the best is of no interest.
-_SLACK = 1.25
+_SLACK = 1.15
+# So many numbers of replicas and microbatches are looked at, those with the least bounds.
+_MOST_SETTINGS = 16
 # As many segments as `cut-segments` makes of a stage at the most.
 _SEGMENTS = 32
 
@@ -36,6 +38,7 @@ class Proposal:
 
     seconds: of a step, with what replicas exchange. exchange: what of it no task hides, on the island that ends last.
     sent: the bytes that all links carry in a step.
+    segments: in how many a stage runs, so that exchanges begin early.
     """
 
     candidate: Candidate
@@ -43,6 +46,7 @@ class Proposal:
     seconds: float
     exchange: float
     sent: float
+    segments: int = 1
 
     def plans(self, model: Model) -> list[Plan]:
         """How to write it: with the scopes of its stages, if they have names, and with their number alone."""
@@ -71,17 +75,24 @@ class Proposals:
 
 
 def proposals(
-    model: Model, batch: int | None, microbatches_allowed: bool, told: Callable[[str], None] = lambda _: None
+    model: Model,
+    batch: int | None,
+    microbatches_allowed: bool,
+    told: Callable[[str], None] = lambda _: None,
+    below: float = inf,
 ) -> Proposals:
-    """The best plans by each number of replicas and microbatches, fastest first."""
+    """The best plans by each number of replicas and microbatches, fastest first.
+
+    below: what does not take less is of no interest.
+    """
     found: list[Proposal] = []
     settings = [
         (least_seconds(setting.chain, setting.homes, setting.microbatches), replicas, setting)
         for replicas, setting in _settings(model, batch, microbatches_allowed)
     ]
-    best = inf
+    best = below / _SLACK
     # What cannot be nearly as good as the best is not looked at, so those that may be best come first.
-    for least, replicas, setting in sorted(settings, key=lambda one: one[0]):
+    for least, replicas, setting in sorted(settings, key=lambda one: one[0])[:_MOST_SETTINGS]:
         if least > _SLACK * best:
             break
         told(f"{replicas} replica{'s' if replicas > 1 else ''} of {setting.microbatches} microbatches")
@@ -141,6 +152,7 @@ def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
         return Proposal(candidate, 1, candidate.seconds, 0.0, sent)
     twins = list(twins_of(model.topology, replicas).values())
     ends = []
+    most = 1
     stages = zip(candidate.stage_island, candidate.cut.begins, candidate.cut.ends(len(model.names)), strict=True)
     size = [0.0] * len(candidate.setting.homes)
     hidden = [0.0] * len(size)
@@ -153,10 +165,11 @@ def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
         takes = min(seconds(form, round(size[home]), replicas, speed) for form in (DIRECT, RING))
         segments = max(1, min(_SEGMENTS, int(size[home] / max(1, speed.chunk))))
         left = max(takes / segments, takes - hidden[home] * (1 - 1 / segments))
+        most = max(most, segments)
         ends.append((begin + left + (end - begin), left))
         sent += 2 * (replicas - 1) * size[home]
     slowest, exchange = max(ends)
-    return Proposal(candidate, replicas, slowest, exchange, sent)
+    return Proposal(candidate, replicas, slowest, exchange, sent, most)
 
 
 def without_links(candidate: Candidate) -> float:
