@@ -87,13 +87,17 @@ def _target_arguments(
     parser: argparse.ArgumentParser,
     kinds: str = "",
     islands: str = '"2 x cpu[4]"',
-    plan: str = "stages=2, microbatches=8",
+    plan: str | None = "stages=2, microbatches=8",
 ) -> None:
-    """What the commands take that make something of a TARGET. kinds: of targets, beside the usual ones."""
+    """What the commands take that make something of a TARGET. kinds: of targets, beside the usual ones.
+
+    islands, plan: examples; None for a command that takes no plan.
+    """
     add = parser.add_argument
     add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}{kinds}")
     add("--topology", metavar="T", help=f"the islands, such as {islands}")
-    add("--plan", metavar="P", help=f'how to cut, such as "{plan}"')
+    if plan is not None:
+        add("--plan", metavar="P", help=f'how to cut, such as "{plan}"')
     for name, what in (("batch", "have the batch on axis 0"), ("donate", "give their memory away")):
         add(f"--{name}", metavar="NAME,...", help=f"the arguments of StableHLO that {what}")
 
@@ -133,11 +137,8 @@ def _compile_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}")
-    add("--topology", metavar="T", help='the islands, which need not be here, such as "4 x cpu[1] 2 GiB"')
-    _mark_arguments(parser)
-    add("--json", action="store_true", help="print all that is known of the plans as JSON")
+    _target_arguments(parser, islands='"4 x cpu[1] 2 GiB", which need not be here', plan=None)
+    parser.add_argument("--json", action="store_true", help="print all that is known of the plans as JSON")
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,17 +5,16 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atoll.compiler.commands.target import load_module, load_target
+from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export import frontend
 from atoll.compiler.export.calling import Traced
 from atoll.compiler.export.job import Job
 from atoll.compiler.lowered import Lowered, lower_module
-from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
+from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.planning import Told, best_plans
@@ -35,14 +34,18 @@ def run(options: argparse.Namespace) -> int:
     islands = topology(options.topology)
     told = _progress() if sys.stderr.isatty() else lambda _: None
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the table
-        target = load_target(options)
-        module = load_module(target, options) if isinstance(target, Path) else None
-        if module is None:
-            assert isinstance(target, Job)
+        target = open_target(options, Asked(islands, None))
+        if isinstance(target, Job):
             program: JobToPlan | ModuleToPlan = JobToPlan(target, islands)
         else:
-            program = _module_to_plan(module, islands, options.target)
+            phase = phase_of(target)
+            if phase is not None and phase is not PHASES[0]:
+                what = f"the module is at phase {phase.name}, and has a plan already"
+                raise UsageError(what, options.target, f"take the job, or a module of phase {PHASES[0].name}")
+            program = ModuleToPlan(to_bytecode(target), islands)
         found = best_plans(program, told)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
     print(found.to_json() if options.json else found)
     return 0
 
@@ -94,14 +97,4 @@ class ModuleToPlan:
         return self.content
 
     def lowered(self, plan: Plan) -> Lowered:
-        module = parse_text(self.content)
-        write_texts(module, self.topology, plan)
-        return lower_module(module, self.topology)
-
-
-def _module_to_plan(module: ir.Module, islands: Topology, where: str) -> ModuleToPlan:
-    phase = phase_of(module)
-    if phase is not None and phase.name != "stablehlo":
-        what = f"the module is at phase {phase.name}, which has a plan already"
-        raise UsageError(what, where, "plan the job itself, or a module of phase stablehlo")
-    return ModuleToPlan(to_bytecode(module), islands)
+        return lower_target(parse_text(self.content), Asked(self.topology, plan))
