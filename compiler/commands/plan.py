@@ -17,7 +17,7 @@ from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.planner.planning import Told, best_plans
+from atoll.compiler.planner.plans import Told, best_plans
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology, topology
 
@@ -36,13 +36,13 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the table
         target = open_target(options, Asked(islands, None))
         if isinstance(target, Job):
-            program: JobToPlan | ModuleToPlan = JobToPlan(target, islands)
+            program: JobTarget | ModuleTarget = JobTarget(target, islands)
         else:
             phase = phase_of(target)
             if phase is not None and phase is not PHASES[0]:
                 what = f"the module is at phase {phase.name}, and has a plan already"
                 raise UsageError(what, options.target, f"take the job, or a module of phase {PHASES[0].name}")
-            program = ModuleToPlan(to_bytecode(target), islands)
+            program = ModuleTarget(to_bytecode(target), islands)
         found = best_plans(program, told)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
@@ -61,7 +61,7 @@ def _progress() -> Told:
 
 
 @dataclass
-class JobToPlan:
+class JobTarget:
     """A job, traced once."""
 
     job: Job
@@ -87,7 +87,7 @@ class JobToPlan:
 
 
 @dataclass(frozen=True)
-class ModuleToPlan:
+class ModuleTarget:
     """A module of StableHLO."""
 
     content: bytes

@@ -9,7 +9,7 @@ PROGRAM, LAYERS = "program", "layers"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankedPlan:
+class PlanRow:
     """A plan and what is predicted of it.
 
     plan: a text for `Plan.parse`. source: whether the numbers are those of the report of its `program`, or follow from
@@ -50,7 +50,7 @@ class Ranking:
     """
 
     topology: str
-    plans: tuple[RankedPlan, ...]
+    plans: tuple[PlanRow, ...]
     bound: float
     tried: int
     why: str
@@ -79,7 +79,7 @@ class Ranking:
         return "\n".join([*rows, *(f"note      {line}" for line in self.notes)])
 
 
-def _row(one: RankedPlan) -> str:
+def _row(one: PlanRow) -> str:
     step = ("~" if one.source == LAYERS else "") + seconds_text(one.step)
     sizes = (bytes_text(round(size)) for size in (one.memory, one.sent))
     parts = f"{_percent(one.bubble):>8}{''.join(f'{size:>12}' for size in sizes)}"
@@ -90,7 +90,7 @@ def _percent(part: float | None) -> str:
     return "-" if part is None else f"{100 * part:.0f}%"
 
 
-def why_first(plans: tuple[RankedPlan, ...]) -> str:
+def why_first(plans: tuple[PlanRow, ...]) -> str:
     """What the first plan has on the second: where its step is shorter."""
     if len(plans) < 2:
         return "nothing else was found to compare it with"
@@ -108,7 +108,7 @@ def why_first(plans: tuple[RankedPlan, ...]) -> str:
     return f"{gain:.1%} faster than the next, as {text.format(seconds_text(most))}"
 
 
-def what_binds(one: RankedPlan, unlimited: float | None) -> str:
+def what_binds(one: PlanRow, unlimited: float | None) -> str:
     """What the step hangs on. unlimited: the step of the best plan if memory had no limit, where it has one."""
     parts = {"compute": one.busy, "transfers": one.links, "exchanges": one.exchange, "the bubble": one.rest}
     shares = ", ".join(f"{name} {part / one.step:.0%}" for name, part in parts.items() if part >= 0.005 * one.step)

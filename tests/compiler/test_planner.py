@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from atoll.compiler.commands.cli import run_here
-from atoll.compiler.commands.plan import JobToPlan
+from atoll.compiler.commands.plan import JobTarget
 from atoll.compiler.errors import PlanError
 from atoll.compiler.export.job import Job
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.planner.planning import best_plans
-from atoll.compiler.planner.ranking import LAYERS, PROGRAM, RankedPlan, Ranking, what_binds, why_first
+from atoll.compiler.planner.plans import best_plans
+from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
 from atoll.compiler.planner.stage_names import stage_text
 from atoll.compiler.topology.topology import topology
 
@@ -53,7 +53,7 @@ def ranked(**changes):
         "mfu": None,
         "hfu": None,
     }
-    return RankedPlan(**(usual | changes))
+    return PlanRow(**(usual | changes))
 
 
 def test_the_table():
@@ -86,7 +86,7 @@ def test_the_table():
     ]
     told = json.loads(found.to_json())
     assert told["gap"] == pytest.approx(0.25)
-    assert told["plans"][0].keys() == set(RankedPlan.__annotations__)
+    assert told["plans"][0].keys() == set(PlanRow.__annotations__)
 
 
 def test_what_binds_a_step():
@@ -114,7 +114,7 @@ def job(widths, batch=16, batch_argnums=1):
 
 
 def best(job, islands):
-    return best_plans(JobToPlan(job, topology(islands)))
+    return best_plans(JobTarget(job, topology(islands)))
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from atoll.compiler.cost.work import Work, WorkCounter
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.interface import batch_dimension, parts_of
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import BATCH, PARTS
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
 from atoll.compiler.topology.island import Island
-from atoll.passes.stage.measured.belonging import Belonging, belonging
+from atoll.passes.stage.measured.owners import Owners, owners_of
 from atoll.passes.stage.measured.parts import Parts
 
 _FORWARD, _BACKWARD, _WEIGHT, _UPDATE = range(4)
@@ -23,7 +23,7 @@ def layer_costs(module: ir.Module) -> LayerCosts:
     """What each layer costs on islands of each kind."""
     graph = Graph.of(module)
     parts = Parts.of(module, graph)
-    belongs = belonging(graph, parts)
+    belongs = owners_of(graph, parts)
     islands: dict[tuple[object, ...], int] = {}
     topology = topology_of(module)
     for number, island in enumerate(topology.islands):
@@ -46,12 +46,14 @@ def form_of(island: Island) -> tuple[object, ...]:
 
 
 class _Sums:
-    def __init__(self, module: ir.Module, graph: Graph, parts: Parts, belongs: Belonging) -> None:
+    def __init__(self, module: ir.Module, graph: Graph, parts: Parts, belongs: Owners) -> None:
         self._function = entry_function(module)
         self._graph, self._parts, self._belongs = graph, parts, belongs
         marks = argument_attributes(self._function)
         self._parameters = [
-            one for one in range(graph.arguments) if BATCH not in marks[one] and PARTS not in marks[one]
+            one
+            for one in range(graph.arguments)
+            if batch_dimension(marks[one]) is None and parts_of(marks[one]) is None
         ]
         self._owners = self._owners_of_parameters()
         self._carried = [

@@ -13,7 +13,7 @@ from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.measuring import Measured, batch_size, measured
 from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.proposals import Proposal, Proposals, proposals, without_links
-from atoll.compiler.planner.ranking import LAYERS, PROGRAM, RankedPlan, Ranking, what_binds, why_first
+from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
 from atoll.compiler.report.report import Report
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
@@ -28,7 +28,7 @@ _COUNTED_WITH = (2, 8)
 Told = Callable[[str], None]
 
 
-class Plannable(Protocol):
+class Target(Protocol):
     """A program that has no plan yet."""
 
     @property
@@ -55,7 +55,7 @@ class _Program:
         return not self.notes
 
 
-def best_plans(program: Plannable, told: Told = lambda _: None) -> Ranking:
+def best_plans(program: Target, told: Told = lambda _: None) -> Ranking:
     """The best plans for a program on its topology; PlanError if none fits the memory of the islands."""
     known = _known(program, told)
     found = _proposed(known, told)
@@ -82,7 +82,7 @@ def _proposed(known: _Program, told: Told, below: float = inf) -> Proposals:
     return proposals(known.model, known.batch, known.is_cut, told, below)
 
 
-def _known(program: Plannable, told: Told) -> _Program:
+def _known(program: Target, told: Told) -> _Program:
     told("counting what layers cost")
     exported = program.exported()
     batch = batch_size(parse_text(exported))
@@ -106,9 +106,9 @@ def _model(topology: Topology, counted: Sequence[Measured]) -> Model:
     return Model.of(topology, counted[0], counted[-1])
 
 
-def _rows(program: Plannable, known: _Program, found: Proposals, told: Told) -> list[RankedPlan]:
+def _rows(program: Target, known: _Program, found: Proposals, told: Told) -> list[PlanRow]:
     """The rows of the table: first as layers say, then the best of them as their programs say."""
-    rows: list[RankedPlan] = []
+    rows: list[PlanRow] = []
     made = 0
     taken: set[str] = set()
     for one in found.ranked:
@@ -132,12 +132,12 @@ def _is_soon_made(one: Proposal) -> bool:
     return stages <= _MOST_STAGES and one.replicas * one.candidate.setting.microbatches > 1
 
 
-def _of_layers(known: _Program, one: Proposal, plan: Plan) -> RankedPlan:
+def _of_layers(known: _Program, one: Proposal, plan: Plan) -> PlanRow:
     simulation = one.candidate.simulation
     islands = range(len(one.candidate.setting.homes))
     tasks = [sum(task.end - task.start for task in simulation.tasks if task.island == home) for home in islands]
     busy = max(task + end - begin for task, (begin, end) in zip(tasks, simulation.updates, strict=True))
-    return RankedPlan(
+    return PlanRow(
         plan=str(plan),
         source=LAYERS,
         step=one.seconds,
@@ -152,7 +152,7 @@ def _of_layers(known: _Program, one: Proposal, plan: Plan) -> RankedPlan:
     )
 
 
-def _of_program(program: Plannable, known: _Program, one: Proposal, plan: Plan) -> RankedPlan | None:
+def _of_program(program: Target, known: _Program, one: Proposal, plan: Plan) -> PlanRow | None:
     """What the report of the program says; None if no such program can be made, or if it needs too much memory."""
     try:
         report = program.lowered(plan).report()
@@ -166,7 +166,7 @@ def _of_program(program: Plannable, known: _Program, one: Proposal, plan: Plan) 
     return _of_report(known, one, plan, report, program.topology)
 
 
-def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topology: Topology) -> RankedPlan | None:
+def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topology: Topology) -> PlanRow | None:
     pipeline = report.pipeline
     if pipeline is None:
         return _of_layers(known, one, plan)
@@ -178,7 +178,7 @@ def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topol
     )
     cost = sum(island.cost for island in report.islands)
     peak = _peak(topology)
-    return RankedPlan(
+    return PlanRow(
         plan=str(plan),
         source=PROGRAM,
         step=pipeline.step,

@@ -15,7 +15,7 @@ _BEHIND = (Role.BACKWARD, Role.REMATERIALISED)
 
 
 @dataclass(frozen=True)
-class Belonging:
+class Owners:
     """For each operation the parts that share it, and what it is for.
 
     is_update: it comes after the last microbatch, or before the first. is_weight: no backward task of an earlier layer
@@ -28,7 +28,7 @@ class Belonging:
     is_weight: Sequence[bool]
 
 
-def belonging(graph: Graph, parts: Parts) -> Belonging:
+def owners_of(graph: Graph, parts: Parts) -> Owners:
     """Follow everything from what it takes."""
     roles = roles_of(graph)
     inside = set(parts.steps.forward)
@@ -51,7 +51,7 @@ def belonging(graph: Graph, parts: Parts) -> Belonging:
             found[index] = _parts_of_loop(graph, index, loops) or _inherited(graph, index, roles, found) or last
         else:
             found[index] = _inherited(graph, index, roles, found) or last
-    return Belonging(found, roles, is_update, _weights(graph, roles, regions))
+    return Owners(found, roles, is_update, _weights(graph, roles, regions))
 
 
 def _inherited(graph: Graph, index: int, roles: Sequence[Role], found: Sequence[Sequence[int]]) -> Sequence[int]:
