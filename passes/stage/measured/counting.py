@@ -50,11 +50,8 @@ class _Sums:
         self._function = entry_function(module)
         self._graph, self._parts, self._belongs = graph, parts, belongs
         marks = argument_attributes(self._function)
-        self._parameters = [
-            one
-            for one in range(graph.arguments)
-            if batch_dimension(marks[one]) is None and parts_of(marks[one]) is None
-        ]
+        is_whole = [batch_dimension(one) is None and parts_of(one) is None for one in marks]
+        self._parameters = [one for one in range(graph.arguments) if is_whole[one]]
         self._owners = self._owners_of_parameters()
         self._carried = [
             (one, belongs.parts[graph.producer[one.yielded]])
