@@ -84,9 +84,10 @@ class CutProblem:
         """For each choice of how many islands of each kind to use the best cut and its seconds, if at most `limit`."""
         found: dict[tuple[int, ...], tuple[float, Cut]] = {}
         level: dict[_Key, list[_Label]] = {}
-        for kind in range(self.chain.kinds):
-            for label in self._prefixed(None, kind, 1, limit, self._left((0,) * self.chain.kinds)):
-                _keep(level, (label.begin, self._used((0,) * self.chain.kinds, kind), kind), label)
+        nothing = (0,) * self.chain.kinds
+        for kind in (kind for kind, pool in enumerate(self.pools) if pool.count):
+            for label in self._prefixed(None, kind, 1, limit, self._left(nothing)):
+                _keep(level, (label.begin, self._used(nothing, kind), kind), label)
         for stages in range(1, self.chain.layers + 1):
             following: dict[_Key, list[_Label]] = {}
             for (begin, used, _), labels in level.items():

@@ -19,9 +19,9 @@ from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller, first_line
 
-# How many plans the table has, of how many the program is made, and up to how many stages, with their
-# segments: with more that takes long.
-_SHOWN, _MADE, _MOST_STAGES = 6, 3, 16
+# How many plans the table has; of how many the program is made, for how many that is tried, and up to how many stages,
+# with their segments: with more that takes long.
+_SHOWN, _MADE, _TRIED, _MOST_STAGES = 6, 3, 8, 16
 # The sizes of microbatches with which layers are counted: the batch in so many parts, as near as there is such a size.
 _COUNTED_WITH = (2, 8)
 
@@ -109,17 +109,17 @@ def _model(topology: Topology, counted: Sequence[Measured]) -> Model:
 def _rows(program: Target, known: _Program, found: Proposals, told: Told) -> list[PlanRow]:
     """The rows of the table: first as layers say, then the best of them as their programs say."""
     rows: list[PlanRow] = []
-    made = 0
+    made = tried = 0
     taken: set[str] = set()
     for one in found.ranked:
         if len(rows) >= _SHOWN:
             break
         plans = [plan for plan in one.plans(known.model) if str(plan) not in taken]
         taken.update(map(str, plans))
-        if made < _MADE and plans and _is_soon_made(one):
+        if made < _MADE and tried < _TRIED and plans and _is_soon_made(one):
             told(f"making the program of {plans[0]}")
             options = [row for plan in plans if (row := _of_program(program, known, one, plan)) is not None]
-            made += 1
+            made, tried = made + bool(options), tried + 1
         else:
             options = [_of_layers(known, one, plans[-1])] if plans else []
         rows += sorted(options, key=lambda row: row.step)[:1]

@@ -109,7 +109,18 @@ def _settings(model: Model, batch: int | None, microbatches_allowed: bool) -> It
         homes = model.homes[: len(model.homes) // replicas]
         if examples not in chains:
             chains[examples] = model.chain(examples)
-        yield replicas, Setting(chains[examples], homes, model.memory, _links(model, homes), microbatches)
+        memory = _memory(model, replicas)
+        yield replicas, Setting(chains[examples], homes, memory, _links(model, homes), microbatches)
+
+
+def _memory(model: Model, replicas: int) -> tuple[float, ...]:
+    """What a device of each kind of islands may use, so that the twins of its islands have room as well."""
+    count = len(model.homes) // replicas
+    least = list(model.memory)
+    for number, home in enumerate(model.homes):
+        first = model.homes[number % count]
+        least[first] = min(least[first], model.memory[home])
+    return tuple(least)
 
 
 def _sizes(topology: Topology, batch: int | None, microbatches_allowed: bool) -> Iterator[tuple[int, int, float]]:

@@ -44,7 +44,8 @@ class PlanRow:
 class Ranking:
     """Plans for a topology, the best first.
 
-    bound: no plan takes less with what the layers cost. tried: how many cuts with a schedule were looked at.
+    bound: no plan takes less with what the layers cost, even over links that take no time.
+    tried: how many cuts with a schedule were looked at.
     why, binds: sentences: what the first has on the second, and what its step hangs on.
     notes: what limits the choice, such as a function that has no batch.
     """
@@ -74,8 +75,8 @@ class Ranking:
             rows.append("~ as what its layers cost says; the other steps are what their programs' reports predict")
         rows += ["", f"best      {self.plans[0].plan}"]
         rows += [f"          {line}" for line in (self.why, self.binds) if line]
-        bound = f"no plan takes less than {seconds_text(self.bound)}: the best is at most {self.gap:.1%} above that"
-        rows.append(f"bound     {bound}; {self.tried} were tried")
+        least = f"no plan takes less than {seconds_text(self.bound)}, even if links took no time"
+        rows.append(f"bound     {least}: the best is at most {self.gap:.1%} above that; {self.tried} were tried")
         return "\n".join([*rows, *(f"note      {line}" for line in self.notes)])
 
 

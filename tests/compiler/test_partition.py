@@ -1,6 +1,7 @@
 """The best contiguous stages: what dynamic programming finds is what trying everything finds."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 from math import inf, isclose
 
@@ -78,6 +79,14 @@ def test_a_limit_drops_only_what_is_above_it(seed):
     limit = min((seconds for seconds, _ in whole.values()), default=0.0) * 1.1
     below = {used: seconds for used, (seconds, _) in whole.items() if seconds <= limit}
     assert {used: seconds for used, (seconds, _) in problem.best_cuts(limit).items()} == below
+
+
+def test_a_kind_without_islands_is_not_taken():
+    problem = random_problem(4, kinds=2)
+    only = replace(problem, pools=(replace(problem.pools[0], count=2), replace(problem.pools[1], count=0)))
+    only = replace(only, links={pair: link for pair, link in only.links.items() if pair == (0, 0)})
+    assert only.best_cuts()
+    assert all(used[1] == 0 for used in only.best_cuts())
 
 
 def by_milp(problem):
