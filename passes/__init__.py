@@ -20,6 +20,7 @@ PASSES = {
     "join-branches": "atoll.passes.stage.join_branches:JoinBranches",
     "make-fragments": "atoll.passes.place.make_fragments:MakeFragments",
     "mark-arguments": "atoll.passes.normalize.mark_arguments:MarkArguments",
+    "measure-layers": "atoll.passes.stage.measure_layers:MeasureLayers",
     "order-sweeps": "atoll.passes.stage.order_sweeps:OrderSweeps",
     "order-tasks": "atoll.passes.schedule.order_tasks:OrderTasks",
     "outline-fragments": "atoll.passes.schedule.outline_fragments:OutlineFragments",

@@ -35,6 +35,7 @@ ROOMS = (
     "schedules",
     "plan",
     "module",
+    "cost",
     "pipeline",
     "export",
     "batch_rules",
@@ -50,6 +51,7 @@ ROOMS = (
     "compiled",
     "compiled_ahead",
     "lowered",
+    "planner",
     "doctor",
     "commands",
 )

@@ -89,13 +89,17 @@ def _target_arguments(
     parser: argparse.ArgumentParser,
     kinds: str = "",
     islands: str = '"2 x cpu[4]"',
-    plan: str = "stages=2, microbatches=8",
+    plan: str | None = "stages=2, microbatches=8",
 ) -> None:
-    """What the commands take that make something of a TARGET. kinds: of targets, beside the usual ones."""
+    """What the commands take that make something of a TARGET. kinds: of targets, beside the usual ones.
+
+    islands, plan: examples; None for a command that takes no plan.
+    """
     add = parser.add_argument
     add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}{kinds}")
     add("--topology", metavar="T", help=f"the islands, such as {islands}")
-    add("--plan", metavar="P", help=f'how to cut, such as "{plan}"')
+    if plan is not None:
+        add("--plan", metavar="P", help=f'how to cut, such as "{plan}"')
     for name, what in (("batch", "have the batch on axis 0"), ("donate", "give their memory away")):
         add(f"--{name}", metavar="NAME,...", help=f"the arguments of StableHLO that {what}")
 
@@ -132,6 +136,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _compile_arguments(parser: argparse.ArgumentParser) -> None:
     _target_arguments(parser, islands='"2 x v5e[2x2](data=2, model=2)", which need not be here')
     parser.add_argument("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
+
+
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+    _target_arguments(parser, islands='"4 x cpu[1] 2 GiB", which need not be here', plan=None)
+    parser.add_argument("--json", action="store_true", help="print all that is known of the plans as JSON")
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,6 +184,13 @@ _COMMANDS = (
         "compile a job for islands that need not be here, and say what it costs",
         'atoll compile train.py:job --topology "2 x v5e[2x2](data=2, model=2)" --plan "stages=2, microbatches=8"',
         _compile_arguments,
+    ),
+    _Command(
+        "plan",
+        "atoll.compiler.commands.plan",
+        "find the plan of a job whose step should take the least time, for islands that need not be here",
+        'atoll plan train.py:job --topology "4 x v5e[2x2](data=2, model=2)"',
+        _plan_arguments,
     ),
     _Command(
         "opt",

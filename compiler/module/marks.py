@@ -34,8 +34,9 @@ INDEX = "atoll.index"
 # From the phase `scheduled` on.
 SCHEDULE = "atoll.schedule"
 ORDER = "atoll.order"
-# In a file that reproduces a defect.
+# On no way to a phase.
 PASSES_LEFT = "atoll.passes_left"
+LAYER_COSTS = "atoll.layer_costs"
 
 
 # As `pipeline.pipeline` names them; written again here, as this folder may not import that one.
@@ -48,8 +49,8 @@ class Mark:
 
     on: what it stands on.
     says: what it says there.
-    since: it is first written on the way to this phase, though people may write it sooner. None if no pass writes it:
-        it stands in a file that reproduces a defect.
+    since: it is first written on the way to this phase, though people may write it sooner. None if no phase does: it
+        stands in a file that reproduces a defect, or where the planner asks for it.
     gone: it is taken away on the way to this phase; None if it lives as long as the module.
     writers: the passes and files that write or change it.
     readers: those that use it in any other way: read it, move it along or take it away.
@@ -71,7 +72,7 @@ class Mark:
     def life(self) -> str:
         """From which phase to which it lives, in words."""
         if self.since is None:
-            return "in a file that reproduces a defect"
+            return "on no way to a phase"
         if self.gone is None:
             return f"from `{self.since}` on"
         if self.gone == self.since:
@@ -367,10 +368,19 @@ MARKS = (
     Mark(
         PASSES_LEFT,
         on="the module",
-        says="the passes to run on it, as text",
+        says="in a file that reproduces a defect: the passes to run on it, as text",
         since=None,
         gone=None,
         writers=("pipeline/reproducer",),
         readers=("pipeline/reproducer",),
+    ),
+    Mark(
+        LAYER_COSTS,
+        on="the module",
+        says="what each layer costs on islands of each kind (`layer_costs`), as JSON",
+        since=None,
+        gone=None,
+        writers=("cost/layer_costs",),
+        readers=("cost/layer_costs",),
     ),
 )

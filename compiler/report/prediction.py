@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
+from atoll.compiler.cost.task_costs import StageCost, costs_of, stage_costs, task_costs, task_seconds
 from atoll.compiler.emit.bundles import ExchangeCost, exchanges_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import operations_in
@@ -12,7 +13,6 @@ from atoll.compiler.module.loop_schedule import schedule_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs, task_costs
 from atoll.compiler.module.tasks import (
     calls_in,
     dataflow_functions,
@@ -34,6 +34,7 @@ class Prediction:
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
     absent: the tasks of the schedule, such as `B0`, that the program has nothing to run for.
     around: for each island the operations of its tasks outside of loops, which are counted after it.
+    around_seconds: what these should take.
     exchanges: what islands exchange with other replicas, and after which tasks.
     step, span, lower_bound: seconds.
     bubble: the part of the step in which an island pauses, on average; and what it would be if links took no time.
@@ -47,6 +48,7 @@ class Prediction:
     islands: tuple[str, ...]
     stages: tuple[StageCost, ...]
     around: tuple[int, ...]
+    around_seconds: tuple[float, ...]
     exchanges: tuple[ExchangeCost, ...]
     step: float
     span: float
@@ -57,7 +59,7 @@ class Prediction:
 
     def simulation(self, topology: Topology, slower: float = 1.0) -> Simulation:
         """The simulation that the numbers are from; with devices `slower` times as slow as assumed."""
-        costs = costs_of(topology, self.islands, self.stages, self.around, slower)
+        costs = costs_of(topology, self.islands, self.stages, self.around_seconds, slower)
         return _simulated(Schedule.parse(self.schedule), costs, self.islands, self.exchanges)
 
     def schedule_that_runs(self) -> Schedule:
@@ -77,8 +79,9 @@ def predict(module: ir.Module) -> Prediction | None:
     tasks = {task_name(call) for call in calls_in(function)}
     islands = tuple(names[: schedule.islands])
     stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
-    around = task_costs(module, calls_of_functions(module)[:1])
-    outside = tuple(around[name] for name in islands)
+    before = calls_of_functions(module)[:1]
+    around, seconds = task_costs(module, before), task_seconds(module, before)
+    outside = tuple(float(seconds[name]) for name in islands)
     exchanges = exchanges_of(module)
     costs = costs_of(topology, islands, stages, outside)
     simulation = _simulated(schedule, costs, islands, exchanges)
@@ -89,7 +92,8 @@ def predict(module: ir.Module) -> Prediction | None:
         absent=tuple(sorted(map(str, {task.name.rolled for row in schedule.rows for task in row} - tasks))),
         islands=islands,
         stages=stages,
-        around=outside,
+        around=tuple(around[name] for name in islands),
+        around_seconds=outside,
         exchanges=exchanges,
         step=simulation.makespan,
         span=simulation.span,

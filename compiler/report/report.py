@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.compiler.cost.task_costs import StageCost, task_costs
 from atoll.compiler.emit.bundles import ExchangeCost, bundles_of
 from atoll.compiler.emit.routes import crossing_of
 from atoll.compiler.errors import PlanError
@@ -23,7 +24,6 @@ from atoll.compiler.module.notes import Note
 from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.planned import segments_of, stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
-from atoll.compiler.module.task_costs import StageCost, task_costs
 from atoll.compiler.module.tasks import (
     OWN_SHARE,
     dataflow_functions,

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from atoll.compiler.cost.devices import DEVICE_KINDS
 from atoll.compiler.module.notes import Traffic
-from atoll.compiler.module.task_costs import ASSUMED_SPEED
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chip_text import chip_rows, code_rows
 from atoll.compiler.report.contents import ExchangeReport, ReportContents
@@ -138,9 +138,11 @@ def _activation_rows(one: Prediction) -> list[str]:
 def _assumed(topology: str) -> str:
     kinds = dict.fromkeys(island.kind for island in Topology.parse(topology).islands)
     speeds = [
-        f"{count_text(round(ASSUMED_SPEED[kind]))} operations a second on a device of kind {kind}" for kind in kinds
+        f"{count_text(round(found.speed))} operations a second on a device of kind {kind}, "
+        f"and {count_text(round(found.memory * found.moves_reach))}B through its memory"
+        for kind, found in ((kind, DEVICE_KINDS[kind]) for kind in kinds)
     ]
-    return f"{', '.join(speeds)}, an island's work divided evenly over its devices"
+    return f"{', '.join(speeds)}; what no sharding divides, each device does"
 
 
 def _measured_rows(report: ReportContents) -> list[str]:

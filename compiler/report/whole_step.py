@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.compiler.cost.task_costs import call_seconds
 from atoll.compiler.emit.bundles import bundles_of, exchange_cost
 from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd
 from atoll.compiler.mlir.functions import arguments_of, body_of, operations_in
@@ -18,7 +19,6 @@ from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.mesh_types import island_of, local_type
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.task_costs import call_costs, speed_of
 from atoll.compiler.module.task_order import order_of
 from atoll.compiler.module.tasks import (
     calls_in,
@@ -180,9 +180,7 @@ class _Tasks:
             self._tasks.append(StepTask(f"{EXCHANGE}{number}.all", row, 0.0 if cost is None else cost.seconds))
 
     def _seconds_in(self, function: func.FuncOp) -> Iterator[tuple[TaskName, float]]:
-        speed = {island.name: speed_of(island) for island in self._topology.islands}
-        for call, cost in zip(calls_in(function), call_costs(self._module, function), strict=True):
-            yield task_name(call), cost / speed[island_of_task(call)]
+        return zip(map(task_name, calls_in(function)), call_seconds(self._module, function), strict=True)
 
     def _last_makers(self, values: Iterable[_Value], microbatch: int | None) -> tuple[int, ...]:
         """Of the tasks that make some values the last in each row: those before it have ended by then."""

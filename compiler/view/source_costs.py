@@ -3,10 +3,10 @@
 from collections import Counter, defaultdict
 from typing import Any
 
+from atoll.compiler.cost.operations import costs_within
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.mlir.locations import place
-from atoll.compiler.module.cost import costs_within
 from atoll.compiler.module.tasks import island_of_task, task_name
 from atoll.compiler.report.prediction import calls_of_functions
 

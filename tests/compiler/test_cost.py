@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
-from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES

@@ -6,11 +6,11 @@ from itertools import combinations, pairwise
 import jax
 import jax.numpy as jnp
 import pytest
+from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.errors import PlanError
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.mlir.locations import name_stack
-from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.marking import read_marks
 from atoll.compiler.module.marks import STAGE, SWEEP

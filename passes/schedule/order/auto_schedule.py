@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from atoll.compiler.cost.task_costs import StageCost, costs_of, stage_costs
 from atoll.compiler.errors import PlanError
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
@@ -15,7 +16,6 @@ from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.mesh_types import island_of, local_type
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.task_costs import StageCost, costs_of, stage_costs
 from atoll.compiler.module.tasks import calls_in, task_name
 from atoll.compiler.plan.pipeline_shape import PipelineShape
 from atoll.compiler.schedules.schedule import Schedule
@@ -71,6 +71,7 @@ def _together(segments: Sequence[StageCost]) -> StageCost:
         weight=sum(one.weight for one in segments),
         forward_bytes=segments[-1].forward_bytes,
         backward_bytes=segments[0].backward_bytes,
+        seconds=tuple(map(sum, zip(*(one.seconds for one in segments), strict=True))),  # type: ignore[arg-type] # three
     )
 
 

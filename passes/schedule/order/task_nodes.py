@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from atoll.compiler.cost.task_costs import bytes_to_islands, call_seconds
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of
 from atoll.compiler.module.planned import topology_of
-from atoll.compiler.module.task_costs import bytes_to_islands, call_costs, speed_of
 from atoll.compiler.module.tasks import calls_in, island_of_task, task_name
 from atoll.passes.schedule.order.dataflow_order import TaskNode
 
@@ -36,7 +36,6 @@ def timed_nodes(module: ir.Module, function: func.FuncOp, islands: Sequence[str]
 
     Of two tasks on unlike islands, all counts that the one sends to the other's island."""
     topology = topology_of(module)
-    speed = {island.name: speed_of(island) for island in topology.islands}
     calls, nodes = calls_in(function), nodes_of(function, islands)
     sent = bytes_to_islands(function)
     names = list(map(task_name, calls))
@@ -48,12 +47,11 @@ def timed_nodes(module: ir.Module, function: func.FuncOp, islands: Sequence[str]
         link = topology.link(source, target)
         return link.latency / 1e9 + sent[names[needed], target] / link.bandwidth
 
-    costs = call_costs(module, function)
     return [
         replace(
             node,
             ways=tuple(way(needed, number) for needed in node.needs),
-            seconds=cost / speed[islands[node.island]],
+            seconds=seconds,
         )
-        for number, (node, cost) in enumerate(zip(nodes, costs, strict=True))
+        for number, (node, seconds) in enumerate(zip(nodes, call_seconds(module, function), strict=True))
     ]

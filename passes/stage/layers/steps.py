@@ -7,9 +7,9 @@ from math import inf
 from typing import Any
 
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
+from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import Graph, bytes_of
 from atoll.compiler.module.marks import LAYERS, STAGE
 from atoll.passes.stage.layers.layer_stages import stages_of_layers

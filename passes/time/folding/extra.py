@@ -8,8 +8,8 @@ from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node, described, described_beside
 from atoll.compiler.batch_rules.states import Split
+from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.mlir.diagnostics import Refusal, refuse
-from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.text.quantities import bytes_text
 from atoll.passes.time.folding.loops import FoldedLoop

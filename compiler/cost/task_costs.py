@@ -1,38 +1,29 @@
-"""What tasks cost, counted: the operations of their fragments, and the bytes that they send.
+"""What tasks cost, counted: the operations of their fragments, and the bytes that they move and send.
 
-Nothing here is measured. A task takes the operations that are counted in its fragment, divided by the speed that is
-assumed of its island; a value takes what the bandwidth and the latency of its link say. Resharding a value on its way
-is free here: it computes nothing, and the devices of an island are linked faster than islands are.
+Nothing here is measured. A task takes what its work on each device of its island is assumed to take (`devices`); a
+value takes what the bandwidth and the latency of its link say. Resharding a value on its way is free here: it computes
+nothing, and the devices of an island are linked faster than islands are.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from atoll.compiler.cost.devices import device_kind
+from atoll.compiler.cost.operations import cost_of
+from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of
-from atoll.compiler.module.cost import cost_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.mesh_types import island_of, local_type
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.tasks import calls_in, code_name, fragment_functions, island_of_task, task_name, transfers_in
 from atoll.compiler.schedules.costs import Costs, LinkCost
 from atoll.compiler.schedules.task import TASK_KINDS as TASKS
 from atoll.compiler.task_name import BACKWARD, FORWARD, TaskName
-from atoll.compiler.topology.island import Island
+from atoll.compiler.topology.island import Axis, Island
 from atoll.compiler.topology.topology import Topology
-
-# Operations a second of one device: half of what makers state for bfloat16, where a GPU counts as an A100; for a CPU
-# device what a core or two do in float32.
-ASSUMED_SPEED: Mapping[str, float] = {
-    "cpu": 20e9,
-    "gpu": 156e12,
-    "v4": 138e12,
-    "v5e": 98e12,
-    "v5p": 230e12,
-    "v6e": 459e12,
-    "tpu7x": 1153e12,
-}
 
 
 @dataclass(frozen=True)
@@ -40,6 +31,7 @@ class StageCost:
     """What a stage's tasks compute for one microbatch, in operations, and the bytes it sends to its neighbours.
 
     weight: 0 if the stage has no weight tasks; then its backward task is the whole backward.
+    seconds: what the three tasks should take on the island.
     """
 
     island: str
@@ -48,6 +40,7 @@ class StageCost:
     weight: int
     forward_bytes: int
     backward_bytes: int
+    seconds: tuple[float, float, float]
 
 
 def task_costs(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> Counter[str]:
@@ -66,6 +59,43 @@ def call_costs(module: ir.Module, function: func.FuncOp) -> list[int]:
     return [cost[code_name(call)] for call in calls_in(function)]
 
 
+def call_seconds(module: ir.Module, function: func.FuncOp) -> list[float]:
+    """What each task of a function should take on its island, in its order."""
+    seconds = _TaskCosts(module)
+    return [seconds.of(call) for call in calls_in(function)]
+
+
+def task_seconds(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> Counter[str]:
+    """What each island's tasks should take, in functions each given with how often it is called."""
+    seconds = _TaskCosts(module)
+    found: Counter[str] = Counter()
+    for function, times in functions:
+        for call in calls_in(function):
+            found[island_of_task(call)] += times * seconds.of(call)  # type: ignore[assignment] # a Counter of seconds
+    return found
+
+
+class _TaskCosts:
+    """What fragments take, each asked for once on each form of island."""
+
+    def __init__(self, module: ir.Module) -> None:
+        self._functions = fragment_functions(module)
+        self._islands = {island.name: island for island in topology_of(module).islands}
+        self._known: dict[tuple[str, str, tuple[Axis, ...]], float] = {}
+
+    def of(self, call: mpmd.FragmentCallOp) -> float:
+        island = self._islands[island_of_task(call)]
+        key = code_name(call), island.kind, island.axes
+        if key not in self._known:
+            self._known[key] = seconds_of(work_of(self._functions[key[0]], island), island)
+        return self._known[key]
+
+
+def seconds_of(work: Work, island: Island) -> float:
+    """What work should take that each device of an island does."""
+    return device_kind(island).seconds(work.operations, work.moved, work.exchanged)
+
+
 def _cost_of_codes(module: ir.Module) -> dict[str, int]:
     functions = fragment_functions(module).items()
     return {name: sum(map(cost_of, body_of(function).operations)) for name, function in functions}
@@ -73,8 +103,9 @@ def _cost_of_codes(module: ir.Module) -> dict[str, int]:
 
 def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) -> tuple[StageCost, ...]:
     """What each stage costs whose tasks are in the function of a loop; homes: the island of each stage."""
-    names = (task_name(call)._replace(loop=None) for call in calls_in(function))
+    names = [task_name(call)._replace(loop=None) for call in calls_in(function)]
     costs = dict(zip(names, call_costs(module, function), strict=True))
+    seconds = dict(zip(names, call_seconds(module, function), strict=True))
     sent = {(task._replace(loop=None), island): size for (task, island), size in bytes_to_islands(function).items()}
     stages = []
     for stage, home in enumerate(homes):
@@ -82,7 +113,8 @@ def stage_costs(module: ir.Module, function: func.FuncOp, homes: Sequence[str]) 
         onwards = homes[stage + 1] if stage + 1 < len(homes) else ""
         back = homes[stage - 1] if stage else ""
         to = (sent.get((TaskName(FORWARD, stage), onwards), 0), sent.get((TaskName(BACKWARD, stage), back), 0))
-        stages.append(StageCost(home, forward, backward, weight, *to))
+        takes = tuple(seconds.get(TaskName(kind, stage), 0.0) for kind in TASKS)
+        stages.append(StageCost(home, forward, backward, weight, *to, (takes[0], takes[1], takes[2])))
     return tuple(stages)
 
 
@@ -101,11 +133,13 @@ def costs_of(
     topology: Topology,
     names: Sequence[str],
     stages: Sequence[StageCost],
-    around: Sequence[int],
+    around: Sequence[float],
     slower: float = 1.0,
 ) -> Costs:
-    """The costs in seconds; the unit of activations is those of one microbatch on an island's share of the model."""
-    speed = {island.name: speed_of(island) / slower for island in topology.islands}
+    """The costs in seconds; the unit of activations is those of one microbatch on an island's share of the model.
+
+    around: for each island the seconds of its tasks outside the loop. slower: how many times as long tasks take.
+    """
     chunks = len(stages) // len(names)
     numbers = [names.index(stage.island) for stage in stages]
     pairs = {*pairwise(numbers)} | {(target, source) for source, target in pairwise(numbers)}
@@ -113,17 +147,12 @@ def costs_of(
         (source, target): topology.link(names[source], names[target]) for source, target in pairs if source != target
     }
     return Costs(
-        forward=tuple(stage.forward / speed[stage.island] for stage in stages),
-        backward=tuple(stage.backward / speed[stage.island] for stage in stages),
-        weight=tuple(stage.weight / speed[stage.island] for stage in stages),
-        update=tuple(cost / speed[name] for cost, name in zip(around, names, strict=True)),
+        forward=tuple(stage.seconds[0] * slower for stage in stages),
+        backward=tuple(stage.seconds[1] * slower for stage in stages),
+        weight=tuple(stage.seconds[2] * slower for stage in stages),
+        update=tuple(seconds * slower for seconds in around),
         activations=(1 / chunks,) * len(stages),
         links={pair: LinkCost(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
         forward_bytes=tuple(stage.forward_bytes for stage in stages[:-1]),
         backward_bytes=tuple(stage.backward_bytes for stage in stages[1:]),
     )
-
-
-def speed_of(island: Island) -> float:
-    """The operations a second that are assumed of an island, with its work divided evenly over its devices."""
-    return ASSUMED_SPEED[island.kind] * island.size

@@ -11,7 +11,7 @@ def cost_of(operation: ir.OpView) -> int:
     """The cost of one operation; a loop's body counts once for each iteration, if the number of these is known."""
     if isinstance(operation, stablehlo.WhileOp):
         condition, body = operation.operation.regions
-        return _trip_count(operation) * (_cost_of_region(condition) + _cost_of_region(body))
+        return trip_count(operation) * (_cost_of_region(condition) + _cost_of_region(body))
     if isinstance(operation, stablehlo.CaseOp):
         return max(map(_cost_of_region, operation.operation.regions))
     if isinstance(operation, stablehlo.DotGeneralOp):
@@ -27,7 +27,7 @@ def costs_within(operation: ir.OpView, times: int = 1) -> Iterator[tuple[ir.OpVi
     """The same for each operation that stands in no other's stead; together they are what the outer one costs."""
     if isinstance(operation, stablehlo.WhileOp):
         regions = list(operation.operation.regions)
-        times *= _trip_count(operation)
+        times *= trip_count(operation)
     elif isinstance(operation, stablehlo.CaseOp):
         regions = [max(operation.operation.regions, key=_cost_of_region)]
     else:
@@ -59,7 +59,7 @@ def _kernel_elements(operation: stablehlo.ConvolutionOp) -> int:
     return prod(shape) // max(1, shape[numbers.kernel_output_feature_dimension])
 
 
-def _trip_count(loop: stablehlo.WhileOp) -> int:
+def trip_count(loop: stablehlo.WhileOp) -> int:
     """The constant that the loop's counter is compared with, as `lax.scan` and `fori_loop` write it; 1 if unknown."""
     condition = loop.operation.regions[0].blocks[0]
     for comparison in condition.operations:

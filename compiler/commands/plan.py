@@ -1,0 +1,100 @@
+"""`atoll plan`: finds the plan whose step should take the least time, for islands that need not be here."""
+
+import argparse
+import contextlib
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from atoll.compiler.commands.lowering import Asked, lower_target, open_target
+from atoll.compiler.errors import UsageError
+from atoll.compiler.export import frontend
+from atoll.compiler.export.calling import Traced
+from atoll.compiler.export.job import Job
+from atoll.compiler.lowered import Lowered, lower_module
+from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
+from atoll.compiler.pipeline.pipeline import PHASES
+from atoll.compiler.pipeline.resume import phase_of, write_texts
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.planner.plans import Told, best_plans
+from atoll.compiler.topology.platforms import lowered_for
+from atoll.compiler.topology.topology import Topology, topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import jax
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command."""
+    if options.topology is None:
+        raise UsageError("no topology is given", remedy='name the islands: --topology "4 x cpu[1]"')
+    islands = topology(options.topology)
+    told = _progress() if sys.stderr.isatty() else lambda _: None
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the table
+        target = open_target(options, Asked(islands, None))
+        if isinstance(target, Job):
+            program: JobTarget | ModuleTarget = JobTarget(target, islands)
+        else:
+            phase = phase_of(target)
+            if phase is not None and phase is not PHASES[0]:
+                what = f"the module is at phase {phase.name}, and has a plan already"
+                raise UsageError(what, options.target, f"take the job, or a module of phase {PHASES[0].name}")
+            program = ModuleTarget(to_bytecode(target), islands)
+        found = best_plans(program, told)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    print(found.to_json() if options.json else found)
+    return 0
+
+
+def _progress() -> Told:
+    """Tells on one line of the terminal what is being done, and for how long already."""
+    began = time.monotonic()
+
+    def told(what: str) -> None:
+        print(f"\r\033[K{time.monotonic() - began:5.1f} s  {what[:100]}", end="", file=sys.stderr, flush=True)
+
+    return told
+
+
+@dataclass
+class JobTarget:
+    """A job, traced once."""
+
+    job: Job
+    topology: Topology
+    _once: "tuple[bytes, jax.stages.Traced, Sequence[Callable[..., Any]]] | None" = field(default=None, init=False)
+
+    def exported(self) -> bytes:
+        return self._traced()[0]
+
+    def lowered(self, plan: Plan) -> Lowered:
+        content, traced, callbacks = self._traced()
+        module = parse_text(content)
+        signature = frontend.settled_signature(self.job, traced, module, self.topology)
+        write_texts(module, self.topology, plan)
+        return lower_module(module, self.topology, (signature, Traced(self.job, traced)), callbacks)
+
+    def _traced(self) -> "tuple[bytes, jax.stages.Traced, Sequence[Callable[..., Any]]]":
+        if self._once is None:
+            traced = frontend.trace(self.job, self.topology)
+            module, callbacks = frontend.lower_traced(self.job, traced, lowered_for(self.topology))
+            self._once = to_bytecode(module), traced, callbacks
+        return self._once
+
+
+@dataclass(frozen=True)
+class ModuleTarget:
+    """A module of StableHLO."""
+
+    content: bytes
+    topology: Topology
+
+    def exported(self) -> bytes:
+        return self.content
+
+    def lowered(self, plan: Plan) -> Lowered:
+        return lower_target(parse_text(self.content), Asked(self.topology, plan))

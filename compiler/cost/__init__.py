@@ -1,0 +1,1 @@
+"""What operations, tasks and steps cost: one model for reports, predictions, searches and the planner."""

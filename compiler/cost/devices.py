@@ -1,0 +1,64 @@
+"""What one device of each kind can do. A device is what jax calls so: half a chip of `tpu7x`, else a whole one.
+
+Sources, as their makers state them for a chip: v4, v5e, v5p, v6e and tpu7x from the pages of Google Cloud's TPU
+documentation on each of them (system architecture); `gpu` from NVIDIA's data sheet of the A100 SXM with 80 GB, with the
+bandwidth of NVLink for one direction. For `cpu` nothing is stated: what a core or two do in float32.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from atoll.compiler.topology.island import Island
+
+# The part of what makers state that is assumed to be reached: by products, and by what goes through memory or links.
+_PRODUCTS, _MOVES = 0.5, 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceKind:
+    """What one device does in a second, at the most.
+
+    operations: of products in bfloat16; float32 counts alike, as jax's default precision takes the same units.
+    memory: the bytes that go through its main memory; capacity: the bytes that this has.
+    interconnect: the bytes that it sends to other devices of its island.
+    """
+
+    operations: float
+    memory: float
+    capacity: int | None
+    interconnect: float
+    products_reach: float = _PRODUCTS
+    moves_reach: float = _MOVES
+
+    @property
+    def speed(self) -> float:
+        """The operations a second that are assumed."""
+        return self.operations * self.products_reach
+
+    def seconds(self, operations: float, moved: float, exchanged: float) -> float:
+        """What work takes: computing and reading overlap, while collectives wait for what they send."""
+        moving = moved / (self.memory * self.moves_reach)
+        return max(operations / self.speed, moving) + exchanged / (self.interconnect * self.moves_reach)
+
+
+DEVICE_KINDS: Mapping[str, DeviceKind] = {
+    "cpu": DeviceKind(
+        operations=20e9, memory=20e9, capacity=None, interconnect=5e9, products_reach=1.0, moves_reach=1.0
+    ),
+    "gpu": DeviceKind(operations=312e12, memory=2039e9, capacity=80 * 10**9, interconnect=300e9),
+    "v4": DeviceKind(operations=275e12, memory=1228e9, capacity=32 * 2**30, interconnect=300e9),
+    "v5e": DeviceKind(operations=197e12, memory=819e9, capacity=16 * 2**30, interconnect=200e9),
+    "v5p": DeviceKind(operations=459e12, memory=2765e9, capacity=95 * 2**30, interconnect=600e9),
+    "v6e": DeviceKind(operations=918e12, memory=1638e9, capacity=32 * 2**30, interconnect=448e9),
+    "tpu7x": DeviceKind(operations=2307e12 / 2, memory=7380e9 / 2, capacity=96 * 2**30, interconnect=600e9),
+}
+
+
+def device_kind(island: Island) -> DeviceKind:
+    """What each device of an island can do."""
+    return DEVICE_KINDS[island.kind]
+
+
+def capacity_of(island: Island) -> int | None:
+    """The bytes that each device of an island may use: what the topology allows or else all that it has, if known."""
+    return island.memory if island.memory is not None else device_kind(island).capacity

@@ -1,0 +1,245 @@
+"""Ways to run a chain on some islands: cuts and schedules, each as the simulator sees it."""
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
+from math import inf
+
+from atoll.compiler.planner.chain import Chain, Cut, Links, Pool, costs_of_cut, merged
+from atoll.compiler.planner.partition import CutProblem
+from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.simulate import Simulation, simulate
+
+# Kinds with one stage an island; the rest of them never takes less time, or less memory.
+_STRAIGHT = ("1f1b", "gpipe", "zb-h1", "zb-h2")
+_IN_CHUNKS = ("interleaved-1f1b", "interleaved-zb", "zb-v", "v-half", "v-min")
+_CHUNKS = (2, 4)
+# A cut whose closed form takes this much longer than that of the best is not looked at any more.
+_SLACK = 1.1
+# With more layers than this, and than twice the islands, some are first taken together; moving the cuts parts them.
+_FINE = 40
+# So often the limit is widened; after that any cut will do.
+_WIDENED = 20
+# Of the cuts with the best closed forms so many are simulated; larger tables are not, as each takes seconds.
+_SIMULATED, _SIMULATED_OF_MANY, _MOST_TASKS = 4, 2, 25_000
+_FEW = 12  # stages
+_MOVED_STARTS = 3  # the best of all cuts and schedules
+_MOVED = 5_000  # stages times microbatches of all simulations that moving the cuts of one candidate may take
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A chain, the islands of one replica that it may be cut over, and how many microbatches there are.
+
+    homes: the kind of each island, in the order of the topology. Stages take the first of them, in any order.
+    """
+
+    chain: Chain
+    homes: tuple[int, ...]
+    memory: tuple[float, ...]
+    links: Links
+    microbatches: int
+
+    def with_islands(self, count: int) -> "Setting":
+        return replace(self, homes=self.homes[:count])
+
+    @cached_property
+    def pools(self) -> tuple[Pool, ...]:
+        return tuple(Pool(self.homes.count(kind), memory) for kind, memory in enumerate(self.memory))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cut with a schedule. stage_island: the number of each stage's island; simulation: in seconds and bytes."""
+
+    setting: Setting
+    cut: Cut
+    kind: Kind
+    stage_island: tuple[int, ...]
+    simulation: Simulation
+
+    @property
+    def seconds(self) -> float:
+        return self.simulation.makespan
+
+    @property
+    def memory(self) -> tuple[float, ...]:
+        """What is needed on each device of the islands."""
+        state = _states(self.setting.chain, self.cut, self.stage_island)
+        return tuple(one + peak for one, peak in zip(state, self.simulation.peak, strict=True))
+
+    @property
+    def bytes_sent(self) -> float:
+        """The bytes that cross in a step of one replica."""
+        chain, homes = self.setting.chain, self.stage_island
+        crossing = [
+            chain.sent[begin] + (chain.returned[begin] if chain.has_backward else 0.0)
+            for number, begin in enumerate(self.cut.begins[1:])
+            if homes[number] != homes[number + 1]
+        ]
+        return self.setting.microbatches * sum(crossing)
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether stages go round the islands as the kind of schedule has it."""
+        return self.stage_island == self.kind.stage_island(len(set(self.stage_island)))
+
+
+def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
+    """The best that are found for each number of islands, fastest first; none if nothing fits the memory.
+
+    limit: of cuts whose closed form takes more than these seconds nobody wants to know.
+    """
+    found: list[Candidate] = []
+    cuts = sorted(_best_cuts(setting, limit), key=lambda one: one[0])
+    for _, islands, cut in cuts[: _SIMULATED if len(setting.homes) <= _FEW else _SIMULATED_OF_MANY]:
+        here = setting.with_islands(islands)
+        starts = [one for one in (simulated(here, cut, kind) for kind in _straight_kinds(here)) if one is not None]
+        starts += list(_chunked(here))
+        found += starts
+    found.sort(key=lambda one: one.seconds)
+    found += [moved(one) for one in found[:_MOVED_STARTS]]
+    best: dict[tuple[int, str], Candidate] = {}
+    for one in sorted(found, key=lambda one: one.seconds):
+        best.setdefault((len(one.setting.homes), one.kind.name), one)
+    return list(best.values())
+
+
+def _best_cuts(setting: Setting, limit: float) -> Iterator[tuple[float, int, Cut]]:
+    """For each number of islands from the first on the best cuts by closed form, with their seconds."""
+    islands = len(setting.homes)
+    chain, places = merged(setting.chain, max(_FINE, 2 * islands))
+    is_limited = any(one < inf for one in setting.memory)
+    usable = {
+        tuple(setting.homes[:count].count(kind) for kind in range(chain.kinds)): count
+        for count in range(1, islands + 1)
+    }
+    for keeps_all in (False, True)[: 2 if chain.has_backward and is_limited else 1]:
+        problem = CutProblem(chain, setting.pools, setting.links, setting.microbatches, keeps_all)
+        for used, (seconds, cut) in _within_slack(problem, islands, limit, usable).items():
+            yield seconds, usable[used], replace(cut, begins=tuple(places[one] for one in cut.begins))
+
+
+_Found = dict[tuple[int, ...], tuple[float, Cut]]
+
+
+def _within_slack(problem: CutProblem, islands: int, limit: float, usable: Container[tuple[int, ...]]) -> _Found:
+    """The best cuts, and those that are nearly as good. The nearer the limit is to the best, the less there is to look
+    at; so it begins at what no cut can do, and goes up from there."""
+
+    def within(bound: float) -> _Found:
+        return {used: one for used, one in problem.best_cuts(min(bound, limit)).items() if used in usable}
+
+    tried = problem.chain.least_tasks[-1] * (1 + (problem.microbatches - 1) / islands)
+    for _ in range(_WIDENED):
+        tried *= _SLACK
+        found = within(tried)
+        if found:
+            return within(_SLACK * min(seconds for seconds, _ in found.values()))
+        if tried > limit:
+            return {}
+    return within(inf)
+
+
+def _even(chain: Chain, homes: Sequence[int]) -> Cut:
+    """Stages of about the same work, on islands in their order."""
+    sums = [0.0, *accumulate(chain.task(0, layer, layer + 1) for layer in range(chain.layers))]
+    begins = [0]
+    for stage in range(1, len(homes)):
+        goal = sums[-1] * stage / len(homes)
+        left = chain.layers - (len(homes) - stage)
+        place = next((layer for layer, total in enumerate(sums) if total >= goal), left)
+        begins.append(max(begins[-1] + 1, min(place, left)))
+    return Cut(tuple(begins), tuple(homes))
+
+
+def _straight_kinds(setting: Setting) -> list[Kind]:
+    if not setting.chain.has_backward:
+        return [SCHEDULE_KINDS["forward-only"]]
+    return [SCHEDULE_KINDS[name] for name in (_STRAIGHT if len(setting.homes) > 1 else _STRAIGHT[:1])]
+
+
+def _chunked(setting: Setting) -> Iterator[Candidate]:
+    """With several stages on each island, if all islands are alike."""
+    islands = len(setting.homes)
+    if not setting.chain.has_backward or len(set(setting.homes)) > 1 or islands == 1:
+        return
+    (home,) = set(setting.homes)
+    sizes = [chunks for chunks in _CHUNKS if islands * chunks <= setting.chain.layers]
+    for chunks in sizes:
+        stages = islands * chunks
+        even = _even(setting.chain, (home,) * stages)
+        for name in _IN_CHUNKS:
+            kind = SCHEDULE_KINDS[name]
+            sized = with_chunks(kind, chunks) if kind.free_chunks else kind
+            if sized.chunks == chunks and setting.microbatches >= sized.least_microbatches(islands):
+                found = simulated(setting, even, sized)
+                if found is not None:
+                    yield found
+
+
+def _homes(setting: Setting, cut: Cut, kind: Kind) -> tuple[int, ...]:
+    """The island of each stage: as the kind of schedule has it, or the next one of the stage's kind of islands."""
+    islands = len(setting.homes)
+    usual = kind.stage_island(islands)
+    if tuple(setting.homes[one] for one in usual) == cut.kinds:
+        return usual
+    free = [[number for number, home in enumerate(setting.homes) if home == one] for one in range(setting.chain.kinds)]
+    return tuple(free[one].pop(0) for one in cut.kinds)
+
+
+def simulated(setting: Setting, cut: Cut, kind: Kind) -> Candidate | None:
+    """The cut with a schedule of the kind; None if it does not fit the memory, or is too large."""
+    islands = len(setting.homes)
+    if islands * kind.chunks != len(cut.begins) or 3 * len(cut.begins) * setting.microbatches > _MOST_TASKS:
+        return None
+    homes = _homes(setting, cut, kind)
+    schedule = kind.build(islands, setting.microbatches)
+    if homes != schedule.stage_island:
+        schedule = placed(schedule, homes)
+    costs = costs_of_cut(setting.chain, cut, setting.links, homes)
+    found = Candidate(setting, cut, kind, homes, simulate(schedule, costs))
+    limits = (setting.memory[home] for home in setting.homes)
+    return found if all(need <= limit for need, limit in zip(found.memory, limits, strict=True)) else None
+
+
+def placed(schedule: Schedule, homes: Sequence[int]) -> Schedule:
+    """A schedule with one stage an island, with its stages on other islands."""
+    places = {home: stage for stage, home in enumerate(homes)}
+    rows = tuple(schedule.rows[places[number]] for number in range(schedule.islands))
+    return Schedule(schedule.name, schedule.microbatches, tuple(homes), rows, schedule.joined)
+
+
+def moved(start: Candidate) -> Candidate:
+    """What is reached by moving cuts by a layer, as long as the step gets shorter."""
+    best, is_better, left = start, True, _MOVED
+    while is_better:
+        is_better = False
+        for cut in _neighbours(best):
+            left -= len(best.cut.begins) * best.setting.microbatches
+            found = simulated(best.setting, cut, best.kind) if left > 0 else None
+            if found is not None and found.seconds < best.seconds * (1 - 1e-9):
+                best, is_better = found, True
+    return best
+
+
+def _neighbours(candidate: Candidate) -> Iterator[Cut]:
+    """Cuts that are moved by one layer: one of them, or with few stages also several that follow each other."""
+    begins, layers = candidate.cut.begins, candidate.setting.chain.layers
+    longest = len(begins) if len(begins) <= _FEW else 2
+    for first in range(1, len(begins)):
+        for behind in range(first + 1, min(first + longest, len(begins) + 1)):
+            for step in (-1, 1):
+                shifted = (*begins[:first], *(one + step for one in begins[first:behind]), *begins[behind:])
+                if all(one < other for one, other in pairwise((*shifted, layers))):
+                    yield replace(candidate.cut, begins=shifted)
+
+
+def _states(chain: Chain, cut: Cut, stage_island: Sequence[int]) -> list[float]:
+    """The bytes that stay on each device of the islands."""
+    state = [0.0] * (max(stage_island) + 1)
+    for home, kind, begin, end in zip(stage_island, cut.kinds, cut.begins, cut.ends(chain.layers), strict=True):
+        state[home] += chain.total("state", kind, begin, end)
+    return state

@@ -1,0 +1,127 @@
+"""The chain of a program for microbatches of any size, from what its layers cost with two sizes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from atoll.compiler.cost.devices import capacity_of
+from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts
+from atoll.compiler.cost.task_costs import seconds_of
+from atoll.compiler.cost.work import Work
+from atoll.compiler.planner.chain import Chain
+from atoll.compiler.planner.measuring import Measured
+from atoll.compiler.topology.island import Island
+from atoll.compiler.topology.topology import Topology
+
+
+@dataclass(frozen=True)
+class Model:
+    """Costs grow with the examples of a microbatch along a line: one part of them is for each example, and one, such as
+    reading the weights, for each microbatch."""
+
+    topology: Topology
+    one: Measured
+    other: Measured
+    limits: tuple[float, ...] | None = None  # for each kind of islands what to take for its devices' memory
+
+    @classmethod
+    def of(cls, topology: Topology, one: Measured, other: Measured) -> "Model":
+        """If both have the same layers; or else of the one alone, whose costs are all taken to be for examples."""
+        if one.costs.names != other.costs.names or one.examples == other.examples:
+            other = Measured(0.0, _scaled(one.costs, 0.0))
+        return cls(topology, one, other)
+
+    @property
+    def names(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        return self.one.costs.names
+
+    @cached_property
+    def forms(self) -> tuple[Island, ...]:
+        """An island of each kind."""
+        return tuple(self.topology.islands[number] for number in self.one.costs.islands)
+
+    @cached_property
+    def homes(self) -> tuple[int, ...]:
+        """The kind of each island."""
+        forms = [(one.kind, one.axes, one.memory) for one in self.forms]
+        return tuple(forms.index((one.kind, one.axes, one.memory)) for one in self.topology.islands)
+
+    @property
+    def memory(self) -> tuple[float, ...]:
+        """What a device of each kind of islands has."""
+        if self.limits is not None:
+            return self.limits
+        return tuple(float(capacity_of(one) or "inf") for one in self.forms)
+
+    def operations(self, examples: float) -> float:
+        """Those of the forward part for one microbatch."""
+        return self._between(examples, lambda costs: costs.operations)
+
+    def summed(self, begin: int, end: int) -> float:
+        """The bytes that layers sum up over microbatches."""
+        return sum(self.one.costs.summed[begin:end])
+
+    def chain(self, examples: float) -> Chain:
+        """The chain for microbatches of this size."""
+
+        def seconds(name: str) -> tuple[tuple[float, ...], ...]:
+            return tuple(
+                tuple(seconds_of(self._work(examples, kind, layer, name), island) for layer in range(len(self.names)))
+                for kind, island in enumerate(self.forms)
+            )
+
+        def size(name: str) -> tuple[tuple[float, ...], ...]:
+            return tuple(
+                tuple(self._of_layer(examples, kind, layer, name) for layer in range(len(self.names)))
+                for kind in range(len(self.forms))
+            )
+
+        sent = tuple(self._sent(examples, layer) for layer in range(len(self.names)))
+        nothing = (0.0,) * len(sent)
+        return Chain(
+            forward=seconds("forward"),
+            backward=seconds("backward"),
+            weight=seconds("weight"),
+            update=seconds("update"),
+            state=size("state"),
+            kept=size("kept"),
+            sent=sent,
+            returned=sent if self.one.costs.has_backward else nothing,
+        )
+
+    def _work(self, examples: float, kind: int, layer: int, name: str) -> Work:
+        def part(field: str) -> float:
+            return self._between(examples, lambda costs: getattr(getattr(costs.layers[kind][layer], name), field))
+
+        return Work(part("operations"), part("moved"), part("exchanged"))
+
+    def _of_layer(self, examples: float, kind: int, layer: int, name: str) -> float:
+        return self._between(examples, lambda costs: getattr(costs.layers[kind][layer], name))
+
+    def _sent(self, examples: float, layer: int) -> float:
+        return self._between(examples, lambda costs: costs.sent[layer])
+
+    def _between(self, examples: float, value: Callable[[LayerCosts], float]) -> float:
+        here, there = value(self.one.costs), value(self.other.costs)
+        grows = (here - there) / (self.one.examples - self.other.examples)
+        return max(0.0, here + grows * (examples - self.one.examples))
+
+
+def _scaled(costs: LayerCosts, factor: float) -> LayerCosts:
+    """The same for another size of microbatch, where all but the state and the update is for examples."""
+
+    def scaled(layer: LayerCost) -> LayerCost:
+        return replace(
+            layer,
+            forward=layer.forward * factor,
+            backward=layer.backward * factor,
+            weight=layer.weight * factor,
+            kept=layer.kept * factor,
+        )
+
+    return replace(
+        costs,
+        layers=tuple(tuple(map(scaled, row)) for row in costs.layers),
+        sent=tuple(one * factor for one in costs.sent),
+        operations=round(costs.operations * factor),
+    )

@@ -1,0 +1,1 @@
+"""What each layer of a model costs: which layers there are, what belongs to each, and its work."""

@@ -1,0 +1,100 @@
+"""The parts of a model that are not cut: the layers of the planner's chain."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from math import inf
+
+from atoll.compiler.batch_rules.counted_loop import CountedLoop
+from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.locations import name_stack
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.scopes import read_scope
+from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.layers.choice import layer_loops
+from atoll.passes.stage.layers.steps import Steps
+
+# How many stretches of even work have a place to cut each: plans get hardly better by more.
+_MOST = 128
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the forward part may be cut.
+
+    places: the steps before which it may be. crossing: the bytes that then cross.
+    """
+
+    steps: Steps
+    places: tuple[int, ...]
+    crossing: tuple[float, ...]
+
+    @classmethod
+    def of(cls, module: ir.Module, graph: Graph) -> "Parts":
+        forward = forward_part(graph)
+        inside = set(forward)
+        found = layer_loops(module, graph)
+        loops = {index: one for index, one in found.items() if index in inside and isinstance(one, CountedLoop)}
+        steps = Steps(graph, forward, loops)
+        crossing = steps.crossing()
+        scopes = [path for index in forward for path in _paths(graph, index, steps)]
+        places = _fewest(_valleys(crossing), steps.costs(), crossing, scopes)
+        return cls(steps, tuple(places), tuple(crossing[place] for place in places))
+
+    @property
+    def count(self) -> int:
+        return len(self.places) + 1
+
+    def of_operation(self, index: int) -> list[int]:
+        """The parts of a forward operation, once for each of its steps; a loop over layers is in several."""
+        return [bisect_right(self.places, step) for step in self.steps.of(index)]
+
+    def names(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        """For each part the scopes of its operations, and for layers of a loop its scope with their numbers."""
+        found: list[dict[tuple[str, ...], None]] = [{} for _ in range(self.count)]
+        for index in self.steps.forward:
+            path = read_scope(name_stack(self.steps.graph.operations[index].location)).path
+            parts = self.of_operation(index)
+            loop = self.steps.loops.get(index)
+            for number, part in enumerate(parts):
+                layer = number // 2 if loop is not None else 0
+                if loop is not None and loop.is_reverse:
+                    layer = loop.iterations - 1 - layer
+                found[part][(*path, str(layer)) if loop is not None and path else path] = None
+        return tuple(tuple(one) for one in found)
+
+
+def _valleys(crossing: Sequence[float]) -> list[int]:
+    """Where less crosses than on either side, on all of a flat stretch; and wherever less does than anywhere before or
+    behind, as in a model that narrows or widens."""
+    runs = [list(run) for _, run in groupby(range(1, len(crossing)), key=lambda place: crossing[place])]
+    heights = [crossing[run[0]] for run in runs]
+    before = [inf, *accumulate(heights, min)]
+    behind = [*reversed([*accumulate(reversed(heights), min)]), inf]
+    around = zip([inf, *heights], heights, [*heights[1:], inf], strict=False)
+    return [
+        place
+        for number, (run, (left, here, right)) in enumerate(zip(runs, around, strict=True))
+        if left > here < right or here < before[number] or here < behind[number + 1]
+        for place in run
+    ]
+
+
+def _fewest(
+    places: Sequence[int], costs: Sequence[float], crossing: Sequence[float], scopes: Sequence[tuple[str, ...]]
+) -> list[int]:
+    """In each of many stretches of even work the place where least crosses, best where a scope ends; none where there
+    is no work on one side."""
+    sums = [0.0, *accumulate(costs)]
+    inside = [place for place in places if 0 < sums[place] < sums[-1]]
+    stretches = groupby(inside, key=lambda place: int(sums[place] / sums[-1] * _MOST))
+    return [
+        min(stretch, key=lambda place: (crossing[place], scopes[place - 1][:1] == scopes[place][:1]))
+        for _, stretch in stretches
+    ]
+
+
+def _paths(graph: Graph, index: int, steps: Steps) -> list[tuple[str, ...]]:
+    """The scope of each step of an operation."""
+    return [read_scope(name_stack(graph.operations[index].location)).path] * len(steps.of(index))

@@ -1,0 +1,187 @@
+"""`atoll plan`: the table, JSON and refusals; the language of stages; models."""
+
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+from atoll.compiler.commands.cli import run_here
+from atoll.compiler.commands.plan import JobTarget
+from atoll.compiler.errors import PlanError
+from atoll.compiler.export.job import Job
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.planner.plans import best_plans
+from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
+from atoll.compiler.planner.stage_names import stage_text
+from atoll.compiler.topology.topology import topology
+
+pytestmark = pytest.mark.own
+
+LAYERS_OF_LOOP = [[("embed",), ("layers", "0")], [("layers", "1")], [("layers", "2")], [("layers", "3"), ("head",)]]
+
+
+@pytest.mark.parametrize(
+    ("names", "begins", "expected"),
+    [
+        ([[("a",)], [("b",)]], [0, 1], "a | b"),
+        (
+            [[("layer_0",), ("layer_0", "x,y")], [("layer_1",)], [("layer_2",)], [("head",)]],
+            [0, 2],
+            "layer_[0..1] | layer_2, head",
+        ),
+        (LAYERS_OF_LOOP, [0, 2], "embed, layers[0..1] | layers[2..3], head"),
+        (LAYERS_OF_LOOP, [0, 1], "embed, layers[0..0] | layers[1..3], head"),
+        ([[("m", "a")], [("m", "b c")]], [0, 1], 'm/a | m/"b c"'),
+        # No scope tells them apart: there is none, or what stands in one is in both stages.
+        ([[()], [()]], [0, 1], None),
+        ([[("a",), ("b",)], [("b",)]], [0, 1], None),
+    ],
+)
+def test_the_scopes_of_a_cut(names, begins, expected):
+    assert stage_text(names, begins) == expected
+
+
+def ranked(**changes):
+    usual = {"plan": "stages=2, microbatches=4, schedule=1f1b, replicas=1", "source": PROGRAM, "step": 1.0, "busy": 0.8}
+    usual |= {
+        "links": 0.05,
+        "exchange": 0.0,
+        "bubble": 0.2,
+        "memory": 2.5 * 2**20,
+        "sent": 4096.0,
+        "mfu": None,
+        "hfu": None,
+    }
+    return PlanRow(**(usual | changes))
+
+
+def test_the_table():
+    plans = (
+        ranked(mfu=0.462, hfu=0.578),
+        ranked(plan="stages=4", step=1.25, busy=0.8, links=0.3, bubble=0.4, source=LAYERS),
+    )
+    found = Ranking(
+        topology="2 x v4[2x2x1]",
+        plans=plans,
+        bound=0.8,
+        tried=12,
+        why=why_first(plans),
+        binds=what_binds(plans[0], None),
+        notes=("one microbatch",),
+    )
+    assert str(found).splitlines() == [
+        "topology  2 x v4[2x2x1]",
+        "",
+        "      step  bubble      memory        sent   MFU   HFU   plan",
+        "       1 s     20%     2.5 MiB     4.0 KiB   46%   58%   stages=2, microbatches=4, schedule=1f1b, replicas=1",
+        "   ~1.25 s     40%     2.5 MiB     4.0 KiB     -     -   stages=4",
+        "~ as what its layers cost says; the other steps are what their programs' reports predict",
+        "",
+        "best      stages=2, microbatches=4, schedule=1f1b, replicas=1",
+        "          25.0% faster than the next, as links cost it 250 ms less",
+        "          bound by compute: of the step compute 80%, transfers 5%, the bubble 15%",
+        "bound     no plan takes less than 800 ms, even if links took no time: "
+        "the best is at most 25.0% above that; 12 were tried",
+        "note      one microbatch",
+    ]
+    told = json.loads(found.to_json())
+    assert told["gap"] == pytest.approx(0.25)
+    assert told["plans"][0].keys() == set(PlanRow.__annotations__)
+
+
+def test_what_binds_a_step():
+    assert what_binds(ranked(links=0.15, busy=0.05, bubble=0.8), None).startswith(
+        "bound by the bubble: of the step comp"
+    )
+    assert what_binds(ranked(), 0.5).startswith("bound by memory: without its limits 500 ms; of the step compute 80%")
+
+
+def step(params, x):
+    def loss(params):
+        h = x
+        for index, layer in enumerate(params):
+            with jax.named_scope(f"layer_{index}"):
+                h = jnp.tanh(h @ layer)
+        return jnp.mean(h**2)
+
+    return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
+
+
+def job(widths, batch=16, batch_argnums=1):
+    pairs = itertools.pairwise(widths)
+    params = [jax.ShapeDtypeStruct(pair, "float32") for pair in pairs]
+    return Job(step, params, jax.ShapeDtypeStruct((batch, widths[0]), "float32"), batch_argnums=batch_argnums)
+
+
+def best(job, islands):
+    return best_plans(JobTarget(job, topology(islands)))
+
+
+@pytest.mark.parametrize(
+    ("islands", "wanted"),
+    [
+        # Links that take hardly any time: more islands are faster. Very slow ones: one island is.
+        ("2 x cpu[1]; link island0 <-> island1 : 100 GB/s, 1 ns", {"replicas=2", "stages=2"}),
+        ("2 x cpu[1]; link island0 <-> island1 : 1 kB/s, 1 s", {"stages=1"}),
+    ],
+)
+def test_what_links_cost_decides(islands, wanted):
+    found = best(job((64,) * 5, batch=64), islands)
+    first = found.plans[0]
+    assert any(one in first.plan for one in wanted), first.plan
+    assert found.bound <= first.step
+    for one in found.plans:
+        assert str(Plan.parse(one.plan)) == one.plan
+    assert PROGRAM in {one.source for one in found.plans}
+
+
+def test_memory_forces_stages():
+    """The state of all layers does not fit one device, that of half of them does."""
+    limit = "2 x cpu[1] 100 KiB; link island0 <-> island1 : 1 MB/s, 1 ms"
+    found = best(job((64,) * 5), limit)
+    assert all("stages=1," not in one.plan for one in found.plans)
+    assert all(one.memory <= 100 * 1024 for one in found.plans)
+    assert "bound by memory: without its limits" in found.binds
+
+
+@pytest.mark.parametrize("rooms", [("", " 90 KiB"), (" 90 KiB", "")])
+def test_the_smallest_twin_decides_what_fits(rooms):
+    """Replicas would be fastest, but one of the islands has no room for a whole one."""
+    islands = "; ".join(f"island {name} : cpu[1]{room}" for name, room in zip("ab", rooms, strict=True))
+    found = best(job((64,) * 5, batch=64), f"{islands}; link a <-> b : 100 GB/s, 1 ns")
+    assert all("replicas=1" in one.plan for one in found.plans)
+    assert found.plans[0].source == PROGRAM
+    # Stage 0 keeps more than stage 1, so it goes to the larger island, which the table of the schedule says.
+    assert ("stages on 1 0" in found.plans[0].plan) == bool(rooms[0])
+
+
+def test_nothing_fits():
+    with pytest.raises(PlanError, match=r"no plan fits: all layers together take 1\d\d\.\d KiB of a device .* KiB"):
+        best(job((64,) * 5), "2 x cpu[1] 10 KiB")
+
+
+def test_without_a_batch_there_is_one_microbatch():
+    found = best(job((64,) * 3, batch_argnums=()), "2 x cpu[1]")
+    assert found.notes == ("one microbatch and one replica, as no argument has the batch",)
+    assert all("microbatches=1," in one.plan and one.source == LAYERS for one in found.plans)
+
+
+JOB = """
+import atoll, jax, jax.numpy as jnp
+def f(w, x):
+    return jnp.mean(jnp.tanh(x @ w[0]) @ w[1])
+w = [jnp.ones((8, 8))] * 2
+job = atoll.Job(f, w, jnp.ones((4, 8)), batch_argnums=1)
+"""
+
+
+def test_the_command(tmp_path, capsys):
+    file = tmp_path / "model.py"
+    file.write_text(JOB)
+    assert run_here(["plan", f"{file}:job", "--topology", "2 x cpu[1]", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["topology"] == "2 x cpu[1]"
+    assert told["plans"]
+    assert run_here(["plan", f"{file}:job"]) == 1
+    assert 'no topology is given; name the islands: --topology "4 x cpu[1]"' in capsys.readouterr().err

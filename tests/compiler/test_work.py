@@ -1,0 +1,109 @@
+"""What a fragment does on each device: operations, bytes through its memory, bytes between devices."""
+
+import pytest
+from atoll.compiler.cost.devices import DEVICE_KINDS, capacity_of
+from atoll.compiler.cost.task_costs import seconds_of
+from atoll.compiler.cost.work import Work, work_of
+from atoll.compiler.mlir.functions import functions_in
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.topology.island import ISLAND_KINDS
+from atoll.compiler.topology.topology import topology
+
+pytestmark = pytest.mark.own
+
+ALONE, FOUR = (topology(f"1 x cpu[{axes}]").islands[0] for axes in ("data=1", "data=2, model=2"))
+MESH = 'sdy.mesh @mesh = <["data"=2, "model"=2]>'
+
+
+def work(body, island=FOUR):
+    module = parse_text(f"module {{ {MESH}\n {body} }}")
+    return work_of(functions_in(module)["f"], island)
+
+
+def product(left="", right=""):
+    def marks(spec):
+        return f" {{sdy.sharding = #sdy.sharding<@mesh, {spec}>}}" if spec else ""
+
+    return f"""
+      func.func @f(%x: tensor<8x64xf32>{marks(left)}, %w: tensor<64x32xf32>{marks(right)}) -> tensor<8x32xf32> {{
+        %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0]
+          : (tensor<8x64xf32>, tensor<64x32xf32>) -> tensor<8x32xf32>
+        %1 = stablehlo.tanh %0 : tensor<8x32xf32>
+        return %1 : tensor<8x32xf32>
+      }}"""
+
+
+PRODUCT, X, W, Y = 2 * 8 * 64 * 32, 4 * 8 * 64, 4 * 64 * 32, 4 * 8 * 32
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        # What nothing divides, each device does.
+        ("", "", Work(PRODUCT + 256, X + W + 2 * Y)),
+        ("[{}, {}]", '[{}, {"model"}]', Work(PRODUCT / 2 + 128, X + W / 2 + Y)),
+        ('[{"data"}, {}]', '[{}, {"model"}]', Work(PRODUCT / 4 + 64, X / 2 + W / 2 + Y / 2)),
+        # Each device has a part of the sum, and gets all of it: of its bytes, half go round twice.
+        ('[{}, {"model"}]', '[{"model"}, {}]', Work(PRODUCT / 2 + 256, X / 2 + W / 2 + 2 * Y, Y)),
+        # One axis divides the rows and what is summed over: the weights are gathered, so each device sends its half.
+        ('[{"data"}, {}]', '[{"data"}, {}]', Work(PRODUCT / 2 + 128, X / 2 + W / 2 + Y, X / 2)),
+    ],
+)
+def test_a_product_and_what_follows_it(left, right, expected):
+    found = work(product(left, right))
+    assert (found.operations, found.moved) == (expected.operations, expected.moved)
+    assert found.exchanged == expected.exchanged
+
+
+def test_elementwise_operations_move_what_they_are_given_and_what_is_returned():
+    found = work(
+        """
+      func.func @f(%p: tensor<64xf32>, %g: tensor<64xf32>) -> tensor<64xf32> {
+        %0 = stablehlo.multiply %g, %g : tensor<64xf32>
+        %1 = stablehlo.add %0, %g : tensor<64xf32>
+        %2 = stablehlo.subtract %p, %1 : tensor<64xf32>
+        return %2 : tensor<64xf32>
+      }""",
+        ALONE,
+    )
+    assert found == Work(3 * 64, 3 * 4 * 64)
+
+
+def test_a_loop_does_its_body_as_often_as_it_runs():
+    found = work(
+        """
+      func.func @f(%x: tensor<8x8xf32>, %w: tensor<5x8x8xf32>) -> tensor<8x8xf32> {
+        %c0 = stablehlo.constant dense<0> : tensor<i32>
+        %0:2 = stablehlo.while(%i = %c0, %h = %x) : tensor<i32>, tensor<8x8xf32>
+         cond { %n = stablehlo.constant dense<5> : tensor<i32>
+           %b = stablehlo.compare LT, %i, %n : (tensor<i32>, tensor<i32>) -> tensor<i1>
+           stablehlo.return %b : tensor<i1> }
+         do { %one = stablehlo.constant dense<1> : tensor<i32>
+           %z = stablehlo.constant dense<0> : tensor<i32>
+           %s = stablehlo.dynamic_slice %w, %i, %z, %z, sizes = [1, 8, 8]
+             : (tensor<5x8x8xf32>, tensor<i32>, tensor<i32>, tensor<i32>) -> tensor<1x8x8xf32>
+           %m = stablehlo.reshape %s : (tensor<1x8x8xf32>) -> tensor<8x8xf32>
+           %y = stablehlo.dot_general %h, %m, contracting_dims = [1] x [0]
+             : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32>
+           %j = stablehlo.add %i, %one : tensor<i32>
+           stablehlo.return %j, %y : tensor<i32>, tensor<8x8xf32> }
+        return %0#1 : tensor<8x8xf32>
+      }""",
+        ALONE,
+    )
+    assert 5 * 2 * 8**3 <= found.operations < 5 * (2 * 8**3 + 80)
+    # Of the stack each iteration reads its layer.
+    assert 5 * 4 * 256 <= found.moved < 5 * 5 * 256 + 256
+
+
+def test_what_takes_longer_counts():
+    island = topology("1 x v4[2x2x1]").islands[0]
+    assert seconds_of(Work(137.5e12, 1.0), island) == pytest.approx(1.0)
+    assert seconds_of(Work(1.0, 0.8 * 1228e9), island) == pytest.approx(1.0)
+    assert seconds_of(Work(137.5e12, 1.0, 240e9), island) == pytest.approx(2.0)
+
+
+def test_every_kind_is_in_the_table():
+    assert DEVICE_KINDS.keys() == set(ISLAND_KINDS)
+    assert capacity_of(topology("1 x cpu[1] 2 GiB").islands[0]) == 2 * 2**30
+    assert capacity_of(ALONE) is None
