@@ -134,7 +134,7 @@ class Graph:
     def times(self) -> list[int]:
         """How often each value exists in a step of one replica: once for each microbatch if it depends on that, else
         once."""
-        times = [self._iterations(self.region[producer]) if producer != ARGUMENT else 1 for producer in self.producer]
+        times = [self.iterations(self.region[producer]) if producer != ARGUMENT else 1 for producer in self.producer]
         for loop in self.loops:
             for one in loop.carried:
                 times[one.yielded] = loop.iterations // self.replicas if one.is_part else 1
@@ -147,7 +147,8 @@ class Graph:
         """How many replicas share the iterations of a loop."""
         return replicas_of(self.module)
 
-    def _iterations(self, region: int) -> int:
+    def iterations(self, region: int) -> int:
+        """How often one replica runs the operations of a region in a step."""
         return self.loops[region // 2].iterations // self.replicas if region % 2 else 1
 
     @cached_property

@@ -145,6 +145,7 @@ MARKS = (
         readers=(
             "module/interface",
             "split-layer-loops",
+            "stage/cut/alignment",
             "stage/layers/choice",
             "time/folding/rewrite",
             "time/roles/dataflow_roles",

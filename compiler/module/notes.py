@@ -101,6 +101,18 @@ class WholeLoop:
 
 
 @dataclass(frozen=True)
+class UnevenStages:
+    """Stages that were found and are off an even share by more than a fifth: what part of the work each has, and why no
+    other cut was better, as a clause."""
+
+    shares: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"uneven stages, with {self.shares} of the work: {self.why}"
+
+
+@dataclass(frozen=True)
 class JoinedStack:
     """A stack of layers that is split but is also needed whole. user: the operation that needs it."""
 
@@ -210,6 +222,7 @@ Fact = (
     | AcrossBatch
     | SeveralLoops
     | WholeLoop
+    | UnevenStages
     | JoinedStack
     | OneReplica
     | NeededWhole
@@ -229,6 +242,7 @@ FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "across-batch": AcrossBatch,
     "several-loops": SeveralLoops,
     "whole-loop": WholeLoop,
+    "uneven-stages": UnevenStages,
     "joined-stack": JoinedStack,
     "one-replica": OneReplica,
     "needed-whole": NeededWhole,

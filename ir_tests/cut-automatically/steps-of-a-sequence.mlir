@@ -4,7 +4,8 @@
 // module says why.
 
 // CHECK: atoll.notes = [{at = ["train.py", 3, 1], kind = "whole-loop", scope = "layers",
-// CHECK-SAME: why = "its iterations share more parameters than they have of their own"}]
+// CHECK-SAME: why = "its iterations share more parameters than they have of their own"}
+// CHECK-SAME: kind = "uneven-stages", shares = "89%, 11%", why = "while and what belongs to it, 89%, are in one piece"}
 // CHECK: stablehlo.while{{.*}} {atoll.stage = 0 : i32}
 // CHECK: {atoll.stage = 1 : i32}
 module attributes {atoll.plan = "stages=2", atoll.stages = 2 : i32, atoll.topology = "2 x cpu[1]"} {

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import name_stack
-from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.notes import WholeLoop
+from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.notes import UnevenStages, WholeLoop
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import plan_of, stages_of
 from atoll.compiler.module.scopes import read_scope
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
+from atoll.passes.stage.cut.alignment import reads_floats
+from atoll.passes.stage.cut.even_cut import even_cut
 from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.cut.recomputed import recomputed_stretches
+from atoll.passes.stage.cut.unevenness import unevenness_of
+from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import layer_loops
 from atoll.passes.stage.layers.steps import Steps
 
@@ -25,9 +29,11 @@ log = logging.getLogger(__name__)
 class CutAutomatically(Pass):
     """Give a stage to every forward operation, where the plan only says how many stages there are.
 
-    The forward operations of the model, in program order, are cut into parts of even cost where few bytes are alive. A
-    loop over layers may be cut between any two of them: then it notes the stage of each layer. What only prepares
-    parameters and data, such as casts of all weights ahead of the model, counts where it is used.
+    The forward operations of the model, in program order, are cut into parts of even work where few bytes are alive.
+    The work of an operation is its own, that of its gradients, and the update of its parameters. A loop over layers may
+    be cut between any two of them: then it notes the stage of each layer. What only prepares parameters and data, such
+    as casts of all weights ahead of the model, counts where it is used; ways over several inputs with the same
+    parameters go side by side. Where the parts stay uneven, a note says how much, and why.
 
     Requires: phase `stablehlo`, and `seed-stages` before.
 
@@ -47,31 +53,19 @@ class CutAutomatically(Pass):
         graph = Graph.of(module)
         forward = forward_part(graph)
         found = {index: loop for index, loop in layer_loops(module, graph).items() if index in set(forward)}
-        reads_floats = _reads_floats(graph)
+        is_of_floats = reads_floats(graph)
         for index, why in found.items():
-            if isinstance(why, str) and reads_floats[index]:
+            if isinstance(why, str) and is_of_floats[index]:
                 location = graph.operations[index].location
                 add_note(module, location, WholeLoop("/".join(read_scope(name_stack(location)).path), why))
-        loops = {index: loop for index, loop in found.items() if isinstance(loop, CountedLoop)}
-        steps = Steps(graph, forward, loops)
-        costs = steps.costs()
-        cuts = contiguous_cut(costs, steps.crossing(), stages_of(module))
-        steps.write_stages([bisect_right(cuts, step) for step in range(len(costs))])
-
-
-def _reads_floats(graph: Graph) -> list[bool]:
-    """Whether each operation takes floating-point numbers that the program is given, or anything made of these.
-
-    A loop that does not, such as one of a random generator, is no part of the model, and nobody would cut it.
-    """
-    reads: list[bool] = []
-    for taken in graph.operands:
-        producers = [(graph.producer[value], value) for value in taken]
-        reads.append(
-            any(_is_inexact(graph.values[value]) if one == ARGUMENT else reads[one] for one, value in producers)
-        )
-    return reads
-
-
-def _is_inexact(value: "ir.Value[ir.Type]") -> bool:
-    return isinstance(value.type, ir.ShapedType) and isinstance(value.type.element_type, (ir.FloatType, ir.ComplexType))
+        steps = Steps(graph, forward, {index: loop for index, loop in found.items() if isinstance(loop, CountedLoop)})
+        owners = owners_of(graph, forward)
+        closed = steps.inside(recomputed_stretches(graph, owners))
+        work = steps.work(owners)
+        cut = even_cut(work, steps.crossing(), closed, stages_of(module))
+        steps.write_stages([bisect_right(cut.cuts, step) for step in range(len(steps))])
+        uneven = unevenness_of(cut, work)
+        if uneven is not None and forward:
+            costliest = graph.operations[steps.operation(uneven.costliest)]
+            why = uneven.why.format(costliest.operation.name.partition(".")[2])
+            add_note(module, costliest.location, UnevenStages(uneven.shares, why))

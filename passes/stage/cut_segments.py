@@ -22,6 +22,7 @@ from atoll.compiler.plan.pipeline_shape import PipelineShape
 from atoll.compiler.replicas.speed import speed_between
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
 from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import read_loops, that_hold_parameters
 from atoll.passes.stage.layers.steps import Steps
 
@@ -122,11 +123,11 @@ def _stacked_arguments(graph: Graph, index: int, loop: CountedLoop) -> set[int]:
 
 
 def _cut(steps: Steps, count: int) -> None:
-    costs, crossing, planned = steps.costs(), steps.crossing(), steps.read_stages()
+    work, crossing, planned = steps.work(owners_of(steps.graph, steps.forward)), steps.crossing(), steps.read_stages()
     stages: list[int | None] = [None] * len(planned)
     for stage in {one for one in planned if one is not None}:
         inside = [step for step, one in enumerate(planned) if one == stage]
-        cuts = contiguous_cut([costs[step] for step in inside], [crossing[step] for step in inside], count)
+        cuts = contiguous_cut([work[step] for step in inside], [crossing[step] for step in inside], count)
         for number, step in enumerate(inside):
             stages[step] = stage * count + bisect_right(cuts, number)
     steps.write_stages(stages)

@@ -23,6 +23,7 @@ from atoll.compiler.module.notes import (
     SeveralLoops,
     SourcePlace,
     Traffic,
+    UnevenStages,
     WholeBatch,
     WholeLoop,
 )
@@ -41,6 +42,8 @@ FACTS = {
     "work are done again, 5% of the model's work are done for the whole batch at once, 2.0 KiB of the batch are kept "
     "from one time to another",
     WholeLoop("", "its length depends on data"): "not cut, and on one stage: the loop, as its length depends on data",
+    UnevenStages("50%, 50%, 0%", "a more even cut would send more"): "uneven stages, with 50%, 50%, 0% of the work: a "
+    "more even cut would send more",
     JoinedStack("tensor<4xf32>", "rev"): "split by layers, and joined again: tensor<4xf32> for rev",
     OneReplica(): "not shared by replicas: the update, as there is one replica",
     NeededWhole("state['w']", "sort"): "not shared by replicas: state['w'], which sort needs whole",

@@ -624,9 +624,30 @@ MUTATIONS = (
     Mutation(
         "loops-of-random-generators-are-told-of",
         "passes/stage/cut_automatically.py",
-        "if isinstance(why, str) and reads_floats[index]:",
+        "if isinstance(why, str) and is_of_floats[index]:",
         "if isinstance(why, str):",
         killed_by="ir_tests/cut-automatically/random-numbers.mlir",
+    ),
+    Mutation(
+        "gradients-are-no-work",
+        "passes/stage/cut/work.py",
+        "        if owner is not None:\n            work[owner] +=",
+        "        if owner == index:\n            work[owner] +=",
+        killed_by="ir_tests/cut-automatically/frozen.mlir",
+    ),
+    Mutation(
+        "ways-over-a-model-follow-each-other",
+        "passes/stage/cut/alignment.py",
+        "    if not ways.is_any_pulled:\n",
+        "    if ways.places is not None:\n",
+        killed_by="ir_tests/cut-automatically/side-by-side.mlir",
+    ),
+    Mutation(
+        "recomputed-stretches-are-cut",
+        "passes/stage/cut_automatically.py",
+        "closed = steps.inside(recomputed_stretches(graph, owners))",
+        "closed = steps.inside([])",
+        killed_by="ir_tests/cut-automatically/recomputed.mlir",
     ),
     # Islands in processes.
     Mutation(

@@ -3,7 +3,7 @@
 from itertools import combinations, pairwise
 
 import pytest
-from atoll.passes.stage.cut.contiguous_cut import SLACK, contiguous_cut
+from atoll.passes.stage.cut.contiguous_cut import FLOORS, SLACK, contiguous_cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,8 +12,12 @@ pytestmark = pytest.mark.own
 SMALL = st.integers(0, 6)
 
 
+def parts_of(costs, cuts):
+    return [sum(costs[start:end]) for start, end in pairwise([0, *cuts, len(costs)])]
+
+
 def bottleneck(costs, cuts):
-    return max(sum(costs[start:end]) for start, end in pairwise([0, *cuts, len(costs)]))
+    return max(parts_of(costs, cuts))
 
 
 def places_in(crossing):
@@ -47,7 +51,10 @@ def test_the_least_crosses_among_even_cuts(data, parts):
     best = min(bottleneck(costs, choice) for choice in choices)
     assert bottleneck(costs, cuts) <= SLACK * best
     even = [choice for choice in choices if bottleneck(costs, choice) <= SLACK * best]
-    assert sum(crossing[one] for one in cuts) == min(sum(crossing[one] for one in choice) for choice in even)
+    shares = (floor * sum(costs) / (len(cuts) + 1) for floor in FLOORS)
+    busy = next(some for share in shares if (some := [one for one in even if min(parts_of(costs, one)) >= share]))
+    assert cuts in map(list, busy)
+    assert sum(crossing[one] for one in cuts) == min(sum(crossing[one] for one in choice) for choice in busy)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
@@ -104,3 +111,13 @@ def test_a_model_that_narrows_is_cut_where_a_layer_ends():
     """And one that widens likewise; that less crosses elsewhere does not outweigh a part that costs twice as much."""
     assert contiguous_cut([6, 4, 1], [0, 9, 5], 2) == [1]
     assert contiguous_cut([1, 4, 6], [0, 5, 9], 2) == [2]
+
+
+def test_no_part_is_next_to_nothing_where_another_cut_has_the_same_bottleneck():
+    """Less would cross if the last part were the mean of a loss alone."""
+    costs, crossing = [1] * 9 + [0], [0] + [8] * 8 + [1]
+    assert contiguous_cut(costs, crossing, 4) == [2, 4, 6]
+
+
+def test_a_part_that_cannot_be_half_of_a_share_is_as_much_as_it_can_be():
+    assert contiguous_cut([1, 1, 2, 4, 8, 0, 0], [0, 4, 4, 4, 4, 1, 1], 4) == [2, 3, 4]

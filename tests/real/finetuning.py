@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from programs import (
-    SWEPT,
     B,
     Program,
     cross_entropy,
@@ -147,7 +146,7 @@ def preference(params, reference, chosen, rejected):
     return -jax.nn.log_sigmoid(0.1 * (ours - theirs)).mean(), jnp.mean(ours > theirs)
 
 
-@real(refused=SWEPT, naming="goes over the stages forward and backward", plans=("quarters", "zigzag"))
+@real
 def preferences_in_two_calls():
     """DPO, with the model called for the chosen and for the rejected sentences."""
 

@@ -1,6 +1,6 @@
 """What the forward part of a model does, step by step, for choosing where to cut it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
@@ -12,7 +12,10 @@ from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph, bytes_of
 from atoll.compiler.module.marks import LAYERS, STAGE
+from atoll.passes.stage.cut.alignment import parameters_of
+from atoll.passes.stage.cut.work import work_of
 from atoll.passes.stage.layers.layer_stages import stages_of_layers
+from atoll.passes.stage.operations.backward_partners import source_of
 
 
 @dataclass
@@ -20,17 +23,55 @@ class Steps:
     """What the forward part does, in order: operations one by one, and loops over layers layer by layer.
 
     A layer is two steps, between which there is no place to cut: so the place between two layers is a valley of its own
-    to `contiguous_cut`, whatever crosses elsewhere.
+    to `contiguous_cut`, whatever crosses elsewhere. Two loops over the same layers, of which neither needs the other,
+    have their steps in common: a layer is on one stage for both.
     """
 
     graph: Graph
     forward: list[int]
     loops: Mapping[int, CountedLoop]
     _first: dict[int, int] = field(init=False)
+    _length: int = field(init=False)
 
     def __post_init__(self) -> None:
-        starts = accumulate((self._count(index) for index in self.forward), initial=0)
-        self._first = dict(zip(self.forward, starts, strict=False))
+        self._first, self._length, before = {}, 0, None
+        for index in self.forward:
+            if before is not None and self._go_together(before, index):
+                self._first[index] = self._first[before]
+            else:
+                self._first[index] = self._length
+                self._length += self._count(index)
+            before = index
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _go_together(self, one: int, other: int) -> bool:
+        if one not in self.loops or other not in self.loops:
+            return False
+        loop, other_loop = self.loops[one], self.loops[other]
+        is_alike = (loop.iterations, loop.is_reverse) == (other_loop.iterations, other_loop.is_reverse)
+        return is_alike and bool(self._stacks(one) & self._stacks(other)) and not self._needs(other, one)
+
+    def _stacks(self, index: int) -> set[int]:
+        """What the stacks of a loop are made of, except for what the loop fills."""
+        loop = self.loops[index]
+        stacks = {loop.node.operation.operands[slot] for slot, one in loop.stacks.items() if not one.is_written}
+        taken = (value for value in self.graph.operands[index] if self.graph.values[value] in stacks)
+        return {source_of(self.graph, value) for value in taken}
+
+    def _needs(self, index: int, other: int) -> bool:
+        """Whether an operation needs what another one makes."""
+        left, seen = [index], set[int]()
+        while left:
+            for value in self.graph.operands[left.pop()]:
+                producer = self.graph.producer[value]
+                if producer == other:
+                    return True
+                if producer > other and producer not in seen:
+                    seen.add(producer)
+                    left.append(producer)
+        return False
 
     def _count(self, index: int) -> int:
         return 2 * self.loops[index].iterations if index in self.loops else 1
@@ -39,14 +80,33 @@ class Steps:
         """The steps of an operation."""
         return range(self._first[index], self._first[index] + self._count(index))
 
-    def costs(self) -> list[float]:
-        return [
-            cost_of(self.graph.operations[index]) / self._count(index) for index in self.forward for _ in self.of(index)
-        ]
+    def operation(self, step: int) -> int:
+        """The operation that a step belongs to."""
+        return next(index for index in self.forward if step in self.of(index))
+
+    def work(self, owners: Sequence[int | None]) -> list[float]:
+        """What each step brings to its stage, backward part and update included.
+
+        owners: of each operation the forward one that it belongs to.
+        """
+        found = [0.0] * len(self)
+        for index, work in work_of(self.graph, self.forward, owners).items():
+            for step in self.of(index):
+                found[step] += work / self._count(index)
+        return found
+
+    def inside(self, stretches: Iterable[Iterable[int]]) -> set[int]:
+        """The steps in front of which a cut would be within one of the stretches of operations."""
+        found: set[int] = set()
+        for stretch in stretches:
+            places = [step for index in stretch for step in (self.of(index)[0], self.of(index)[-1])]
+            found.update(range(min(places) + 1, max(places) + 1))
+        return found
 
     def crossing(self) -> list[float]:
-        """For each step, the bytes of values made before it and used from it on."""
-        changes = [0] * (sum(map(self._count, self.forward)) + 1)
+        """For each step, the bytes of values made before it and used from it on, and of parameters that are used before
+        it and from it on, with their gradients."""
+        changes = [0] * (len(self) + 1)
         for value, producer in enumerate(self.graph.producer):
             if producer in self._first:
                 last = max((self._last_use(user, value) for user in self.graph.users[value]), default=0)
@@ -54,6 +114,11 @@ class Steps:
                 if last >= made:
                     changes[made] += self.graph.sizes[value]
                     changes[last + 1] -= self.graph.sizes[value]
+        for value in parameters_of(self.graph):
+            users = [user for user in self.graph.users[value] if user in self._first]
+            if users:
+                changes[min(self.of(user)[0] for user in users) + 1] += 2 * self.graph.sizes[value]
+                changes[max(self._last_use(user, value) for user in users) + 1] -= 2 * self.graph.sizes[value]
         for index, loop in self.loops.items():
             carried = sum(bytes_of(loop.node.operand_type(slot)) for slot in loop.carried)
             changes[self.of(index).start + 1] += carried
@@ -66,7 +131,10 @@ class Steps:
 
     def read_stages(self) -> list[int | None]:
         """The stage of each step, None where none is marked."""
-        return [stage for index in self.forward for stage in self._read(index)]
+        found: list[int | None] = [None] * len(self)
+        for index in self.forward:
+            found[self.of(index).start : self.of(index).stop] = self._read(index)
+        return found
 
     def _read(self, index: int) -> list[int | None]:
         operation = self.graph.operations[index].operation

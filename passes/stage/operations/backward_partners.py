@@ -52,10 +52,10 @@ def _telling(graph: Graph, index: int) -> list[int]:
     if isinstance(operation, _LOOKUPS):
         is_simple = len(values) == len(operation.operation.operands)  # one table, and nothing captured
         values = values[1:2] if is_simple else []
-    return [_source(graph, value) for value in values]
+    return [source_of(graph, value) for value in values]
 
 
-def _source(graph: Graph, value: int) -> int:
+def source_of(graph: Graph, value: int) -> int:
     """What a value is made of, seen through changes of its type and shape."""
     while (producer := graph.producer[value]) != ARGUMENT:
         operation = graph.operations[producer]

@@ -94,3 +94,7 @@ def _is_scalar_argument(graph: Graph, value: int) -> bool:
 
 def is_scalar(value: "ir.Value[ir.Type]") -> bool:
     return elements_of(value.type) == 1
+
+
+def is_inexact(value: "ir.Value[ir.Type]") -> bool:
+    return isinstance(value.type, ir.ShapedType) and isinstance(value.type.element_type, (ir.FloatType, ir.ComplexType))

@@ -1,0 +1,118 @@
+"""Puts operations that take the same parameter next to each other, where neither needs the other.
+
+A model that goes over two inputs, as for a pair of answers, does so one after the other. Cut in that order, each way
+would be on stages of its own, and every parameter would cross to the second and its gradient back, in every step.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from atoll.compiler.mlir.functions import argument_attributes
+from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import BATCH
+from atoll.compiler.module.scopes import Role
+from atoll.passes.stage.cut.work import owners_of
+from atoll.passes.stage.operations.backward_partners import source_of
+from atoll.passes.stage.operations.cheap_operations import is_inexact, is_scalar
+from atoll.passes.stage.operations.roles import roles_of
+
+
+def parameters_of(graph: Graph) -> frozenset[int]:
+    """The arguments that a model learns, or that are frozen: of floating-point numbers, and without the batch."""
+    marks = argument_attributes(entry_function(graph.module))
+    return frozenset(
+        number for number, one in enumerate(marks) if BATCH not in one and is_inexact(graph.values[number])
+    )
+
+
+def reads_floats(graph: Graph) -> list[bool]:
+    """Whether each operation takes floating-point numbers that the program is given, or anything made of these.
+
+    What does not, such as a random generator, is no part of the model.
+    """
+    reads: list[bool] = []
+    for taken in graph.operands:
+        producers = [(graph.producer[value], value) for value in taken]
+        reads.append(
+            any(is_inexact(graph.values[value]) if one == ARGUMENT else reads[one] for one, value in producers)
+        )
+    return reads
+
+
+def aligned(graph: Graph, forward: Sequence[int]) -> list[int]:
+    """The forward operations in an order in which each comes after what it takes, and the ways of a model over several
+    inputs go side by side.
+
+    An operation that takes a parameter goes to where the first one takes it, unless it needs what comes of that: then
+    the model goes through a layer twice, or ties its first to its last. Parameters that a step has changed, as for a
+    gradient elsewhere, count as those that they are made of. All else follows what it takes.
+    """
+    ranks = {index: rank for rank, index in enumerate(forward)}
+    ways = _Ways(graph, forward)
+    if not ways.is_any_pulled:
+        return list(forward)
+    places = dict(ways.places)
+    for index in reversed(forward):  # what is no part of the model goes along with what takes it
+        if index not in ways.places:
+            users = (user for value in graph.results[index] for user in graph.users[value])
+            places[index] = min([ranks[index], *(places[user] for user in users if user in places)])
+    return sorted(forward, key=lambda index: (places[index], ranks[index]))
+
+
+@dataclass
+class _Ways:
+    graph: Graph
+    forward: Sequence[int]
+    places: dict[int, int] = field(default_factory=dict)  # of what is part of the model
+    is_any_pulled: bool = False
+    _first: dict[int, int] = field(default_factory=dict)  # the place of the first operation that takes a parameter
+    _passed: dict[int, int] = field(default_factory=dict)  # the parameters an operation depends on, as bits
+
+    def __post_init__(self) -> None:
+        is_model, parameters, owners = reads_floats(self.graph), parameters_of(self.graph), self._owners_of_updates()
+        for rank, index in enumerate(self.forward):
+            if is_model[index]:
+                taken = {source_of(self.graph, value) for value in self.graph.operands[index]}
+                changed = {self.places[owner] for one in taken if (owner := owners.get(one)) in self.places}
+                self._place(index, rank, taken & parameters, changed)
+
+    def _place(self, index: int, rank: int, own: Collection[int], changed: Collection[int]) -> None:
+        producers = [one for one in self._producers(index) if one in self.places]
+        passed = 0
+        for one in producers:
+            passed |= self._passed[one]
+        pulling = [self._first[one] for one in own if one in self._first and not passed >> one & 1] + [*changed]
+        is_new = any(one not in self._first for one in own)
+        latest = max((self.places[one] for one in producers), default=0)
+        follows = any(self._is_pulled(one) for one in producers)
+        place = max(latest, *pulling) if pulling else latest if follows and not is_new else rank
+        self.places[index] = place
+        self.is_any_pulled |= place < rank and bool(pulling)
+        for one in own:
+            self._first.setdefault(one, place)
+            passed |= 1 << one
+        self._passed[index] = passed
+
+    def _is_pulled(self, index: int) -> bool:
+        return self.forward[self.places[index]] != index
+
+    def _producers(self, index: int) -> Iterator[int]:
+        for value in self.graph.operands[index]:
+            if self.graph.producer[value] != ARGUMENT:
+                yield self.graph.producer[value]
+
+    def _owners_of_updates(self) -> dict[int, int]:
+        """Each array that an update makes and a forward operation takes, and the one that the update belongs to."""
+        roles, inside = roles_of(self.graph), set(self.forward)
+        taken = {value for index in self.forward for value in self.graph.operands[index]}
+        made = {
+            value: producer
+            for value in taken
+            if (producer := self.graph.producer[value]) != ARGUMENT
+            and producer not in inside
+            and roles[producer] is Role.UPDATE
+            and not is_scalar(self.graph.values[value])
+        }
+        owners = owners_of(self.graph, self.forward) if made else []
+        return {value: owner for value, producer in made.items() if (owner := owners[producer]) is not None}
