@@ -7,7 +7,7 @@ brings its forward part alone, a trained one three times that, and more if its o
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.module.cost import cost_of
+from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.scopes import Role
 from atoll.passes.stage.operations.cheap_operations import copied, is_inexact, is_scalar, sent_operands

@@ -7,7 +7,6 @@ from math import inf
 from typing import Any
 
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
-from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph, bytes_of
