@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from atoll.compiler.cluster import Cluster
     from atoll.compiler.compiled import Compiled, load
     from atoll.compiler.compiled_ahead import CompiledAhead
+    from atoll.compiler.conversion import from_jax, to_jax
     from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
     from atoll.compiler.export.feed import Feed
     from atoll.compiler.export.job import Job
@@ -39,9 +40,11 @@ __all__ = [
     "Topology",
     "TopologyError",
     "compile",
+    "from_jax",
     "load",
     "lower",
     "schedule",
+    "to_jax",
     "topology",
 ]
 
@@ -63,9 +66,11 @@ _MODULES = {
     "Topology": "compiler.topology.topology",
     "TopologyError": "compiler.errors",
     "compile": "compiler.lowered",
+    "from_jax": "compiler.conversion",
     "load": "compiler.compiled",
     "lower": "compiler.lowered",
     "schedule": "compiler.schedules.kinds",
+    "to_jax": "compiler.conversion",
     "topology": "compiler.topology.topology",
 }
 
