@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from atoll.checkpoint.loading import checkpoint_steps, load_checkpoint
+    from atoll.checkpoint.saving import save_checkpoint
     from atoll.compiler.cluster import Cluster
     from atoll.compiler.compiled import Compiled, load
     from atoll.compiler.compiled_ahead import CompiledAhead
@@ -39,10 +41,13 @@ __all__ = [
     "Schedule",
     "Topology",
     "TopologyError",
+    "checkpoint_steps",
     "compile",
     "from_jax",
     "load",
+    "load_checkpoint",
     "lower",
+    "save_checkpoint",
     "schedule",
     "to_jax",
     "topology",
@@ -65,10 +70,13 @@ _MODULES = {
     "Schedule": "compiler.schedules.schedule",
     "Topology": "compiler.topology.topology",
     "TopologyError": "compiler.errors",
+    "checkpoint_steps": "checkpoint.loading",
     "compile": "compiler.lowered",
     "from_jax": "compiler.conversion",
     "load": "compiler.compiled",
+    "load_checkpoint": "checkpoint.loading",
     "lower": "compiler.lowered",
+    "save_checkpoint": "checkpoint.saving",
     "schedule": "compiler.schedules.kinds",
     "to_jax": "compiler.conversion",
     "topology": "compiler.topology.topology",

@@ -207,6 +207,12 @@ def key_names() -> dict[str, str]:
 
 
 @cache
+def words_of(dtype: str) -> tuple[int, ...]:
+    """The shape of the words that a typed random key has for each element."""
+    return tuple(jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=key_names()[dtype]))).shape)
+
+
+@cache
 def dtype_of(name: str) -> Any:  # noqa: ANN401 (a numpy dtype, or jax's for typed keys)
     """The dtype of this name in a program's file."""
     return _key_dtype(key_names()[name]) if name.startswith("key<") else numpy.dtype(name)
