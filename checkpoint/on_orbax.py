@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 from atoll.checkpoint.conveyor import Conveyor
 from atoll.checkpoint.manifest import Entry
 from atoll.compiler.errors import UsageError
@@ -66,15 +67,15 @@ def write(
     keep: how many of the last steps stay.
     """
     settle(directory)
-    if (directory / _OLD).exists():
-        (directory / _OLD).rmtree()
+    _clear(directory)
     is_there = step in steps_of(directory)
     with _manager(directory / _NEW if is_there else directory, _Writing(conveyor)) as manager:
         manager.save(step, args=ocp.args.PyTreeSave(tree), custom_metadata=dict(manifest), force=True)
     if is_there:
         _take_its_place(directory, step)
     for old in steps_of(directory)[:-keep] if keep else ():
-        remove(directory, old)
+        _remove(directory, old)
+    _clear(directory)
 
 
 def settle(directory: Directory) -> None:
@@ -83,18 +84,26 @@ def settle(directory: Directory) -> None:
         _take_its_place(directory, step)
 
 
-def remove(directory: Directory, step: int) -> None:
+def _remove(directory: Directory, step: int) -> None:
     """Under its step there is all of it or nothing."""
     (directory / _OLD).mkdir(parents=True, exist_ok=True)
-    if (directory / _OLD / str(step)).exists():  # a process was killed here
-        (directory / _OLD / str(step)).rmtree()
-    (directory / str(step)).rename(directory / _OLD / str(step))
-    (directory / _OLD).rmtree()
+    away = directory / _OLD / str(step)
+    if away.exists():  # a process was killed here
+        away.rmtree()
+    (directory / str(step)).rename(away)
+    away.rmtree()
+
+
+def _clear(directory: Directory) -> None:
+    """Take away what is beside the steps."""
+    for name in (_NEW, _OLD):
+        if (directory / name).exists():
+            (directory / name).rmtree()
 
 
 def _take_its_place(directory: Directory, step: int) -> None:
     if step in steps_of(directory):
-        remove(directory, step)
+        _remove(directory, step)
     (directory / _NEW / str(step)).rename(directory / str(step))
 
 
@@ -190,8 +199,16 @@ class _Reading(_Handler):
 
 
 def _manager(root: Directory, handler: _Handler, *, read_only: bool = False) -> Any:  # noqa: ANN401 (orbax's)
-    registry = ocp.type_handlers.create_type_handler_registry((Leaf, handler))
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=not read_only, read_only=read_only)
+    # Without a handler for arrays of jax, of which there are none here, it would warn.
+    registry = ocp.type_handlers.create_type_handler_registry(
+        (Leaf, handler), (jax.Array, ocp.type_handlers.ArrayHandler())
+    )
+    options = ocp.CheckpointManagerOptions(
+        enable_async_checkpointing=False,
+        create=not read_only,
+        read_only=read_only,
+        cleanup_tmp_directories=not read_only,  # of processes that were killed
+    )
     return ocp.CheckpointManager(
         root, item_handlers=ocp.PyTreeCheckpointHandler(type_handler_registry=registry), options=options
     )
