@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.checkpoint.manifest import Entry, from_json
+from atoll.checkpoint.manifest import LeafEntry, from_json
 from atoll.checkpoint.saving import wait_for_saving
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.compiler.tracebacks import at_the_caller, first_line
@@ -38,7 +38,7 @@ def load_checkpoint(directory: str | Path, like: Tree = ..., *, step: int | None
         entries = _manifest(name, lambda: on_orbax.manifest_in(place, found))
         leaves = leaves_of(like)
         check_alike(f"checkpoint {name}", {path: one.kind for path, one in entries.items()}, kinds_of(leaves))
-        stored = {path: Stored(name, path, entries[path]) for path in leaves}
+        stored = {path: StoredLeaf(name, path, entries[path]) for path in leaves}
         structure = jax.tree.structure(like)
         wanted = [None if one.entry.is_empty else one for one in stored.values()]
         with _told_where(name):
@@ -60,12 +60,12 @@ def checkpoint_steps(directory: str | Path) -> tuple[int, ...]:
 
 
 @dataclass
-class Stored:
+class StoredLeaf:
     """A leaf in a checkpoint. tensor: what its numbers are read from; none if there are none."""
 
     checkpoint: str
     path: str
-    entry: Entry
+    entry: LeafEntry
     tensor: Any = None
 
     def read(self, index: tuple[slice, ...] | None = None) -> "numpy.ndarray[Any, Any]":
@@ -88,7 +88,7 @@ def _step(directory: str | Path, there: tuple[int, ...], wanted: int | None) -> 
     return there[-1] if wanted is None else wanted
 
 
-def _manifest(name: str, read: Callable[[], Any]) -> dict[str, Entry]:
+def _manifest(name: str, read: Callable[[], Any]) -> dict[str, LeafEntry]:
     with _told_where(name):
         found = read()
     try:
@@ -107,7 +107,7 @@ def _told_where(what: str) -> Iterator[None]:
         raise AtollError(f"checkpoint {what} cannot be read: {first_line(error)}") from error
 
 
-def _restored(stored: Stored, like: Any) -> Any:  # noqa: ANN401 (leaves)
+def _restored(stored: StoredLeaf, like: Any) -> Any:  # noqa: ANN401 (leaves)
     kind, wanted = stored.entry.kind, kind_of(stored.path, like)
     dtype = stored.entry.dtype if kind.is_key else numpy.dtype(wanted.dtype)
 

@@ -19,7 +19,7 @@ Bounds = tuple[tuple[int, int], ...]  # for each dimension from where to where
 
 
 @dataclass(frozen=True)
-class Piece:
+class LeafPart:
     """A part of a leaf when it was saved. islands: that held a copy; none if it was not on islands."""
 
     bounds: Bounds
@@ -32,11 +32,11 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeafEntry:
     """A leaf. words: the shape that the words of a random key add to its own."""
 
     kind: LeafKind
-    pieces: tuple[Piece, ...]
+    parts: tuple[LeafPart, ...]
     words: tuple[int, ...] = ()
 
     @property
@@ -57,37 +57,37 @@ class Entry:
     @property
     def chunk(self) -> tuple[int, ...]:
         """In blocks of which shape it is written: none goes over the border of a part, unless they would be tiny."""
-        bounds = list(zip(*(piece.bounds for piece in self.pieces), strict=True))
+        bounds = list(zip(*(part.bounds for part in self.parts), strict=True))
         fine = tuple(gcd(*(end for ends in along for end in ends)) for along in bounds) + self.words
         coarse = tuple(max(stop - start for start, stop in along) for along in bounds) + self.words
         size = prod(fine) * self.dtype.itemsize
         return fine if fine == coarse or size >= _SMALL else coarse
 
 
-def entry_of(leaf: Any, kind: LeafKind, words: tuple[int, ...]) -> Entry:  # noqa: ANN401 (an array or a number)
+def entry_of(leaf: Any, kind: LeafKind, words: tuple[int, ...]) -> LeafEntry:  # noqa: ANN401 (an array or a number)
     if not isinstance(leaf, Array):
-        return Entry(kind, (Piece(tuple((0, size) for size in kind.shape)),), words)
-    pieces = [
-        Piece(tuple(one.indices(size)[:2] for one, size in zip(part.index, kind.shape, strict=True)), part.islands)
+        return LeafEntry(kind, (LeafPart(tuple((0, size) for size in kind.shape)),), words)
+    parts = [
+        LeafPart(tuple(one.indices(size)[:2] for one, size in zip(part.index, kind.shape, strict=True)), part.islands)
         for part in leaf.parts
     ]
-    return Entry(kind, tuple(pieces), words)
+    return LeafEntry(kind, tuple(parts), words)
 
 
-def to_json(entries: Mapping[str, Entry]) -> dict[str, Any]:
+def to_json(entries: Mapping[str, LeafEntry]) -> dict[str, Any]:
     return {"version": _VERSION, "leaves": {path: _written(entry) for path, entry in entries.items()}}
 
 
-def from_json(found: Mapping[str, Any]) -> dict[str, Entry]:
+def from_json(found: Mapping[str, Any]) -> dict[str, LeafEntry]:
     """ValueError, KeyError or TypeError if it is not what `to_json` made."""
     if found["version"] != _VERSION:
         raise ValueError(f"version {found['version']}")
     return {path: _read(one) for path, one in found["leaves"].items()}
 
 
-def _written(entry: Entry) -> dict[str, Any]:
+def _written(entry: LeafEntry) -> dict[str, Any]:
     kind = entry.kind
-    parts = [{"bounds": [*map(list, one.bounds)], "islands": list(one.islands)} for one in entry.pieces]
+    parts = [{"bounds": [*map(list, one.bounds)], "islands": list(one.islands)} for one in entry.parts]
     return {
         "shape": list(kind.shape),
         "dtype": kind.dtype,
@@ -97,9 +97,9 @@ def _written(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _read(one: Mapping[str, Any]) -> Entry:
-    pieces = [Piece(_bounds(part["bounds"]), tuple(part["islands"])) for part in one["parts"]]
-    return Entry(LeafKind(tuple(one["shape"]), one["dtype"], one["weak"]), tuple(pieces), tuple(one["words"]))
+def _read(one: Mapping[str, Any]) -> LeafEntry:
+    parts = [LeafPart(_bounds(part["bounds"]), tuple(part["islands"])) for part in one["parts"]]
+    return LeafEntry(LeafKind(tuple(one["shape"]), one["dtype"], one["weak"]), tuple(parts), tuple(one["words"]))
 
 
 def _bounds(found: Sequence[Sequence[int]]) -> Bounds:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 from atoll.checkpoint.conveyor import Conveyor
-from atoll.checkpoint.manifest import Entry
+from atoll.checkpoint.manifest import LeafEntry
 from atoll.compiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def directory_of(path: str | Path) -> Directory:
 # Writing.
 
 
-class Leaf:
+class OrbaxLeaf:
     """Stands for a leaf in the tree that orbax is given."""
 
-    def __init__(self, path: str, entry: Entry) -> None:
+    def __init__(self, path: str, entry: LeafEntry) -> None:
         self.path = path
         self.entry = entry
 
@@ -62,7 +62,7 @@ def can_hold(dtype: "numpy.dtype[Any]") -> bool:
 def write(
     directory: Directory, step: int, tree: Tree, manifest: Mapping[str, Any], conveyor: Conveyor, keep: int | None
 ) -> None:
-    """Write a pytree of `Leaf`s, whose numbers come on the conveyor, in place of what is there of this step.
+    """Write a pytree of `OrbaxLeaf`s, whose numbers come on the conveyor, in place of what is there of this step.
 
     keep: how many of the last steps stay.
     """
@@ -124,19 +124,19 @@ class _Writing(_Handler):
         writing = self._write({value.path: (value.entry, info) for value, info in zip(values, infos, strict=True)})
         return [ocp.future.CommitFutureAwaitingContractedSignals(writing, name="atoll")]
 
-    async def _write(self, leaves: Mapping[str, tuple[Entry, Any]]) -> None:
+    async def _write(self, leaves: Mapping[str, tuple[LeafEntry, Any]]) -> None:
         opened: dict[str, Any] = {}
         written = []
         for path, (entry, info) in leaves.items():
             await info.await_path_creation()
             opened[path] = await _create(entry, info)
-        while (load := self._conveyor.take()) is not None:
-            part = opened[load.leaf][load.index]
-            commit = part.write(load.numbers, can_reference_source_data_indefinitely=True).commit
-            commit.add_done_callback(_tell_written(self._conveyor, load.numbers.nbytes))
+        while (crate := self._conveyor.take()) is not None:
+            part = opened[crate.leaf][crate.index]
+            commit = part.write(crate.numbers, can_reference_source_data_indefinitely=True).commit
+            commit.add_done_callback(_tell_written(self._conveyor, crate.numbers.nbytes))
             commit.force()
             written.append(commit)
-            del load
+            del crate
         for commit in written:
             await commit
 
@@ -148,7 +148,7 @@ def _tell_written(conveyor: Conveyor, size: int) -> Any:  # noqa: ANN401 (a call
     return lambda _: conveyor.written(size)
 
 
-async def _create(entry: Entry, info: Any) -> Any:  # noqa: ANN401 (orbax's and tensorstore's)
+async def _create(entry: LeafEntry, info: Any) -> Any:  # noqa: ANN401 (orbax's and tensorstore's)
     spec = ocp.type_handlers.get_json_tspec_write(
         info,
         use_ocdbt=info.is_ocdbt_checkpoint,
@@ -201,7 +201,7 @@ class _Reading(_Handler):
 def _manager(root: Directory, handler: _Handler, *, read_only: bool = False) -> Any:  # noqa: ANN401 (orbax's)
     # Without a handler for arrays of jax, of which there are none here, it would warn.
     registry = ocp.type_handlers.create_type_handler_registry(
-        (Leaf, handler), (jax.Array, ocp.type_handlers.ArrayHandler())
+        (OrbaxLeaf, handler), (jax.Array, ocp.type_handlers.ArrayHandler())
     )
     options = ocp.CheckpointManagerOptions(
         enable_async_checkpointing=False,

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.checkpoint.conveyor import Conveyor, Load
-from atoll.checkpoint.manifest import Entry, entry_of, to_json
+from atoll.checkpoint.conveyor import Conveyor, Crate
+from atoll.checkpoint.manifest import LeafEntry, entry_of, to_json
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.compiler.tracebacks import at_the_caller, first_line
 from atoll.runtime.array import Array, words_of
@@ -95,7 +95,7 @@ def save_checkpoint(
         leaves = leaves_of(tree)
         entries = {path: _entry(path, leaves[path], kind) for path, kind in kinds_of(leaves).items()}
         # Orbax takes no arrays without elements.
-        stand_ins = [None if one.is_empty else on_orbax.Leaf(path, one) for path, one in entries.items()]
+        stand_ins = [None if one.is_empty else on_orbax.OrbaxLeaf(path, one) for path, one in entries.items()]
         tree_of_them = jax.tree.unflatten(jax.tree.structure(tree), stand_ins)
         _check_can_be_written(entries, on_orbax.names_of(tree_of_them), on_orbax.can_hold)
         place, conveyor = on_orbax.directory_of(directory), Conveyor(room)
@@ -105,8 +105,8 @@ def save_checkpoint(
             saving = _under_way[str(place)] = Saving(str(place / str(number)), conveyor, write)
             _end_before_python()
             try:
-                for load in _loads(leaves, entries):
-                    conveyor.put(load)
+                for crate in _crates(leaves, entries):
+                    conveyor.put(crate)
                 conveyor.end()
             except BaseException as error:
                 saving.give_up(error)
@@ -134,14 +134,14 @@ def _checked(step: Any, keep: Any, room: Any) -> int:  # noqa: ANN401 (whatever 
     return number
 
 
-def _entry(path: str, leaf: Any, kind: LeafKind) -> Entry:  # noqa: ANN401 (an array or a number)
+def _entry(path: str, leaf: Any, kind: LeafKind) -> LeafEntry:  # noqa: ANN401 (an array or a number)
     if isinstance(leaf, jax.ShapeDtypeStruct):
         raise UsageError(f"{path} is the description of an array", remedy="give the array")
     return entry_of(leaf, kind, words_of(kind.dtype) if kind.is_key else ())
 
 
 def _check_can_be_written(
-    entries: Mapping[str, Entry], names: Tree, can_hold: "Callable[[numpy.dtype[Any]], bool]"
+    entries: Mapping[str, LeafEntry], names: Tree, can_hold: "Callable[[numpy.dtype[Any]], bool]"
 ) -> None:
     if all(entry.is_empty for entry in entries.values()):
         raise UsageError("the tree has no arrays", remedy="give the state that is to be saved")
@@ -155,7 +155,7 @@ def _check_can_be_written(
             raise UsageError(what, remedy="call one of them otherwise")
 
 
-def _loads(leaves: Mapping[str, Any], entries: Mapping[str, Entry]) -> Iterator[Load]:
+def _crates(leaves: Mapping[str, Any], entries: Mapping[str, LeafEntry]) -> Iterator[Crate]:
     """All numbers, part by part."""
     for path, leaf in leaves.items():
         entry = entries[path]
@@ -164,11 +164,11 @@ def _loads(leaves: Mapping[str, Any], entries: Mapping[str, Entry]) -> Iterator[
         reads: list[Callable[[], Any]] = [partial(_plain, leaf, entry)]
         if isinstance(leaf, Array):
             reads = [part.read for part in leaf.parts]
-        for piece, read in zip(entry.pieces, reads, strict=True):
-            yield Load(path, piece.index, _own(read()))
+        for part, read in zip(entry.parts, reads, strict=True):
+            yield Crate(path, part.index, _own(read()))
 
 
-def _plain(leaf: Any, entry: Entry) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401 (an array or a number)
+def _plain(leaf: Any, entry: LeafEntry) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401 (an array or a number)
     return numpy.array(jax.random.key_data(leaf) if entry.kind.is_key else leaf)  # the user may write to their own
 
 

@@ -233,6 +233,7 @@ ORDINARY = frozenset(
         "quantities",
         "range",
         "reader",
+        "reading",
         "ready",
         "reason",
         "receive",
@@ -306,6 +307,7 @@ ORDINARY = frozenset(
         "whole",
         "work",
         "writer",
+        "writing",
     ]
 )
 
@@ -321,7 +323,7 @@ def entries():
 
 def names():
     """Every module, folder and class, with where it stands."""
-    for folder in ("compiler", "passes", "runtime"):
+    for folder in ("checkpoint", "compiler", "passes", "runtime"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             path = file.relative_to(ROOT)
             yield path, path.stem if path.stem != "__init__" else path.parent.name

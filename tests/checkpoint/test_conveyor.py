@@ -4,19 +4,19 @@ import threading
 
 import numpy
 import pytest
-from atoll.checkpoint.conveyor import Conveyor, Load
+from atoll.checkpoint.conveyor import Conveyor, Crate
 
 pytestmark = pytest.mark.own
 
 
-def load(size, leaf="w"):
-    return Load(leaf, (), numpy.zeros(size, "int8"))
+def crate(size, leaf="w"):
+    return Crate(leaf, (), numpy.zeros(size, "int8"))
 
 
-def test_loads_come_in_order_until_the_end():
+def test_crates_come_in_order_until_the_end():
     conveyor = Conveyor(100)
     for leaf in "abc":
-        conveyor.put(load(10, leaf))
+        conveyor.put(crate(10, leaf))
     conveyor.end()
     assert [one.leaf for one in iter(conveyor.take, None)] == ["a", "b", "c"]
 
@@ -26,7 +26,7 @@ def test_there_is_room_for_so_many_bytes_until_they_are_written():
 
     def read():
         for size in (60, 40, 1, 300):  # the last is larger than the room, and goes alone
-            conveyor.put(load(size))
+            conveyor.put(crate(size))
             put.append(size)
         conveyor.end()
 
@@ -49,11 +49,11 @@ def test_there_is_room_for_so_many_bytes_until_they_are_written():
 def test_whoever_waits_is_told_why_the_other_end_has_failed(blocked):
     conveyor, errors = Conveyor(10), []
     if blocked == "put":
-        conveyor.put(load(10))
+        conveyor.put(crate(10))
 
     def wait():
         try:
-            conveyor.put(load(1)) if blocked == "put" else conveyor.take()
+            conveyor.put(crate(1)) if blocked == "put" else conveyor.take()
         except OSError as error:
             errors.append(error)
 

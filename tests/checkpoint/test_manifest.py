@@ -3,21 +3,21 @@
 import json
 
 import pytest
-from atoll.checkpoint.manifest import Entry, Piece, from_json, to_json
+from atoll.checkpoint.manifest import LeafEntry, LeafPart, from_json, to_json
 from atoll.runtime.leaves import LeafKind
 
 pytestmark = pytest.mark.own
 
 
 def entry(shape, *bounds, dtype="float32", words=()):
-    return Entry(LeafKind(shape, dtype), tuple(Piece(one, ("island0",)) for one in bounds), words)
+    return LeafEntry(LeafKind(shape, dtype), tuple(LeafPart(one, ("island0",)) for one in bounds), words)
 
 
 def test_it_is_read_as_it_was_written():
     entries = {
         "tree['w']": entry((4, 2), ((0, 3), (0, 2)), ((3, 4), (0, 2))),
         "tree['k']": entry((), (), dtype="key<fry>", words=(2,)),
-        "tree['lr']": Entry(LeafKind((), "float64", is_weak=True), (Piece(()),)),
+        "tree['lr']": LeafEntry(LeafKind((), "float64", is_weak=True), (LeafPart(()),)),
     }
     assert from_json(json.loads(json.dumps(to_json(entries)))) == entries
 
