@@ -25,7 +25,15 @@ class Part:
 
     def read(self, island: str | None = None) -> "numpy.ndarray[Any, Any]":
         """The numbers of the copy on an island, else of the first; waits for them, and for no other part."""
-        return numpy.asarray(self._copies[0 if island is None else self.islands.index(island)]())
+        return numpy.asarray(_view(self._copies[0 if island is None else self.islands.index(island)]()))
+
+
+def _view(value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
+    """Another array of the same memory: the one that islands have would keep what is read of it on the host."""
+    if not isinstance(value, jax.Array):
+        return value
+    shards = [shard.data for shard in value.addressable_shards]
+    return jax.make_array_from_single_device_arrays(value.shape, value.sharding, shards)
 
 
 class Array(Converting):

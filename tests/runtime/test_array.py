@@ -9,6 +9,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.errors import UsageError
+from atoll.runtime.array import Part
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program
 
@@ -170,6 +171,16 @@ def test_it_is_ready_once_it_is_computed(matrix):
     matrix.copy_to_host_async()
     matrix.block_until_ready()
     assert matrix.is_ready()
+
+
+def test_what_is_read_of_a_part_is_not_kept():
+    """Or all parts of a large value would be in this process in the end."""
+    mesh = jax.make_mesh((2,), ("x",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    value = jax.device_put(numpy.arange(4), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x")))
+    assert Part((slice(None),), ("left",), (lambda: value,)).read().tolist() == [0, 1, 2, 3]
+    assert value._npy_value is None
+    numpy.asarray(value)
+    assert value._npy_value is not None  # as jax does it
 
 
 # Copies, and what is let go of.
