@@ -69,7 +69,7 @@ def write(
     settle(directory)
     _clear(directory)
     is_there = step in steps_of(directory)
-    with _manager(directory / _NEW if is_there else directory, _Writing(conveyor)) as manager:
+    with _manager(directory / _NEW if is_there else directory, _Writing(conveyor), is_to_write=True) as manager:
         manager.save(step, args=ocp.args.PyTreeSave(tree), custom_metadata=dict(manifest), force=True)
     if is_there:
         _take_its_place(directory, step)
@@ -176,13 +176,13 @@ def _steps_in(directory: Directory) -> list[int]:
 
 def manifest_in(directory: Directory, step: int) -> Any:  # noqa: ANN401 (whatever is there)
     """What `write` was given; nothing if something else wrote the checkpoint."""
-    with _manager(directory, _Reading(), read_only=True) as manager:
+    with _manager(directory, _Reading()) as manager:
         return manager.metadata(step).custom_metadata
 
 
 def opened(directory: Directory, step: int, like: Tree) -> Tree:
     """For each leaf of a pytree of the same structure what it can be read from: indexed, with `.read().result()`."""
-    with _manager(directory, _Reading(), read_only=True) as manager:
+    with _manager(directory, _Reading()) as manager:
         return manager.restore(step, args=ocp.args.PyTreeRestore(item=like))
 
 
@@ -198,16 +198,15 @@ class _Reading(_Handler):
         return found
 
 
-def _manager(root: Directory, handler: _Handler, *, read_only: bool = False) -> Any:  # noqa: ANN401 (orbax's)
+def _manager(root: Directory, handler: _Handler, *, is_to_write: bool = False) -> Any:  # noqa: ANN401 (orbax's)
     # Without a handler for arrays of jax, of which there are none here, it would warn.
     registry = ocp.type_handlers.create_type_handler_registry(
         (OrbaxLeaf, handler), (jax.Array, ocp.type_handlers.ArrayHandler())
     )
     options = ocp.CheckpointManagerOptions(
         enable_async_checkpointing=False,
-        create=not read_only,
-        read_only=read_only,
-        cleanup_tmp_directories=not read_only,  # of processes that were killed
+        create=is_to_write,
+        cleanup_tmp_directories=is_to_write,  # of processes that were killed
     )
     return ocp.CheckpointManager(
         root, item_handlers=ocp.PyTreeCheckpointHandler(type_handler_registry=registry), options=options

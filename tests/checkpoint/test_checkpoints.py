@@ -52,7 +52,7 @@ def assert_same(found, expected):
 # There and back.
 
 
-def test_a_state_comes_back_as_its_like_is(tmp_path):
+def test_a_state_comes_back_as_its_like_is(tmp_path, caplog):
     saved(tmp_path, state())
     found = atoll.load_checkpoint(tmp_path, like=state())
     assert_same(found, state())
@@ -61,6 +61,7 @@ def test_a_state_comes_back_as_its_like_is(tmp_path):
     assert_same(found["opt"], state()["opt"])
     assert (found["rate"], found["epoch"]) == (0.5, 3)  # as weakly typed as they were
     assert isinstance(found["step"], numpy.ndarray)
+    assert not caplog.records  # orbax has nothing to warn of
 
 
 def test_the_last_step_is_loaded_or_a_named_one(tmp_path):
