@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy
 from atoll.checkpoint.manifest import LeafEntry, from_json
-from atoll.checkpoint.saving import wait_for_saving
+from atoll.checkpoint.saving import join_saving
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.compiler.tracebacks import at_the_caller, first_line
 from atoll.runtime.array import Array, restored
@@ -54,7 +54,7 @@ def checkpoint_steps(directory: str | Path) -> tuple[int, ...]:
         from atoll.checkpoint import on_orbax
 
         place = on_orbax.directory_of(directory)
-        wait_for_saving(place)
+        join_saving(place)
         on_orbax.settle(place)
         return tuple(on_orbax.steps_of(place))
 

@@ -120,6 +120,12 @@ def wait_for_saving(directory: Any) -> None:  # noqa: ANN401 (a path)
         saving.wait()
 
 
+def join_saving(directory: Any) -> None:  # noqa: ANN401 (a path)
+    """Wait for what is being written to a directory; if it has failed, the next save there says so."""
+    if (saving := _under_way.get(str(directory))) is not None:
+        saving.join()
+
+
 def _checked(step: Any, keep: Any, room: Any) -> int:  # noqa: ANN401 (whatever the user gave)
     """The step as a number."""
     try:

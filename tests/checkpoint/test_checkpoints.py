@@ -271,6 +271,7 @@ def test_a_failure_that_nobody_has_asked_for_is_told_by_the_next(tmp_path, monke
         patched.setattr(on_orbax, "write", fail)
         atoll.save_checkpoint(tmp_path, 1, {"w": 1}).join()
     assert "1 was not written: the disk is full" in caplog.text
+    assert atoll.checkpoint_steps(tmp_path) == ()  # to read what is there is no mistake
     with pytest.raises(AtollError, match="/1 was not written: the disk is full"):
         atoll.save_checkpoint(tmp_path, 2, {"w": 1})
     saved(tmp_path, {"w": 1}, 3)
