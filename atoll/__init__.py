@@ -8,9 +8,12 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from atoll.checkpoint.loading import checkpoint_steps, load_checkpoint
+    from atoll.checkpoint.saving import save_checkpoint
     from atoll.compiler.cluster import Cluster
     from atoll.compiler.compiled import Compiled, load
     from atoll.compiler.compiled_ahead import CompiledAhead
+    from atoll.compiler.conversion import from_jax, to_jax
     from atoll.compiler.errors import AtollError, CompileError, IslandLost, PlanError, TopologyError
     from atoll.compiler.export.feed import Feed
     from atoll.compiler.export.job import Job
@@ -39,10 +42,15 @@ __all__ = [
     "Schedule",
     "Topology",
     "TopologyError",
+    "checkpoint_steps",
     "compile",
+    "from_jax",
     "load",
+    "load_checkpoint",
     "lower",
+    "save_checkpoint",
     "schedule",
+    "to_jax",
     "topology",
 ]
 
@@ -63,10 +71,15 @@ _MODULES = {
     "Schedule": "compiler.schedules.schedule",
     "Topology": "compiler.topology.topology",
     "TopologyError": "compiler.errors",
+    "checkpoint_steps": "checkpoint.loading",
     "compile": "compiler.lowered",
+    "from_jax": "compiler.conversion",
     "load": "compiler.compiled",
+    "load_checkpoint": "checkpoint.loading",
     "lower": "compiler.lowered",
+    "save_checkpoint": "checkpoint.saving",
     "schedule": "compiler.schedules.kinds",
+    "to_jax": "compiler.conversion",
     "topology": "compiler.topology.topology",
 }
 

@@ -21,7 +21,7 @@ from atoll.compiler.report.report import Report
 from atoll.compiler.saving import check_portable, loaded_topology
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import Topology
-from atoll.compiler.tracebacks import caller
+from atoll.compiler.tracebacks import at_the_caller, caller
 from atoll.runtime.array import Array
 from atoll.runtime.compilation import fragments_of
 from atoll.runtime.controller import Controller
@@ -77,7 +77,7 @@ class Compiled(Inspectable):
             what = "a feed cannot be put on islands, as what it gives differs from step to step"
             raise UsageError(what, caller(), "pass it to the step itself, and put the other arguments")
         leaves, _ = self._calling.flatten(args)
-        with _at_the_caller():
+        with at_the_caller():
             placed = iter(self._controller.put(leaves))
         return tuple(
             argument if number in self._calling.static_numbers else jax.tree.map(lambda _: next(placed), argument)
@@ -86,7 +86,7 @@ class Compiled(Inspectable):
 
     def call_flat(self, leaves: Sequence[Any]) -> list[Array]:
         """The same as a call, with the leaves of the arguments; returns the leaves of the result."""
-        with _at_the_caller():
+        with at_the_caller():
             return self._controller.start(leaves)
 
     def report(self) -> Report:
@@ -95,7 +95,7 @@ class Compiled(Inspectable):
 
     def stats(self) -> Any:  # noqa: ANN401 (see Controller)
         """Counts of the last step that ended: tasks, messages, bytes per link, controller time, order."""
-        with _at_the_caller():
+        with at_the_caller():
             return self._controller.stats()
 
     @contextmanager
@@ -135,15 +135,6 @@ class Compiled(Inspectable):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@contextmanager
-def _at_the_caller() -> Iterator[None]:
-    """Have an error in how a program is used say where the user does so."""
-    try:
-        yield
-    except UsageError as error:
-        raise replace(error, where=error.where or caller()) from None
 
 
 @contextmanager

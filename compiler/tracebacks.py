@@ -3,9 +3,12 @@
 import functools
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from atoll.compiler.errors import UsageError
 from atoll.compiler.source_line import SourceLine
 
 # The folder of packages in Python, and in Debian's Python. Looked for by name, as Python may take packages from
@@ -20,13 +23,22 @@ def is_library(filename: str) -> bool:
         return True
     own = Path(__file__).resolve().parent.parent
     folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
-    folders += [str(own / name) for name in ("atoll", "compiler", "passes", "runtime")]
+    folders += [str(own / name) for name in ("atoll", "checkpoint", "compiler", "passes", "runtime")]
     return filename.startswith("<frozen ") or any(filename.startswith(f"{folder}/") for folder in folders)
 
 
 def caller() -> str:
     """The user's `file:line` that is calling into atoll."""
     return _innermost(traceback.extract_stack())
+
+
+@contextmanager
+def at_the_caller() -> Iterator[None]:
+    """Have an error in how something is used say where the user does so."""
+    try:
+        yield
+    except UsageError as error:
+        raise replace(error, where=error.where or caller()) from None
 
 
 def failing_line(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """What a step returns: an array that may still be on its way."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
@@ -8,12 +8,8 @@ from typing import Any, NoReturn
 
 import jax
 import numpy
+from atoll.runtime.converting import Converting
 from atoll.runtime.promise import Promise
-
-# How numpy is asked for what Python writes as an operator.
-_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
-_COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
-_UNARY = ("neg", "pos", "abs", "invert")
 
 
 @dataclass(frozen=True)
@@ -29,14 +25,22 @@ class Part:
 
     def read(self, island: str | None = None) -> "numpy.ndarray[Any, Any]":
         """The numbers of the copy on an island, else of the first; waits for them, and for no other part."""
-        return numpy.asarray(self._copies[0 if island is None else self.islands.index(island)]())
+        return numpy.asarray(_view(self._copies[0 if island is None else self.islands.index(island)]()))
 
 
-class Array:
+def _view(value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
+    """Another array of the same memory: the one that islands have would keep what is read of it on the host."""
+    if not isinstance(value, jax.Array):
+        return value
+    shards = [shard.data for shard in value.addressable_shards]
+    return jax.make_array_from_single_device_arrays(value.shape, value.sharding, shards)
+
+
+class Array(Converting):
     """A value, or the parts of one, each on one island or on several, which then have a copy each.
 
     It is a promise: reading it waits for it, and raises the error of the task that failed, if one did. Given to a
-    step it stays where it is. Arithmetic on it gives `jax.Array`s on jax's default device.
+    step it stays where it is. What else a `jax.Array` can do is done on jax's default device, by `to_jax`.
     """
 
     def __init__(self, promise: Promise) -> None:
@@ -65,9 +69,29 @@ class Array:
         return int(numpy.prod(self.shape, dtype=int))
 
     @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return int(self.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the whole value, however many islands and devices hold a copy or a part of it."""
+        return self.size * self.itemsize
+
+    # Where it is.
+
+    @property
     def islands(self) -> tuple[str, ...]:
         """The names of the islands that hold it, or parts of it; none once it was donated."""
         return self.promise.islands
+
+    @property
+    def sharding(self) -> Mapping[str, jax.sharding.NamedSharding]:
+        """For each island how its devices hold what it has: the whole, or its first part there.
+
+        The devices of an island in other processes are not here: its sharding is over an `AbstractMesh` then.
+        """
+        return self.promise.shardings
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -78,9 +102,9 @@ class Array:
             parts.append(Part(index, islands, tuple(partial(promise.computed, handle) for handle in copies)))
         return tuple(parts)
 
-    def is_deleted(self) -> bool:
-        """Whether it was donated to a step."""
-        return self.promise.is_gone
+    def is_ready(self) -> bool:
+        """Whether reading it would not wait. Of an island in another process that is known once a step is over."""
+        return all(map(self.promise.is_computed, chain.from_iterable(self.promise.parts())))
 
     def block_until_ready(self) -> "Array":
         """Wait until the value is computed on every island that holds it."""
@@ -88,14 +112,25 @@ class Array:
             self.promise.computed(handle)
         return self
 
+    def delete(self) -> None:
+        """Let go of it, as if it had been donated: its islands forget it, once no step needs it any more."""
+        self.promise.give_up("deleted")
+
+    def is_deleted(self) -> bool:
+        """Whether it was donated to a step or deleted."""
+        return self.promise.is_gone
+
+    # Its numbers.
+
     def to_jax(self) -> jax.Array:
-        """A copy as a `jax.Array` on jax's default device; later donations do not touch it."""
-        value: jax.Array = jax.numpy.array(self.promise.read(), copy=True)
-        if self._port.dtype.startswith("key<"):
-            value = jax.random.wrap_key_data(value, impl=key_names()[self._port.dtype])
-        return value
+        return restored(self.promise.read(), self._port.dtype, self.weak_type)
 
     __jax_array__ = to_jax
+
+    def copy_to_host_async(self) -> None:
+        """Have its numbers on their way to this process before they are read, if they are computed here."""
+        for copies in self.promise.parts():
+            self.promise.bring_to_host(copies[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401
         if self._port.dtype.startswith("key<"):
@@ -103,87 +138,86 @@ class Array:
             raise TypeError(f"{self._port.path} is a typed random key, which numpy does not know; {remedy}")
         return numpy.array(self.promise.read(), dtype=dtype, copy=copy)
 
+    def copy(self) -> "Array":
+        """The same value on the same islands, which later donations of this one do not touch.
+
+        It takes no memory until one of the two is donated, to a step that then works on a copy.
+        """
+        return Array(self.promise.shared())
+
+    __copy__ = copy
+
+    def __deepcopy__(self, _: object) -> "Array":
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Callable[..., jax.Array], tuple[Any, ...]]:
+        """By value: what is unpickled is a `jax.Array`, as it has no islands."""
+        return restored, (self.promise.read(), self._port.dtype, self.weak_type)
+
+    # Others where this one is, or was.
+
+    def with_values(self, value: Any) -> "Array":  # noqa: ANN401 (a jax.Array or a numpy array)
+        """Another value of its shape and dtype where this one is, or was before it was donated."""
+        return Array(self.promise.placer.put_whole(self._port, self.promise.division, value))
+
+    def with_parts(self, read: Callable[[tuple[slice, ...]], Any]) -> "Array":
+        """The same, of which each part is read when it is needed, as the numbers at an index of the whole.
+
+        Of typed random keys these are their words, in a dimension more.
+        """
+        promise = self.promise
+        return Array(promise.placer.promised(self._port, promise.division, map(read, promise.indices)))
+
+    # As text, and as a Python value.
+
     def __repr__(self) -> str:
-        place = "donated" if self.is_deleted() else f"on {', '.join(self.islands)}"
+        place = f"on {', '.join(self.islands)}" if self.islands else self.promise.gone
         return f"Array({self._port.dtype}{list(self.shape)} {place})"
 
     def __str__(self) -> str:
         """The values, as jax prints them; waits for them."""
         return repr(self) if self.is_deleted() else str(self.to_jax())
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self._port.path} lives on an island and cannot be pickled; pickle numpy.asarray of it")
-
-    def __getattr__(self, name: str) -> NoReturn:
-        remedy = f"; write .to_jax().{name}" if not name.startswith("_") and hasattr(jax.Array, name) else ""
-        raise AttributeError(f"an array on an island has no {name}{remedy}", name=name, obj=self)
-
-    # As a Python value.
+    def __format__(self, text: str) -> str:
+        return format(self.to_jax(), text) if text else str(self)
 
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("an array without dimensions has no length")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[jax.Array]:
-        return iter(self.to_jax())
-
-    def __getitem__(self, index: Any) -> jax.Array:  # noqa: ANN401 (whatever jax takes)
-        return self.to_jax()[index]
-
-    def __float__(self) -> float:
-        return float(self.to_jax())
-
-    def __int__(self) -> int:
-        return int(self.to_jax())
-
-    def __complex__(self) -> complex:
-        return complex(self.to_jax())
-
-    def __bool__(self) -> bool:
-        return bool(self.to_jax())
-
-    def __index__(self) -> int:
-        return self.to_jax().__index__()
-
-    def __format__(self, text: str) -> str:
-        return format(self.to_jax(), text) if text else str(self)
-
-    def item(self) -> Any:  # noqa: ANN401 (a Python number)
-        return self.to_jax().item()
-
-    def astype(self, dtype: Any) -> jax.Array:  # noqa: ANN401 (whatever jax takes)
-        return self.to_jax().astype(dtype)
-
-    __hash__ = None  # type: ignore[assignment] # as of other arrays, whose == compares elements
+    def __getattr__(self, name: str) -> NoReturn:
+        known = not name.startswith("_") and hasattr(_arrays(), name)
+        remedy = f"; .islands, .sharding and .parts say where it is, or write .to_jax().{name}" if known else ""
+        raise AttributeError(f"an array on an island has no {name}{remedy}", name=name, obj=self)
 
 
-def _binary(name: str) -> Callable[[Array, Any], Any]:
-    def operate(self: Array, other: Any) -> Any:  # noqa: ANN401 (whatever jax takes)
-        return getattr(self.to_jax(), name)(other.to_jax() if isinstance(other, Array) else other)
-
-    operate.__name__ = name
-    return operate
+@cache
+def _arrays() -> type:
+    """What arrays of jax are, which have more than `jax.Array` says."""
+    return type(jax.numpy.zeros(()))
 
 
-def _unary(name: str) -> Callable[[Array], Any]:
-    def operate(self: Array) -> Any:  # noqa: ANN401 (as jax says)
-        return getattr(self.to_jax(), name)()
-
-    operate.__name__ = name
-    return operate
-
-
-for _name in (*_BINARY, *(f"r{one}" for one in _BINARY), *_COMPARE):
-    setattr(Array, f"__{_name}__", _binary(f"__{_name}__"))
-for _name in _UNARY:
-    setattr(Array, f"__{_name}__", _unary(f"__{_name}__"))
+def restored(numbers: "numpy.ndarray[Any, Any]", dtype: str, weak: bool) -> jax.Array:
+    """The `jax.Array` of these numbers, which are the words of a typed random key. weak: whether its type is."""
+    if weak and not numbers.shape:
+        number: jax.Array = jax.numpy.asarray(numbers.item())  # a Python number is what has a weak type
+        if number.dtype == numbers.dtype:
+            return number
+    value: jax.Array = jax.numpy.array(numbers, copy=True)
+    return jax.random.wrap_key_data(value, impl=key_names()[dtype]) if dtype.startswith("key<") else value
 
 
 @cache
 def key_names() -> dict[str, str]:
     """What `jax.random` calls the kinds of typed keys, by the name of their dtype: `key<fry>`."""
     return {str(_key_dtype(name)): name for name in ("threefry2x32", "rbg", "unsafe_rbg")}
+
+
+@cache
+def words_of(dtype: str) -> tuple[int, ...]:
+    """The shape of the words that a typed random key has for each element."""
+    return tuple(jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=key_names()[dtype]))).shape)
 
 
 @cache

@@ -21,7 +21,7 @@ from atoll.runtime.budget import Shortage
 from atoll.runtime.devices import Devices
 from atoll.runtime.fed import for_processes
 from atoll.runtime.feeder import Feeder
-from atoll.runtime.fragment import Callback
+from atoll.runtime.fragment import Callback, sharding_at
 from atoll.runtime.ground import OwnDevices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Close, Load, Order, Start
@@ -80,7 +80,8 @@ class Controller:
         self._check_memory()
         self._hosted.members.add(self)
         place = self._hosted.ground.placing(program)
-        self._feeder = Feeder(self._inputs, self._hosted, self._number, place, self._sizes, timeout)
+        sharding = partial(sharding_at, program, self._meshes)  # arrays keep it, and are not to keep this
+        self._feeder = Feeder(self._inputs, self._hosted, self._number, place, self._sizes, sharding, timeout)
         self._loaded: dict[HostedIslands, set[int]] = {}  # the hosts that know the program
         self._callers = threading.Lock()
         self._under_way: deque[Step] = deque()
@@ -234,6 +235,7 @@ class Controller:
                     output,
                     [[admitted.result(place) for place in copies] for copies in output.places],
                     division,
+                    self._feeder,
                     self.patience,
                 )
             )
@@ -317,7 +319,7 @@ class Controller:
         with self._callers:
             if self._closed:
                 return
-            self._closed = True
+            self._closed = self._feeder.is_closed = True
             if not self._loaded:
                 return
             patience = _GRACE  # after Ctrl-C, or where a step is not over in time

@@ -1,15 +1,16 @@
 """Brings a caller's values to the islands where a step takes them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+from atoll.compiler.errors import UsageError
 from atoll.runtime.array import Array
 from atoll.runtime.ground import Placing
 from atoll.runtime.handle import Handle
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Put
-from atoll.runtime.program import Division, Input, Place
+from atoll.runtime.program import Division, Input, Place, Port
 from atoll.runtime.promise import Promise
 from atoll.runtime.transport import plain
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -19,7 +20,8 @@ class Feeder:
     """What is not on an island yet is placed there by the thread that calls.
 
     inputs: the program's, and how each is divided. program: its number. place: brings a value to an island.
-    sizes: for each island, the bytes of each buffer on each of its devices.
+    sizes: for each island, the bytes of each buffer on each of its devices. sharding: how they hold it.
+    is_closed: whether the program was closed.
     """
 
     def __init__(
@@ -29,13 +31,16 @@ class Feeder:
         program: int,
         place: Placing,
         sizes: Mapping[str, Sequence[int]],
+        sharding: Callable[[Place], NamedSharding],
         patience: float,
     ) -> None:
+        self.is_closed = False
         self._inputs = inputs
         self._hosted = hosted
         self._program = program
         self._place = place
         self._sizes = sizes
+        self._sharding = sharding
         self._patience = patience
 
     def put(self, arguments: Sequence[Any]) -> list[Array]:
@@ -48,24 +53,42 @@ class Feeder:
     def placed(self, one: Input, division: Division, value: Any) -> Iterator[tuple[Place, jax.Array]]:  # noqa: ANN401
         """An argument on the devices of each place where it is needed."""
         whole = value.promise.read() if isinstance(value, Array) else plain(one, value)
-        for copies, part in zip(one.places, _parts(one, division, whole), strict=True):
+        for copies, part in zip(one.places, _parts(division, whole), strict=True):
             for place in copies:
                 yield place, self._place(part, *place)
 
     def _put_array(self, one: Input, division: Division, value: Any) -> Array:  # noqa: ANN401 (an array)
         if isinstance(value, Array):
             return value
-        whole = plain(one, value)
-        handles = [
-            [self._keep(name, number, self._sizes[name][number], part) for name, number in copies]
-            for copies, part in zip(one.places, _parts(one, division, whole), strict=True)
-        ]
-        if not handles:  # no island needs it, but it has to be somewhere
-            name = next(iter(self._sizes))
-            handles.append([self._keep(name, None, whole.nbytes, whole)])
-        return Array(Promise(one, handles, division, self._patience))
+        return Array(self.put_whole(one, division, value))
 
-    def _keep(self, name: str, number: int | None, size: int, value: Any) -> Handle:  # noqa: ANN401 (an array)
+    def put_whole(self, port: Port, division: Division, value: Any) -> Promise:  # noqa: ANN401 (an array)
+        """As a `Placer`."""
+        return self.promised(port, division, _parts(division, plain(port, value)))
+
+    def promised(self, port: Port, division: Division, parts: Iterable[Any]) -> Promise:
+        """As a `Placer`. A part may be read when its turn comes: then no two have to be here at once."""
+        if self.is_closed and not self._hosted.ground.is_near:
+            what = f"the islands of {port.path} have forgotten its program, which was closed"
+            raise UsageError(what, remedy="keep the program open, or compile another one")
+        everything: Sequence[Sequence[tuple[str, int | None]]] = port.places
+        if not everything:  # no island needs it, but it has to be somewhere
+            everything = [[(next(iter(self._sizes)), None)]]
+        handles = [
+            [self._keep(name, number, part) for name, number in copies]
+            for copies, part in zip(everything, parts, strict=True)
+        ]
+        return Promise(port, handles, division, self, self._patience)
+
+    def shardings_of(self, port: Port) -> Mapping[str, NamedSharding]:
+        """As a `Placer`."""
+        found: dict[str, NamedSharding] = {}
+        for name, number in port.every_place:
+            found.setdefault(name, self._sharding((name, number)))
+        return found
+
+    def _keep(self, name: str, number: int | None, value: Any) -> Handle:  # noqa: ANN401 (an array)
+        size = value.nbytes if number is None else self._sizes[name][number]
         placed = self._place(value, name, number)
         handle = Handle(self._hosted, name, number or 0, size)
         self._hosted.send(name, Put(self._program, name, number, handle.number, placed, placed.nbytes))
@@ -73,10 +96,10 @@ class Feeder:
         return handle
 
 
-def _parts(one: Input, division: Division, whole: Any) -> list[Any]:  # noqa: ANN401 (as `plain` returns it)
-    """The parts of an argument's value; or all of it, if it is not divided and anybody needs it."""
+def _parts(division: Division, whole: Any) -> list[Any]:  # noqa: ANN401 (as `plain` returns it)
+    """The parts of an argument's value, one if it is not divided."""
     if not division.indices:
-        return [whole] * len(one.places)
+        return [whole]
     with jax.transfer_guard("allow"):  # jax takes from the host where to cut, which is no transfer of the user's
         if not isinstance(whole, jax.Array):
             return [whole[index] for index in division.indices]

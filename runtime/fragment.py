@@ -6,7 +6,7 @@ shardings and placement are then jax's own.
 
 import io
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any
@@ -18,7 +18,7 @@ from atoll.compiler.mlir.binary import Binary
 from atoll.compiler.mlir.bindings import func, initialize_lapack, ir, new_context, sdy, stablehlo
 from atoll.compiler.mlir.effects import acts, calls_lapack, host_calls_in
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in, type_of
-from atoll.runtime.program import AxisPart, Buffer, Code
+from atoll.runtime.program import AxisPart, Buffer, Code, Place, Program
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 from jax.sharding import NamedSharding, PartitionSpec
@@ -197,7 +197,17 @@ def _calls_python(bytecode: bytes) -> bool:
     return bool(host_calls_in(_parse(bytecode, new_context()).operation))
 
 
-def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
+def sharding_at(program: Program, meshes: Mapping[str, jax.sharding.Mesh], place: Place) -> NamedSharding:
+    """How an island holds a buffer. meshes: of the islands that are here; that of another one is abstract."""
+    name, _ = place
+    if name in meshes:
+        return sharding_of(program.buffer(place), meshes[name])
+    axes = next(island.axes for island in program.islands if island.name == name)
+    names, sizes = zip(*axes, strict=True) if axes else ((), ())
+    return sharding_of(program.buffer(place), jax.sharding.AbstractMesh(sizes, names, axis_types=_auto(len(axes))))
+
+
+def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh) -> NamedSharding:
     """How the devices of an island hold a buffer; over a mesh with more axes, if its spec names parts of axes."""
     sizes = dict(mesh.shape)
     spec = [[AxisPart.of(axis, sizes) for axis in axes] for axes in buffer.spec]
@@ -208,8 +218,8 @@ def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh) -> NamedSharding:
 
 
 def _cut_mesh(
-    mesh: jax.sharding.Mesh, spec: Sequence[Sequence[AxisPart]]
-) -> tuple[jax.sharding.Mesh, list[list[AxisPart]]]:
+    mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh, spec: Sequence[Sequence[AxisPart]]
+) -> tuple[jax.sharding.Mesh | jax.sharding.AbstractMesh, list[list[AxisPart]]]:
     """A mesh of the same devices with an axis for each part that a spec names, and the spec in these axes."""
     sizes = dict(mesh.shape)
     borders = {axis: {1, size} for axis, size in sizes.items()}
@@ -220,12 +230,17 @@ def _cut_mesh(
         for axis, found in borders.items()
         for before, after in pairwise(sorted(found))
     ]
-    made = jax.sharding.Mesh(
-        mesh.devices.reshape([one.size for one in axes]),
-        [one.text(sizes) for one in axes],
-        axis_types=(jax.sharding.AxisType.Auto,) * len(axes),
-    )
+    shape, names = tuple(one.size for one in axes), tuple(one.text(sizes) for one in axes)
+    made: jax.sharding.Mesh | jax.sharding.AbstractMesh
+    if isinstance(mesh, jax.sharding.Mesh):
+        made = jax.sharding.Mesh(mesh.devices.reshape(shape), names, axis_types=_auto(len(axes)))
+    else:
+        made = jax.sharding.AbstractMesh(shape, names, axis_types=_auto(len(axes)))
     return made, [[axis for one in parts for axis in axes if axis.is_in(one)] for parts in spec]
+
+
+def _auto(count: int) -> tuple[jax.sharding.AxisType, ...]:
+    return (jax.sharding.AxisType.Auto,) * count
 
 
 def abstract(buffer: Buffer) -> jax.ShapeDtypeStruct:

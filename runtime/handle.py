@@ -53,6 +53,10 @@ class Handle:
             raise overdue(f"island {self.island} has not started to compute a value", patience)
         return value
 
+    def look(self) -> Any:  # noqa: ANN401 (a Value)
+        """The value; None if its island does not have it yet."""
+        return self.hosted.ask(self.island, lambda request: Fetch(request, self.island, self.number), 0.0)
+
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if self.taken or is_finalizing():  # when the process ends, nothing that this would need may be left
             return

@@ -10,7 +10,7 @@ import jax
 import numpy
 from atoll.runtime.crossing import mover
 from atoll.runtime.fragment import sharding_of
-from atoll.runtime.program import Input, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.program import IslandProgram, Port, Program, Receive, Run, Send
 
 
 class Transport:
@@ -95,7 +95,7 @@ class Transport:
         return self._shardings[island][number]
 
 
-def plain(one: Input, value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
+def plain(one: Port, value: Any) -> Any:  # noqa: ANN401 (a jax.Array or a numpy array)
     """What an argument from outside holds; a copy, if its owner may write to its memory."""
     if one.dtype.startswith("key<"):
         return jax.random.key_data(value)

@@ -70,6 +70,8 @@ ORDINARY = frozenset(
         "contiguous",
         "contraction",
         "control",
+        "conversion",
+        "converting",
         "copy",
         "cost",
         "count",
@@ -161,6 +163,7 @@ ORDINARY = frozenset(
         "late",
         "leaf",
         "least",
+        "leaves",
         "leaving",
         "libraries",
         "life",
@@ -185,6 +188,7 @@ ORDINARY = frozenset(
         "memory",
         "mesh",
         "message",
+        "method",
         "mlir",
         "model",
         "module",
@@ -204,6 +208,7 @@ ORDINARY = frozenset(
         "one",
         "opened",
         "operations",
+        "operator",
         "opt",
         "option",
         "order",
@@ -227,11 +232,13 @@ ORDINARY = frozenset(
         "process",
         "progress",
         "propagation",
+        "property",
         "put",
         "pytree",
         "quantities",
         "range",
         "reader",
+        "reading",
         "ready",
         "reason",
         "receive",
@@ -309,6 +316,7 @@ ORDINARY = frozenset(
         "whole",
         "work",
         "writer",
+        "writing",
     ]
 )
 
@@ -324,7 +332,7 @@ def entries():
 
 def names():
     """Every module, folder and class, with where it stands."""
-    for folder in ("compiler", "passes", "runtime"):
+    for folder in ("checkpoint", "compiler", "passes", "runtime"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             path = file.relative_to(ROOT)
             yield path, path.stem if path.stem != "__init__" else path.parent.name

@@ -49,7 +49,7 @@ def copy_repository(to: Path) -> None:
     package = to / "site" / "atoll"
     leave_out = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "atoll", package, ignore=leave_out)
-    for folder in ("compiler", "passes", "runtime"):
+    for folder in ("checkpoint", "compiler", "passes", "runtime"):
         shutil.copytree(ROOT / folder, package / folder, ignore=leave_out)
         (to / folder).symlink_to(package / folder)
     for folder in ("docs", "ir_tests", "tests"):

@@ -13,7 +13,7 @@ import atoll
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FOLDERS = ("atoll", "compiler", "examples", "passes", "runtime")
+FOLDERS = ("atoll", "checkpoint", "compiler", "examples", "passes", "runtime")
 
 # The rooms of the compiler, in the order in which a program meets them; each may import those before it and itself.
 ROOMS = (
@@ -47,6 +47,7 @@ ROOMS = (
     "saving",
     "inspectable",
     "replica_prints",
+    "conversion",
     "cluster",
     "compiled",
     "compiled_ahead",
@@ -69,10 +70,13 @@ MAY_IMPORT = {
     ],
     "compiler/cluster.py": ["compiler*", "runtime*"],  # what a user holds: islands, and what has them
     "compiler/compiled.py": ["compiler*", "runtime*"],  # or a compiled program, and what runs it
+    "compiler/conversion.py": ["compiler*", "runtime*"],  # or arrays, on islands and off them
     "compiler/export/feed.py": ["compiler*", "runtime.fed"],  # what a user gives, and what hosts get of it
     "compiler/replica_prints.py": ["compiler*", "runtime.replica_print"],  # what it calls, and what calls it
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
     "compiler/*": ["compiler*", "passes", "runtime.program*"],
+    # What a user holds goes into files and comes back: arrays, and nothing of what made them.
+    "checkpoint/*": ["checkpoint*", "compiler.errors", "compiler.tracebacks", "runtime.array", "runtime.leaves"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.
     "passes/*": [
         "passes*",
@@ -87,7 +91,10 @@ MAY_IMPORT = {
 }
 
 # Libraries that take long to load, or that a user of atoll need not have.
-HEAVY = {"equinox", "flax", "jax", "jaxlib", "lark", "ml_dtypes", "numpy", "optax", "perfetto", "ray", "scipy"}
+HEAVY = {
+    *("equinox", "flax", "jax", "jaxlib", "lark", "ml_dtypes", "numpy", "optax", "orbax", "perfetto", "ray"),
+    *("scipy", "tensorstore"),
+}
 
 MODULE = """\
 func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {
@@ -188,7 +195,7 @@ def test_a_circle_is_found(graph, way):
 
 
 @pytest.mark.own
-@pytest.mark.parametrize("folder", ["compiler", "examples", "passes", "runtime"])
+@pytest.mark.parametrize("folder", ["checkpoint", "compiler", "examples", "passes", "runtime"])
 @pytest.mark.parametrize("statement", ["import {}", "import {}.x", "from {} import x", "from {}.x import y"])
 def test_folders_are_not_imported_by_their_own_names(statement, folder):
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select=TID251", "--stdin-filename=x.py", "-"]
@@ -220,6 +227,7 @@ def command_here(*arguments):
         ("import atoll", set()),
         ("import atoll.passes, atoll.runtime", set()),
         ("import atoll; dir(atoll); atoll.Job; atoll.CompileError", set()),
+        ("import atoll; atoll.save_checkpoint", {"jax", "jaxlib", "ml_dtypes", "numpy"}),
         ("import atoll; atoll.Plan(stages=2)", {"lark"}),
         ("import atoll; atoll.Plan(stages='a | b')", {"lark"}),
         ("import atoll; atoll.schedule('zb-v', islands=2, microbatches=4).simulate()", {"lark"}),

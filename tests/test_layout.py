@@ -23,7 +23,7 @@ pytestmark = pytest.mark.own
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FOLDERS = ("atoll", "compiler", "examples", "passes", "runtime")
+FOLDERS = ("atoll", "checkpoint", "compiler", "examples", "passes", "runtime")
 
 JOB = """\
 import atoll

@@ -20,8 +20,8 @@ from atoll.compiler.plan.plan import Plan
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import topology
 from atoll.examples.palm import toy
-from atoll.examples.palm.checkpoint import hashes
 from atoll.examples.palm.data import batch
+from atoll.examples.palm.hashes import hashes
 from atoll.examples.palm.sizes import TOY, Size, layer_products, parameter_count
 from atoll.examples.palm.train import init_state
 

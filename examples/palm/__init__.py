@@ -8,8 +8,8 @@ utilisation  which share of its peak the hardware spends on a model
 data         a text as bytes, and the batch of every step
 sharding     how a model is divided within an island
 spikes       which batches to leave out after the loss has jumped
-checkpoint   a state in a file, and back
 run          training with checkpoints: going on after a stop, going back before a spike
+hashes       what tells whether two states have the same bits
 toy          the job of the toy
 large        the jobs of the paper's sizes: shapes, no arrays
 pods         the largest on two TPU pods, compiled for them, and compared with the paper

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from atoll.examples.palm import checkpoint
 from atoll.examples.palm.data import batch
 from atoll.examples.palm.sizes import Size
 from atoll.examples.palm.spikes import batch_number, has_jumped, restart
+
+import atoll
 
 State = Any  # a pytree of arrays
 
@@ -52,6 +53,20 @@ class Journal:
         return cls(tuple(found["losses"]), tuple(range(*gap) for gap in found["skipped"]))
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that is being written while the steps after it run; none before the first. journal: as it was then."""
+
+    saving: Any = None
+    journal: Journal = Journal()
+
+    def end(self, file: Path) -> None:
+        """Wait until it is written; then its journal may say that it is there."""
+        if self.saving is not None:
+            self.saving.wait()
+            self.journal.write(file)
+
+
 def run(
     step: Callable[[State, Any], tuple[State, Any]],
     initial: Callable[[], State],
@@ -66,25 +81,25 @@ def run(
     step: the train step, compiled by whatever; initial: makes the state before the first step.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    journal = Journal.read(folder / "journal.json")
+    file = folder / "journal.json"
+    journal = Journal.read(file)
 
     def state_after(count: int) -> State:
-        return checkpoint.load(_file(folder, count), jax.eval_shape(initial)) if count else initial()
+        return atoll.load_checkpoint(folder, jax.eval_shape(initial), step=count) if count else initial()
 
     state = state_after(len(journal.losses))
+    checkpoint = Checkpoint()
     while (done := len(journal.losses)) < steps:
         state, loss = step(state, batch(batch_number(done, journal.skipped), size))
         journal = replace(journal, losses=(*journal.losses, float(loss)))
         if has_jumped(journal.losses):
+            checkpoint.end(file)
             back = restart(done, journal.skipped, care.every, care.before, care.after)
             journal = Journal(journal.losses[: back.step], back.skipped)
             state = state_after(back.step)
-            journal.write(folder / "journal.json")
+            journal.write(file)
         elif (done + 1) % care.every == 0:
-            checkpoint.save(_file(folder, done + 1), state)
-            journal.write(folder / "journal.json")  # after the state, which the journal says is there
+            checkpoint.end(file)
+            checkpoint = Checkpoint(atoll.save_checkpoint(folder, done + 1, state), journal)
+    checkpoint.end(file)
     return state, journal
-
-
-def _file(folder: Path, count: int) -> Path:
-    return folder / f"after-{count:06}.npz"

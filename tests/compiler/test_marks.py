@@ -25,7 +25,7 @@ from atoll.compiler.topology.topology import topology
 from atoll.passes import PASSES
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("atoll", "benchmarks", "compiler", "examples", "passes", "runtime")
+FOLDERS = ("atoll", "benchmarks", "checkpoint", "compiler", "examples", "passes", "runtime")
 TABLE = ROOT / "compiler/module/marks.py"
 NAMES = {value: name for name, value in vars(marks).items() if name.isupper() and isinstance(value, str)}
 PHASE_NAMES = [phase.name for phase in PHASES]

@@ -18,7 +18,9 @@ from atoll.compiler.mlir.ir_text import parse_text
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
-    path for folder in ("atoll", "compiler", "passes", "runtime") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("atoll", "checkpoint", "compiler", "passes", "runtime")
+    for path in (ROOT / folder).rglob("*.py")
 )
 
 # Module, what is read from it, and what does not work without it.

@@ -6,7 +6,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.module.notes import NotFollowed
-from atoll.examples.palm import checkpoint, sharding, toy
+from atoll.examples.palm import sharding, toy
 from atoll.examples.palm.sizes import TOY, Size
 from atoll.examples.palm.train import init_state, shapes_of, train, train_step_of
 from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
@@ -123,9 +123,9 @@ def test_a_restart_gives_the_same_bits(where, tmp_path, request):
     expected, expected_losses = train(step, initial(), range(5), TOY, skipped)
 
     state, _ = train(step, initial(), range(2), TOY, skipped)
-    checkpoint.save(tmp_path / "2.npz", state)
+    atoll.save_checkpoint(tmp_path, 2, state)
     del state
-    found, losses = train(step, checkpoint.load(tmp_path / "2.npz", toy.STATE), range(2, 5), TOY, skipped)
+    found, losses = train(step, atoll.load_checkpoint(tmp_path, like=toy.STATE), range(2, 5), TOY, skipped)
     assert losses == expected_losses[2:]
     assert bits(found) == bits(expected)
 

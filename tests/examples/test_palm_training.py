@@ -1,4 +1,4 @@
-"""What surrounds the model: optimizer, batches, spikes and checkpoints."""
+"""What surrounds the model: optimizer, batches and spikes."""
 
 import functools
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
-from atoll.examples.palm import checkpoint, optimizer
+from atoll.examples.palm import optimizer
 from atoll.examples.palm.data import TEXT, batch, decode, encode
 from atoll.examples.palm.sizes import TOY
 from atoll.examples.palm.spikes import Restart, batch_number, has_jumped, restart
@@ -126,49 +126,3 @@ def test_no_batch_is_seen_twice():
     numbers = [batch_number(step, skipped) for step in range(100)]
     left_out = {number for gap in skipped for number in gap}
     assert numbers == [number for number in range(200) if number not in left_out][:100]
-
-
-# Checkpoints.
-
-
-def state():
-    exact = numpy.arange(6, dtype=numpy.float32).reshape(2, 3)
-    return {"params": [exact, jnp.asarray(exact, jnp.bfloat16) / 3], "step": jnp.int32(7), "empty": jnp.zeros((0, 2))}
-
-
-def test_a_state_comes_back_with_the_same_bits(tmp_path):
-    checkpoint.save(tmp_path / "state.npz", state())
-    found = checkpoint.load(tmp_path / "state.npz", jax.eval_shape(state))
-    assert jax.tree.structure(found) == jax.tree.structure(state())
-    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(state()), strict=True):
-        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-        assert ours.tobytes() == numpy.asarray(theirs).tobytes()
-    assert [file.name for file in tmp_path.iterdir()] == ["state.npz"]
-
-
-def test_a_checkpoint_has_paths_that_numpy_reads(tmp_path):
-    checkpoint.save(tmp_path / "state.npz", state())
-    with numpy.load(tmp_path / "state.npz") as arrays:
-        assert arrays["['params'][0]"].tolist() == [[0, 1, 2], [3, 4, 5]]
-
-
-def test_a_state_that_cannot_be_read_leaves_the_file_before(tmp_path):
-    checkpoint.save(tmp_path / "state.npz", state())
-    before = (tmp_path / "state.npz").read_bytes()
-    with pytest.raises(TypeError):
-        checkpoint.save(tmp_path / "state.npz", {"key": jax.random.key(0)})
-    assert (tmp_path / "state.npz").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        ({"step": jnp.int32(0), "more": jnp.ones(1)}, r"only one of the two has \['more'\]"),
-        ({"step": jnp.zeros(3, jnp.int32)}, r"int32\[\] for \['step'\], not int32\[3\]"),
-        ({"step": jnp.float32(0)}, r"int32\[\] for \['step'\], not float32\[\]"),
-    ],
-)
-def test_a_checkpoint_of_another_state_is_refused(other, words, tmp_path):
-    checkpoint.save(tmp_path / "state.npz", {"step": jnp.int32(7)})
-    with pytest.raises(ValueError, match=words):
-        checkpoint.load(tmp_path / "state.npz", other)

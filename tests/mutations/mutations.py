@@ -753,4 +753,33 @@ MUTATIONS = (
         "if False:",
         killed_by="tests/compiler/test_island_axes.py::test_an_axis_of_another_size",
     ),
+    # Arrays and checkpoints.
+    Mutation(
+        "a-donation-takes-what-two-arrays-rest-on",
+        "runtime/promise.py",
+        "handle.shared = True",
+        "handle.shared = False",
+        killed_by="tests/runtime/test_donation.py::test_a_copy_outlives_the_donation_of_the_other",
+    ),
+    Mutation(
+        "what-is-read-gives-room-before-it-is-written",
+        "checkpoint/conveyor.py",
+        "self._taken += size",
+        "self._taken += 0",
+        killed_by="tests/checkpoint/test_conveyor.py::test_there_is_room_for_so_many_bytes_until_they_are_written",
+    ),
+    Mutation(
+        "a-checkpoint-is-taken-away-before-the-new-one-is-written",
+        "checkpoint/on_orbax.py",
+        "directory / _NEW if is_there else directory, _Writing",
+        "directory, _Writing",
+        killed_by="tests/checkpoint/test_kills.py::test_a_kill_loses_at_most_what_is_being_saved",
+    ),
+    Mutation(
+        "numbers-of-a-checkpoint-are-still-the-array's",
+        "checkpoint/saving.py",
+        "return numpy.array(jax.random.key_data(leaf) if entry.kind.is_key else leaf)",
+        "return numpy.asarray(jax.random.key_data(leaf) if entry.kind.is_key else leaf)",
+        killed_by="tests/checkpoint/test_checkpoints.py::test_numbers_are_those_of_the_moment",
+    ),
 )

@@ -22,7 +22,7 @@ from pathlib import Path
 from mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("compiler", "examples", "passes", "runtime")
+FOLDERS = ("checkpoint", "compiler", "examples", "passes", "runtime")
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 # pytest, once it is certain that the copy is what gets imported. (Python's -P keeps the checkout off the import path.)

@@ -9,8 +9,11 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.errors import UsageError
+from atoll.runtime.array import Part
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program
+
+import atoll
 
 
 @pytest.fixture
@@ -94,14 +97,151 @@ def test_an_array_of_many_values_is_no_truth_value(matrix):
         bool(matrix)
 
 
-def test_it_is_not_hashed_or_pickled(matrix):
+def test_it_is_not_hashed(matrix):
     with pytest.raises(TypeError, match="unhashable"):
         hash(matrix)
-    for use in (pickle.dumps, copy.deepcopy):
-        with pytest.raises(
-            TypeError, match=r"^result\['y'\] lives on an island and cannot be pickled; pickle numpy.asarray"
-        ):
+
+
+# What it has of a `jax.Array`.
+
+# What tells of jax's own devices, of which an array on islands has none. The last are for array libraries, which then
+# take it as a numpy array.
+NOT_ITS = {
+    *("addressable_data", "addressable_shards", "committed", "device", "global_shards"),
+    *("is_fully_addressable", "is_fully_replicated"),
+    *("__array_namespace__", "__numpy_dtype__", "__setitem__", "__slots__"),
+}
+
+
+def test_it_has_what_a_jax_array_has(matrix):
+    there = {name for name in dir(jax.Array) if not name.startswith("_") or name.endswith("__")}
+    assert there - set(dir(matrix)) <= NOT_ITS
+    assert not NOT_ITS & {name for name in dir(matrix) if not name.startswith("__")}
+    assert {"tolist", "is_ready", "delete", "copy_to_host_async"} <= set(dir(matrix))
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        (lambda a: a.sum(axis=0), [3, 5, 7]),
+        (lambda a: a.mean(), 2.5),
+        (lambda a: (a.max(), a.min()), (5, 0)),
+        (lambda a: a.T.shape, (3, 2)),
+        (lambda a: a.reshape(3, -1).tolist(), [[0, 1], [2, 3], [4, 5]]),
+        (lambda a: a.at[0, 1].set(9).tolist(), [[0, 9, 2], [3, 4, 5]]),
+        (lambda a: a.dot(a.T), [[5, 14], [14, 50]]),
+        (lambda a: a.clip(max=a.min() + 1), [[0, 1, 1], [1, 1, 1]]),
+        (lambda a: a.sum(where=a > 2), 12),
+        (lambda a: a[a.argmax() // 3], [3, 4, 5]),
+        (lambda a: divmod(a, 2)[1], [[0, 1, 0], [1, 0, 1]]),
+        (lambda a: round(a / 3, 1)[1, 2], 1.7),
+        (lambda a: [one.tolist() for one in reversed(a)], [[3, 4, 5], [0, 1, 2]]),
+        (lambda a: (a.nbytes, a.itemsize), (24, 4)),
+    ],
+)
+def test_it_does_what_a_jax_array_does(matrix, use, expected):
+    numpy.testing.assert_allclose(use(matrix), expected)
+
+
+def test_what_is_about_devices_of_jax_is_told_apart(matrix):
+    with pytest.raises(
+        AttributeError, match=r"no device; .islands, .sharding and .parts say .* write .to_jax\(\).device$"
+    ):
+        _ = matrix.device
+    with pytest.raises(AttributeError, match=r"no summ$"):
+        _ = matrix.summ
+
+
+def test_functions_of_jax_refuse_it(matrix):
+    """As docs/programs.md says; should jax take it one day, the page can go."""
+    for use in (jax.numpy.sum, jax.jit(lambda x: x), jax.device_put):
+        with pytest.raises((ValueError, TypeError), match="__jax_array__"):
             use(matrix)
+    assert float(jax.numpy.sum(atoll.to_jax({"m": matrix})["m"])) == 15
+
+
+def test_it_says_how_its_island_holds_it(matrix):
+    sharding = matrix.sharding["left"]
+    assert isinstance(sharding, jax.sharding.NamedSharding)
+    assert sharding.mesh.shape == {"devices": 1}
+    assert sharding.spec == jax.sharding.PartitionSpec()
+
+
+def test_it_is_ready_once_it_is_computed(matrix):
+    matrix.copy_to_host_async()
+    matrix.block_until_ready()
+    assert matrix.is_ready()
+
+
+def test_what_is_read_of_a_part_is_not_kept():
+    """Or all parts of a large value would be in this process in the end."""
+    mesh = jax.make_mesh((2,), ("x",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    value = jax.device_put(numpy.arange(4), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x")))
+    assert Part((slice(None),), ("left",), (lambda: value,)).read().tolist() == [0, 1, 2, 3]
+    assert value._npy_value is None
+    numpy.asarray(value)
+    assert value._npy_value is not None  # as jax does it
+
+
+# Copies, and what is let go of.
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, lambda a: a.copy()])
+def test_a_copy_stays_where_it_is_and_outlives_the_other(matrix, make):
+    other = make(matrix)
+    assert type(other) is type(matrix)
+    assert other.islands == ("left",)
+    matrix.delete()
+    assert matrix.is_deleted()
+    assert repr(matrix) == "Array(float32[2, 3] deleted)"
+    with pytest.raises(UsageError, match=r"^result\['y'\] was deleted; keep it for as long as it is needed$"):
+        matrix.to_jax()
+    with pytest.raises(UsageError, match="was deleted"):
+        make(matrix)
+    assert float(other.sum()) == 15
+
+
+def test_it_is_pickled_by_value(put, matrix):
+    back = pickle.loads(pickle.dumps({"m": matrix}))["m"]
+    assert isinstance(back, jax.Array)
+    numpy.testing.assert_array_equal(back, numpy.asarray(matrix))
+    key = jax.random.key(7)
+    back = pickle.loads(pickle.dumps(put(key, key=True)))
+    assert back.dtype == key.dtype
+    assert (jax.random.key_data(back) == jax.random.key_data(key)).all()
+
+
+def test_another_value_is_put_where_it_is_or_was(put, matrix):
+    matrix.delete()
+    (found,) = atoll.from_jax([numpy.ones((2, 3))], like=[matrix])  # in float64, which the island does not have
+    assert (found.islands, found.dtype, float(found.sum())) == (("left",), numpy.float32, 6)
+    key = put(jax.random.key(7), key=True)
+    (found,) = atoll.from_jax([jax.random.key(8)], like=[key])
+    assert (jax.random.key_data(found.to_jax()) == jax.random.key_data(jax.random.key(8))).all()
+    tree = atoll.from_jax({"a": key, "b": 3}, like={"a": key, "b": 4})
+    assert (tree["a"].islands, tree["b"]) == (("left",), 3)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({}, r"the tree has no tree\['w'\], which in `like` is float32\[2, 3\]; give a `like` of the same tree"),
+        ({"w": numpy.ones(3)}, r"tree\['w'\] is float64\[3\] in the tree, but float32\[2, 3\] in `like`; give"),
+        (
+            {"w": numpy.ones((2, 3)), "x": 1},
+            r"the tree has tree\['x'\], which is int64\[\], and `like` has no such leaf",
+        ),
+        ({"w": "x"}, r"tree\['w'\] is a str, not an array or a number; leave it out"),
+    ],
+)
+def test_trees_that_differ_are_told_at_their_first_path(matrix, tree, message):
+    with pytest.raises(UsageError, match=rf"test_array.py:\d+: {message}"):
+        atoll.from_jax(tree, like={"w": matrix})
+
+
+def test_from_jax_needs_to_know_where(matrix):
+    with pytest.raises(UsageError, match=r"test_array.py:\d+: from_jax needs `like`, which says where values go; give"):
+        atoll.from_jax({"w": matrix})
 
 
 @pytest.mark.parametrize("kind", ["threefry2x32", "rbg", "unsafe_rbg"])

@@ -101,6 +101,19 @@ def test_an_array_that_is_put_for_two_donated_arguments_is_there_twice(train, va
     assert not v.is_deleted()
 
 
+def test_a_copy_outlives_the_donation_of_the_other(train, values, reference_step):
+    w, v, x = train.put(values)
+    kept = w.copy()
+    found = train.start([w, v, x])
+    for one, wanted in zip(found, reference_step(*values), strict=True):
+        numpy.testing.assert_allclose(one, wanted, rtol=1e-5)
+    assert w.is_deleted()
+    numpy.testing.assert_array_equal(kept, values[0])
+    found = train.start([kept, kept.copy(), x])  # which are two arrays, whatever they rest on
+    for one, wanted in zip(found, reference_step(values[0], *values[::2]), strict=True):
+        numpy.testing.assert_allclose(one, wanted, rtol=1e-5)
+
+
 def test_arrays_that_are_not_donated_stay(make_train_program, make_meshes, values, reference_step):
     expected = reference_step(*values)
     w, v, x = (jax.numpy.asarray(value) for value in values)

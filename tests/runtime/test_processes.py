@@ -35,6 +35,8 @@ from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program,
 from local_processes import LocalProcesses, assert_as_in_one_process
 from started import left_of
 
+import atoll
+
 pytestmark = [pytest.mark.own, pytest.mark.timeout(120)]
 
 AXES = (("x", 2), ("y", 2))
@@ -97,6 +99,26 @@ def test_donated_arrays_are_gone_and_nothing_is_kept(shared, make_train_program,
             numpy.asarray(before)
         assert live[1:] == live[1:2] * 5
         del loss
+
+
+def test_arrays_are_copied_filled_and_saved_as_in_one_process(shared, make_train_program, values, tmp_path):
+    with Controller(make_train_program(SPEC, AXES), shared, timeout=60) as controller:
+        w, v, x = controller.put(values)
+        assert w.sharding["left"].shard_shape(w.shape) == tuple(size // 2 for size in w.shape)
+        assert w.is_ready()
+        kept = w.copy()
+        atoll.save_checkpoint(tmp_path, 1, {"w": w, "v": v})
+        new_w, new_v, _ = controller.start([w, v, x])  # which donates what is being saved
+        numpy.testing.assert_array_equal(kept, values[0])
+        found = atoll.load_checkpoint(tmp_path, like={"w": w, "v": new_v})
+        assert found["w"].islands == ("left",)
+        numpy.testing.assert_array_equal(found["w"], values[0])
+        again, _, _ = controller.start([found["w"], found["v"], x])
+        assert numpy.asarray(again).tobytes() == numpy.asarray(new_w).tobytes()
+        controller.stats()  # waits until its step is over
+        assert again.is_ready()
+    with pytest.raises(AtollError, match=r"have forgotten its program, which was closed; keep the program open"):
+        atoll.from_jax(values[0], like=again)
 
 
 def passes(buffer, code, spec=()):
