@@ -1,9 +1,10 @@
 """A sampler and a trainer on the same islands give what `jax.jit` gives, and send what they have to."""
 
 import jax
+import numpy
 import zoo
 from atoll.examples.grpo import train as grpo
-from microbatched import compiled_by_xla, error_of, evaluated  # noqa: F401 (fixtures)
+from microbatched import compiled_by_xla, evaluated  # noqa: F401 (fixtures)
 from references import reference
 
 import atoll
@@ -36,7 +37,8 @@ def test_rounds_are_those_of_jit_and_nothing_else_crosses():
         lambda *args: reference(grpo.sample, *args), lambda *args: reference(grpo.train_step, *args), begin
     )
     for ours, theirs in zip(found, expected, strict=True):
-        assert error_of(ours, theirs) < 1e-4
+        for one, other in zip(ours, theirs, strict=True):
+            numpy.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)  # a loss of advantages, which sum to zero
 
     # Each parameter goes once from the island where it lives, and so do the answers to where they are needed.
     assert set(weights) == {("island0", "island2"), ("island1", "island2")}
