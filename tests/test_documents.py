@@ -9,7 +9,13 @@ import pytest
 pytestmark = pytest.mark.own
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("**/*.md"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *EXAMPLES]
+
+
+def id_of(document):
+    return str(document.relative_to(ROOT))
+
 
 # What may stand behind a fence: what is run, and what nobody could take for something to run.
 RUN = ("console", "python")
@@ -34,13 +40,13 @@ def load_conftest():
 CONFTEST = load_conftest()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=id_of)
 def test_no_block_escapes_under_another_language(document):
     for language in FENCE.findall(document.read_text()):
         assert language in (*RUN, *NOT_RUN) or document.name.startswith(FOLLOWED), f"```{language} is not run"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=id_of)
 def test_every_link_leads_to_a_file(document):
     for target in LINK.findall(CODE.sub("", document.read_text())):
         assert re.match(r"https?://", target) or (document.parent / target).exists(), target
@@ -90,3 +96,14 @@ def test_a_command_that_is_as_shown(command, shown, tmp_path):
 )
 def test_a_command_that_is_not_as_shown(command, shown, fault, tmp_path):
     assert fault in CONFTEST.fault_of(command, shown, tmp_path)
+
+
+def test_every_example_has_a_page_that_is_run_and_listed():
+    folders = {path.parent.name for path in (ROOT / "examples").glob("*/__init__.py")} - {
+        "palm"
+    }  # the demo and the README
+    assert {page.parent.name for page in EXAMPLES} - {"examples"} == folders
+    for page in EXAMPLES[1:]:
+        assert "```console\n$ python examples/" in page.read_text()
+    listed = (ROOT / "examples" / "README.md").read_text()
+    assert all(f"]({folder})" in listed for folder in folders)
