@@ -93,4 +93,4 @@ def main(kept: str | None = None, steps: int = 30) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -1,5 +1,7 @@
 """A Flax NNX classifier of sequences, with dropout; only the job and `main` at the end know of atoll."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy
@@ -39,6 +41,9 @@ class Model(nnx.Module):
         return self.head(x.mean(axis=1))
 
 
+State = nnx.State[Any, Any]
+
+
 def create() -> tuple[Model, nnx.Optimizer[Model]]:
     model = Model(nnx.Rngs(0, dropout=1))
     return model, nnx.Optimizer(model, optax.adam(1e-2), wrt=nnx.Param)
@@ -48,7 +53,7 @@ def create() -> tuple[Model, nnx.Optimizer[Model]]:
 GRAPH, STATE = nnx.split(nnx.eval_shape(create))
 
 
-def train_step(state: nnx.State, x: jax.Array, labels: jax.Array) -> tuple[nnx.State, jax.Array]:
+def train_step(state: State, x: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
     """One step of Adam on the mean cross-entropy."""
     model, optimizer = nnx.merge(GRAPH, state)
 
