@@ -87,6 +87,7 @@ def test_a_frozen_layer_has_no_backward_task():
 @pytest.mark.parametrize("name", ["resnet, stages", "resnet, replicas"])
 def test_batch_statistics_keep_what_the_page_says(name):
     assert (cost(name).loops, cost(name).again, cost(name).bytes) == (9, 0, 232 * 1024)
+    assert "operations for one microbatch, in the last of 9 loops" in str(lowered(name).report())
 
 
 def test_balance_does_again_what_the_page_says():
