@@ -23,7 +23,10 @@ State = dict[str, Any]
 
 
 def sample(params: Params, prompts: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Answers token by token, and the logarithm of the probability at which each token was drawn."""
+    """Answers token by token, and the logarithm of the probability at which each token was drawn.
+
+    Each token goes through the model with all before it; the serving example shows a cache.
+    """
 
     def draw(tokens: jax.Array, turn: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         place, key = turn

@@ -79,4 +79,6 @@ def main(given: str, steps: int = 30) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("name the file of the model's parameters; `python examples/linen/train.py base.npz` writes one")
     main(sys.argv[1])
