@@ -1,7 +1,7 @@
 """Gives tests eight CPU devices, and makes tests of the documents.
 
-Every `python` and `console` block of README.md, CONTRIBUTING.md and docs/ is run. The blocks of one document share a
-namespace and a temporary folder, in which the repository's files are linked.
+Every `python` and `console` block of README.md, CONTRIBUTING.md, docs/ and the examples' pages is run. Blocks of one
+document share a namespace and a temporary folder, in which the repository's files are linked.
 
 In a `console` block a line `$ command`, which lines `> more` continue, is run by bash. The lines below are what it
 prints, on either stream, with `...` for any text; if there are none, anything may be printed. The command must exit
@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,6 +42,9 @@ _HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 _ROOT = Path(__file__).resolve().parent
 _TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, and machines are busy
 
+# The examples train: nearly all of their time is XLA's, which need not take all of its trouble for these.
+_QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
 # What is run instead of commands that begin so, as these would change the environment that the tests run in.
 # `make test` would even run these same tests, and so on without end.
 _DRY = {
@@ -61,13 +64,16 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
         yield "\n".join(command), "".join(f"{line}\n" for line in rest[len(more) :])
 
 
-def fault_of(command: str, shown: str, folder: Path) -> str | None:
-    """What is wrong with a command and the output that is shown for it; None if they are right."""
+def fault_of(command: str, shown: str, folder: Path, settings: Mapping[str, str] | None = None) -> str | None:
+    """What is wrong with a command and the output that is shown for it; None if they are right.
+
+    settings: what its environment has beside the user's.
+    """
     dry = next((text for text in _DRY if command.startswith(text)), "")
     ran = subprocess.run(
         ["bash", "-c", _DRY.get(dry, "") + command.removeprefix(dry)],
         cwd=folder,
-        env=_environment(),
+        env={**_environment(), **(settings or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -93,7 +99,8 @@ def _environment() -> dict[str, str]:
 
 def _run_console(example: Example) -> str | None:
     folder = Path(example.namespace["folder"].name)
-    return next(filter(None, (fault_of(*command, folder) for command in commands(example.parsed))), None)
+    settings = _QUICKLY if Path(example.path).is_relative_to(_ROOT / "examples") else {}
+    return next(filter(None, (fault_of(*command, folder, settings) for command in commands(example.parsed))), None)
 
 
 def _make_folder(namespace: dict[str, Any]) -> None:
@@ -111,7 +118,7 @@ def _remove_folder(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), CodeBlockParser("console", _run_console)],
-    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md"],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "examples/*/README.md"],
     excludes=[] if _HAS_LIBTPU else ["docs/tpu.md"],
     setup=_make_folder,
     teardown=_remove_folder,

@@ -10,7 +10,13 @@ pytestmark = pytest.mark.own
 
 ROOT = Path(__file__).resolve().parent.parent
 _AT_THE_ROOT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
-DOCUMENTS = [*(ROOT / name for name in _AT_THE_ROOT), *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("**/*.md"))
+DOCUMENTS = [*(ROOT / name for name in _AT_THE_ROOT), *sorted((ROOT / "docs").glob("*.md")), *EXAMPLES]
+
+
+def id_of(document):
+    return str(document.relative_to(ROOT))
+
 
 # What may stand behind a fence: what is run, and what nobody could take for something to run.
 RUN = ("console", "python")
@@ -33,7 +39,7 @@ def load_conftest():
 CONFTEST = load_conftest()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=id_of)
 def test_no_block_escapes_under_another_language(document):
     for language in FENCE.findall(document.read_text()):
         assert language in (*RUN, *NOT_RUN) or document.name.startswith(FOLLOWED), f"```{language} is not run"
@@ -49,7 +55,7 @@ def test_the_architecture_has_every_folder():
     packages = [path.parent.relative_to(ROOT) for path in ROOT.glob("*/__init__.py")]
     rooms = [path.parent.relative_to(ROOT) for path in (ROOT / "compiler").glob("*/__init__.py")]
     for folder in (*packages, *rooms):
-        assert f"](../{folder})" in page, f"{folder} has no row in docs/architecture.md"
+        assert f"](../{folder}" in page, f"{folder} has no row in docs/architecture.md"
 
 
 @pytest.mark.parametrize("language", ["sh", "bash", "py", "python3", ""])
@@ -96,3 +102,14 @@ def test_a_command_that_is_as_shown(command, shown, tmp_path):
 )
 def test_a_command_that_is_not_as_shown(command, shown, fault, tmp_path):
     assert fault in CONFTEST.fault_of(command, shown, tmp_path)
+
+
+def test_every_example_has_a_page_that_is_run_and_listed():
+    folders = {path.parent.name for path in (ROOT / "examples").glob("*/__init__.py")} - {
+        "palm"
+    }  # the demo and the README
+    assert {page.parent.name for page in EXAMPLES} - {"examples"} == folders
+    for page in EXAMPLES[1:]:
+        assert "```console\n$ python examples/" in page.read_text()
+    listed = (ROOT / "examples" / "README.md").read_text()
+    assert all(f"]({folder})" in listed for folder in folders)

@@ -19,6 +19,7 @@ from atoll.compiler.export.pytree_text import (
     difference,
     is_told_apart,
     static_data,
+    unlike_data,
 )
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.program import Program
@@ -134,7 +135,7 @@ class Traced(Calling):
         if tree != expected:
             assert expected is not None
             told = difference(describe(expected), describe(tree), self.names[number])
-            raise self._wrong_structure(number, told or f"expected {expected}, found {tree}")
+            raise self._wrong_structure(number, told or unlike_data(expected, tree, self.names[number]))
 
     def _of_feed(self, number: int) -> tuple[int, Tree | None]:
         tree = self._trees[number]

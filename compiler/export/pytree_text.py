@@ -196,6 +196,25 @@ def difference(expected: TreeNode, found: TreeNode, path: str) -> str:
     return ""
 
 
+def unlike_data(expected: Tree, found: Tree, path: str) -> str:
+    """Where two structures that are described alike, but not equal, hold unlike static data, in a sentence.
+
+    Functions are alike by name and equal only to themselves: an optimizer that is made twice is two.
+    """
+    steps, pairs = _steps(describe(expected)), zip(expected.children(), found.children(), strict=True)
+    for step, (one, other) in zip(steps, pairs, strict=True):
+        if one != other:
+            return unlike_data(one, other, path + step)
+    made, other_made = expected.node_data(), found.node_data()
+    assert made is not None
+    assert other_made is not None
+    kind, data = made
+    pieces = zip(data, other_made[1], strict=True) if isinstance(data, tuple) else [(data, other_made[1])]
+    unlike = dict.fromkeys(type(one).__name__ for one, other in pieces if one is not other and one != other)
+    held = " and another ".join(unlike)
+    return f"{path} is {_kind_of(kind)} that holds another {held}, made alike, but functions equal only themselves"
+
+
 def _text(node: TreeNode) -> str:
     data = json.loads(node.data)
     if node.kind == "a dict":

@@ -222,7 +222,8 @@ def _shared(module: ir.Module) -> Iterator[SharedArgument]:
         islands = list(dict.fromkeys(island_of(value.type) for value, _ in copies))
         if len(islands) > 1:
             why = "where its new value is made" if maker_of.get(number) == islands[0] else "where it is used first"
-            size = bytes_of(local_type(argument.type)) * max(times for _, times in copies)
+            sent = max(times for copy, times in copies if isinstance(copy.owner, mpmd.TransferOp))
+            size = bytes_of(local_type(argument.type)) * sent
             yield SharedArgument(text_attribute(marks, PATH) or "", islands[0], tuple(islands), size, why)
 
 

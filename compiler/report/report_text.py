@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from atoll.compiler.cost.devices import DEVICE_KINDS
-from atoll.compiler.module.notes import Traffic
+from atoll.compiler.module.notes import SeveralLoops, Traffic
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chip_text import chip_rows, code_rows
 from atoll.compiler.report.contents import ExchangeReport, ReportContents
@@ -88,13 +88,15 @@ def _pipeline_rows(report: ReportContents) -> list[str]:
         f"{count} {noun}{'s' if count > 1 else ''}"
         for count, noun in ((len(one.stages), "stage"), (len(one.islands), "island"))
     )
+    loops = next((note.fact.loops for note in report.notes if isinstance(note.fact, SeveralLoops)), 1)
+    counted = "operations for one microbatch" + (f", in the last of {loops} loops" if loops > 1 else "")
     rows = [
         f"pipeline  {one.name}, {microbatches}, {stages} on {islands}",
         f"          predicted {'step' if report.whole_step is None else 'last loop by itself'} {step}, {bubbles}",
         f"          longest span of an island {span}; no order of these tasks takes less than {bound}",
         f"          assumed: {_assumed(report.topology)}",
         "",
-        f"{'stage':<8}{'island':<12}{'forward':>12}{'backward':>12}{'weight':>12}   operations for one microbatch",
+        f"{'stage':<8}{'island':<12}{'forward':>12}{'backward':>12}{'weight':>12}   {counted}",
     ]
     for number, stage in enumerate(one.stages):
         parts = (stage.forward, stage.backward, stage.weight)

@@ -12,6 +12,7 @@ import equinox
 import flax.core
 import flax.nnx
 import flax.struct
+import flax.training.train_state
 import jax
 import optax
 import pytest
@@ -24,6 +25,7 @@ from atoll.compiler.export.pytree_text import (
     difference,
     is_told_apart,
     static_data,
+    unlike_data,
 )
 
 KEY = jax.random.key(0)
@@ -147,6 +149,17 @@ def test_a_class_that_is_not_there(kind, sentence):
 def test_a_difference_names_its_place(expected, found, sentence):
     told = difference(describe(jax.tree.structure(expected)), describe(jax.tree.structure(found)), "x")
     assert sentence in told
+
+
+def test_what_is_made_alike_twice_is_told_by_its_place_and_class():
+    def trained_by(optimizer):
+        state = flax.training.train_state.TrainState.create(apply_fn=jax.nn.relu, params={"w": 1.0}, tx=optimizer)
+        return jax.tree.structure({"state": state})
+
+    expected, found = trained_by(optax.sgd(0.1)), trained_by(optax.sgd(0.1))
+    assert difference(describe(expected), describe(found), "x") == ""
+    told = unlike_data(expected, found, "x")
+    assert told.startswith("x['state'] is flax.training.train_state:TrainState that holds another GradientTransf")
 
 
 class Colour(enum.Enum):

@@ -224,3 +224,17 @@ def test_a_picture_of_the_prediction(pipeline):
     assert svg.count("of microbatch") == sum(map(len, pipeline.schedule.rows))
     assert ">left<" in svg
     assert "speeds of devices assumed" in svg
+
+
+def test_a_shared_parameter_is_as_large_as_it_is_however_many_microbatches_use_it():
+    def fn(table, places):
+        with jax.named_scope("look_up"):
+            x = table[places]
+        with jax.named_scope("score"):
+            return jnp.tanh(x) @ table.T
+
+    shapes = jax.ShapeDtypeStruct((8, 4), "float32"), jax.ShapeDtypeStruct((8,), "int32")
+    plan = atoll.Plan(stages="look_up | score", microbatches=4, schedule="1f1b")
+    lowered = atoll.lower(fn, *shapes, topology="2 x cpu[1]", batch_argnums=1, plan=plan)
+    [table] = lowered.report().shared
+    assert table.bytes == 8 * 4 * 4

@@ -12,6 +12,7 @@ from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.scopes import read_scope
 from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import layer_loops
 from atoll.passes.stage.layers.steps import Steps
 
@@ -38,8 +39,8 @@ class Parts:
         loops = {index: one for index, one in found.items() if index in inside and isinstance(one, CountedLoop)}
         steps = Steps(graph, forward, loops)
         crossing = steps.crossing()
-        scopes = [path for index in forward for path in _paths(graph, index, steps)]
-        places = _fewest(_valleys(crossing), steps.costs(), crossing, scopes)
+        work = steps.work(owners_of(graph, forward))
+        places = _fewest(_valleys(crossing), work, crossing, _scopes(steps))
         return cls(steps, tuple(places), tuple(crossing[place] for place in places))
 
     @property
@@ -82,11 +83,11 @@ def _valleys(crossing: Sequence[float]) -> list[int]:
 
 
 def _fewest(
-    places: Sequence[int], costs: Sequence[float], crossing: Sequence[float], scopes: Sequence[tuple[str, ...]]
+    places: Sequence[int], work: Sequence[float], crossing: Sequence[float], scopes: Sequence[tuple[str, ...]]
 ) -> list[int]:
     """In each of many stretches of even work the place where least crosses, best where a scope ends; none where there
     is no work on one side."""
-    sums = [0.0, *accumulate(costs)]
+    sums = [0.0, *accumulate(work)]
     inside = [place for place in places if 0 < sums[place] < sums[-1]]
     stretches = groupby(inside, key=lambda place: int(sums[place] / sums[-1] * _MOST))
     return [
@@ -95,6 +96,11 @@ def _fewest(
     ]
 
 
-def _paths(graph: Graph, index: int, steps: Steps) -> list[tuple[str, ...]]:
-    """The scope of each step of an operation."""
-    return [read_scope(name_stack(graph.operations[index].location)).path] * len(steps.of(index))
+def _scopes(steps: Steps) -> list[tuple[str, ...]]:
+    """The scope of each step."""
+    scopes: list[tuple[str, ...]] = [()] * len(steps)
+    for index in steps.forward:
+        path = read_scope(name_stack(steps.graph.operations[index].location)).path
+        for step in steps.of(index):
+            scopes[step] = path
+    return scopes

@@ -1,0 +1,1 @@
+"""A denoiser in Equinox, on two replicas of two stages."""

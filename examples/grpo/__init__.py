@@ -1,0 +1,1 @@
+"""A sampler and a trainer on the same islands."""

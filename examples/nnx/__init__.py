@@ -1,0 +1,1 @@
+"""A classifier in Flax NNX."""
