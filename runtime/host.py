@@ -16,12 +16,14 @@ from atoll.runtime.failure import Failure, reason
 from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import RunningIsland
+from atoll.runtime.mailbox import Mailbox
 from atoll.runtime.messages import (
     Close,
     CompileFailed,
     Compiling,
     Drop,
     Fetch,
+    GoesWithout,
     HostFailed,
     Load,
     Loaded,
@@ -92,6 +94,10 @@ class Host:
             self._load(message)  # on this thread: settings of jax's that its caller has made hold there alone
         elif isinstance(message, Drop) and message.can_wait:
             self._inbox.leave((self._obey, message))
+        elif isinstance(message, GoesWithout):
+            # On this thread: its own may wait, in a collective, for the process that says so.
+            if (program := self._programs.get(message.program)) is not None:
+                program.streams[message.to].go_without(message)
         elif not (isinstance(message, Fetch) and self._is_answered(message)):
             self._inbox.put((self._obey, message))
         if self._thread is None:
@@ -251,6 +257,7 @@ class Host:
                 self._enqueued,
                 self._inbox.put,
                 sides[island.name].call,
+                Mailbox(load.program, island.name, self._tell if self._sites[island.name].is_shared else None),
             )
             for island in load.code.islands
             if island.name in load.islands

@@ -3,7 +3,7 @@
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -171,10 +171,11 @@ class HostedIslands:
             del self._asked[request]
 
     def check_works(self, islands: Iterable[str]) -> None:
-        """Raises the error of a host of these islands that can do nothing more."""
-        for number in self.each_host(islands):
-            if number in self._failed:
-                raise self._failed[number].error
+        """Raises the error of a host of these islands that can do nothing more; of several, that of the first."""
+        hosts = self.each_host(islands)
+        for number, failure in tuple(self._failed.items()):
+            if number in hosts:
+                raise failure.error
 
     def settle(self, patience: float) -> dict[str, str]:
         """Wait until hosts have done what they were told before this: what was let go of is gone then.
@@ -185,28 +186,26 @@ class HostedIslands:
         told = [self.ask(name, Ping, patience) for name in asked]
         return {name: doing for one in told if isinstance(one, dict) for name, doing in one.items()}
 
-    def load(self, load: Callable[[tuple[str, ...]], Load], islands: Iterable[str]) -> list[Loaded]:
+    def load(self, load: Callable[[tuple[str, ...]], Load], islands: Sequence[str]) -> list[Loaded]:
         """Have each host load a program for those of the islands that it has, all at once; the error of the first that
-        cannot."""
+        cannot, or that of one which is lost meanwhile."""
         hosts = self.each_host(islands)
         messages = {number: load(here) for number, here in hosts.items()}
         keys = {number: (message.program, number) for number, message in messages.items()}
         self._loading.update((key, Inbox()) for key in keys.values())
         try:
+            self.check_works(islands)
             for number, message in messages.items():
                 self.send(hosts[number][0], message)
-            told = {
-                number: self._failed.get(number) or self._loading[key].get(_COMPILING) for number, key in keys.items()
-            }
+            told = {number: self._loading[key].get(_COMPILING) for number, key in keys.items()}
         finally:
             for key in keys.values():
                 del self._loading[key]
-        loaded = [one for one in told.values() if isinstance(one, Loaded)]
         for number, answer in told.items():
             if not isinstance(answer, Loaded):
-                self.tell_hosts([one.host for one in loaded], Close(messages[number].program))
+                self.tell_hosts(keys, Close(messages[number].program))  # some may have loaded it, or be about to
                 raise _why_not_loaded(hosts[number][0], answer)
-        return loaded
+        return [one for one in told.values() if isinstance(one, Loaded)]
 
     def begin(self, step: Step) -> None:
         """From now on, what islands tell of a step is for this one."""
@@ -245,8 +244,10 @@ class HostedIslands:
         for asked, answers in tuple(self._asked.values()):
             if asked == number:
                 answers.put(failure)
-        for (_, host), told in tuple(self._loading.items()):
-            if host == number:
+        loading = tuple(self._loading.items())
+        needing = {program for (program, host), _ in loading if host == number}
+        for (program, _), told in loading:
+            if program in needing:
                 told.put(failure)
         islands = self._break_off(number, failure)
         self.tell_hosts(set(self.hosts.values()) - self._failed.keys(), Lose(islands, failure))

@@ -12,7 +12,8 @@ from atoll.runtime.fed import Fed
 from atoll.runtime.feeding import Feeding
 from atoll.runtime.frame import Frame
 from atoll.runtime.loading import load_sent, load_stored
-from atoll.runtime.messages import Coming, Offer, Order, Stored, Value, argument_of, argument_tag
+from atoll.runtime.mailbox import Mailbox
+from atoll.runtime.messages import Coming, GoesWithout, Offer, Order, Stored, Value, argument_of, argument_tag
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
@@ -37,6 +38,7 @@ class RunningIsland:
 
     number: of the program. tell_end: is called when the last instruction of a step was carried out.
     post: has its thread make a call; for any thread. aside: makes a call beside its thread.
+    mailbox: where what comes is kept.
     """
 
     number: int
@@ -49,7 +51,7 @@ class RunningIsland:
     tell_end: Callable[[Record], None]
     post: Callable[[Call], None]
     aside: Callable[[Callable[[], None]], None]
-    _mailbox: dict[tuple[int, str, int], Offer] = field(default_factory=dict)
+    mailbox: Mailbox
     _orders: dict[int, tuple[Order, bool]] = field(default_factory=dict)  # by step, and whether it is traced
     _carries: deque[Carry] = field(default_factory=deque)  # what is to be carried out
     _index: int = 0  # the next instruction
@@ -59,7 +61,6 @@ class RunningIsland:
     _busy: int = 0  # nanoseconds of this step, up to when the island last paused
     _resumed: int = 0  # when it last went on
     _paused: float = 0.0  # when it last could not go on, in seconds
-    _lost: dict[str, Failure] = field(default_factory=dict)  # islands from which nothing comes any more
     _is_away: bool = False  # whether an instruction is carried out beside its thread
 
     def __post_init__(self) -> None:
@@ -89,8 +90,13 @@ class RunningIsland:
         key = offer.step, offer.source, offer.tag
         if self._is_past(*key):  # a failure stands in its place already
             return
-        self._mailbox[key] = offer
-        self._go_on(None if offer.tag < 0 else Arrive(*key))
+        self.mailbox.put(offer)
+        self.go_on(None if offer.tag < 0 else Arrive(*key))
+
+    def go_without(self, told: GoesWithout) -> None:
+        """Another process of the island goes without a value. From any thread: its own may wait for that process."""
+        if self.mailbox.refuse(told):
+            self.post((self.go_on, None if told.tag < 0 else Arrive(told.step, told.source, told.tag)))
 
     def _is_past(self, step: int, source: str, tag: int) -> bool:
         if tag >= 0:
@@ -100,14 +106,11 @@ class RunningIsland:
 
     def lose(self, islands: Collection[str], failure: Failure) -> None:
         """Nothing comes from these islands any more; the failure stands in place of it."""
-        self._lost.update(dict.fromkeys(islands, failure))
-        self._go_on(None)
+        self.mailbox.lose(islands, failure)
+        self.go_on()
 
-    def go_on(self) -> None:
+    def go_on(self, event: Event | None = None) -> None:
         """Carry out all that can be carried out: up to a value that is not here, or an execution without room."""
-        self._go_on(None)
-
-    def _go_on(self, event: Event | None) -> None:
         self._resumed = time.perf_counter_ns()
         if event is not None:
             self._carries += self._worker.handle(event)
@@ -124,12 +127,10 @@ class RunningIsland:
             self._waits.note(self._cause(), step, record, self._resumed, now)
 
     def _pass_lost(self) -> bool:
-        """Put a failure where it waits for a value of an island that was lost; whether it does."""
+        """Go on to where it takes a failure, if it waits for a value of an island that was lost; whether it does."""
         awaited = None if self._carries else self._worker.awaited
-        if awaited is None or awaited[1] not in self._lost:
+        if awaited is None or not self.mailbox.is_lost(awaited[1]):
             return False
-        step, source, tag = awaited
-        self._mailbox[awaited] = Offer(self.number, step, self.name, source, tag, self._lost[source])
         self._carries += self._worker.handle(Arrive(*awaited))
         return True
 
@@ -183,14 +184,14 @@ class RunningIsland:
         """Go on without what has not come in time; whatever needs it fails."""
         if self.is_full:
             self.site.window.give_up(str(overdue(f"island {self.name} has not ended a task", self.patience)))
-            self._go_on(None)
+            self.go_on()
         elif self._worker.awaited is not None:
-            self._go_on(GiveUp())
+            self.go_on(GiveUp())
         elif self._frame is not None and isinstance(next(reversed(self._feeds.values())), Fed):
             self.feeding.give_up(self._frame.record.step, self.patience)
         elif self._frame is not None:
             self._load_one(self._frame, late=True)
-            self._go_on(None)
+            self.go_on()
 
     def _carry_out(self) -> bool:
         """Carry out instructions; whether it has come to the end of a step, or is in none."""
@@ -247,10 +248,8 @@ class RunningIsland:
         number, feed = self._feeds.popitem()
         offer = None
         if isinstance(feed, (Coming, Fed)):
-            source = self.name if isinstance(feed, Fed) else feed.source
-            offer = self._mailbox.pop((frame.record.step, source, argument_tag(number)), None)
-            if offer is None and source in self._lost:
-                offer = Offer(self.number, 0, self.name, source, argument_tag(number), self._lost[source])
+            source = feed.source if isinstance(feed, Coming) else self.name
+            offer = self.mailbox.take((frame.record.step, source, argument_tag(number)))
             if offer is None and not late:
                 self._feeds[number] = feed
                 return False
@@ -315,7 +314,7 @@ class RunningIsland:
         self._busy += nanoseconds
         if failed is not None:
             self._fail(frame, index, failed)
-        self._go_on(None)
+        self.go_on()
 
     def _own_act(self, index: int) -> Callable[[Frame], Any]:
         match self.island.instructions[index]:
@@ -368,9 +367,10 @@ class RunningIsland:
         self.site.deliver(Offer(self.number, frame.record.step, send.to, self.name, send.tag, value))
 
     def _receive(self, receive: Receive, frame: Frame) -> None:
-        number = receive.buffer
-        frame.set(number, self._mailbox.pop((frame.record.step, receive.source, receive.tag)).take())
-        frame.publish(number)
+        offer = self.mailbox.take((frame.record.step, receive.source, receive.tag))
+        assert offer is not None
+        frame.set(receive.buffer, offer.take())
+        frame.publish(receive.buffer)
 
     def _free(self, free: Free, frame: Frame) -> None:
         frame.drop(free.buffers)

@@ -160,7 +160,22 @@ class Close:
     program: int
 
 
-ToHost = Load | Start | Put | Fetch | Drop | Ping | Lose | Close
+# From a process of an island to the others, by way of the controller.
+
+
+@dataclass(frozen=True, slots=True)
+class GoesWithout:
+    """A step takes a failure where it would take what a source sends to an island; so it must in each process."""
+
+    program: int
+    step: int
+    to: str
+    source: str
+    tag: int
+    failure: Failure
+
+
+ToHost = Load | Start | Put | Fetch | Drop | Ping | Lose | Close | GoesWithout
 
 # From a host to the controller.
 
@@ -218,7 +233,15 @@ class HostFailed:
     failure: Failure
 
 
-ToController = Compiling | Loaded | CompileFailed | StepEnded | Told | HostFailed
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """A process has taken a value that another one of its island goes without. why: what stands in its place there."""
+
+    source: str
+    why: Failure
+
+
+ToController = Compiling | Loaded | CompileFailed | StepEnded | Told | HostFailed | GoesWithout | Parted
 
 # From a host to another.
 

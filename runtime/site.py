@@ -54,7 +54,7 @@ class Site:
         post: Callable[[Call], None],
     ) -> None:
         self.name = name
-        self._is_shared = mesh.is_multi_process
+        self.is_shared = mesh.is_multi_process  # with other processes
         self.turn = Turn(mesh)
         self.store = Store()
         self.window = Window(AHEAD, tell, f"atoll {name}, watching", post)
@@ -78,7 +78,7 @@ class Site:
         """Have a failure stand where a value would; unless other processes share the island, which may have the value
         and would wait for this one for ever.
         """
-        if self._is_shared:
+        if self.is_shared:
             raise SharedIslandError(reason(error)) from error
 
     def queue(self, carrier: Carrier) -> None:

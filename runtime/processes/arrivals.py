@@ -16,7 +16,6 @@ from atoll.runtime.fragment import sharding_of
 from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, buffer_of
 from atoll.runtime.processes.tiles import Tile, Tiled, filled
 from atoll.runtime.program import Buffer, IslandProgram
-from atoll.runtime.site import SharedIslandError
 from atoll.runtime.turn import Turn
 
 _Key = tuple[int, int, str, int]  # of a value that is sent: program, step, source and tag
@@ -68,8 +67,6 @@ class Arrivals:
         known, value = self._programs[offer.program], offer.value
         buffer = buffer_of(known.island, offer.source, offer.tag)
         if isinstance(value, Tiled):
-            if value.failure is not None and self._mesh.is_multi_process:  # others may have got numbers
-                raise SharedIslandError(value.failure.what)
             value = value.failure or self._collected(offer, value, known.layouts[buffer].size)
         if value is None:
             return None

@@ -13,15 +13,19 @@ from atoll.runtime.messages import (
     CompileFailed,
     Compiling,
     Drop,
+    GoesWithout,
     HostFailed,
     Load,
+    Lose,
     Order,
+    Parted,
     Put,
     Start,
     ToController,
     ToHost,
 )
 from atoll.runtime.processes.assignment import Seat
+from atoll.runtime.processes.fate import Fate
 from atoll.runtime.processes.greetings import LoadFar
 from atoll.runtime.processes.settings import current
 from atoll.runtime.processes.tiles import cut
@@ -51,21 +55,32 @@ class FarHost:
         self._count = count
         self._tell = tell
         self._end = end
+        self._fate = Fate(island, self._fail)
         self._together = Together(count)
         self._telling = threading.Lock()  # each process has a thread of its own here
         self._programs: dict[int, IslandProgram] = {}
         self._boxes: dict[tuple[int, int], list[list[Box]]] = {}  # by program and buffer, what each process holds
+        self._without: set[tuple[int, int, str, int]] = set()  # what its processes go without
         self.processes: Sequence[FarProcess] = ()
 
     def take(self, index: int, message: ToController) -> None:
         """What a process says."""
-        if isinstance(message, HostFailed):
-            self.fail(message.failure)
-            return
-        if isinstance(message, Compiling):  # all compile the same
-            if not index:
-                self._tell(message)
-            return
+        match message:
+            case HostFailed(_, failure) if self._count > 1:
+                self._fate.give_up(failure)
+            case HostFailed(_, failure):
+                self._fate.lose(failure)
+            case Parted(source, why):
+                self._fate.part(source, why)
+            case GoesWithout():
+                self._tell_others(index, message)
+            case Compiling():  # all compile the same
+                if not index:
+                    self._tell(message)
+            case _:
+                self._take_together(index, message)
+
+    def _take_together(self, index: int, message: ToController) -> None:
         with self._telling:
             told = self._together.take(index, message)
         if isinstance(told, CompileFailed):  # others may have compiled it
@@ -73,12 +88,24 @@ class FarHost:
         if told is not None:
             self._tell(told)
 
+    def _tell_others(self, index: int, message: GoesWithout) -> None:
+        """What one of its processes goes without. The first one that says so is enough."""
+        key = message.program, message.step, message.source, message.tag
+        with self._telling:
+            is_news = key not in self._without
+            self._without.add(key)
+        if is_news:
+            for number, process in enumerate(self.processes):
+                if number != index:
+                    process.say_at_once(message)
+
     def lose(self, process: "FarProcess", what: str) -> None:
         """A process can do nothing more, and so its island."""
         here = process.here
-        self.fail(Failure.loss(f"island {self._island} was lost: its process {here.pid} on {here.machine} {what}"))
+        why = f"island {self._island} was lost: its process {here.pid} on {here.machine} {what}"
+        self._fate.lose(Failure.loss(why))
 
-    def fail(self, failure: Failure) -> None:
+    def _fail(self, failure: Failure) -> None:
         """End all of its processes: what was only stopped must not come back."""
         for process in self.processes:
             process.abandon()
@@ -102,8 +129,13 @@ class FarHost:
                 ]
             case Put(program, _, buffer, _, value):
                 messages = [replace(message, value=one) for one in self._cut(program, buffer, value)]
+            case Lose(islands, failure):
+                self._fate.hear(islands, failure)
+                messages = [message] * self._count
             case Close(program):
                 self._programs.pop(program, None)
+                with self._telling:
+                    self._without = {key for key in self._without if key[0] != program}
                 self._boxes = {key: boxes for key, boxes in self._boxes.items() if key[0] != program}
                 messages = [message] * self._count
             case _:

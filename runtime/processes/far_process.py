@@ -39,6 +39,10 @@ class FarProcess:
         """From any thread. can_wait: whether it is soon enough to say it along with what is said next."""
         (self._line.leave if can_wait else self._line.say)(message)
 
+    def say_at_once(self, message: object) -> None:
+        """Something small, whatever it is doing: it may compile, or wait for another one of its island."""
+        self._life.say(message)
+
     def close(self) -> None:
         """Let go of the process, which ends then."""
         if self._is_over.acquire(blocking=False):

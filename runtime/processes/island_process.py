@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,8 @@ from atoll.compiler.errors import AtollError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import Failure
 from atoll.runtime.host import Host
-from atoll.runtime.messages import Close, Load, Offer, ToController, Told
+from atoll.runtime.inbox import Inbox
+from atoll.runtime.messages import Close, GoesWithout, HostFailed, Load, Offer, Parted, ToController, Told
 from atoll.runtime.processes.arrivals import Arrivals
 from atoll.runtime.processes.assignment import Address, Assignment, Seat
 from atoll.runtime.processes.greetings import Alive, Farewell, Here, LoadFar, Others, Unable
@@ -36,12 +38,13 @@ def serve(assignment: Assignment) -> None:
     """Be an island's host, until the controller lets go or is gone."""
     sys.setswitchinterval(_SWITCH)
     alive, over = connect(assignment.controller, assignment.secret), threading.Event()
+    urgent: Inbox[GoesWithout] = Inbox()
     alive.send(pack(Alive(assignment.seat)))
-    threading.Thread(target=_live, args=(alive, over), name="atoll is alive", daemon=True).start()
+    threading.Thread(target=_live, args=(alive, urgent.put, over), name="atoll is alive", daemon=True).start()
     wire = connect(assignment.controller, assignment.secret)
     try:
         join_partners(assignment, wire)
-        IslandProcess(assignment, wire, over)
+        IslandProcess(assignment, wire, urgent, over)
     except Exception as error:
         known = error if isinstance(error, AtollError) else AtollError(f"{type(error).__name__}: {error}")
         wire.send(pack(Unable(Failure.of(known))))
@@ -52,16 +55,16 @@ def serve(assignment: Assignment) -> None:
         os._exit(0)  # or it would wait for its partners, and some may be gone
 
 
-def _live(wire: Wire, over: threading.Event) -> None:
-    answer(wire)
+def _live(wire: Wire, take: Callable[[GoesWithout], None], over: threading.Event) -> None:
+    answer(wire, take)
     if not over.is_set():
         os._exit(1)  # at once: threads may be inside XLA, whose end nobody can wait for
 
 
 class IslandProcess:
-    """over: is set when the controller lets go."""
+    """urgent: what the controller says that cannot wait. over: is set when the controller lets go."""
 
-    def __init__(self, assignment: Assignment, wire: Wire, over: threading.Event) -> None:
+    def __init__(self, assignment: Assignment, wire: Wire, urgent: Inbox[GoesWithout], over: threading.Event) -> None:
         self._over = over
         self._assignment = assignment
         self._mesh = own_mesh(assignment)
@@ -75,6 +78,8 @@ class IslandProcess:
         self._door = Door(wire.own_host, assignment.secret, self._let_in)
         self._controller = Line(wire, self._take, _nothing, "the controller")
         self._host = Host({assignment.island: self._mesh}, Devices(), self._tell, self._say, number)
+        if assignment.processes > 1:
+            threading.Thread(target=self._obey, args=(urgent,), name="atoll obeys at once", daemon=True).start()
         self._controller.say(Here(assignment.seat, self._door.address, os.getpid(), socket.gethostname()))
 
     def _take(self, message: Any) -> None:  # noqa: ANN401 (a message)
@@ -91,8 +96,15 @@ class IslandProcess:
             case _:
                 self._bring(message)
 
+    def _obey(self, urgent: Inbox[GoesWithout]) -> None:
+        while (message := urgent.get()) is not None:
+            self._host.receive(message)
+
     def _tell(self, message: ToController) -> None:
         """Say something to the controller; of a value, what this process has."""
+        if isinstance(message, (GoesWithout, HostFailed, Parted)):
+            self._controller.say_at_once(message)
+            return
         if isinstance(message, Told) and isinstance(message.answer, jax.Array):
             message = replace(message, answer=held(message.answer))
         self._controller.say(message)

@@ -1,24 +1,32 @@
 """Signs of life of a process: a question every second, over a wire of their own.
 
 What ends, its machine says at once. What is stopped, or cut off, says nothing at all; that is what the questions are
-for. A thread of its own answers them, also while XLA compiles, and no large value is on the way before an answer.
+for. A thread of its own answers them, also while XLA compiles, and no large value is on the way before an answer. What a
+process has to know whatever it is doing is said over the same wire.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from struct import Struct
+from typing import Any
 
+from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wire import Wire
 
 _PAUSE = 1.0  # seconds from an answer to the next question
 
 _CLOCK = Struct("<q")
+_QUESTION = [b""]  # what else is said is not empty
 
 
-def answer(wire: Wire) -> None:
-    """Answer what comes over a wire, for as long as it is there."""
-    while wire.receive() is not None:
+def answer(wire: Wire, take: Callable[[Any], None]) -> None:
+    """Answer the questions that come over a wire, for as long as it is there. take: is given what else is said."""
+    while (parts := wire.receive()) is not None:
+        if parts[0].nbytes:
+            take(unpack(parts))
+            continue
         try:
             wire.send([_CLOCK.pack(time.perf_counter_ns())])
         except OSError:
@@ -39,17 +47,24 @@ class LifeSigns:
         self._lost = lost
         self._quickest: int | None = None
         self._closed = threading.Event()
+        self._sending = threading.Lock()
         threading.Thread(target=self._ask, name=f"atoll asks {name}", daemon=True).start()
 
     def close(self) -> None:
         self._closed.set()
         self._wire.close()
 
+    def say(self, message: object) -> None:
+        """From any thread. Nothing, if the process is gone."""
+        with suppress(OSError), self._sending:
+            self._wire.send(pack(message))
+
     def _ask(self) -> None:
         while not self._closed.is_set():
             asked = time.perf_counter_ns()
             try:
-                self._wire.send([b""])
+                with self._sending:
+                    self._wire.send(_QUESTION)
                 told = self._wire.receive(self._patience)
             except TimeoutError:
                 self._tell(f"has not answered for {self._patience:g} seconds")

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from atoll.runtime.inbox import Inbox
@@ -22,6 +23,7 @@ class Line:
         self._end = end
         self._leaving: Inbox[Any] = Inbox()
         self._is_over = False
+        self._sending = threading.Lock()
         for work, what in ((self._write, "to"), (self._read, "from")):
             threading.Thread(target=work, name=f"atoll {what} {name}", daemon=True).start()
 
@@ -35,6 +37,11 @@ class Line:
         if not self._is_over:
             self._leaving.leave(message)
 
+    def say_at_once(self, message: object) -> None:
+        """Something small, before what was said: that may have to wait for values which are never computed."""
+        with suppress(OSError):
+            self._send(message)
+
     def close(self) -> None:
         """Once what was said is sent."""
         self._leaving.put(None)
@@ -42,13 +49,18 @@ class Line:
     def _write(self) -> None:
         try:
             while (message := self._leaving.get()) is not None:
-                self._wire.send(pack(message))
+                self._send(message)
                 del message  # it would keep arrays alive
         except OSError:
             pass  # the other side is gone; whoever reads tells of it
         finally:
             self._is_over = True
             self._wire.close()
+
+    def _send(self, message: object) -> None:
+        parts = pack(message)  # which may take its time
+        with self._sending:
+            self._wire.send(parts)
 
     def _read(self) -> None:
         try:
