@@ -94,8 +94,6 @@ class Feeding:
 
     def _bring(self, question: Question, values: dict[int, Any]) -> None:
         name = self._site.name
-        if failure := next((one for one in values.values() if isinstance(one, Failure)), None):
-            self._site.bear(failure.error)
         for number in tuple(values):  # each is gone from here, or it would live as long as this is on the stack
             offer = Offer(self._number, question.step, name, name, argument_tag(number), values.pop(number))
             self._arrive(offer)

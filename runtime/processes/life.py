@@ -1,8 +1,8 @@
 """Signs of life of a process: a question every second, over a wire of their own.
 
 What ends, its machine says at once. What is stopped, or cut off, says nothing at all; that is what the questions are
-for. A thread of its own answers them, also while XLA compiles, and no large value is on the way before an answer. What a
-process has to know whatever it is doing is said over the same wire.
+for. A thread of its own answers them, also while XLA compiles, and no large value is on the way before an answer. So a
+process is told over this wire as well what it has to know whatever it is doing.
 """
 
 import threading

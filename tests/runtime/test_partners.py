@@ -2,12 +2,13 @@
 
 import os
 import signal
+import time
 
 import jax
 import loaders
 import numpy
 import pytest
-from atoll.compiler.errors import CompileError, IslandLost
+from atoll.compiler.errors import AtollError, CompileError, IslandLost
 from atoll.runtime.controller import Controller
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
@@ -157,12 +158,70 @@ def test_what_fails_in_one_process_alone_ends_its_island(make_train_program, val
     hosted.close()
 
 
-def test_examples_that_do_not_come_end_an_island_that_processes_share(make_train_program, values):
-    """They may have come to the other process."""
-    hosted = islands((2, 1))
-    with Controller(make_train_program((("x",), ("y",)), AXES, donated=False), hosted, timeout=60) as controller:
-        controller.start([*values[:2], fed(loaders.failing)])
-        found = controller.start([*values[:2], fed(loaders.failing)])
-        with pytest.raises(IslandLost, match=r"island left was lost: .*: data.py:3: load, .* raised OSError: the disk"):
-            numpy.asarray(found[0])
+def test_examples_that_do_not_come_fail_their_step_alone(shared, make_train_program, values, reference_step):
+    with Controller(make_train_program((("x",), ("y",)), AXES, donated=False), shared, timeout=60) as controller:
+        found = [controller.start([*values[:2], fed(loaders.failing)]) for _ in range(3)]
+        for one in found[1]:
+            with pytest.raises(AtollError, match=r"^data.py:3: load, .* of step 1, raised OSError: the disk is gone$"):
+                numpy.asarray(one)
+        for ours, theirs in zip(found[2], reference_step(*values[:2], loaders.squares(2, 0, 4)), strict=True):
+            numpy.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+# What one process goes without.
+
+DEAF = """
+from atoll.runtime.processes.arrivals import Arrivals
+placed = Arrivals.placed
+def lose(self, message):
+    is_lost = getattr(message, "source", "") == "left" and message.step == 2
+    return None if is_lost else placed(self, message)
+Arrivals.placed = lose
+"""
+
+
+HASTY = """
+from pathlib import Path
+from atoll.runtime.mailbox import Mailbox
+take = Mailbox.take
+def tell(self, key):
+    offer = take(self, key)
+    if key[0] == 2 and offer is not None:
+        Path({!r}).touch()
+    return offer
+Mailbox.take = tell
+"""
+
+
+@pytest.mark.parametrize("other", ["deaf", "hasty"])
+def test_what_one_process_goes_without_all_do_or_the_island_is_lost(
+    make_train_program, make_code, values, tmp_path, other
+):
+    """Both of them wait for what the left island sends, or one of them waits in a collective for the other one."""
+    taken = tmp_path / "taken"
+    hosted = islands((2, 2), before={(1, 0): DEAF, (1, 1): DEAF if other == "deaf" else HASTY.format(str(taken))})
+    victim = hosted.ground._launcher.running[0, 1]
+    kind = Buffer((4, 4), "float32", (("x",), ("y",)))
+    run, right = Run("F0", 0, (0,), (1,)), ((("right", 0),), (("right", 1),))
+    only = Program(
+        (IslandProgram("right", AXES, (kind, kind), (run,)),),
+        (make_code("same", SAME.format("tensor<4x4xf32>"), [kind]),),
+        (Input("x", (4, 4), "float32", places=right[:1]),),
+        (Output("y", (4, 4), "float32", False, right[1:]),),
+    )
+    train = Controller(make_train_program((("x",), ("y",)), AXES, donated=False), hosted, timeout=60)
+    alone = Controller(only, hosted, timeout=60)
+    alone.compile()
+    *_, loss = [train.start(values) for _ in range(3)][-1]
+    while other == "hasty" and not taken.exists():
+        time.sleep(0.01)
+    os.kill(victim.pid, signal.SIGKILL)
+    lost = rf"island left was lost: its process {victim.pid} on \S+ has ended"
+    with pytest.raises(IslandLost, match=rf"^(step 2 cannot end: )?{lost}"):
+        numpy.asarray(loss)
+    if other == "deaf":
+        numpy.testing.assert_array_equal(alone.start([values[0]])[0], values[0])
+    else:
+        with pytest.raises(IslandLost, match=f"^island right was lost: its processes did not get the same, as {lost}"):
+            run_for_ever(alone, values[:1])
     hosted.close()
