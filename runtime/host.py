@@ -94,10 +94,8 @@ class Host:
             self._load(message)  # on this thread: settings of jax's that its caller has made hold there alone
         elif isinstance(message, Drop) and message.can_wait:
             self._inbox.leave((self._obey, message))
-        elif isinstance(message, GoesWithout):
-            # On this thread: its own may wait, in a collective, for the process that says so.
-            if (program := self._programs.get(message.program)) is not None:
-                program.streams[message.to].go_without(message)
+        elif isinstance(message, GoesWithout) and message.program in self._programs:
+            self._bring(message)  # on this thread: its own may wait, in a collective, for the process that says so
         elif not (isinstance(message, Fetch) and self._is_answered(message)):
             self._inbox.put((self._obey, message))
         if self._thread is None:
@@ -221,9 +219,8 @@ class Host:
         match message:
             case Start():
                 self._start(message)
-            case Offer():
-                if (program := self._programs.get(message.program)) is not None:
-                    program.streams[message.to].arrive(message)
+            case Offer() | GoesWithout():
+                self._bring(message)
             case Drop(island, handle, _):
                 self._sites[island].store.drop(handle)
             case Put(_, island, _, handle, value, size):
@@ -239,6 +236,11 @@ class Host:
                 if (loaded := self._programs.get(program)) is not None:
                     loaded.is_closing = True
                     self._forget_closed(program)
+
+    def _bring(self, message: Offer | GoesWithout) -> None:
+        if (program := self._programs.get(message.program)) is not None:
+            stream = program.streams[message.to]
+            stream.arrive(message) if isinstance(message, Offer) else stream.go_without(message)
 
     def _add(self, loading: tuple[Load, Mapping[str, Mapping[int, Executable]]]) -> None:
         load, executables = loading
