@@ -46,4 +46,4 @@ class Fate:
             self._news.wait_for(lambda: self._is_lost or why.is_loss or source in self._others, _ECHO)
             cause = why if why.is_loss else self._others.get(source, why)
         said = f"{cause.where}: {cause.what}" if cause.where else cause.what
-        self.lose(Failure.loss(f"island {self._island} was lost: its processes did not get the same, as {said}"))
+        self.lose(Failure.loss(f"island {self._island} was lost: its processes did not get the same values, as {said}"))

@@ -107,7 +107,7 @@ def test_what_one_process_goes_without_the_others_are_told_once(island):
     assert not island.told
 
 
-PARTED = "island a was lost: its processes did not get the same, as "
+PARTED = "island a was lost: its processes did not get the same values, as "
 
 
 def test_processes_that_have_parted_name_the_island_that_was_lost_before(island):

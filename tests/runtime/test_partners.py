@@ -222,6 +222,8 @@ def test_what_one_process_goes_without_all_do_or_the_island_is_lost(
     if other == "deaf":
         numpy.testing.assert_array_equal(alone.start([values[0]])[0], values[0])
     else:
-        with pytest.raises(IslandLost, match=f"^island right was lost: its processes did not get the same, as {lost}"):
+        with pytest.raises(
+            IslandLost, match=f"^island right was lost: its processes did not get the same values, as {lost}"
+        ):
             run_for_ever(alone, values[:1])
     hosted.close()
