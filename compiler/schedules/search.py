@@ -6,6 +6,7 @@ Cheap *makers* each make an order for a few microbatches; the best of them make 
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.costs import Costs
@@ -24,6 +25,7 @@ from atoll.compiler.text.quantities import whole_number
 
 # How many tasks are timed while makers are tried, and while orders are improved: a few seconds for each of the two.
 _TRIED, _IMPROVED = 400_000, 1_200_000
+_STRETCHED = 60_000  # how many tasks the orders have that are made longer from one
 _ROUNDS = 1.5  # times as many microbatches as can be under way are tried; with more, orders only repeat themselves
 _MOST_STAGES = 256  # up to which makers are tried, as for some the time grows with the square; above, only named ones
 _MOST_TRIALS = 6  # of the makers' orders for few microbatches, those that are improved
@@ -253,7 +255,8 @@ class _Trial:
             return self.codes
         problem = self.whole.problem
         tasks = self.short.candidate(self.codes).simulation.tasks
-        longer = stretched(tasks, problem, self.short.problem.microbatches)
+        ways = max(1, _STRETCHED // (len(tasks) * problem.microbatches // self.short.problem.microbatches))
+        longer = islice(stretched(tasks, problem, self.short.problem.microbatches), ways)
         orders = [order for rows in longer for order in (rows, refilled(problem, rows, 0.0))]
         fitting = [codes for codes in map(self.whole.fitting, orders) if codes is not None]
         return min(fitting, key=self.whole.timer.score, default=None)
