@@ -3,10 +3,10 @@
 import argparse
 import contextlib
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from atoll.compiler.activity import announce
 from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export import frontend
@@ -17,7 +17,7 @@ from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.resume import phase_of, write_texts
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.planner.plans import Told, best_plans
+from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology, topology
 
@@ -32,7 +32,6 @@ def run(options: argparse.Namespace) -> int:
     if options.topology is None:
         raise UsageError("no topology is given", remedy='name the islands: --topology "4 x cpu[1]"')
     islands = topology(options.topology)
-    told = _progress() if sys.stderr.isatty() else lambda _: None
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the table
         target = open_target(options, Asked(islands, None))
         if isinstance(target, Job):
@@ -43,21 +42,9 @@ def run(options: argparse.Namespace) -> int:
                 what = f"the module is at phase {phase.name}, and has a plan already"
                 raise UsageError(what, options.target, f"take the job, or a module of phase {PHASES[0].name}")
             program = ModuleTarget(to_bytecode(target), islands)
-        found = best_plans(program, told)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        found = best_plans(program, announce)
     print(found.to_json() if options.json else found)
     return 0
-
-
-def _progress() -> Told:
-    """Tells on one line of the terminal what is being done, and for how long already."""
-    began = time.monotonic()
-
-    def told(what: str) -> None:
-        print(f"\r\033[K{time.monotonic() - began:5.1f} s  {what[:100]}", end="", file=sys.stderr, flush=True)
-
-    return told
 
 
 @dataclass
