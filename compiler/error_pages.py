@@ -10,11 +10,13 @@ PAGE = "docs/errors.md"
 # The heading for what a file raises; the first pattern that fits decides. What stands in none of these is used by
 # several of them, and the file that has called it decides.
 HEADINGS = (
+    ("checkpoint/*", "checkpoints"),
     ("compiler/ahead/*", "memory"),
     ("compiler/batch_rules/*", "batch"),
     ("compiler/cluster.py", "processes"),
     ("compiler/commands/*", "command-line"),
     ("compiler/compiled*.py", "calls"),
+    ("compiler/conversion.py", "calls"),
     ("compiler/export/calling.py", "calls"),
     ("compiler/export/feed.py", "calls"),
     ("compiler/export/frontend.py", "tracing"),
@@ -28,6 +30,7 @@ HEADINGS = (
     ("compiler/pipeline/*", "ir"),
     ("compiler/mlir/ir_text.py", "ir"),
     ("compiler/plan/*", "plan"),
+    ("compiler/planner/*", "plan"),
     ("compiler/report/gantt.py", "command-line"),
     ("compiler/report/report.py", "plan"),
     ("compiler/saving.py", "saved-programs"),

@@ -221,7 +221,7 @@ def test_a_directory_without_a_checkpoint(tmp_path):
             atoll.load_checkpoint(place, like={})
     assert not (tmp_path / "nowhere").exists()
     saved(tmp_path, {"w": 1})
-    with pytest.raises(UsageError, match=r"has no checkpoint of step 2; there are 1$"):
+    with pytest.raises(UsageError, match=r"has no checkpoint of step 2; there are 1"):
         atoll.load_checkpoint(tmp_path, like={"w": 1}, step=2)
     with pytest.raises(
         UsageError, match=r"py:\d+: load_checkpoint needs `like`, which says where each leaf goes; give"
@@ -314,11 +314,11 @@ import atoll
 try:
     atoll.save_checkpoint(".", 1, {"w": 1})
 except atoll.AtollError as error:
-    print(error)
+    print(error.sentence)
 try:
     atoll.load_checkpoint(".", like={"w": 1})
 except atoll.AtollError as error:
-    print(error)
+    print(error.sentence)
 """
 
 

@@ -188,11 +188,12 @@ SHARED = {
     "compiler/replicas/check_exchanges.py",
     "compiler/text/language.py",
     "compiler/text/quantities.py",
+    "compiler/tracebacks.py",
 }
 
 
 def raising_files():
-    for folder in ("compiler", "passes", "runtime"):
+    for folder in ("checkpoint", "compiler", "passes", "runtime"):
         for path in (ROOT / folder).rglob("*.py"):
             raised = [node.exc for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)]
             names = {ast.unparse(one.func if isinstance(one, ast.Call) else one) for one in raised if one is not None}
@@ -261,6 +262,7 @@ PROVOKED = {
     "arguments": (CompileError, lambda: lowered(jnp.sin, batch_argnums=3)),
     "batch": (CompileError, lambda: lowered(mixed, batch_argnums=0, plan=atoll.Plan(microbatches=2))),
     "calls": (UsageError, lambda: called(jnp.ones((5, 5)))),
+    "checkpoints": (UsageError, lambda: atoll.load_checkpoint("nowhere", like={})),
     "compiling": (CompileError, uncompilable),
     "defects": (InternalError, defective),
     "devices": (atoll.TopologyError, lambda: atoll.compile(jnp.sin, X, topology="2 x gpu[1]")),
