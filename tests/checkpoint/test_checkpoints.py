@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -264,12 +265,17 @@ def test_a_place_that_cannot_be_written_is_told_once(tmp_path):
 
 
 def test_a_failure_that_nobody_has_asked_for_is_told_by_the_next(tmp_path, monkeypatch, caplog):
+    is_read = threading.Event()  # what fails before that is told by the call itself
+
     def fail(*_):
+        assert is_read.wait(60)
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patched:
         patched.setattr(on_orbax, "write", fail)
-        atoll.save_checkpoint(tmp_path, 1, {"w": 1}).join()
+        saving = atoll.save_checkpoint(tmp_path, 1, {"w": 1})
+        is_read.set()
+        saving.join()
     assert "1 was not written: the disk is full" in caplog.text
     assert atoll.checkpoint_steps(tmp_path) == ()  # to read what is there is no mistake
     with pytest.raises(AtollError, match="/1 was not written: the disk is full"):
