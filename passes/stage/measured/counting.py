@@ -13,7 +13,7 @@ from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
 from atoll.compiler.topology.island import Island
-from atoll.passes.stage.measured.owners import Owners, owners_of
+from atoll.passes.stage.measured.owners import Owners, layer_owners
 from atoll.passes.stage.measured.parts import Parts
 
 _FORWARD, _BACKWARD, _WEIGHT, _UPDATE = range(4)
@@ -23,7 +23,7 @@ def layer_costs(module: ir.Module) -> LayerCosts:
     """What each layer costs on islands of each kind."""
     graph = Graph.of(module)
     parts = Parts.of(module, graph)
-    belongs = owners_of(graph, parts)
+    belongs = layer_owners(graph, parts)
     islands: dict[tuple[object, ...], int] = {}
     topology = topology_of(module)
     for number, island in enumerate(topology.islands):

@@ -4,13 +4,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from math import inf
 
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.scopes import read_scope
+from atoll.passes.stage.cut.contiguous_cut import places_between_blocks
 from atoll.passes.stage.cut.forward_part import forward_part
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import layer_loops
@@ -40,7 +40,7 @@ class Parts:
         steps = Steps(graph, forward, loops)
         crossing = steps.crossing()
         work = steps.work(owners_of(graph, forward))
-        places = _fewest(_valleys(crossing), work, crossing, _scopes(steps))
+        places = _fewest(places_between_blocks(crossing), work, crossing, _scopes(steps))
         return cls(steps, tuple(places), tuple(crossing[place] for place in places))
 
     @property
@@ -64,22 +64,6 @@ class Parts:
                     layer = loop.iterations - 1 - layer
                 found[part][(*path, str(layer)) if loop is not None and path else path] = None
         return tuple(tuple(one) for one in found)
-
-
-def _valleys(crossing: Sequence[float]) -> list[int]:
-    """Where less crosses than on either side, on all of a flat stretch; and wherever less does than anywhere before or
-    behind, as in a model that narrows or widens."""
-    runs = [list(run) for _, run in groupby(range(1, len(crossing)), key=lambda place: crossing[place])]
-    heights = [crossing[run[0]] for run in runs]
-    before = [inf, *accumulate(heights, min)]
-    behind = [*reversed([*accumulate(reversed(heights), min)]), inf]
-    around = zip([inf, *heights], heights, [*heights[1:], inf], strict=False)
-    return [
-        place
-        for number, (run, (left, here, right)) in enumerate(zip(runs, around, strict=True))
-        if left > here < right or here < before[number] or here < behind[number + 1]
-        for place in run
-    ]
 
 
 def _fewest(
