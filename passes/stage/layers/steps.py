@@ -103,8 +103,18 @@ class Steps:
         return found
 
     def crossing(self) -> list[float]:
-        """For each step, the bytes of values made before it and used from it on, and of parameters that are used before
-        it and from it on, with their gradients."""
+        """For each step, the bytes that a cut before it has cross: of values, and of parameters that are used before it
+        and from it on, with their gradients."""
+        changes = [0] * (len(self) + 1)
+        for value in parameters_of(self.graph):
+            users = [user for user in self.graph.users[value] if user in self._first]
+            if users:
+                changes[min(self.of(user)[0] for user in users) + 1] += 2 * self.graph.sizes[value]
+                changes[max(self._last_use(user, value) for user in users) + 1] -= 2 * self.graph.sizes[value]
+        return [one + other for one, other in zip(self.sent(), accumulate(changes[:-1]), strict=True)]
+
+    def sent(self) -> list[float]:
+        """For each step, the bytes of values made before it and used from it on."""
         changes = [0] * (len(self) + 1)
         for value, producer in enumerate(self.graph.producer):
             if producer in self._first:
@@ -113,20 +123,15 @@ class Steps:
                 if last >= made:
                     changes[made] += self.graph.sizes[value]
                     changes[last + 1] -= self.graph.sizes[value]
-        for value in parameters_of(self.graph):
-            users = [user for user in self.graph.users[value] if user in self._first]
-            if users:
-                changes[min(self.of(user)[0] for user in users) + 1] += 2 * self.graph.sizes[value]
-                changes[max(self._last_use(user, value) for user in users) + 1] -= 2 * self.graph.sizes[value]
         for index, loop in self.loops.items():
             carried = sum(bytes_of(loop.node.operand_type(slot)) for slot in loop.carried)
             changes[self.of(index).start + 1] += carried
             changes[self.of(index).stop] -= carried
-        crossing: list[float] = list(accumulate(changes[:-1]))
+        sent: list[float] = list(accumulate(changes[:-1]))
         for index in self.loops:
             for step in self.of(index)[1::2]:
-                crossing[step] = inf
-        return crossing
+                sent[step] = inf
+        return sent
 
     def read_stages(self) -> list[int | None]:
         """The stage of each step, None where none is marked."""

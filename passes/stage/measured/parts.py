@@ -38,7 +38,7 @@ class Parts:
         found = layer_loops(module, graph)
         loops = {index: one for index, one in found.items() if index in inside and isinstance(one, CountedLoop)}
         steps = Steps(graph, forward, loops)
-        crossing = steps.crossing()
+        crossing = steps.sent()
         work = steps.work(owners_of(graph, forward))
         places = _fewest(places_between_blocks(crossing), work, crossing, _scopes(steps))
         return cls(steps, tuple(places), tuple(crossing[place] for place in places))
