@@ -7,6 +7,7 @@ from types import TracebackType
 
 from atoll.compiler import activity, display
 from atoll.compiler.errors import AtollError, TopologyError, UsageError
+from atoll.compiler.mlir.bindings import cpu_devices_to_come
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.platforms import platform_of
 from atoll.compiler.topology.topology import Topology, as_topology
@@ -107,7 +108,7 @@ def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandPr
         )
         for island in topology.islands
     ]
-    return IslandProcesses(islands, OnRay(cluster), watchdog)
+    return IslandProcesses(islands, OnRay(cluster), watchdog, cpu_devices_to_come())
 
 
 def check_alone(topology: object, cluster: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from atoll.compiler import activity, display
 from atoll.compiler.ahead.cache import Cache
 from atoll.compiler.ahead.compilation import CannotCompile, Slices, compile_ahead, settings
-from atoll.compiler.ahead.fitting import check_fits, refusal
+from atoll.compiler.ahead.fitting import check_fits, refuse_code
 from atoll.compiler.ahead.limits import memory_of_device
 from atoll.compiler.ahead.measuring import chip_report, code_reports
 from atoll.compiler.ahead.memory import peak_of
@@ -50,7 +50,7 @@ class CompiledAhead(Inspectable):
             with display.shown():
                 self._made = compile_ahead(program, slices, cache)
         except CannotCompile as error:
-            raise refusal(error) from error
+            refuse_code(error)
         log.info(
             "%d fragments took %.1f s; they are kept in %s", len(program.codes), time.monotonic() - began, cache.folder
         )

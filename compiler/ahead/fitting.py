@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from typing import NoReturn
 
 from atoll.compiler.ahead.compilation import CannotCompile, CodeAhead
 from atoll.compiler.ahead.limits import NoRoom, no_room
 from atoll.compiler.ahead.memory import Peak, sizes_of
-from atoll.compiler.errors import AtollError, CompileError, PlanError
+from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in
 from atoll.compiler.mlir.ir_text import parse_text
@@ -50,14 +51,14 @@ def check_fits(
     )
 
 
-def refusal(error: CannotCompile) -> AtollError:
-    """What to tell of a fragment that the compiler refuses."""
+def refuse_code(error: CannotCompile) -> NoReturn:
+    """Tell of a fragment that the compiler refuses."""
     code, run = error.code, error.run
     found = no_room(error.reason)
-    if found is None:
-        what = f"fragment {code.name} of task {run.task} cannot be compiled for island {error.island.name}"
-        return CompileError(f"{what}: {reason(error.reason)}", code.where)
-    return _too_large(code, run, error.island, found)
+    if found is not None:
+        raise _too_large(code, run, error.island, found) from error
+    what = f"fragment {code.name} of task {run.task} cannot be compiled for island {error.island.name}"
+    raise CompileError(f"{what}: {reason(error.reason)}", code.where) from error
 
 
 def _too_large(code: Code, run: Run, island: IslandProgram, found: NoRoom) -> PlanError:

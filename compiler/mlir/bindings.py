@@ -6,6 +6,7 @@ Everything else imports them from here, so that a new release of jax breaks this
 
 import functools
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -228,3 +229,12 @@ def backends_are_up() -> bool:
     from jax._src import xla_bridge
 
     return xla_bridge.backends_are_initialized()
+
+
+def cpu_devices_to_come() -> int:
+    """How many CPU devices jax makes when it starts; its own setting takes precedence over XLA's."""
+    import jax
+
+    configured: int = jax.config.values["jax_num_cpu_devices"]
+    flag = re.search(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    return configured if configured >= 0 or flag is None else int(flag[1])

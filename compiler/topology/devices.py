@@ -1,14 +1,12 @@
 """The devices of a topology's islands on this machine."""
 
 import itertools
-import os
-import re
 from collections.abc import Sequence
 
 import jax
 import numpy
 from atoll.compiler.errors import TopologyError
-from atoll.compiler.mlir.bindings import backends_are_up, hush_libtpu
+from atoll.compiler.mlir.bindings import backends_are_up, cpu_devices_to_come, hush_libtpu
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.platforms import platform_of
 from atoll.compiler.topology.topology import Topology
@@ -51,15 +49,8 @@ def reserve_cpu_devices(topology: Topology) -> None:
     hush_libtpu()
     count = sum(island.size for island in topology.islands if platform_of(island) == "cpu")
     # Without CPU islands jax is left alone: it cannot start with 0 CPU devices.
-    if count and topology.meshes is None and not backends_are_up() and _cpu_devices_to_come() < count:
+    if count and topology.meshes is None and not backends_are_up() and cpu_devices_to_come() < count:
         jax.config.update("jax_num_cpu_devices", count)  # type: ignore[no-untyped-call] # jax's
-
-
-def _cpu_devices_to_come() -> int:
-    """How many CPU devices jax will make; its own setting takes precedence over XLA's."""
-    configured: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined] # jax's
-    flag = re.search(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-    return configured if configured >= 0 or flag is None else int(flag[1])
 
 
 def _devices(platform: str, count: int) -> list[jax.Device]:

@@ -11,6 +11,7 @@ Seat = tuple[int, int]  # of a process: the number of its island's host, and its
 class Assignment:
     """axes: of the island's mesh. platform: of its devices, as jax calls it. processes: how many share the island.
 
+    threads: how many threads XLA computes with, at the least, where a process has the CPU devices of all islands.
     controller: where to say that it is there. secret: what all processes of a cluster know.
     """
 
@@ -19,6 +20,7 @@ class Assignment:
     axes: tuple[tuple[str, int], ...]
     platform: str
     processes: int
+    threads: int
     controller: Address
     secret: bytes
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any, Protocol
 
 import jax
@@ -55,16 +56,19 @@ class IslandProcesses:
     """As a `Ground`.
 
     watchdog: how many seconds a process may say nothing before it counts as lost.
+    devices: how many CPU devices this process would have; each of the others computes with as many threads.
     """
 
     is_near = False
 
-    def __init__(self, islands: Sequence[Wanted], launcher: Launcher, watchdog: float) -> None:
+    def __init__(self, islands: Sequence[Wanted], launcher: Launcher, watchdog: float, devices: int = 0) -> None:
         self._islands = islands
         self._launcher = launcher
         self._watchdog = watchdog
         self._hosts: list[FarHost] = []
         self._closed = threading.Lock()
+        here = sum(prod(size for _, size in one.axes) for one in islands if one.platform == "cpu")
+        self._threads = max(here, devices)
 
     @property
     def names(self) -> Sequence[str]:
@@ -135,7 +139,7 @@ class IslandProcesses:
 
     def _assignment(self, seat: Seat, door: Door, secret: bytes) -> Assignment:
         one = self._islands[seat[0]]
-        return Assignment(seat, one.name, one.axes, one.platform, one.processes, door.address, secret)
+        return Assignment(seat, one.name, one.axes, one.platform, one.processes, self._threads, door.address, secret)
 
 
 def _numbers(value: Any, *_: object) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401 (a jax.Array or a numpy array)

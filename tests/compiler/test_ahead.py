@@ -7,7 +7,7 @@ import pytest
 from atoll.compiler.ahead import compilation
 from atoll.compiler.ahead.cache import VARIABLE, Cache, key_of
 from atoll.compiler.ahead.compilation import CannotCompile, CodeAhead
-from atoll.compiler.ahead.fitting import check_fits, refusal
+from atoll.compiler.ahead.fitting import check_fits, refuse_code
 from atoll.compiler.ahead.hlo_work import HloWork
 from atoll.compiler.ahead.limits import NoRoom, no_room
 from atoll.compiler.ahead.measuring import chip_report
@@ -93,17 +93,17 @@ def test_a_fragment_that_does_not_fit_alone_shows_its_largest_values():
     said = "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total memory required for HLO "
     said += "temporaries (56.00G) exceeds available HBM (15.75G). HLO module: jit_F0."
     assert no_room(RuntimeError(said)) == NoRoom(56 * 2**30, 63 * 2**28)
-    error = refusal(CannotCompile(CODE, ISLAND, ISLAND.instructions[0], RuntimeError(said)))
-    assert isinstance(error, PlanError)
-    assert error.what == "each device of island a has 15.8 GiB, and F0@0 alone needs 56.0 GiB"
-    assert error.excerpt.endswith("16 B   4xf32, train.py:7")
+    with pytest.raises(PlanError) as caught:
+        refuse_code(CannotCompile(CODE, ISLAND, ISLAND.instructions[0], RuntimeError(said)))
+    assert caught.value.what == "each device of island a has 15.8 GiB, and F0@0 alone needs 56.0 GiB"
+    assert caught.value.excerpt.endswith("16 B   4xf32, train.py:7")
 
 
 def test_another_error_of_the_compiler_says_where():
-    error = refusal(CannotCompile(CODE, ISLAND, ISLAND.instructions[0], RuntimeError("UNIMPLEMENTED: no such thing.")))
-    assert isinstance(error, CompileError)
+    said = RuntimeError("UNIMPLEMENTED: no such thing.")
     sentence = "train.py:3: fragment F0 of task F0@0 cannot be compiled for island a: UNIMPLEMENTED: no such thing"
-    assert str(error) == sentence
+    with pytest.raises(CompileError, match=f"^{sentence}$"):
+        refuse_code(CannotCompile(CODE, ISLAND, ISLAND.instructions[0], said))
 
 
 def test_what_is_damaged_or_cannot_be_kept_is_made_again(tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ class Unhashable:
 def test_a_bad_job_is_an_error_at_the_users_line(make, what):
     with pytest.raises(CompileError) as caught:
         make()
-    place, _, sentence = str(caught.value).partition(": ")
+    place, _, sentence = caught.value.sentence.partition(": ")
     assert sentence == what
     assert place.startswith(f"{__file__}:")
 

@@ -254,12 +254,13 @@ def test_a_donated_batch_becomes_a_result_of_its_kind():
     def fn(x, weights):
         return jnp.sin(x) @ weights["a"] @ weights["a"].T
 
-    expected = X
     with compiled(fn, X, WEIGHTS, batch=(0,), plan=ANY_CUT, donate_argnums=(0,)) as step:
         x = jnp.array(X)
         for _ in range(4):
-            expected, x = reference(fn, expected, WEIGHTS), step(x, WEIGHTS)
-        same(zoo.leaves(x), zoo.leaves(expected))
+            # Of what the step before gave: the function makes rounding larger from step to step.
+            expected = reference(fn, numpy.asarray(x), WEIGHTS)
+            x = step(x, WEIGHTS)
+            same(zoo.leaves(x), zoo.leaves(expected))
         assert len(set(step.stats().live_bytes.values())) <= 2
 
 
