@@ -45,6 +45,9 @@ _TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, an
 # The examples train: nearly all of their time is XLA's, which need not take all of its trouble for these.
 _QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
+# The page of the examples that is always run. What the others run is in `tests/examples` too; they run with `--full`.
+_EXAMPLE = "linen"
+
 # What is run instead of commands that begin so, as these would change the environment that the tests run in.
 # `make test` would even run these same tests, and so on without end.
 _DRY = {
@@ -123,6 +126,15 @@ pytest_collect_file = Sybil(
     setup=_make_folder,
     teardown=_remove_folder,
 ).pytest()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out pages of examples in a run of all tests; `pytest examples` runs them."""
+    if config.getoption("full", True):
+        return
+    pages = [one for one in items if one.path.is_relative_to(_ROOT / "examples") and one.path.parent.name != _EXAMPLE]
+    config.hook.pytest_deselected(items=pages)
+    items[:] = [one for one in items if one not in pages]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
