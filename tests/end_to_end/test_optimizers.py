@@ -48,14 +48,19 @@ def sent_by_descent(model: Model, name: str, microbatches: int) -> dict[tuple[st
 
 
 def check_places(model: Model, state: Any) -> None:
-    """Each parameter, and each array of the optimizer's for it, is on the island of its layer."""
-    parameters = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state[0])}
+    """Each matrix is on the island of its layer, and each array of the optimizer's on that of its parameter."""
+    places = {jax.tree_util.keystr(path): leaf.islands for path, leaf in jax.tree_util.tree_leaves_with_path(state[0])}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state[0]):
+        # A bias may begin the next stage, where that is more even.
+        if leaf.ndim > 1:
+            text = jax.tree_util.keystr(path)
+            assert leaf.islands == (f"island{model.stage_of(text)}",), text
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         text = jax.tree_util.keystr(path)
-        owner = next((one for one in parameters if text.endswith(one)), None)
+        owner = next((one for one in places if text.endswith(one)), None)
         # Where Adafactor keeps nothing for a parameter it has one zero, which is anywhere.
         if owner is not None and numpy.prod(leaf.shape) > 1:
-            assert leaf.islands == (f"island{model.stage_of(owner)}",), text
+            assert leaf.islands == places[owner], text
 
 
 def check(model: Model, name: str, microbatches: int) -> None:
