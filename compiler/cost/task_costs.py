@@ -5,7 +5,7 @@ value takes what the bandwidth and the latency of its link say. Resharding a val
 nothing, and the devices of an island are linked faster than islands are.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -65,13 +65,13 @@ def call_seconds(module: ir.Module, function: func.FuncOp) -> list[float]:
     return [seconds.of(call) for call in calls_in(function)]
 
 
-def task_seconds(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> Counter[str]:
+def task_seconds(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> defaultdict[str, float]:
     """What each island's tasks should take, in functions each given with how often it is called."""
     seconds = _TaskCosts(module)
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     for function, times in functions:
         for call in calls_in(function):
-            found[island_of_task(call)] += times * seconds.of(call)  # type: ignore[assignment] # a Counter of seconds
+            found[island_of_task(call)] += times * seconds.of(call)
     return found
 
 

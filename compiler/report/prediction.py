@@ -81,7 +81,7 @@ def predict(module: ir.Module) -> Prediction | None:
     stages = stage_costs(module, function, [islands[home] for home in schedule.stage_island])
     before = calls_of_functions(module)[:1]
     around, seconds = task_costs(module, before), task_seconds(module, before)
-    outside = tuple(float(seconds[name]) for name in islands)
+    outside = tuple(seconds[name] for name in islands)
     exchanges = exchanges_of(module)
     costs = costs_of(topology, islands, stages, outside)
     simulation = _simulated(schedule, costs, islands, exchanges)
