@@ -211,7 +211,7 @@ def test_what_cannot_be_is_refused_with_its_remedy(cluster, running_ray, monkeyp
     ):
         atoll.Cluster("1 x cpu[1]", cluster=f"127.0.0.1:{port}")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(atoll.AtollError, match=r"need Ray, which is not installed; .*`pip install 'atoll\[ray\]'`$"):
+    with pytest.raises(atoll.AtollError, match=r"need Ray, which is not installed; .*`pip install 'atoll\[ray\]'`\n"):
         atoll.Cluster("1 x cpu[1]", cluster="ray")
 
 
