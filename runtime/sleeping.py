@@ -28,13 +28,29 @@ class Slept(NamedTuple):
     end: float
 
 
+class Moment(threading.Event):
+    """When something is over: by the clock at `time`, which is known once it is set.
+
+    The thread that sets it wakes up a little after that. What waits for it counts on from `time`, as what follows on a
+    device or a link does not wait for a thread to wake up.
+    """
+
+    time: float = 0.0
+
+    def reached(self, moment: float) -> None:
+        """Wait until then, and let those go on who wait."""
+        _sleep_until(moment)
+        self.time = moment
+        self.set()
+
+
 @dataclass(frozen=True, eq=False)
 class LateValue:
     """Zeros that are there once a task has ended; to the runtime it looks like a `jax.Array`."""
 
     buffer: Buffer
     sharding: jax.sharding.NamedSharding
-    ended: threading.Event
+    ended: Moment
 
     @property
     def nbytes(self) -> int:
@@ -148,11 +164,11 @@ class _Device:
         self._thread = threading.Thread(target=self._work, name=f"sleeping {self.island}", daemon=True)
         self._thread.start()
 
-    def enqueue(self, needs: Sequence[threading.Event]) -> threading.Event:
+    def enqueue(self, needs: Sequence[Moment]) -> Moment:
         """Only the island's worker calls this, in the order of its stream, so that the tasks can be counted off."""
-        task, ended = self.tasks[self._enqueued % len(self.tasks)], threading.Event()
+        task, ended = self.tasks[self._enqueued % len(self.tasks)], Moment()
         self._enqueued += 1
-        self._queue.put((task, needs, ended))
+        self._queue.put((task, time.perf_counter(), needs, ended))
         return ended
 
     def stop(self) -> None:
@@ -160,15 +176,15 @@ class _Device:
         self._thread.join()
 
     def _work(self) -> None:
+        free = 0.0
         while (enqueued := self._queue.get()) is not None:
-            task, needs, ended = enqueued
+            task, start, needs, ended = enqueued
             for need in needs:
                 need.wait()
-            start, seconds = time.perf_counter(), self.seconds(task)
-            if seconds:
-                time.sleep(seconds)
-            self.slept.append(Slept(task, self.island, start, time.perf_counter()))
-            ended.set()
+            start = max(start, free, *(need.time for need in needs), 0.0)
+            free = start + self.seconds(task)
+            self.slept.append(Slept(task, self.island, start, free))
+            ended.reached(free)
 
 
 class _Link:
@@ -185,9 +201,9 @@ class _Link:
         for thread in self._threads:
             thread.start()
 
-    def send(self, value: LateValue) -> threading.Event:
-        arrived = threading.Event()
-        self._leaving.put((value, arrived))
+    def send(self, value: LateValue) -> Moment:
+        arrived = Moment()
+        self._leaving.put((value, time.perf_counter(), arrived))
         return arrived
 
     def stop(self) -> None:
@@ -198,10 +214,9 @@ class _Link:
     def _leave(self) -> None:
         free = 0.0
         while (left := self._leaving.get()) is not None:
-            value, arrived = left
+            value, asked, arrived = left
             value.ended.wait()
-            # By the clock, not by adding up sleeps, each of which is a little too long.
-            free = max(free, time.perf_counter()) + value.buffer.bytes / self._throttle.bandwidth
+            free = max(free, asked, value.ended.time) + value.buffer.bytes / self._throttle.bandwidth
             _sleep_until(free)
             self._arriving.put((free + self._throttle.latency, arrived))
         self._arriving.put(None)
@@ -209,8 +224,7 @@ class _Link:
     def _arrive(self) -> None:
         while (left := self._arriving.get()) is not None:
             moment, arrived = left
-            _sleep_until(moment)
-            arrived.set()
+            arrived.reached(moment)
 
 
 def _sleep_until(moment: float) -> None:

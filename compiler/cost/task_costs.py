@@ -18,7 +18,15 @@ from atoll.compiler.mlir.functions import body_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.mesh_types import island_of, local_type
 from atoll.compiler.module.planned import topology_of
-from atoll.compiler.module.tasks import calls_in, code_name, fragment_functions, island_of_task, task_name, transfers_in
+from atoll.compiler.module.tasks import (
+    calls_in,
+    code_name,
+    dataflow_functions,
+    fragment_functions,
+    island_of_task,
+    task_name,
+    transfers_in,
+)
 from atoll.compiler.schedules.costs import Costs, LinkCost
 from atoll.compiler.schedules.task import TASK_KINDS as TASKS
 from atoll.compiler.task_name import BACKWARD, FORWARD, TaskName
@@ -63,6 +71,12 @@ def call_seconds(module: ir.Module, function: func.FuncOp) -> list[float]:
     """What each task of a function should take on its island, in its order."""
     seconds = _TaskCosts(module)
     return [seconds.of(call) for call in calls_in(function)]
+
+
+def named_seconds(module: ir.Module) -> dict[TaskName, float]:
+    """What each task of a step should take, by its name; one in a loop is there once for all microbatches."""
+    seconds = _TaskCosts(module)
+    return {task_name(call): seconds.of(call) for one in dataflow_functions(module).values() for call in calls_in(one)}
 
 
 def task_seconds(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> defaultdict[str, float]:

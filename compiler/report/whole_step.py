@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atoll.compiler.cost.task_costs import call_seconds
+from atoll.compiler.cost.task_costs import named_seconds
 from atoll.compiler.emit.bundles import bundles_of, exchange_cost
 from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd
 from atoll.compiler.mlir.functions import arguments_of, body_of, operations_in
@@ -156,7 +156,7 @@ class _Tasks:
 
     def _number_tasks(self, loops: Sequence[mpmd.ForOp]) -> None:
         """Number the tasks of islands as they run, and then the exchanges, which take none of the islands' time."""
-        seconds = {task: took for function in self._functions.values() for task, took in self._seconds_in(function)}
+        seconds = named_seconds(self._module)
         at = {loop.operation: number for number, loop in enumerate(loops)}
 
         def add(task: TaskName, microbatch: int | None, island: str, loop: int | None) -> None:
@@ -178,9 +178,6 @@ class _Tasks:
             cost = exchange_cost(self._module, bundle)
             row = len(self._islands) + self._islands.index(bundle.island)
             self._tasks.append(StepTask(f"{EXCHANGE}{number}.all", row, 0.0 if cost is None else cost.seconds))
-
-    def _seconds_in(self, function: func.FuncOp) -> Iterator[tuple[TaskName, float]]:
-        return zip(map(task_name, calls_in(function)), call_seconds(self._module, function), strict=True)
 
     def _last_makers(self, values: Iterable[_Value], microbatch: int | None) -> tuple[int, ...]:
         """Of the tasks that make some values the last in each row: those before it have ended by then."""
