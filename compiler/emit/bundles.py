@@ -25,7 +25,7 @@ from atoll.compiler.module.tasks import (
     microbatch_name,
     task_name,
 )
-from atoll.compiler.replicas.exchange import Summand, Unit, seconds, units_of
+from atoll.compiler.replicas.exchange import Summand, Unit, seconds, seconds_at_once, units_of
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.task_name import TaskName
 from atoll.compiler.topology.topology import Topology
@@ -186,6 +186,7 @@ class ExchangeCost:
     """What an island exchanges after a task.
 
     task: None if it is there from the start; seconds: how long the exchange takes.
+    late: the part of them that begins only where something takes what is exchanged, after the loop.
     in_loop: whether a loop sums it up; otherwise it is exchanged among the tasks before, between or after the loops.
     """
 
@@ -193,6 +194,7 @@ class ExchangeCost:
     task: str | None
     seconds: float
     in_loop: bool = True
+    late: float = 0.0
 
 
 def exchanges_of(module: ir.Module) -> tuple[ExchangeCost, ...]:
@@ -207,7 +209,13 @@ def exchange_cost(module: ir.Module, bundle: Bundle) -> ExchangeCost | None:
     names = twins_of(topology, replicas_of(module))[bundle.island]
     speed = speed_between(names, topology)
     sizes: Counter[str] = Counter()
-    for unit in bundle.units:  # those of one form follow each other without a pause
+    late = 0.0
+    for unit in bundle.units:
         sizes[unit.form] += unit.bytes
-    takes = sum(seconds(form, size, len(names), speed) for form, size in sizes.items())
-    return None if sizes.keys() == {OWN_SHARE} else ExchangeCost(bundle.island, bundle.task_text, takes, bundle.in_loop)
+        at_once = seconds_at_once(unit.form, unit.bytes, len(names), speed)
+        late += seconds(unit.form, unit.bytes, len(names), speed) - at_once
+    if sizes.keys() == {OWN_SHARE}:
+        return None
+    # What is sent at once follows without a pause on others of its form; the rest comes unit by unit.
+    begun = sum(seconds_at_once(form, size, len(names), speed) for form, size in sizes.items())
+    return ExchangeCost(bundle.island, bundle.task_text, begun + late, bundle.in_loop, late)

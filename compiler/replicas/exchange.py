@@ -151,6 +151,16 @@ def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:
     return 2 * steps * (speed.latency + size / replicas / speed.bandwidth)
 
 
+def seconds_at_once(form: str, size: int, replicas: int, speed: Speed) -> float:
+    """What of it goes on beside the tasks that follow. What is sent in a ring or up a tree has first to be added to, by
+    tasks that stand where something takes the result; so all but the first message waits for that."""
+    if form == RING:
+        return speed.latency + size / replicas / speed.bandwidth
+    if form == TREE:
+        return speed.latency + size / speed.bandwidth
+    return seconds(form, size, replicas, speed)
+
+
 def messages(form: str, replicas: int) -> int:
     """How many messages each replica sends; in a tree, the most that one sends."""
     others = replicas - 1

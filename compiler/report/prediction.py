@@ -110,7 +110,7 @@ def _simulated(
     """The schedule, with the time by which an island's exchanges outlast its last task added after that task.
 
     An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
-    other, as they share a link. What is exchanged around the loop, such as new parameters of which each replica has
+    other, as they share a link. The late part of it comes after the last task. What is exchanged around the loop, such as new parameters of which each replica has
     made a share, is added to what the island does there.
     """
     found = simulate(schedule, costs)
@@ -123,8 +123,9 @@ def _simulated(
     summed = [one for one in exchanges if one.in_loop]
     for begin, one in sorted(((ready.get(one.task or "", 0.0), one) for one in summed), key=itemgetter(0)):
         island = islands.index(one.island)
-        done[island] = max(done[island], begin) + one.seconds
-    waits = (max(0.0, late - begin) for late, (begin, _) in zip(done, found.updates, strict=True))
+        done[island] = max(done[island], begin) + one.seconds - one.late
+    late = [sum(one.late for one in summed if one.island == name) for name in islands]
+    waits = (max(0.0, end - begin) + more for end, more, (begin, _) in zip(done, late, found.updates, strict=True))
     around = [sum(one.seconds for one in exchanges if one.island == name and not one.in_loop) for name in islands]
     updates = tuple(
         (begin + wait, end + wait + more) for wait, more, (begin, end) in zip(waits, around, found.updates, strict=True)

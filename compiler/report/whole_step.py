@@ -137,8 +137,8 @@ class _Tasks:
                     target = self._islands.index(island_of(made.type))
                     for maker in self._last_makers([given], microbatch):
                         sends[maker][target] += bytes_of(local_type(given.type))
-        for number, values in self._exchanged:
-            needs[number] = self._last_makers(values, None)
+        for number, values, after in self._exchanged:
+            needs[number] = (*self._last_makers(values, None), *after)
         return [
             task._replace(needs=needs.get(number, ()), sends=tuple(sends[number].items()))
             for number, task in enumerate(self._tasks)
@@ -171,13 +171,21 @@ class _Tasks:
                 for island, tasks in order_of(operation).items():
                     for task, microbatch in tasks:
                         add(task, microbatch, island, at[operation.operation])
-        self._exchanged: list[tuple[int, list[_Value]]] = []
+        self._exchanged: list[tuple[int, list[_Value], list[int]]] = []
         for number, bundle in enumerate(bundles_of(self._module)):
             self._of_exchange |= {member.made: len(self._tasks) for member in bundle.members}
-            self._exchanged.append((len(self._tasks), [member.given for member in bundle.members]))
             cost = exchange_cost(self._module, bundle)
+            # An exchange whose larger part is late is all taken to be.
+            is_late = cost is not None and cost.late and bundle.in_loop
+            after = self._end_of_row(bundle.island, at[bundle.begin.owner.operation]) if is_late else []
+            self._exchanged.append((len(self._tasks), [member.given for member in bundle.members], after))
             row = len(self._islands) + self._islands.index(bundle.island)
             self._tasks.append(StepTask(f"{EXCHANGE}{number}.all", row, 0.0 if cost is None else cost.seconds))
+
+    def _end_of_row(self, island: str, loop: int) -> list[int]:
+        """The last task of an island in a loop, if it has any there."""
+        row = self._islands.index(island)
+        return [number for number, task in enumerate(self._tasks) if (task.row, task.loop) == (row, loop)][-1:]
 
     def _last_makers(self, values: Iterable[_Value], microbatch: int | None) -> tuple[int, ...]:
         """Of the tasks that make some values the last in each row: those before it have ended by then."""

@@ -18,6 +18,7 @@ from atoll.compiler.replicas.exchange import (
     messages,
     parent_in_tree,
     seconds,
+    seconds_at_once,
     shared_in_ring,
     slice_bounds,
     units_of,
@@ -49,6 +50,16 @@ def test_little_data_goes_directly_and_much_goes_round(replicas):
     assert seconds(large.form, large.bytes, replicas, SPEED) == best
     # What bandwidth alone would take is 2 (R - 1) / R of the data.
     assert bytes_sent(RING, 4 * 10**6, replicas) == pytest.approx(4 * 10**6 * 2 * (replicas - 1) / replicas, abs=1)
+
+
+@pytest.mark.parametrize("replicas", [3, 4, 8])
+def test_what_has_to_be_added_to_on_its_way_is_late(replicas):
+    size = 10**6
+    for form in (DIRECT, SCATTER, GATHER):
+        assert seconds_at_once(form, size, replicas, SPEED) == seconds(form, size, replicas, SPEED)
+    for form, steps in ((RING, 2 * (replicas - 1)), (TREE, 2 * levels(replicas))):
+        at_once = seconds_at_once(form, size, replicas, SPEED)
+        assert steps * at_once == pytest.approx(seconds(form, size, replicas, SPEED))
 
 
 def test_small_sums_are_packed_until_they_are_worth_a_message():

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 from atoll.compiler.schedules.costs import LinkCost
 from atoll.compiler.schedules.whole_step import LoopTimes, StepTask, step_times
+from atoll.runtime.program import Receive, Run
 
 import atoll
 
@@ -113,6 +114,45 @@ def test_the_text_and_the_picture_have_all_loops(report):
     svg = report.svg()
     assert "predicted: 2 loops, bubble " in svg
     assert all(f">{name}, island island1: " in svg for name in ("L0.B3@1", "F0@1", "I1"))
+
+
+RING = "\n".join(
+    [
+        *(f"island i{one} : cpu[1]" for one in range(3)),
+        *(f"link i{one} <-> i{other} : 1 MB/s, 1 us" for one, other in ((0, 1), (0, 2), (1, 2))),
+    ]
+)
+
+
+def in_a_ring(step):
+    plan = atoll.Plan(stages=1, microbatches=2, replicas=3, segments=4, schedule="1f1b")
+    return atoll.lower(step, LAYERS, jnp.ones((48, 64)), topology=RING, plan=plan, batch_argnums=1)
+
+
+def test_a_ring_goes_on_after_the_loop():
+    """It sends one slice when the sums are complete; the rest stands where something takes them."""
+    lowered = in_a_ring(jax.grad(loss))
+    instructions = lowered.program.islands[0].instructions
+    end = max(at for at, one in enumerate(instructions) if isinstance(one, Run) and one.task.startswith("B"))
+    waits = [at for at, one in enumerate(instructions) if isinstance(one, Receive)]
+    assert len(waits) == 4 * 4
+    assert min(waits) > end
+    pipeline = lowered.report().pipeline
+    assert [(one.task, one.in_loop) for one in pipeline.exchanges] == [(f"B{n}", True) for n in (3, 2, 1, 0)]
+    message = 1e-6 + 64 * 64 * 4 / 3 / 1e6
+    assert [one.late for one in pipeline.exchanges] == [pytest.approx(3 * message, rel=1e-3)] * 4
+    assert pipeline.step == pytest.approx(4 * 4 * message, rel=0.01)  # tasks take next to nothing
+    slow = pipeline.simulation(lowered.topology, slower=1e6)  # so that each first message crosses beside a task
+    ((begin, _),) = slow.updates
+    assert begin - max(task.end for task in slow.tasks) == pytest.approx(13 * message, rel=0.01)
+
+
+def test_a_ring_of_an_earlier_loop_goes_on_after_that():
+    whole = in_a_ring(sharpness_aware).report().whole_step
+    times = whole.times(atoll.topology(RING))
+    first = whole.loops[0]
+    begins = [start for task, start in zip(times.tasks, times.starts, strict=True) if task.name == "X0.all"]
+    assert begins == [pytest.approx(first.end)]
 
 
 def test_an_open_schedule_searches_for_every_loop():
