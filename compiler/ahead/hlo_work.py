@@ -11,6 +11,7 @@ from math import prod
 
 from atoll.compiler.ahead.hlo_text import Computation, Hlo, Instruction, Shape
 from atoll.compiler.ahead.trips import trips_of
+from atoll.compiler.cost.windows import meetings
 
 # Move nothing: they say where something is, or what is done counts where it is begun.
 _FREE = frozenset(
@@ -210,10 +211,7 @@ class _Window:
         size, stride = int(self._part("size", number, "1")), int(self._part("stride", number, "1"))
         low = int(self._part("pad", number, "0_0").split("_")[0])
         between, apart = (int(self._part(name, number, "1")) for name in ("lhs_dilate", "rhs_dilate"))
-        last = (image - 1) * between
-        begins = range(-low, -low + results * stride, stride)
-        positions = (begin + element * apart for begin in begins for element in range(size))
-        return sum(0 <= position <= last and position % between == 0 for position in positions)
+        return meetings(image, size, results, stride=stride, low=low, between=between, apart=apart)
 
 
 def _numbers(text: str) -> Sequence[int]:

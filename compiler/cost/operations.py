@@ -1,8 +1,12 @@
-"""What an operation costs, counted from its types: floating-point operations, or elements where there are none."""
+"""What an operation costs, counted from its types: floating-point operations, or elements where there are none.
+
+`tests/compiler/test_counts.py` compares it with what XLA counts, and says where they differ and why.
+"""
 
 from collections.abc import Iterator
 from math import prod
 
+from atoll.compiler.cost.windows import meetings
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.module.graph import elements_of
 
@@ -17,9 +21,15 @@ def cost_of(operation: ir.OpView) -> int:
     if isinstance(operation, stablehlo.DotGeneralOp):
         return 2 * _result_elements(operation) * _contracted(operation)
     if isinstance(operation, stablehlo.ConvolutionOp):
-        return 2 * _result_elements(operation) * _kernel_elements(operation)
-    if isinstance(operation, (stablehlo.ReduceOp, stablehlo.ReduceWindowOp, stablehlo.SortOp)):
-        return sum(elements_of(operand.type) for operand in operation.operation.operands)
+        return _cost_of_convolution(operation)
+    if isinstance(operation, stablehlo.ReduceOp):
+        return _given_elements(operation) - _result_elements(operation)
+    if isinstance(operation, stablehlo.ReduceWindowOp):
+        return _cost_of_windows(operation)
+    if isinstance(operation, stablehlo.SortOp):
+        return _cost_of_sort(operation)
+    if isinstance(operation, (stablehlo.DynamicUpdateSliceOp, stablehlo.ScatterOp)):
+        return _updated_elements(operation)
     return _result_elements(operation)
 
 
@@ -52,11 +62,70 @@ def _contracted(operation: stablehlo.DotGeneralOp) -> int:
     return prod(shape[dimension] for dimension in numbers.lhs_contracting_dimensions)
 
 
-def _kernel_elements(operation: stablehlo.ConvolutionOp) -> int:
-    """How many elements of the kernel one element of the result takes."""
+def _cost_of_convolution(operation: stablehlo.ConvolutionOp) -> int:
+    """Two for each element of the image that meets one of the kernel; padding and gaps meet none."""
+    image, kernel, result = (
+        ir.RankedTensorType(value.type).shape for value in (*operation.operation.operands, operation.result)
+    )
     numbers = stablehlo.ConvDimensionNumbers(operation.attributes["dimension_numbers"])
-    shape = ir.RankedTensorType(operation.operation.operands[1].type).shape
-    return prod(shape) // max(1, shape[numbers.kernel_output_feature_dimension])
+    dimensions = zip(
+        numbers.input_spatial_dimensions,
+        numbers.kernel_spatial_dimensions,
+        numbers.output_spatial_dimensions,
+        strict=True,
+    )
+    met = 2 * result[numbers.output_batch_dimension] * prod(kernel)
+    for number, (of, window, made) in enumerate(dimensions):
+        met = (met // kernel[window] if kernel[window] else 0) * meetings(
+            image[of],
+            kernel[window],
+            result[made],
+            stride=_window_number(operation, "window_strides", number, 1),
+            low=_window_number(operation, "padding", 2 * number, 0),
+            between=_window_number(operation, "lhs_dilation", number, 1),
+            apart=_window_number(operation, "rhs_dilation", number, 1),
+        )
+    return met
+
+
+def _window_number(operation: stablehlo.ConvolutionOp, name: str, number: int, usual: int) -> int:
+    if name not in operation.attributes:
+        return usual
+    attribute = operation.attributes[name]
+    if isinstance(attribute, ir.DenseIntElementsAttr):
+        return attribute[number]
+    return ir.DenseI64ArrayAttr(attribute)[number]
+
+
+def _given_elements(operation: ir.OpView) -> int:
+    """The elements of the first half of the operands; the second half is what a reduction begins with."""
+    operands = list(operation.operation.operands)
+    return sum(elements_of(one.type) for one in operands[: len(operands) // 2])
+
+
+def _cost_of_windows(operation: stablehlo.ReduceWindowOp) -> int:
+    """Each result combines a window. One as long as its dimension makes a running sum, by halves, there and back."""
+    first = ir.RankedTensorType(operation.operation.operands[0].type).shape
+    sizes = [
+        2 * size.bit_length() if size == length > 1 else size
+        for size, length in zip(ir.DenseI64ArrayAttr(operation.attributes["window_dimensions"]), first, strict=True)
+    ]
+    return _result_elements(operation) * max(1, prod(sizes) - 1)
+
+
+def _cost_of_sort(operation: stablehlo.SortOp) -> int:
+    """Each element is compared as often as its row can be halved."""
+    operands = list(operation.operation.operands)
+    length = ir.RankedTensorType(operands[0].type).shape[ir.IntegerAttr(operation.attributes["dimension"]).value]
+    return sum(elements_of(one.type) for one in operands) * max(1, (length - 1).bit_length())
+
+
+def _updated_elements(operation: ir.OpView) -> int:
+    """Those that are written; the others stay where they are."""
+    operands = list(operation.operation.operands)
+    if isinstance(operation, stablehlo.DynamicUpdateSliceOp):
+        return elements_of(operands[1].type)
+    return sum(elements_of(one.type) for one in operands[len(operands) // 2 + 1 :])
 
 
 def trip_count(loop: stablehlo.WhileOp) -> int:

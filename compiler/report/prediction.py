@@ -110,8 +110,8 @@ def _simulated(
     """The schedule, with the time by which an island's exchanges outlast its last task added after that task.
 
     An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
-    other, as they share a link. The late part of it comes after the last task. What is exchanged around the loop, such as new parameters of which each replica has
-    made a share, is added to what the island does there.
+    other, as they share a link. The late part of it comes after the last task. What is exchanged around the loop, such
+    as new parameters of which each replica has made a share, is added to what the island does there.
     """
     found = simulate(schedule, costs)
     starts: dict[int, float] = {}

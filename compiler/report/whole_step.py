@@ -158,6 +158,7 @@ class _Tasks:
         """Number the tasks of islands as they run, and then the exchanges, which take none of the islands' time."""
         seconds = named_seconds(self._module)
         at = {loop.operation: number for number, loop in enumerate(loops)}
+        made_by: dict[_Value, int] = {one: at[loop.operation] for loop in loops for one in loop.operation.results}
 
         def add(task: TaskName, microbatch: int | None, island: str, loop: int | None) -> None:
             self._numbers[task, microbatch] = len(self._tasks)
@@ -177,7 +178,7 @@ class _Tasks:
             cost = exchange_cost(self._module, bundle)
             # An exchange whose larger part is late is all taken to be.
             is_late = cost is not None and cost.late and bundle.in_loop
-            after = self._end_of_row(bundle.island, at[bundle.begin.owner.operation]) if is_late else []
+            after = self._end_of_row(bundle.island, made_by[bundle.begin]) if is_late else []
             self._exchanged.append((len(self._tasks), [member.given for member in bundle.members], after))
             row = len(self._islands) + self._islands.index(bundle.island)
             self._tasks.append(StepTask(f"{EXCHANGE}{number}.all", row, 0.0 if cost is None else cost.seconds))

@@ -20,6 +20,9 @@ def cost(fn, *args):
     return sum(cost_of(one) for one in graph.operations)
 
 
+CONSTANT = 1  # what a scalar in the program counts
+
+
 def zeros(*shape):
     return jnp.zeros(shape)
 
@@ -77,5 +80,14 @@ def test_a_branch_costs_what_its_dearest_alternative_does():
     assert 3000 <= cost(branch, True, zeros(1000)) < 3100
 
 
-def test_a_reduction_costs_what_it_reads():
-    assert 1000 <= cost(lambda x: jnp.sum(x), zeros(10, 100)) < 1010
+def test_a_reduction_costs_what_it_combines():
+    assert cost(lambda x: jnp.sum(x), zeros(10, 100)) == 999 + CONSTANT
+    assert cost(lambda x: jnp.sum(x, 1), zeros(10, 100)) == 990 + CONSTANT
+
+
+def test_what_is_written_into_something_costs_what_is_written():
+    table, rows = zeros(1000, 64), zeros(8, 64)
+    assert cost(lambda x, y: jax.lax.dynamic_update_slice(x, y, (3, 0)), table, rows) == 512 + 2 * CONSTANT
+    layers = zeros(50, 1000)
+    kept = cost(lambda x: jax.lax.scan(lambda h, one: (h, jnp.sin(one)), 0.0, x), layers)
+    assert 50 * 2000 <= kept < 50 * 3100
