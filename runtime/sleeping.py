@@ -28,7 +28,7 @@ class Slept(NamedTuple):
     end: float
 
 
-class Moment(threading.Event):
+class LateEnd(threading.Event):
     """When something is over: by the clock at `time`, which is known once it is set.
 
     The thread that sets it wakes up a little after that. What waits for it counts on from `time`, as what follows on a
@@ -50,7 +50,7 @@ class LateValue:
 
     buffer: Buffer
     sharding: jax.sharding.NamedSharding
-    ended: Moment
+    ended: LateEnd
 
     @property
     def nbytes(self) -> int:
@@ -164,9 +164,9 @@ class _Device:
         self._thread = threading.Thread(target=self._work, name=f"sleeping {self.island}", daemon=True)
         self._thread.start()
 
-    def enqueue(self, needs: Sequence[Moment]) -> Moment:
+    def enqueue(self, needs: Sequence[LateEnd]) -> LateEnd:
         """Only the island's worker calls this, in the order of its stream, so that the tasks can be counted off."""
-        task, ended = self.tasks[self._enqueued % len(self.tasks)], Moment()
+        task, ended = self.tasks[self._enqueued % len(self.tasks)], LateEnd()
         self._enqueued += 1
         self._queue.put((task, time.perf_counter(), needs, ended))
         return ended
@@ -201,8 +201,8 @@ class _Link:
         for thread in self._threads:
             thread.start()
 
-    def send(self, value: LateValue) -> Moment:
-        arrived = Moment()
+    def send(self, value: LateValue) -> LateEnd:
+        arrived = LateEnd()
         self._leaving.put((value, time.perf_counter(), arrived))
         return arrived
 

@@ -90,4 +90,4 @@ def test_what_is_written_into_something_costs_what_is_written():
     assert cost(lambda x, y: jax.lax.dynamic_update_slice(x, y, (3, 0)), table, rows) == 512 + 2 * CONSTANT
     layers = zeros(50, 1000)
     kept = cost(lambda x: jax.lax.scan(lambda h, one: (h, jnp.sin(one)), 0.0, x), layers)
-    assert 50 * 2000 <= kept < 50 * 3100
+    assert 50 * 2000 <= kept < 50 * 7000  # and not 50 times all layers
