@@ -8,6 +8,9 @@ import jax.numpy as jnp
 import pytest
 from atoll.compiler.ahead.cache import VARIABLE
 from atoll.compiler.compiled_ahead import CompiledAhead
+from atoll.compiler.cost.work import work_of
+from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.module.tasks import fragment_functions
 from atoll.compiler.topology import slices
 from jax.sharding import PartitionSpec as P
 
@@ -73,6 +76,22 @@ def test_the_report_has_what_the_compiler_says(ahead):
     # A device has a quarter of three layers of 256 KiB, and its part of the batch: in whole tiles already.
     assert report.chips[0].arguments == 3 * 2**16 + 2 * 2**14
     assert "a device of " in str(report)
+
+
+@needs_libtpu
+def test_the_cost_model_counts_what_the_compiler_counts(ahead):
+    compiled, _ = ahead
+    module, island = parse_text(compiled.ir("scheduled")), compiled.topology.islands[0]
+    ours = {name: work_of(function, island) for name, function in fragment_functions(module).items()}
+    theirs = {one.name: one for one in compiled.report().codes}
+    for name in ("F0", "F1", "B1"):  # theirs are products alone
+        assert theirs[name].flops <= ours[name].operations < 1.1 * theirs[name].flops
+    # The compiler divides the gradient of the weights as what it is added to; here nothing goes back from results.
+    assert theirs["B0"].flops < ours["B0"].operations < 2 * theirs["B0"].flops
+    for name in ("U0", "U1"):
+        assert ours[name].moved == pytest.approx(theirs[name].hbm, rel=0.02)
+    for name in ("F0", "F1", "B0", "B1"):  # a chip has room beside its main memory for what is small
+        assert theirs[name].hbm < ours[name].moved
 
 
 @needs_libtpu
