@@ -51,6 +51,7 @@ PLANS = (
     "stages=4, microbatches=8, schedule=zb-h2",
     "stages=8, microbatches=8, schedule=interleaved-1f1b(2)",
     "stages=8, microbatches=16, schedule=zb-v",
+    "stages=8, microbatches=8, schedule=dualpipe-v",
     "stages=1, microbatches=1, schedule=1f1b, replicas=4",
     "stages=2, microbatches=2, schedule=1f1b, replicas=2",
     "stages=2, microbatches=8, schedule=1f1b, replicas=2",

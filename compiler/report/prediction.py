@@ -109,11 +109,12 @@ def _simulated(
 ) -> Simulation:
     """The schedule, with the time by which an island's exchanges outlast its last task added after that task.
 
+    A device runs the tasks of a block one by one, each when what it takes is there, and sends what it makes at its end.
     An exchange begins when its task has run for the last time, and takes no time of the island's. One follows the
     other, as they share a link. The late part of it comes after the last task. What is exchanged around the loop, such
     as new parameters of which each replica has made a share, is added to what the island does there.
     """
-    found = simulate(schedule, costs)
+    found = simulate(replace(schedule, joined=frozenset()), costs)
     starts: dict[int, float] = {}
     ready: dict[str, float] = {}
     for task, island, start, end in found.tasks:

@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from atoll.compiler.cost.task_costs import costs_of
 from atoll.compiler.schedules.costs import LinkCost
+from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.schedules.simulate import simulate
 from atoll.compiler.schedules.whole_step import LoopTimes, StepTask, step_times
 from atoll.runtime.program import Receive, Run
 
@@ -153,6 +156,16 @@ def test_a_ring_of_an_earlier_loop_goes_on_after_that():
     first = whole.loops[0]
     begins = [start for task, start in zip(times.tasks, times.starts, strict=True) if task.name == "X0.all"]
     assert begins == [pytest.approx(first.end)]
+
+
+def test_the_tasks_of_a_block_are_predicted_one_by_one():
+    """As they run: what the first of them makes does not wait for the second."""
+    plan = atoll.Plan(stages=4, microbatches=4, schedule="dualpipe-v")
+    topology = atoll.topology("2 x cpu[1]")
+    report = atoll.lower(jax.grad(loss), LAYERS, BATCH, topology=topology, plan=plan, batch_argnums=1).report()
+    one = report.pipeline
+    in_blocks = simulate(Schedule.parse(one.schedule), costs_of(topology, one.islands, one.stages, one.around_seconds))
+    assert one.step < in_blocks.makespan
 
 
 def test_an_open_schedule_searches_for_every_loop():
