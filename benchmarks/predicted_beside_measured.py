@@ -2,9 +2,10 @@
 
 The train step of eight layers by Adam is lowered for four islands by each plan. Its instruction streams are followed by
 the real controller, workers and transport, on devices that sleep for what the cost model says of each task, and over
-links that are held to the bandwidth and latency of the topology. So both sides have the same costs, and they differ by
-what the prediction does not know of the runtime. The time is that of a step as its caller sees it, the fastest of
-three, as whatever else the machine does only adds to it. The last row is the plan that `atoll plan` takes.
+links that are held to the bandwidth and latency of the topology, with one port for each island. So both sides have the
+same costs, and they differ by what the prediction does not know of the runtime. The time is that of a step as its
+caller sees it, the fastest of three, as whatever else the machine does only adds to it. The last row is the plan that
+`atoll plan` takes.
 
 Ends with status 1 if the order by prediction and that by measurement have a Spearman coefficient under 0.95, if the
 median error is over 5%, or if the automatic plan takes more than 3% longer than the best of the others.

@@ -7,6 +7,7 @@ schedule.
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,8 +81,8 @@ class Throttle(NamedTuple):
 
 class SleepingDevices:
     """For each island of a program one device, which runs its tasks one after the other, in the order in which they
-    are enqueued, each as soon as all that it takes is there. Values cross between them at once, or over links that send
-    one after the other.
+    are enqueued, each as soon as all that it takes is there. Values cross between them at once, or over links of which
+    each island has one port: it sends one value after the other, wherever they go.
 
     seconds: what a task takes, by its name.
     throttles: what links are held to, by source and destination.
@@ -96,7 +97,8 @@ class SleepingDevices:
     ) -> None:
         self.slept: list[Slept] = []
         self._names = {frozenset(meshes[island.name].devices.flat): island.name for island in program.islands}
-        self._links = {ends: _Link(ends, throttle) for ends, throttle in (throttles or {}).items()}
+        ports: defaultdict[str, _Port] = defaultdict(_Port)
+        self._links = {ends: _Link(ends, throttle, ports[ends[0]]) for ends, throttle in (throttles or {}).items()}
         self._devices = {
             tuple(meshes[island.name].devices.flat): _Device(
                 island.name,
@@ -187,11 +189,20 @@ class _Device:
             ended.reached(free)
 
 
+@dataclass
+class _Port:
+    """What all links of an island leave it by. free: from when on, by the clock."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    free: float = 0.0
+
+
 class _Link:
     """Sends one value after the other, each once it is there; a value that has left arrives a latency later."""
 
-    def __init__(self, ends: tuple[str, str], throttle: Throttle) -> None:
+    def __init__(self, ends: tuple[str, str], throttle: Throttle, port: _Port) -> None:
         self._throttle = throttle
+        self._port = port
         self._leaving: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._arriving: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads = [
@@ -212,13 +223,14 @@ class _Link:
             thread.join()
 
     def _leave(self) -> None:
-        free = 0.0
         while (left := self._leaving.get()) is not None:
             value, asked, arrived = left
             value.ended.wait()
-            free = max(free, asked, value.ended.time) + value.buffer.bytes / self._throttle.bandwidth
-            _sleep_until(free)
-            self._arriving.put((free + self._throttle.latency, arrived))
+            with self._port.lock:
+                begin = max(self._port.free, asked, value.ended.time)
+                left_at = self._port.free = begin + value.buffer.bytes / self._throttle.bandwidth
+                _sleep_until(left_at)
+            self._arriving.put((left_at + self._throttle.latency, arrived))
         self._arriving.put(None)
 
     def _arrive(self) -> None:

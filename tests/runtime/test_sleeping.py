@@ -49,6 +49,29 @@ def test_a_link_sends_one_value_after_the_other(make_meshes):
     assert 0.5 <= step_time(program, make_meshes(), 0.0, throttles) < 0.8  # were the latency that of each, 0.8
 
 
+def test_all_links_of_an_island_leave_it_by_one_port(make_meshes):
+    """What it sends to two others at 10 KiB/s arrives one after the other, 0.1 s apart by the clock."""
+    islands = ("left", "middle", "right")
+    left = island(
+        "left", 3, [Run("F0", 0, (0,), (1,)), Run("F1", 0, (0,), (2,)), Send(1, "middle", 0), Send(2, "right", 1)]
+    )
+    others = [
+        island(name, 2, [Receive(0, "left", tag), Run(f"F{tag + 2}", 0, (0,), (1,))])
+        for tag, name in enumerate(islands[1:])
+    ]
+    outputs = tuple(Output(name, VECTOR.shape, VECTOR.dtype, False, (((name, 1),),)) for name in islands[1:])
+    program, meshes = Program((left, *others), (CODE,), (INPUT,), outputs), make_meshes(names=islands)
+    throttles = {("left", name): Throttle(10 * 1024, 0.0) for name in islands[1:]}
+    with (
+        SleepingDevices(program, meshes, lambda _: 0.0, throttles) as sleeping,
+        Controller(program, meshes, devices=sleeping.devices, timeout=20) as controller,
+    ):
+        for result in controller.start([numpy.zeros(256, "float32")]):
+            result.block_until_ready()
+        starts = sorted(one.start for one in sleeping.slept if one.island != "left")
+    assert starts[1] - starts[0] >= 0.1 - 1e-9
+
+
 def chain(count):
     """Tasks on one island, each of which takes the result of the one before."""
     left = island("left", count + 1, [Run(f"F{n}", 0, (n,), (n + 1,)) for n in range(count)])
