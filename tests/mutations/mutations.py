@@ -782,4 +782,26 @@ MUTATIONS = (
         "return numpy.asarray(jax.random.key_data(leaf) if entry.kind.is_key else leaf)",
         killed_by="tests/checkpoint/test_checkpoints.py::test_numbers_are_those_of_the_moment",
     ),
+    # What a step should take.
+    Mutation(
+        "a-ring-is-over-with-the-loop",
+        "compiler/report/prediction.py",
+        "late = [sum(one.late for one in summed if one.island == name) for name in islands]",
+        "late = [0.0 for _ in islands]",
+        killed_by="tests/compiler/test_whole_step.py::test_a_ring_goes_on_after_the_loop",
+    ),
+    Mutation(
+        "a-block-ends-as-a-whole",
+        "compiler/report/prediction.py",
+        "simulate(replace(schedule, joined=frozenset()), costs)",
+        "simulate(schedule, costs)",
+        killed_by="tests/compiler/test_whole_step.py::test_the_tasks_of_a_block_are_predicted_one_by_one",
+    ),
+    Mutation(
+        "what-is-written-into-costs-like-all-of-it",
+        "compiler/cost/operations.py",
+        "return elements_of(operands[1].type)",
+        "return elements_of(operands[0].type)",
+        killed_by="tests/compiler/test_cost.py::test_what_is_written_into_something_costs_what_is_written",
+    ),
 )
