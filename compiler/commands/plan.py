@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from atoll.compiler import display
 from atoll.compiler.activity import announce
 from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.errors import UsageError
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
                 what = f"the module is at phase {phase.name}, and has a plan already"
                 raise UsageError(what, options.target, f"take the job, or a module of phase {PHASES[0].name}")
             program = ModuleTarget(to_bytecode(target), islands)
-        found = best_plans(program, announce)
+        with display.shown():
+            found = best_plans(program, announce)
     print(found.to_json() if options.json else found)
     return 0
 

@@ -7,11 +7,20 @@ bandwidth of NVLink for one direction. For `cpu` nothing is stated: what a core 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from atoll.compiler.topology.island import Island
 
 # The part of what makers state that is assumed to be reached: by products, and by what goes through memory or links.
 _PRODUCTS, _MOVES = 0.5, 0.8
+
+
+class Spent(NamedTuple):
+    """The seconds in which a device computes, in which its memory is what it waits for, and those of collectives."""
+
+    computing: float = 0.0
+    moving: float = 0.0
+    collectives: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +45,15 @@ class DeviceKind:
         return self.operations * self.products_reach
 
     def seconds(self, operations: float, moved: float, exchanged: float) -> float:
-        """What work takes: computing and reading overlap, while collectives wait for what they send."""
-        moving = moved / (self.memory * self.moves_reach)
-        return max(operations / self.speed, moving) + exchanged / (self.interconnect * self.moves_reach)
+        """What work takes."""
+        return sum(self.spent(operations, moved, exchanged))
+
+    def spent(self, operations: float, moved: float, exchanged: float) -> "Spent":
+        """On what. Computing and moving overlap, and what takes longer has the time; collectives wait for what they
+        send."""
+        computing, moving = operations / self.speed, moved / (self.memory * self.moves_reach)
+        collectives = exchanged / (self.interconnect * self.moves_reach)
+        return Spent(computing, 0.0, collectives) if computing >= moving else Spent(0.0, moving, collectives)
 
 
 DEVICE_KINDS: Mapping[str, DeviceKind] = {

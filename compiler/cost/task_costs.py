@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from atoll.compiler.cost.devices import device_kind
+from atoll.compiler.cost.devices import Spent, device_kind
 from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
@@ -75,19 +75,36 @@ def task_seconds(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]
     return found
 
 
+def time_spent(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> dict[str, Spent]:
+    """On what each island's tasks should spend their time, in functions each given with how often it is called."""
+    costs = _TaskCosts(module)
+    found: defaultdict[str, Spent] = defaultdict(Spent)
+    for function, times in functions:
+        for call in calls_in(function):
+            island = island_of_task(call)
+            found[island] = Spent(
+                *(so_far + times * more for so_far, more in zip(found[island], costs.spent(call), strict=True))
+            )
+    return dict(found)
+
+
 class _TaskCosts:
     """What fragments take, each asked for once on each form of island."""
 
     def __init__(self, module: ir.Module) -> None:
         self._functions = fragment_functions(module)
         self._islands = {island.name: island for island in topology_of(module).islands}
-        self._known: dict[tuple[str, str, tuple[Axis, ...]], float] = {}
+        self._known: dict[tuple[str, str, tuple[Axis, ...]], Spent] = {}
 
     def of(self, call: mpmd.FragmentCallOp) -> float:
+        return sum(self.spent(call))
+
+    def spent(self, call: mpmd.FragmentCallOp) -> Spent:
         island = self._islands[island_of_task(call)]
         key = code_name(call), island.kind, island.axes
         if key not in self._known:
-            self._known[key] = seconds_of(work_of(self._functions[key[0]], island), island)
+            work = work_of(self._functions[key[0]], island)
+            self._known[key] = device_kind(island).spent(work.operations, work.moved, work.exchanged)
         return self._known[key]
 
 

@@ -15,6 +15,7 @@ from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.proposals import Proposal, Proposals, proposals, without_links
 from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
 from atoll.compiler.report.report import Report
+from atoll.compiler.report.step_parts import parts_of_pipeline
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller, first_line
@@ -170,22 +171,17 @@ def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topol
     pipeline = report.pipeline
     if pipeline is None:
         return _of_layers(known, one, plan)
-    alone = replace(pipeline, exchanges=()).simulation(topology)
-    free = (1 - pipeline.bubble) * pipeline.step / (1 - pipeline.bubble_without_links)
-    busy = max(
-        sum(task.end - task.start for task in alone.tasks if task.island == number) + end - begin
-        for number, (begin, end) in enumerate(alone.updates)
-    )
+    parts = parts_of_pipeline(pipeline, topology)
     cost = sum(island.cost for island in report.islands)
     peak = _peak(topology)
     return PlanRow(
         plan=str(plan),
         source=PROGRAM,
-        step=pipeline.step,
-        busy=busy,
-        links=max(0.0, pipeline.step - free),
-        exchange=max(0.0, pipeline.step - alone.makespan),
-        bubble=pipeline.bubble,
+        step=parts.step,
+        busy=parts.busy,
+        links=parts.links,
+        exchange=parts.exchange,
+        bubble=parts.bubble,
         memory=max(island.peak_bytes for island in report.islands),
         sent=sum(link.bytes for link in report.links),
         mfu=_mfu(known, one, pipeline.step),
