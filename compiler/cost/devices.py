@@ -5,7 +5,7 @@ documentation on each of them (system architecture); `gpu` from NVIDIA's data sh
 bandwidth of NVLink for one direction. For `cpu` nothing is stated: what a core or two do in float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,3 +77,11 @@ def device_kind(island: Island) -> DeviceKind:
 def capacity_of(island: Island) -> int | None:
     """The bytes that each device of an island may use: what the topology allows or else all that it has, if known."""
     return island.memory if island.memory is not None else device_kind(island).capacity
+
+
+def stated_operations(islands: Iterable[Island]) -> float | None:
+    """What all devices of some islands do in a second, as their makers state; None if one of them does not."""
+    kinds = list(islands)
+    if any(island.kind == "cpu" for island in kinds):
+        return None
+    return sum(device_kind(island).operations * island.size for island in kinds)

@@ -10,7 +10,7 @@ from atoll.compiler.planner.chain import Chain, Cut, Links, Pool, costs_of_cut, 
 from atoll.compiler.planner.partition import CutProblem
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Walk, Simulation, walked, simulate
+from atoll.compiler.schedules.simulate import Simulation, Walk, simulate, walked
 
 # Kinds with one stage an island; the rest of them never takes less time, or less memory.
 _STRAIGHT = ("1f1b", "gpipe", "zb-h1", "zb-h2")

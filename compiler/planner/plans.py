@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Protocol
 
-from atoll.compiler.cost.devices import capacity_of, device_kind
+from atoll.compiler.cost.devices import capacity_of, stated_operations
 from atoll.compiler.errors import AtollError, CompileError, PlanError
 from atoll.compiler.lowered import Lowered
 from atoll.compiler.mlir.ir_text import parse_text
@@ -173,7 +173,7 @@ def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topol
         return _of_layers(known, one, plan)
     parts = parts_of_pipeline(pipeline, topology)
     cost = sum(island.cost for island in report.islands)
-    peak = _peak(topology)
+    peak = stated_operations(topology.islands)
     return PlanRow(
         plan=str(plan),
         source=PROGRAM,
@@ -190,20 +190,13 @@ def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topol
 
 
 def _mfu(known: _Program, one: Proposal, step: float) -> float | None:
-    peak = _peak(known.model.topology)
+    peak = stated_operations(known.model.topology.islands)
     if peak is None or not step:
         return None
     setting = one.candidate.setting
     microbatches = setting.microbatches * one.replicas
     forward = known.model.operations((known.batch or 1) / microbatches) * microbatches
     return forward * (3 if setting.chain.has_backward else 1) / (step * peak)
-
-
-def _peak(topology: Topology) -> float | None:
-    """What all devices do in a second, as their makers state; None if one of them does not."""
-    if any(island.kind == "cpu" for island in topology.islands):
-        return None
-    return sum(device_kind(island).operations * island.size for island in topology.islands)
 
 
 def _without_limits(known: _Program) -> _Program:

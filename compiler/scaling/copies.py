@@ -1,6 +1,7 @@
 """A program on more islands: its topology several times over, its batch as many times, its plan for what each has."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 from atoll.compiler.export.batch_axes import axes_of
@@ -33,9 +34,7 @@ def topology_of_copies(one: Topology, copies: int) -> Topology:
             for number, island in enumerate(one.islands)
         ),
         tuple(
-            replace(
-                link, source=name_in(copy, number_of[link.source]), target=name_in(copy, number_of[link.target])
-            )
+            replace(link, source=name_in(copy, number_of[link.source]), target=name_in(copy, number_of[link.target]))
             for copy in range(copies)
             for link in one.links
         ),
@@ -71,17 +70,22 @@ def job_of_copies(job: Job, copies: int) -> Job:
     return made
 
 
-def _longer(leaf: "jax.typing.ArrayLike", axis: int, copies: int) -> jax.ShapeDtypeStruct:
+def _longer(leaf: Any, axis: int, copies: int) -> jax.ShapeDtypeStruct:  # noqa: ANN401 (whatever has a shape)
     shape = list(jax.numpy.shape(leaf))
     shape[axis] *= copies
-    return jax.ShapeDtypeStruct(tuple(shape), jax.dtypes.result_type(leaf))
+    sharding = getattr(leaf, "sharding", None)
+    return jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call] # as jax has it
+        tuple(shape),
+        leaf.dtype if hasattr(leaf, "dtype") else jax.numpy.result_type(leaf),
+        sharding=sharding if isinstance(sharding, jax.sharding.NamedSharding) else None,
+    )
 
 
 def plan_of_copies(plan: Plan, islands: int, copies: int, batch: int | None, *, is_weak: bool) -> Plan:
     """The plan for so many copies of the topology, of which `islands` are one.
 
-    Where the batch grows along, each replica does what it did. Where it stays, each has a part of it, in microbatches of
-    the same size as long as there are enough of these; then in smaller ones.
+    Where the batch grows along, each replica does what it did. Where it stays, each has a part of it: as long as there
+    are enough microbatches, fewer of them, and then smaller ones.
     """
     known = resolved(plan, islands)
     replicas, microbatches = known.replicas * copies, known.microbatches

@@ -66,18 +66,18 @@ class Failures:
 
 def time_text(seconds: float) -> str:
     """A time in the largest unit of which it is at least one."""
-    unit = next((name for name in reversed(_UNITS) if seconds >= _UNITS[name]), "ms" if 0 < seconds < 1 else "s")
-    return f"{seconds / _UNITS[unit]:.4g} {unit}"
+    unit = next((name for name in reversed(list(_UNITS)) if seconds >= _UNITS[name]), "ms" if 0 < seconds < 1 else "s")
+    return f"{seconds / _UNITS[unit]:.3g} {unit}"
 
 
 @v_args(inline=True)
 class _Reader(Reader):
     def start(self, *fields: tuple[Token, float]) -> Failures:
         values: dict[str, float] = {}
-        for name, value in fields:
-            if name in values:
-                raise self.at(name).fault(f"{name} is there twice", "write each time once")
-            values[str(name)] = value
+        for token, value in fields:
+            if token in values:
+                raise self.at(token).fault(f"{token} is there twice", "write each time once")
+            values[str(token)] = value
         for name, example in (("restart", "restart=10 min"), ("save", "save=30 s")):
             if name not in values:
                 raise self.at(0).fault(f"{name} is missing", f"write it, such as {example}")

@@ -41,4 +41,3 @@ def best_steps(step: float, save: float, restart: float, between: float) -> int:
 def young(save: float, between: float) -> float:
     """The best interval, if saving takes far less time than passes between failures."""
     return sqrt(2 * save * between)
-

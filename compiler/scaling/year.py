@@ -102,8 +102,8 @@ def going_on(habits: Habits, random: Random, span: float = YEAR) -> Outcome:
     """Replicas that are left go on with their part of the batch while a lost one is replaced.
 
     All have the same parameters after every step, so that only the step in which one is lost is done again. A
-    replacement takes them from another replica, for which all pause as long as for a checkpoint, unharmed. If none is left, all go
-    on from the last checkpoint.
+    replacement takes them from another replica, for which all pause as long as for a checkpoint, and nothing fails in
+    this time. If none is left, all go on from the last checkpoint.
     """
     year = _YearOfReplicas(habits, span)
     while year.now < span:
