@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from atoll.compiler.scaling.failures import Failures, time_text
+from atoll.compiler.scaling.failures import YEAR, Failures, time_text
 from atoll.compiler.scaling.goodput import best_steps, expected_goodput, young
 from atoll.compiler.scaling.scale import Scale
 from atoll.compiler.scaling.year import Habits, Outcome, going_on, mean_of, stopping
 
-_YEARS = 16  # so that one that is lucky does not decide
+# So many years, so that a lucky one does not decide; fewer where each has many failures, as these then decide little.
+_YEARS, _LEAST_YEARS, _FAILURES = 16, 2, 20_000
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # the intervals that are compared, of that of the rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossRow:
-    """Years on some copies. between: seconds between failures; interval: of work between checkpoints, in seconds.
+    """Some years on some copies. between: seconds between failures; interval: of work between checkpoints, in seconds.
 
     stops: where all stop at a failure; low, high: the goodput of its worst and its best year; expected: by closed form.
     goes_on: the goodput where the replicas that are left go on; None if there is one replica.
@@ -30,6 +31,7 @@ class LossRow:
     low: float
     high: float
     expected: float
+    years: int
     goes_on: float | None
 
 
@@ -41,7 +43,6 @@ class Losses:
     """
 
     failures: str
-    years: int
     copies: tuple[LossRow, ...]
     intervals: tuple[LossRow, ...]
     young: float
@@ -50,7 +51,7 @@ class Losses:
         last = self.copies[-1]
         return "\n".join(
             [
-                f"failures  {self.failures}; the mean of {self.years} years at random, each with its best interval",
+                f"failures  {self.failures}; the mean of {self.copies[-1].years} to {_YEARS} years at random",
                 _HEAD,
                 *map(_row, self.copies),
                 "",
@@ -86,7 +87,6 @@ def losses_of(rows: Sequence[Scale], failures: Failures, seed: int) -> Losses:
     intervals = tuple(_loss(rows[-1], failures, steps, seed) for steps in others)
     return Losses(
         failures=str(failures),
-        years=_YEARS,
         copies=made,
         intervals=intervals,
         young=young(failures.save, last.between),
@@ -112,8 +112,9 @@ def _loss(row: Scale, failures: Failures, steps: int, seed: int) -> LossRow:
         between=between,
         replicas=row.replicas,
     )
-    stopped = [stopping(habits, Random(seed + year)) for year in range(_YEARS)]
-    went_on = [going_on(habits, Random(seed + year)) for year in range(_YEARS if row.replicas > 1 else 0)]
+    years = max(_LEAST_YEARS, min(_YEARS, round(_FAILURES * between / YEAR)))
+    stopped = [stopping(habits, Random(seed + year)) for year in range(years)]
+    went_on = [going_on(habits, Random(seed + year)) for year in range(years if row.replicas > 1 else 0)]
     return LossRow(
         copies=row.copies,
         devices=row.devices,
@@ -124,5 +125,6 @@ def _loss(row: Scale, failures: Failures, steps: int, seed: int) -> LossRow:
         low=min(one.goodput for one in stopped),
         high=max(one.goodput for one in stopped),
         expected=expected_goodput(habits.work, habits.save, habits.restart, between),
+        years=years,
         goes_on=mean_of(went_on).goodput if went_on else None,
     )

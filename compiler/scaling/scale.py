@@ -6,8 +6,8 @@ The IR speaks of one replica alone. So a module for 64 replicas is made as soon 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from atoll.compiler.cost.devices import capacity_of, device_kind, stated_operations
-from atoll.compiler.cost.task_costs import task_costs, time_spent
+from atoll.compiler.cost.devices import capacity_of, stated_operations
+from atoll.compiler.cost.task_costs import operations_of_devices, task_costs, time_spent
 from atoll.compiler.emit.emit import emit, signature_of_module
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import operations_in
@@ -41,7 +41,7 @@ class Scale:
     efficiency: the examples that a device gets done in a second, of what one does in the first row.
     mfu, hfu: as in the ranking of plans.
     repeated: how often an island's devices together do each of its operations: more than once where shardings leave
-        several with the same; 0 if memory is what its tasks wait for.
+        several with the same.
     memory: the most bytes that a device needs for values, and limit: what it has; None for what is not known.
     """
 
@@ -149,7 +149,7 @@ def predicted(module: ir.Module, asked: Asked, first: Callable[[], "Scale | None
         efficiency=1.0 if row is None else examples / parts.step * row.step * row.devices / (row.batch or 1),
         mfu=None if peak is None else asked.forward * (3 if asked.trains else 1) / (parts.step * peak),
         hfu=None if peak is None else sum(costs.values()) * replicas / (parts.step * peak),
-        repeated=spent.computing * device_kind(island).speed * island.size / (costs[busiest] or 1),
+        repeated=operations_of_devices(module, functions)[busiest] * island.size / (costs[busiest] or 1),
         memory=_memory(module, replicas),
         limit=min(limits, default=None),
     )

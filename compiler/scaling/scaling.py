@@ -145,10 +145,10 @@ class _Rows:
             self.notes.append(f"{which}: {first_line(error)}")
             return
         made.append(row)
-        if row.repeated > _MUCH * made[0].repeated > 0:
+        if row.repeated > _MUCH * made[0].repeated:
             more = row.repeated / made[0].repeated
             self.notes.append(
-                f"{which}: each device does {more:.0f} times its part, as shardings do not divide so small a microbatch"
+                f"{which}: each device does {more:.2g} times its part, as shardings do not divide so small a microbatch"
             )
 
     def _row(self, copies: int, first: Callable[[], Scale | None], is_weak: bool) -> Scale:
