@@ -88,7 +88,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CopiesAsked:
     """What is to be predicted. forward: the operations of the model's forward part for the whole batch, on all devices;
     trains: whether there is a backward part."""
 
@@ -119,7 +119,7 @@ def parts_of_step(module: ir.Module, topology: Topology) -> StepParts:
     return parts_of_whole(step_of_all_tasks(module), topology)
 
 
-def predicted(module: ir.Module, asked: Asked, first: Callable[[], "Scale | None"]) -> Scale:
+def predicted(module: ir.Module, asked: CopiesAsked, first: Callable[[], "Scale | None"]) -> Scale:
     """What is predicted. first: the row that efficiency is relative to, if this is not it."""
     topology, functions = asked.topology, calls_of_functions(module)
     parts, replicas = parts_of_step(module, topology), replicas_of(module)

@@ -14,13 +14,13 @@ from atoll.compiler.planner.measuring import batch_size, measured
 from atoll.compiler.scaling.copies import plan_of_copies, topology_of_copies
 from atoll.compiler.scaling.failures import Failures
 from atoll.compiler.scaling.losses import Losses, losses_of
-from atoll.compiler.scaling.scale import Asked, Scale, predicted, scheduled
+from atoll.compiler.scaling.scale import CopiesAsked, Scale, predicted, scheduled
 from atoll.compiler.text.quantities import bytes_text, seconds_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
 
 
-class Target(Protocol):
+class GrowingTarget(Protocol):
     """A program that can be made for larger batches."""
 
     @property
@@ -87,7 +87,7 @@ def _percent(part: float | None) -> str:
     return "-" if part is None else f"{100 * part:.0f}%"
 
 
-def scaling(program: Target, plan: Plan, copies: Sequence[int], failures: Failures | None, seed: int = 0) -> Scaling:
+def scaling(program: GrowingTarget, plan: Plan, copies: Sequence[int], failures: Failures | None, seed: int = 0) -> Scaling:
     """What is predicted of the program by its plan for one copy of its topology, on so many copies.
 
     Refuses what no number of copies can run.
@@ -125,7 +125,7 @@ def scaling(program: Target, plan: Plan, copies: Sequence[int], failures: Failur
 class _Rows:
     """The rows that have been made, and why others could not be."""
 
-    def __init__(self, program: Target, plan: Plan, batch: int | None) -> None:
+    def __init__(self, program: GrowingTarget, plan: Plan, batch: int | None) -> None:
         self.weak: list[Scale] = []
         self.strong: list[Scale] = []
         self.notes: list[str] = []
@@ -157,11 +157,11 @@ class _Rows:
         batch = None if self._batch is None else self._batch * larger
         plan = plan_of_copies(self._plan, self._islands, copies, self._batch, is_weak=is_weak)
         module = scheduled(self._program.exported(larger), topology, plan)
-        asked = Asked(copies, topology, plan, batch, self._forward * larger, self._trains)
+        asked = CopiesAsked(copies, topology, plan, batch, self._forward * larger, self._trains)
         return predicted(module, asked, first)
 
 
-def _operations(program: Target, microbatches: int) -> tuple[float, bool]:
+def _operations(program: GrowingTarget, microbatches: int) -> tuple[float, bool]:
     """Those of the forward part for the batch of one copy, and whether there is a backward part."""
     announce("counting what the model computes")
     content = program.exported(1)

@@ -105,13 +105,13 @@ def going_on(habits: Habits, random: Random, span: float = YEAR) -> Outcome:
     replacement takes them from another replica, for which all pause as long as for a checkpoint, and nothing fails in
     this time. If none is left, all go on from the last checkpoint.
     """
-    year = _YearOfReplicas(habits, span)
+    year = _ReplicaYear(habits, span)
     while year.now < span:
         year.run(random)
     return year.outcome()
 
 
-class _YearOfReplicas:
+class _ReplicaYear:
     """How far the steps have come, how many replicas are there, and when replacements for the others come."""
 
     def __init__(self, habits: Habits, span: float) -> None:
