@@ -47,11 +47,16 @@ class Losses:
     intervals: tuple[LossRow, ...]
     young: float
 
+    @property
+    def _years(self) -> str:
+        counts = sorted({one.years for one in self.copies})
+        return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+
     def __str__(self) -> str:
         last = self.copies[-1]
         return "\n".join(
             [
-                f"failures  {self.failures}; the mean of {self.copies[-1].years} to {_YEARS} years at random",
+                f"failures  {self.failures}; the mean of {self._years} years at random",
                 _HEAD,
                 *map(_row, self.copies),
                 "",

@@ -87,7 +87,9 @@ def _percent(part: float | None) -> str:
     return "-" if part is None else f"{100 * part:.0f}%"
 
 
-def scaling(program: GrowingTarget, plan: Plan, copies: Sequence[int], failures: Failures | None, seed: int = 0) -> Scaling:
+def scaling(
+    program: GrowingTarget, plan: Plan, copies: Sequence[int], failures: Failures | None, seed: int = 0
+) -> Scaling:
     """What is predicted of the program by its plan for one copy of its topology, on so many copies.
 
     Refuses what no number of copies can run.
