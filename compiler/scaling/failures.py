@@ -11,6 +11,7 @@ from lark import Token, v_args
 
 YEAR = 365 * 86400.0
 
+_LEAST = 60.0  # seconds between failures
 _UNITS: Mapping[str, float] = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "y": YEAR}
 
 _LANGUAGE = Language(
@@ -58,6 +59,13 @@ class Failures:
         """The mean time between two failures of anything among so many."""
         rates = ((devices, self.device), (islands, self.island))
         return 1 / sum(count / mean for count, mean in rates if mean is not None)
+
+    def check(self, devices: int, islands: int) -> None:
+        """UsageError if so many fail so often that no program gets on."""
+        between = self.between(devices, islands)
+        if between < _LEAST:
+            what = f"of {devices} devices on {islands} islands one fails every {time_text(between)}"
+            raise UsageError(what, remedy="nothing gets on so: give longer times, or fewer copies")
 
     def __str__(self) -> str:
         written = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))

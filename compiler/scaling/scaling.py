@@ -94,6 +94,9 @@ def scaling(
 
     Refuses what no number of copies can run.
     """
+    islands = program.topology.islands
+    if failures is not None:
+        failures.check(max(copies) * sum(island.size for island in islands), max(copies) * len(islands))
     base = program.exported(1)
     batch = batch_size(parse_text(base))
     rows = _Rows(program, plan, batch)

@@ -75,7 +75,7 @@ def stopping(habits: Habits, random: Random, span: float = YEAR) -> Outcome:
             break
         again += rest
         failures += 1
-        down, more = _down(habits, random)
+        down, more = _down(habits, random, span - now)
         failures += more
         restarting += min(down, span - now)
         now += down
@@ -89,10 +89,13 @@ def stopping(habits: Habits, random: Random, span: float = YEAR) -> Outcome:
     )
 
 
-def _down(habits: Habits, random: Random) -> tuple[float, int]:
-    """How long a restart takes with the failures that come while it lasts, and how many these are."""
+def _down(habits: Habits, random: Random, left: float) -> tuple[float, int]:
+    """How long a restart takes with the failures that come while it lasts, and how many these are.
+
+    left: of the year, after which nobody looks.
+    """
     down, failures = 0.0, 0
-    while (alive := random.expovariate(1 / habits.between)) < habits.restart:
+    while down < left and (alive := random.expovariate(1 / habits.between)) < habits.restart:
         down += alive
         failures += 1
     return down + habits.restart, failures
@@ -192,7 +195,7 @@ class _ReplicaYear:
         self._again += self._since
         self._place = self._since = 0.0
         self._spares.clear()
-        down, failures = _down(self._habits, random)
+        down, failures = _down(self._habits, random, self._span - self.now)
         self._failures += failures
         self._pause(down)
 

@@ -108,5 +108,17 @@ def test_one_replica_that_is_lost_takes_all_to_the_last_checkpoint():
     assert sum(getattr(two, part) for part in PARTS) == pytest.approx(1)
 
 
+def test_failures_that_leave_nothing():
+    for run in (stopping, going_on):
+        found = run(habits(between=60.0, restart=36_000.0), Random(0))
+        assert found.goodput < 1e-3
+        assert sum(getattr(found, part) for part in PARTS) == pytest.approx(1)
+    with pytest.raises(UsageError) as caught:
+        Failures.parse("device=1 h, restart=1 h, save=1 s").check(120, 2)
+    assert caught.value.sentence == (
+        "of 120 devices on 2 islands one fails every 30 s; nothing gets on so: give longer times, or fewer copies"
+    )
+
+
 def test_a_year_is_the_same_with_the_same_seed():
     assert stopping(habits(), Random(3)) == stopping(habits(), Random(3)) != stopping(habits(), Random(4))

@@ -782,4 +782,19 @@ MUTATIONS = (
         "return numpy.asarray(jax.random.key_data(leaf) if entry.kind.is_key else leaf)",
         killed_by="tests/checkpoint/test_checkpoints.py::test_numbers_are_those_of_the_moment",
     ),
+    # A year of failures, and copies of a program.
+    Mutation(
+        "a-failure-loses-nothing",
+        "compiler/scaling/year.py",
+        "        again += rest\n",
+        "        good += rest\n",
+        killed_by="tests/compiler/test_year.py::test_years_of_failures_come_to_the_closed_form[changes0]",
+    ),
+    Mutation(
+        "copies-that-share-a-batch-keep-their-microbatches",
+        "compiler/scaling/copies.py",
+        "most = max(1, microbatches // copies)",
+        "most = microbatches",
+        killed_by="tests/compiler/test_scaling.py::test_the_plan_of_copies[2-False-3]",
+    ),
 )
