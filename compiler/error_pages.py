@@ -34,6 +34,7 @@ HEADINGS = (
     ("compiler/report/gantt.py", "command-line"),
     ("compiler/report/report.py", "plan"),
     ("compiler/saving.py", "saved-programs"),
+    ("compiler/scaling/*", "command-line"),
     ("compiler/schedules/*", "schedules"),
     ("compiler/topology/devices.py", "devices"),
     ("compiler/topology/slices.py", "devices"),

@@ -122,6 +122,7 @@ ORDINARY = frozenset(
         "filling",
         "find",
         "fitting",
+        "fixed",
         "flat",
         "fold",
         "folder",
@@ -138,6 +139,7 @@ ORDINARY = frozenset(
         "gradient",
         "greedy",
         "group",
+        "growing",
         "header",
         "here",
         "hide",
@@ -212,6 +214,7 @@ ORDINARY = frozenset(
         "opt",
         "option",
         "order",
+        "other",
         "others",
         "outline",
         "output",
@@ -277,6 +280,7 @@ ORDINARY = frozenset(
         "sorted",
         "source",
         "speed",
+        "spent",
         "splitter",
         "splitting",
         "stablehlo",
@@ -317,6 +321,7 @@ ORDINARY = frozenset(
         "work",
         "writer",
         "writing",
+        "year",
     ]
 )
 

@@ -53,6 +53,7 @@ ROOMS = (
     "compiled_ahead",
     "lowered",
     "planner",
+    "scaling",
     "doctor",
     "commands",
 )

@@ -143,6 +143,17 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print all that is known of the plans as JSON")
 
 
+def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
+    _target_arguments(parser, islands='"1 x v4[16x16x12](data=256, model=12); link * <-> * : 5 TB/s, 100 us"')
+    add = parser.add_argument
+    add("--copies", metavar="N,...", default="1,2,4,8", help="how often the islands are there (default: 1,2,4,8)")
+    rates = "device=5 y, restart=10 min, save=30 s"
+    add("--failures", metavar="F", help=f'how often things fail, and what that costs, such as "{rates}"')
+    add("--seed", metavar="S", type=int, default=0, help="of the years of failures (default: 0)")
+    add("--svg", metavar="FILE", help="draw it there")
+    add("--json", action="store_true", help="print all that is known as JSON")
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir", metavar="DIR", default="atoll-demo", help="where to write the IR (default: atoll-demo)"
@@ -191,6 +202,13 @@ _COMMANDS = (
         "find the plan of a job whose step should take the least time, for islands that need not be here",
         'atoll plan train.py:job --topology "4 x v5e[2x2](data=2, model=2)"',
         _plan_arguments,
+    ),
+    _Command(
+        "simulate",
+        "atoll.compiler.commands.simulate",
+        "predict how a job does on more and more islands, which need not be here, and in a year of failures",
+        'atoll simulate train.py:job --topology "2 x v5e[4x4]" --plan "stages=2, microbatches=8" --copies 1,4,16,64',
+        _simulate_arguments,
     ),
     _Command(
         "opt",

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from atoll.compiler import display
 from atoll.compiler.activity import announce
 from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.errors import UsageError
@@ -29,22 +30,30 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """The command."""
-    if options.topology is None:
-        raise UsageError("no topology is given", remedy='name the islands: --topology "4 x cpu[1]"')
-    islands = topology(options.topology)
-    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the table
-        target = open_target(options, Asked(islands, None))
-        if isinstance(target, Job):
-            program: JobTarget | ModuleTarget = JobTarget(target, islands)
-        else:
-            phase = phase_of(target)
-            if phase is not None and phase is not PHASES[0]:
-                what = f"the module is at phase {phase.name}, and has a plan already"
-                raise UsageError(what, options.target, f"take the job, or a module of phase {PHASES[0].name}")
-            program = ModuleTarget(to_bytecode(target), islands)
-        found = best_plans(program, announce)
+    islands = topology_asked(options)
+    with contextlib.redirect_stdout(sys.stderr), display.shown():  # what the user's code prints; ours is the table
+        found = best_plans(open_program(options, islands), announce)
     print(found.to_json() if options.json else found)
     return 0
+
+
+def topology_asked(options: argparse.Namespace) -> Topology:
+    """What --topology says."""
+    if options.topology is None:
+        raise UsageError("no topology is given", remedy='name the islands: --topology "4 x cpu[1]"')
+    return topology(options.topology)
+
+
+def open_program(options: argparse.Namespace, islands: Topology) -> "JobTarget | ModuleTarget":
+    """The job, or the module that has no plan yet, that a TARGET names."""
+    target = open_target(options, Asked(islands, None))
+    if isinstance(target, Job):
+        return JobTarget(target, islands)
+    phase = phase_of(target)
+    if phase is not None and phase is not PHASES[0]:
+        what = f"the module is at phase {phase.name}, and has a plan already"
+        raise UsageError(what, options.target, f"take the job, or a module of phase {PHASES[0].name}")
+    return ModuleTarget(to_bytecode(target), islands)
 
 
 @dataclass

@@ -5,13 +5,22 @@ documentation on each of them (system architecture); `gpu` from NVIDIA's data sh
 bandwidth of NVLink for one direction. For `cpu` nothing is stated: what a core or two do in float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from atoll.compiler.topology.island import Island
 
 # The part of what makers state that is assumed to be reached: by products, and by what goes through memory or links.
 _PRODUCTS, _MOVES = 0.5, 0.8
+
+
+class Spent(NamedTuple):
+    """The seconds in which a device computes, in which its memory is what it waits for, and those of collectives."""
+
+    computing: float = 0.0
+    moving: float = 0.0
+    collectives: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +45,15 @@ class DeviceKind:
         return self.operations * self.products_reach
 
     def seconds(self, operations: float, moved: float, exchanged: float) -> float:
-        """What work takes: computing and reading overlap, while collectives wait for what they send."""
-        moving = moved / (self.memory * self.moves_reach)
-        return max(operations / self.speed, moving) + exchanged / (self.interconnect * self.moves_reach)
+        """What work takes."""
+        return sum(self.spent(operations, moved, exchanged))
+
+    def spent(self, operations: float, moved: float, exchanged: float) -> "Spent":
+        """On what. Computing and moving overlap, and what takes longer has the time; collectives wait for what they
+        send."""
+        computing, moving = operations / self.speed, moved / (self.memory * self.moves_reach)
+        collectives = exchanged / (self.interconnect * self.moves_reach)
+        return Spent(computing, 0.0, collectives) if computing >= moving else Spent(0.0, moving, collectives)
 
 
 DEVICE_KINDS: Mapping[str, DeviceKind] = {
@@ -62,3 +77,11 @@ def device_kind(island: Island) -> DeviceKind:
 def capacity_of(island: Island) -> int | None:
     """The bytes that each device of an island may use: what the topology allows or else all that it has, if known."""
     return island.memory if island.memory is not None else device_kind(island).capacity
+
+
+def stated_operations(islands: Iterable[Island]) -> float | None:
+    """What all devices of some islands do in a second, as their makers state; None if one of them does not."""
+    kinds = list(islands)
+    if any(island.kind == "cpu" for island in kinds):
+        return None
+    return sum(device_kind(island).operations * island.size for island in kinds)

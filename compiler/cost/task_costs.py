@@ -6,11 +6,11 @@ nothing, and the devices of an island are linked faster than islands are.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from atoll.compiler.cost.devices import device_kind
+from atoll.compiler.cost.devices import Spent, device_kind
 from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
@@ -89,19 +89,52 @@ def task_seconds(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]
     return found
 
 
+def time_spent(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> dict[str, Spent]:
+    """On what each island's tasks should spend their time, in functions each given with how often it is called."""
+    costs = _TaskCosts(module)
+    found: defaultdict[str, Spent] = defaultdict(Spent)
+    for call, times in _calls(functions):
+        more = costs.spent(call)
+        island = island_of_task(call)
+        found[island] = Spent(*(before + times * one for before, one in zip(found[island], more, strict=True)))
+    return dict(found)
+
+
+def operations_of_devices(module: ir.Module, functions: Sequence[tuple[func.FuncOp, int]]) -> Counter[str]:
+    """The operations that each device of an island does: together more than those of the tasks, where what shardings do
+    not divide is done on several."""
+    costs = _TaskCosts(module)
+    found: Counter[str] = Counter()
+    for call, times in _calls(functions):
+        found[island_of_task(call)] += round(times * costs.work(call).operations)
+    return found
+
+
+def _calls(functions: Sequence[tuple[func.FuncOp, int]]) -> Iterator[tuple[mpmd.FragmentCallOp, int]]:
+    return ((call, times) for function, times in functions for call in calls_in(function))
+
+
 class _TaskCosts:
-    """What fragments take, each asked for once on each form of island."""
+    """The work of fragments, each asked for once on each form of island."""
 
     def __init__(self, module: ir.Module) -> None:
         self._functions = fragment_functions(module)
         self._islands = {island.name: island for island in topology_of(module).islands}
-        self._known: dict[tuple[str, str, tuple[Axis, ...]], float] = {}
+        self._known: dict[tuple[str, str, tuple[Axis, ...]], Work] = {}
 
     def of(self, call: mpmd.FragmentCallOp) -> float:
+        return sum(self.spent(call))
+
+    def spent(self, call: mpmd.FragmentCallOp) -> Spent:
+        work = self.work(call)
+        kind = device_kind(self._islands[island_of_task(call)])
+        return kind.spent(work.operations, work.moved, work.exchanged)
+
+    def work(self, call: mpmd.FragmentCallOp) -> Work:
         island = self._islands[island_of_task(call)]
         key = code_name(call), island.kind, island.axes
         if key not in self._known:
-            self._known[key] = seconds_of(work_of(self._functions[key[0]], island), island)
+            self._known[key] = work_of(self._functions[key[0]], island)
         return self._known[key]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from math import inf
 
@@ -10,7 +10,7 @@ from atoll.compiler.planner.chain import Chain, Cut, Links, Pool, costs_of_cut, 
 from atoll.compiler.planner.partition import CutProblem
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
 from atoll.compiler.schedules.schedule import Schedule
-from atoll.compiler.schedules.simulate import Simulation, simulate
+from atoll.compiler.schedules.simulate import Simulation, Walk, simulate, walked
 
 # Kinds with one stage an island; the rest of them never takes less time, or less memory.
 _STRAIGHT = ("1f1b", "gpipe", "zb-h1", "zb-h2")
@@ -196,13 +196,20 @@ def simulated(setting: Setting, cut: Cut, kind: Kind) -> Candidate | None:
     if islands * kind.chunks != len(cut.begins) or 3 * len(cut.begins) * setting.microbatches > _MOST_TASKS:
         return None
     homes = _homes(setting, cut, kind)
-    schedule = kind.build(islands, setting.microbatches)
-    if homes != schedule.stage_island:
-        schedule = placed(schedule, homes)
+    schedule, way = _scheduled(kind, islands, setting.microbatches, homes)
     costs = costs_of_cut(setting.chain, cut, setting.links, homes)
-    found = Candidate(setting, cut, kind, homes, simulate(schedule, costs))
+    found = Candidate(setting, cut, kind, homes, simulate(schedule, costs, way))
     limits = (setting.memory[home] for home in setting.homes)
     return found if all(need <= limit for need, limit in zip(found.memory, limits, strict=True)) else None
+
+
+@lru_cache(maxsize=16)
+def _scheduled(kind: Kind, islands: int, microbatches: int, homes: tuple[int, ...]) -> tuple[Schedule, Walk]:
+    """A schedule of the kind with its stages on these islands: while cuts are moved, it stays the same."""
+    schedule = kind.build(islands, microbatches)
+    if homes != schedule.stage_island:
+        schedule = placed(schedule, homes)
+    return schedule, walked(schedule)
 
 
 def placed(schedule: Schedule, homes: Sequence[int]) -> Schedule:

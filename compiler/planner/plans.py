@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Protocol
 
-from atoll.compiler.cost.devices import capacity_of, device_kind
+from atoll.compiler.cost.devices import capacity_of, stated_operations
 from atoll.compiler.errors import AtollError, CompileError, PlanError
 from atoll.compiler.lowered import Lowered
 from atoll.compiler.mlir.ir_text import parse_text
@@ -15,6 +15,7 @@ from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.proposals import Proposal, Proposals, proposals, without_links
 from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
 from atoll.compiler.report.report import Report
+from atoll.compiler.report.step_parts import parts_of_pipeline
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller, first_line
@@ -170,22 +171,17 @@ def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topol
     pipeline = report.pipeline
     if pipeline is None:
         return _of_layers(known, one, plan)
-    alone = replace(pipeline, exchanges=()).simulation(topology)
-    free = (1 - pipeline.bubble) * pipeline.step / (1 - pipeline.bubble_without_links)
-    busy = max(
-        sum(task.end - task.start for task in alone.tasks if task.island == number) + end - begin
-        for number, (begin, end) in enumerate(alone.updates)
-    )
+    parts = parts_of_pipeline(pipeline, topology)
     cost = sum(island.cost for island in report.islands)
-    peak = _peak(topology)
+    peak = stated_operations(topology.islands)
     return PlanRow(
         plan=str(plan),
         source=PROGRAM,
-        step=pipeline.step,
-        busy=busy,
-        links=max(0.0, pipeline.step - free),
-        exchange=max(0.0, pipeline.step - alone.makespan),
-        bubble=pipeline.bubble,
+        step=parts.step,
+        busy=parts.busy,
+        links=parts.links,
+        exchange=parts.exchange,
+        bubble=parts.bubble,
         memory=max(island.peak_bytes for island in report.islands),
         sent=sum(link.bytes for link in report.links),
         mfu=_mfu(known, one, pipeline.step),
@@ -194,20 +190,13 @@ def _of_report(known: _Program, one: Proposal, plan: Plan, report: Report, topol
 
 
 def _mfu(known: _Program, one: Proposal, step: float) -> float | None:
-    peak = _peak(known.model.topology)
+    peak = stated_operations(known.model.topology.islands)
     if peak is None or not step:
         return None
     setting = one.candidate.setting
     microbatches = setting.microbatches * one.replicas
     forward = known.model.operations((known.batch or 1) / microbatches) * microbatches
     return forward * (3 if setting.chain.has_backward else 1) / (step * peak)
-
-
-def _peak(topology: Topology) -> float | None:
-    """What all devices do in a second, as their makers state; None if one of them does not."""
-    if any(island.kind == "cpu" for island in topology.islands):
-        return None
-    return sum(device_kind(island).operations * island.size for island in topology.islands)
 
 
 def _without_limits(known: _Program) -> _Program:

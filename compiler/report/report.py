@@ -207,7 +207,7 @@ def _links(topology: Topology, program: Program) -> Iterator[LinkReport]:
     for (source, target), size in total.items():
         link = topology.link(source, target)
         text = str(link).partition(" : ")[2]
-        yield LinkReport(source, target, size, text, is_default=link not in topology.links)
+        yield LinkReport(source, target, size, text, is_default=topology.others is None and link not in topology.links)
 
 
 def _shared(module: ir.Module) -> Iterator[SharedArgument]:

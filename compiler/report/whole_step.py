@@ -75,6 +75,11 @@ def whole_step(module: ir.Module) -> WholeStep | None:
     """What a step of a module at phase `scheduled` should take; None if it has fewer than two loops."""
     if len(operations_in(entry_function(module), mpmd.ForOp)) < 2:
         return None
+    return step_of_all_tasks(module)
+
+
+def step_of_all_tasks(module: ir.Module) -> WholeStep:
+    """The same, with however many loops."""
     topology = topology_of(module)
     count = len(topology.islands) // replicas_of(module)
     islands = tuple(island.name for island in topology.islands[:count])

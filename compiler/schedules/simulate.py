@@ -55,17 +55,27 @@ class Simulation:
         )
 
 
-def simulate(schedule: TaskTable, costs: Costs) -> Simulation:
+Walk = tuple[tuple[int, Block], ...]  # the blocks of all islands, each after all that it needs
+
+
+def walked(schedule: TaskTable) -> Walk:
+    """An order in which all tasks can run, whatever they cost; a `PlanError` if there is none."""
+    check_tasks(schedule)
+    return tuple(walk(schedule))
+
+
+def simulate(schedule: TaskTable, costs: Costs, way: Walk | None = None) -> Simulation:
     """What a schedule costs; a `PlanError` if it cannot be followed.
+
+    way: what `walked` gives, for whoever simulates a schedule again and again.
 
     An island begins a task when the one before has ended and all values are there. A value is sent when its block ends.
     Each direction of a link sends one value after the other, in the order in which they were made, and each arrives one
     latency later. Sending takes none of the islands' time, and there is room for every value that waits.
     """
-    check_tasks(schedule)
     _check_sizes(schedule, costs)
     clock = _Clock(schedule, costs)
-    for island, block in walk(schedule):
+    for island, block in walked(schedule) if way is None else way:
         clock.run(island, block)
     islands = range(schedule.islands)
     updates = tuple((free, free + costs.update[island]) for island, free in enumerate(clock.free))

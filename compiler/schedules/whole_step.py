@@ -58,6 +58,8 @@ class StepTimes:
     def loops(self) -> list[LoopTimes]:
         """The loops in their order."""
         numbers = sorted({task.loop for task in self.tasks if task.loop is not None})
+        if not numbers:
+            return []
         spans = []
         for number in numbers:
             own = [index for index, task in enumerate(self.tasks) if task.loop == number]

@@ -116,12 +116,14 @@ class _Census:
 class Topology:
     """Islands, and those links between them that were written; any other link has the default.
 
+    others: the bandwidth and the latency of the links that are not written, as in `Link`, if that is said.
     meshes: the real devices of each island, if it has any. They say where a program runs, not what it is, so they are
         not compared.
     """
 
     islands: tuple[Island, ...]
     links: tuple[Link, ...] = ()
+    others: tuple[int, int] | None = None
     meshes: "tuple[jax.sharding.Mesh, ...] | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -160,6 +162,7 @@ class Topology:
         return Topology(
             tuple(self.islands[number] for number in numbers),
             tuple(link for link in self.links if link.ends <= set(names)),
+            self.others,
             None if self.meshes is None else tuple(self.meshes[number] for number in numbers),
         )
 
@@ -167,13 +170,16 @@ class Topology:
     def _link_of(self) -> dict[frozenset[str], Link]:
         return {link.ends: link for link in self.links}
 
+    @cached_property
+    def _names(self) -> dict[str, int]:
+        return {island.name: number for number, island in enumerate(self.islands)}
+
     def link(self, source: str, target: str) -> Link:
-        """The link between two islands: the written one, whichever way it was written, or the default."""
-        names = [island.name for island in self.islands]
+        """The link between two islands: the written one, whichever way it was written, or what all others are."""
         for name in (source, target):
-            if name not in names:
-                raise TopologyError(f"no island is called {shown(name)}", remedy=known_names(str(name), names))
-        return self._link_of.get(frozenset((source, target))) or Link(source, target)
+            if name not in self._names:
+                raise TopologyError(f"no island is called {shown(name)}", remedy=known_names(str(name), self._names))
+        return self._link_of.get(frozenset((source, target))) or Link(source, target, *(self.others or ()))
 
     def _repr_html_(self) -> str:
         return preformatted(str(self))
@@ -186,6 +192,9 @@ class Topology:
             lines = [f"{len(self.islands)} x {devices.pop()}"]
         else:
             lines = [f"island {island.name} : {island.device_text}" for island in self.islands]
+        if self.others is not None:
+            bandwidth, latency = self.others
+            lines.append(f"link * <-> * : {amount_text(bandwidth, BANDWIDTH)}, {amount_text(latency, LATENCY)}")
         return "\n".join([*lines, *(str(link) for link in self.links)])
 
 
@@ -260,6 +269,14 @@ class _PlacedLink:
 
 
 @dataclass(frozen=True)
+class _OtherLinks:
+    """What the links are that no other statement writes."""
+
+    place: Place
+    speed: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class _Size:
     """The numbers in brackets and in parentheses; at least one of the two is written."""
 
@@ -272,9 +289,12 @@ _Amount = tuple[Token, Token]  # a number and its unit
 
 @v_args(inline=True)
 class _Reader(Reader):
-    def start(self, *statements: _Group | _PlacedLink) -> Topology:
+    def start(self, *statements: _Group | _PlacedLink | _OtherLinks) -> Topology:
         groups = [statement for statement in statements if isinstance(statement, _Group)]
         links = [statement for statement in statements if isinstance(statement, _PlacedLink)]
+        others = [statement for statement in statements if isinstance(statement, _OtherLinks)]
+        if len(others) > 1:
+            raise others[1].place.fault("the other links are written twice", "write one `link * <-> *`")
         census = _Census()
         for group in groups:
             with group.place.blamed():
@@ -288,7 +308,9 @@ class _Reader(Reader):
                 census.add_link(placed.link)
         with self.at(0).blamed():
             return Topology(
-                tuple(island for group in groups for island in group.islands), tuple(placed.link for placed in links)
+                tuple(island for group in groups for island in group.islands),
+                tuple(placed.link for placed in links),
+                others[0].speed if others else None,
             )
 
     def counted(self, count: Token, island: Island) -> _Group:
@@ -309,6 +331,14 @@ class _Reader(Reader):
         rate, delay = self._amount(bandwidth, BANDWIDTH), self._amount(latency, LATENCY)
         with place.blamed():
             return _PlacedLink(place, Link(str(source), str(target), rate, delay))
+
+    @v_args(inline=True, meta=True)
+    def others(self, meta: Meta, bandwidth: _Amount, latency: _Amount) -> _OtherLinks:
+        speed = self._amount(bandwidth, BANDWIDTH), self._amount(latency, LATENCY)
+        place = self.at(meta)
+        with place.blamed():
+            Link("one", "other", *speed)  # refuses what no link can have
+        return _OtherLinks(place, speed)
 
     def device(self, kind: Token, size: _Size | None, memory: _Amount | None, processes: int | None) -> Island:
         """An island with a provisional name; the statement around it knows the right one."""

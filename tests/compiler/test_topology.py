@@ -69,6 +69,15 @@ def test_links_serve_both_directions_and_have_a_default():
         parsed.link("island0", "island9")
 
 
+def test_what_all_other_links_are():
+    text = "3 x cpu[4]\nlink * <-> * : 5 TB/s, 20 us\nlink island0 <-> island1 : 25 GB/s, 1 ms"
+    parsed = topology(text)
+    assert str(parsed) == text
+    assert parsed.link("island1", "island0") == Link("island0", "island1", 25_000_000_000, 1_000_000)
+    assert parsed.link("island0", "island2") == Link("island0", "island2", 5 * 10**12, 20_000)
+    assert parsed.only(["island2", "island0"]).link("island2", "island0").bandwidth == 5 * 10**12
+
+
 # Errors. Each row: the text, the line and column of the caret, what is wrong, the remedy.
 
 KINDS = "known are cpu, gpu, v4, v5e, v5p, v6e, tpu7x"
@@ -107,6 +116,13 @@ ERRORS = [
     ("2 x\nlink a <-> b", (1, 4), "unexpected end of the line", "expected a name"),
     ("2 cpu[4]", (1, 3), "unexpected 'cpu'", "expected 'x'"),
     ('2 x "cpu"[4]', (1, 5), "a string is not closed, or not expected here", "expected a name"),
+    ("2 x cpu[4]; link * <-> * : 0 B/s, 1 ms", (1, 13), "the bandwidth in B/s is too small", LEAST),
+    (
+        "2 x cpu[4]; link * <-> * : 1 B/s, 1 ms; link * <-> * : 1 B/s, 1 ms",
+        (1, 41),
+        "the other links are written twice",
+        "write one `link * <-> *`",
+    ),
     ("island a : cpu[4]; island a : cpu[4]", (1, 27), "island 'a' is there twice", "give each island its own name"),
     (
         "2 x cpu[4]; island a : cpu[4]",

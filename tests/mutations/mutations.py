@@ -803,5 +803,19 @@ MUTATIONS = (
         "return elements_of(operands[1].type)",
         "return elements_of(operands[0].type)",
         killed_by="tests/compiler/test_cost.py::test_what_is_written_into_something_costs_what_is_written",
+    # A year of failures, and copies of a program.
+    Mutation(
+        "a-failure-loses-nothing",
+        "compiler/scaling/year.py",
+        "        again += rest\n",
+        "        good += rest\n",
+        killed_by="tests/compiler/test_year.py::test_years_of_failures_come_to_the_closed_form[changes0]",
+    ),
+    Mutation(
+        "copies-that-share-a-batch-keep-their-microbatches",
+        "compiler/scaling/copies.py",
+        "most = max(1, microbatches // copies)",
+        "most = microbatches",
+        killed_by="tests/compiler/test_scaling.py::test_the_plan_of_copies[2-False-3]",
     ),
 )
