@@ -61,8 +61,8 @@ format: .venv/installed-test ## format, and correct what can be corrected of sty
 palm-540b: .venv/installed-test ## compile the largest PaLM for two TPU pods, and compare it with the paper (minutes)
 	@.venv/bin/python -m atoll.examples.palm.pods
 
-bench: .venv/installed-test ## measure the numbers that the documents quote
-	@for file in benchmarks/*.py benchmarks/*/run.py; do echo "$$file"; .venv/bin/python "$$file" || exit; done
+bench: .venv/installed-test ## measure the numbers that the documents quote, into one table (BENCH="--only step" for some)
+	@.venv/bin/python benchmarks/table.py --json build/bench.json $(BENCH)
 
 bundle: ## bundle the page that `atoll view` writes, with node and npm, after its folder view/ was changed
 	@cd view && npm ci --silent --ignore-scripts && npm test --silent && npm run bundle --silent

@@ -16,6 +16,7 @@ from atoll.examples import decoder
 from atoll.runtime.compilation import AT_A_TIME, compile_program
 from atoll.runtime.devices import Devices
 from atoll.runtime.program import Program
+from rows import Row, tell
 
 import atoll
 
@@ -44,7 +45,7 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", ISLANDS)
     program, topology = compiled(int(sys.argv[1]) if sys.argv[1:] else 12)
     meshes = meshes_of(topology)
-    ratios = []
+    ratios, alone = [], []
     for _ in range(TURNS):
         seconds, cores = [], []
         for at_a_time in (1, AT_A_TIME):
@@ -56,6 +57,9 @@ def main() -> None:
         one, several = (f"{taken:.1f} s on {used:.1f} cores" for taken, used in zip(seconds, cores, strict=True))
         print(f"{count} fragments: one at a time {one}, {AT_A_TIME} at a time {several}")
         ratios.append(seconds[1] / seconds[0])
+        alone.append(seconds[0])
+    one = statistics.median(alone)
+    tell(Row(f"XLA compiles {count} fragments", "s", one * statistics.median(ratios), {"one at a time": one}))
     print(f"ratio {statistics.median(ratios):.2f}")
 
 

@@ -22,6 +22,7 @@ from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import steps_of_phase
 from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
+from rows import Row, tell
 
 
 def module_of(layers: int, plan: Plan, topology: str) -> ir.Module:
@@ -72,6 +73,8 @@ def main() -> None:
 
 
 def print_table(title: str, sizes: list[int], rows: list[dict[str, float]]) -> None:
+    for size, row in zip(sizes, rows, strict=True):
+        tell(Row(f"passes, {size} layers, {title}", "s", sum(row.values())))
     print(f"{title:<40}" + "".join(f"{size:>10}" for size in sizes) + "  exponent")
     for name in [*rows[0], "all passes"]:
         taken = [sum(row.values()) if name == "all passes" else row[name] for row in rows]

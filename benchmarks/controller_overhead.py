@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from operator import truediv
 from typing import Any
 
+from rows import Row, tell
+
 AHEAD = 10
 STATE = 4  # arrays that Adam keeps of each layer: the weight, its two moments, the number of the step
 
@@ -74,6 +76,9 @@ def compare(islands: int, devices: int, microbatches: int, width: int, seconds: 
                 _, often = turns(sides, 1, 1, seconds)
         for ours, theirs in zip(sides[0].state, sides[1].state, strict=True):
             assert numpy.array_equal(ours, theirs), "the results differ"
+    for how, ratio in {"waiting": waiting, "ten steps ahead": ahead, "beside a Python thread": beside}.items():
+        case = f"{islands} islands, layers of {width}, {how}"
+        tell(Row(case, "us a task", ratio * alone / tasks, {"by hand": alone / tasks}))
     print(
         f"{islands:7} {width:6} {alone / tasks:9.1f} {waiting:8.2f} {ahead:7.2f} {beside:24.2f} {often:16.2f}",
         flush=True,

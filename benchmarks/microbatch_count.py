@@ -24,6 +24,7 @@ from atoll.compiler.plan.plan import Plan
 from atoll.examples import decoder
 from atoll.runtime.program import Program, Run
 from compile_time import seconds_of_passes
+from rows import Row, tell
 
 LAYERS, ISLANDS = 16, 4
 EXAMPLES = 1  # in a microbatch, so that all shapes but that of the batch are the same
@@ -82,7 +83,9 @@ def main() -> None:
         print_row(name, made[few][name], made[many][name], "d")
     for name in seconds[few]:
         print_row(name, seconds[few][name], seconds[many][name], ".3f")
-    print_row("seconds of all passes", sum(seconds[few].values()), sum(seconds[many].values()), ".3f")
+    totals = {count: sum(seconds[count].values()) for count in (few, many)}
+    print_row("seconds of all passes", totals[few], totals[many], ".3f")
+    tell(Row(f"passes, {many} microbatches", "s", totals[many], {f"{few} microbatches": totals[few]}))
 
 
 def print_row(name: str, few: float, many: float, form: str) -> None:

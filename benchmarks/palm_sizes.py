@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rows import Row, tell
+
 FILE = Path(__file__).resolve().parent.parent / "examples" / "palm" / "large.py"
 SECONDS, MEMORY = 120.0, 4.0  # limits, of processor time and in GiB
 
@@ -36,6 +38,9 @@ def cost_of(size: str, islands: int, plan: str) -> tuple[float, float]:
 def main() -> int:
     rows = [(size, islands, plan, *cost_of(size, islands, plan)) for size in ISLANDS for islands, plan in PLANS]
     for size, islands, plan, seconds, memory in rows:
+        case = f"PaLM {size} on {islands} islands, {plan}"
+        tell(Row(f"passes, {case}", "s", seconds, {"limit": SECONDS}))
+        tell(Row(f"memory, {case}", "GiB", memory, {"limit": MEMORY}))
         print(f"{size:>5} on {islands} islands   {seconds:5.1f} s   {memory:4.2f} GiB   {plan}")
     slowest, largest = max(row[3] for row in rows), max(row[4] for row in rows)
     print(f"at most: {slowest:.1f} s (limit {SECONDS:.0f} s), {largest:.2f} GiB (limit {MEMORY:.0f} GiB)")

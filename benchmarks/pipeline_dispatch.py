@@ -22,6 +22,7 @@ from contextlib import ExitStack
 import jax
 import jax.numpy as jnp
 from atoll.runtime.inbox import Inbox
+from rows import Row, tell
 
 import atoll
 
@@ -45,6 +46,8 @@ def main() -> None:
         with atoll.Cluster(f"{most} x cpu[1]", cluster=where) as cluster:
             for count in options.stages:
                 at_once, in_turn = steps_a_second(cluster, count, options.steps, options.rounds)
+                case = f"{count} stages in {'processes' if where else 'one process'}, at once"
+                tell(Row(case, "steps a second", at_once, {"in turn": in_turn}, more_is_better=True))
                 floor = f"{_WOKEN * waking * 1e6:.0f}" if where else "-"
                 print(
                     f"{count:>10} {'processes' if where else 'here':>10} {at_once:>10.0f} {in_turn:>10.0f} "

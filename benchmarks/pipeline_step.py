@@ -26,6 +26,7 @@ from atoll.compiler.task_name import FORWARD, WEIGHT, TaskName
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.sleeping import SleepingDevices
+from rows import Row, tell
 
 import atoll
 
@@ -52,6 +53,8 @@ def compare(name: str, microbatches: int) -> float:
     seconds = dict.fromkeys("FBW", TASK)
     simulated = simulate(schedule, uniform(schedule, *seconds.values())).makespan
     measured = step_time(program, schedule, meshes_of(topology), seconds)
+    case = f"{name}, {microbatches} microbatches, sleeping devices"
+    tell(Row(case, "s", measured, {"simulated": simulated, "limit": LIMIT * simulated}))
     print(
         f"{name:<22}{microbatches:>13}{simulated:>10.3f}s{measured:>9.3f}s{measured / simulated:>7.3f}",
         flush=True,

@@ -25,6 +25,7 @@ from atoll.compiler.task_name import TaskName
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.sleeping import SleepingDevices, Throttle
+from rows import Row, tell
 
 import atoll
 
@@ -54,6 +55,8 @@ def ratio(plan: atoll.Plan, part: float) -> float:
     sent = sum(one.bytes for one in step.report().links if one.source == "island0")
     alone, together = step_time(step, None), step_time(step, Throttle(sent / exchange, LATENCY))
     found = together / alone
+    case = f"{plan.schedule}, {plan.microbatches} microbatches, exchange {part:.0%} of the backward"
+    tell(Row(case, "s", together, {"without exchange": alone, "limit": LIMIT * alone}))
     print(
         f"{plan.schedule}, {plan.microbatches} x {step.report().stages} tasks, exchange {part:.0%} of the backward: "
         f"step {together:.3f} s, without exchange {alone:.3f} s, ratio {found:.3f}",

@@ -13,6 +13,7 @@ from atoll.compiler.schedules.kinds import SCHEDULE_KINDS
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.walk import check
+from rows import Row, tell
 
 ISLANDS, MICROBATCHES = 16, 512
 LIMIT = 2.0  # seconds, to make and check
@@ -32,6 +33,7 @@ def measure_kind(name: str) -> float:
     parts = [after - before for before, after in pairwise(marks)]
     tasks = sum(map(len, made.rows))
     print(f"{made.name:<22}{tasks:>8}" + "".join(f"{part:>10.2f}" for part in parts))
+    tell(Row(f"make and check {name}", "s", parts[0] + parts[1], {"limit": LIMIT}))
     return parts[0] + parts[1]
 
 
@@ -43,6 +45,7 @@ def measure_search(islands: int, microbatches: int) -> None:
     costs = Costs(forward, backward, weight, (0.0,) * islands, (1.0,) * islands, links)
     started = time.process_time()
     found = search(islands, microbatches, costs, [islands] * islands)
+    tell(Row(f"search {islands} islands by {microbatches}", "s", time.process_time() - started))
     print(f"{islands} islands by {microbatches}: {time.process_time() - started:.1f} s; {found}")
 
 

@@ -15,6 +15,7 @@ from atoll.compiler.schedules.costs import Costs, LinkCost
 from atoll.compiler.schedules.kinds import schedule
 from atoll.compiler.schedules.search import search
 from atoll.compiler.schedules.simulate import simulate
+from rows import Row, tell
 
 ISLANDS, MICROBATCHES = 4, 16
 LATENCIES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
@@ -25,7 +26,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _PLOT, _STEP = 860, 250, 46, 44, 236, 272
 _LEGEND = ("1F1B", "best named that fits", "searched", "no order is faster")
 
 
-class Row(NamedTuple):
+class Point(NamedTuple):
     """Makespans with one latency and one limit."""
 
     latency: float
@@ -36,17 +37,17 @@ class Row(NamedTuple):
     bound: float
 
 
-def measured(latency: float, limit: float) -> Row:
+def measured(latency: float, limit: float) -> Point:
     each = (1.0,) * ISLANDS
     links = {pair: LinkCost(latency) for pair in permutations(range(ISLANDS), 2)}
     costs = Costs(each, each, each, (0.0,) * ISLANDS, each, links)
     found = search(ISLANDS, MICROBATCHES, costs, [limit] * ISLANDS)
     named = min(known.makespan for known in found.compared if known.fits)
     usual = simulate(schedule("1f1b", ISLANDS, MICROBATCHES), costs).makespan
-    return Row(latency, limit, usual, named, found.simulation.makespan, found.lower_bound)
+    return Point(latency, limit, usual, named, found.simulation.makespan, found.lower_bound)
 
 
-def picture(rows: Sequence[Row]) -> str:
+def picture(rows: Sequence[Point]) -> str:
     """A panel for each limit, as SVG that is readable on light and on dark."""
     top = max(row.one_f_one_b for row in rows)
     low = 40.0
@@ -100,6 +101,8 @@ def main() -> int:
             rows.append(row)
             saved, gap = 1 - row.found / row.one_f_one_b, row.found / row.bound - 1
             numbers = "".join(f"{number:>8g}" for number in row[2:])
+            beside = {"1f1b": row.one_f_one_b, "best by name": row.named, "bound": row.bound}
+            tell(Row(f"latency {latency:g}, room for {limit:g}", "tasks", row.found, beside))
             print(f"{latency:>8g}{limit:>6g}{numbers}{saved:>8.1%}{gap:>8.1%}", flush=True)
     if arguments.picture:
         arguments.picture.write_text(picture(rows), encoding="utf-8")

@@ -11,8 +11,8 @@ from atoll.runtime.controller import Controller
 from atoll.runtime.devices import Devices
 from atoll.runtime.fragment import Executable
 from atoll.runtime.site import AHEAD
-from computations import CHAINED, computation, lowered, lowered_chain, start
-from sides import through_controller
+from dispatch.computations import CHAINED, computation, lowered, lowered_chain, start
+from dispatch.sides import through_controller
 
 ROUNDS = 20
 

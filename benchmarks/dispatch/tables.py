@@ -8,8 +8,19 @@ from atoll.compiler.lowered import Lowered
 from atoll.runtime.controller import Controller
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.site import AHEAD
-from computations import CHAINED, after_work, chain, computation, jitted, lowered, lowered_chain, sharding_on, start
-from sides import Side, as_compiled, rate, take_turns, through_controller, through_jit, throughput_ratio
+from dispatch.computations import (
+    CHAINED,
+    after_work,
+    chain,
+    computation,
+    jitted,
+    lowered,
+    lowered_chain,
+    sharding_on,
+    start,
+)
+from dispatch.sides import Side, as_compiled, rate, take_turns, through_controller, through_jit, throughput_ratio
+from rows import Row, tell
 
 import atoll
 
@@ -31,6 +42,10 @@ def compare_variants(devices: int, seconds: float, cluster: str | None) -> None:
     for name in VARIANTS:
         ours, theirs = OURS[name], THEIRS[name]
         ratio = throughput_ratio(rounds, ours, theirs)
+        case = f"computations one by one and together, {name}" + (f", on {cluster}" if cluster else "")
+        tell(
+            Row(case, "a second", rate(rounds, theirs) * ratio, {"jax.jit": rate(rounds, theirs)}, more_is_better=True)
+        )
         print(f"{name:<22} {rate(rounds, ours):9.0f}  {rate(rounds, theirs):9.0f}  {ratio:6.2f}")
     in_chain = OURS["Chained"]
     print(

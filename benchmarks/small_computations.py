@@ -19,8 +19,8 @@ executions are under way on either side: in atoll that is what an island lets be
 ahead*); the loop beside it waits for the oldest of 16 before it calls again. Sides take turns in one process, 512
 computations each; rates are medians, and a ratio is the median of those of the rounds.
 
-    python benchmarks/dispatch/run.py --devices 4
-    python benchmarks/dispatch/run.py --cluster ray
+    python benchmarks/small_computations.py --devices 4
+    python benchmarks/small_computations.py --cluster ray
 """
 
 import argparse
@@ -38,8 +38,7 @@ def main() -> None:
     parser.add_argument("--seconds-each", type=float, default=5.0, help="that each line of the second takes")
     options = parser.parse_args()
     os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={options.devices}")
-    import host_time  # these import jax, which has to find the devices
-    import tables
+    from dispatch import host_time, tables  # these import jax, which has to find the devices
 
     print(f"an island of {options.devices} devices", flush=True)
     tables.compare_variants(options.devices, options.seconds, options.cluster)

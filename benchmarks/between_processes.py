@@ -7,13 +7,15 @@ transfer server, jax's, offers as much, which the other pulls at once or in 64 p
 Small: a value of four bytes that goes to the other island and back again, and again, in a program that does nothing
 else. Beside it the same between two processes, over a socket; and between two islands of one process.
 
-    python benchmarks/processes/run.py --rounds 5
+    python benchmarks/between_processes.py --rounds 5
 """
 
 import argparse
 import os
 import statistics
 import time
+
+from rows import Row, tell
 
 ROUND_TRIPS = 100
 
@@ -24,8 +26,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=256)
     options = parser.parse_args()
     os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-    import by_hand  # these import jax, which has to find the devices
-    import programs
+    from processes import by_hand, programs  # these import jax, which has to find the devices
 
     size = options.megabytes * 1_000_000
     large, back_and_forth = programs.crossing(size), programs.back_and_forth(ROUND_TRIPS)
@@ -59,6 +60,11 @@ def main() -> None:
         else:
             each, least = (1e6 * seconds / ROUND_TRIPS for seconds in (median, best))
             print(f"{name:<28} {each:6.0f} us there and back, at best {least:.0f}")
+    medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    rates = {name: size / seconds / 1e9 for name, seconds in medians.items() if name.startswith("large")}
+    tell(Row(f"{options.megabytes} MB", "GB/s", rates.pop("large"), rates, more_is_better=True))
+    trips = {name: 1e6 * seconds / ROUND_TRIPS for name, seconds in medians.items() if name.startswith("small")}
+    tell(Row("four bytes there and back", "us", trips.pop("small"), trips))
     fastest = min(statistics.median(taken[name]) for name in taken if name.startswith("large by hand"))
     print(f"large: {fastest / statistics.median(taken['large']):.2f} of the best by hand; the aim is 0.9 or more")
     ratio = statistics.median(taken["small"]) / statistics.median(taken["small by hand"])

@@ -1,4 +1,8 @@
-"""Train steps by Adam, as a whole and by layers."""
+"""Train steps by Adam, as a whole and by layers.
+
+The models are tiny: what is measured is what everything around the work costs. `large_` is in front of the names of
+those whose work takes most of the time.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,9 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from atoll.examples import decoder
+import numpy
 
-EXAMPLES, LENGTH, WORDS, HEADS = 8, 16, 128, 4
+EXAMPLES, LENGTH, WORDS, HEADS = 8, 16, 128, 4  # examples: as many microbatches are the most
 
 Tree = Any  # of arrays, or of their shapes
 Layer = Callable[[Tree, jax.Array], jax.Array]
@@ -56,11 +60,23 @@ def adam(state: Tree, gradients: Tree) -> Tree:
     return {"params": params, "mean": mean, "square": square, "count": count}
 
 
+def filled(shapes: Tree) -> Tree:
+    """Small numbers of these shapes; word number 1 to 100."""
+    draw = numpy.random.default_rng(0)
+
+    def one(shape: jax.ShapeDtypeStruct) -> numpy.ndarray:
+        if shape.dtype == "int32":
+            return draw.integers(0, 100, shape.shape, "int32") if shape.shape else numpy.zeros((), "int32")
+        return (draw.standard_normal(shape.shape) / max(shape.shape[-1:], default=1) ** 0.5).astype("float32")
+
+    return jax.tree.map(one, shapes)
+
+
 def array(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, "float32")
 
 
-def mlp(layers: int = 8, width: int = 64) -> Model:
+def mlp(layers: int = 8, width: int = 64, examples: int = EXAMPLES) -> Model:
     def layer(its: Tree, x: jax.Array) -> jax.Array:
         return jax.nn.gelu(x @ its["w"] + its["b"])
 
@@ -68,7 +84,7 @@ def mlp(layers: int = 8, width: int = 64) -> Model:
         return jnp.mean((x - examples) ** 2)
 
     parameters = tuple({"w": array(width, width), "b": array(width)} for _ in range(layers))
-    return Model((layer,) * layers, parameters, loss, array(EXAMPLES, width))
+    return Model((layer,) * layers, parameters, loss, array(examples, width))
 
 
 def cross_entropy(logits: jax.Array, words: jax.Array) -> jax.Array:
@@ -78,6 +94,7 @@ def cross_entropy(logits: jax.Array, words: jax.Array) -> jax.Array:
 
 def transformer(layers: int = 8, width: int = 32) -> Model:
     """Decoder blocks without biases."""
+    from atoll.examples import decoder  # only here, as what other systems run in have no atoll
 
     def embed(its: Tree, words: jax.Array) -> jax.Array:
         return its["table"][words]
@@ -102,7 +119,7 @@ def transformer(layers: int = 8, width: int = 32) -> Model:
     return Model((embed, *(block,) * layers, head), (ends[0], *(its,) * layers, ends[1]), cross_entropy, words)
 
 
-def gpt2(layers: int = 6, width: int = 48) -> Model:
+def gpt2(layers: int = 6, width: int = 48, examples: int = EXAMPLES) -> Model:
     """Blocks as GPT-2 has them: norms with biases, biased projections, learned positions."""
 
     def norm(its: Tree, x: jax.Array) -> jax.Array:
@@ -142,5 +159,13 @@ def gpt2(layers: int = 6, width: int = 48) -> Model:
         {"words": array(WORDS, width), "positions": array(LENGTH, width)},
         {"norm": norms, "head": array(width, WORDS)},
     )
-    words = jax.ShapeDtypeStruct((EXAMPLES, LENGTH), "int32")
+    words = jax.ShapeDtypeStruct((examples, LENGTH), "int32")
     return Model((embed, *(block,) * layers, head), (ends[0], *(its,) * layers, ends[1]), cross_entropy, words)
+
+
+def large_mlp() -> Model:
+    return mlp(width=768, examples=2048)
+
+
+def large_gpt2() -> Model:
+    return gpt2(width=256, examples=128)

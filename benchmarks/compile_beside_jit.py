@@ -1,6 +1,6 @@
 """Prints how long it takes to compile train steps: whole by `jax.jit`, in stages by hand, and by atoll, cold and warm.
 
-    python benchmarks/compile_beside_jit/run.py [mlp | transformer | gpt2 ...]
+    python benchmarks/compile_beside_jit.py [mlp | transformer | gpt2 ...]
 
 In processor seconds, of all threads. Beside them is how many functions XLA has compiled. Warm is what takes the same
 from a persistent compilation cache. Something else is compiled before, so that nothing is imported meanwhile.
@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
-import models
-from by_hand import compile_stages
 from jax.experimental.compilation_cache import compilation_cache
+from rows import Row, tell
+from steps import models
+from steps.by_hand import compile_stages
 
 import atoll
 
@@ -88,6 +89,10 @@ def main() -> None:
                 on_islands(model, islands)
                 rows["atoll, warm"] = taken(on_islands, model, islands)
                 use_cache(None)
+            case, jits = f"{name}, {islands} islands", {"jax.jit": jit.seconds}
+            hands = {"by hand": rows["by hand"].seconds}
+            tell(Row(f"compile {case}", "s", rows["atoll"].seconds, jits | hands))
+            tell(Row(f"compile {case}, warm", "s", rows["atoll, warm"].seconds, jits))
             for title, row in rows.items():
                 ratio = row.seconds / jit.seconds
                 print(f"    {islands} islands, {title:<11} {row}, {ratio:.1f} x jax.jit", flush=True)
