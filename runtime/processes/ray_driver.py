@@ -37,7 +37,7 @@ class Driver:
 
     def __init__(self, address: str) -> None:
         self._actors: dict[Seat, Any] = {}
-        self._serving: list[Any] = []
+        self._serving: dict[Seat, Any] = {}
         self._folder: Path | None = None
         options: dict[str, Any] = {"address": address}
         if address == "ray":
@@ -76,11 +76,11 @@ class Driver:
             actor = ray.remote(IslandActor).options(**needs).remote()
             self._actors[one.seat] = actor
             # This call is pending for as long as the process is there.
-            self._serving.append(actor.serve.remote(one))
+            self._serving[one.seat] = actor.serve.remote(one)
 
     def trouble(self, _: None) -> str:
         """Why a process has ended, if one has; or why it cannot begin."""
-        ended, _others = ray.wait(self._serving, num_returns=1, timeout=0)
+        ended, _others = ray.wait(list(self._serving.values()), num_returns=1, timeout=0)
         for one in ended:
             try:
                 ray.get(one)

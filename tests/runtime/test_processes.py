@@ -27,7 +27,8 @@ from atoll.runtime.failure import Failure
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
+from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.wanted import Wanted
 from atoll.runtime.processes.line import Line
 from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wire import Door, Wire, connect
@@ -374,7 +375,8 @@ import os, sys, time
 sys.path.insert(0, os.environ["HERE"])
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
+from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.wanted import Wanted
 from local_processes import LocalProcesses
 launcher = LocalProcesses()
 hosted = HostedIslands(IslandProcesses([Wanted(name, (("x", 1),), "cpu") for name in "ab"], launcher, 20))
