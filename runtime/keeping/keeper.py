@@ -11,13 +11,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atoll.compiler.errors import AtollError, TopologyError
 from atoll.runtime.failure import Failure
@@ -44,18 +44,20 @@ from atoll.runtime.keeping.talk import (
 from atoll.runtime.keeping.turns import Action, Admit, Part, Refuse, Renew, Turns
 from atoll.runtime.processes.assignment import Assignment, Seat
 from atoll.runtime.processes.far_process import FarProcess
-from atoll.runtime.processes.greetings import Here
 from atoll.runtime.processes.launcher import Launcher, gathered
 from atoll.runtime.processes.muster import Arrived
 from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wanted import Seats, Wanted
 from atoll.runtime.processes.wire import Door, Wire
 
+if TYPE_CHECKING:
+    from atoll.runtime.processes.greetings import Here
+
 # How many seconds processes may take to be free of a controller that is gone.
 _CLEARING = 10.0
 
-# How many seconds they have to say what they have.
-_DESCRIBING = 2.0
+# How many seconds they have to say what they have: for a command, and before a controller gets them.
+_DESCRIBING, _ANSWERING = 2.0, 10.0
 
 # How often, in seconds, it looks whether it is still needed.
 _LOOKING = 2.0
@@ -78,11 +80,11 @@ class Asked:
 
 @dataclass
 class _Poll:
-    """A command's question what there is, while processes are asked."""
+    """A question what processes have. then: is called with what was told, once all have said so, or it is too late."""
 
-    wire: Wire
     until: float
     asked: set[Seat]
+    then: Callable[[dict[Seat, Described]], None]
     told: dict[Seat, Described] = field(default_factory=dict)
 
 
@@ -97,6 +99,7 @@ class Keeper:
         self._turns = Turns(self._seats.all)
         self._processes: dict[Seat, FarProcess] = {}
         self._heres: dict[Seat, Here] = {}  # the last that was known of each
+        self._wires: set[Wire] = set()
         self._guests: dict[Wire, Guest] = {}
         self._polls: dict[int, _Poll] = {}
         self._requests = count()
@@ -129,6 +132,9 @@ class Keeper:
             if call is not None:
                 call()
             self._look()
+        self._door.close()
+        for wire in self._wires:
+            wire.close()  # by which commands know that nothing is left
 
     def stop(self) -> None:
         """From any thread, or a handler of a signal."""
@@ -195,6 +201,7 @@ class Keeper:
 
     def _let_in(self, wire: Wire) -> None:
         """On a thread of its own."""
+        self._wires.add(wire)
         while (parts := wire.receive()) is not None:
             self._inbox.put(partial(self._hear, wire, unpack(parts)))
         self._inbox.put(partial(self._hang_up, wire))
@@ -204,16 +211,31 @@ class Keeper:
             case Come(guest, islands):
                 self._guests[wire] = guest
                 if islands == self._seats.islands:
-                    self._do(self._turns.come(wire))
+                    self._look_before(wire)
                 else:
                     what = f"the cluster that is up has other islands: {self._asked.topology}"
                     self._say(wire, Sorry(Failure(what, remedy="write this topology, or end it with `atoll down`")))
             case Ask(name, argument) if wire is self._turns.guest:
                 self._say(wire, Answer(self._answer(name, argument)))
             case Look():
-                self._describe(wire)
+                self._poll(_DESCRIBING, lambda told: self._say(wire, self._status(told)))
             case End(force):
                 self._end(wire, force=force)
+
+    def _look_before(self, wire: Wire) -> None:
+        """Admit a controller once it is known that the processes are there: one may have ended a moment ago."""
+
+        def come(told: dict[Seat, Described]) -> None:
+            if self._turns.guest is None:
+                for seat in asked - told.keys():
+                    if seat in self._processes:
+                        self._processes[seat].abandon()
+                        self._lost(self._processes[seat])
+            if wire in self._guests:
+                self._do(self._turns.come(wire))
+
+        asked = set() if self._turns.serving else set(self._processes)
+        self._poll(_ANSWERING, come, asked)
 
     def _answer(self, name: str, argument: Any) -> Any:  # noqa: ANN401 (as a `Launcher` has them)
         match name:
@@ -237,6 +259,7 @@ class Keeper:
 
     def _hang_up(self, wire: Wire) -> None:
         wire.close()
+        self._wires.discard(wire)
         self._guests.pop(wire, None)
         self._do(self._turns.go(wire))
 
@@ -256,8 +279,14 @@ class Keeper:
                             self._processes[seat].say(Leave())
 
     @property
+    def _guest(self) -> Guest | None:
+        """Who has the islands."""
+        return None if self._turns.guest is None else self._guests[self._turns.guest]
+
+    @property
     def _busy(self) -> Failure:
-        guest = self._guests[self._turns.guest]
+        guest = self._guest
+        assert guest is not None
         since = time.strftime("%H:%M:%S", time.localtime(guest.since))
         what = f"the cluster that is up is used by {guest}, since {since}"
         return Failure(what, remedy="wait until that one has closed it, or end it with `atoll down --force`")
@@ -266,23 +295,26 @@ class Keeper:
         with suppress(OSError):  # it is gone, which is noticed elsewhere
             wire.send(pack(message))
 
-    # Commands.
+    # What there is.
 
-    def _describe(self, wire: Wire) -> None:
+    def _poll(
+        self, patience: float, then: Callable[[dict[Seat, Described]], None], asked: Collection[Seat] | None = None
+    ) -> None:
+        """Ask processes what they have; all, unless it is said which."""
         request = next(self._requests)
-        self._polls[request] = _Poll(wire, time.monotonic() + _DESCRIBING, set(self._processes))
-        for process in self._processes.values():
-            process.say(Describe(request))
+        poll = _Poll(time.monotonic() + patience, set(self._processes if asked is None else asked), then)
+        self._polls[request] = poll
+        for seat in poll.asked:
+            self._processes[seat].say(Describe(request))
 
-    def _status(self, poll: _Poll) -> Status:
+    def _status(self, told: dict[Seat, Described]) -> Status:
         processes = [
-            Process(self._seats.names[seat[0]], here.pid, here.machine, self._state(seat), poll.told.get(seat))
+            Process(self._seats.names[seat[0]], here.pid, here.machine, self._state(seat), told.get(seat))
             for seat, here in sorted(self._heres.items())
         ]
-        guest = None if self._turns.guest is None else self._guests[self._turns.guest]
         record = self.record
         trouble = self._turns.trouble
-        return Status(record.pid, record.since, record.topology, self._asked.cluster, guest, processes, trouble)
+        return Status(record.pid, record.since, record.topology, self._asked.cluster, self._guest, processes, trouble)
 
     def _state(self, seat: Seat) -> str:
         if seat not in self._processes:
@@ -305,9 +337,9 @@ class Keeper:
     def _look(self) -> None:
         now = time.monotonic()
         for request, poll in list(self._polls.items()):
-            if poll.asked <= poll.told.keys() or now > poll.until:
+            if poll.asked & self._processes.keys() <= poll.told.keys() or now > poll.until:
                 del self._polls[request]
-                self._say(poll.wire, self._status(poll))
+                poll.then(poll.told)
         if self._is_over or now < self._looked + _LOOKING:
             return
         self._looked = now

@@ -5,7 +5,8 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -89,8 +90,9 @@ class KeptProcess:
 
     def _serve(self, assignment: Assignment, over: threading.Event) -> None:
         """Be the process of a controller, and forget it when it is gone."""
+        before = set(threading.enumerate())
         with _looking_in(assignment.path):
-            if not self._is_served(assignment, over):
+            if not (self._is_served(assignment, over) and _have_ended(set(threading.enumerate()) - before)):
                 # What is under way cannot be broken off, and what a function of the user's has done is not known; nor
                 # would its module be read again, which may be another one by then. The keeper starts another process.
                 _end()
@@ -114,8 +116,17 @@ class KeptProcess:
     def _described(self, request: int) -> Described:
         serving = self._serving
         programs = () if serving is None else tuple(serving.programs.copy().items())
+        arrays = _bytes_of(jax.live_arrays())  # type: ignore[no-untyped-call] # jax's
         told = tuple((number, one.compilations, one.steps) for number, one in programs if one.is_run)
-        return Described(self._seat, request, told, len(self._kept), _bytes_of(jax.live_arrays()), _resident())
+        return Described(self._seat, request, told, len(self._kept), arrays, _resident())
+
+
+def _have_ended(threads: Collection[threading.Thread]) -> bool:
+    """Whether these end in time; what a thread works on cannot be let go of before."""
+    until = time.monotonic() + _CLEARING
+    for one in threads:
+        one.join(max(0.0, until - time.monotonic()))
+    return not any(one.is_alive() for one in threads)
 
 
 @contextmanager

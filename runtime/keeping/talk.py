@@ -79,7 +79,10 @@ class Come:
 
 @dataclass(frozen=True)
 class Welcome:
-    """They are the controller's, for as long as its connection lasts. finds: whether they look for functions where it does."""
+    """They are the controller's, for as long as its connection lasts.
+
+    finds: whether processes are to look for functions of the user's where the controller finds them.
+    """
 
     finds: bool
 

@@ -32,7 +32,10 @@ class Launcher(Protocol):
 def gathered(
     launcher: Launcher, seats: Seats, some: Sequence[Seat], secret: bytes, *, stay: bool = False
 ) -> dict[Seat, Arrived]:
-    """Start some of the processes, and wait until each has its devices. stay: whether for one controller after another."""
+    """Start some of the processes, and wait until each has its devices.
+
+    stay: whether they are for one controller after another.
+    """
     muster = Muster(dict(enumerate(seats.names)), some, launcher.trouble)
     door = Door(launcher.own_host, secret, muster.welcome)
     try:
