@@ -8,7 +8,7 @@ from atoll.compiler.errors import UsageError
 from atoll.compiler.mlir.bindings import cpu_devices_to_come
 from atoll.compiler.topology.topology import topology
 from atoll.runtime.keeping import record as records
-from atoll.runtime.keeping.keeper import Asked
+from atoll.runtime.keeping.keeper import Keeping
 from atoll.runtime.keeping.starting import started
 
 
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
         print(told)
     count = sum(island.processes for island in islands.islands)
     text = " ".join(options.topology.split())
-    asked = Asked(wanted(islands), text, options.cluster, options.watchdog, cpu_devices_to_come(), where)
+    asked = Keeping(wanted(islands), text, options.cluster, options.watchdog, cpu_devices_to_come(), where)
     with display.shown():
         activity.announce(f"starting {count} processes")
         record = started(asked)

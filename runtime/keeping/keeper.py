@@ -23,25 +23,25 @@ from atoll.compiler.errors import AtollError, TopologyError
 from atoll.runtime.failure import Failure
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.keeping import record as records
+from atoll.runtime.keeping.lending import Action, Admit, Dismiss, Lending, Refuse, Renew
 from atoll.runtime.keeping.talk import (
-    Answer,
     Ask,
+    Cleared,
     Come,
+    Contents,
     Describe,
-    Described,
-    End,
     Ended,
-    Free,
+    Finish,
     Guest,
     Leave,
     Look,
     Process,
+    Reply,
     Serve,
     Sorry,
     Status,
     Welcome,
 )
-from atoll.runtime.keeping.turns import Action, Admit, Part, Refuse, Renew, Turns
 from atoll.runtime.processes.assignment import Assignment, Seat
 from atoll.runtime.processes.far_process import FarProcess
 from atoll.runtime.processes.launcher import Launcher, gathered
@@ -64,7 +64,7 @@ _LOOKING = 2.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class Keeping:
     """What is to be up. topology: its text. cluster: where, as `atoll.Cluster` has it. where: the record's file.
 
     devices: how many CPU devices the process would have that asks for it.
@@ -84,19 +84,19 @@ class _Poll:
 
     until: float
     asked: set[Seat]
-    then: Callable[[dict[Seat, Described]], None]
-    told: dict[Seat, Described] = field(default_factory=dict)
+    then: Callable[[dict[Seat, Contents]], None]
+    told: dict[Seat, Contents] = field(default_factory=dict)
 
 
 class Keeper:
     """One thread does all; others put calls into its inbox."""
 
-    def __init__(self, asked: Asked, launcher: Launcher) -> None:
+    def __init__(self, asked: Keeping, launcher: Launcher) -> None:
         self._asked = asked
         self._launcher = launcher
         self._seats = Seats(asked.islands, asked.devices)
         self._secret = secrets.token_bytes(32)
-        self._turns = Turns(self._seats.all)
+        self._lending = Lending(self._seats.all)
         self._processes: dict[Seat, FarProcess] = {}
         self._heres: dict[Seat, Here] = {}  # the last that was known of each
         self._wires: set[Wire] = set()
@@ -108,12 +108,12 @@ class Keeper:
         self._looked = 0.0
         self._is_over = False
 
-    def start(self) -> records.Record:
+    def start(self) -> records.UpRecord:
         """Start all processes, and write the record; AtollError if that cannot be."""
         self._arrive(gathered(self._launcher, self._seats, self._seats.all, self._secret, stay=True))
-        self._turns.started(self._seats.all)
+        self._lending.started(self._seats.all)
         self._door = Door(self._launcher.own_host, self._secret, self._let_in)
-        self.record = records.Record(
+        self.record = records.UpRecord(
             self._door.address,
             self._secret.hex(),
             os.getpid(),
@@ -141,7 +141,7 @@ class Keeper:
         self._inbox.put(partial(self._end, None))
 
     def close(self) -> int:
-        """End all processes; how many there were."""
+        """Finish all processes; how many there were."""
         for process in self._processes.values():
             process.close()
         self._launcher.close()
@@ -162,9 +162,9 @@ class Keeper:
 
     def _told(self, message: Any) -> None:  # noqa: ANN401 (a message)
         match message:
-            case Free(seat):
-                self._do(self._turns.free(seat))
-            case Described(seat, request) if request in self._polls:
+            case Cleared(seat):
+                self._do(self._lending.free(seat))
+            case Contents(seat, request) if request in self._polls:
                 self._polls[request].told[seat] = message
 
     def _lost(self, process: FarProcess) -> None:
@@ -172,7 +172,7 @@ class Keeper:
         if self._processes.get(seat) is process:
             del self._processes[seat]
             self._launcher.end(seat)  # what was only stopped must not come back
-            self._do(self._turns.lose(seat))
+            self._do(self._lending.lose(seat))
 
     def _renew(self, seats: Sequence[Seat]) -> None:
         for seat in seats:
@@ -192,10 +192,10 @@ class Keeper:
 
     def _started(self, arrived: dict[Seat, Arrived]) -> None:
         self._arrive(arrived)
-        self._do(self._turns.started(arrived))
+        self._do(self._lending.started(arrived))
 
     def _not_started(self, why: str) -> None:
-        self._do(self._turns.not_started(why))
+        self._do(self._lending.not_started(why))
 
     # Who comes.
 
@@ -215,26 +215,26 @@ class Keeper:
                 else:
                     what = f"the cluster that is up has other islands: {self._asked.topology}"
                     self._say(wire, Sorry(Failure(what, remedy="write this topology, or end it with `atoll down`")))
-            case Ask(name, argument) if wire is self._turns.guest:
-                self._say(wire, Answer(self._answer(name, argument)))
+            case Ask(name, argument) if wire is self._lending.guest:
+                self._say(wire, Reply(self._answer(name, argument)))
             case Look():
                 self._poll(_DESCRIBING, lambda told: self._say(wire, self._status(told)))
-            case End(force):
+            case Finish(force):
                 self._end(wire, force=force)
 
     def _look_before(self, wire: Wire) -> None:
         """Admit a controller once it is known that the processes are there: one may have ended a moment ago."""
 
-        def come(told: dict[Seat, Described]) -> None:
-            if self._turns.guest is None:
+        def come(told: dict[Seat, Contents]) -> None:
+            if self._lending.guest is None:
                 for seat in asked - told.keys():
                     if seat in self._processes:
                         self._processes[seat].abandon()
                         self._lost(self._processes[seat])
             if wire in self._guests:
-                self._do(self._turns.come(wire))
+                self._do(self._lending.come(wire))
 
-        asked = set() if self._turns.serving else set(self._processes)
+        asked = set() if self._lending.serving else set(self._processes)
         self._poll(_ANSWERING, come, asked)
 
     def _answer(self, name: str, argument: Any) -> Any:  # noqa: ANN401 (as a `Launcher` has them)
@@ -250,18 +250,18 @@ class Keeper:
     def _serve(self, assignments: Sequence[Assignment]) -> None:
         for one in assignments:
             if one.seat in self._processes:
-                self._turns.serve([one.seat])
+                self._lending.serve([one.seat])
                 self._processes[one.seat].say(Serve(replace(one, stays=False)))
 
     def _trouble(self) -> str:
-        islands = [self._seats.names[seat[0]] for seat in self._turns.missing]
+        islands = [self._seats.names[seat[0]] for seat in self._lending.missing]
         return f"that of island {islands[0]} has ended" if islands else ""
 
     def _hang_up(self, wire: Wire) -> None:
         wire.close()
         self._wires.discard(wire)
         self._guests.pop(wire, None)
-        self._do(self._turns.go(wire))
+        self._do(self._lending.go(wire))
 
     def _do(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -272,7 +272,7 @@ class Keeper:
                     self._say(wire, Sorry(self._busy if why is None else Failure(why)))
                 case Renew(seats):
                     self._renew(seats)
-                case Part(seats):
+                case Dismiss(seats):
                     self._parted = time.monotonic()
                     for seat in seats:
                         if seat in self._processes:
@@ -281,7 +281,7 @@ class Keeper:
     @property
     def _guest(self) -> Guest | None:
         """Who has the islands."""
-        return None if self._turns.guest is None else self._guests[self._turns.guest]
+        return None if self._lending.guest is None else self._guests[self._lending.guest]
 
     @property
     def _busy(self) -> Failure:
@@ -298,7 +298,7 @@ class Keeper:
     # What there is.
 
     def _poll(
-        self, patience: float, then: Callable[[dict[Seat, Described]], None], asked: Collection[Seat] | None = None
+        self, patience: float, then: Callable[[dict[Seat, Contents]], None], asked: Collection[Seat] | None = None
     ) -> None:
         """Ask processes what they have; all, unless it is said which."""
         request = next(self._requests)
@@ -307,22 +307,22 @@ class Keeper:
         for seat in poll.asked:
             self._processes[seat].say(Describe(request))
 
-    def _status(self, told: dict[Seat, Described]) -> Status:
+    def _status(self, told: dict[Seat, Contents]) -> Status:
         processes = [
             Process(self._seats.names[seat[0]], here.pid, here.machine, self._state(seat), told.get(seat))
             for seat, here in sorted(self._heres.items())
         ]
         record = self.record
-        trouble = self._turns.trouble
+        trouble = self._lending.trouble
         return Status(record.pid, record.since, record.topology, self._asked.cluster, self._guest, processes, trouble)
 
     def _state(self, seat: Seat) -> str:
         if seat not in self._processes:
             return "has ended"
-        return "serves" if seat in self._turns.serving else "waits"
+        return "serves" if seat in self._lending.serving else "waits"
 
     def _end(self, wire: Wire | None, *, force: bool = True) -> None:
-        if self._turns.guest is not None and not force:
+        if self._lending.guest is not None and not force:
             assert wire is not None
             self._say(wire, Sorry(replace(self._busy, remedy="wait until that one has closed it, or add --force")))
             return
@@ -343,8 +343,8 @@ class Keeper:
         if self._is_over or now < self._looked + _LOOKING:
             return
         self._looked = now
-        if self._turns.guest is None and self._turns.serving and now > self._parted + _CLEARING:
-            for seat in self._turns.serving:
+        if self._lending.guest is None and self._lending.serving and now > self._parted + _CLEARING:
+            for seat in self._lending.serving:
                 self._launcher.end(seat)
         if not self._is_needed():
             self._is_over = True
@@ -371,7 +371,7 @@ def main() -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    asked: Asked = pickle.load(sys.stdin.buffer)
+    asked: Keeping = pickle.load(sys.stdin.buffer)
     is_up = threading.Event()
 
     def follow() -> None:

@@ -16,7 +16,7 @@ import jax
 from atoll.compiler.errors import AtollError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import Failure
-from atoll.runtime.keeping.talk import Describe, Described, Free, Leave, Serve
+from atoll.runtime.keeping.talk import Cleared, Contents, Describe, Leave, Serve
 from atoll.runtime.kept_executables import KeptExecutables
 from atoll.runtime.processes.assignment import Assignment
 from atoll.runtime.processes.greetings import Alive, Farewell, Here, Unable
@@ -30,6 +30,9 @@ from atoll.runtime.processes.wire import connect
 
 # How many seconds what is under way may take to end, once a controller is gone.
 _CLEARING = 5.0
+
+# How many seconds until it looks again whether all arrays are gone.
+_PAUSE = 0.05
 
 
 def stay(assignment: Assignment) -> None:
@@ -92,14 +95,14 @@ class KeptProcess:
         """Be the process of a controller, and forget it when it is gone."""
         before = set(threading.enumerate())
         with _looking_in(assignment.path):
-            if not (self._is_served(assignment, over) and _have_ended(set(threading.enumerate()) - before)):
-                # What is under way cannot be broken off, and what a function of the user's has done is not known; nor
-                # would its module be read again, which may be another one by then. The keeper starts another process.
-                _end()
+            is_clean = self._is_served(assignment, over)
         self._serving = None
+        if not (is_clean and _have_ended(set(threading.enumerate()) - before) and _arrays_are_gone()):
+            # What is under way cannot be broken off, and what a function of the user's has done is not known; nor
+            # would its module be read again, which may be another one by then. The keeper starts another process.
+            _end()
         self._kept.end()
-        gc.collect()
-        self.line.say(Free(self._seat))
+        self.line.say(Cleared(self._seat))
 
     def _is_served(self, assignment: Assignment, over: threading.Event) -> bool:
         """Serve, and say whether the process is as it was before."""
@@ -113,12 +116,11 @@ class KeptProcess:
         over.wait()
         return serving.end(_CLEARING) and not serving.has_called
 
-    def _described(self, request: int) -> Described:
+    def _described(self, request: int) -> Contents:
         serving = self._serving
         programs = () if serving is None else tuple(serving.programs.copy().items())
-        arrays = _bytes_of(jax.live_arrays())  # type: ignore[no-untyped-call] # jax's
         told = tuple((number, one.compilations, one.steps) for number, one in programs if one.is_run)
-        return Described(self._seat, request, told, len(self._kept), arrays, _resident())
+        return Contents(self._seat, request, told, len(self._kept), _bytes_of(_live_arrays()), _resident())
 
 
 def _have_ended(threads: Collection[threading.Thread]) -> bool:
@@ -127,6 +129,21 @@ def _have_ended(threads: Collection[threading.Thread]) -> bool:
     for one in threads:
         one.join(max(0.0, until - time.monotonic()))
     return not any(one.is_alive() for one in threads)
+
+
+def _arrays_are_gone() -> bool:
+    """Whether nothing is on the devices any more, or will not be in time."""
+    until = time.monotonic() + _CLEARING
+    while gc.collect() or _live_arrays():
+        if time.monotonic() > until:
+            return False
+        time.sleep(_PAUSE)
+    return True
+
+
+def _live_arrays() -> Sequence[jax.Array]:
+    found: Sequence[jax.Array] = jax.live_arrays()  # type: ignore[no-untyped-call] # jax's
+    return found
 
 
 @contextmanager

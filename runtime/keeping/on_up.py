@@ -13,7 +13,7 @@ from typing import Any
 
 from atoll.compiler.errors import AtollError, TopologyError
 from atoll.runtime.keeping import record as records
-from atoll.runtime.keeping.talk import Answer, Ask, Come, Guest, Sorry, Welcome
+from atoll.runtime.keeping.talk import Ask, Come, Guest, Reply, Sorry, Welcome
 from atoll.runtime.processes.assignment import Assignment, Seat
 from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wanted import Wanted
@@ -61,10 +61,10 @@ class OnUp:
     def _ask(self, name: str, argument: object = None) -> Any:  # noqa: ANN401 (the answer)
         return self._say(Ask(name, argument), _ANSWERING).told
 
-    def _say(self, message: object, patience: float) -> Any:  # noqa: ANN401 (Welcome or Answer)
+    def _say(self, message: object, patience: float) -> Any:  # noqa: ANN401 (Welcome or Reply)
         with self._asking:
             answer = exchange(self._wire, message, patience)
-        assert isinstance(answer, (Welcome, Answer))
+        assert isinstance(answer, (Welcome, Reply))
         return answer
 
 
@@ -90,7 +90,7 @@ def _guest() -> Guest:
     return Guest(os.getpid(), socket.gethostname(), program, time.time())
 
 
-def _check_versions(record: records.Record) -> None:
+def _check_versions(record: records.UpRecord) -> None:
     """TopologyError if the two sides might not understand each other, or compile differently."""
     for name, own in records.versions().items():
         if (its := record.versions.get(name)) != own:

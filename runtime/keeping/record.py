@@ -27,7 +27,7 @@ _REMEDY = 'start one with `atoll up --topology "..."`'
 
 
 @dataclass(frozen=True)
-class Record:
+class UpRecord:
     """address, secret: of the keeper's door. pid, machine: the keeper's own. since: in seconds since 1970.
 
     versions: of what has to be the same on both sides.
@@ -64,7 +64,7 @@ def _digest() -> str:
     return content.hexdigest()[:12]
 
 
-def write(where: Path, record: Record) -> None:
+def write(where: Path, record: UpRecord) -> None:
     """Only if there is none; UsageError if there is, or it cannot be written."""
     try:
         where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def write(where: Path, record: Record) -> None:
         json.dump(asdict(record), opened)
 
 
-def read(where: Path) -> Record | None:
+def read(where: Path) -> UpRecord | None:
     """None if there is none; UsageError if it is not to be believed."""
     try:
         file = os.open(where, os.O_RDONLY | os.O_NOFOLLOW)
@@ -89,19 +89,19 @@ def read(where: Path) -> Record | None:
         _check_own(os.fstat(file), where)
         try:
             told = json.load(opened)
-            return Record(**told | {"address": tuple(told["address"])})
+            return UpRecord(**told | {"address": tuple(told["address"])})
         except (ValueError, TypeError, KeyError):
             raise UsageError("this is no record of a cluster", str(where), "remove it") from None
 
 
-def remove(where: Path, record: Record) -> None:
+def remove(where: Path, record: UpRecord) -> None:
     """If it is still this one."""
     with suppress(UsageError, OSError):
         if read(where) == record:
             where.unlink()
 
 
-def reached(where: Path) -> tuple[Record, Wire]:
+def reached(where: Path) -> tuple[UpRecord, Wire]:
     """The cluster that is up, and a wire to its keeper; UsageError if there is none. What is old is swept, and told."""
     record = read(where)
     if record is None:

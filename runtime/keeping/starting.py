@@ -9,16 +9,16 @@ from typing import Any
 from atoll.compiler.errors import TopologyError
 from atoll.runtime.failure import Failure
 from atoll.runtime.keeping import record as records
-from atoll.runtime.keeping.keeper import Asked
+from atoll.runtime.keeping.keeper import Keeping
 from atoll.runtime.keeping.on_up import exchange
-from atoll.runtime.keeping.talk import End, Ended, Look, Status
+from atoll.runtime.keeping.talk import Ended, Finish, Look, Status
 from atoll.runtime.processes.on_ray import environment
 
 # How many seconds the keeper may take to say what there is, and to end all.
 _ANSWERING, _ENDING = 10.0, 60.0
 
 
-def started(asked: Asked) -> records.Record:
+def started(asked: Keeping) -> records.UpRecord:
     """The record of a keeper that has all processes ready; TopologyError if they cannot be had."""
     keeper = subprocess.Popen(
         [sys.executable, "-m", "atoll.runtime.keeping.keeper"],
@@ -41,7 +41,7 @@ def started(asked: Asked) -> records.Record:
     if isinstance(told, Failure):
         keeper.wait()
         raise TopologyError(told.what, remedy=told.remedy)
-    assert isinstance(told, records.Record)
+    assert isinstance(told, records.UpRecord)
     keeper.returncode = 0  # it stays, and Python need not warn of that
     return told
 
@@ -58,10 +58,10 @@ def status(where: Path) -> Status:
 
 
 def end(where: Path, *, force: bool) -> int:
-    """End what is up, and say how many processes that were; UsageError if nothing is."""
+    """Finish what is up, and say how many processes that were; UsageError if nothing is."""
     _, wire = records.reached(where)
     try:
-        told = exchange(wire, End(force), _ENDING)
+        told = exchange(wire, Finish(force), _ENDING)
         wire.receive(_ENDING)  # until the keeper itself has ended
     finally:
         wire.close()

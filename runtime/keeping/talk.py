@@ -24,7 +24,7 @@ class Leave:
 
 
 @dataclass(frozen=True)
-class Free:
+class Cleared:
     """A process has nothing any more of what it had for a controller."""
 
     seat: Seat
@@ -38,7 +38,7 @@ class Describe:
 
 
 @dataclass(frozen=True)
-class Described:
+class Contents:
     """What a process has.
 
     programs: of each its number, how many fragments were compiled for it, and how many steps have ended.
@@ -103,7 +103,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """To that."""
 
     told: Any
@@ -115,7 +115,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class End:
+class Finish:
     """A command asks for the end. force: even if a controller is there."""
 
     force: bool
@@ -136,7 +136,7 @@ class Process:
     pid: int
     machine: str
     state: str
-    has: Described | None
+    has: Contents | None
 
 
 @dataclass(frozen=True)

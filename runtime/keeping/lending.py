@@ -37,16 +37,16 @@ class Renew:
 
 
 @dataclass(frozen=True)
-class Part:
+class Dismiss:
     """Processes are to be told that their controller is gone."""
 
     seats: tuple[Seat, ...]
 
 
-Action = Admit | Refuse | Renew | Part
+Action = Admit | Refuse | Renew | Dismiss
 
 
-class Turns:
+class Lending:
     """seats: of all processes, none of which is there yet."""
 
     def __init__(self, seats: Collection[Seat]) -> None:
@@ -73,7 +73,7 @@ class Turns:
             return []
         self.guest = None
         parted = tuple(sorted(self.serving))
-        return [*([Part(parted)] if parted else []), *self._go_on(is_eager=True)]
+        return [*([Dismiss(parted)] if parted else []), *self._go_on(is_eager=True)]
 
     def serve(self, seats: Collection[Seat]) -> None:
         """Processes were told to serve the guest."""
