@@ -53,7 +53,7 @@ def path() -> Path:
 def versions() -> dict[str, str]:
     """Of this process."""
     found = {name: importlib.metadata.version(name) for name in ("atoll", "jax", "jaxlib")}
-    return {"Python": platform.python_version()} | found | {"runtime": _digest()}
+    return {"Python": platform.python_version()} | found | {"the code of atoll's runtime": _digest()}
 
 
 def _digest() -> str:

@@ -69,7 +69,7 @@ class OnRay:
         return self._own_host
 
     def start(self, assignments: Sequence[Assignment]) -> None:
-        if missing := self._ask(("missing", tuple(assignments))):
+        if missing := self._ask(("missing", tuple(assignments))) or self._ask(("reserve", tuple(assignments))):
             raise TopologyError(str(missing), remedy="write a smaller topology, or take a Ray that has them")
         self._ask(("start", tuple(assignments)))
 
