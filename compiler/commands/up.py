@@ -18,6 +18,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--topology is missing", remedy='say which islands there are: --topology "2 x cpu[1]"')
     if not 0 < options.watchdog < float("inf"):
         raise UsageError(f"--watchdog is {options.watchdog:g}", remedy="give seconds above 0")
+    if options.cluster == "up":
+        raise UsageError('--cluster is "up", which is what this starts', remedy='write "ray", "auto" or "HOST:PORT"')
     islands, where = topology(options.topology), records.path()
     if told := records.sweep(where):
         print(told)

@@ -297,8 +297,11 @@ def test_processes_stay_for_the_next_program(running_ray, tmp_path, monkeypatch)
         assert not ran.stderr
         return ran.stdout
 
-    def has():
+    def has(is_used=False):
         found = json.loads(command("status", "--json"))
+        state = "serves" if is_used else "waits"
+        while {one["state"] for one in found["processes"]} != {state} or bool(found["guest"]) != is_used:
+            found = json.loads(command("status", "--json"))
         processes = [(one["pid"], one["has"]["kept"], one["has"]["arrays"]) for one in found["processes"]]
         return processes, found["guest"], found["pid"]
 
@@ -316,7 +319,7 @@ def test_processes_stay_for_the_next_program(running_ray, tmp_path, monkeypatch)
             [sys.executable, "-c", USES_WHAT_IS_UP, "100"], stdout=subprocess.PIPE, text=True
         ) as killed:
             assert killed.stdout.readline() == "8.0\n"
-            assert has()[1]["pid"] == killed.pid
+            assert has(is_used=True)[1]["pid"] == killed.pid
             killed.kill()
     finally:
         assert command("down", "--force") == "2 processes have ended\n"
