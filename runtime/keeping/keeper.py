@@ -133,7 +133,7 @@ class Keeper:
                 call()
             self._look()
         self._door.close()
-        for wire in self._wires:
+        for wire in tuple(self._wires):
             wire.close()  # by which commands know that nothing is left
 
     def stop(self) -> None:
@@ -251,7 +251,7 @@ class Keeper:
         for one in assignments:
             if one.seat in self._processes:
                 self._lending.serve([one.seat])
-                self._processes[one.seat].say(Serve(replace(one, stays=False)))
+                self._processes[one.seat].say(Serve(one))
 
     def _trouble(self) -> str:
         islands = [self._seats.names[seat[0]] for seat in self._lending.missing]

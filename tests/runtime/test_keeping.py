@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import jax
 import loaders
 import numpy
 import pytest
@@ -109,6 +110,19 @@ def test_the_next_controller_finds_processes_and_what_they_have_compiled(up, mak
     assert all(one.has.kept == 3 for one in up.settled().processes), "what it had no use for has gone with it"
     with up.guest() as hosted:
         assert trained(hosted, program, values) == expected
+
+
+def test_each_controller_has_its_own_settings(up, make_train_program, values, tmp_path):
+    """As of jax's persistent cache, of which jax itself asks only once where it is."""
+    program, before = make_train_program((("x",),), AXES), jax.config.values["jax_compilation_cache_dir"]
+    try:
+        for folder in (tmp_path / "first", tmp_path / "second"):
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            with up.guest() as hosted:
+                trained(hosted, program, values)
+            assert list(folder.iterdir())
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_one_controller_at_a_time(up, make_train_program, values):
