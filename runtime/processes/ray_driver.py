@@ -19,8 +19,8 @@ from typing import IO, Any
 
 import ray
 from atoll.runtime.processes.assignment import Assignment, Seat
+from atoll.runtime.processes.booking import RESOURCES, NoSlice, reserved
 from atoll.runtime.processes.island_actor import IslandActor
-from atoll.runtime.processes.reservation import RESOURCES, NoRoom, reserved
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -74,7 +74,7 @@ class Driver:
         A process that is started again has the place of the one before.
         """
         bundles = reserved([one for one in assignments if one.seat not in self._places], ray.nodes())
-        if isinstance(bundles, NoRoom):
+        if isinstance(bundles, NoSlice):
             return bundles.what
         if not bundles:
             return ""

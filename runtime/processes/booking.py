@@ -19,7 +19,7 @@ _SLICE, _NUMBER = "ray.io/tpu-slice-name", "ray.io/tpu-worker-id"
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Booking:
     """What a process needs of one machine. labels: of the machine."""
 
     seat: Seat
@@ -28,13 +28,13 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class NoRoom:
+class NoSlice:
     """What is missing, in a clause."""
 
     what: str
 
 
-def reserved(assignments: Iterable[Assignment], machines: Iterable[Mapping[str, Any]]) -> list[Bundle] | NoRoom:
+def reserved(assignments: Iterable[Assignment], machines: Iterable[Mapping[str, Any]]) -> list[Booking] | NoSlice:
     """For the processes that need devices which Ray counts. machines: as `ray.nodes()` tells of them."""
     islands: defaultdict[int, list[Assignment]] = defaultdict(list)
     for one in assignments:
@@ -42,20 +42,20 @@ def reserved(assignments: Iterable[Assignment], machines: Iterable[Mapping[str, 
             islands[one.seat[0]].append(one)
     slices = _slices(machines)
     knows_slices = bool(slices)
-    found: list[Bundle] = []
+    found: list[Booking] = []
     # Large ones first, or a small one could have the slice that only fits a large one.
     for its in sorted(islands.values(), key=len, reverse=True):
         if len(its) == 1 or its[0].platform != "tpu" or not knows_slices:
-            found += [Bundle(one.seat, _needs(one)) for one in its]
+            found += [Booking(one.seat, _needs(one)) for one in its]
             continue
         fitting = [name for name, chips in slices.items() if _fits(its, chips)]
         if not fitting:
             there = ", ".join(f"{name} of {len(chips)}" for name, chips in slices.items()) or "none"
             what = f"island {its[0].island} needs a TPU slice of {len(its)} machines with {its[0].size} chips each"
-            return NoRoom(f"{what}, and Ray has left {there}")
+            return NoSlice(f"{what}, and Ray has left {there}")
         name = fitting[0]
         found += [
-            Bundle(one.seat, _needs(one), {_SLICE: name, _NUMBER: number})
+            Booking(one.seat, _needs(one), {_SLICE: name, _NUMBER: number})
             for one, number in zip(its, sorted(slices.pop(name), key=int), strict=True)
         ]
     return sorted(found, key=lambda one: one.seat)

@@ -2,7 +2,7 @@
 
 import pytest
 from atoll.runtime.processes.assignment import Assignment
-from atoll.runtime.processes.reservation import NoRoom, reserved
+from atoll.runtime.processes.booking import NoSlice, reserved
 
 pytestmark = pytest.mark.own
 
@@ -62,4 +62,4 @@ def test_an_island_has_the_machines_of_one_slice_in_their_order():
 def test_a_slice_that_is_missing_is_told(machines, left):
     found = reserved([*island(0, processes=2), *island(1, processes=2)], machines)
     what = "island island1 needs a TPU slice of 2 machines with 4 chips each, and Ray has left"
-    assert found == NoRoom(f"{what} {left}")
+    assert found == NoSlice(f"{what} {left}")
