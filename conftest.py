@@ -110,6 +110,7 @@ def _make_folder(namespace: dict[str, Any]) -> None:
     """What a document's commands write stays in its folder; the repository stays as it is."""
     namespace["folder"] = TemporaryDirectory(prefix="atoll-document-")
     os.environ["ATOLL_CACHE_DIR"] = str(Path(namespace["folder"].name, "cache"))
+    os.environ["ATOLL_UP"] = str(Path(namespace["folder"].name, "up"))
     for entry in _ROOT.iterdir():
         if not entry.name.startswith("."):
             Path(namespace["folder"].name, entry.name).symlink_to(entry)

@@ -14,8 +14,10 @@ from atoll.compiler.topology.topology import Topology, as_topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.ground import OwnDevices
 from atoll.runtime.hosted_islands import HostedIslands
-from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
+from atoll.runtime.keeping.on_up import OnUp
+from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.processes.on_ray import OnRay
+from atoll.runtime.processes.wanted import Wanted
 
 
 class Cluster:
@@ -28,7 +30,7 @@ class Cluster:
 
     cluster: where the islands are. None: in this process. "ray": each in a process of its own on this machine, or
         in as many as the topology says, which Ray starts. "auto" or "HOST:PORT": the same on a Ray cluster that is
-        running.
+        running. "up": in processes that `atoll up` has started on this machine for one program after another.
     watchdog: how many seconds such a process may say nothing before it counts as lost.
     """
 
@@ -93,7 +95,7 @@ class Cluster:
 def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandProcesses:
     """What starts the processes of its islands."""
     if not isinstance(cluster, str):
-        remedy = 'write "ray", "auto" or "HOST:PORT", or leave it out'
+        remedy = 'write "ray", "auto", "HOST:PORT" or "up", or leave it out'
         raise UsageError(f"cluster is {cluster!r}, of type {type(cluster).__name__}", caller(), remedy)
     if not isinstance(watchdog, (int, float)) or not 0 < watchdog < float("inf"):
         raise UsageError(f"watchdog is {watchdog!r}", caller(), "write a number of seconds above 0")
@@ -102,13 +104,19 @@ def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandPr
         raise TopologyError(
             "the topology is made of devices of this process, which no other can have", caller(), remedy
         )
-    islands = [
+    islands = wanted(topology)
+    launcher = OnUp(islands) if cluster == "up" else OnRay(cluster)
+    return IslandProcesses(islands, launcher, watchdog, cpu_devices_to_come())
+
+
+def wanted(topology: Topology) -> tuple[Wanted, ...]:
+    """The islands of a topology, as processes are asked for."""
+    return tuple(
         Wanted(
             island.name, tuple((axis.name, axis.size) for axis in island.axes), platform_of(island), island.processes
         )
         for island in topology.islands
-    ]
-    return IslandProcesses(islands, OnRay(cluster), watchdog, cpu_devices_to_come())
+    )
 
 
 def check_alone(topology: object, cluster: str | None) -> None:

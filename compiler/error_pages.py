@@ -50,6 +50,7 @@ HEADINGS = (
     ("runtime/controller.py", "calls"),
     ("runtime/ground.py", "devices"),
     ("runtime/hosted_islands.py", "compiling"),
+    ("runtime/keeping/*", "processes"),
     ("runtime/processes/*", "processes"),
     ("runtime/program_file.py", "saved-programs"),
     ("runtime/*", "running"),

@@ -12,6 +12,7 @@ from atoll.compiler.errors import CompileError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import reason
 from atoll.runtime.fragment import Callback, Executable, SharedBinary
+from atoll.runtime.kept_executables import Found, key_of
 from atoll.runtime.program import Buffer, Code, IslandProgram, Program, Run
 from atoll.runtime.replica_print import ReplicaPrint
 
@@ -57,6 +58,8 @@ class _Compilation:
     def end(self) -> list[Executable]:
         """An executable for each of the islands."""
         name = self.fragments[0].island.name
+        if isinstance(self.finish, Found):
+            return [self.finish()]
         self.note(name, self.code.name, False)
         with _explained(name, self.code, self.fragments[0].run):
             if isinstance(self.finish, SharedBinary):
@@ -87,6 +90,9 @@ def compile_program(
         for one, end in [(one, pool.submit(one.end)) for one in begun]:
             for fragment, executable in zip(one.fragments, end.result(), strict=True):
                 found[fragment.island.name][fragment.run.code] = executable
+                if devices.kept is not None and not callbacks:
+                    key = key_of(one.code, fragment.inputs, fragment.donated, meshes[fragment.island.name])
+                    devices.kept.keep(key, executable)
                 note(fragment.island.name, one.code.name, True)
         return found
     finally:
@@ -109,6 +115,10 @@ def _begun(
 
     def lowered(fragment: _Fragment) -> Callable[[], Executable]:
         name, code = fragment.island.name, program.codes[fragment.run.code]
+        if devices.kept is not None and not callbacks:
+            key = key_of(code, fragment.inputs, fragment.donated, meshes[name])
+            if (found := devices.kept.find(key)) is not None:
+                return found
         called = [partial(one, name) if isinstance(one, ReplicaPrint) else one for one in callbacks]
         with _explained(name, code, fragment.run):
             return devices.lower(code, fragment.inputs, fragment.donated, meshes[name], called)

@@ -79,11 +79,13 @@ class Executable:
     may_fail: whether it can fail on its devices, unless what it is given has failed: it may need much memory, or do
         more than compute.
     calls_python: whether it calls host functions, which jax does within the call.
+    is_found: whether it was here already, compiled for another controller.
     """
 
     call: Callable[..., Sequence[jax.Array]]
     may_fail: bool
     calls_python: bool = False
+    is_found: bool = False
 
 
 @dataclass(frozen=True)

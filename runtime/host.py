@@ -101,6 +101,11 @@ class Host:
         if self._thread is None:
             self._go_on_without_thread()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return self._thread is None and not self._has_more
+
     def join(self, patience: float) -> None:
         """Wait until no program is loaded any more."""
         if (thread := self._thread) is not None:
@@ -120,7 +125,8 @@ class Host:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
                     self._thread.start()
-        self._tell(Loaded(load.program, self.number, sum(map(len, executables.values()))))
+        made = sum(not one.is_found for its in executables.values() for one in its.values())
+        self._tell(Loaded(load.program, self.number, made))
 
     def _note_compiling(self, island: str, fragment: str, is_ready: bool) -> None:
         self._tell(Compiling(island, fragment, is_ready))

@@ -236,7 +236,7 @@ def command_here(*arguments):
         ("import atoll; atoll.topology('2 x cpu[4]')", {"lark"}),
         *(
             (f"from atoll.__main__ import main; main({[*command, '--help']})", set())
-            for command in ([], ["dump"], ["view"], ["run"], ["opt"], ["demo"], ["doctor"])
+            for command in ([], ["dump"], ["view"], ["run"], ["opt"], ["demo"], ["up"], ["down"], ["doctor"])
         ),
     ],
 )

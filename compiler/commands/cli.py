@@ -160,6 +160,21 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _up_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--topology", metavar="T", help='the islands, such as "2 x cpu[4]"')
+    add("--cluster", metavar="C", default="ray", help='where: "ray", "auto" or "HOST:PORT" (default: ray)')
+    add("--watchdog", metavar="S", type=float, default=30.0, help="seconds a process may say nothing (default: 30)")
+
+
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print it for programs")
+
+
+def _down_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="even if a program uses it, which loses its islands")
+
+
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print it for programs")
     parser.add_argument(
@@ -223,6 +238,27 @@ _COMMANDS = (
         "show what atoll does with a language model",
         "atoll demo",
         _demo_arguments,
+    ),
+    _Command(
+        "up",
+        "atoll.compiler.commands.up",
+        "start the processes of islands, and keep them for one program after another",
+        'atoll up --topology "2 x cpu[1]"',
+        _up_arguments,
+    ),
+    _Command(
+        "status",
+        "atoll.compiler.commands.status",
+        "say what atoll up has started, who uses it, and what is on it",
+        "atoll status",
+        _status_arguments,
+    ),
+    _Command(
+        "down",
+        "atoll.compiler.commands.down",
+        "end what atoll up has started",
+        "atoll down",
+        _down_arguments,
     ),
     _Command(
         "doctor",

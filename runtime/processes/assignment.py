@@ -13,6 +13,8 @@ class Assignment:
 
     threads: how many threads XLA computes with, at the least, where a process has the CPU devices of all islands.
     controller: where to say that it is there. secret: what all processes of a cluster know.
+    stays: whether it waits there for one controller after another, as a keeper says.
+    path: where functions of the user's are looked for as well, for as long as it serves.
     """
 
     seat: Seat
@@ -23,6 +25,8 @@ class Assignment:
     threads: int
     controller: Address
     secret: bytes
+    stays: bool = False
+    path: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

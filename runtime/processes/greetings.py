@@ -50,9 +50,10 @@ class Unable:
 
 @dataclass(frozen=True)
 class Others:
-    """Where to reach the processes of the cluster."""
+    """Where to reach the processes of the cluster. islands: the names of all."""
 
     doors: Mapping[Seat, Address]
+    islands: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,31 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import jax
 from atoll.compiler.errors import AtollError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import Failure
+from atoll.runtime.fed import Fed
 from atoll.runtime.host import Host
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.messages import Close, GoesWithout, HostFailed, Load, Offer, Parted, ToController, Told
+from atoll.runtime.messages import (
+    Close,
+    GoesWithout,
+    HostFailed,
+    Load,
+    Loaded,
+    Lose,
+    Offer,
+    Parted,
+    Start,
+    StepEnded,
+    ToController,
+    Told,
+)
 from atoll.runtime.processes.arrivals import Arrivals
 from atoll.runtime.processes.assignment import Address, Assignment, Seat
 from atoll.runtime.processes.greetings import Alive, Farewell, Here, LoadFar, Others, Unable
@@ -31,43 +46,94 @@ from atoll.runtime.processes.wire import Door, Wire, connect
 
 # How often, in seconds, the interpreter goes from one thread to another that wants it: 50 times as often as it would by
 # itself, as threads here wait for each other's messages.
-_SWITCH = 1e-4
+SWITCH = 1e-4
 
 
 def serve(assignment: Assignment) -> None:
     """Be an island's host, until the controller lets go or is gone."""
-    sys.setswitchinterval(_SWITCH)
-    alive, over = connect(assignment.controller, assignment.secret), threading.Event()
-    urgent: Inbox[GoesWithout] = Inbox()
-    alive.send(pack(Alive(assignment.seat)))
-    threading.Thread(target=_live, args=(alive, urgent.put, over), name="atoll is alive", daemon=True).start()
-    wire = connect(assignment.controller, assignment.secret)
-    try:
+    sys.setswitchinterval(SWITCH)
+    over = threading.Event()
+
+    def gone() -> None:
+        if not over.is_set():
+            os._exit(1)  # at once: threads may be inside XLA, whose end nobody can wait for
+
+    def mesh(wire: Wire) -> jax.sharding.Mesh:
         join_partners(assignment, wire)
-        IslandProcess(assignment, wire, urgent, over)
-    except Exception as error:
-        known = error if isinstance(error, AtollError) else AtollError(f"{type(error).__name__}: {error}")
-        wire.send(pack(Unable(Failure.of(known))))
-        wire.receive()  # until the controller lets go
+        return own_mesh(assignment)
+
+    if attend(assignment, mesh, Devices(), over, gone) is None:
         return
     over.wait()
     if assignment.processes > 1:
         os._exit(0)  # or it would wait for its partners, and some may be gone
 
 
-def _live(wire: Wire, take: Callable[[GoesWithout], None], over: threading.Event) -> None:
-    answer(wire, take)
-    if not over.is_set():
-        os._exit(1)  # at once: threads may be inside XLA, whose end nobody can wait for
+def attend(
+    assignment: Assignment,
+    mesh: Callable[[Wire], jax.sharding.Mesh],
+    devices: Devices,
+    over: threading.Event,
+    gone: Callable[[], None],
+) -> "IslandProcess | None":
+    """Come to a controller and be its process; None if that cannot be, which the controller was told.
+
+    mesh: gives the island's devices; it may have to ask the controller. over: is set when the controller lets go.
+    gone: is called on another thread when the controller is not there any more, whether it has let go or not.
+    """
+    wires = connect(assignment.controller, assignment.secret), connect(assignment.controller, assignment.secret)
+    wire, alive = wires
+    urgent: Inbox[GoesWithout | None] = Inbox()
+
+    def live() -> None:
+        answer(alive, urgent.put)
+        gone()
+
+    alive.send(pack(Alive(assignment.seat)))
+    threading.Thread(target=live, name="atoll is alive", daemon=True).start()
+    try:
+        return IslandProcess(assignment, mesh(wire), devices, wires, urgent, over)
+    except Exception as error:
+        known = error if isinstance(error, AtollError) else AtollError(f"{type(error).__name__}: {error}")
+        wire.send(pack(Unable(Failure.of(known))))
+        wire.receive()  # until the controller lets go
+        return None
+
+
+@dataclass
+class Loading:
+    """A program that a process has. is_run: whether its island runs some of it. compilations: how many fragments."""
+
+    is_run: bool
+    compilations: int = 0
+    steps: int = 0
 
 
 class IslandProcess:
-    """urgent: what the controller says that cannot wait. over: is set when the controller lets go."""
+    """wires: to the controller; the second one is for signs of life. urgent: what the controller says that cannot wait.
 
-    def __init__(self, assignment: Assignment, wire: Wire, urgent: Inbox[GoesWithout], over: threading.Event) -> None:
+    over: is set when the controller lets go.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        mesh: jax.sharding.Mesh,
+        devices: Devices,
+        wires: tuple[Wire, Wire],
+        urgent: Inbox[GoesWithout | None],
+        over: threading.Event,
+    ) -> None:
         self._over = over
         self._assignment = assignment
-        self._mesh = own_mesh(assignment)
+        self._mesh = mesh
+        self._alive = wires[1]
+        self._urgent = urgent
+        self._hung_up = threading.Event()  # the controller will say nothing more
+        self._others: tuple[str, ...] = ()  # other islands
+        self._visitors: list[Wire] = []  # from other processes
+        self.programs: dict[int, Loading] = {}
+        self.has_called = False  # a function of the user's
         self._doors: dict[Seat, Address] = {}
         self._counts: Counter[int] = Counter()  # by host, how many processes it has
         self._lines: dict[Seat, Line] = {}  # to other processes
@@ -75,11 +141,11 @@ class IslandProcess:
         number, index = assignment.seat
         self._parcels = Parcels(index, assignment.processes)
         # Others reach it where the controller does.
-        self._door = Door(wire.own_host, assignment.secret, self._let_in)
-        self._controller = Line(wire, self._take, _nothing, "the controller")
-        self._host = Host({assignment.island: self._mesh}, Devices(), self._tell, self._say, number)
+        self._door = Door(wires[0].own_host, assignment.secret, self._let_in)
+        self._host = Host({assignment.island: mesh}, devices, self._tell, self._say, number)
+        self._controller = Line(wires[0], self._take, self._hung_up.set, "the controller")
         if assignment.processes > 1:
-            threading.Thread(target=self._obey, args=(urgent,), name="atoll obeys at once", daemon=True).start()
+            threading.Thread(target=self._obey, name="atoll obeys at once", daemon=True).start()
         self._controller.say(Here(assignment.seat, self._door.address, os.getpid(), socket.gethostname()))
 
     def _take(self, message: Any) -> None:  # noqa: ANN401 (a message)
@@ -87,7 +153,8 @@ class IslandProcess:
         match message:
             case Farewell():
                 self._over.set()
-            case Others(doors):
+            case Others(doors, islands):
+                self._others = tuple(name for name in islands if name != self._assignment.island)
                 self._doors.update(doors)
                 self._counts.update(number for number, _ in doors)
             case LoadFar(load, settings):
@@ -96,26 +163,57 @@ class IslandProcess:
             case _:
                 self._bring(message)
 
-    def _obey(self, urgent: Inbox[GoesWithout]) -> None:
-        while (message := urgent.get()) is not None:
+    def _obey(self) -> None:
+        while (message := self._urgent.get()) is not None:
             self._host.receive(message)
+
+    def end(self, patience: float) -> bool:
+        """Forget the controller and all that is here for it; whether that came to an end in so many seconds, each.
+
+        What is under way cannot be broken off: XLA may be compiling, or a function of the user's may be called.
+        """
+        self._alive.close()
+        self._controller.close()
+        if not self._hung_up.wait(patience):
+            return False
+        self._host.receive(Lose(self._others, Failure("the controller is gone")))
+        for program in self.programs:
+            self._host.receive(Close(program))
+        self._host.join(patience)
+        self._door.close()
+        for line in self._lines.values():
+            line.close()
+        for wire in self._visitors:
+            wire.close()
+        self._urgent.put(None)
+        return self._host.is_idle
 
     def _tell(self, message: ToController) -> None:
         """Say something to the controller; of a value, what this process has."""
         if isinstance(message, (GoesWithout, HostFailed, Parted)):
             self._controller.say_at_once(message)
             return
-        if isinstance(message, Told) and isinstance(message.answer, jax.Array):
-            message = replace(message, answer=held(message.answer))
+        match message:
+            case Told(answer=jax.Array()):
+                message = replace(message, answer=held(message.answer))
+            case Loaded(program, compilations=compilations):
+                self.programs[program].compilations = compilations
+            case StepEnded(program) if program in self.programs:
+                self.programs[program].steps += 1
         self._controller.say(message)
 
     def _bring(self, message: Any) -> None:  # noqa: ANN401 (a message)
         try:
             match message:
-                case Load():
+                case Load(program, islands=islands):
+                    self.programs[program] = Loading(is_run=bool(islands))
                     self._parcels.note(message)
                 case Close(program):
+                    self.programs.pop(program, None)
                     self._parcels.forget(program)
+                case Start(orders=orders):
+                    feeds = (one.feeds.values() for one in orders.values())
+                    self.has_called |= any(isinstance(value, Fed) for value in chain.from_iterable(feeds))
                 case Offer():
                     self._hand_on(message)
             placed = self._arrivals.placed(message)
@@ -128,6 +226,7 @@ class IslandProcess:
     # Other hosts.
 
     def _let_in(self, wire: Wire) -> None:
+        self._visitors.append(wire)
         Line(wire, self._bring, _nothing, "another island")
 
     def _say(self, number: int, offer: Offer) -> None:

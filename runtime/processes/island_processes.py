@@ -3,53 +3,20 @@
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy
 from atoll.runtime.failure import Failure
-from atoll.runtime.ground import Axes, HostEnd, Placing, check_island
+from atoll.runtime.ground import HostEnd, Placing, check_island
 from atoll.runtime.messages import HostFailed, ToController
-from atoll.runtime.processes.assignment import Assignment, Seat
 from atoll.runtime.processes.far_host import FarHost
 from atoll.runtime.processes.far_process import FarProcess
 from atoll.runtime.processes.greetings import Others
-from atoll.runtime.processes.muster import Muster
-from atoll.runtime.processes.wire import Door
+from atoll.runtime.processes.launcher import Launcher, gathered
+from atoll.runtime.processes.wanted import Seats, Wanted
 from atoll.runtime.program import Program
-
-
-class Launcher(Protocol):
-    """Where processes come from."""
-
-    @property
-    def own_host(self) -> str:
-        """By which the processes reach this one."""
-
-    def start(self, assignments: Sequence[Assignment]) -> None:
-        """Have a process begin to serve each of them."""
-
-    def trouble(self) -> str:
-        """Why a process did not begin, if that is known."""
-
-    def end(self, seat: Seat) -> None:
-        """End a process, whatever it is doing."""
-
-    def close(self) -> None:
-        """End all that are left, and give up what was made for them."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """An island that is to have processes. axes: of its mesh. platform: of its devices, as jax calls it."""
-
-    name: str
-    axes: Axes
-    platform: str
-    processes: int = 1
 
 
 class IslandProcesses:
@@ -62,24 +29,22 @@ class IslandProcesses:
     is_near = False
 
     def __init__(self, islands: Sequence[Wanted], launcher: Launcher, watchdog: float, devices: int = 0) -> None:
-        self._islands = islands
+        self._seats = Seats(islands, devices)
         self._launcher = launcher
         self._watchdog = watchdog
         self._hosts: list[FarHost] = []
         self._closed = threading.Lock()
-        here = sum(prod(size for _, size in one.axes) for one in islands if one.platform == "cpu")
-        self._threads = max(here, devices)
 
     @property
     def names(self) -> Sequence[str]:
-        return tuple(one.name for one in self._islands)
+        return self._seats.names
 
     @property
     def pids(self) -> dict[str, tuple[int, ...]]:
         """By island, the numbers that its machines have for its processes."""
         return {
-            one.name: tuple(process.here.pid for process in host.processes)
-            for one, host in zip(self._islands, self._hosts, strict=True)
+            name: tuple(process.here.pid for process in host.processes)
+            for name, host in zip(self.names, self._hosts, strict=True)
         }
 
     def connect(self, tell: Callable[[ToController], None]) -> Mapping[str, HostEnd]:
@@ -92,7 +57,7 @@ class IslandProcesses:
         return dict(zip(self.names, self._hosts, strict=True))
 
     def meshes_for(self, program: Program) -> Mapping[str, jax.sharding.Mesh]:
-        axes = {one.name: one.axes for one in self._islands}
+        axes = {one.name: one.axes for one in self._seats.islands}
         for island in program.islands:
             check_island(island, axes.get(island.name), self.names)
         return {}
@@ -114,18 +79,8 @@ class IslandProcesses:
     def _start(self) -> None:
         """Start all processes, and wait until each has its devices."""
         secret = secrets.token_bytes(32)
-        seats = [(number, index) for number, one in enumerate(self._islands) for index in range(one.processes)]
-        muster = Muster(dict(enumerate(self.names)), seats, self._launcher.trouble)
-        door = Door(self._launcher.own_host, secret, muster.welcome)
-        try:
-            self._launcher.start([self._assignment(seat, door, secret) for seat in seats])
-            arrived = muster.wait()
-        except BaseException:
-            muster.close()
-            raise
-        finally:
-            door.close()
-        for number, one in enumerate(self._islands):
+        arrived = gathered(self._launcher, self._seats, self._seats.all, secret)
+        for number, one in enumerate(self._seats.islands):
             host = FarHost(number, one.name, one.processes, self._tell, self._launcher.end)
             host.processes = [
                 FarProcess(found.here, found.wires, self._watchdog, partial(host.take, index), host.lose)
@@ -133,13 +88,9 @@ class IslandProcesses:
                 for found in [arrived[number, index]]
             ]
             self._hosts.append(host)
-        doors = Others({seat: one.here.door for seat, one in arrived.items()})
+        doors = Others({seat: one.here.door for seat, one in arrived.items()}, self._seats.names)
         for host in self._hosts:
             host.say(doors)
-
-    def _assignment(self, seat: Seat, door: Door, secret: bytes) -> Assignment:
-        one = self._islands[seat[0]]
-        return Assignment(seat, one.name, one.axes, one.platform, one.processes, self._threads, door.address, secret)
 
 
 def _numbers(value: Any, *_: object) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401 (a jax.Array or a numpy array)

@@ -44,7 +44,7 @@ class OnRay:
             remedy = 'run this on a machine of the cluster, with cluster="auto"'
             raise UsageError("ray:// is Ray's client, through which islands cannot be reached", remedy=remedy)
         if not _ADDRESS.fullmatch(address):
-            remedy = 'write "ray", "auto" or "HOST:PORT", or leave it out'
+            remedy = 'write "ray", "auto", "HOST:PORT" or "up", or leave it out'
             raise UsageError(f"cluster is {address!r}, which says nowhere where islands are", remedy=remedy)
         if sys.modules.get("ray", True) is None or find_spec("ray") is None:
             remedy = "install it with `pip install 'atoll[ray]'`"
@@ -57,7 +57,7 @@ class OnRay:
             [sys.executable, "-m", "atoll.runtime.processes.ray_driver", address],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(address),
+            env=environment(address),
             start_new_session=True,  # Ctrl-C is for this process
         )
         self._own_host: str | None = None
@@ -69,7 +69,7 @@ class OnRay:
         return self._own_host
 
     def start(self, assignments: Sequence[Assignment]) -> None:
-        if missing := self._ask(("missing", tuple(assignments))):
+        if missing := self._ask(("missing", tuple(assignments))) or self._ask(("reserve", tuple(assignments))):
             raise TopologyError(str(missing), remedy="write a smaller topology, or take a Ray that has them")
         self._ask(("start", tuple(assignments)))
 
@@ -128,7 +128,7 @@ def _check_answers(address: str) -> None:
         raise TopologyError(f"no Ray answers at {address}", remedy=remedy) from None
 
 
-def _environment(address: str) -> dict[str, str]:
+def environment(address: str) -> dict[str, str]:
     """What the driver finds set: the same packages; and for an own Ray a token, which all must know who ask it."""
     own = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RAY_DEDUP_LOGS": "0"}
     if address == "ray" and "RAY_AUTH_MODE" not in os.environ:

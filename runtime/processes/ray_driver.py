@@ -19,15 +19,18 @@ from typing import IO, Any
 
 import ray
 from atoll.runtime.processes.assignment import Assignment, Seat
+from atoll.runtime.processes.booking import RESOURCES, NoSlice, reserved
 from atoll.runtime.processes.island_actor import IslandActor
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 # Where an own Ray has its files, in a folder named after this process. Short, as it becomes part of the names of
 # sockets, which may have a hundred characters.
 ROOT = Path(tempfile.gettempdir())
 PREFIX = "atoll-ray-"
 
-# What Ray calls the devices that a process needs; of CPU devices there are as many as one likes.
-_RESOURCES = {"gpu": "GPU", "tpu": "TPU"}
+# How many seconds Ray may take to reserve what is there: another program may just be letting go of it.
+_RESERVING = 20.0
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -37,7 +40,8 @@ class Driver:
 
     def __init__(self, address: str) -> None:
         self._actors: dict[Seat, Any] = {}
-        self._serving: list[Any] = []
+        self._serving: dict[Seat, Any] = {}
+        self._places: dict[Seat, PlacementGroupSchedulingStrategy] = {}  # of processes that need devices
         self._folder: Path | None = None
         options: dict[str, Any] = {"address": address}
         if address == "ray":
@@ -53,7 +57,7 @@ class Driver:
         """Which devices Ray does not have; for their processes it would wait without a word."""
         needed: Counter[str] = Counter()
         for one in assignments:
-            needed[_RESOURCES.get(one.platform, "")] += one.size
+            needed[RESOURCES.get(one.platform, "")] += one.size
         there = ray.cluster_resources()
         return next(
             (
@@ -64,11 +68,34 @@ class Driver:
             "",
         )
 
+    def reserve(self, assignments: tuple[Assignment, ...]) -> str:
+        """Have all devices for their processes, or none: what is missing, which other programs may have.
+
+        A process that is started again has the place of the one before.
+        """
+        bundles = reserved([one for one in assignments if one.seat not in self._places], ray.nodes())
+        if isinstance(bundles, NoSlice):
+            return bundles.what
+        if not bundles:
+            return ""
+        labels = [dict(one.labels) for one in bundles]
+        group = placement_group([dict(one.needs) for one in bundles], bundle_label_selector=labels)
+        if not group.wait(_RESERVING):
+            remove_placement_group(group)
+            needs = Counter(f"{count:g} {name}" for one in bundles for name, count in one.needs.items())
+            processes = ", ".join(f"{times} with {what} on one machine" for what, times in needs.items())
+            return f"the islands need processes, {processes}, for which Ray has no room in {_RESERVING:g} seconds"
+        for number, one in enumerate(bundles):
+            self._places[one.seat] = PlacementGroupSchedulingStrategy(group, number)
+        return ""
+
     def start(self, assignments: tuple[Assignment, ...]) -> None:
         """Have a process begin to serve each of them."""
         for one in assignments:
-            resource = _RESOURCES.get(one.platform)
+            resource = RESOURCES.get(one.platform)
             needs: dict[str, Any] = {"num_cpus": 0}
+            if one.seat in self._places:
+                needs["scheduling_strategy"] = self._places[one.seat]
             if resource == "GPU":
                 needs["num_gpus"] = one.size
             elif resource is not None:
@@ -76,11 +103,11 @@ class Driver:
             actor = ray.remote(IslandActor).options(**needs).remote()
             self._actors[one.seat] = actor
             # This call is pending for as long as the process is there.
-            self._serving.append(actor.serve.remote(one))
+            self._serving[one.seat] = actor.serve.remote(one)
 
     def trouble(self, _: None) -> str:
         """Why a process has ended, if one has; or why it cannot begin."""
-        ended, _others = ray.wait(self._serving, num_returns=1, timeout=0)
+        ended, _others = ray.wait(list(self._serving.values()), num_returns=1, timeout=0)
         for one in ended:
             try:
                 ray.get(one)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 _NAMES = (
     "jax_compilation_cache_dir",
@@ -24,11 +25,17 @@ def current() -> dict[str, Any]:
     return {name: _value(name) for name in _NAMES if name in jax.config.values}
 
 
+# After the first compilation jax does not look again where its cache is, or whether there is one.
+_OF_THE_CACHE = {"jax_compilation_cache_dir", "jax_enable_compilation_cache"}
+
+
 def apply(settings: Mapping[str, Any]) -> None:
-    """Have them hold in this process, which does nothing for anybody else."""
-    for name, value in settings.items():
-        if _value(name) != value:
-            jax.config.update(name, value)  # type: ignore[no-untyped-call] # jax's
+    """Have them hold in this process, which does nothing for anybody else at the same time."""
+    changed = {name: value for name, value in settings.items() if _value(name) != value}
+    for name, value in changed.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call] # jax's
+    if _OF_THE_CACHE & changed.keys():
+        compilation_cache.reset_cache()
 
 
 def _value(name: str) -> Any:  # noqa: ANN401 (whatever it is)

@@ -7,6 +7,7 @@ import os
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
+import json
 import shutil
 import signal
 import socket
@@ -44,12 +45,13 @@ island f : cpu[2] in 2 processes
 
 @pytest.fixture(scope="module")
 def running_ray():
-    """The address of a Ray that somebody has started."""
+    """The address of a Ray that somebody has started, on a machine that says of itself that it is a TPU slice."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = tempfile.mkdtemp(prefix="ray-")  # whose name is short, as Ray asks for
     command = ["ray", "start", "--head", "--block", f"--port={port}", f"--temp-dir={folder}"]
     options = ["--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+    options += ['--resources={"TPU": 4}', "--labels=ray.io/tpu-slice-name=small,ray.io/tpu-worker-id=0"]
     with subprocess.Popen(
         [sys.executable, "-m", "ray.scripts.scripts", *command[1:], *options], stdout=subprocess.DEVNULL
     ) as ray:
@@ -174,6 +176,17 @@ def test_what_cannot_be_is_refused_with_its_remedy(cluster, running_ray, monkeyp
         match=r"^\S*test_ray.py:\d+: the islands need 8 devices of the kind GPU, and Ray has 0; write a smaller",
     ):
         atoll.Cluster("2 x gpu[4] in 2 processes", cluster=running_ray)
+    for topology, what in (
+        ("2 x v5e[2x2]", "the islands need 8 devices of the kind TPU, and Ray has 4; write a smaller"),
+        (
+            "island a : v5e[2x2] in 2 processes",
+            "island a needs a TPU slice of 2 machines with 2 chips each, and Ray has ",
+        ),
+        # It was started where its chips are said to be.
+        ("1 x v5e[2x2]", "island island0 needs 4 tpu devices, and its process has 0; write a smaller island"),
+    ):
+        with pytest.raises(atoll.TopologyError, match=rf"^\S*test_ray.py:\d+: {what}"):
+            atoll.Cluster(topology, cluster=running_ray)
     with pytest.raises(
         atoll.CompileError,
         match=r"^\S*test_ray.py:\d+: this calls back into Python, so islands in processes of their own cannot run it; "
@@ -260,6 +273,58 @@ def test_nothing_is_left_behind(how, tmp_path):
     assert [line for line in errors.splitlines() if line[:1].strip() and "Traceback" not in line] == (
         ["KeyboardInterrupt"] if how == "interrupted" else []
     )
+
+
+USES_WHAT_IS_UP = """
+import sys, time
+import jax.numpy as jnp, numpy
+import atoll
+
+with atoll.Cluster("2 x cpu[1]", cluster="up") as cluster:
+    step = atoll.compile(lambda x: x * 2, jnp.ones(4), topology=cluster, islands=("island1",))
+    print(numpy.asarray(step(jnp.ones(4))).sum(), flush=True)
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.own
+def test_processes_stay_for_the_next_program(running_ray, tmp_path, monkeypatch):
+    """Started once, for programs that end, and for one that is killed; at last nothing is left."""
+    monkeypatch.setenv("ATOLL_UP", str(tmp_path / "up"))
+
+    def command(*arguments):
+        ran = subprocess.run([sys.executable, "-m", "atoll", *arguments], capture_output=True, text=True)
+        assert not ran.stderr
+        return ran.stdout
+
+    def has(is_used=False):
+        found = json.loads(command("status", "--json"))
+        state = "serves" if is_used else "waits"
+        while {one["state"] for one in found["processes"]} != {state} or bool(found["guest"]) != is_used:
+            found = json.loads(command("status", "--json"))
+        processes = [(one["pid"], one["has"]["kept"], one["has"]["arrays"]) for one in found["processes"]]
+        return processes, found["guest"], found["pid"]
+
+    assert "2 processes are up for 2 x cpu[1], kept by" in command(
+        "up", "--topology", "2 x cpu[1]", "--cluster", running_ray
+    )
+    ((first, _, _), (second, _, _)), nobody, keeper = has()
+    assert nobody is None
+    try:
+        for _ in range(2):
+            ran = subprocess.run([sys.executable, "-c", USES_WHAT_IS_UP, "0"], capture_output=True, text=True)
+            assert (ran.stdout, ran.stderr) == ("8.0\n", "")
+            assert has() == ([(first, 0, 0), (second, 1, 0)], None, keeper)
+        with subprocess.Popen(
+            [sys.executable, "-c", USES_WHAT_IS_UP, "100"], stdout=subprocess.PIPE, text=True
+        ) as killed:
+            assert killed.stdout.readline() == "8.0\n"
+            assert has(is_used=True)[1]["pid"] == killed.pid
+            killed.kill()
+    finally:
+        assert command("down", "--force") == "2 processes have ended\n"
+    assert left_of([first, second, keeper]) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.own

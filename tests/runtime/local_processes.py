@@ -7,15 +7,15 @@ from atoll.runtime.controller import Controller
 
 # What they import is imported once: each is a copy of one process that has done so.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["atoll.runtime.processes.island_process", "jax", "local_processes"])
+_FORKS.set_forkserver_preload(["atoll.runtime.keeping.kept_process", "jax", "local_processes"])
 
 
 def serve(assignment, before):
     """Be the process of an island."""
-    from atoll.runtime.processes import island_process
+    from atoll.runtime.processes import island_actor
 
     exec(before, {})
-    island_process.serve(assignment)
+    island_actor.serve(assignment)
 
 
 class LocalProcesses:

@@ -12,7 +12,8 @@ from atoll.compiler.errors import AtollError, CompileError, IslandLost
 from atoll.runtime.controller import Controller
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
-from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
+from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.wanted import Wanted
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Run, Send
 from local_processes import LocalProcesses, assert_as_in_one_process
 

@@ -27,9 +27,10 @@ from atoll.runtime.failure import Failure
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
+from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.processes.line import Line
 from atoll.runtime.processes.packing import pack, unpack
+from atoll.runtime.processes.wanted import Wanted
 from atoll.runtime.processes.wire import Door, Wire, connect
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Run, Send
 from local_processes import LocalProcesses, assert_as_in_one_process
@@ -374,7 +375,8 @@ import os, sys, time
 sys.path.insert(0, os.environ["HERE"])
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.inbox import Inbox
-from atoll.runtime.processes.island_processes import IslandProcesses, Wanted
+from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.wanted import Wanted
 from local_processes import LocalProcesses
 launcher = LocalProcesses()
 hosted = HostedIslands(IslandProcesses([Wanted(name, (("x", 1),), "cpu") for name in "ab"], launcher, 20))

@@ -1,0 +1,1 @@
+"""Keeps the processes of islands for one controller after another: what `atoll up` starts."""
