@@ -65,11 +65,13 @@ class Buffer:
     dtype: what numpy and ml_dtypes call it; a typed random key is held as its `uint32` words.
     spec: for each dimension the axes of the island's mesh that it is sharded over, or parts of axes; a dimension
         without an entry is replicated.
+    on_host: whether it is in the memory of the host beside the devices, which jax calls `pinned_host`.
     """
 
     shape: tuple[int, ...]
     dtype: str
     spec: tuple[tuple[str, ...], ...] = ()
+    on_host: bool = False
 
     @property
     def bytes(self) -> int:
@@ -82,7 +84,7 @@ class Buffer:
         return numpy.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
-        return f"{self.dtype}{list(self.shape)}"
+        return f"{self.dtype}{list(self.shape)}{' on the host' if self.on_host else ''}"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from jax.experimental import serialize_executable
 log = logging.getLogger(__name__)
 
 _HEAD = struct.Struct(">Q")  # the length of the description, which the executable follows
-_FORMAT = 1  # of what is kept; another number where the fields below, or what they mean, have changed
+_FORMAT = 2  # of what is kept; another number where the fields below, or what they mean, have changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,8 @@ class CodeAhead:
     """What the compiler made of a code for the devices of a slice, and what it says of it. The numbers are bytes.
 
     arguments, results: of each of them, as it lies in memory.
-    argument_bytes, result_bytes, aliased, temporaries, program: the compiler's sums.
+    argument_bytes, result_bytes, aliased, temporaries, program: the compiler's sums, of the device's own memory.
+    host_temporaries: the same in the memory of the host.
     key: of equal ones the executables are the same.
     executable: what jax loads on a machine with such a slice.
     seconds: that compiling took; 0 if it was in the cache.
@@ -47,6 +48,7 @@ class CodeAhead:
     result_bytes: int
     aliased: int
     temporaries: int
+    host_temporaries: int
     program: int
     work: HloWork
     seconds: float
@@ -187,6 +189,7 @@ def _read(
         result_bytes=memory.output_size_in_bytes,
         aliased=memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
+        host_temporaries=memory.host_temp_size_in_bytes,
         program=memory.generated_code_size_in_bytes,
         work=work,
         seconds=seconds,

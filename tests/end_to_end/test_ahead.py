@@ -9,6 +9,7 @@ import pytest
 from atoll.compiler.ahead.cache import VARIABLE
 from atoll.compiler.compiled_ahead import CompiledAhead
 from atoll.compiler.topology import slices
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 
 import atoll
@@ -141,3 +142,36 @@ def test_without_libtpu_a_sentence_says_what_to_install(monkeypatch):
     lowered = atoll.lower(job(), topology=TOPOLOGY, plan=PLAN)
     with pytest.raises(atoll.TopologyError, match=r"compiler for TPUs is not installed; pip install 'atoll\[tpu\]'"):
         lowered.compile()
+
+
+@needs_libtpu
+def test_residuals_on_the_host_take_no_memory_of_the_chips(monkeypatch, tmp_path):
+    """What a policy of `jax.checkpoint` offloads waits there between tasks, and the report tells both apart."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+
+    def lowered(policy):
+        block = jax.checkpoint(lambda w, x: jnp.sin(checkpoint_name(jnp.tanh(x @ w), "hidden") @ w), policy=policy)
+
+        def fn(w, x):
+            return jax.grad(lambda w: block(w, x).sum())(w)
+
+        shape = jax.ShapeDtypeStruct
+        plan = atoll.Plan(stages=1, microbatches=2, schedule="gpipe")
+        arguments = shape((128, 128), "float32"), shape((1024, 128), "float32")
+        return atoll.lower(fn, *arguments, topology="1 x v5e[1x1]", batch_argnums=1, plan=plan)
+
+    policies = jax.checkpoint_policies
+    kept = lowered(policies.save_only_these_names("hidden")).compile().report()
+    moved = policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=["hidden"],
+        offload_src="device",
+        offload_dst="pinned_host",
+    )
+    offloaded = lowered(moved).compile().report()
+    hidden = 2 * 512 * 128 * 4  # of both microbatches
+    assert kept.chips[0].host == 0
+    assert offloaded.chips[0].host >= hidden
+    assert offloaded.islands[0].host_bytes == hidden
+    assert offloaded.chips[0].held == kept.chips[0].held - hidden
+    assert "on the host, for each device: island0 " in str(offloaded)
