@@ -89,10 +89,16 @@ class Executable:
 
 @dataclass(frozen=True)
 class SharedBinary:
-    """A fragment that is ready for XLA, to be compiled once for its own island and all that are like it."""
+    """A fragment that is ready for XLA, to be compiled once for its own island and all that are like it, or to be
+    loaded where it was compiled before."""
 
     binary: Binary
     runs_straight: bool
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is compiled for one island is loaded for the others."""
+        return self.binary.is_shared
 
     def __call__(self) -> Executable:
         """For its own island."""
@@ -100,7 +106,19 @@ class SharedBinary:
 
     def load(self, islands: Sequence[Sequence[jax.Device]], parts: int = 1) -> list[Executable]:
         """For the devices of each of these, of which the first are its own. parts: as `Binary` has them."""
-        found = self.binary.load(islands, parts)
+        if not self.is_shared:
+            return self._executables([self.binary.lowered.compile()])
+        return self._executables(self.binary.load(islands, parts))
+
+    def loaded(self, content: bytes, islands: Sequence[Sequence[jax.Device]]) -> list[Executable]:
+        """For the devices of each of these, of what `serialized` gave."""
+        return self._executables(self.binary.loaded(content, islands))
+
+    def serialized(self) -> bytes:
+        """What XLA makes of it, as bytes that a machine of the same kind can load."""
+        return self.binary.serialized()
+
+    def _executables(self, found: Sequence[jax.stages.Compiled]) -> list[Executable]:
         may_fail = not (self.runs_straight and _costs_little(found[0]))
         return [Executable(one, may_fail) for one in found]
 

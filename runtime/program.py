@@ -247,10 +247,23 @@ def box_of(start: Start, shape: tuple[int, ...]) -> Box:
 
 
 @dataclass(frozen=True)
+class Prebuilt:
+    """What XLA has made of a code, so that machines of one kind need not compile it.
+
+    key: for which code, and which machine; `prebuilt.key_of` says what is in it. machine: the latter, for people.
+    """
+
+    key: str
+    machine: str
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Program:
     """A compiled step.
 
     topology, plan, report: what it was compiled for, and what came of it.
+    prebuilt: what XLA has made of its codes already.
     trees: the pytrees that it is called with and returns, told by the compiler; empty if it takes flat arrays.
     """
 
@@ -262,6 +275,7 @@ class Program:
     plan: str = ""
     report: str = ""
     trees: str = ""
+    prebuilt: tuple[Prebuilt, ...] = ()
 
     @cached_property
     def kept(self) -> dict[str, dict[int, int]]:

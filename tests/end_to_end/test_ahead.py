@@ -1,6 +1,7 @@
 """Programs for TPUs that are not here, compiled by their own compiler."""
 
 import importlib.util
+import re
 from importlib.metadata import PackageNotFoundError
 
 import jax
@@ -9,6 +10,9 @@ import pytest
 from atoll.compiler.ahead.cache import VARIABLE
 from atoll.compiler.compiled_ahead import CompiledAhead
 from atoll.compiler.topology import slices
+from atoll.compiler.topology.slices import mesh_of_slice
+from atoll.runtime.compilation import fragments_of
+from atoll.runtime.prebuilt import key_of, machine_of
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 
@@ -98,13 +102,32 @@ def test_it_cannot_run(ahead):
 
 
 @needs_libtpu
-def test_it_is_saved_with_its_report(ahead, tmp_path):
+def test_it_is_saved_with_its_report_and_executables(ahead, tmp_path, monkeypatch):
     from atoll.compiler.report.report import Report
     from atoll.runtime.program_file import load_program
 
     compiled, _ = ahead
     compiled.save(tmp_path / "step.atoll")
-    assert Report.from_json(load_program(tmp_path / "step.atoll").report) == compiled.report()
+    program = load_program(tmp_path / "step.atoll")
+    assert Report.from_json(program.report) == compiled.report()
+    # With its executables, under the keys that a machine with such TPUs looks for. The islands are alike, and share.
+    made = {content for codes in compiled.executables.values() for content in codes.values()}
+    assert {one.content for one in program.prebuilt} == made
+    island = program.islands[0]
+    mesh = mesh_of_slice(compiled.topology.islands[0])
+    machine = machine_of(mesh)
+    assert {one.machine for one in program.prebuilt} == {machine}
+    assert re.match(r"tpu, jax \S+, jaxlib \S+, libtpu \S+, TPU v5 lite at \w+", machine)
+    keys = {
+        key_of(program.codes[one.run.code], one.inputs, one.donated, island.axes, machine)
+        for one in fragments_of(island)
+    }
+    assert keys <= {one.key for one in program.prebuilt}
+    # Elsewhere it is another machine: a slice of another shape, or other flags.
+    others = [machine_of(mesh_of_slice(atoll.topology("1 x v5e[4x4](data=4, model=4)").islands[0]))]
+    monkeypatch.setenv("LIBTPU_INIT_ARGS", "--xla_tpu_enable_latency_hiding_scheduler=true")
+    others.append(machine_of(mesh))
+    assert len({machine, *others}) == 3
 
 
 @needs_libtpu
