@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from atoll.compiler.emit.memories import Memories, is_put_on_host
 from atoll.compiler.emit.stream import buffer_of_type
 from atoll.compiler.mlir.bindings import func, ir, sdy
-from atoll.compiler.mlir.functions import body_of, result_attributes, set_public, symbol_name, type_of
+from atoll.compiler.mlir.functions import arguments_of, body_of, result_attributes, set_public, symbol_name, type_of
 from atoll.compiler.mlir.ir_text import to_bytecode
 from atoll.compiler.mlir.locations import name_stack, place
 from atoll.compiler.mlir.memory_kinds import DEVICE, HOST, annotate
@@ -31,6 +31,9 @@ def code_of(function: func.FuncOp, memories: Memories) -> Code:
         copy = function.operation.clone().opview
     assert isinstance(copy, func.FuncOp)
     set_public(copy, "main")
+    for argument, own in zip(arguments_of(copy), arguments_of(function), strict=True):
+        if memories.is_planned(own):
+            _take_from_host(argument, copy)
     _put_results(copy, on_host)
     for attribute in ("mesh_shape", "arg_attrs", "res_attrs"):  # what they say is in the buffers
         if attribute in copy.attributes:
@@ -43,6 +46,17 @@ def _scopes(function: func.FuncOp) -> str:
     paths = (read_scope(name_stack(operation.location)).path for operation in body_of(function).operations)
     names = list(dict.fromkeys(path[0] for path in paths if path))
     return ", ".join([*names[:_SCOPES_SHOWN], *(["..."] if len(names) > _SCOPES_SHOWN else [])])
+
+
+def _take_from_host(argument: ir.BlockArgument[ir.Type], function: func.FuncOp) -> None:
+    """Let what computes with an argument that the plan has put on the host take it from there."""
+    users = [(use.owner, use.operand_number) for use in argument.uses if not isinstance(use.owner, func.ReturnOp)]
+    if not users:
+        return
+    with ir.InsertionPoint.at_block_begin(body_of(function)):
+        here = annotate(argument, DEVICE, argument.location)
+    for user, number in users:
+        user.operation.operands[number] = here
 
 
 def _put_results(function: func.FuncOp, on_host: Sequence[bool]) -> None:

@@ -2,14 +2,14 @@
 
 A value that is in one buffer has one memory, whatever different tasks call it. So values are put into groups, and what
 is said of one of a group holds for all: it is in the host's memory if an argument or a result of the program is to be
-there, or if every task that makes it puts it there. A value that comes from another island, and what replicas exchange,
-is in the memory of the chips.
+there, by the user's shardings or by the plan, or if every task that makes it puts it there. A value that comes from
+another island, and what replicas exchange, is in the memory of the chips.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.mlir.bindings import func, ir, mpmd, stablehlo
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -22,6 +22,7 @@ from atoll.compiler.mlir.locations import place
 from atoll.compiler.mlir.memory_kinds import HOST, annotated_kind, is_annotation
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import ON_HOST, PATH
+from atoll.compiler.module.planned import plan_of
 from atoll.compiler.module.tasks import (
     calls_in,
     code_name,
@@ -31,6 +32,9 @@ from atoll.compiler.module.tasks import (
     microbatch_call,
     microbatch_name,
 )
+from atoll.compiler.plan.scope_patterns import ScopePatterns, path_components
+from atoll.compiler.plan.stage_text import StageText
+from atoll.compiler.text.language import known_names
 
 _Value = ir.Value[ir.Type]
 
@@ -46,12 +50,14 @@ class Memories:
     _asked: dict[Hashable, bool] = field(default_factory=dict)  # of arguments and results of the program: on the host
     _made: dict[Hashable, bool] = field(default_factory=dict)  # whether all that tasks make of a group is put there
     _exchanged: set[Hashable] = field(default_factory=set)
+    _planned: set[Hashable] = field(default_factory=set)  # of which the function does not know
 
     @classmethod
     def of(cls, module: ir.Module) -> "Memories":
         """CompileError if a value is to be in both."""
         found, fragments, flows = cls(), fragment_functions(module), dataflow_functions(module)
-        if not any(map(_speaks_of_the_host, [*fragments.values(), flows["main"]])):
+        offload = plan_of(module).offload
+        if not offload and not any(map(_speaks_of_the_host, [*fragments.values(), flows["main"]])):
             return found
         for name, function in fragments.items():
             *_, returning = body_of(function).operations
@@ -60,7 +66,7 @@ class Memories:
                     found._unite((name, number), value)
         for function in flows.values():
             found._follow(function, fragments, flows)
-        found._ask(entry_function(module))
+        found._ask(entry_function(module), _Offloaded.of(offload))
         for name, function in fragments.items():
             *_, returning = body_of(function).operations
             for number, value in enumerate(returning.operation.operands):
@@ -74,6 +80,10 @@ class Memories:
         if top in self._asked:
             return self._asked[top]
         return self._made.get(top, False) and top not in self._exchanged
+
+    def is_planned(self, value: Hashable) -> bool:
+        """Whether only the plan has put it there, so that the function takes and makes it as any other value."""
+        return self._top(value) in self._planned
 
     def _follow(
         self, function: func.FuncOp, fragments: Mapping[str, func.FuncOp], flows: Mapping[str, func.FuncOp]
@@ -105,7 +115,7 @@ class Memories:
                 self._unite(parameter, yielded)
                 self._unite(yielded, result)
 
-    def _ask(self, main: func.FuncOp) -> None:
+    def _ask(self, main: func.FuncOp, offloaded: "_Offloaded") -> None:
         """What the user wants of arguments and results."""
         self._exchanged = set(map(self._top, self._exchanged))
         *_, returning = body_of(main).operations
@@ -114,13 +124,19 @@ class Memories:
             *zip(returning.operation.operands, result_attributes(main), strict=True),
         )
         for value, marks in ends:
-            top, is_on_host = self._top(value), ON_HOST in marks
+            top, is_planned = self._top(value), offloaded.has(marks)
+            is_on_host = is_planned or ON_HOST in marks
+            if is_planned:
+                self._planned.add(top)
             if self._asked.setdefault(top, is_on_host) != is_on_host or (is_on_host and top in self._exchanged):
                 what = (
                     f"{ir.StringAttr(marks[PATH]).value} is to be in the memory of the host, and in that of the chips"
                 )
-                remedy = "put a copy of it there with jax.device_put, or leave its memory_kind out"
+                remedy = (
+                    "put a copy of it there with jax.device_put, or leave out its memory_kind, or the plan's offload"
+                )
                 raise CompileError(what, place(value.location), remedy)
+        offloaded.check()
 
     def _make(self, value: Hashable, is_on_host: bool) -> None:
         top = self._top(value)
@@ -135,6 +151,30 @@ class Memories:
         while (above := self._above.get(value)) is not None:
             value = above
         return value
+
+
+@dataclass
+class _Offloaded:
+    """The arguments and results that the plan puts on the host."""
+
+    patterns: ScopePatterns
+    paths: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, text: str) -> "_Offloaded":
+        return cls(ScopePatterns(StageText.parse(text).stages if text else ()))
+
+    def has(self, marks: ir.DictAttr) -> bool:
+        path = ir.StringAttr(marks[PATH]).value
+        self.paths.append(path)
+        return self.patterns.stage_of(path_components(path)) is not None
+
+    def check(self) -> None:
+        """PlanError for a pattern that no argument and no result has."""
+        for pattern in (one for stage in self.patterns.stages for one in stage):
+            if pattern not in self.patterns.matched:
+                what = f"offload names {pattern}, which is in the path of no argument and no result"
+                raise PlanError(what, "plan", known_names(str(pattern), list(dict.fromkeys(self.paths))))
 
 
 def _speaks_of_the_host(function: func.FuncOp) -> bool:

@@ -198,3 +198,30 @@ def test_residuals_on_the_host_take_no_memory_of_the_chips(monkeypatch, tmp_path
     assert offloaded.islands[0].host_bytes == hidden
     assert offloaded.chips[0].held == kept.chips[0].held - hidden
     assert "on the host, for each device: island0 " in str(offloaded)
+
+
+@needs_libtpu
+def test_a_plan_that_offloads_takes_as_much_from_the_chips_as_the_hosts_have(monkeypatch, tmp_path):
+    """Between tasks; while the update runs, the chip has of it what it computes with."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    shape = jax.ShapeDtypeStruct
+
+    def fn(w, m, x):
+        gradient = jax.grad(lambda w: jnp.mean((x @ w) ** 2))(w)
+        return {"w": w - (moved := 0.9 * m["momentum"] + gradient), "m": {"momentum": moved}}
+
+    width = 1024
+    weights = shape((width, width), "float32")
+    arguments = weights, {"momentum": weights}, shape((256, width), "float32")
+    chips = []
+    for offload in ("", "momentum"):
+        plan = atoll.Plan(stages=1, microbatches=2, schedule="gpipe", offload=offload)
+        options = {"batch_argnums": 2, "donate_argnums": (0, 1), "plan": plan}
+        (chip,) = atoll.lower(fn, *arguments, topology="1 x v5e[1x1]", **options).compile().report().chips
+        chips.append(chip)
+    kept, offloaded = chips
+    momentum = width * width * 4
+    assert kept.host == 0
+    assert momentum <= offloaded.host < 2 * momentum
+    assert kept.arguments - offloaded.arguments == momentum
+    assert kept.results - offloaded.results == momentum

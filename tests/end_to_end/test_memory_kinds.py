@@ -172,3 +172,66 @@ def test_a_saved_program_keeps_its_memories(tmp_path):
         result = loaded(X)
         assert memories(result) == {"pinned_host"}
         numpy.testing.assert_array_equal(result, X + 1)
+
+
+def adam_like(w, memory, x):
+    """A step that says nothing of memories."""
+
+    def loss_fn(w):
+        with jax.named_scope("one"):
+            h = jnp.tanh(x @ w["one"])
+        with jax.named_scope("two"):
+            return jnp.mean((h @ w["two"]) ** 2)
+
+    loss, gradients = jax.value_and_grad(loss_fn)(w)
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, memory["first"], gradients)
+    second = jax.tree.map(lambda v, g: 0.99 * v + 0.01 * g**2, memory["second"], gradients)
+    new = jax.tree.map(lambda p, m, v: p - 0.1 * m / (jnp.sqrt(v) + 1e-3), w, first, second)
+    return {"w": new, "memory": {"first": first, "second": second}, "loss": loss}
+
+
+def test_a_plan_that_offloads_the_optimizer():
+    """The same bits; what the host has, the devices have not between tasks."""
+    memory = {name: jax.tree.map(numpy.zeros_like, W) for name in ("first", "second")}
+    options = {"topology": "2 x cpu[2]", "batch_argnums": 2, "donate_argnums": (0, 1)}
+    found = []
+    for offload in ("", "memory"):
+        plan = atoll.Plan(stages="one | two", microbatches=4, schedule="gpipe", offload=offload)
+        assert atoll.Plan.parse(str(plan)) == plan
+        with atoll.compile(adam_like, W, memory, X, plan=plan, **options) as step:
+            result = step(W, memory, X)
+            result = step(result["w"], result["memory"], X)
+            there = set().union(*map(memories, jax.tree.leaves(result["memory"])))
+            assert there == ({"pinned_host"} if offload else {"device"})
+            assert set().union(*map(memories, jax.tree.leaves(result["w"]))) == {"device"}
+            found.append(([numpy.asarray(leaf) for leaf in jax.tree.leaves(result)], step.report()))
+    (usual, before), (offloaded, after) = found
+    for one, other in zip(usual, offloaded, strict=True):
+        numpy.testing.assert_array_equal(one, other)
+    for one, other in zip(before.islands, after.islands, strict=True):
+        assert other.host_bytes == 2 * 256
+        assert other.input_bytes == one.input_bytes - 2 * 256
+        assert other.peak_bytes == one.peak_bytes - 2 * 256
+
+
+@pytest.mark.parametrize("update", ["whole", "sharded"])
+def test_replicas_keep_what_the_plan_offloads_on_their_hosts(update):
+    memory = {name: jax.tree.map(numpy.zeros_like, W) for name in ("first", "second")}
+    plan = atoll.Plan(stages=1, microbatches=2, replicas=2, update=update, offload="memory")
+    expected = jax.jit(adam_like)(W, memory, X)
+    with atoll.compile(adam_like, W, memory, X, topology="2 x cpu[1]", batch_argnums=2, plan=plan) as step:
+        found = step(W, memory, X)
+        assert set().union(*map(memories, jax.tree.leaves(found["memory"]))) == {"pinned_host"}
+        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            numpy.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_what_a_plan_cannot_offload():
+    memory = {name: jax.tree.map(numpy.zeros_like, W) for name in ("first", "second")}
+    options = {"topology": "1 x cpu[1]", "batch_argnums": 2}
+    with pytest.raises(atoll.PlanError, match="offload names memry, which is in the path of no argument and no result"):
+        atoll.lower(adam_like, W, memory, X, plan=atoll.Plan(offload="memry"), **options)
+    with pytest.raises(atoll.PlanError, match="offload has 2 stages; write its patterns with commas"):
+        atoll.Plan(offload="w | memory")
+    with pytest.raises(atoll.PlanError, match="offload takes scope patterns in a text, not list"):
+        atoll.Plan(offload=["memory"])
