@@ -38,8 +38,15 @@ from atoll.compiler.text.language import known_names
 
 _Value = ir.Value[ir.Type]
 
-# What a value is followed through to what puts it into a memory: all of these leave it where it is.
-_FOLLOWED = (stablehlo.ReshapeOp, stablehlo.DynamicUpdateSliceOp, stablehlo.OptimizationBarrierOp, stablehlo.WhileOp)
+# What a value is followed through to what puts it into a memory: all of these leave it where it is. A loop stacks what
+# its iterations make by updates of slices, to which `broadcast_in_dim` gives a dimension more.
+_FOLLOWED = (
+    stablehlo.BroadcastInDimOp,
+    stablehlo.DynamicUpdateSliceOp,
+    stablehlo.OptimizationBarrierOp,
+    stablehlo.ReshapeOp,
+    stablehlo.WhileOp,
+)
 
 
 @dataclass

@@ -147,6 +147,25 @@ def test_residuals_that_a_policy_offloads():
         assert [island.buffers[number].shape for number in made] == [(2, 8)] * 2
 
 
+@pytest.mark.parametrize("stages", [1, 2])
+def test_residuals_of_a_layer_loop_that_a_policy_offloads(stages):
+    """The loop stacks them; each island has the stack of its own layers on its host."""
+
+    def layer(h, w):
+        return jnp.tanh(checkpoint_name(h, "hidden") @ w), None
+
+    def fn(w, x):
+        block = jax.checkpoint(layer, policy=OFFLOADED, prevent_cse=False)
+        return jax.grad(lambda w: (jax.lax.scan(block, x, w)[0] ** 2).sum())(w)
+
+    w = jax.ShapeDtypeStruct((4, 8, 8), "float32")
+    plan = atoll.Plan(stages=stages, microbatches=2, schedule="gpipe")
+    program = atoll.lower(fn, w, X, topology=f"{stages} x v5e[1x1]", batch_argnums=1, plan=plan).program
+    for island in program.islands:
+        on_host = [buffer.shape for buffer in island.buffers if buffer.on_host]
+        assert on_host == [(4 // stages, 2, 8)] * 2
+
+
 def test_a_memory_that_islands_do_not_have_is_refused():
     elsewhere = on(1, "unpinned_host")
 
