@@ -30,13 +30,14 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 # What XLA has compiled for one test of a run is there for all others, in whatever process. jax reads these when it is
 # imported; processes that are started from here, those of pytest-xdist among them, have them from this one.
 _CACHE = None
+_PLATFORMS = "JAX_PLATFORMS"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _CACHE = TemporaryDirectory(prefix="atoll-tests-")  # gone when this process ends
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 # Where libtpu is, jax would look for TPUs in every process, which takes time, and complain that it finds none.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault(_PLATFORMS, "cpu")
 
 _HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 _ROOT = Path(__file__).resolve().parent
@@ -127,6 +128,12 @@ pytest_collect_file = Sybil(
     setup=_make_folder,
     teardown=_remove_folder,
 ).pytest()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let jax look for accelerators where tests for these are asked for. It reads this when it is imported."""
+    if config.getoption("markexpr", "") == "accelerator" and config.getoption("on", None) != "cpu":
+        del os.environ[_PLATFORMS]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -18,13 +18,15 @@ from atoll.compiler.export.feed import Feed
 from atoll.compiler.inspectable import Inspectable
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.report import Report
-from atoll.compiler.saving import check_portable, loaded_topology
+from atoll.compiler.saving import check_portable, check_saveable, loaded_topology
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import at_the_caller, caller
 from atoll.runtime.array import Array
-from atoll.runtime.compilation import fragments_of
+from atoll.runtime.compilation import fragments_of, prebuilt_of
 from atoll.runtime.controller import Controller
+from atoll.runtime.devices import Devices
+from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import load_program
 
@@ -55,6 +57,7 @@ class Compiled(Inspectable):
         if cluster is not None and not cluster.is_near:
             check_portable(program)
         islands = meshes_of(topology) if cluster is None else cluster.shared
+        self._meshes = None if isinstance(islands, HostedIslands) else islands
         self._controller = Controller(program, islands, callbacks=callbacks)
         began = time.monotonic()
         activity.announce("compiling fragments")
@@ -88,6 +91,23 @@ class Compiled(Inspectable):
         """The same as a call, with the leaves of the arguments; returns the leaves of the result."""
         with at_the_caller():
             return self._controller.start(leaves)
+
+    def save(self, path: str | Path, executables: bool = False) -> None:
+        """Write the program to one file, which `atoll.load` reads without needing your source.
+
+        executables: whether what XLA makes of it goes into the file too, so that machines like this one need not
+            compile it. For that it is compiled once more.
+        """
+        program = self.program
+        check_saveable(program)
+        if executables:
+            if self._meshes is None:
+                what = "a program on a cluster cannot be saved with its executables, as others have its devices"
+                raise UsageError(what, caller(), "compile it without a cluster, and save that")
+            activity.announce("compiling fragments for the file")
+            with display.shown():
+                program = replace(program, prebuilt=prebuilt_of(program, self._meshes, Devices()))
+        self._save(program, path)
 
     def report(self) -> Report:
         """What was decided, and what it costs; and what the last traced step took, if any step was traced."""
@@ -149,14 +169,23 @@ def own_cluster(topology: Topology, where: str | None) -> Iterator[Cluster | Non
         raise
 
 
-def load(path: str | Path, topology: Topology | str | Cluster | None = None, cluster: str | None = None) -> Compiled:
+def load(
+    path: str | Path,
+    topology: Topology | str | Cluster | None = None,
+    cluster: str | None = None,
+    executables: bool = True,
+) -> Compiled:
     """A program that `save` wrote, on its islands; `topology` may give other devices for the same islands.
 
     cluster: as `atoll.Cluster` takes it.
+    executables: whether to take those that are in the file and fit this machine; else all fragments are compiled.
 
-    The classes of its results are imported by their names, so load files that you trust.
+    The classes of its results are imported by their names, and executables are machine code, so load files that you
+    trust.
     """
     program = load_program(path)
+    if not executables:
+        program = replace(program, prebuilt=())
     try:
         calling = Described(program.trees) if program.trees else Flat(program)
     except (ValueError, TypeError, KeyError, RecursionError):

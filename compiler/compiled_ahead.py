@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from atoll.compiler import activity, display
 from atoll.compiler.ahead.cache import Cache
-from atoll.compiler.ahead.compilation import CannotCompile, Slices, compile_ahead, settings
+from atoll.compiler.ahead.compilation import CannotCompile, Slices, compile_ahead, prebuilt_ahead, settings
 from atoll.compiler.ahead.fitting import check_fits, refuse_code
 from atoll.compiler.ahead.limits import memory_of_device
 from atoll.compiler.ahead.measuring import chip_report, code_reports
@@ -63,11 +63,12 @@ class CompiledAhead(Inspectable):
             check_fits(program, island, made, peak, chips[-1])
         codes = tuple(code_reports(program, self._made))
         report = replace(Report.from_json(program.report), compiler=version, chips=tuple(chips), codes=codes)
-        super().__init__(replace(program, report=report.to_json()), topology, calling, dumps)
+        prebuilt = tuple(prebuilt_ahead(program, self._made, slices))
+        super().__init__(replace(program, report=report.to_json(), prebuilt=prebuilt), topology, calling, dumps)
 
     @property
     def executables(self) -> dict[str, dict[str, bytes]]:
-        """For each island its fragments by name, as what jax's `serialize_executable` makes of them."""
+        """For each island its fragments by name, as XLA writes down what it has made of them."""
         return {
             name: {self.program.codes[number].name: code.executable for number, code in codes.items()}
             for name, codes in self._made.items()

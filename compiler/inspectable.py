@@ -1,5 +1,6 @@
 """What can be asked of a program without running it: its IR at every phase, what was decided, and its file."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from atoll.compiler.mlir.ir_text import parse_text, print_module
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.report.program_text import program_text
 from atoll.compiler.report.report import Report
-from atoll.compiler.saving import check_saveable
+from atoll.compiler.saving import check_saveable, saved_text
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.text.language import known_names, shown
 from atoll.compiler.topology.topology import Topology
@@ -19,6 +20,8 @@ from atoll.compiler.view.page import write_page
 from atoll.compiler.view.view_data import Viewed
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import save_program
+
+log = logging.getLogger(__name__)
 
 # The name that `phases` gives the program, after the phases of the IR.
 _PROGRAM = "program"
@@ -75,5 +78,9 @@ class Inspectable:
 
     def save(self, path: str | Path) -> None:
         """Write the program to one file, which `atoll.load` reads without needing your source."""
-        check_saveable(self.program)
-        save_program(replace(self.program, trees=self._calling.to_text()), path)
+        self._save(self.program, path)
+
+    def _save(self, program: Program, path: str | Path) -> None:
+        check_saveable(program)
+        save_program(replace(program, trees=self._calling.to_text()), path)
+        log.info("%s", saved_text(program, path))

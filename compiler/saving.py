@@ -1,9 +1,12 @@
 """Checks that a program to be saved needs nothing of this process, and that a loaded one has its islands."""
 
+from pathlib import Path
+
 from atoll.compiler.errors import CompileError, TopologyError
 from atoll.compiler.mlir.effects import host_calls_in
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.mlir.locations import place
+from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology, as_topology
 from atoll.runtime.program import Program
@@ -26,6 +29,13 @@ def _check_calls_no_python(program: Program, what_not: str, remedy: str) -> None
         for call in host_calls_in(module.operation):
             what = f"this calls back into Python, so {what_not}"
             raise CompileError(what, place(call.location) or code.where, remedy)
+
+
+def saved_text(program: Program, path: str | Path) -> str:
+    """How large a program's file is, in a sentence."""
+    ready = sum(len(one.content) for one in program.prebuilt)
+    of_these = f", of which {bytes_text(ready)} are {len(program.prebuilt)} executables" if program.prebuilt else ""
+    return f"{path} has {bytes_text(Path(path).stat().st_size)}{of_these}"
 
 
 def loaded_topology(program: Program, topology: Topology | str | None, path: str) -> Topology:

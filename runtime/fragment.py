@@ -18,6 +18,7 @@ from atoll.compiler.mlir.binary import Binary
 from atoll.compiler.mlir.bindings import func, initialize_lapack, ir, new_context, sdy, stablehlo
 from atoll.compiler.mlir.effects import acts, calls_lapack, host_calls_in
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in, type_of
+from atoll.compiler.mlir.memory_kinds import HOST
 from atoll.runtime.program import AxisPart, Buffer, Code, Place, Program
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
@@ -90,10 +91,16 @@ class Executable:
 
 @dataclass(frozen=True)
 class SharedBinary:
-    """A fragment that is ready for XLA, to be compiled once for its own island and all that are like it."""
+    """A fragment that is ready for XLA, to be compiled once for its own island and all that are like it, or to be
+    loaded where it was compiled before."""
 
     binary: Binary
     runs_straight: bool
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is compiled for one island is loaded for the others."""
+        return self.binary.is_shared
 
     def __call__(self) -> Executable:
         """For its own island."""
@@ -101,7 +108,19 @@ class SharedBinary:
 
     def load(self, islands: Sequence[Sequence[jax.Device]], parts: int = 1) -> list[Executable]:
         """For the devices of each of these, of which the first are its own. parts: as `Binary` has them."""
-        found = self.binary.load(islands, parts)
+        if not self.is_shared:
+            return self._executables([self.binary.lowered.compile()])
+        return self._executables(self.binary.load(islands, parts))
+
+    def loaded(self, content: bytes, islands: Sequence[Sequence[jax.Device]]) -> list[Executable]:
+        """For the devices of each of these, of what `serialized` gave."""
+        return self._executables(self.binary.loaded(content, islands))
+
+    def serialized(self) -> bytes:
+        """What XLA makes of it, as bytes that a machine of the same kind can load."""
+        return self.binary.serialized()
+
+    def _executables(self, found: Sequence[jax.stages.Compiled]) -> list[Executable]:
         may_fail = not (self.runs_straight and _costs_little(found[0]))
         return [Executable(one, may_fail) for one in found]
 
@@ -122,7 +141,7 @@ def lower_code(
     calls_python = bool(callbacks) and _calls_python(code.module)
     if any(one.dtype in _SUB_BYTE for one in inputs):
         return lambda: Executable(jitted, may_fail=True, calls_python=calls_python)  # compiled at its first call
-    lowered = _lowered(jitted, inputs)
+    lowered = _lowered(jitted, inputs, mesh)
     runs_straight = _runs_straight(code.module)
     if Binary.can_be_made(lowered):
         return SharedBinary(Binary(lowered), runs_straight)
@@ -141,7 +160,7 @@ def lower_ahead(
     """The same for devices that are not here, on which nothing can be loaded: what jax has lowered."""
     if any(one.dtype in _SUB_BYTE for one in inputs):
         raise NotImplementedError("jax compiles nothing ahead that takes numbers of less than a byte")
-    return _lowered(_jitted(code, inputs, donated, mesh), inputs)
+    return _lowered(_jitted(code, inputs, donated, mesh), inputs, mesh)
 
 
 def _jitted(
@@ -151,7 +170,9 @@ def _jitted(
     mesh: jax.sharding.Mesh,
     callbacks: Sequence[Callback] = (),
 ) -> Any:  # noqa: ANN401 (what `jax.jit` returns)
-    results = tuple(jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype)) for one in code.results)
+    results = tuple(
+        jax.core.ShapedArray(one.shape, numpy.dtype(one.dtype), memory_space=_space(one)) for one in code.results
+    )
     fragment = Fragment(code.module, results, tuple(callbacks))
 
     def run(*arguments: jax.Array) -> list[jax.Array]:
@@ -167,10 +188,19 @@ def _jitted(
     )
 
 
-def _lowered(jitted: Any, inputs: Sequence[Buffer]) -> jax.stages.Lowered:  # noqa: ANN401 (as above)
+def _lowered(jitted: Any, inputs: Sequence[Buffer], mesh: jax.sharding.Mesh) -> jax.stages.Lowered:  # noqa: ANN401 (as above)
+    shapes = [
+        # jax wants to be told twice which arguments are on the host.
+        abstract(one).update(sharding=sharding_of(one, mesh)) if one.on_host else abstract(one)  # type: ignore[no-untyped-call] # jax's
+        for one in inputs
+    ]
     with jax.set_mesh(None):  # a mesh that the user has set is not the island's
-        lowered: jax.stages.Lowered = jitted.lower(*(abstract(one) for one in inputs))
+        lowered: jax.stages.Lowered = jitted.lower(*shapes)
     return lowered
+
+
+def _space(buffer: Buffer) -> Any:  # noqa: ANN401 (jax's)
+    return jax.memory.Space.Host if buffer.on_host else jax.memory.Space.Device
 
 
 def _costs_little(compiled: jax.stages.Compiled) -> bool:
@@ -216,7 +246,8 @@ def sharding_of(buffer: Buffer, mesh: jax.sharding.Mesh | jax.sharding.AbstractM
     if any(one.size != sizes[one.axis] for axes in spec for one in axes):
         mesh, spec = _cut_mesh(mesh, spec)
     names = [tuple(one.text(sizes) for one in axes) or None for axes in spec]
-    return NamedSharding(mesh, PartitionSpec(*names))  # type: ignore[no-untyped-call] # jax's
+    kind = HOST if buffer.on_host else None
+    return NamedSharding(mesh, PartitionSpec(*names), memory_kind=kind)  # type: ignore[no-untyped-call] # jax's
 
 
 def _cut_mesh(

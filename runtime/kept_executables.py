@@ -53,6 +53,6 @@ class KeptExecutables:
                 self._kept, self._used = self._used, {}
 
 
-def key_of(code: Code, inputs: Sequence[Buffer], donated: Sequence[int], mesh: jax.sharding.Mesh) -> Hashable:
+def kept_key(code: Code, inputs: Sequence[Buffer], donated: Sequence[int], mesh: jax.sharding.Mesh) -> Hashable:
     """What an executable depends on, and what messages about it say."""
     return code, tuple(inputs), tuple(donated), mesh, tuple(sorted(current().items()))

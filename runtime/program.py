@@ -65,11 +65,13 @@ class Buffer:
     dtype: what numpy and ml_dtypes call it; a typed random key is held as its `uint32` words.
     spec: for each dimension the axes of the island's mesh that it is sharded over, or parts of axes; a dimension
         without an entry is replicated.
+    on_host: whether it is in the memory of the host beside the devices, which jax calls `pinned_host`.
     """
 
     shape: tuple[int, ...]
     dtype: str
     spec: tuple[tuple[str, ...], ...] = ()
+    on_host: bool = False
 
     @property
     def bytes(self) -> int:
@@ -82,7 +84,7 @@ class Buffer:
         return numpy.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
-        return f"{self.dtype}{list(self.shape)}"
+        return f"{self.dtype}{list(self.shape)}{' on the host' if self.on_host else ''}"
 
 
 @dataclass(frozen=True)
@@ -245,10 +247,23 @@ def box_of(start: Start, shape: tuple[int, ...]) -> Box:
 
 
 @dataclass(frozen=True)
+class Prebuilt:
+    """What XLA has made of a code, so that machines of one kind need not compile it.
+
+    key: for which code, and which machine; `prebuilt.key_of` says what is in it. machine: the latter, for people.
+    """
+
+    key: str
+    machine: str
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Program:
     """A compiled step.
 
     topology, plan, report: what it was compiled for, and what came of it.
+    prebuilt: what XLA has made of its codes already.
     trees: the pytrees that it is called with and returns, told by the compiler; empty if it takes flat arrays.
     """
 
@@ -260,6 +275,7 @@ class Program:
     plan: str = ""
     report: str = ""
     trees: str = ""
+    prebuilt: tuple[Prebuilt, ...] = ()
 
     @cached_property
     def kept(self) -> dict[str, dict[int, int]]:

@@ -1,7 +1,7 @@
 """The file of a program.
 
 It is `MAGIC`, the version, a SHA-256 of what follows, and then, each after its length, a JSON description of everything
-but the fragments and the bytes of each fragment.
+but these, the bytes of each fragment, and those of each executable that XLA has made of one.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from atoll.runtime.program import (
     Input,
     IslandProgram,
     Output,
+    Prebuilt,
     Program,
     Receive,
     Run,
@@ -30,7 +31,7 @@ from atoll.runtime.program import (
 )
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 7
+VERSION = 8
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")
@@ -65,8 +66,13 @@ def load_program(path: str | os.PathLike[str]) -> Program:
 
 def to_bytes(program: Program) -> bytes:
     """The content of the program's file."""
-    bare = replace(program, codes=tuple(replace(code, module=b"") for code in program.codes))
-    parts = [json.dumps(_plain(bare), separators=(",", ":")).encode(), *(code.module for code in program.codes)]
+    bare = replace(
+        program,
+        codes=tuple(replace(code, module=b"") for code in program.codes),
+        prebuilt=tuple(replace(one, content=b"") for one in program.prebuilt),
+    )
+    contents = (*(code.module for code in program.codes), *(one.content for one in program.prebuilt))
+    parts = [json.dumps(_plain(bare), separators=(",", ":")).encode(), *contents]
     body = b"".join(_LENGTH.pack(len(part)) + part for part in parts)
     return _HEAD.pack(MAGIC, VERSION, hashlib.sha256(body).digest()) + body
 
@@ -86,16 +92,22 @@ def from_bytes(content: bytes, name: str = "this") -> Program:
     if hashlib.sha256(body).digest() != checksum:
         raise UsageError(f"{name} is damaged: its checksum does not match", remedy=again)
     try:
-        text, *modules = _parts(body)
+        text, *contents = _parts(body)
         bare: Program = _restored(json.loads(text))
-        codes = zip(bare.codes, modules, strict=True)
-        return replace(bare, codes=tuple(replace(code, module=module) for code, module in codes))
+        codes = zip(bare.codes, contents[: len(bare.codes)], strict=True)
+        prebuilt = zip(bare.prebuilt, contents[len(bare.codes) :], strict=True)
+        return replace(
+            bare,
+            codes=tuple(replace(code, module=module) for code, module in codes),
+            prebuilt=tuple(replace(one, content=content) for one, content in prebuilt),
+        )
     except (ValueError, TypeError, KeyError, AttributeError, struct.error):
         raise UsageError(f"{name} holds no program, though its checksum matches", remedy=again) from None
 
 
 _CLASSES = {
-    one.__name__: one for one in (Buffer, Code, Run, Count, Send, Receive, Free, IslandProgram, Input, Output, Program)
+    one.__name__: one
+    for one in (Buffer, Code, Run, Count, Send, Receive, Free, IslandProgram, Input, Output, Prebuilt, Program)
 }
 
 

@@ -12,13 +12,21 @@ def argument_bytes(program: Program, island: IslandProgram) -> int:
     return sum(sizes[number] for number in arguments_of(program, island))
 
 
+def host_peak_bytes(program: Program, island: IslandProgram) -> int:
+    """The most bytes that are in the memory of the host at once, for each device."""
+    return _peak(program, island, host_sizes(island))
+
+
 def peak_bytes(program: Program, island: IslandProgram, whole: bool = False) -> int:
     """The most bytes that are alive at once, on each device; of whole arrays, as the runtime counts, if asked for.
 
     An argument that is not donated counts up to its last use: the step's own copy of it is given up then. What the
     caller keeps on the island beside that is the caller's.
     """
-    sizes = [buffer.bytes for buffer in island.buffers] if whole else device_sizes(island)
+    return _peak(program, island, [buffer.bytes for buffer in island.buffers] if whole else device_sizes(island))
+
+
+def _peak(program: Program, island: IslandProgram, sizes: Sequence[int]) -> int:
     live = peak = 0
     for number, change in changes(island, arguments_of(program, island)):
         live += change * sizes[number]
@@ -48,9 +56,15 @@ def arguments_of(program: Program, island: IslandProgram) -> list[int]:
 
 
 def device_sizes(island: IslandProgram) -> list[int]:
-    """The bytes of each buffer on each device."""
+    """The bytes of each buffer on each device; of one that is on the host none."""
     axes = dict(island.axes)
-    return [_bytes_on_device(buffer, axes) for buffer in island.buffers]
+    return [0 if buffer.on_host else _bytes_on_device(buffer, axes) for buffer in island.buffers]
+
+
+def host_sizes(island: IslandProgram) -> list[int]:
+    """The bytes of each buffer in the memory of the host, for each device; of one that is on the devices none."""
+    axes = dict(island.axes)
+    return [_bytes_on_device(buffer, axes) if buffer.on_host else 0 for buffer in island.buffers]
 
 
 def _bytes_on_device(buffer: Buffer, sizes: dict[str, int]) -> int:

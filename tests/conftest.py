@@ -51,6 +51,7 @@ def pytest_collection_finish():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
+    config.addinivalue_line("markers", "accelerator: runs on GPUs or TPUs, where there are any; see `--on`")
     config.addinivalue_line("markers", "xla: XLA compiles the tasks, in a module whose others numpy evaluates")
 
 
@@ -118,6 +119,11 @@ def pytest_addoption(parser):
         "--quick",
         action="store_true",
         help="every value of a parameter less often, no document, no test of our own code: for a run with another jax",
+    )
+    parser.addoption(
+        "--on",
+        choices=("cpu", "gpu", "tpu"),
+        help="where tests for accelerators run; by default on those that there are, and on CPUs only if asked for",
     )
     parser.addoption(
         "--first-seed", type=int, default=0, help="where random programs begin; others are tried by default"

@@ -67,7 +67,7 @@ MAY_IMPORT = {
     # What is compiled ahead is lowered as islands lower it, and its errors are read alike.
     "compiler/ahead/*": [
         "compiler*",
-        *(f"runtime.{name}" for name in ("compilation", "failure", "fragment", "program*")),
+        *(f"runtime.{name}" for name in ("compilation", "failure", "fragment", "prebuilt", "program*")),
     ],
     "compiler/cluster.py": ["compiler*", "runtime*"],  # what a user holds: islands, and what has them
     "compiler/compiled.py": ["compiler*", "runtime*"],  # or a compiled program, and what runs it
@@ -85,6 +85,7 @@ MAY_IMPORT = {
     ],
     # A worker process needs of the compiler its errors, the names of tasks and what reads MLIR, nothing else.
     "runtime/fragment.py": ["runtime*", "compiler.errors", "compiler.mlir*"],  # what meets MLIR
+    "runtime/prebuilt.py": ["runtime*", "compiler.mlir.ir_text"],  # tells fragments apart by their text
     "runtime/crossing.py": ["runtime*", "compiler.mlir.bindings"],  # where private names of jax are; it needs one
     "runtime/processes/arrivals.py": ["runtime*", "compiler.mlir.bindings"],  # the same
     "runtime/hosted_islands.py": ["runtime*", "compiler.activity", "compiler.errors"],  # tells what hosts do

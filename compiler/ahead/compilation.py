@@ -5,7 +5,7 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
@@ -13,20 +13,22 @@ import jax
 from atoll.compiler.ahead.cache import Cache, key_of
 from atoll.compiler.ahead.hlo_text import Hlo
 from atoll.compiler.ahead.hlo_work import HloWork, work_of
+from atoll.compiler.mlir.binary import serialized_ahead
 from atoll.compiler.mlir.ir_text import parse_text, print_module
 from atoll.compiler.topology.slices import PodSlice, libtpu_version, mesh_of_slice
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
 from atoll.runtime.compilation import AT_A_TIME, fragments_of
 from atoll.runtime.fragment import lower_ahead
-from atoll.runtime.program import Code, IslandProgram, Program, Run
+from atoll.runtime.prebuilt import key_of as prebuilt_key_of
+from atoll.runtime.prebuilt import machine_of
+from atoll.runtime.program import Code, IslandProgram, Prebuilt, Program, Run
 from atoll.runtime.program_memory import device_sizes
-from jax.experimental import serialize_executable
 
 log = logging.getLogger(__name__)
 
 _HEAD = struct.Struct(">Q")  # the length of the description, which the executable follows
-_FORMAT = 1  # of what is kept; another number where the fields below, or what they mean, have changed
+_FORMAT = 2  # of what is kept; another number where the fields below, or what they mean, have changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,10 @@ class CodeAhead:
     """What the compiler made of a code for the devices of a slice, and what it says of it. The numbers are bytes.
 
     arguments, results: of each of them, as it lies in memory.
-    argument_bytes, result_bytes, aliased, temporaries, program: the compiler's sums.
+    argument_bytes, result_bytes, aliased, temporaries, program: the compiler's sums, of the device's own memory.
+    host_temporaries: the same in the memory of the host.
     key: of equal ones the executables are the same.
-    executable: what jax loads on a machine with such a slice.
+    executable: what XLA loads on a machine with such a slice.
     seconds: that compiling took; 0 if it was in the cache.
     """
 
@@ -47,6 +50,7 @@ class CodeAhead:
     result_bytes: int
     aliased: int
     temporaries: int
+    host_temporaries: int
     program: int
     work: HloWork
     seconds: float
@@ -120,6 +124,18 @@ def compile_ahead(program: Program, slices: Slices, cache: Cache) -> dict[str, d
     return {name: {code: done[key] for code, key in here.items()} for name, here in keys.items()}
 
 
+def prebuilt_ahead(program: Program, made: Mapping[str, Mapping[int, CodeAhead]], slices: Slices) -> Iterator[Prebuilt]:
+    """What was compiled, as a program's file has it: each executable once."""
+    machines = {where: machine_of(mesh) for where, mesh in slices.meshes.items()}
+    found: dict[str, Prebuilt] = {}
+    for island in program.islands:
+        machine = machines[slices.of[island.name]]
+        for one in fragments_of(island):
+            key = prebuilt_key_of(program.codes[one.run.code], one.inputs, one.donated, island.axes, machine)
+            found[key] = Prebuilt(key, machine, made[island.name][one.run.code].executable)
+    yield from found.values()
+
+
 def _key(program: Program, island: IslandProgram, run: Run, donated: Sequence[int], where: PodSlice) -> str:
     code, inputs = program.codes[run.code], [island.buffers[number] for number in run.inputs]
     without_lines = print_module(parse_text(code.module), debug_info=False)
@@ -178,7 +194,6 @@ def _read(
         # A libtpu that is much newer than jax writes operations that jax cannot read.
         log.info("jax does not read what this libtpu makes, so loops are counted once: %s", first_line(error))
         (arguments, results), work = map(list, sizes), _counted_once(compiled)
-    executable, _, _ = serialize_executable.serialize(compiled)
     return CodeAhead(
         key=key,
         arguments=tuple(arguments),
@@ -187,10 +202,11 @@ def _read(
         result_bytes=memory.output_size_in_bytes,
         aliased=memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
+        host_temporaries=memory.host_temp_size_in_bytes,
         program=memory.generated_code_size_in_bytes,
         work=work,
         seconds=seconds,
-        executable=executable,
+        executable=serialized_ahead(compiled),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from atoll.compiler.ahead.compilation import CodeAhead
 from atoll.compiler.ahead.hlo_work import HloWork
-from atoll.compiler.ahead.memory import Peak, program_bytes, runs_in_step, sizes_of
+from atoll.compiler.ahead.memory import Peak, host_bytes, program_bytes, runs_in_step, sizes_of
 from atoll.compiler.report.chips import ChipReport, CodeReport
 from atoll.runtime.program import IslandProgram, Program
 from atoll.runtime.program_memory import arguments_of
@@ -26,6 +26,7 @@ def chip_report(
         peak=peak.bytes + programs,
         task=peak.run.task if peak.run else "",
         limit=limit,
+        host=host_bytes(program, island, codes),
         flops=work.flops,
         hbm=work.hbm_bytes,
         collectives=work.collective_bytes,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.ahead.compilation import CodeAhead
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run
-from atoll.runtime.program_memory import arguments_of, device_sizes
+from atoll.runtime.program_memory import arguments_of, device_sizes, host_peak_bytes
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,13 @@ def sizes_of(island: IslandProgram, codes: Mapping[int, CodeAhead]) -> list[int]
             code = codes[one.code]
             # A fragment without results has one that tells when it has ended.
             for number, size in (*zip(one.inputs, code.arguments, strict=True), *zip(one.outputs, code.results)):  # noqa: B905
-                sizes[number] = size
+                sizes[number] = 0 if island.buffers[number].on_host else size
     return sizes
+
+
+def host_bytes(program: Program, island: IslandProgram, codes: Mapping[int, CodeAhead]) -> int:
+    """The most that the host's memory has of values between tasks, and of those of one task, for each device."""
+    return host_peak_bytes(program, island) + max((code.host_temporaries for code in codes.values()), default=0)
 
 
 def peak_of(program: Program, island: IslandProgram, codes: Mapping[int, CodeAhead]) -> Peak:

@@ -1,4 +1,4 @@
-"""The rule for library calls that are known to treat matrices one by one."""
+"""The rule for custom calls: of libraries that are known to treat matrices one by one, and what names a memory."""
 
 import re
 from collections.abc import Sequence
@@ -10,13 +10,16 @@ from atoll.compiler.batch_rules.nodes import Node
 from atoll.compiler.batch_rules.rule import FactorRule
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.memory_kinds import is_annotation
 
 # Linear algebra solvers: jax writes on their calls how many leading dimensions count matrices.
 _KNOWN = ("lapack_", "cusolver_", "cublas_", "hipsolver_", "hipblas_")
 _SHARDING_RULE = "sdy.sharding_rule"
 
 
-def _matrices(node: Node) -> Sequence[Factor]:
+def _factors(node: Node) -> Sequence[Factor]:
+    if is_annotation(node.operation.opview):
+        return [Factor((one,), (one,)) for one in range(len(node.result_shape()))]
     name = ir.StringAttr(node.operation.attributes["call_target_name"]).value
     if not name.startswith(_KNOWN) or not node.has("mhlo.frontend_attributes"):
         return []
@@ -44,5 +47,10 @@ def _resized(rule: str, dimension: int, before: int, after: int) -> str:
 
 
 RULES = (
-    FactorRule(("stablehlo.custom_call",), "matrix by matrix, in calls of known libraries", _matrices, make=_make),
+    FactorRule(
+        ("stablehlo.custom_call",),
+        "matrix by matrix, in calls of known libraries; what says which memory a value is in hands it on",
+        _factors,
+        make=_make,
+    ),
 )

@@ -135,7 +135,8 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _compile_arguments(parser: argparse.ArgumentParser) -> None:
     _target_arguments(parser, islands='"2 x v5e[2x2](data=2, model=2)", which need not be here')
-    parser.add_argument("--save", metavar="FILE", help="save the program, for atoll.load and atoll run")
+    told = "save the program, with what was compiled, for atoll.load and atoll run"
+    parser.add_argument("--save", metavar="FILE", help=told)
 
 
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:

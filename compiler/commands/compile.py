@@ -5,6 +5,10 @@ import contextlib
 import sys
 
 from atoll.compiler.commands.lowering import Asked, lower_target, open_target
+from atoll.compiler.compiled import Compiled
+from atoll.compiler.compiled_ahead import CompiledAhead
+from atoll.compiler.saving import saved_text
+from atoll.runtime.program_file import load_program
 
 
 def run(options: argparse.Namespace) -> int:
@@ -15,5 +19,14 @@ def run(options: argparse.Namespace) -> int:
     with lowered.compile() as compiled:
         print(compiled.report())
         if options.save is not None:
-            compiled.save(options.save)
+            _save(compiled, options.save)
     return 0
+
+
+def _save(compiled: Compiled | CompiledAhead, path: str) -> None:
+    """Save it with what XLA has made of it, so that machines of the same kind need not compile it."""
+    if isinstance(compiled, Compiled):
+        compiled.save(path, executables=True)
+    else:
+        compiled.save(path)
+    print(saved_text(load_program(path), path), file=sys.stderr)

@@ -13,6 +13,7 @@ from atoll.compiler.emit.fragment_code import code_of
 from atoll.compiler.emit.loop_body import LoopBody
 from atoll.compiler.emit.loop_rows import Leaving as Leaving
 from atoll.compiler.emit.loop_rows import LoopRow
+from atoll.compiler.emit.memories import Memories
 from atoll.compiler.emit.routes import Route, Routes
 from atoll.compiler.emit.stream import ALL, Expected, Name, Stream
 from atoll.compiler.emit.stream import ReplicaStreams as ReplicaStreams
@@ -60,8 +61,9 @@ def emit(module: ir.Module, signature: Signature) -> Program:
     topology = topology_of(module)
     functions = fragment_functions(module)
     main = entry_function(module)
-    codes = Codes(module.context, list(map(code_of, functions.values())))
-    emitter = _Emitter(module, {name: number for number, name in enumerate(functions)}, codes)
+    memories = Memories.of(module)
+    codes = Codes(module.context, [code_of(one, memories) for one in functions.values()])
+    emitter = _Emitter(module, {name: number for number, name in enumerate(functions)}, codes, memories)
     places = emitter.places_of_arguments(main)
     emitter.follow(main)
     *_, returning = body_of(main).operations
@@ -110,13 +112,13 @@ def _divided(parts: _Parts, shape: tuple[int, ...]) -> tuple[Places, tuple[Start
 class _Emitter:
     """Follows the dataflow of a module, and tells each island of each replica what to do for it."""
 
-    def __init__(self, module: ir.Module, tasks: Mapping[str, int], codes: Codes) -> None:
+    def __init__(self, module: ir.Module, tasks: Mapping[str, int], codes: Codes, memories: Memories) -> None:
         """tasks: the number of the code of each fragment."""
         count = replicas_of(module)
         topology = topology_of(module)
         twins = twins_of(topology, count)
         self.replicas: list[ReplicaStreams] = [
-            {name: Stream(names[replica]) for name, names in twins.items()} for replica in range(count)
+            {name: Stream(names[replica], memories) for name, names in twins.items()} for replica in range(count)
         ]
         made = {stream.name: stream for replica in self.replicas for stream in replica.values()}
         self.all_streams = {island.name: made[island.name] for island in topology.islands}
@@ -125,7 +127,7 @@ class _Emitter:
         self._bundles = {bundle.begin: bundle for bundle in bundles_of(module)}
         self._tasks = tasks
         self._codes = codes
-        self._routes = Routes(topology, codes)
+        self._routes = Routes(topology, codes, memories)
         self._exchanges = 0
 
     def places_of_arguments(self, main: func.FuncOp) -> dict[str, _Parts]:

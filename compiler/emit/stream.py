@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from atoll.compiler.emit.memories import Memories
 from atoll.compiler.export.signature import dtype_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.mesh_types import local_type, spec_of_type
@@ -19,9 +20,9 @@ ALL = -1
 Name = tuple[_Value, int]
 
 
-def buffer_of_type(tensor: ir.Type, spec: Spec) -> Buffer:
+def buffer_of_type(tensor: ir.Type, spec: Spec, on_host: bool = False) -> Buffer:
     ranked = ir.RankedTensorType(tensor)
-    return Buffer(tuple(ranked.shape), dtype_of(ranked.element_type), spec)
+    return Buffer(tuple(ranked.shape), dtype_of(ranked.element_type), spec, on_host)
 
 
 class Reshard(NamedTuple):
@@ -46,6 +47,7 @@ class Stream:
     """What an island does in a step, in order, and which buffer has which value."""
 
     name: str
+    memories: Memories
     buffers: list[Buffer] = field(default_factory=list)
     instructions: list[Instruction] = field(default_factory=list)
     numbers: dict[Name, int] = field(default_factory=dict)
@@ -58,7 +60,8 @@ class Stream:
     def define(self, name: Name) -> int:
         """A new buffer for a value that the island has from here on."""
         value, _ = name
-        self.numbers[name] = self._new(buffer_of_type(local_type(value.type), spec_of_type(value.type)))
+        on_host = self.memories.is_on_host(value)
+        self.numbers[name] = self._new(buffer_of_type(local_type(value.type), spec_of_type(value.type), on_host))
         return self.numbers[name]
 
     def buffer_of(self, name: Name) -> int:

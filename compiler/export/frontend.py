@@ -23,12 +23,14 @@ from atoll.compiler.mlir.bindings import (
     hide_own_frames,
     host_callbacks,
     ir,
+    memories_asked_for,
     own_traces,
     requires_devices,
 )
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import arguments_of
 from atoll.compiler.mlir.ir_text import copy_module
+from atoll.compiler.mlir.memory_kinds import DEVICE, HOST
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import mark_signature
 from atoll.compiler.module.marks import BATCH, DONATED, PATH
@@ -103,6 +105,7 @@ def trace_on_mesh(
             return jitted.trace(*_abstract_arguments(job, arguments))
 
     traced, mesh = meshes.first_that_suffices(shardings.meshes, traced_on)
+    _check_memories(job, traced)
     divided_over = shardings.mesh_beside(mesh)
     # An abstract mesh does not suffice then, so it is traced once more, on devices, if there are enough of them.
     if divided_over is not None and requires_devices(traced):
@@ -268,6 +271,15 @@ def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None, is_as_
         # It is lowered for no devices, so what jax says then of its own may be about that.
         is_alike = is_as_jit and (lowered is None or "mesh" not in first_line(error).lower())
         raise CompileError(what, failing_line(error) or job.where, _remedy(error, is_alike)) from error
+
+
+def _check_memories(job: Job, traced: jax.stages.Traced) -> None:
+    """Refuse kinds of memory that are not those of the chips or the pinned one: on CPUs jax passes over any other."""
+    for kind, places in memories_asked_for(traced):
+        if kind not in (DEVICE, HOST):
+            where = next((f"{file}:{line}" for file, line in places if not is_library(file)), job.where)
+            what = f"a value is to be in memory of kind {kind}, which no island has for what a function computes"
+            raise CompileError(what, where, f"write {HOST} for the memory of the host, or {DEVICE}")
 
 
 def _missing_devices(job: Job, traced: jax.stages.Traced) -> CompileError:

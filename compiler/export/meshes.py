@@ -14,13 +14,11 @@ import jax
 import numpy
 from atoll.compiler.errors import CompileError
 from atoll.compiler.export.job import Job
+from atoll.compiler.mlir.memory_kinds import DEVICE, HOST
 from atoll.compiler.module.island_axes import axes_of_islands, misfit
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
-
-# The kinds of memory that an array is in without being told.
-_ORDINARY_MEMORY = (None, "device", "unpinned_host")
 
 AnyMesh = Mesh | AbstractMesh
 _Traced = TypeVar("_Traced")
@@ -151,10 +149,18 @@ def _options(job: Job, topology: Topology | None, mesh: AbstractMesh | None) -> 
 
 def _moved(job: Job, sharding: NamedSharding) -> NamedSharding:
     """A user's sharding without its devices."""
-    if sharding.memory_kind not in _ORDINARY_MEMORY:
+    if sharding.memory_kind not in (None, DEVICE, HOST, _ordinary_memory(sharding.mesh)):
         what = f"a sharding asks for memory of kind {sharding.memory_kind}"
-        raise CompileError(what, job.where, "leave memory_kind out, as islands keep values with the devices")
+        raise CompileError(what, job.where, f"write {HOST}, or leave memory_kind out")
     return _abstract(sharding)
+
+
+def _ordinary_memory(mesh: AnyMesh) -> str | None:
+    """What jax calls the memory that arrays on a mesh are in without being told."""
+    if isinstance(mesh, AbstractMesh):
+        return None
+    kind: str = mesh.devices.flat[0].default_memory().kind
+    return kind
 
 
 def _on_mesh(job: Job, spec: object, mesh: AbstractMesh | None) -> NamedSharding:
@@ -191,4 +197,5 @@ def _mesh(sharding: NamedSharding) -> AbstractMesh:
 
 
 def _abstract(sharding: NamedSharding) -> NamedSharding:
-    return NamedSharding(_mesh(sharding), sharding.spec)
+    kind = HOST if sharding.memory_kind == HOST else None
+    return NamedSharding(_mesh(sharding), sharding.spec, memory_kind=kind)

@@ -28,14 +28,39 @@ class Binary:
 
     @classmethod
     def can_be_made(cls, lowered: Any) -> bool:  # noqa: ANN401 (a `jax.stages.Lowered`)
-        """Whether it is for CPUs of this process, and holds no addresses, as calls of the host do.
-
-        Not tried elsewhere: jax's own cache takes GPUs for one another, and does not take TPUs so.
-        """
+        """Whether it is for devices of this process alone, and holds no addresses, as calls of the host do."""
         import jax
 
-        given = lowered._lowering.compile_args
-        return given["backend"].platform == "cpu" and not given["host_callbacks"] and jax.process_count() == 1
+        return not lowered._lowering.compile_args["host_callbacks"] and jax.process_count() == 1
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is compiled for some devices is loaded for others like them. Not tried but on CPUs: jax's own
+        cache takes GPUs for one another, and does not take TPUs so."""
+        return bool(self._given["backend"].platform == "cpu")
+
+    def loaded(self, content: bytes, islands: Sequence[Sequence[Any]]) -> list[Any]:
+        """A `jax.stages.Compiled` for the devices of each of these, of what `serialized` gave for devices like them.
+
+        An error of XLA's if it is nothing that it can load.
+        """
+        backend = self._given["backend"]
+        made = [
+            backend.deserialize_executable(content, _device_list(devices), self._options(devices))
+            for devices in islands
+        ]
+        return [self._compiled(executable, devices) for executable, devices in zip(made, islands, strict=True)]
+
+    def serialized(self) -> bytes:
+        """Compiled anew for its own devices, as bytes: of what was loaded from somewhere, the code is lost."""
+        from jax._src import compiler
+
+        module, devices = self.lowered._lowering.stablehlo(), self.devices
+        made = compiler.backend_compile_and_load(
+            self._given["backend"], module, _device_list(devices), self._options(devices), []
+        )
+        content: bytes = made.serialize()
+        return content
 
     def load(self, islands: Sequence[Sequence[Any]], parts: int = 1) -> list[Any]:
         """A `jax.stages.Compiled` for the devices of each of these; the first are those that it was lowered for.
@@ -197,3 +222,9 @@ def _warning_of_the_cache(done: str) -> Iterator[None]:
         if jax.config.values["jax_raise_persistent_cache_errors"]:
             raise
         warnings.warn(f"the persistent compilation cache cannot be {done}: {error}", stacklevel=2)
+
+
+def serialized_ahead(compiled: Any) -> bytes:  # noqa: ANN401 (a `jax.stages.Compiled`)
+    """The same of what was compiled for devices that are not here."""
+    content: bytes = compiled._executable.xla_executable.serialize()
+    return content

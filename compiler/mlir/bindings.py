@@ -128,6 +128,10 @@ def host_callbacks(lowered: Any) -> tuple[Callable[..., Any], ...]:  # noqa: ANN
     return tuple(lowered._lowering.compile_args["host_callbacks"])
 
 
+# The files and lines at which something was traced, innermost first, without those of jax.
+Places = list[tuple[str, int]]
+
+
 def copier(sharding: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (a jax sharding on one device; jax arrays)
     """A function that copies an array to another device, and returns before it is there.
 
@@ -188,24 +192,41 @@ def requires_devices(traced: Any) -> bool:  # noqa: ANN401 (a `jax.stages.Traced
     return bool(dispatch.jaxpr_has_prim_requiring_devices(traced.jaxpr.jaxpr))
 
 
-def calls_for_devices(traced: Any) -> Iterator[tuple[str, list[tuple[str, int]]]]:  # noqa: ANN401 (as above)
-    """What jax lowers only where there are devices: calls of the host and the like.
+def calls_for_devices(traced: Any) -> Iterator[tuple[str, Places]]:  # noqa: ANN401 (as above)
+    """What jax lowers only where there are devices, calls of the host and the like: their names and places."""
+    from jax._src import dispatch
 
-    For each its name, and the files and lines at which it was traced, innermost first, without those of jax.
-    """
-    from jax._src import core, dispatch, source_info_util
+    for equation in _equations(traced.jaxpr.jaxpr):
+        primitive = equation.primitive
+        # Calls that only show something can be lowered without devices, if devices of the platform are here.
+        if primitive in dispatch.prim_requires_devices_during_lowering or primitive.name.startswith("debug_"):
+            yield primitive.name, _places(equation)
 
-    def found_in(jaxpr: Any) -> Iterator[tuple[str, list[tuple[str, int]]]]:  # noqa: ANN401 (a `jax.core.Jaxpr`)
-        for equation in jaxpr.eqns:
-            primitive = equation.primitive
-            # Calls that only show something can be lowered without devices, if devices of the platform are here.
-            if primitive in dispatch.prim_requires_devices_during_lowering or primitive.name.startswith("debug_"):
-                frames = source_info_util.user_frames(equation.source_info.traceback)
-                yield primitive.name, [(frame.file_name, frame.start_line) for frame in frames]
-            for inner in core.jaxprs_in_params(equation.params):
-                yield from found_in(inner)
 
-    return found_in(traced.jaxpr.jaxpr)
+def memories_asked_for(traced: Any) -> Iterator[tuple[str, Places]]:  # noqa: ANN401 (as above)
+    """The kinds of memory that `jax.device_put` and constraints of shardings ask for, and the places of each."""
+    for equation in _equations(traced.jaxpr.jaxpr):
+        # Of a constraint the sharding; of `device_put` one for each value.
+        for asked in (equation.params.get("sharding"), *equation.params.get("devices", ())):
+            kind = getattr(asked, "memory_kind", None)
+            if kind is not None:
+                yield kind, _places(equation)
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:  # noqa: ANN401 (a `jax.core.Jaxpr`, and its equations)
+    from jax._src import core
+
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in core.jaxprs_in_params(equation.params):
+            yield from _equations(inner)
+
+
+def _places(equation: Any) -> Places:  # noqa: ANN401 (as above)
+    from jax._src import source_info_util
+
+    frames = source_info_util.user_frames(equation.source_info.traceback)
+    return [(frame.file_name, frame.start_line) for frame in frames]
 
 
 @functools.cache

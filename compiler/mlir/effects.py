@@ -9,6 +9,7 @@ import re
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.functions import is_used, operations_in
 from atoll.compiler.mlir.locations import name_stack
+from atoll.compiler.mlir.memory_kinds import is_annotation, target_of
 
 # Operations that only compute, by dialect; for one with regions, the operations in these are asked about too. Left out
 # are those that speak with the world outside (`infeed`, `outfeed`, `send`, `recv`) and the tokens that order them;
@@ -58,9 +59,6 @@ _HOST_CALL = re.compile(r".*_python_.*callback")
 # The names of the library's functions, as jax calls them, begin so.
 _LAPACK = "lapack_"
 
-# jax marks this as having an effect only so that XLA leaves it in: it says which memory a value should be in.
-_ANNOTATION = "annotate_device_placement"
-
 
 def acts(operation: ir.OpView) -> bool:
     """Whether the operation itself, apart from what is in its regions, does anything beside computing its results."""
@@ -69,7 +67,8 @@ def acts(operation: ir.OpView) -> bool:
     # `jax.pure_callback` says that it has no effect, so it may be called any number of times, as under `jax.jit`.
     flag = "has_side_effect"
     says_so = flag in operation.attributes and ir.BoolAttr(operation.attributes[flag]).value
-    return says_so and _target(operation) != _ANNOTATION
+    # jax marks an annotation as having an effect only so that XLA leaves it in.
+    return says_so and not is_annotation(operation)
 
 
 def has_effect(operation: ir.OpView) -> bool:
@@ -79,7 +78,7 @@ def has_effect(operation: ir.OpView) -> bool:
 
 def host_calls_in(operation: ir.Operation) -> list[stablehlo.CustomCallOp]:
     """The calls of Python functions of this process, as made by `jax.pure_callback` and the like."""
-    return [call for call in operations_in(operation, stablehlo.CustomCallOp) if _HOST_CALL.fullmatch(_target(call))]
+    return [call for call in operations_in(operation, stablehlo.CustomCallOp) if _HOST_CALL.fullmatch(target_of(call))]
 
 
 def host_call_number(call: stablehlo.CustomCallOp) -> int:
@@ -89,13 +88,13 @@ def host_call_number(call: stablehlo.CustomCallOp) -> int:
 
 def is_print(operation: ir.OpView) -> bool:
     """Whether it is what jax makes of `jax.debug.print`: the name of its primitive comes last in its name stack."""
-    is_call = isinstance(operation, stablehlo.CustomCallOp) and _HOST_CALL.fullmatch(_target(operation)) is not None
+    is_call = isinstance(operation, stablehlo.CustomCallOp) and _HOST_CALL.fullmatch(target_of(operation)) is not None
     return is_call and name_stack(operation.location).rpartition("/")[2] == "debug_print"
 
 
 def calls_lapack(operation: ir.Operation) -> bool:
     """Whether it has calls of the library for linear algebra on CPUs."""
-    return any(_target(call).startswith(_LAPACK) for call in operations_in(operation, stablehlo.CustomCallOp))
+    return any(target_of(call).startswith(_LAPACK) for call in operations_in(operation, stablehlo.CustomCallOp))
 
 
 def erase_unused(block: ir.Block) -> None:
@@ -108,7 +107,3 @@ def erase_if_unused(operation: ir.OpView) -> None:
     """Erase an operation if it only computes results, and nobody takes them."""
     if not any(map(is_used, operation.operation.results)) and not has_effect(operation):
         operation.operation.erase()
-
-
-def _target(call: stablehlo.CustomCallOp) -> str:
-    return ir.StringAttr(call.attributes["call_target_name"]).value

@@ -13,9 +13,10 @@ from atoll.compiler.mlir.functions import (
     set_argument_attributes,
     set_result_attributes,
 )
+from atoll.compiler.mlir.memory_kinds import HOST, kind_in
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import MARKS
+from atoll.compiler.module.marks import MARKS, ON_HOST
 from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.text.language import known_names
@@ -29,6 +30,7 @@ _OURS_INSTEAD = frozenset(
         "jax.buffer_donor",
         "jax.result_info",
         "mhlo.input_output_alias",
+        "mhlo.memory_kind",
         "mhlo.num_partitions",
         "mhlo.num_replicas",
         "mhlo.sharding",
@@ -91,6 +93,8 @@ def mark_signature(module: ir.Module, arguments: Sequence[_Marks], results: Sequ
 
     def merged(old: ir.DictAttr, new: _Marks) -> ir.DictAttr:
         kept = {name: value for name, value in named_attributes(old).items() if name not in _OURS_INSTEAD}
+        if kind_in(old) == HOST:
+            kept[ON_HOST] = ir.UnitAttr.get(old.context)
         return ir.DictAttr.get({**kept, **new})
 
     set_argument_attributes(main, list(map(merged, argument_attributes(main), arguments)))

@@ -13,6 +13,7 @@ PHASE = "atoll.phase"
 PATH = "atoll.path"
 BATCH = "atoll.batch"
 DONATED = "atoll.donated"
+ON_HOST = "atoll.on_host"
 # From the phase `timed` on.
 FILLED = "atoll.filled"
 PARTS = "atoll.parts"
@@ -124,6 +125,7 @@ MARKS = (
         gone=None,
         writers=("export/frontend", "mark-arguments"),
         readers=(
+            "emit/memories",
             "fold-batch",
             "mark-arguments",
             "module/homes",
@@ -160,6 +162,15 @@ MARKS = (
         gone=None,
         writers=("export/frontend", "mark-arguments"),
         readers=("emit/emit", "module/homes"),
+    ),
+    Mark(
+        ON_HOST,
+        on="an argument or a result of `@main`",
+        says="it is in the memory of the host, beside that of the devices",
+        since="stablehlo",
+        gone=None,
+        writers=("module/marking",),
+        readers=("emit/memories",),
     ),
     Mark(
         FILLED,

@@ -49,6 +49,8 @@ class Plan:
     update: whether each replica makes the `whole` update, or the update and its state are `sharded` over replicas.
     extra: how many percent of the model's work may be done again, where examples need something of the whole batch;
         above that it is kept instead, with 0 it is refused.
+    offload: scope patterns, as in a stage text, of arguments and results that are in the memory of the host between
+        tasks, such as `"opt_state"`; empty for none.
     """
 
     stages: int | str = AUTO
@@ -60,6 +62,7 @@ class Plan:
     segments: int | str = AUTO
     update: str = WHOLE
     extra: int = EXTRA
+    offload: str = ""
 
     def __post_init__(self) -> None:
         # Each field is kept in one spelling, so that plans that mean the same are equal.
@@ -68,6 +71,7 @@ class Plan:
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
         self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
+        self._keep("offload", _offload(self.offload))
         self._keep("extra", whole_number("extra", self.extra, PlanError, least=0))
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
@@ -133,6 +137,8 @@ class Plan:
             fields.append(f"update={self.update}")
         if self.extra != EXTRA:
             fields.append(f"extra={self.extra}")
+        if self.offload:
+            fields.append(f"offload={json.dumps(self.offload)}")
         return ", ".join(fields)
 
 
@@ -148,6 +154,17 @@ def _stages(value: object) -> int | str:
     if not isinstance(value, str):
         return whole_number("stages", value, PlanError, most=MOST_STAGES)
     return AUTO if value == AUTO else str(StageText.parse(value))
+
+
+def _offload(value: object) -> str:
+    if not isinstance(value, str):
+        _wrong_type("offload", value, "scope patterns in a text")
+    if not value.strip():
+        return ""
+    text = StageText.parse(value)
+    if len(text.stages) > 1:
+        raise PlanError(f"offload has {len(text.stages)} stages", remedy="write its patterns with commas between them")
+    return str(text)
 
 
 def _schedule(value: object) -> str | Schedule:

@@ -26,6 +26,8 @@ def chip_rows(report: ReportContents) -> list[str]:
     for one in report.chips:
         sizes = (one.arguments, one.results, one.temporaries, one.programs, one.peak, one.limit)
         rows.append(f"{one.name:<12}{_columns(map(bytes_text, sizes))}   {one.task}")
+    if on_host := ", ".join(f"{one.name} {bytes_text(one.host)}" for one in report.chips if one.host):
+        rows.append(f"on the host, for each device: {on_host}")
     rows += ["", f"{'in a step':<12}{_columns(('FLOP', 'HBM bytes', 'collectives'))}   on each device"]
     return [*rows, *(f"{one.name:<12}{_work(one)}" for one in report.chips)]
 

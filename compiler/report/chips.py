@@ -13,6 +13,7 @@ class ChipReport:
     peak: the most that is in its memory at once, programs included; task: while which task. held: what of it waits,
         between tasks, or is taken by the task.
     limit: what the compiler says it has, or less if the topology does.
+    host: the most that is in the memory of the host at once, for each device.
     flops, hbm, collectives: of a step: the operations of products, the bytes that go through its memory, and those that
         it gives to collectives within the island.
     """
@@ -26,6 +27,7 @@ class ChipReport:
     peak: int
     task: str
     limit: int
+    host: int
     flops: int
     hbm: int
     collectives: int

@@ -20,6 +20,8 @@ class IslandReport:
         needs beside them while it runs is XLA's affair.
     array_peak_bytes: the same for whole arrays, however many devices hold a part or a copy: what `.stats().peak_bytes`
         counts, if the caller keeps nothing on the island that the step does not return or take over.
+    host_bytes: what is in the memory of the host, for each device, at the worst moment; no other number has it but that
+        of whole arrays.
     cost: floating-point operations, counted from shapes; an element of anything else counts as one.
     """
 
@@ -28,6 +30,7 @@ class IslandReport:
     input_bytes: int
     peak_bytes: int
     array_peak_bytes: int
+    host_bytes: int
     cost: int
 
 

@@ -55,7 +55,7 @@ from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.program import IslandProgram, Program, Run, Send
-from atoll.runtime.program_memory import argument_bytes, peak_bytes
+from atoll.runtime.program_memory import argument_bytes, host_peak_bytes, peak_bytes
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ def _island(program: Program, island: IslandProgram, cost: int) -> IslandReport:
         input_bytes=argument_bytes(program, island),
         peak_bytes=peak_bytes(program, island),
         array_peak_bytes=peak_bytes(program, island, whole=True),
+        host_bytes=host_peak_bytes(program, island),
         cost=cost,
     )
 

@@ -51,7 +51,8 @@ def _island_rows(report: ReportContents) -> list[str]:
         share = f"{100 * one.cost / total:.0f}%"
         sizes = f"{bytes_text(one.input_bytes):>12}{bytes_text(one.peak_bytes):>12}{count_text(one.cost):>12}"
         rows.append(f"{one.name:<12}{sizes}{share:>8}   {_tasks_text(one.tasks) or '(empty: no stage)'}")
-    return rows
+    on_host = ", ".join(f"{one.name} {bytes_text(one.host_bytes)}" for one in report.islands if one.host_bytes)
+    return [*rows, *([f"on the host, for each device: {on_host}"] if on_host else [])]
 
 
 def _tasks_text(tasks: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ FORWARD = CodeAhead(
     result_bytes=1536,
     aliased=0,
     temporaries=100,
+    host_temporaries=0,
     program=7,
     work=HloWork(10, 20, 30),
     seconds=1.5,
@@ -134,12 +135,12 @@ def test_what_jax_cannot_read_is_counted_as_the_compiler_counts(monkeypatch):
     def as_text():
         raise jax.errors.JaxRuntimeError("INTERNAL: async-update instruction should have 1 operands but sees 3")
 
-    names = ("argument_size", "output_size", "alias_size", "temp_size", "generated_code_size")
+    names = ("argument_size", "output_size", "alias_size", "temp_size", "generated_code_size", "host_temp_size")
     memory = SimpleNamespace(**{f"{name}_in_bytes": number for number, name in enumerate(names)})
     compiled = SimpleNamespace(
         as_text=as_text, memory_analysis=lambda: memory, cost_analysis=lambda: {"flops": 5.0, "bytes accessed": 6.0}
     )
-    monkeypatch.setattr(compilation.serialize_executable, "serialize", lambda _: (b"", None, None))
+    monkeypatch.setattr(compilation, "serialized_ahead", lambda _: b"")
     found = compilation._read("key", compiled, ([16], [16]), 1.0)
     assert (found.arguments, found.results, found.temporaries) == ((16,), (16,), 3)
     assert found.work == HloWork(5, 6, 0, unknown_loops=1)

@@ -121,8 +121,8 @@ def layer(x, w):
 
 
 def step(params, x):
-    """Layers in a loop, a choice over all parameters, an update, a draw that is for the whole batch, and
-    two batches that are returned as one."""
+    """Layers in a loop, a choice over all parameters, an update, a draw that is for the whole batch, a loss on the
+    host, and two batches that are returned as one."""
 
     def loss(params):
         key = jax.random.key(0, impl="rbg")
@@ -139,6 +139,7 @@ def step(params, x):
         lambda: jax.tree.map(lambda p, m: p - 0.1 * m, weights(params), momentum),
         lambda: weights(params),
     )
+    value = jax.device_put(value, jax.memory.Space.Host)
     return new | {"momentum": momentum}, value, jnp.exp(jnp.concatenate([x, -x]))
 
 

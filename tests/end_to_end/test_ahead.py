@@ -1,6 +1,7 @@
 """Programs for TPUs that are not here, compiled by their own compiler."""
 
 import importlib.util
+import re
 from importlib.metadata import PackageNotFoundError
 
 import jax
@@ -12,6 +13,10 @@ from atoll.compiler.cost.work import work_of
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.tasks import fragment_functions
 from atoll.compiler.topology import slices
+from atoll.compiler.topology.slices import mesh_of_slice
+from atoll.runtime.compilation import fragments_of
+from atoll.runtime.prebuilt import key_of, machine_of
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 
 import atoll
@@ -116,13 +121,32 @@ def test_it_cannot_run(ahead):
 
 
 @needs_libtpu
-def test_it_is_saved_with_its_report(ahead, tmp_path):
+def test_it_is_saved_with_its_report_and_executables(ahead, tmp_path, monkeypatch):
     from atoll.compiler.report.report import Report
     from atoll.runtime.program_file import load_program
 
     compiled, _ = ahead
     compiled.save(tmp_path / "step.atoll")
-    assert Report.from_json(load_program(tmp_path / "step.atoll").report) == compiled.report()
+    program = load_program(tmp_path / "step.atoll")
+    assert Report.from_json(program.report) == compiled.report()
+    # With its executables, under the keys that a machine with such TPUs looks for. The islands are alike, and share.
+    made = {content for codes in compiled.executables.values() for content in codes.values()}
+    assert {one.content for one in program.prebuilt} == made
+    island = program.islands[0]
+    mesh = mesh_of_slice(compiled.topology.islands[0])
+    machine = machine_of(mesh)
+    assert {one.machine for one in program.prebuilt} == {machine}
+    assert re.match(r"tpu, jax \S+, jaxlib \S+, libtpu \S+, TPU v5 lite at \w+", machine)
+    keys = {
+        key_of(program.codes[one.run.code], one.inputs, one.donated, island.axes, machine)
+        for one in fragments_of(island)
+    }
+    assert keys <= {one.key for one in program.prebuilt}
+    # Elsewhere it is another machine: a slice of another shape, or other flags.
+    others = [machine_of(mesh_of_slice(atoll.topology("1 x v5e[4x4](data=4, model=4)").islands[0]))]
+    monkeypatch.setenv("LIBTPU_INIT_ARGS", "--xla_tpu_enable_latency_hiding_scheduler=true")
+    others.append(machine_of(mesh))
+    assert len({machine, *others}) == 3
 
 
 @needs_libtpu
@@ -160,3 +184,63 @@ def test_without_libtpu_a_sentence_says_what_to_install(monkeypatch):
     lowered = atoll.lower(job(), topology=TOPOLOGY, plan=PLAN)
     with pytest.raises(atoll.TopologyError, match=r"compiler for TPUs is not installed; pip install 'atoll\[tpu\]'"):
         lowered.compile()
+
+
+@needs_libtpu
+def test_residuals_on_the_host_take_no_memory_of_the_chips(monkeypatch, tmp_path):
+    """What a policy of `jax.checkpoint` offloads waits there between tasks, and the report tells both apart."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+
+    def lowered(policy):
+        block = jax.checkpoint(lambda w, x: jnp.sin(checkpoint_name(jnp.tanh(x @ w), "hidden") @ w), policy=policy)
+
+        def fn(w, x):
+            return jax.grad(lambda w: block(w, x).sum())(w)
+
+        shape = jax.ShapeDtypeStruct
+        plan = atoll.Plan(stages=1, microbatches=2, schedule="gpipe")
+        arguments = shape((128, 128), "float32"), shape((1024, 128), "float32")
+        return atoll.lower(fn, *arguments, topology="1 x v5e[1x1]", batch_argnums=1, plan=plan)
+
+    policies = jax.checkpoint_policies
+    kept = lowered(policies.save_only_these_names("hidden")).compile().report()
+    moved = policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=["hidden"],
+        offload_src="device",
+        offload_dst="pinned_host",
+    )
+    offloaded = lowered(moved).compile().report()
+    hidden = 2 * 512 * 128 * 4  # of both microbatches
+    assert kept.chips[0].host == 0
+    assert offloaded.chips[0].host >= hidden
+    assert offloaded.islands[0].host_bytes == hidden
+    assert offloaded.chips[0].held == kept.chips[0].held - hidden
+    assert "on the host, for each device: island0 " in str(offloaded)
+
+
+@needs_libtpu
+def test_a_plan_that_offloads_takes_as_much_from_the_chips_as_the_hosts_have(monkeypatch, tmp_path):
+    """Between tasks; while the update runs, the chip has of it what it computes with."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    shape = jax.ShapeDtypeStruct
+
+    def fn(w, m, x):
+        gradient = jax.grad(lambda w: jnp.mean((x @ w) ** 2))(w)
+        return {"w": w - (moved := 0.9 * m["momentum"] + gradient), "m": {"momentum": moved}}
+
+    width = 1024
+    weights = shape((width, width), "float32")
+    arguments = weights, {"momentum": weights}, shape((256, width), "float32")
+    chips = []
+    for offload in ("", "momentum"):
+        plan = atoll.Plan(stages=1, microbatches=2, schedule="gpipe", offload=offload)
+        options = {"batch_argnums": 2, "donate_argnums": (0, 1), "plan": plan}
+        (chip,) = atoll.lower(fn, *arguments, topology="1 x v5e[1x1]", **options).compile().report().chips
+        chips.append(chip)
+    kept, offloaded = chips
+    momentum = width * width * 4
+    assert kept.host == 0
+    assert momentum <= offloaded.host < 2 * momentum
+    assert kept.arguments - offloaded.arguments == momentum
+    assert kept.results - offloaded.results == momentum

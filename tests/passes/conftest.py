@@ -8,6 +8,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.emit.fragment_code import code_of
+from atoll.compiler.emit.memories import Memories
 from atoll.compiler.export.frontend import export, leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.attributes import text_attribute
@@ -69,7 +70,9 @@ def _run_by_hand(module: ir.Module, job: Job) -> list[jax.Array]:
         is_key = hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
         values[argument] = jax.random.key_data(value) if is_key else jax.numpy.asarray(value)
     fragments = {
-        name: _fragment(code_of(function)) for name, function in functions_in(module).items() if name != "main"
+        name: _fragment(code_of(function, Memories()))
+        for name, function in functions_in(module).items()
+        if name != "main"
     }
     for operation in body_of(main).operations:
         operands = [values[operand] for operand in operation.operation.operands]
