@@ -4,7 +4,6 @@ Islands of several devices, where jax itself lowers other things than on one.
 """
 
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy
 import optax
 import pytest
+import standing_python
 import zoo
 from flax.training.train_state import TrainState
 from jax.experimental import io_callback
@@ -397,7 +397,8 @@ def test_without_the_devices_jax_is_left_as_it_was():
         "    atoll.compile(lambda x: x, 1.0, topology='1 x v5e[2x2]')\n"
         "print(len(jax.devices('cpu')))"
     )
-    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    command, settings = ["python", "-c", text], standing_python.settings()
+    found = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert found.stdout.strip().isdigit(), found.stderr
 
 

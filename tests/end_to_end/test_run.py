@@ -11,6 +11,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy
 import pytest
+import standing_python
 from atoll.compiler.commands.cli import run_here
 from atoll.compiler.commands.example_values import seeded
 from atoll.compiler.pipeline.pipeline import PHASES
@@ -176,8 +177,8 @@ def test_a_module_of_wide_numbers_runs_as_it_is(atoll):
         "  %0 = stablehlo.add %x, %x : tensor<4xf64>\n  %1 = stablehlo.add %n, %n : tensor<i64>\n"
         "  return %0, %1 : tensor<4xf64>, tensor<i64>\n}\n"
     )
-    command = [sys.executable, "-m", "atoll", "run", "wide.mlir", TOPOLOGY, "--check"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["atoll", "run", "wide.mlir", TOPOLOGY, "--check"]
+    ran = subprocess.run(command, env=standing_python.settings(), capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "bit-equal on 2 of 2 leaves" in ran.stdout
 
@@ -361,9 +362,10 @@ def test_a_mistake_is_one_sentence(arguments, sentence, atoll):
 
 
 def test_the_devices_are_made_though_the_users_file_uses_jax(folder):
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    command = [sys.executable, "-m", "atoll", "run", "train.py:job", "--topology=3 x cpu[2]", "--check"]
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = ["atoll", "run", "train.py:job", "--topology=3 x cpu[2]", "--check"]
+    ran = subprocess.run(
+        command, cwd=folder, env=standing_python.settings(), capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     assert "bit-equal on" in ran.stdout
 
