@@ -1,0 +1,71 @@
+"""Of many tests alike some run, which the commit chooses; whoever names a test gets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chosen import left_out
+
+pytestmark = pytest.mark.own
+
+NUMBERS = range(7)
+CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
+ALIKE = """
+import pytest
+
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("number", range(4))
+def test_alike(number):
+    pass
+"""
+
+
+class Fake:
+    """As much of a test as is asked for here."""
+
+    def __init__(self, function, number, **marks):
+        self.nodeid = f"{function}[{number}]"
+        self.marks = {name: getattr(pytest.mark, name)(*args).mark for name, args in marks.items()}
+        self.callspec = None
+
+    def get_closest_marker(self, name):
+        return self.marks.get(name)
+
+
+def made():
+    return [
+        *(Fake("many", number, one_in=(3,)) for number in NUMBERS),
+        *(Fake("many", number, one_in=(3,), xla=()) for number in range(4)),
+        *(Fake("all", number) for number in range(4)),
+    ]
+
+
+def kept(tests, commit):
+    out = left_out(tests, commit)
+    return [test for test in tests if test not in out]
+
+
+def test_as_many_as_the_mark_says_and_of_those_that_xla_compiles_as_well():
+    found = kept(made(), "a")
+    assert [test.nodeid.partition("[")[0] for test in found] == [*["many"] * 5, *["all"] * 4]
+    assert sum("xla" in test.marks for test in found) == 2
+
+
+def test_the_commit_chooses_and_in_time_all_are_chosen():
+    chosen = [{test.nodeid for test in kept(made(), str(commit))} for commit in range(40)]
+    assert chosen == [{test.nodeid for test in kept(made(), str(commit))} for commit in range(40)]
+    assert set().union(*chosen) == {test.nodeid for test in made()}
+
+
+@pytest.mark.parametrize(("arguments", "count"), [([], 2), (["--full"], 4), (["-k", "alike"], 4), (["NAMED"], 1)])
+def test_all_that_are_asked_for_run(arguments, count, tmp_path):
+    """By the rule that the folder's `conftest.py` follows."""
+    (tmp_path / "test_a.py").write_text(ALIKE)
+    (tmp_path / "conftest.py").symlink_to(CONFTEST)
+    given = [str(tmp_path / "test_a.py::test_alike[3]") if one == "NAMED" else one for one in arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", *(given or [])]
+    where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(Path(__file__).parent)}}
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, **where)
+    assert ran.stdout.count("test_a.py::test_alike[") == count, ran.stdout + ran.stderr
