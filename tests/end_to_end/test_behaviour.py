@@ -15,6 +15,7 @@ import pytest
 import standing_python
 import zoo
 from atoll.runtime.program import Run
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

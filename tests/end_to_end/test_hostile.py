@@ -228,6 +228,7 @@ def scopes_with_odd_names() -> zoo.Case:
     return zoo.train(loss, optax.sgd(0.1), weights, X)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_same_answer_as_jit(name):
     case = MODELS[name]()

@@ -67,6 +67,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("name", "count", "microbatches"), parameters)
 
 
+@pytest.mark.one_in(4)
 def test_same_answer_as_jit(name, count, microbatches):
     check(name, count, microbatches)
 
@@ -163,6 +164,7 @@ def test_a_stacked_array_is_one_value_in_parts():
         assert params["head"].islands == ("island1",)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.own
 @BY_XLA
 @pytest.mark.parametrize("kind", ["zb-h1", "interleaved-1f1b(2)", "zb-v"])

@@ -74,6 +74,7 @@ def saved(tmp_path):
     return save
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", CASES)
 def test_a_loaded_program_is_the_saved_one(name, saved):
     case = zoo.CASES[name]()

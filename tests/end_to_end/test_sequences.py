@@ -142,6 +142,7 @@ def on_islands(do, step, args, topology, plan):
     return do(step, *args, topology=topology, plan=plan, batch_argnums=batch_of(args))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("name", [step.__name__ for step in STEPS])
 def test_same_answer_as_jit(name, plan):

@@ -222,6 +222,7 @@ def landed(monkeypatch):
     return seen
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("right", "shardings"),
     [

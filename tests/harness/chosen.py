@@ -1,11 +1,12 @@
 """Which tests of many alike a run of all tests takes: the commit chooses, so that in time all of them run.
 
 `@pytest.mark.one_in(3)`: of the tests that a function makes of its parameters a third runs, and of those that XLA
-compiles a third as well. With `--full` all run, and so do those that are named.
+compiles a third as well. What finds a fault of `mutations/` always runs; and with `--full`, or named, all do.
 """
 
 import collections
 import functools
+import importlib.util
 import random
 import subprocess
 from collections.abc import Iterable
@@ -26,12 +27,24 @@ def commit() -> str:
         return ""
 
 
+@functools.cache
+def finders() -> frozenset[str]:
+    """The tests that find faults of `mutations/`, whose folder is no package."""
+    spec = importlib.util.spec_from_file_location("mutations", ROOT / "tests" / "mutations" / "mutations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return frozenset(one.killed_by for one in module.MUTATIONS)
+
+
 def left_out(items: Iterable[pytest.Item], chosen_by: str) -> set[pytest.Item]:
     """Those that do not run, of which others with the same mark do."""
     alike = collections.defaultdict(list)
     for item in items:
-        if item.get_closest_marker("one_in") and hasattr(item, "callspec"):
-            function = item.nodeid.partition("[")[0]
+        function = item.nodeid.partition("[")[0]
+        is_one_of_many = item.get_closest_marker("one_in") is not None and hasattr(item, "callspec")
+        if is_one_of_many and finders().isdisjoint((function, item.nodeid)):
             alike[function, item.get_closest_marker("xla") is not None].append(item)
     out: set[pytest.Item] = set()
     for (function, _), tests in alike.items():

@@ -34,6 +34,9 @@ class Fake:
         return self.marks.get(name)
 
 
+FINDER = "tests/end_to_end/test_sequences.py::test_same_answer_as_jit"
+
+
 def made():
     return [
         *(Fake("many", number, one_in=(3,)) for number in NUMBERS),
@@ -57,6 +60,13 @@ def test_the_commit_chooses_and_in_time_all_are_chosen():
     chosen = [{test.nodeid for test in kept(made(), str(commit))} for commit in range(40)]
     assert chosen == [{test.nodeid for test in kept(made(), str(commit))} for commit in range(40)]
     assert set().union(*chosen) == {test.nodeid for test in made()}
+
+
+def test_what_finds_a_known_fault_always_runs():
+    always = "batch_statistics-halves"
+    tests = [Fake(FINDER, name, one_in=(9,)) for name in (*NUMBERS, always)]
+    for commit in range(20):
+        assert f"{FINDER}[{always}]" in {test.nodeid for test in kept(tests, str(commit))}
 
 
 @pytest.mark.parametrize(("arguments", "count"), [([], 2), (["--full"], 4), (["-k", "alike"], 4), (["NAMED"], 1)])
