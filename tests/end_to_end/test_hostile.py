@@ -266,6 +266,7 @@ def host_calls_of(run, calls):
     return result, sorted(calls)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("shardings", [None, (P("model"), P("data"))], ids=["replicated", "divided"])
 @pytest.mark.parametrize("islands", ["2 x cpu[1]", DIVIDED])
 def test_each_call_of_the_host_happens_once(islands, shardings, capsys):
@@ -319,6 +320,7 @@ def own_mesh(kind=jax.sharding.AxisType.Explicit):
     return jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(kind, kind), devices=jax.devices()[:4])
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit], ids=str)
 @pytest.mark.parametrize("islands", ["2 x cpu[1]", DIVIDED])
 def test_a_mesh_that_the_user_has_set_is_no_matter(kind, islands):

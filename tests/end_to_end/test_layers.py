@@ -122,6 +122,7 @@ def test_the_models_data_give_stage_texts(name, count, text):
     assert stage_text(MODELS[name](), count) == text
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.own
 @pytest.mark.parametrize(
     ("name", "iterations"), [("scanned", (2, 2)), ("six_layers", (3, 3)), ("decoder_untied", (2, 2))]
@@ -134,6 +135,7 @@ def test_the_automatic_cut_divides_the_layers_evenly(name, iterations):
         check_traffic(step, model, 2, 4)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.own
 @pytest.mark.parametrize("microbatches", MICROBATCHES)
 def test_uneven_stages(microbatches):

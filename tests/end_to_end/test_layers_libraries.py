@@ -77,6 +77,7 @@ def test_a_saved_program(tmp_path):
         check_steps(step, model, steps=3)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.own
 @BY_XLA
 @pytest.mark.parametrize("is_read", [False, True])

@@ -382,6 +382,7 @@ def test_more_sweeps_than_two(kind, count):
 # Memory.
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", ["gpipe", "1f1b", "zb-h1", "zb-v"])
 def test_memory_does_not_grow_from_step_to_step(kind):
     case = zoo.CASES["mlp_adam"]()
@@ -469,6 +470,7 @@ def losses(out):
     return re.findall(r"^step \d+: .*= (\S+) \(\d+ ms\)$", out, re.MULTILINE)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", ["1f1b", "zb-h1"])
 def test_a_dump_of_every_phase_runs_and_gives_what_the_job_gives(kind, command, tmp_path):
     options = ("--topology=2 x cpu[1]", f'--plan=stages="one | two", microbatches=4, schedule={kind}')

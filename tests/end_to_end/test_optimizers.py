@@ -106,6 +106,7 @@ def double_precision():
     jax.config.update("jax_enable_x64", False)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", IN_SINGLE)
 @pytest.mark.parametrize("microbatches", [1, 4])
 def test_master_weights_of_double_precision(name, microbatches, double_precision):

@@ -205,6 +205,7 @@ def edited(atoll, tmp_path):
     return edit
 
 
+@pytest.mark.one_in(3)
 # From `staged` on: before it stages are found by scopes, which a dump without locations does not have.
 @pytest.mark.parametrize("phase", [phase.name for phase in PHASES if phase.name not in ("stablehlo", "timed")])
 def test_another_constant_in_a_dump_gives_another_answer(phase, atoll, edited):

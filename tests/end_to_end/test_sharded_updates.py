@@ -146,6 +146,7 @@ def adam_on(islands, chosen, **options):
     )
 
 
+@pytest.mark.one_in(4)
 @BY_XLA
 @pytest.mark.parametrize(("replicas", "stages"), [(2, 1), (2, 2), (3, 1), (4, 1)])
 def test_each_replica_keeps_its_share(replicas, stages):

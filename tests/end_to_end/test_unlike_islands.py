@@ -198,6 +198,7 @@ def test_a_value_is_resharded_once_for_several_islands():
         check_links(step)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_microbatches_reshard_with_one_code(replicas):
     """The batch goes ahead to the second island, which divides it otherwise as well."""
