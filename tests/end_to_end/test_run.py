@@ -16,10 +16,10 @@ from atoll.compiler.commands.cli import run_here
 from atoll.compiler.commands.example_values import seeded
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.runtime.program import Input
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 TRAIN = """\
 import atoll, jax, jax.numpy as jnp
-from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 def step(state, x, key):
     def loss(w):
