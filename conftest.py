@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import standing_python
+import times
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
@@ -111,6 +112,15 @@ pytest_collect_file = Sybil(
     setup=_make_folder,
     teardown=_remove_folder,
 ).pytest()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--times", type=Path, metavar="FILE", help="write there what each test takes, and print the sums")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (file := config.getoption("--times")) is not None:
+        config.pluginmanager.register(times.Times(file.absolute(), is_first=not hasattr(config, "workerinput")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

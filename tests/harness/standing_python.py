@@ -24,6 +24,7 @@ import types
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 # What a command imports that compiles a model.
 _IMPORTED = ("jax.export", "optax", "atoll.compiler.commands.dump", "atoll.compiler.commands.opt")
@@ -41,7 +42,10 @@ _MOST = 1 << 20  # bytes of a request
 
 def settings() -> dict[str, str]:
     """The environment of a command: this process's, but for what is set for tests alone."""
-    return {**_kept(), "PATH": os.pathsep.join((str(_folder()), sysconfig.get_path("scripts"), os.environ["PATH"]))}
+    return {
+        **_kept(),
+        "PATH": os.pathsep.join((str(_folder().path), sysconfig.get_path("scripts"), os.environ["PATH"])),
+    }
 
 
 def _kept() -> dict[str, str]:
@@ -49,9 +53,24 @@ def _kept() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left_out} | _QUICKLY
 
 
+def spent() -> float:
+    """Processor seconds of what stands by, and of the commands that had ended when it was last asked."""
+    if not _folder.cache_info().currsize:
+        return 0.0
+    ticks = Path(f"/proc/{_folder().standing}/stat").read_text().rpartition(") ")[2].split()[11:15]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+class _Folder(NamedTuple):
+    """Where the commands are, and the process that answers them."""
+
+    path: Path
+    standing: int
+
+
 @functools.cache
-def _folder() -> Path:
-    """The folder of the commands. They and what answers them are gone when this process ends."""
+def _folder() -> _Folder:
+    """They are gone when this process ends."""
     made = TemporaryDirectory(prefix="atoll-commands-")
     for name, before in _COMMANDS.items():
         script = Path(made.name, name)
@@ -63,7 +82,7 @@ def _folder() -> Path:
         command = [sys.executable, __file__, str(listening.fileno())]
         standing = subprocess.Popen(command, stdin=subprocess.PIPE, env=_kept(), pass_fds=[listening.fileno()])
     atexit.register(_end, standing, made)
-    return Path(made.name)
+    return _Folder(Path(made.name), standing.pid)
 
 
 def _end(standing: subprocess.Popen, made: TemporaryDirectory) -> None:
