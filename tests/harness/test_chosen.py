@@ -1,25 +1,13 @@
 """Of many tests alike some run, which the commit chooses; whoever names a test gets it."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from chosen import left_out
+from chosen import left_out, names_tests
 
 pytestmark = pytest.mark.own
 
 NUMBERS = range(7)
-CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
-ALIKE = """
-import pytest
-
-@pytest.mark.one_in(2)
-@pytest.mark.parametrize("number", range(4))
-def test_alike(number):
-    pass
-"""
 
 
 class Fake:
@@ -69,13 +57,14 @@ def test_what_finds_a_known_fault_always_runs():
         assert f"{FINDER}[{always}]" in {test.nodeid for test in kept(tests, str(commit))}
 
 
-@pytest.mark.parametrize(("arguments", "count"), [([], 2), (["--full"], 4), (["-k", "alike"], 4), (["NAMED"], 1)])
-def test_all_that_are_asked_for_run(arguments, count, tmp_path):
-    """By the rule that the folder's `conftest.py` follows."""
-    (tmp_path / "test_a.py").write_text(ALIKE)
-    (tmp_path / "conftest.py").symlink_to(CONFTEST)
-    given = [str(tmp_path / "test_a.py::test_alike[3]") if one == "NAMED" else one for one in arguments]
-    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", *(given or [])]
-    where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(Path(__file__).parent)}}
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, **where)
-    assert ran.stdout.count("test_a.py::test_alike[") == count, ran.stdout + ran.stderr
+@pytest.mark.parametrize(
+    ("arguments", "keyword", "is_named"),
+    [
+        ([], "", False),
+        (["tests/end_to_end", "docs"], "", False),
+        (["tests/end_to_end/test_layers.py::test_schedules"], "", True),
+        (["docs"], "schedule", True),
+    ],
+)
+def test_whoever_asks_for_certain_tests_gets_them(arguments, keyword, is_named):
+    assert names_tests(SimpleNamespace(args=arguments, option=SimpleNamespace(keyword=keyword))) == is_named
