@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import py_compile
 import runpy
 import select
 import signal
@@ -79,10 +80,17 @@ def _folder() -> _Folder:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{made.name}/socket")
         listening.listen(64)
-        command = [sys.executable, __file__, str(listening.fileno())]
+        command = [sys.executable, _compiled(Path(made.name)), str(listening.fileno())]
         standing = subprocess.Popen(command, stdin=subprocess.PIPE, env=_kept(), pass_fds=[listening.fileno()])
     atexit.register(_end, standing, made)
     return _Folder(Path(made.name), standing.pid)
+
+
+def _compiled(folder: Path) -> str:
+    """This file for Python, in whose frames it is the command `atoll`: an error names the first line of no library, and
+    what a user starts has none before that."""
+    made, command = str(folder / "standing.pyc"), str(Path(sysconfig.get_path("scripts"), "atoll"))
+    return py_compile.compile(__file__, cfile=made, dfile=command, doraise=True)
 
 
 def _end(standing: subprocess.Popen, made: TemporaryDirectory) -> None:

@@ -40,6 +40,17 @@ def test_it_ends_as_the_command_does():
     assert failed.stderr.splitlines()[1:] == [*(f"  {line}" for line in lines), "NameError: name 'x' is not defined"]
 
 
+def test_an_error_names_no_line_of_it(tmp_path):
+    (tmp_path / "a.py").write_text("import atoll\natoll.topology('2 x')\n")
+    program = f"import runpy; runpy.run_path({str(tmp_path / 'a.py')!r})"
+    for command in (["python", "-c", program], ["atoll", "opt", "nowhere.mlir"]):
+        assert "standing_python" not in run(*command).stderr
+    (tmp_path / "job.py").write_text("import atoll\njob = atoll.Job(lambda x: x, 1.0)\n")
+    ran = run("atoll", "plan", "job.py:job", "--topology", "2 x cpu[1]", "--batch", "y", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert "standing_python" not in ran.stderr
+
+
 def test_jax_is_there_and_has_not_begun():
     program = "import sys; assert 'jax' in sys.modules; import jax; print(len(jax.devices()))"
     ran = run("python", "-c", program, also={"XLA_FLAGS": "--xla_force_host_platform_device_count=3"})
