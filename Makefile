@@ -42,7 +42,7 @@ ifdef TESTS
 test: .venv/installed-test
 	@.venv/$(PYTEST) $(TESTS)
 else
-test: lint test-main test-newest ## lint; all tests; all tests on the newest Python that is here (TESTS=... for some alone)
+test: lint test-main test-newest ## lint; tests; those that another jax could change on the newest Python that is here (TESTS=... for some alone)
 endif
 
 fast: lint ## lint; goldens, and tests of what is pure

@@ -14,13 +14,14 @@ import itertools
 import os
 import re
 import subprocess
-import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import standing_python
+import times
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
@@ -42,9 +43,6 @@ os.environ.setdefault(_PLATFORMS, "cpu")
 _HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 _ROOT = Path(__file__).resolve().parent
 _TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, and machines are busy
-
-# The examples train: nearly all of their time is XLA's, which need not take all of its trouble for these.
-_QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 # The page of the examples that is always run. What the others run is in `tests/examples` too; they run with `--full`.
 _EXAMPLE = "linen"
@@ -68,16 +66,13 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
         yield "\n".join(command), "".join(f"{line}\n" for line in rest[len(more) :])
 
 
-def fault_of(command: str, shown: str, folder: Path, settings: Mapping[str, str] | None = None) -> str | None:
-    """What is wrong with a command and the output that is shown for it; None if they are right.
-
-    settings: what its environment has beside the user's.
-    """
+def fault_of(command: str, shown: str, folder: Path) -> str | None:
+    """What is wrong with a command and the output that is shown for it; None if they are right."""
     dry = next((text for text in _DRY if command.startswith(text)), "")
     ran = subprocess.run(
         ["bash", "-c", _DRY.get(dry, "") + command.removeprefix(dry)],
         cwd=folder,
-        env={**_environment(), **(settings or {})},
+        env={**standing_python.settings(), "COLUMNS": "100"},  # a width of lines that does not vary
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -93,18 +88,9 @@ def fault_of(command: str, shown: str, folder: Path, settings: Mapping[str, str]
     return None
 
 
-def _environment() -> dict[str, str]:
-    """The user's environment, with this Python's commands first and lines of a width that does not vary."""
-    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
-    left_out = ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "XLA_FLAGS")
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return {**kept, "PATH": path, "COLUMNS": "100"}
-
-
 def _run_console(example: Example) -> str | None:
     folder = Path(example.namespace["folder"].name)
-    settings = _QUICKLY if Path(example.path).is_relative_to(_ROOT / "examples") else {}
-    return next(filter(None, (fault_of(*command, folder, settings) for command in commands(example.parsed))), None)
+    return next(filter(None, (fault_of(*command, folder) for command in commands(example.parsed))), None)
 
 
 def _make_folder(namespace: dict[str, Any]) -> None:
@@ -130,10 +116,16 @@ pytest_collect_file = Sybil(
 ).pytest()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--times", type=Path, metavar="FILE", help="write there what each test takes, and print the sums")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Let jax look for accelerators where tests for these are asked for. It reads this when it is imported."""
+    # jax looks for accelerators where tests for these are asked for. It reads this when it is imported.
     if config.getoption("markexpr", "") == "accelerator" and config.getoption("on", None) != "cpu":
         del os.environ[_PLATFORMS]
+    if (file := config.getoption("--times")) is not None:
+        config.pluginmanager.register(times.Times(file.absolute(), is_first=not hasattr(config, "workerinput")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

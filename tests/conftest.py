@@ -7,6 +7,7 @@ import itertools
 import sys
 from pathlib import Path
 
+import chosen
 import pytest
 
 # Linux lets a process map 65,530 regions of memory. Compiled code takes several each, and where there is no room for
@@ -50,16 +51,22 @@ def pytest_collection_finish():
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "one_in(n): of what its parameters make, a part runs that the commit chooses")
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
     config.addinivalue_line("markers", "accelerator: runs on GPUs or TPUs, where there are any; see `--on`")
     config.addinivalue_line("markers", "xla: XLA compiles the tasks, in a module whose others numpy evaluates")
 
 
 def pytest_collection_modifyitems(config, items):
+    kept = items
+    if not config.getoption("full") and not chosen.names_tests(config):
+        out = chosen.left_out(items, chosen.commit())
+        kept = [item for item in items if item not in out]
     if config.getoption("quick"):
-        chosen = set(_each_value_once([item for item in items if not _is_own(item)]))
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = [item for item in items if item in chosen]
+        kept = list(_each_value_once([item for item in kept if not _is_own(item)]))
+    kept = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 def _is_own(item):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import standing_python
 from atoll.compiler import activity, guard
 from atoll.compiler.commands.cli import run_here
 from atoll.compiler.mlir.bindings import ir
@@ -146,8 +147,9 @@ def atoll(capsys):
 
 
 def in_process_of_its_own(*arguments, **options):
-    command = [sys.executable, "-m", "atoll", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, **options)
+    command = ["atoll", *arguments]
+    settings = standing_python.settings()
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=settings, **options)
 
 
 LONG = "x" * 300

@@ -14,6 +14,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy
 import pytest
+import standing_python
 from atoll.compiler.export.frontend import export, leaves_of
 from atoll.compiler.mlir import bindings
 from atoll.compiler.mlir.attributes import text_attribute
@@ -187,7 +188,8 @@ def test_x64_is_the_users_choice():
         "from atoll.compiler.mlir.ir_text import print_module\n"
         "print(print_module(export(Job(lambda x, y: x * y, numpy.zeros(3), 2.0))))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    command, settings = ["python", "-c", program], standing_python.settings()
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
     assert '(%arg0: tensor<3xf64> {atoll.path = "x"}, %arg1: tensor<f64> {atoll.path = "y"})' in done.stdout
 
 

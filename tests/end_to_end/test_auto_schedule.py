@@ -24,6 +24,7 @@ def found():
         yield step
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("named", ["1f1b", "gpipe", "zb-h1"])
 def test_it_is_predicted_to_be_no_slower_than_a_named_one(found, named):
     with compiled("2 x cpu[1]", named) as step:

@@ -4,7 +4,6 @@ import gc
 import inspect
 import re
 import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -13,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
+import standing_python
 import zoo
 from atoll.runtime.program import Run
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 
@@ -389,8 +390,8 @@ def test_a_program_that_is_still_running_at_exit_does_not_hang():
 def run_alone(program):
     """A program in a process of its own, without the devices that tests have."""
     text = "import jax, jax.numpy as jnp, numpy\nx = numpy.ones((8, 8), 'float32')\n" + inspect.cleandoc(program)
-    environment = {"PATH": "", "JAX_PLATFORMS": "cpu"}
-    return subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=250)
+    settings = standing_python.settings()
+    return subprocess.run(["python", "-c", text], env=settings, capture_output=True, text=True, timeout=250)
 
 
 def test_devices_are_created_as_long_as_they_can_be():

@@ -10,6 +10,7 @@ import numpy
 import pytest
 from atoll.compiler.errors import UsageError
 from atoll.compiler.topology.topology import Topology
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

@@ -61,6 +61,7 @@ def bits(tree):
     return [numpy.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("plan", "ranges"),
     [

@@ -9,6 +9,7 @@ from references import reference
 import atoll
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("name", "topology", "plan"),
     [

@@ -4,7 +4,6 @@ Islands of several devices, where jax itself lowers other things than on one.
 """
 
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy
 import optax
 import pytest
+import standing_python
 import zoo
 from flax.training.train_state import TrainState
 from jax.experimental import io_callback
@@ -228,6 +228,7 @@ def scopes_with_odd_names() -> zoo.Case:
     return zoo.train(loss, optax.sgd(0.1), weights, X)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_same_answer_as_jit(name):
     case = MODELS[name]()
@@ -265,6 +266,7 @@ def host_calls_of(run, calls):
     return result, sorted(calls)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("shardings", [None, (P("model"), P("data"))], ids=["replicated", "divided"])
 @pytest.mark.parametrize("islands", ["2 x cpu[1]", DIVIDED])
 def test_each_call_of_the_host_happens_once(islands, shardings, capsys):
@@ -318,6 +320,7 @@ def own_mesh(kind=jax.sharding.AxisType.Explicit):
     return jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(kind, kind), devices=jax.devices()[:4])
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit], ids=str)
 @pytest.mark.parametrize("islands", ["2 x cpu[1]", DIVIDED])
 def test_a_mesh_that_the_user_has_set_is_no_matter(kind, islands):
@@ -397,7 +400,8 @@ def test_without_the_devices_jax_is_left_as_it_was():
         "    atoll.compile(lambda x: x, 1.0, topology='1 x v5e[2x2]')\n"
         "print(len(jax.devices('cpu')))"
     )
-    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    command, settings = ["python", "-c", text], standing_python.settings()
+    found = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert found.stdout.strip().isdigit(), found.stderr
 
 

@@ -67,6 +67,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("name", "count", "microbatches"), parameters)
 
 
+@pytest.mark.one_in(5)
 def test_same_answer_as_jit(name, count, microbatches):
     check(name, count, microbatches)
 
@@ -121,6 +122,7 @@ def test_the_models_data_give_stage_texts(name, count, text):
     assert stage_text(MODELS[name](), count) == text
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.own
 @pytest.mark.parametrize(
     ("name", "iterations"), [("scanned", (2, 2)), ("six_layers", (3, 3)), ("decoder_untied", (2, 2))]
@@ -133,6 +135,7 @@ def test_the_automatic_cut_divides_the_layers_evenly(name, iterations):
         check_traffic(step, model, 2, 4)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.own
 @pytest.mark.parametrize("microbatches", MICROBATCHES)
 def test_uneven_stages(microbatches):
@@ -163,6 +166,7 @@ def test_a_stacked_array_is_one_value_in_parts():
         assert params["head"].islands == ("island1",)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.own
 @BY_XLA
 @pytest.mark.parametrize("kind", ["zb-h1", "interleaved-1f1b(2)", "zb-v"])

@@ -39,6 +39,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("name", "count", "microbatches"), chosen)
 
 
+@pytest.mark.one_in(5)
 def test_same_answer_as_jit(name, count, microbatches):
     check(name, count, microbatches)
 
@@ -53,6 +54,7 @@ def divided(argument):
     return jax.tree.map_with_path(spec, argument)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("microbatches", [1, 4])
 @pytest.mark.parametrize("name", ["decoder_recomputed", "optimizer_adafactor", "dropout_by_keys_of_layers"])
 def test_stacks_that_are_divided_within_islands(name, microbatches):
@@ -75,6 +77,7 @@ def test_a_saved_program(tmp_path):
         check_steps(step, model, steps=3)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.own
 @BY_XLA
 @pytest.mark.parametrize("is_read", [False, True])

@@ -25,6 +25,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(("stages", "microbatches", "segments"), chosen)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["decoder_recomputed", "decoder_unrolled"])
 def test_same_answer_as_jit(name, stages, microbatches, segments):
     model = model_named(name)
@@ -71,6 +72,7 @@ def by_parameter(path, leaf):
     return PartitionSpec(None, "data") if is_matrix and leaf.shape[1] == WIDTH else PartitionSpec()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("stages", "replicas", "microbatches"), [(2, 1, 2), (1, 2, 2)])
 def test_sequence_and_parameters_are_divided_within_islands(stages, replicas, microbatches):
     model = model_named("decoder_recomputed")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
+import standing_python
 import zoo
 from atoll.examples.palm import toy
 from atoll.runtime.program import Run
@@ -230,8 +231,8 @@ def line_of(text):
 def alone(program):
     """What a program prints in a process of its own, without the devices that tests have."""
     text = f"import atoll, jax, jax.numpy as jnp, numpy\n{inspect.cleandoc(program)}"
-    environment = {"PATH": "", "JAX_PLATFORMS": "cpu"}
-    ran = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, timeout=250)
+    settings = standing_python.settings()
+    ran = subprocess.run(["python", "-c", text], env=settings, capture_output=True, text=True, timeout=250)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.split()
 

@@ -87,6 +87,7 @@ def specs_of(step):
     return {buffer.spec for island in step.program.islands for buffer in island.buffers}
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("sizes", "islands", "plan"),
     [
@@ -110,6 +111,7 @@ def test_explicit_shardings(sizes, islands, plan):
 STAGES = 'stages="first | second", '
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("more", "plan"),
     [

@@ -147,6 +147,7 @@ def test_parts_are_fed_back_where_they_are():
         same(zoo.leaves(memory), zoo.leaves(expected))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("microbatches", [1, 2, 4, 8])
 @pytest.mark.parametrize("dimension", [0, 1])
 def test_parts_are_fed_to_a_program_with_other_parts(microbatches, dimension):

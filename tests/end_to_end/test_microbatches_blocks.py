@@ -56,6 +56,7 @@ def same(found, expected):
         numpy.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", PLANS)
 def test_joined_batches_are_results_in_their_order(name):
     with compiled(pairs, WEIGHTS, X, Y, name=name) as step:
@@ -64,6 +65,7 @@ def test_joined_batches_are_results_in_their_order(name):
         assert len(results[2].parts) == 2 * step.plan.microbatches * (2 if name == "replicas" else 1)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", PLANS)
 def test_a_batch_that_the_model_divides_itself(name, tmp_path):
     """Given as arrays, placed ahead of time, as the results of the step before, and to the program from a file."""

@@ -130,6 +130,7 @@ def test_a_free_placement_of_what_is_no_pipeline():
         assert (places["x"], places["y"]) == ({"island0"}, {"island1"})
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("stages", [TWO, "layer_0 | layer_1 | layer_2 | layer_3", "layer_0, layer_1 | layer_[2..3]"])
 @pytest.mark.parametrize("kind", ["1f1b", "zb-h1"])
 def test_stages_by_text(stages, kind):
@@ -183,6 +184,7 @@ def divided(case):
     )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("name", "topology", "microbatches", "kind"),
     [
@@ -256,6 +258,7 @@ MINE = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", MINE)
 def test_a_schedule_that_the_user_wrote_is_followed(name):
     case = zoo.CASES["mlp_sgd"]()
@@ -341,6 +344,7 @@ def test_one_microbatch_does_not_make_every_schedule_fit(kind):
 # Sweeps.
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", ["auto", "gpipe"])
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_more_sweeps_than_two(kind, count):
@@ -378,6 +382,7 @@ def test_more_sweeps_than_two(kind, count):
 # Memory.
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", ["gpipe", "1f1b", "zb-h1", "zb-v"])
 def test_memory_does_not_grow_from_step_to_step(kind):
     case = zoo.CASES["mlp_adam"]()
@@ -465,6 +470,7 @@ def losses(out):
     return re.findall(r"^step \d+: .*= (\S+) \(\d+ ms\)$", out, re.MULTILINE)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", ["1f1b", "zb-h1"])
 def test_a_dump_of_every_phase_runs_and_gives_what_the_job_gives(kind, command, tmp_path):
     options = ("--topology=2 x cpu[1]", f'--plan=stages="one | two", microbatches=4, schedule={kind}')

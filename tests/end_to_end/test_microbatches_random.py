@@ -12,7 +12,7 @@ from timed_harness import difference
 
 import atoll
 
-COUNT = 50
+COUNT = 20
 FIRST = 70_000  # other programs than those that the time passes are tried with
 MAGNITUDE = 100.0  # of the values that a smooth program's results are made of, where these may cancel
 SCHEDULES = ("gpipe", "1f1b", "interleaved-1f1b(2)", "zb-v", "forward-only")
@@ -34,7 +34,7 @@ def test_refused_or_right(request, capsys):
 
 
 def counted(config):
-    return COUNT * 10 if config.getoption("full") else COUNT // 5 if config.getoption("quick") else COUNT
+    return COUNT * 25 if config.getoption("full") else COUNT // 2 if config.getoption("quick") else COUNT
 
 
 def outcome(seed):

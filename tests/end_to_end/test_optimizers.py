@@ -93,6 +93,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(("build", "name", "microbatches"), marked)
 
 
+@pytest.mark.one_in(4)
 def test_state_stays_with_its_layer(build, name, microbatches):
     check(build(), name, microbatches)
 
@@ -105,6 +106,7 @@ def double_precision():
     jax.config.update("jax_enable_x64", False)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", IN_SINGLE)
 @pytest.mark.parametrize("microbatches", [1, 4])
 def test_master_weights_of_double_precision(name, microbatches, double_precision):

@@ -56,6 +56,7 @@ def sent_by(step, island=0):
     return [found.buffers[one.buffer] for one in found.instructions if isinstance(one, Send)]
 
 
+@pytest.mark.one_in(2)
 @BY_XLA
 @pytest.mark.parametrize(("replicas", "link"), [(2, ""), (3, ""), (4, ""), (2, QUICK), (4, QUICK)])
 def test_momentum_in_shares(replicas, link):

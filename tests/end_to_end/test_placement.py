@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy
 import pytest
 import zoo
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

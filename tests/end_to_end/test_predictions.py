@@ -99,6 +99,7 @@ def run_steps(step, params, x, y):
     return stats
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("model", "schedule", "microbatches", "stages"), CASES)
 def test_the_report_says_what_the_runtime_counts(model, schedule, microbatches, stages):
     islands = stages // 2 if schedule in CHUNKED else stages

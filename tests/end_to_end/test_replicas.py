@@ -72,6 +72,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(("name", "replicas", "stages", "microbatches", "schedule", "link"), chosen)
 
 
+@pytest.mark.one_in(3)
 def test_same_answer_as_jit(name, replicas, stages, microbatches, schedule, link):
     case = zoo.CASES[name]()
     stages *= 2 if "(2)" in schedule else 1
@@ -110,6 +111,7 @@ def dropped_out(params, key, x, weight, y):
     return loss, gradients, kept
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("replicas", "stages", "microbatches"), [(2, 2, 2), (3, 1, 4), (3, 2, 1), (4, 1, 1)])
 def test_masked_mean_and_dropout(replicas, stages, microbatches):
     params = {"first": zoo.normal(1, 6, 8), "second": zoo.normal(2, 8, 3)}
@@ -211,6 +213,7 @@ def batch_of(number):
     return [random.normal(size=(12, 8)).astype("float32") for _ in range(2)]
 
 
+@pytest.mark.one_in(3)
 @BY_XLA
 @pytest.mark.parametrize(
     ("replicas", "stages", "microbatches", "link"), [(2, 2, 2, ""), (3, 1, 1, NARROW), (2, 1, 3, "1 GB/s, 1 ms")]

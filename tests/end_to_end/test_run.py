@@ -11,10 +11,12 @@ import jax.export
 import jax.numpy as jnp
 import numpy
 import pytest
+import standing_python
 from atoll.compiler.commands.cli import run_here
 from atoll.compiler.commands.example_values import seeded
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.runtime.program import Input
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 TRAIN = """\
 import atoll, jax, jax.numpy as jnp
@@ -129,6 +131,7 @@ def test_a_seed_gives_the_same_numbers_again_and_another_does_not(atoll):
     assert one == again != other
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("phase", [phase.name for phase in PHASES])
 def test_a_dump_of_every_phase_runs_and_gives_what_the_job_gives(phase, atoll, tmp_path):
     _, text, _ = atoll("dump", "train.py:job", TOPOLOGY, PLAN, "--phase", phase, "--debug-info")
@@ -176,8 +179,8 @@ def test_a_module_of_wide_numbers_runs_as_it_is(atoll):
         "  %0 = stablehlo.add %x, %x : tensor<4xf64>\n  %1 = stablehlo.add %n, %n : tensor<i64>\n"
         "  return %0, %1 : tensor<4xf64>, tensor<i64>\n}\n"
     )
-    command = [sys.executable, "-m", "atoll", "run", "wide.mlir", TOPOLOGY, "--check"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["atoll", "run", "wide.mlir", TOPOLOGY, "--check"]
+    ran = subprocess.run(command, env=standing_python.settings(), capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "bit-equal on 2 of 2 leaves" in ran.stdout
 
@@ -202,6 +205,7 @@ def edited(atoll, tmp_path):
     return edit
 
 
+@pytest.mark.one_in(3)
 # From `staged` on: before it stages are found by scopes, which a dump without locations does not have.
 @pytest.mark.parametrize("phase", [phase.name for phase in PHASES if phase.name not in ("stablehlo", "timed")])
 def test_another_constant_in_a_dump_gives_another_answer(phase, atoll, edited):
@@ -361,9 +365,10 @@ def test_a_mistake_is_one_sentence(arguments, sentence, atoll):
 
 
 def test_the_devices_are_made_though_the_users_file_uses_jax(folder):
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    command = [sys.executable, "-m", "atoll", "run", "train.py:job", "--topology=3 x cpu[2]", "--check"]
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = ["atoll", "run", "train.py:job", "--topology=3 x cpu[2]", "--check"]
+    ran = subprocess.run(
+        command, cwd=folder, env=standing_python.settings(), capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     assert "bit-equal on" in ran.stdout
 

@@ -48,6 +48,7 @@ def streams(program):
     ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", SCHEDULE_KINDS)
 def test_a_program_follows_the_plans_schedule(name, tmp_path):
     with compiled(name) as step:

@@ -55,6 +55,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(("name", "count", "segments", "kind"), chosen)
 
 
+@pytest.mark.one_in(2)
 def test_same_answer_as_jit(name, count, segments, kind):
     case = zoo.CASES[name]()
     whole = atoll.Plan(microbatches=4, schedule=kind)
@@ -69,6 +70,7 @@ def test_same_answer_as_jit(name, count, segments, kind):
         check_cut_in_time(step, case, in_segments(atoll.schedule(kind, islands=count, microbatches=4), segments))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["decoder_recomputed", "decoder_untied"])
 def test_layer_loops_are_cut_into_segments(name):
     """Two layers an island, each a segment: parts and bytes are those of stages in one piece."""
@@ -110,6 +112,7 @@ def gradient_penalty(params, x):
     return params - 0.1 * gradient, loss
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("fn", "stages", "segments"),
     [
@@ -210,6 +213,7 @@ def test_the_prediction_knows_what_overlaps():
     assert predicted(4) == (pytest.approx(8.196), pytest.approx(2.048, rel=1e-3))
 
 
+@pytest.mark.one_in(3)
 @BY_XLA
 @pytest.mark.parametrize("phase", ["staged", "placed", "scheduled"])
 def test_a_dump_is_resumed(phase):

@@ -142,6 +142,7 @@ def on_islands(do, step, args, topology, plan):
     return do(step, *args, topology=topology, plan=plan, batch_argnums=batch_of(args))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("name", [step.__name__ for step in STEPS])
 def test_same_answer_as_jit(name, plan):
@@ -156,6 +157,7 @@ def test_same_answer_as_jit(name, plan):
     assert [one.tobytes() for one in found[0]] == [one.tobytes() for one in found[1]]
 
 
+@pytest.mark.one_in(2)
 @BY_XLA
 @pytest.mark.parametrize("plan", [atoll.Plan(microbatches=4), atoll.Plan(microbatches=4, extra=1000)], ids=str)
 def test_same_answer_by_xla(plan):

@@ -71,6 +71,7 @@ OPTIMIZED = [
 HALF = ("master_half",)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("build", "name", "replicas", "stages", "microbatches"), OPTIMIZED)
 def test_optimizers(build, name, replicas, stages, microbatches):
     model, row = build(), ROWS[name]
@@ -145,6 +146,7 @@ def adam_on(islands, chosen, **options):
     )
 
 
+@pytest.mark.one_in(4)
 @BY_XLA
 @pytest.mark.parametrize(("replicas", "stages"), [(2, 1), (2, 2), (3, 1), (4, 1)])
 def test_each_replica_keeps_its_share(replicas, stages):
@@ -310,6 +312,7 @@ def test_a_dump_of_each_phase_is_resumed():
 # Stacked layers.
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("name", "stages", "microbatches", "replicas", "segments"),
     [
@@ -427,6 +430,7 @@ def momentum(state, x, constraint=None, what=""):
     return {"w": state["w"] - 0.1 * mean, "mean": mean}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("spec", [ROWS_OF, COLUMNS_OF], ids=["rows", "columns"])
 @pytest.mark.parametrize("what", ["mean", "gradient", "argument mean", "argument w", "result mean", "result w"])
 def test_unlike_shardings_within_an_island(what, spec):

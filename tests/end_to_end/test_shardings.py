@@ -40,6 +40,7 @@ def specs(step):
     return {island.name: {buffer.spec for buffer in island.buffers if buffer.spec} for island in step.program.islands}
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("topology", [ALIKE, UNLIKE])
 def test_data_and_model_parallel_within_islands(topology):
     plain, case = constrained_step(None), constrained_step(P("data", None))
@@ -71,6 +72,7 @@ def test_an_axis_that_does_not_divide_is_left_out():
         assert specs(step)["b"] == set()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fn", [lambda x: x * 2, lambda x: x.sum(axis=1)], ids=["rows", "sums"])
 @pytest.mark.parametrize("spec", [P("data"), P(None, "model")], ids=str)
 def test_results_that_carry_the_batch_are_divided_within_each_microbatch(fn, spec):
@@ -222,6 +224,7 @@ def landed(monkeypatch):
     return seen
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("right", "shardings"),
     [

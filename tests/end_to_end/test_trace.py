@@ -13,6 +13,7 @@ from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run, Send
 from atoll.runtime.sleeping import SleepingDevices
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 from trace_reader import arrows, read_slices, read_trace
 
 import atoll

@@ -100,6 +100,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("pair", "division", "microbatches"), chosen)
 
 
+@pytest.mark.one_in(4)
 def test_unlike_islands_compute_what_one_does(pair, division, microbatches):
     case = train(DIVISIONS[division])
     left, right = PAIRS[pair]
@@ -143,6 +144,7 @@ def divided(left, right, division, **more):
     )
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("left", "right", "division", "tasks"),
     [
@@ -196,6 +198,7 @@ def test_a_value_is_resharded_once_for_several_islands():
         check_links(step)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_microbatches_reshard_with_one_code(replicas):
     """The batch goes ahead to the second island, which divides it otherwise as well."""

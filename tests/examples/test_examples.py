@@ -53,6 +53,7 @@ def lowered(name):
     return atoll.lower(example.job, topology=example.TOPOLOGY, plan=plan)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", CASES)
 def test_steps_are_those_of_jit(name):
     example, _, begin = CASES[name]

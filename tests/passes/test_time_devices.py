@@ -13,6 +13,7 @@ from timed_harness import Program, computed, differences, pair_of
 MOST = {"both_axes_divide_examples": 2}
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("is_most", [False, True], ids=["2", "most"])
 def test_accepted_and_right(name, is_most):

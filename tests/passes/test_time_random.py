@@ -1,6 +1,6 @@
 """Random programs: each is refused, or computes what `jax.jit` computes.
 
-A failure shows the program as Python, with its seed. `--full` tries thirty times as many, `--quick` a fifth,
+A failure shows the program as Python, with its seed. `--full` tries seventy-five times as many, `--quick` half,
 `--first-seed=N` others.
 """
 
@@ -14,7 +14,7 @@ from timed_harness import ContractBrokenError, Pair, Program, faults, pair_of
 
 pytestmark = pytest.mark.timeout(6 * 3600)  # for `--full`
 
-COUNT = 200
+COUNT = 80
 PREPARED = 500  # programs at a time
 # How far a smooth program's answers may be wrong where they cancel: their intermediate values are as large as this.
 MAGNITUDE = 100.0
@@ -39,7 +39,7 @@ def prepared(seed):
 @pytest.fixture(scope="module")
 def seeds(request):
     first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
-    return range(first, first + (COUNT * 30 if is_full else COUNT // 5 if is_quick else COUNT))
+    return range(first, first + (COUNT * 75 if is_full else COUNT // 2 if is_quick else COUNT))
 
 
 def test_refused_or_right(seeds, capsys):

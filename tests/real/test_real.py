@@ -7,7 +7,6 @@ import functools
 import inspect
 import random
 import re
-import subprocess
 from pathlib import Path
 
 import audio  # noqa: F401 (its programs)
@@ -25,6 +24,7 @@ import training  # noqa: F401
 import vision  # noqa: F401
 import zoo
 from atoll.compiler.errors import CompileError, PlanError
+from chosen import commit
 from evaluating import EVALUATING
 from microbatched import on_devices
 from programs import PROGRAMS
@@ -57,13 +57,8 @@ BY_XLA = ("zero_bubble",)
 
 
 def tenth():
-    """A tenth of the programs, with a plan for each, by the commit; without git always the same."""
-    try:
-        command = ["git", "rev-parse", "HEAD"]
-        commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
-    chance = random.Random(commit)
+    """A tenth of the programs, with a plan for each."""
+    chance = random.Random(commit())
     names = chance.sample(sorted(PROGRAMS), -(-len(PROGRAMS) // 10))
     return [(name, chance.choice(sorted(PLANS))) for name in names]
 

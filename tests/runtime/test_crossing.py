@@ -72,6 +72,7 @@ def program_of(left, right, shape, dtype, specs):
     )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("seed", range(24))
 def test_any_value_crosses_as_it_is(seed, request):
     draw = random.Random(seed + request.config.getoption("first_seed"))
@@ -100,6 +101,7 @@ def test_nothing_crosses_as_nothing():
 # A source that is not computed before `put` has returned.
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("left", "sent", "right", "received"),
     [

@@ -2,11 +2,11 @@
 
 import io
 import subprocess
-import sys
 
 import jax
 import numpy
 import pytest
+import standing_python
 from atoll.compiler.mlir.bindings import ir, new_context, stablehlo
 from atoll.runtime.fragment import Fragment, lower_code, sharding_of
 from atoll.runtime.program import Buffer, Code
@@ -51,8 +51,8 @@ print(numpy.diag(jax.jit(fragment)(matrix)[0]))
 def test_linear_algebra_that_another_process_lowered_runs():
     """Nothing has loaded the library here, as jax does when it lowers such a call."""
     lowered = jax.jit(jax.numpy.linalg.cholesky).lower(jax.ShapeDtypeStruct((4, 4), "float32"))
-    command = [sys.executable, "-c", LINEAR_ALGEBRA]
-    ran = subprocess.run(command, input=lowered.as_text(), capture_output=True, text=True, check=False)
+    command, settings = ["python", "-c", LINEAR_ALGEBRA], standing_python.settings()
+    ran = subprocess.run(command, input=lowered.as_text(), env=settings, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (0, "[1. 2. 3. 4.]\n"), ran.stderr
 
 

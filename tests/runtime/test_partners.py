@@ -35,6 +35,7 @@ def shared(request):
     hosted.close()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("spec", [(("x",), ("y",)), (("y", "x"),), ((), ("x",)), ()])
 def test_the_same_bits_as_in_one_process(shared, make_train_program, make_meshes, values, spec):
     program = make_train_program(spec, AXES)
@@ -64,6 +65,7 @@ def passes(kinds, code, axes=AXES):
 SAME = "func.func @main(%x: {0}) -> {0} {{\n  return %x : {0}\n}}"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("dtype", "text", "shape", "specs"),
     [

@@ -349,6 +349,7 @@ def run_for_ever(controller, values):
         numpy.asarray(loss)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_islands_are_lost_at_any_point(make_train_program, values, request, monkeypatch, seed):
     """Whatever a process was doing: an error in time that names it, and nothing is left behind."""

@@ -1,0 +1,59 @@
+"""Which tests of many alike a run of all tests takes: the commit chooses, so that in time all of them run.
+
+`@pytest.mark.one_in(3)`: of the tests that a function makes of its parameters a third runs, and of those that XLA
+compiles a third as well. What finds a fault of `mutations/` always runs; and with `--full`, or named, all do.
+"""
+
+import collections
+import functools
+import importlib.util
+import random
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def commit() -> str:
+    """The commit that is checked out; without git always the same."""
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@functools.cache
+def finders() -> frozenset[str]:
+    """The tests that find faults of `mutations/`, whose folder is no package."""
+    spec = importlib.util.spec_from_file_location("mutations", ROOT / "tests" / "mutations" / "mutations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return frozenset(one.killed_by for one in module.MUTATIONS)
+
+
+def left_out(items: Iterable[pytest.Item], chosen_by: str) -> set[pytest.Item]:
+    """Those that do not run, of which others with the same mark do."""
+    alike = collections.defaultdict(list)
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        is_one_of_many = item.get_closest_marker("one_in") is not None and hasattr(item, "callspec")
+        if is_one_of_many and finders().isdisjoint((function, item.nodeid)):
+            alike[function, item.get_closest_marker("xla") is not None].append(item)
+    out: set[pytest.Item] = set()
+    for (function, _), tests in alike.items():
+        [count] = tests[0].get_closest_marker("one_in").args
+        kept = random.Random(chosen_by + function).sample(range(len(tests)), -(-len(tests) // count))
+        out.update(test for number, test in enumerate(tests) if number not in kept)
+    return out
+
+
+def names_tests(config: pytest.Config) -> bool:
+    """Whether somebody asks for certain tests, and not for what there is."""
+    return bool(config.option.keyword) or any("::" in str(argument) for argument in config.args)
