@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,38 @@ def calls_for_devices(traced: Any) -> Iterator[tuple[str, list[tuple[str, int]]]
                 yield from found_in(inner)
 
     return found_in(traced.jaxpr.jaxpr)
+
+
+def lines_of(equation: Any) -> list[tuple[str, int, int]]:  # noqa: ANN401 (a `jax.core.JaxprEqn`)
+    """The files, lines and columns at which an operation was traced, innermost first, without those of jax."""
+    from jax._src import source_info_util
+
+    frames = source_info_util.user_frames(equation.source_info.traceback)
+    return [(frame.file_name, frame.start_line, frame.start_column) for frame in frames]
+
+
+@contextmanager
+def traced_as(equation: Any, named: Any) -> Iterator[None]:  # noqa: ANN401 (as above; a name stack of jax's or None)
+    """Have jax say that what is traced comes from where an operation does. named: the name stack around that."""
+    from jax._src import source_info_util
+
+    own = equation.source_info
+    stack = own.name_stack if named is None else named + own.name_stack
+    stack = source_info_util.current_name_stack() + stack
+    with source_info_util.user_context(own.traceback, name_stack=stack), equation.ctx.manager:
+        yield
+
+
+def run_equation(equation: Any, named: Any, arrays: Sequence[Any]) -> list[Any]:  # noqa: ANN401 (as above)
+    """Do an operation once more. arrays: its operands that are no literals, each once."""
+    from jax.extend.core import Literal
+
+    rest = iter(arrays)
+    values = {one: next(rest) for one in dict.fromkeys(one for one in equation.invars if not isinstance(one, Literal))}
+    operands = [one.val if isinstance(one, Literal) else values[one] for one in equation.invars]
+    with traced_as(equation, named):
+        made = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
+    return list(made) if equation.primitive.multiple_results else [made]
 
 
 @functools.cache

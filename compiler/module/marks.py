@@ -13,6 +13,8 @@ PHASE = "atoll.phase"
 PATH = "atoll.path"
 BATCH = "atoll.batch"
 DONATED = "atoll.donated"
+ALONE = "atoll.alone"
+ALONE_CUT = "atoll.alone_cut"
 # From the phase `timed` on.
 FILLED = "atoll.filled"
 PARTS = "atoll.parts"
@@ -160,6 +162,24 @@ MARKS = (
         gone=None,
         writers=("export/frontend", "mark-arguments"),
         readers=("emit/emit", "module/homes"),
+    ),
+    Mark(
+        ALONE,
+        on="the module",
+        says="for how many microbatches it does some scopes alone, as its plan has `per_microbatch`",
+        since="stablehlo",
+        gone=None,
+        writers=("export/alone/job",),
+        readers=("resolve-plan",),
+    ),
+    Mark(
+        ALONE_CUT,
+        on="an operation",
+        says="it cuts out the examples that such a scope sees of each microbatch",
+        since="stablehlo",
+        gone="timed",
+        writers=("export/alone/job",),
+        readers=("time/folding/alone_cuts",),
     ),
     Mark(
         FILLED,

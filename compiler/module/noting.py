@@ -20,7 +20,12 @@ def add_note(module: ir.Module, location: ir.Location, fact: Fact) -> None:
     """Note a fact about what has this location. A note that is there already is not repeated: all pieces of one array
     would cause the same."""
     frame = user_frame(location)
-    note = Note(fact, SourcePlace(frame.filename, frame.start_line, frame.start_col) if frame else None)
+    add_note_at(module, SourcePlace(frame.filename, frame.start_line, frame.start_col) if frame else None, fact)
+
+
+def add_note_at(module: ir.Module, place: SourcePlace | None, fact: Fact) -> None:
+    """Note a fact about a line of the user's."""
+    note = Note(fact, place)
     with module.context:
         made, found = _attribute(note.to_data()), attributes_of_notes(module)
         if made not in found:

@@ -49,6 +49,8 @@ class Plan:
     update: whether each replica makes the `whole` update, or the update and its state are `sharded` over replicas.
     extra: how many percent of the model's work may be done again, where examples need something of the whole batch;
         above that it is kept instead, with 0 it is refused.
+    per_microbatch: scope patterns; what is in these scopes sees the examples of one microbatch alone, and of what they
+        give, such as statistics and auxiliary losses, the mean is taken. That is another function.
     """
 
     stages: int | str = AUTO
@@ -60,6 +62,7 @@ class Plan:
     segments: int | str = AUTO
     update: str = WHOLE
     extra: int = EXTRA
+    per_microbatch: str | None = None
 
     def __post_init__(self) -> None:
         # Each field is kept in one spelling, so that plans that mean the same are equal.
@@ -69,6 +72,8 @@ class Plan:
         self._keep("replicas", _count("replicas", self.replicas))
         self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
         self._keep("extra", whole_number("extra", self.extra, PlanError, least=0))
+        if self.per_microbatch is not None:
+            self._keep("per_microbatch", _scopes(self.per_microbatch))
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
         if self.update not in UPDATES:
@@ -133,6 +138,8 @@ class Plan:
             fields.append(f"update={self.update}")
         if self.extra != EXTRA:
             fields.append(f"extra={self.extra}")
+        if self.per_microbatch is not None:
+            fields.append(f"per_microbatch={json.dumps(self.per_microbatch)}")
         return ", ".join(fields)
 
 
@@ -148,6 +155,16 @@ def _stages(value: object) -> int | str:
     if not isinstance(value, str):
         return whole_number("stages", value, PlanError, most=MOST_STAGES)
     return AUTO if value == AUTO else str(StageText.parse(value))
+
+
+def _scopes(value: object) -> str:
+    if not isinstance(value, str):
+        _wrong_type("per_microbatch", value, "scope patterns")
+    text = StageText.parse(value)
+    if len(text.stages) > 1:
+        what = f"per_microbatch has {shown(value)}, which are the scopes of several stages"
+        raise PlanError(what, remedy="separate patterns by ',': what they match is all done alike")
+    return str(text)
 
 
 def _schedule(value: object) -> str | Schedule:
@@ -219,6 +236,8 @@ class _Reader(Reader):
         if name == "stages" and given.is_word and given.value != AUTO:
             what = f"stages takes a whole number, auto or a stage text, not {shown(given.value)}"
             raise given.place.fault(what, "write a stage text in double quotes")
+        if name == "per_microbatch" and given.is_word:
+            raise given.place.fault("per_microbatch takes scope patterns", "write them in double quotes")
         return name, given
 
     def number(self, token: Token) -> _Value:

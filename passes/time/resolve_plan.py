@@ -3,13 +3,17 @@
 import logging
 from dataclasses import dataclass, replace
 
+from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import integer_attribute
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.marks import ALONE
 from atoll.compiler.module.notes import OwnPieces
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import asked_plan_of, plan_of, set_plan
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.resolved_plan import ResolvedPlan, filled_in
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.own_pieces import own_loop
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,7 @@ class ResolvePlan(Pass):
 
     def run(self, module: ir.Module) -> None:
         plan = self._with_own_pieces(module, plan_of(module))
+        _check_alone(module, plan)
         set_plan(module, plan)
         log.info("the plan is %s", plan)
 
@@ -45,3 +50,14 @@ class ResolvePlan(Pass):
             return plan
         add_note(module, loop.node.location, OwnPieces(loop.iterations))
         return replace(plan, microbatches=loop.iterations // plan.replicas)
+
+
+def _check_alone(module: ir.Module, plan: ResolvedPlan) -> None:
+    """What is done for each microbatch alone is so from the beginning: another plan would need the function."""
+    made, asked = integer_attribute(module.operation, ALONE) or 1, plan.microbatches * plan.replicas
+    if made == (1 if plan.per_microbatch is None else asked):
+        return
+    told = f"does scopes for each of {made} microbatches alone" if made > 1 else "does nothing for each microbatch alone"
+    wanted = "nothing" if plan.per_microbatch is None else f"{plan.per_microbatch} for each of {asked}"
+    what = f"the module {told}, and the plan has {wanted} done so"
+    raise PlanError(what, caller(), "give the plan with per_microbatch where the function is lowered")

@@ -1,0 +1,219 @@
+"""Runs a function as jax traced it, with some of its scopes done for each microbatch alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from atoll.compiler.errors import CompileError
+from atoll.compiler.export.alone.linear import gives_zeros, is_linear
+from atoll.compiler.export.alone.pairs import Pair, is_float, line_of
+from atoll.compiler.export.alone.scopes import AloneScopes, NameStack, stack_of
+from atoll.compiler.export.alone.values import Forms, NoForm, Own, Value
+from atoll.compiler.mlir.bindings import run_equation, traced_as
+from jax.extend.core import Literal
+
+_Equation = Any  # of jax
+_Variable = Any
+_Array = Any
+
+_REMEDY = "let the patterns of per_microbatch match no more than what is to see a microbatch alone"
+
+# What only groups operations, or says how to take their gradient, which has been taken by now: done one by one.
+_GROUPS = frozenset(("closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit"))
+_REMATERIALISES = frozenset(("checkpoint", "remat", "remat2"))
+
+
+@dataclass
+class Rewriting:
+    """Runs the operations of a block; with tracers, that writes them anew.
+
+    stack: the name stack of what the block is in.
+    named: as much of it as jax does not add to what is traced here.
+    """
+
+    scopes: AloneScopes
+    forms: Forms
+    stack: NameStack = None
+    named: NameStack = None
+    _values: dict[_Variable, Value] = field(default_factory=dict)
+
+    def run(self, pair: Pair, arguments: Sequence[Value]) -> list[Value]:
+        """What the block returns, in the forms in which it is there."""
+        constants = zip(pair.whole.constvars, pair.whole_constants, pair.own_constants, strict=True)
+        self._values.update((one, Value(one.aval.shape, whole, Own(own))) for one, whole, own in constants)
+        self._values.update(zip(pair.whole.invars, arguments, strict=True))
+        for one, other in pair.equations():
+            self.scopes.see(one, self.stack)
+            self._values.update(zip(one.outvars, self._results(pair, one, other), strict=True))
+        return self._read(pair.whole.outvars, pair.own.outvars)
+
+    def _read(self, variables: Sequence[_Variable], own: Sequence[_Variable]) -> list[Value]:
+        return [
+            Value(one.aval.shape, one.val, Own(other.val), is_zero=is_float(one) and not one.val)
+            if isinstance(one, Literal)
+            else self._values[one]
+            for one, other in zip(variables, own, strict=True)
+        ]
+
+    def whole(self, value: Value, taker: _Equation = None) -> _Array:
+        """The value, whole; CompileError if all that microbatches have of it makes no whole."""
+        try:
+            return self.forms.whole(value)
+        except NoForm as problem:
+            raise _refusal(value.maker or taker, problem) from None
+
+    def _results(self, pair: Pair, one: _Equation, other: _Equation) -> list[Value]:
+        operands = self._read(one.invars, other.invars)
+        if not self.scopes.reaches(one, self.stack):
+            wholes = [self.whole(value, one) for value in operands]
+            made = run_equation(one, self.named, _variables(one, wholes))
+            return self._followed(one, operands, [Own(array) for array in made], is_whole=True)
+        if one.primitive.name in _GROUPS:
+            (within,) = pair.within(one, other)
+            return self._inside(one, stack_of(self.named, one)).run(within, operands)
+        if one.primitive.name in _REMATERIALISES:
+            return self._rematerialised(pair, one, other, operands)
+        if self.scopes.has(one, self.stack):
+            return self._alone(one, other, operands)
+        return self._loop(pair, one, other, operands)
+
+    def _inside(self, equation: _Equation, named: NameStack = None) -> "Rewriting":
+        return Rewriting(self.scopes, self.forms, stack_of(self.stack, equation), named)
+
+    def _alone(self, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
+        """An operation of a scope, done for each microbatch as jax traced it for one."""
+        self.scopes.count(one, self.stack)
+        is_back = self.scopes.is_way_back(one, self.stack)
+        if is_back and not is_linear(one.primitive.name, operands, list(map(is_float, one.invars))):
+            raise _refusal(one, "is not known to be linear on the way back of a gradient")
+        pairs = zip(operands, other.invars, strict=True)
+        try:
+            taken = [self.forms.own(value, variable.aval.shape, is_back=is_back) for value, variable in pairs]
+        except NoForm as problem:
+            raise _refusal(one, problem) from None
+        taken = _variables(other, taken)
+        arrays, axes = [own.array for own in taken], [own.axis for own in taken]
+
+        def run(*arrays: _Array) -> list[_Array]:
+            return run_equation(other, self.named, arrays)
+
+        if all(axis is None for axis in axes):
+            return self._followed(one, operands, [Own(array) for array in run(*arrays)])
+        made = jax.vmap(run, in_axes=tuple(axes), out_axes=0)(*arrays)
+        return self._followed(one, operands, [Own(array, 0) for array in made])
+
+    def _followed(
+        self, equation: _Equation, operands: Sequence[Value], made: Sequence[Own], *, is_whole: bool = False
+    ) -> list[Value]:
+        """The results of an operation, with what is known of them."""
+        is_back = self.scopes.is_way_back(equation, self.stack)
+        follows = any(one.is_cotangent for one in operands)
+        # The seed itself is a number in the program. A value of the way forward never meets one on the way back but so.
+        numbers = [one for one in equation.invars if isinstance(one, Literal) and is_float(one)]
+        is_seed, is_zero = bool(numbers) and not follows, gives_zeros(equation.primitive.name, operands)
+        results = []
+        for variable, own in zip(equation.outvars, made, strict=True):
+            is_cotangent = is_back and is_float(variable) and (follows or is_seed)
+            if is_seed and is_cotangent and not is_zero and not is_whole:
+                own = Own(own.array / self.forms.parts, own.axis)
+            given = (own.array, None, None) if is_whole else (None, own, equation)
+            results.append(Value(variable.aval.shape, *given, is_back, is_cotangent, is_zero))
+        return results
+
+    def _loop(self, pair: Pair, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
+        """A loop or a choice with operations of a scope in it: what goes in and comes out is whole."""
+        blocks, wholes = pair.within(one, other), [self.whole(value, one) for value in operands]
+
+        def within(block: Pair, places: Sequence[int]) -> Callable[..., list[_Array]]:
+            """A block as a function, of values that are what these operands are."""
+
+            def run(*arrays: _Array) -> list[_Array]:
+                inner = self._inside(one)
+                kinds = [operands[place] for place in places]
+                given = [
+                    Value(array.shape, array, is_cotangent=kind.is_cotangent, is_zero=kind.is_zero and place not in carried)
+                    for array, kind, place in zip(arrays, kinds, places, strict=True)
+                ]
+                return [inner.whole(value) for value in inner.run(block, given)]
+
+            return run
+
+        name, params, numbers = one.primitive.name, one.params, range(len(operands))
+        carried: range = range(0)
+        with traced_as(one, self.named):
+            if name == "scan":
+                first, count = params["num_consts"], params["num_carry"]
+                carried = range(first, first + count)
+                step = within(blocks[0], numbers)
+
+                def turn(carry: list[_Array], rows: list[_Array]) -> tuple[list[_Array], list[_Array]]:
+                    made = step(*wholes[:first], *carry, *rows)
+                    return made[:count], made[count:]
+
+                begin, rows = wholes[first : first + count], wholes[first + count :]
+                how = {name: params[name] for name in ("length", "reverse", "unroll")}
+                end, stacks = jax.lax.scan(turn, begin, rows, **how)
+                made = [*end, *stacks]
+            elif name == "while":
+                first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+                carried = numbers[second:]
+                body, condition = within(blocks[0], numbers[first:]), within(blocks[1], (*numbers[:first], *carried))
+                made = jax.lax.while_loop(
+                    lambda carry: condition(*wholes[:first], *carry)[0],
+                    lambda carry: body(*wholes[first:second], *carry),
+                    wholes[second:],
+                )
+            elif name == "cond":
+                made = jax.lax.switch(wholes[0], [within(block, numbers[1:]) for block in blocks], *wholes[1:])
+            else:
+                raise _refusal(one, "has operations of the scope in it")
+        return self._followed(one, operands, [Own(array) for array in made], is_whole=True)
+
+    def _rematerialised(
+        self, pair: Pair, one: _Equation, other: _Equation, operands: Sequence[Value]
+    ) -> list[Value]:
+        """What is computed again on the way back, which XLA must not take from the way forward."""
+        (within,), results = pair.within(one, other), list[Value]()
+        leaves, structure = jax.tree.flatten([_arrays(value) for value in operands])
+
+        def run(*arrays: _Array) -> list[_Array]:
+            given = map(_with_arrays, operands, jax.tree.unflatten(structure, arrays))
+            results[:] = self._inside(one).run(within, list(given))
+            return jax.tree.leaves([_arrays(value) for value in results])
+
+        with traced_as(one, self.named):
+            closed = jax.make_jaxpr(run)(*leaves)
+            block = closed.jaxpr
+            # A block of this kind takes its constants as arguments.
+            block = block.replace(constvars=[], invars=[*block.constvars, *block.invars])
+            made = one.primitive.bind(*closed.consts, *leaves, **{**one.params, "jaxpr": block})
+        rebuilt = jax.tree.unflatten(jax.tree.structure([_arrays(value) for value in results]), made)
+        return list(map(_with_arrays, results, rebuilt))
+
+
+def _arrays(value: Value) -> dict[str, _Array]:
+    """The arrays of a value: the whole if there is one, as what is own can be cut out of it again, unless it is another
+    constant."""
+    arrays = {} if value.whole is None else {"whole": value.whole}
+    if value.own is not None and (value.whole is None or value.own.axis is None):
+        arrays["own"] = value.own.array
+    return arrays
+
+
+def _with_arrays(value: Value, arrays: dict[str, _Array]) -> Value:
+    own = Own(arrays["own"], value.own.axis) if "own" in arrays and value.own is not None else None
+    flags = value.is_back, value.is_cotangent, value.is_zero
+    return Value(value.shape, arrays.get("whole"), own, value.maker, *flags)
+
+
+def _variables(equation: _Equation, values: Sequence[Any]) -> list[Any]:
+    """Of the operands of an operation those that are no numbers in the program, each once."""
+    operands = zip(equation.invars, values, strict=True)
+    return list({one: value for one, value in operands if not isinstance(one, Literal)}.values())
+
+
+def _refusal(equation: _Equation | None, problem: object) -> CompileError:
+    name = "a result" if equation is None else equation.primitive.name
+    what = f"per_microbatch cannot have it done for each microbatch alone: {name} {problem}"
+    return CompileError(what, "" if equation is None else line_of(equation), _REMEDY)
