@@ -1,11 +1,12 @@
 """Runs a function as jax traced it, with some of its scopes done for each microbatch alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 from atoll.compiler.errors import CompileError
+from atoll.compiler.export.alone.blocks import Block, run_choice, run_scan, run_while
 from atoll.compiler.export.alone.linear import gives_zeros, is_linear
 from atoll.compiler.export.alone.pairs import Pair, is_float, line_of
 from atoll.compiler.export.alone.scopes import AloneScopes, NameStack, stack_of
@@ -21,6 +22,7 @@ _REMEDY = "let the patterns of per_microbatch match no more than what is to see 
 
 # What only groups operations, or says how to take their gradient, which has been taken by now: done one by one.
 _GROUPS = frozenset(("closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit"))
+_CROSSED = frozenset(("cond", "scan", "while"))
 _REMATERIALISES = frozenset(("checkpoint", "remat", "remat2"))
 
 
@@ -69,14 +71,20 @@ class Rewriting:
             wholes = [self.whole(value, one) for value in operands]
             made = run_equation(one, self.named, _variables(one, wholes))
             return self._followed(one, operands, [Own(array) for array in made], is_whole=True)
-        if one.primitive.name in _GROUPS:
-            (within,) = pair.within(one, other)
-            return self._inside(one, stack_of(self.named, one)).run(within, operands)
-        if one.primitive.name in _REMATERIALISES:
-            return self._rematerialised(pair, one, other, operands)
-        if self.scopes.has(one, self.stack):
-            return self._alone(one, other, operands)
-        return self._loop(pair, one, other, operands)
+        name, blocks = one.primitive.name, pair.within(one, other)
+        if name in _GROUPS:
+            return self._inside(one, stack_of(self.named, one)).run(blocks[0], operands)
+        if name in _REMATERIALISES:
+            return self._rematerialised(blocks[0], one, operands)
+        is_alone = self.scopes.has(one, self.stack)
+        try:
+            if name in _CROSSED and not (is_alone and _is_of_examples(one, other, operands)):
+                return self._crossed(one, blocks, operands)
+            if is_alone:
+                return self._alone(one, other, operands)
+        except NoForm as problem:
+            raise _refusal(one, problem) from None
+        raise _refusal(one, "has operations of the scope in it")
 
     def _inside(self, equation: _Equation, named: NameStack = None) -> "Rewriting":
         return Rewriting(self.scopes, self.forms, stack_of(self.stack, equation), named)
@@ -88,11 +96,8 @@ class Rewriting:
         if is_back and not is_linear(one.primitive.name, operands, list(map(is_float, one.invars))):
             raise _refusal(one, "is not known to be linear on the way back of a gradient")
         pairs = zip(operands, other.invars, strict=True)
-        try:
-            taken = [self.forms.own(value, variable.aval.shape, is_back=is_back) for value, variable in pairs]
-        except NoForm as problem:
-            raise _refusal(one, problem) from None
-        taken = _variables(other, taken)
+        owns = [self.forms.own(value, variable.aval.shape, is_back=is_back) for value, variable in pairs]
+        taken = _variables(other, owns)
         arrays, axes = [own.array for own in taken], [own.axis for own in taken]
 
         def run(*arrays: _Array) -> list[_Array]:
@@ -121,75 +126,45 @@ class Rewriting:
             results.append(Value(variable.aval.shape, *given, is_back, is_cotangent, is_zero))
         return results
 
-    def _loop(self, pair: Pair, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
-        """A loop or a choice with operations of a scope in it: what goes in and comes out is whole."""
-        blocks, wholes = pair.within(one, other), [self.whole(value, one) for value in operands]
+    def _crossed(self, one: _Equation, blocks: Sequence[Pair], operands: Sequence[Value]) -> list[Value]:
+        """A loop or a choice, with operations of a scope in its blocks."""
 
-        def within(block: Pair, places: Sequence[int]) -> Callable[..., list[_Array]]:
-            """A block as a function, of values that are what these operands are."""
+        def within(pair: Pair) -> Block:
+            return lambda values: self._inside(one).run(pair, values)
 
-            def run(*arrays: _Array) -> list[_Array]:
-                inner = self._inside(one)
-                kinds = [operands[place] for place in places]
-                given = [
-                    Value(array.shape, array, is_cotangent=kind.is_cotangent, is_zero=kind.is_zero and place not in carried)
-                    for array, kind, place in zip(arrays, kinds, places, strict=True)
-                ]
-                return [inner.whole(value) for value in inner.run(block, given)]
-
-            return run
-
-        name, params, numbers = one.primitive.name, one.params, range(len(operands))
-        carried: range = range(0)
+        name, params = one.primitive.name, one.params
         with traced_as(one, self.named):
             if name == "scan":
-                first, count = params["num_consts"], params["num_carry"]
-                carried = range(first, first + count)
-                step = within(blocks[0], numbers)
+                return run_scan(self.forms, params, within(blocks[0]), operands)
+            if name == "while":
+                return run_while(self.forms, params, within(blocks[1]), within(blocks[0]), operands)
+            return run_choice(self.forms, list(map(within, blocks)), operands)
 
-                def turn(carry: list[_Array], rows: list[_Array]) -> tuple[list[_Array], list[_Array]]:
-                    made = step(*wholes[:first], *carry, *rows)
-                    return made[:count], made[count:]
-
-                begin, rows = wholes[first : first + count], wholes[first + count :]
-                how = {name: params[name] for name in ("length", "reverse", "unroll")}
-                end, stacks = jax.lax.scan(turn, begin, rows, **how)
-                made = [*end, *stacks]
-            elif name == "while":
-                first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
-                carried = numbers[second:]
-                body, condition = within(blocks[0], numbers[first:]), within(blocks[1], (*numbers[:first], *carried))
-                made = jax.lax.while_loop(
-                    lambda carry: condition(*wholes[:first], *carry)[0],
-                    lambda carry: body(*wholes[first:second], *carry),
-                    wholes[second:],
-                )
-            elif name == "cond":
-                made = jax.lax.switch(wholes[0], [within(block, numbers[1:]) for block in blocks], *wholes[1:])
-            else:
-                raise _refusal(one, "has operations of the scope in it")
-        return self._followed(one, operands, [Own(array) for array in made], is_whole=True)
-
-    def _rematerialised(
-        self, pair: Pair, one: _Equation, other: _Equation, operands: Sequence[Value]
-    ) -> list[Value]:
+    def _rematerialised(self, block: Pair, one: _Equation, operands: Sequence[Value]) -> list[Value]:
         """What is computed again on the way back, which XLA must not take from the way forward."""
-        (within,), results = pair.within(one, other), list[Value]()
+        results: list[Value] = []
         leaves, structure = jax.tree.flatten([_arrays(value) for value in operands])
 
         def run(*arrays: _Array) -> list[_Array]:
             given = map(_with_arrays, operands, jax.tree.unflatten(structure, arrays))
-            results[:] = self._inside(one).run(within, list(given))
+            results[:] = self._inside(one).run(block, list(given))
             return jax.tree.leaves([_arrays(value) for value in results])
 
         with traced_as(one, self.named):
             closed = jax.make_jaxpr(run)(*leaves)
-            block = closed.jaxpr
             # A block of this kind takes its constants as arguments.
-            block = block.replace(constvars=[], invars=[*block.constvars, *block.invars])
-            made = one.primitive.bind(*closed.consts, *leaves, **{**one.params, "jaxpr": block})
+            taken = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
+            params = {**one.params, "jaxpr": closed.jaxpr.replace(constvars=[], invars=taken)}
+            made = one.primitive.bind(*closed.consts, *leaves, **params)
         rebuilt = jax.tree.unflatten(jax.tree.structure([_arrays(value) for value in results]), made)
         return list(map(_with_arrays, results, rebuilt))
+
+
+def _is_of_examples(one: _Equation, other: _Equation, operands: Sequence[Value]) -> bool:
+    """Whether the examples decide how often a loop of a scope turns, or what is chosen: each microbatch for itself."""
+    if one.primitive.name == "scan":
+        return bool(one.params["length"] != other.params["length"])
+    return one.primitive.name == "while" or operands[0].whole is None
 
 
 def _arrays(value: Value) -> dict[str, _Array]:

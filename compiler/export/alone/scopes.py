@@ -1,6 +1,5 @@
 """Which operations a plan has done for each microbatch alone: by their scopes, as jax wrote them."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +22,12 @@ class AloneScopes:
 
     text: the patterns, as the plan has them.
     scopes: all that the function has.
-    found: for each scope with such operations how many there are, and where the first of them is.
+    found: for each scope with such operations which they are, and in `places` where the first of them is.
     """
 
     text: str
     scopes: dict[str, None] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    found: dict[str, set[int]] = field(default_factory=dict)
     places: dict[str, SourcePlace | None] = field(default_factory=dict)
     _patterns: ScopePatterns = field(init=False)
     _touched: dict[tuple[int, str], bool] = field(default_factory=dict)
@@ -69,7 +68,7 @@ class AloneScopes:
             what = f"{equation.primitive} is in a gradient of a gradient, through what per_microbatch has done alone"
             raise CompileError(what, line_of(equation), "take the second gradient of what is outside of that scope")
         name = "/".join(scope.path)
-        self.counts[name] += 1
+        self.found.setdefault(name, set()).add(id(equation))  # a loop may be run several times until it is known
         if name not in self.places:
             lines = [one for one in lines_of(equation) if not is_library(one[0])]
             self.places[name] = SourcePlace(*lines[0]) if lines else None
@@ -83,7 +82,7 @@ class AloneScopes:
 
     def facts(self) -> list[tuple[EachAlone, SourcePlace | None]]:
         """What to tell of each scope."""
-        return [(EachAlone(name, count), self.places[name]) for name, count in self.counts.items()]
+        return [(EachAlone(name, len(found)), self.places[name]) for name, found in self.found.items()]
 
 
 def stack_of(stack: NameStack, equation: _Equation) -> NameStack:

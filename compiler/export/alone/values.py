@@ -5,7 +5,7 @@ beside each other along an axis of their own, or once if it is the same for each
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -85,6 +85,34 @@ class Forms:
             assert value.own is not None
             value.whole = self._whole(value, value.own)
         return value.whole
+
+    def crossing(self, value: Value) -> Value:
+        """The value in one form: whole, unless that would lose what each microbatch has; then own, along axis 0."""
+        own = value.own
+        if value.whole is None and own is not None and own.axis is not None:
+            array = jnp.moveaxis(own.array, own.axis, 0)
+            if not self._makes_whole(value.shape, array.shape[1:]):
+                return replace(value, own=Own(array, 0))
+        return replace(value, whole=self.whole(value), own=None)
+
+    def like(self, value: Value, form: Value) -> Value:
+        """The value in the form of another one that stands for the same; both have one form."""
+        if form.whole is not None:
+            return replace(value, whole=self.whole(value), own=None)
+        assert form.own is not None
+        if value.whole is None:
+            return value
+        shape = form.own.array.shape[1:]
+        own = self.own(value, shape, is_back=form.is_back or value.is_back)
+        array = jnp.broadcast_to(own.array, (self.parts, *shape)) if own.axis is None else own.array
+        return replace(value, whole=None, own=Own(array, 0))
+
+    def _makes_whole(self, whole: Sequence[int], own: Sequence[int]) -> bool:
+        """Whether what microbatches have can be put one after another, and cut again."""
+        try:
+            return self._axis(whole, own) is not None
+        except NoForm:
+            return False
 
     def _whole(self, value: Value, own: Own) -> _Array:
         array = own.array if own.axis is None else jnp.moveaxis(own.array, own.axis, 0)

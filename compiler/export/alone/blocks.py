@@ -1,0 +1,135 @@
+"""Runs loops and choices in which something is done for each microbatch alone.
+
+What of a value can be put together and cut again goes in and out whole. All else stays as each microbatch has it, such as
+a statistic that the way back needs, so that a loop is what it would be if it were written out.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+from atoll.compiler.export.alone.values import Forms, Own, Value
+
+_Array = Any  # of jax, or a tracer
+# A block: from values to what it returns of them.
+Block = Callable[[list[Value]], list[Value]]
+
+
+def run_scan(forms: Forms, params: dict[str, Any], block: Block, operands: Sequence[Value]) -> list[Value]:
+    """`jax.lax.scan`. block: one turn of it."""
+    first, count = params["num_consts"], params["num_carry"]
+    crossing = list(map(forms.crossing, operands))
+    constants, carried, stacks = crossing[:first], crossing[first : first + count], crossing[first + count :]
+    rows = [_row(one) for one in stacks]
+    kinds, results = list(carried), list[Value]()
+
+    def turn(carry: Sequence[_Array], row: Sequence[_Array]) -> tuple[list[_Array], list[_Array]]:
+        given = [*map(with_array, kinds, carry), *map(with_array, rows, row)]
+        results[:] = map(forms.crossing, block([*constants, *given]))
+        arrays = list(map(array_of, [*map(forms.like, results[:count], kinds), *results[count:]]))
+        return arrays[:count], arrays[count:]
+
+    arrays = list(map(_rows_first, stacks))
+    first_row = [jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for array in arrays]
+    _settle(kinds, results, lambda: jax.eval_shape(partial(turn), _begin(forms, carried, kinds), first_row))
+    how = {name: params[name] for name in ("length", "reverse", "unroll")}
+    end, made = jax.lax.scan(partial(turn), _begin(forms, carried, kinds), arrays, **how)
+    made = [_stacked(one, array, params["length"]) for one, array in zip(results[count:], made, strict=True)]
+    return [*map(with_array, kinds, end), *made]
+
+
+def run_while(forms: Forms, params: dict[str, Any], condition: Block, block: Block, operands: Sequence[Value]) -> list[Value]:
+    """`jax.lax.while_loop`; when it ends is decided for the whole batch."""
+    first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    crossing = list(map(forms.crossing, operands))
+    carried, results = crossing[second:], list[Value]()
+    kinds = list(carried)
+
+    def goes_on(carry: Sequence[_Array]) -> _Array:
+        return forms.whole(condition([*crossing[:first], *map(with_array, kinds, carry)])[0])
+
+    def turn(carry: Sequence[_Array]) -> list[_Array]:
+        results[:] = map(forms.crossing, block([*crossing[first:second], *map(with_array, kinds, carry)]))
+        return list(map(array_of, map(forms.like, results, kinds)))
+
+    _settle(kinds, results, lambda: jax.eval_shape(partial(turn), _begin(forms, carried, kinds)))
+    return list(map(with_array, kinds, jax.lax.while_loop(goes_on, partial(turn), _begin(forms, carried, kinds))))
+
+
+def run_choice(forms: Forms, blocks: Sequence[Block], operands: Sequence[Value]) -> list[Value]:
+    """`jax.lax.switch`; which branch is taken is decided for the whole batch."""
+    number, *given = operands
+    crossing, kinds, results = list(map(forms.crossing, given)), list[Value](), list[Value]()
+    arrays = list(map(array_of, crossing))
+
+    def run(block: Block, *arrays: _Array) -> list[_Array]:
+        results[:] = map(forms.crossing, block(list(map(with_array, crossing, arrays))))
+        return list(map(array_of, map(forms.like, results, kinds or results)))
+
+    for block in blocks:
+        jax.eval_shape(partial(run, block), *arrays)
+        kinds[:] = map(_settled, kinds or results, results)
+    branches = [partial(run, block) for block in blocks]
+    return list(map(with_array, kinds, jax.lax.switch(forms.whole(number), branches, *arrays)))
+
+
+def _begin(forms: Forms, carried: Sequence[Value], kinds: Sequence[Value]) -> list[_Array]:
+    return list(map(array_of, map(forms.like, carried, kinds)))
+
+
+def _settle(kinds: list[Value], results: Sequence[Value], turn: Callable[[], object]) -> None:
+    """Have what is carried in forms that stay as they are from turn to turn. A turn that is traced gives its results."""
+    while True:
+        turn()
+        settled = list(map(_settled, kinds, results))
+        if all(one is other for one, other in zip(settled, kinds, strict=True)):
+            return
+        kinds[:] = settled
+
+
+def array_of(value: Value) -> _Array:
+    """The array of a value that has one."""
+    if value.whole is not None:
+        return value.whole
+    assert value.own is not None
+    return value.own.array
+
+
+def with_array(value: Value, array: _Array) -> Value:
+    """The same form, with another array. What are zeros to begin with may be others then."""
+    own = None if value.whole is not None or value.own is None else Own(array, value.own.axis)
+    whole = array if own is None else None
+    is_cotangent = value.is_cotangent or value.is_zero
+    return Value(value.shape, whole, own, value.maker, value.is_back, is_cotangent)
+
+
+def _settled(before: Value, after: Value) -> Value:
+    """The kind of what is carried, once it is known what a turn makes of it: own, if that is. Its array is another one."""
+    form = after if before.whole is not None and after.whole is None else before
+    is_cotangent = before.is_cotangent or before.is_zero or after.is_cotangent
+    is_back = before.is_back or after.is_back
+    if form is before and (is_back, is_cotangent) == (before.is_back, before.is_cotangent or before.is_zero):
+        return before
+    return Value(form.shape, form.whole, form.own, before.maker or after.maker, is_back, is_cotangent)
+
+
+def _row(value: Value) -> Value:
+    """What a turn has of a stack; its array is another one."""
+    own = None if value.own is None or value.whole is not None else Own(value.own.array, 0)
+    flags = value.is_back, value.is_cotangent, value.is_zero
+    return Value(value.shape[1:], value.whole, own, value.maker, *flags)
+
+
+def _rows_first(value: Value) -> _Array:
+    array = array_of(value)
+    return array if value.whole is not None else jax.numpy.moveaxis(array, 0, 1)
+
+
+def _stacked(row: Value, array: _Array, length: int) -> Value:
+    """What turns have made, one row each."""
+    made = with_array(row, array)
+    if made.own is not None:
+        made.own = Own(array, 1)
+    made.shape = (length, *row.shape)
+    return made
