@@ -57,7 +57,9 @@ def _check_alone(module: ir.Module, plan: ResolvedPlan) -> None:
     made, asked = integer_attribute(module.operation, ALONE) or 1, plan.microbatches * plan.replicas
     if made == (1 if plan.per_microbatch is None else asked):
         return
-    told = f"does scopes for each of {made} microbatches alone" if made > 1 else "does nothing for each microbatch alone"
+    told = (
+        f"does scopes for each of {made} microbatches alone" if made > 1 else "does nothing for each microbatch alone"
+    )
     wanted = "nothing" if plan.per_microbatch is None else f"{plan.per_microbatch} for each of {asked}"
     what = f"the module {told}, and the plan has {wanted} done so"
     raise PlanError(what, caller(), "give the plan with per_microbatch where the function is lowered")

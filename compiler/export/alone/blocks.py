@@ -1,10 +1,10 @@
 """Runs loops and choices in which something is done for each microbatch alone.
 
-What of a value can be put together and cut again goes in and out whole. All else stays as each microbatch has it, such as
-a statistic that the way back needs, so that a loop is what it would be if it were written out.
+What of a value can be put together and cut again goes in and out whole. All else stays as each microbatch has it, such
+as a statistic that the way back needs, so that a loop is what it would be if it were written out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ def run_scan(forms: Forms, params: dict[str, Any], block: Block, operands: Seque
         return arrays[:count], arrays[count:]
 
     arrays = list(map(_rows_first, stacks))
-    first_row = [jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for array in arrays]
+    first_row = [jax.core.ShapedArray(array.shape[1:], array.dtype) for array in arrays]
     _settle(kinds, results, lambda: jax.eval_shape(partial(turn), _begin(forms, carried, kinds), first_row))
     how = {name: params[name] for name in ("length", "reverse", "unroll")}
     end, made = jax.lax.scan(partial(turn), _begin(forms, carried, kinds), arrays, **how)
@@ -39,17 +39,19 @@ def run_scan(forms: Forms, params: dict[str, Any], block: Block, operands: Seque
     return [*map(with_array, kinds, end), *made]
 
 
-def run_while(forms: Forms, params: dict[str, Any], condition: Block, block: Block, operands: Sequence[Value]) -> list[Value]:
+def run_while(
+    forms: Forms, params: dict[str, Any], condition: Block, block: Block, operands: Sequence[Value]
+) -> list[Value]:
     """`jax.lax.while_loop`; when it ends is decided for the whole batch."""
     first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
     crossing = list(map(forms.crossing, operands))
     carried, results = crossing[second:], list[Value]()
     kinds = list(carried)
 
-    def goes_on(carry: Sequence[_Array]) -> _Array:
+    def goes_on(carry: Iterable[_Array]) -> _Array:
         return forms.whole(condition([*crossing[:first], *map(with_array, kinds, carry)])[0])
 
-    def turn(carry: Sequence[_Array]) -> list[_Array]:
+    def turn(carry: Iterable[_Array]) -> list[_Array]:
         results[:] = map(forms.crossing, block([*crossing[first:second], *map(with_array, kinds, carry)]))
         return list(map(array_of, map(forms.like, results, kinds)))
 
@@ -79,7 +81,7 @@ def _begin(forms: Forms, carried: Sequence[Value], kinds: Sequence[Value]) -> li
 
 
 def _settle(kinds: list[Value], results: Sequence[Value], turn: Callable[[], object]) -> None:
-    """Have what is carried in forms that stay as they are from turn to turn. A turn that is traced gives its results."""
+    """Have what is carried in forms that stay from turn to turn. A turn that is traced has its results."""
     while True:
         turn()
         settled = list(map(_settled, kinds, results))
@@ -105,7 +107,7 @@ def with_array(value: Value, array: _Array) -> Value:
 
 
 def _settled(before: Value, after: Value) -> Value:
-    """The kind of what is carried, once it is known what a turn makes of it: own, if that is. Its array is another one."""
+    """The kind of what is carried, once it is known what a turn makes of it: own, if that is. It has another array."""
     form = after if before.whole is not None and after.whole is None else before
     is_cotangent = before.is_cotangent or before.is_zero or after.is_cotangent
     is_back = before.is_back or after.is_back

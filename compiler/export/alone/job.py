@@ -108,7 +108,9 @@ class Alone:
         except Exception as error:  # of the user's code, whatever it raises
             what = "the function cannot be traced for the examples of one microbatch, as per_microbatch asks"
             what = f"{what}: {type(error).__name__}: {first_line(error)}"
-            remedy = "take the number of examples from the shape of an argument, or leave per_microbatch out of the plan"
+            remedy = (
+                "take the number of examples from the shape of an argument, or leave per_microbatch out of the plan"
+            )
             raise CompileError(what, failing_line(error) or self._job.where, remedy) from error
 
 

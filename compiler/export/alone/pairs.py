@@ -20,7 +20,7 @@ _Equation = Any
 
 @dataclass(frozen=True)
 class Pair:
-    """A block of operations, for the whole batch and for one microbatch, and the values that each takes as constants."""
+    """A block of operations, for the whole batch and for one microbatch, and the values that each has as constants."""
 
     whole: _Jaxpr
     own: _Jaxpr

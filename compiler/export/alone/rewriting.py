@@ -68,6 +68,9 @@ class Rewriting:
     def _results(self, pair: Pair, one: _Equation, other: _Equation) -> list[Value]:
         operands = self._read(one.invars, other.invars)
         if not self.scopes.reaches(one, self.stack):
+            if one.primitive.name == "add_any" and any(self.forms.crossing(value).whole is None for value in operands):
+                # What comes back to a value from all that has taken it, some of which may be outside of the scope.
+                return self._own_results(one, other, operands)
             wholes = [self.whole(value, one) for value in operands]
             made = run_equation(one, self.named, _variables(one, wholes))
             return self._followed(one, operands, [Own(array) for array in made], is_whole=True)
@@ -92,6 +95,9 @@ class Rewriting:
     def _alone(self, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
         """An operation of a scope, done for each microbatch as jax traced it for one."""
         self.scopes.count(one, self.stack)
+        return self._own_results(one, other, operands)
+
+    def _own_results(self, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
         is_back = self.scopes.is_way_back(one, self.stack)
         if is_back and not is_linear(one.primitive.name, operands, list(map(is_float, one.invars))):
             raise _refusal(one, "is not known to be linear on the way back of a gradient")
@@ -122,8 +128,11 @@ class Rewriting:
             is_cotangent = is_back and is_float(variable) and (follows or is_seed)
             if is_seed and is_cotangent and not is_zero and not is_whole:
                 own = Own(own.array / self.forms.parts, own.axis)
-            given = (own.array, None, None) if is_whole else (None, own, equation)
-            results.append(Value(variable.aval.shape, *given, is_back, is_cotangent, is_zero))
+            flags = is_back, is_cotangent, is_zero
+            if is_whole:
+                results.append(Value(variable.aval.shape, own.array, None, None, *flags))
+            else:
+                results.append(Value(variable.aval.shape, None, own, equation, *flags))
         return results
 
     def _crossed(self, one: _Equation, blocks: Sequence[Pair], operands: Sequence[Value]) -> list[Value]:

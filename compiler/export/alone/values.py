@@ -98,9 +98,11 @@ class Forms:
     def like(self, value: Value, form: Value) -> Value:
         """The value in the form of another one that stands for the same; both have one form."""
         if form.whole is not None:
-            return replace(value, whole=self.whole(value), own=None)
+            # Not kept in the value, which tells by its form what a turn makes.
+            whole = value.whole if value.own is None else self._whole(value, value.own)
+            return replace(value, whole=whole, own=None)
         assert form.own is not None
-        if value.whole is None:
+        if value.own is not None:
             return value
         shape = form.own.array.shape[1:]
         own = self.own(value, shape, is_back=form.is_back or value.is_back)

@@ -21,7 +21,9 @@ def check_alone_cuts(scope: Interpretation) -> None:
     for top in scope.body.nodes:
         for node in (top, *top.inner()):
             if node.has(ALONE_CUT) and not _is_right(scope, top, node, decisions.get(node.number)):
-                what = "what per_microbatch is to do alone takes the examples in another order than microbatches have them"
+                what = (
+                    "what per_microbatch is to do alone takes the examples in another order than microbatches have them"
+                )
                 raise refuse(node.location, what, "keep them along one axis, one after another, up to that scope")
 
 
