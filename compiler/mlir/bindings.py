@@ -208,6 +208,13 @@ def calls_for_devices(traced: Any) -> Iterator[tuple[str, list[tuple[str, int]]]
     return found_in(traced.jaxpr.jaxpr)
 
 
+def is_literal(operand: Any) -> bool:  # noqa: ANN401 (of a `jax.core.JaxprEqn`)
+    """Whether an operand is a number that stands in the program."""
+    from jax._src import core
+
+    return isinstance(operand, core.Literal)
+
+
 def lines_of(equation: Any) -> list[tuple[str, int, int]]:  # noqa: ANN401 (a `jax.core.JaxprEqn`)
     """The files, lines and columns at which an operation was traced, innermost first, without those of jax."""
     from jax._src import source_info_util
@@ -230,11 +237,9 @@ def traced_as(equation: Any, named: Any) -> Iterator[None]:  # noqa: ANN401 (as 
 
 def run_equation(equation: Any, named: Any, arrays: Sequence[Any]) -> list[Any]:  # noqa: ANN401 (as above)
     """Do an operation once more. arrays: its operands that are no literals, each once."""
-    from jax.extend.core import Literal
-
     rest = iter(arrays)
-    values = {one: next(rest) for one in dict.fromkeys(one for one in equation.invars if not isinstance(one, Literal))}
-    operands = [one.val if isinstance(one, Literal) else values[one] for one in equation.invars]
+    values = {one: next(rest) for one in dict.fromkeys(one for one in equation.invars if not is_literal(one))}
+    operands = [one.val if is_literal(one) else values[one] for one in equation.invars]
     with traced_as(equation, named):
         made = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
     return list(made) if equation.primitive.multiple_results else [made]

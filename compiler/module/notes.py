@@ -21,7 +21,7 @@ class OwnPieces:
 
 
 @dataclass(frozen=True)
-class EachAlone:
+class DoneAlone:
     """A scope that the plan has done for each microbatch alone, and how many operations are in it."""
 
     scope: str
@@ -227,7 +227,7 @@ class ManySweeps:
 
 
 Fact = (
-    EachAlone
+    DoneAlone
     | OwnPieces
     | BatchBlocks
     | WholeBatch
@@ -248,7 +248,7 @@ Fact = (
 
 # The kinds of notes, in the order in which the pipeline makes them.
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
-    "each-alone": EachAlone,
+    "done-alone": DoneAlone,
     "own-pieces": OwnPieces,
     "batch-blocks": BatchBlocks,
     "whole-batch": WholeBatch,

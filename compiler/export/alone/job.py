@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 from atoll.compiler.errors import CompileError
-from atoll.compiler.export.alone.pairs import Pair, blocks_of
-from atoll.compiler.export.alone.rewriting import Rewriting
+from atoll.compiler.export.alone.block import AloneBlock
+from atoll.compiler.export.alone.pairs import TracedTwice, blocks_of
 from atoll.compiler.export.alone.scopes import AloneScopes, NameStack, stack_of
-from atoll.compiler.export.alone.values import CUT, Forms, Value
+from atoll.compiler.export.alone.values import CUT, AloneForms, Value
 from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.attributes import integer
@@ -59,10 +59,10 @@ class Alone:
         own, _ = self._traced_alone(args)
         leaves = [value for number in self._taken() for value in jax.tree.leaves(args[number])]
         given = [Value(one.shape, one) for one in leaves]
-        rewriting = Rewriting(self._scopes, Forms(self._parts))
-        results = rewriting.run(Pair(whole.jaxpr, own.jaxpr, whole.consts, own.consts), given)
+        block = AloneBlock(self._scopes, AloneForms(self._parts))
+        results = block.run(TracedTwice(whole.jaxpr, own.jaxpr, whole.consts, own.consts), given)
         self._scopes.check_found()
-        return jax.tree.unflatten(structure, map(rewriting.whole, results))
+        return jax.tree.unflatten(structure, map(block.whole, results))
 
     def mark(self, module: ir.Module) -> None:
         """Mark what was lowered of it: for how many microbatches, where it cuts them out, and what is told of it."""

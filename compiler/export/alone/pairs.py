@@ -10,16 +10,15 @@ from typing import Any
 
 import jax
 from atoll.compiler.errors import CompileError
-from atoll.compiler.mlir.bindings import lines_of
+from atoll.compiler.mlir.bindings import is_literal, lines_of
 from atoll.compiler.tracebacks import is_library
-from jax.extend.core import Literal
 
 _Jaxpr = Any  # of jax, which has no public types for what is inside
 _Equation = Any
 
 
 @dataclass(frozen=True)
-class Pair:
+class TracedTwice:
     """A block of operations, for the whole batch and for one microbatch, and the values that each has as constants."""
 
     whole: _Jaxpr
@@ -42,11 +41,13 @@ class Pair:
         if not known.are_alike(self.whole.outvars, self.own.outvars):
             raise _another(whole[-1] if whole else None)
 
-    def within(self, one: _Equation, other: _Equation) -> "list[Pair]":
+    def within(self, one: _Equation, other: _Equation) -> "list[TracedTwice]":
         """The blocks in an operation."""
         found = zip(blocks_of(one), blocks_of(other), strict=False)
         return [
-            Pair(getattr(a, "jaxpr", a), getattr(b, "jaxpr", b), getattr(a, "consts", ()), getattr(b, "consts", ()))
+            TracedTwice(
+                getattr(a, "jaxpr", a), getattr(b, "jaxpr", b), getattr(a, "consts", ()), getattr(b, "consts", ())
+            )
             for a, b in found
         ]
 
@@ -64,8 +65,8 @@ class _Known:
         return len(whole) == len(own) and all(map(self._is_alike, whole, own))
 
     def _is_alike(self, one: Any, other: Any) -> bool:  # noqa: ANN401 (a value or a literal of jax's)
-        if isinstance(one, Literal) or isinstance(other, Literal):
-            return isinstance(one, Literal) and isinstance(other, Literal)
+        if is_literal(one) or is_literal(other):
+            return is_literal(one) and is_literal(other)
         return self.values.get(one) is other
 
 

@@ -22,7 +22,7 @@ class NoForm(Exception):  # noqa: N818 (it says what was found, and is always ca
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnArray:
     """What the microbatches have.
 
     axis: along which theirs are beside each other; None if it is the same for each.
@@ -45,7 +45,7 @@ class Value:
 
     shape: Sequence[int]
     whole: _Array = None
-    own: Own | None = None
+    own: OwnArray | None = None
     maker: Any = None
     is_back: bool = False
     is_cotangent: bool = False
@@ -53,12 +53,12 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Forms:
+class AloneForms:
     """Makes one form of a value of the other. parts: how many microbatches there are."""
 
     parts: int
 
-    def own(self, value: Value, shape: Sequence[int], *, is_back: bool) -> Own:
+    def own(self, value: Value, shape: Sequence[int], *, is_back: bool) -> OwnArray:
         """What a microbatch takes, of this shape there.
 
         is_back: whether the way back of a gradient takes it. A mean over the microbatches has of each of them one of so
@@ -68,11 +68,11 @@ class Forms:
             axis = self._axis(value.shape, shape)
             if axis is None:
                 is_shared = is_back and value.is_cotangent and not value.is_zero
-                return Own(value.whole / self.parts if is_shared else value.whole)
+                return OwnArray(value.whole / self.parts if is_shared else value.whole)
             length = value.shape[axis] // self.parts
             with jax.named_scope(CUT):
                 array = value.whole.reshape(*value.shape[:axis], self.parts, length, *value.shape[axis + 1 :])
-            value.own = Own(array, axis)
+            value.own = OwnArray(array, axis)
         return value.own
 
     def whole(self, value: Value) -> _Array:
@@ -92,7 +92,7 @@ class Forms:
         if value.whole is None and own is not None and own.axis is not None:
             array = jnp.moveaxis(own.array, own.axis, 0)
             if not self._makes_whole(value.shape, array.shape[1:]):
-                return replace(value, own=Own(array, 0))
+                return replace(value, own=OwnArray(array, 0))
         return replace(value, whole=self.whole(value), own=None)
 
     def like(self, value: Value, form: Value) -> Value:
@@ -107,7 +107,7 @@ class Forms:
         shape = form.own.array.shape[1:]
         own = self.own(value, shape, is_back=form.is_back or value.is_back)
         array = jnp.broadcast_to(own.array, (self.parts, *shape)) if own.axis is None else own.array
-        return replace(value, whole=None, own=Own(array, 0))
+        return replace(value, whole=None, own=OwnArray(array, 0))
 
     def _makes_whole(self, whole: Sequence[int], own: Sequence[int]) -> bool:
         """Whether what microbatches have can be put one after another, and cut again."""
@@ -116,7 +116,7 @@ class Forms:
         except NoForm:
             return False
 
-    def _whole(self, value: Value, own: Own) -> _Array:
+    def _whole(self, value: Value, own: OwnArray) -> _Array:
         array = own.array if own.axis is None else jnp.moveaxis(own.array, own.axis, 0)
         shape = array.shape if own.axis is None else array.shape[1:]
         axis = self._axis(value.shape, shape)

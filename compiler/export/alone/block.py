@@ -6,13 +6,12 @@ from typing import Any
 
 import jax
 from atoll.compiler.errors import CompileError
-from atoll.compiler.export.alone.blocks import Block, run_choice, run_scan, run_while
 from atoll.compiler.export.alone.linear import gives_zeros, is_linear
-from atoll.compiler.export.alone.pairs import Pair, is_float, line_of
+from atoll.compiler.export.alone.loops import Block, run_choice, run_scan, run_while
+from atoll.compiler.export.alone.pairs import TracedTwice, is_float, line_of
 from atoll.compiler.export.alone.scopes import AloneScopes, NameStack, stack_of
-from atoll.compiler.export.alone.values import Forms, NoForm, Own, Value
-from atoll.compiler.mlir.bindings import run_equation, traced_as
-from jax.extend.core import Literal
+from atoll.compiler.export.alone.values import AloneForms, NoForm, OwnArray, Value
+from atoll.compiler.mlir.bindings import is_literal, run_equation, traced_as
 
 _Equation = Any  # of jax
 _Variable = Any
@@ -27,7 +26,7 @@ _REMATERIALISES = frozenset(("checkpoint", "remat", "remat2"))
 
 
 @dataclass
-class Rewriting:
+class AloneBlock:
     """Runs the operations of a block; with tracers, that writes them anew.
 
     stack: the name stack of what the block is in.
@@ -35,15 +34,15 @@ class Rewriting:
     """
 
     scopes: AloneScopes
-    forms: Forms
+    forms: AloneForms
     stack: NameStack = None
     named: NameStack = None
     _values: dict[_Variable, Value] = field(default_factory=dict)
 
-    def run(self, pair: Pair, arguments: Sequence[Value]) -> list[Value]:
+    def run(self, pair: TracedTwice, arguments: Sequence[Value]) -> list[Value]:
         """What the block returns, in the forms in which it is there."""
         constants = zip(pair.whole.constvars, pair.whole_constants, pair.own_constants, strict=True)
-        self._values.update((one, Value(one.aval.shape, whole, Own(own))) for one, whole, own in constants)
+        self._values.update((one, Value(one.aval.shape, whole, OwnArray(own))) for one, whole, own in constants)
         self._values.update(zip(pair.whole.invars, arguments, strict=True))
         for one, other in pair.equations():
             self.scopes.see(one, self.stack)
@@ -52,8 +51,8 @@ class Rewriting:
 
     def _read(self, variables: Sequence[_Variable], own: Sequence[_Variable]) -> list[Value]:
         return [
-            Value(one.aval.shape, one.val, Own(other.val), is_zero=is_float(one) and not one.val)
-            if isinstance(one, Literal)
+            Value(one.aval.shape, one.val, OwnArray(other.val), is_zero=is_float(one) and not one.val)
+            if is_literal(one)
             else self._values[one]
             for one, other in zip(variables, own, strict=True)
         ]
@@ -65,7 +64,7 @@ class Rewriting:
         except NoForm as problem:
             raise _refusal(value.maker or taker, problem) from None
 
-    def _results(self, pair: Pair, one: _Equation, other: _Equation) -> list[Value]:
+    def _results(self, pair: TracedTwice, one: _Equation, other: _Equation) -> list[Value]:
         operands = self._read(one.invars, other.invars)
         if not self.scopes.reaches(one, self.stack):
             if one.primitive.name == "add_any" and any(self.forms.crossing(value).whole is None for value in operands):
@@ -73,7 +72,7 @@ class Rewriting:
                 return self._own_results(one, other, operands)
             wholes = [self.whole(value, one) for value in operands]
             made = run_equation(one, self.named, _variables(one, wholes))
-            return self._followed(one, operands, [Own(array) for array in made], is_whole=True)
+            return self._followed(one, operands, [OwnArray(array) for array in made], is_whole=True)
         name, blocks = one.primitive.name, pair.within(one, other)
         if name in _GROUPS:
             return self._inside(one, stack_of(self.named, one)).run(blocks[0], operands)
@@ -89,8 +88,8 @@ class Rewriting:
             raise _refusal(one, problem) from None
         raise _refusal(one, "has operations of the scope in it")
 
-    def _inside(self, equation: _Equation, named: NameStack = None) -> "Rewriting":
-        return Rewriting(self.scopes, self.forms, stack_of(self.stack, equation), named)
+    def _inside(self, equation: _Equation, named: NameStack = None) -> "AloneBlock":
+        return AloneBlock(self.scopes, self.forms, stack_of(self.stack, equation), named)
 
     def _alone(self, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
         """An operation of a scope, done for each microbatch as jax traced it for one."""
@@ -110,24 +109,24 @@ class Rewriting:
             return run_equation(other, self.named, arrays)
 
         if all(axis is None for axis in axes):
-            return self._followed(one, operands, [Own(array) for array in run(*arrays)])
+            return self._followed(one, operands, [OwnArray(array) for array in run(*arrays)])
         made = jax.vmap(run, in_axes=tuple(axes), out_axes=0)(*arrays)
-        return self._followed(one, operands, [Own(array, 0) for array in made])
+        return self._followed(one, operands, [OwnArray(array, 0) for array in made])
 
     def _followed(
-        self, equation: _Equation, operands: Sequence[Value], made: Sequence[Own], *, is_whole: bool = False
+        self, equation: _Equation, operands: Sequence[Value], made: Sequence[OwnArray], *, is_whole: bool = False
     ) -> list[Value]:
         """The results of an operation, with what is known of them."""
         is_back = self.scopes.is_way_back(equation, self.stack)
         follows = any(one.is_cotangent for one in operands)
         # The seed itself is a number in the program. A value of the way forward never meets one on the way back but so.
-        numbers = [one for one in equation.invars if isinstance(one, Literal) and is_float(one)]
+        numbers = [one for one in equation.invars if is_literal(one) and is_float(one)]
         is_seed, is_zero = bool(numbers) and not follows, gives_zeros(equation.primitive.name, operands)
         results = []
         for variable, own in zip(equation.outvars, made, strict=True):
             is_cotangent = is_back and is_float(variable) and (follows or is_seed)
             if is_seed and is_cotangent and not is_zero and not is_whole:
-                own = Own(own.array / self.forms.parts, own.axis)
+                own = OwnArray(own.array / self.forms.parts, own.axis)
             flags = is_back, is_cotangent, is_zero
             if is_whole:
                 results.append(Value(variable.aval.shape, own.array, None, None, *flags))
@@ -135,10 +134,10 @@ class Rewriting:
                 results.append(Value(variable.aval.shape, None, own, equation, *flags))
         return results
 
-    def _crossed(self, one: _Equation, blocks: Sequence[Pair], operands: Sequence[Value]) -> list[Value]:
+    def _crossed(self, one: _Equation, blocks: Sequence[TracedTwice], operands: Sequence[Value]) -> list[Value]:
         """A loop or a choice, with operations of a scope in its blocks."""
 
-        def within(pair: Pair) -> Block:
+        def within(pair: TracedTwice) -> Block:
             return lambda values: self._inside(one).run(pair, values)
 
         name, params = one.primitive.name, one.params
@@ -149,7 +148,7 @@ class Rewriting:
                 return run_while(self.forms, params, within(blocks[1]), within(blocks[0]), operands)
             return run_choice(self.forms, list(map(within, blocks)), operands)
 
-    def _rematerialised(self, block: Pair, one: _Equation, operands: Sequence[Value]) -> list[Value]:
+    def _rematerialised(self, block: TracedTwice, one: _Equation, operands: Sequence[Value]) -> list[Value]:
         """What is computed again on the way back, which XLA must not take from the way forward."""
         results: list[Value] = []
         leaves, structure = jax.tree.flatten([_arrays(value) for value in operands])
@@ -186,7 +185,7 @@ def _arrays(value: Value) -> dict[str, _Array]:
 
 
 def _with_arrays(value: Value, arrays: dict[str, _Array]) -> Value:
-    own = Own(arrays["own"], value.own.axis) if "own" in arrays and value.own is not None else None
+    own = OwnArray(arrays["own"], value.own.axis) if "own" in arrays and value.own is not None else None
     flags = value.is_back, value.is_cotangent, value.is_zero
     return Value(value.shape, arrays.get("whole"), own, value.maker, *flags)
 
@@ -194,7 +193,7 @@ def _with_arrays(value: Value, arrays: dict[str, _Array]) -> Value:
 def _variables(equation: _Equation, values: Sequence[Any]) -> list[Any]:
     """Of the operands of an operation those that are no numbers in the program, each once."""
     operands = zip(equation.invars, values, strict=True)
-    return list({one: value for one, value in operands if not isinstance(one, Literal)}.values())
+    return list({one: value for one, value in operands if not is_literal(one)}.values())
 
 
 def _refusal(equation: _Equation | None, problem: object) -> CompileError:

@@ -9,14 +9,14 @@ from functools import partial
 from typing import Any
 
 import jax
-from atoll.compiler.export.alone.values import Forms, Own, Value
+from atoll.compiler.export.alone.values import AloneForms, OwnArray, Value
 
 _Array = Any  # of jax, or a tracer
 # A block: from values to what it returns of them.
 Block = Callable[[list[Value]], list[Value]]
 
 
-def run_scan(forms: Forms, params: dict[str, Any], block: Block, operands: Sequence[Value]) -> list[Value]:
+def run_scan(forms: AloneForms, params: dict[str, Any], block: Block, operands: Sequence[Value]) -> list[Value]:
     """`jax.lax.scan`. block: one turn of it."""
     first, count = params["num_consts"], params["num_carry"]
     crossing = list(map(forms.crossing, operands))
@@ -40,7 +40,7 @@ def run_scan(forms: Forms, params: dict[str, Any], block: Block, operands: Seque
 
 
 def run_while(
-    forms: Forms, params: dict[str, Any], condition: Block, block: Block, operands: Sequence[Value]
+    forms: AloneForms, params: dict[str, Any], condition: Block, block: Block, operands: Sequence[Value]
 ) -> list[Value]:
     """`jax.lax.while_loop`; when it ends is decided for the whole batch."""
     first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
@@ -59,7 +59,7 @@ def run_while(
     return list(map(with_array, kinds, jax.lax.while_loop(goes_on, partial(turn), _begin(forms, carried, kinds))))
 
 
-def run_choice(forms: Forms, blocks: Sequence[Block], operands: Sequence[Value]) -> list[Value]:
+def run_choice(forms: AloneForms, blocks: Sequence[Block], operands: Sequence[Value]) -> list[Value]:
     """`jax.lax.switch`; which branch is taken is decided for the whole batch."""
     number, *given = operands
     crossing, kinds, results = list(map(forms.crossing, given)), list[Value](), list[Value]()
@@ -76,7 +76,7 @@ def run_choice(forms: Forms, blocks: Sequence[Block], operands: Sequence[Value])
     return list(map(with_array, kinds, jax.lax.switch(forms.whole(number), branches, *arrays)))
 
 
-def _begin(forms: Forms, carried: Sequence[Value], kinds: Sequence[Value]) -> list[_Array]:
+def _begin(forms: AloneForms, carried: Sequence[Value], kinds: Sequence[Value]) -> list[_Array]:
     return list(map(array_of, map(forms.like, carried, kinds)))
 
 
@@ -100,7 +100,7 @@ def array_of(value: Value) -> _Array:
 
 def with_array(value: Value, array: _Array) -> Value:
     """The same form, with another array. What are zeros to begin with may be others then."""
-    own = None if value.whole is not None or value.own is None else Own(array, value.own.axis)
+    own = None if value.whole is not None or value.own is None else OwnArray(array, value.own.axis)
     whole = array if own is None else None
     is_cotangent = value.is_cotangent or value.is_zero
     return Value(value.shape, whole, own, value.maker, value.is_back, is_cotangent)
@@ -118,7 +118,7 @@ def _settled(before: Value, after: Value) -> Value:
 
 def _row(value: Value) -> Value:
     """What a turn has of a stack; its array is another one."""
-    own = None if value.own is None or value.whole is not None else Own(value.own.array, 0)
+    own = None if value.own is None or value.whole is not None else OwnArray(value.own.array, 0)
     flags = value.is_back, value.is_cotangent, value.is_zero
     return Value(value.shape[1:], value.whole, own, value.maker, *flags)
 
@@ -132,6 +132,6 @@ def _stacked(row: Value, array: _Array, length: int) -> Value:
     """What turns have made, one row each."""
     made = with_array(row, array)
     if made.own is not None:
-        made.own = Own(array, 1)
+        made.own = OwnArray(array, 1)
     made.shape = (length, *row.shape)
     return made
