@@ -166,7 +166,7 @@ MARKS = (
     Mark(
         ALONE,
         on="the module",
-        says="for how many microbatches it does some scopes alone, as its plan has `per_microbatch`",
+        says="for how many microbatches it does some scopes alone, as its plan has `per_microbatch`, and what to tell",
         since="stablehlo",
         gone=None,
         writers=("export/alone/job",),

@@ -21,7 +21,7 @@ class OwnPieces:
 
 
 @dataclass(frozen=True)
-class DoneAlone:
+class AloneScope:
     """A scope that the plan has done for each microbatch alone, and how many operations are in it."""
 
     scope: str
@@ -227,7 +227,7 @@ class ManySweeps:
 
 
 Fact = (
-    DoneAlone
+    AloneScope
     | OwnPieces
     | BatchBlocks
     | WholeBatch
@@ -248,7 +248,7 @@ Fact = (
 
 # The kinds of notes, in the order in which the pipeline makes them.
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
-    "done-alone": DoneAlone,
+    "alone-scope": AloneScope,
     "own-pieces": OwnPieces,
     "batch-blocks": BatchBlocks,
     "whole-batch": WholeBatch,

@@ -4,11 +4,11 @@ import logging
 from dataclasses import dataclass, replace
 
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import integer_attribute
+from atoll.compiler.mlir.attributes import integer_in
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.marks import ALONE
 from atoll.compiler.module.notes import OwnPieces
-from atoll.compiler.module.noting import add_note
+from atoll.compiler.module.noting import add_note, add_notes
 from atoll.compiler.module.planned import asked_plan_of, plan_of, set_plan
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.resolved_plan import ResolvedPlan, filled_in
@@ -37,7 +37,7 @@ class ResolvePlan(Pass):
 
     def run(self, module: ir.Module) -> None:
         plan = self._with_own_pieces(module, plan_of(module))
-        _check_alone(module, plan)
+        _take_alone(module, plan)
         set_plan(module, plan)
         log.info("the plan is %s", plan)
 
@@ -52,10 +52,14 @@ class ResolvePlan(Pass):
         return replace(plan, microbatches=loop.iterations // plan.replicas)
 
 
-def _check_alone(module: ir.Module, plan: ResolvedPlan) -> None:
-    """What is done for each microbatch alone is so from the beginning: another plan would need the function."""
-    made, asked = integer_attribute(module.operation, ALONE) or 1, plan.microbatches * plan.replicas
-    if made == (1 if plan.per_microbatch is None else asked):
+def _take_alone(module: ir.Module, plan: ResolvedPlan) -> None:
+    """Tell what is done for each microbatch alone. Another plan would need the function."""
+    alone, made = module.operation.attributes.get(ALONE), 1
+    if isinstance(alone, ir.DictAttr) and "notes" in alone:
+        made = integer_in(alone, "parts", module.operation.location)
+        add_notes(module, ir.ArrayAttr(alone["notes"]))
+    asked = 1 if plan.per_microbatch is None else plan.microbatches * plan.replicas
+    if made == asked:
         return
     told = (
         f"does scopes for each of {made} microbatches alone" if made > 1 else "does nothing for each microbatch alone"

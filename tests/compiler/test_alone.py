@@ -11,6 +11,9 @@ from atoll.compiler.export.alone.job import as_planned
 from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
 from atoll.compiler.module.noting import notes_of
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
+from atoll.compiler.pipeline.resume import write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
 
@@ -140,6 +143,8 @@ def test_the_report_names_each_scope_once():
             return h.std()
 
     module = export(planned(step, W, X, batch_argnums=(1,)))
+    write_texts(module, None, Plan(microbatches=2, per_microbatch="part"))
+    run_passes(module, steps_of_text("resolve-plan"))
     told = [str(note).partition(", at")[0] for note in notes_of(module)]
     what = "computed for each microbatch alone, as per_microbatch says"
     assert [one.partition(": ")[0] for one in told] == [what, what]

@@ -9,8 +9,8 @@ from atoll.compiler.mlir.ir_text import copy_module, parse_text, print_module
 from atoll.compiler.module.notes import (
     FACTS_BY_KIND,
     AcrossBatch,
+    AloneScope,
     BatchBlocks,
-    DoneAlone,
     Gathered,
     Joined,
     JoinedStack,
@@ -32,7 +32,7 @@ from atoll.compiler.module.noting import add_note, notes_of
 
 # One of each kind, with its words.
 FACTS = {
-    DoneAlone(
+    AloneScope(
         "net/norm", 7
     ): "computed for each microbatch alone, as per_microbatch says: 7 operations in scope net/norm",
     OwnPieces(4): "as many microbatches as the loop takes pieces of the batch: 4",

@@ -108,5 +108,5 @@ def test_a_module_was_made_for_so_many():
 
     plan = atoll.Plan(stages=1, microbatches=2, per_microbatch="part")
     lowered = atoll.lower(step, normal(8, 4), topology="1 x cpu[1]", batch_argnums=(0,), plan=plan)
-    assert "atoll.alone = 2" in lowered.ir("stablehlo")
+    assert "parts = 2" in lowered.ir("stablehlo")
     assert "atoll.alone_cut" not in lowered.ir("timed")

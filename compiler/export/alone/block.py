@@ -8,9 +8,9 @@ import jax
 from atoll.compiler.errors import CompileError
 from atoll.compiler.export.alone.linear import gives_zeros, is_linear
 from atoll.compiler.export.alone.loops import Block, run_choice, run_scan, run_while
-from atoll.compiler.export.alone.pairs import TracedTwice, is_float, line_of
+from atoll.compiler.export.alone.pairs import TracedPair, is_float, line_of
 from atoll.compiler.export.alone.scopes import AloneScopes, NameStack, stack_of
-from atoll.compiler.export.alone.values import AloneForms, NoForm, OwnArray, Value
+from atoll.compiler.export.alone.values import AloneForms, AloneValue, NoForm, OwnArray
 from atoll.compiler.mlir.bindings import is_literal, run_equation, traced_as
 
 _Equation = Any  # of jax
@@ -37,34 +37,34 @@ class AloneBlock:
     forms: AloneForms
     stack: NameStack = None
     named: NameStack = None
-    _values: dict[_Variable, Value] = field(default_factory=dict)
+    _values: dict[_Variable, AloneValue] = field(default_factory=dict)
 
-    def run(self, pair: TracedTwice, arguments: Sequence[Value]) -> list[Value]:
+    def run(self, pair: TracedPair, arguments: Sequence[AloneValue]) -> list[AloneValue]:
         """What the block returns, in the forms in which it is there."""
         constants = zip(pair.whole.constvars, pair.whole_constants, pair.own_constants, strict=True)
-        self._values.update((one, Value(one.aval.shape, whole, OwnArray(own))) for one, whole, own in constants)
+        self._values.update((one, AloneValue(one.aval.shape, whole, OwnArray(own))) for one, whole, own in constants)
         self._values.update(zip(pair.whole.invars, arguments, strict=True))
         for one, other in pair.equations():
             self.scopes.see(one, self.stack)
             self._values.update(zip(one.outvars, self._results(pair, one, other), strict=True))
         return self._read(pair.whole.outvars, pair.own.outvars)
 
-    def _read(self, variables: Sequence[_Variable], own: Sequence[_Variable]) -> list[Value]:
+    def _read(self, variables: Sequence[_Variable], own: Sequence[_Variable]) -> list[AloneValue]:
         return [
-            Value(one.aval.shape, one.val, OwnArray(other.val), is_zero=is_float(one) and not one.val)
+            AloneValue(one.aval.shape, one.val, OwnArray(other.val), is_zero=is_float(one) and not one.val)
             if is_literal(one)
             else self._values[one]
             for one, other in zip(variables, own, strict=True)
         ]
 
-    def whole(self, value: Value, taker: _Equation = None) -> _Array:
+    def whole(self, value: AloneValue, taker: _Equation = None) -> _Array:
         """The value, whole; CompileError if all that microbatches have of it makes no whole."""
         try:
             return self.forms.whole(value)
         except NoForm as problem:
             raise _refusal(value.maker or taker, problem) from None
 
-    def _results(self, pair: TracedTwice, one: _Equation, other: _Equation) -> list[Value]:
+    def _results(self, pair: TracedPair, one: _Equation, other: _Equation) -> list[AloneValue]:
         operands = self._read(one.invars, other.invars)
         if not self.scopes.reaches(one, self.stack):
             if one.primitive.name == "add_any" and any(self.forms.crossing(value).whole is None for value in operands):
@@ -91,12 +91,12 @@ class AloneBlock:
     def _inside(self, equation: _Equation, named: NameStack = None) -> "AloneBlock":
         return AloneBlock(self.scopes, self.forms, stack_of(self.stack, equation), named)
 
-    def _alone(self, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
+    def _alone(self, one: _Equation, other: _Equation, operands: Sequence[AloneValue]) -> list[AloneValue]:
         """An operation of a scope, done for each microbatch as jax traced it for one."""
         self.scopes.count(one, self.stack)
         return self._own_results(one, other, operands)
 
-    def _own_results(self, one: _Equation, other: _Equation, operands: Sequence[Value]) -> list[Value]:
+    def _own_results(self, one: _Equation, other: _Equation, operands: Sequence[AloneValue]) -> list[AloneValue]:
         is_back = self.scopes.is_way_back(one, self.stack)
         if is_back and not is_linear(one.primitive.name, operands, list(map(is_float, one.invars))):
             raise _refusal(one, "is not known to be linear on the way back of a gradient")
@@ -114,8 +114,8 @@ class AloneBlock:
         return self._followed(one, operands, [OwnArray(array, 0) for array in made])
 
     def _followed(
-        self, equation: _Equation, operands: Sequence[Value], made: Sequence[OwnArray], *, is_whole: bool = False
-    ) -> list[Value]:
+        self, equation: _Equation, operands: Sequence[AloneValue], made: Sequence[OwnArray], *, is_whole: bool = False
+    ) -> list[AloneValue]:
         """The results of an operation, with what is known of them."""
         is_back = self.scopes.is_way_back(equation, self.stack)
         follows = any(one.is_cotangent for one in operands)
@@ -129,15 +129,17 @@ class AloneBlock:
                 own = OwnArray(own.array / self.forms.parts, own.axis)
             flags = is_back, is_cotangent, is_zero
             if is_whole:
-                results.append(Value(variable.aval.shape, own.array, None, None, *flags))
+                results.append(AloneValue(variable.aval.shape, own.array, None, None, *flags))
             else:
-                results.append(Value(variable.aval.shape, None, own, equation, *flags))
+                results.append(AloneValue(variable.aval.shape, None, own, equation, *flags))
         return results
 
-    def _crossed(self, one: _Equation, blocks: Sequence[TracedTwice], operands: Sequence[Value]) -> list[Value]:
+    def _crossed(
+        self, one: _Equation, blocks: Sequence[TracedPair], operands: Sequence[AloneValue]
+    ) -> list[AloneValue]:
         """A loop or a choice, with operations of a scope in its blocks."""
 
-        def within(pair: TracedTwice) -> Block:
+        def within(pair: TracedPair) -> Block:
             return lambda values: self._inside(one).run(pair, values)
 
         name, params = one.primitive.name, one.params
@@ -148,9 +150,9 @@ class AloneBlock:
                 return run_while(self.forms, params, within(blocks[1]), within(blocks[0]), operands)
             return run_choice(self.forms, list(map(within, blocks)), operands)
 
-    def _rematerialised(self, block: TracedTwice, one: _Equation, operands: Sequence[Value]) -> list[Value]:
+    def _rematerialised(self, block: TracedPair, one: _Equation, operands: Sequence[AloneValue]) -> list[AloneValue]:
         """What is computed again on the way back, which XLA must not take from the way forward."""
-        results: list[Value] = []
+        results: list[AloneValue] = []
         leaves, structure = jax.tree.flatten([_arrays(value) for value in operands])
 
         def run(*arrays: _Array) -> list[_Array]:
@@ -168,14 +170,14 @@ class AloneBlock:
         return list(map(_with_arrays, results, rebuilt))
 
 
-def _is_of_examples(one: _Equation, other: _Equation, operands: Sequence[Value]) -> bool:
+def _is_of_examples(one: _Equation, other: _Equation, operands: Sequence[AloneValue]) -> bool:
     """Whether the examples decide how often a loop of a scope turns, or what is chosen: each microbatch for itself."""
     if one.primitive.name == "scan":
         return bool(one.params["length"] != other.params["length"])
     return one.primitive.name == "while" or operands[0].whole is None
 
 
-def _arrays(value: Value) -> dict[str, _Array]:
+def _arrays(value: AloneValue) -> dict[str, _Array]:
     """The arrays of a value: the whole if there is one, as what is own can be cut out of it again, unless it is another
     constant."""
     arrays = {} if value.whole is None else {"whole": value.whole}
@@ -184,10 +186,10 @@ def _arrays(value: Value) -> dict[str, _Array]:
     return arrays
 
 
-def _with_arrays(value: Value, arrays: dict[str, _Array]) -> Value:
+def _with_arrays(value: AloneValue, arrays: dict[str, _Array]) -> AloneValue:
     own = OwnArray(arrays["own"], value.own.axis) if "own" in arrays and value.own is not None else None
     flags = value.is_back, value.is_cotangent, value.is_zero
-    return Value(value.shape, arrays.get("whole"), own, value.maker, *flags)
+    return AloneValue(value.shape, arrays.get("whole"), own, value.maker, *flags)
 
 
 def _variables(equation: _Equation, values: Sequence[Any]) -> list[Any]:

@@ -8,16 +8,16 @@ from typing import Any
 import jax
 from atoll.compiler.errors import CompileError
 from atoll.compiler.export.alone.block import AloneBlock
-from atoll.compiler.export.alone.pairs import TracedTwice, blocks_of
+from atoll.compiler.export.alone.pairs import TracedPair, blocks_of
 from atoll.compiler.export.alone.scopes import AloneScopes, NameStack, stack_of
-from atoll.compiler.export.alone.values import CUT, AloneForms, Value
+from atoll.compiler.export.alone.values import CUT, AloneForms, AloneValue
 from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.marks import ALONE, ALONE_CUT
-from atoll.compiler.module.noting import add_note_at
+from atoll.compiler.module.noting import attribute_of_note
 from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import failing_line, first_line
 
@@ -58,9 +58,9 @@ class Alone:
             return self._job.fn(*args)
         own, _ = self._traced_alone(args)
         leaves = [value for number in self._taken() for value in jax.tree.leaves(args[number])]
-        given = [Value(one.shape, one) for one in leaves]
+        given = [AloneValue(one.shape, one) for one in leaves]
         block = AloneBlock(self._scopes, AloneForms(self._parts))
-        results = block.run(TracedTwice(whole.jaxpr, own.jaxpr, whole.consts, own.consts), given)
+        results = block.run(TracedPair(whole.jaxpr, own.jaxpr, whole.consts, own.consts), given)
         self._scopes.check_found()
         return jax.tree.unflatten(structure, map(block.whole, results))
 
@@ -76,9 +76,9 @@ class Alone:
 
         with module.context:
             module.operation.walk(note)
-            module.operation.attributes[ALONE] = integer(self._parts)
-        for fact, place in self._scopes.facts():
-            add_note_at(module, place, fact)
+            # Told by the pass that meets them first.
+            notes = ir.ArrayAttr.get(list(map(attribute_of_note, self._scopes.notes())))
+            module.operation.attributes[ALONE] = ir.DictAttr.get({"parts": integer(self._parts), "notes": notes})
 
     def _taken(self) -> list[int]:
         return [number for number in range(len(self._job.args)) if number not in self._job.static_argnums]

@@ -7,7 +7,7 @@ not in it is refused, so that a value that was taken for a gradient and is none 
 
 from collections.abc import Sequence
 
-from atoll.compiler.export.alone.values import Value
+from atoll.compiler.export.alone.values import AloneValue
 
 # In any one of their operands.
 _IN_ONE = frozenset(("conv_general_dilated", "dot_general", "mul"))
@@ -54,7 +54,7 @@ _TOGETHER = frozenset(
 )
 
 
-def is_linear(primitive: str, operands: Sequence[Value], floats: Sequence[bool]) -> bool:
+def is_linear(primitive: str, operands: Sequence[AloneValue], floats: Sequence[bool]) -> bool:
     """Whether an operation is linear in those of its operands that follow from the seed of a gradient.
 
     floats: which of its operands are numbers that have gradients.
@@ -72,6 +72,6 @@ def is_linear(primitive: str, operands: Sequence[Value], floats: Sequence[bool])
 _KEEPS_ZEROS = frozenset(("broadcast_in_dim", "convert_element_type", "copy", "neg", "reshape", "squeeze", "transpose"))
 
 
-def gives_zeros(primitive: str, operands: Sequence[Value]) -> bool:
+def gives_zeros(primitive: str, operands: Sequence[AloneValue]) -> bool:
     """Whether an operation makes nothing but zeros."""
     return primitive in _KEEPS_ZEROS and bool(operands) and operands[0].is_zero

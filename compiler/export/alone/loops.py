@@ -9,20 +9,22 @@ from functools import partial
 from typing import Any
 
 import jax
-from atoll.compiler.export.alone.values import AloneForms, OwnArray, Value
+from atoll.compiler.export.alone.values import AloneForms, AloneValue, OwnArray
 
 _Array = Any  # of jax, or a tracer
 # A block: from values to what it returns of them.
-Block = Callable[[list[Value]], list[Value]]
+Block = Callable[[list[AloneValue]], list[AloneValue]]
 
 
-def run_scan(forms: AloneForms, params: dict[str, Any], block: Block, operands: Sequence[Value]) -> list[Value]:
+def run_scan(
+    forms: AloneForms, params: dict[str, Any], block: Block, operands: Sequence[AloneValue]
+) -> list[AloneValue]:
     """`jax.lax.scan`. block: one turn of it."""
     first, count = params["num_consts"], params["num_carry"]
     crossing = list(map(forms.crossing, operands))
     constants, carried, stacks = crossing[:first], crossing[first : first + count], crossing[first + count :]
     rows = [_row(one) for one in stacks]
-    kinds, results = list(carried), list[Value]()
+    kinds, results = list(carried), list[AloneValue]()
 
     def turn(carry: Sequence[_Array], row: Sequence[_Array]) -> tuple[list[_Array], list[_Array]]:
         given = [*map(with_array, kinds, carry), *map(with_array, rows, row)]
@@ -40,12 +42,12 @@ def run_scan(forms: AloneForms, params: dict[str, Any], block: Block, operands: 
 
 
 def run_while(
-    forms: AloneForms, params: dict[str, Any], condition: Block, block: Block, operands: Sequence[Value]
-) -> list[Value]:
+    forms: AloneForms, params: dict[str, Any], condition: Block, block: Block, operands: Sequence[AloneValue]
+) -> list[AloneValue]:
     """`jax.lax.while_loop`; when it ends is decided for the whole batch."""
     first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
     crossing = list(map(forms.crossing, operands))
-    carried, results = crossing[second:], list[Value]()
+    carried, results = crossing[second:], list[AloneValue]()
     kinds = list(carried)
 
     def goes_on(carry: Iterable[_Array]) -> _Array:
@@ -59,10 +61,10 @@ def run_while(
     return list(map(with_array, kinds, jax.lax.while_loop(goes_on, partial(turn), _begin(forms, carried, kinds))))
 
 
-def run_choice(forms: AloneForms, blocks: Sequence[Block], operands: Sequence[Value]) -> list[Value]:
+def run_choice(forms: AloneForms, blocks: Sequence[Block], operands: Sequence[AloneValue]) -> list[AloneValue]:
     """`jax.lax.switch`; which branch is taken is decided for the whole batch."""
     number, *given = operands
-    crossing, kinds, results = list(map(forms.crossing, given)), list[Value](), list[Value]()
+    crossing, kinds, results = list(map(forms.crossing, given)), list[AloneValue](), list[AloneValue]()
     arrays = list(map(array_of, crossing))
 
     def run(block: Block, *arrays: _Array) -> list[_Array]:
@@ -76,11 +78,11 @@ def run_choice(forms: AloneForms, blocks: Sequence[Block], operands: Sequence[Va
     return list(map(with_array, kinds, jax.lax.switch(forms.whole(number), branches, *arrays)))
 
 
-def _begin(forms: AloneForms, carried: Sequence[Value], kinds: Sequence[Value]) -> list[_Array]:
+def _begin(forms: AloneForms, carried: Sequence[AloneValue], kinds: Sequence[AloneValue]) -> list[_Array]:
     return list(map(array_of, map(forms.like, carried, kinds)))
 
 
-def _settle(kinds: list[Value], results: Sequence[Value], turn: Callable[[], object]) -> None:
+def _settle(kinds: list[AloneValue], results: Sequence[AloneValue], turn: Callable[[], object]) -> None:
     """Have what is carried in forms that stay from turn to turn. A turn that is traced has its results."""
     while True:
         turn()
@@ -90,7 +92,7 @@ def _settle(kinds: list[Value], results: Sequence[Value], turn: Callable[[], obj
         kinds[:] = settled
 
 
-def array_of(value: Value) -> _Array:
+def array_of(value: AloneValue) -> _Array:
     """The array of a value that has one."""
     if value.whole is not None:
         return value.whole
@@ -98,37 +100,37 @@ def array_of(value: Value) -> _Array:
     return value.own.array
 
 
-def with_array(value: Value, array: _Array) -> Value:
+def with_array(value: AloneValue, array: _Array) -> AloneValue:
     """The same form, with another array. What are zeros to begin with may be others then."""
     own = None if value.whole is not None or value.own is None else OwnArray(array, value.own.axis)
     whole = array if own is None else None
     is_cotangent = value.is_cotangent or value.is_zero
-    return Value(value.shape, whole, own, value.maker, value.is_back, is_cotangent)
+    return AloneValue(value.shape, whole, own, value.maker, value.is_back, is_cotangent)
 
 
-def _settled(before: Value, after: Value) -> Value:
+def _settled(before: AloneValue, after: AloneValue) -> AloneValue:
     """The kind of what is carried, once it is known what a turn makes of it: own, if that is. It has another array."""
     form = after if before.whole is not None and after.whole is None else before
     is_cotangent = before.is_cotangent or before.is_zero or after.is_cotangent
     is_back = before.is_back or after.is_back
     if form is before and (is_back, is_cotangent) == (before.is_back, before.is_cotangent or before.is_zero):
         return before
-    return Value(form.shape, form.whole, form.own, before.maker or after.maker, is_back, is_cotangent)
+    return AloneValue(form.shape, form.whole, form.own, before.maker or after.maker, is_back, is_cotangent)
 
 
-def _row(value: Value) -> Value:
+def _row(value: AloneValue) -> AloneValue:
     """What a turn has of a stack; its array is another one."""
     own = None if value.own is None or value.whole is not None else OwnArray(value.own.array, 0)
     flags = value.is_back, value.is_cotangent, value.is_zero
-    return Value(value.shape[1:], value.whole, own, value.maker, *flags)
+    return AloneValue(value.shape[1:], value.whole, own, value.maker, *flags)
 
 
-def _rows_first(value: Value) -> _Array:
+def _rows_first(value: AloneValue) -> _Array:
     array = array_of(value)
     return array if value.whole is not None else jax.numpy.moveaxis(array, 0, 1)
 
 
-def _stacked(row: Value, array: _Array, length: int) -> Value:
+def _stacked(row: AloneValue, array: _Array, length: int) -> AloneValue:
     """What turns have made, one row each."""
     made = with_array(row, array)
     if made.own is not None:

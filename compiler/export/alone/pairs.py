@@ -18,7 +18,7 @@ _Equation = Any
 
 
 @dataclass(frozen=True)
-class TracedTwice:
+class TracedPair:
     """A block of operations, for the whole batch and for one microbatch, and the values that each has as constants."""
 
     whole: _Jaxpr
@@ -41,11 +41,11 @@ class TracedTwice:
         if not known.are_alike(self.whole.outvars, self.own.outvars):
             raise _another(whole[-1] if whole else None)
 
-    def within(self, one: _Equation, other: _Equation) -> "list[TracedTwice]":
+    def within(self, one: _Equation, other: _Equation) -> "list[TracedPair]":
         """The blocks in an operation."""
         found = zip(blocks_of(one), blocks_of(other), strict=False)
         return [
-            TracedTwice(
+            TracedPair(
                 getattr(a, "jaxpr", a), getattr(b, "jaxpr", b), getattr(a, "consts", ()), getattr(b, "consts", ())
             )
             for a, b in found

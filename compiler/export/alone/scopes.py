@@ -6,7 +6,7 @@ from typing import Any
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.export.alone.pairs import blocks_of, line_of
 from atoll.compiler.mlir.bindings import lines_of
-from atoll.compiler.module.notes import DoneAlone, SourcePlace
+from atoll.compiler.module.notes import AloneScope, Note, SourcePlace
 from atoll.compiler.module.scopes import Role, read_scope
 from atoll.compiler.plan.scope_patterns import ScopePatterns, listed
 from atoll.compiler.plan.stage_text import StageText
@@ -80,9 +80,9 @@ class AloneScopes:
                 what = f"pattern {pattern} of per_microbatch matches no scope"
                 raise PlanError(what, "plan", f"the program's scopes are {listed(list(self.scopes))}")
 
-    def facts(self) -> list[tuple[DoneAlone, SourcePlace | None]]:
+    def notes(self) -> list[Note]:
         """What to tell of each scope."""
-        return [(DoneAlone(name, len(found)), self.places[name]) for name, found in self.found.items()]
+        return [Note(AloneScope(name, len(found)), self.places[name]) for name, found in self.found.items()]
 
 
 def stack_of(stack: NameStack, equation: _Equation) -> NameStack:

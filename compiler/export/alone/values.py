@@ -33,7 +33,7 @@ class OwnArray:
 
 
 @dataclass(eq=False)
-class Value:
+class AloneValue:
     """A value of the function, in at least one form; another one is kept once it is made.
 
     shape: of the whole.
@@ -58,7 +58,7 @@ class AloneForms:
 
     parts: int
 
-    def own(self, value: Value, shape: Sequence[int], *, is_back: bool) -> OwnArray:
+    def own(self, value: AloneValue, shape: Sequence[int], *, is_back: bool) -> OwnArray:
         """What a microbatch takes, of this shape there.
 
         is_back: whether the way back of a gradient takes it. A mean over the microbatches has of each of them one of so
@@ -75,7 +75,7 @@ class AloneForms:
             value.own = OwnArray(array, axis)
         return value.own
 
-    def whole(self, value: Value) -> _Array:
+    def whole(self, value: AloneValue) -> _Array:
         """What all microbatches make together.
 
         Examples come one after another again. Of all else there is one value: the mean, and on the way back, where
@@ -86,7 +86,7 @@ class AloneForms:
             value.whole = self._whole(value, value.own)
         return value.whole
 
-    def crossing(self, value: Value) -> Value:
+    def crossing(self, value: AloneValue) -> AloneValue:
         """The value in one form: whole, unless that would lose what each microbatch has; then own, along axis 0."""
         own = value.own
         if value.whole is None and own is not None and own.axis is not None:
@@ -95,7 +95,7 @@ class AloneForms:
                 return replace(value, own=OwnArray(array, 0))
         return replace(value, whole=self.whole(value), own=None)
 
-    def like(self, value: Value, form: Value) -> Value:
+    def like(self, value: AloneValue, form: AloneValue) -> AloneValue:
         """The value in the form of another one that stands for the same; both have one form."""
         if form.whole is not None:
             # Not kept in the value, which tells by its form what a turn makes.
@@ -116,7 +116,7 @@ class AloneForms:
         except NoForm:
             return False
 
-    def _whole(self, value: Value, own: OwnArray) -> _Array:
+    def _whole(self, value: AloneValue, own: OwnArray) -> _Array:
         array = own.array if own.axis is None else jnp.moveaxis(own.array, own.axis, 0)
         shape = array.shape if own.axis is None else array.shape[1:]
         axis = self._axis(value.shape, shape)
