@@ -124,6 +124,38 @@ def test_a_statistic_that_is_used_outside_and_inside():
     jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted)(W))
 
 
+def test_a_statistic_that_is_told_and_goes_into_a_loop():
+    """With examples beside it that the loop takes in each turn."""
+
+    def step(w, x, y):
+        def loss(w):
+            h = x @ w
+            with jax.named_scope("part"):
+                square = (h * h).mean(0)
+
+            def turn(h, _):
+                with jax.named_scope("part"):
+                    h = jnp.sin(h - square + x * x.mean(0))
+                return h, None
+
+            told = square**2
+            return ((jax.lax.scan(turn, h, None, length=3)[0] - y) ** 2).mean() + told.sum(), told
+
+        return jax.value_and_grad(loss, has_aux=True)(w)
+
+    def wanted(w):
+        x = X.reshape(2, 4, 4)
+        h = x @ w
+        square = (h * h).mean(1, keepdims=True)
+        for _ in range(3):
+            h = jnp.sin(h - square + x * x.mean(1, keepdims=True))
+        told = square.mean(0)[0] ** 2
+        return ((h.reshape(8, 4) - Y) ** 2).mean() + told.sum(), told
+
+    got = made(step, W, X, Y, batch_argnums=(1, 2))
+    jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted, has_aux=True)(W))
+
+
 def test_examples_along_another_axis():
     def step(x):
         with jax.named_scope("part"):

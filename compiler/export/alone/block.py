@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import numpy
 from atoll.compiler.errors import CompileError
 from atoll.compiler.export.alone.linear import gives_zeros, is_linear
 from atoll.compiler.export.alone.loops import Block, run_choice, run_scan, run_while
@@ -67,7 +68,7 @@ class AloneBlock:
     def _results(self, pair: TracedPair, one: _Equation, other: _Equation) -> list[AloneValue]:
         operands = self._read(one.invars, other.invars)
         if not self.scopes.reaches(one, self.stack):
-            if one.primitive.name == "add_any" and any(self.forms.crossing(value).whole is None for value in operands):
+            if one.primitive.name == "add_any" and any(map(self.forms.is_only_own, operands)):
                 # What comes back to a value from all that has taken it, some of which may be outside of the scope.
                 return self._own_results(one, other, operands)
             wholes = [self.whole(value, one) for value in operands]
@@ -153,12 +154,12 @@ class AloneBlock:
     def _rematerialised(self, block: TracedPair, one: _Equation, operands: Sequence[AloneValue]) -> list[AloneValue]:
         """What is computed again on the way back, which XLA must not take from the way forward."""
         results: list[AloneValue] = []
-        leaves, structure = jax.tree.flatten([_arrays(value) for value in operands])
+        leaves, structure = jax.tree.flatten(list(map(self._arrays, operands)))
 
         def run(*arrays: _Array) -> list[_Array]:
             given = map(_with_arrays, operands, jax.tree.unflatten(structure, arrays))
             results[:] = self._inside(one).run(block, list(given))
-            return jax.tree.leaves([_arrays(value) for value in results])
+            return jax.tree.leaves(list(map(self._arrays, results)))
 
         with traced_as(one, self.named):
             closed = jax.make_jaxpr(run)(*leaves)
@@ -166,24 +167,31 @@ class AloneBlock:
             taken = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
             params = {**one.params, "jaxpr": closed.jaxpr.replace(constvars=[], invars=taken)}
             made = one.primitive.bind(*closed.consts, *leaves, **params)
-        rebuilt = jax.tree.unflatten(jax.tree.structure([_arrays(value) for value in results]), made)
+        rebuilt = jax.tree.unflatten(jax.tree.structure(list(map(self._arrays, results))), made)
         return list(map(_with_arrays, results, rebuilt))
+
+    def _arrays(self, value: AloneValue) -> dict[str, _Array]:
+        """The arrays of a value: the whole if what is own can be cut out of it again; both of a constant."""
+        is_own = value.whole is None or self.forms.is_only_own(value)
+        arrays = {} if is_own else {"whole": value.whole}
+        if value.own is not None and (is_own or value.own.axis is None):
+            arrays["own"] = value.own.array
+        return arrays
 
 
 def _is_of_examples(one: _Equation, other: _Equation, operands: Sequence[AloneValue]) -> bool:
     """Whether the examples decide how often a loop of a scope turns, or what is chosen: each microbatch for itself."""
+    both = [(value.whole, value.own.array) for value in operands if _is_constant(value) and value.own]
+    if any(not numpy.array_equal(*pair) for pair in both):
+        return True
     if one.primitive.name == "scan":
         return bool(one.params["length"] != other.params["length"])
     return one.primitive.name == "while" or operands[0].whole is None
 
 
-def _arrays(value: AloneValue) -> dict[str, _Array]:
-    """The arrays of a value: the whole if there is one, as what is own can be cut out of it again, unless it is another
-    constant."""
-    arrays = {} if value.whole is None else {"whole": value.whole}
-    if value.own is not None and (value.whole is None or value.own.axis is None):
-        arrays["own"] = value.own.array
-    return arrays
+def _is_constant(value: AloneValue) -> bool:
+    """Whether it is a number in the program, perhaps another one for the examples of one microbatch."""
+    return value.own is not None and value.own.axis is None and not isinstance(value.own.array, jax.core.Tracer)
 
 
 def _with_arrays(value: AloneValue, arrays: dict[str, _Array]) -> AloneValue:

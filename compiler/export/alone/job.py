@@ -42,6 +42,7 @@ class Alone:
 
     def __init__(self, job: Job, patterns: str, parts: int) -> None:
         functools.update_wrapper(self, job.fn, updated=())
+        self.__name__ = job.name
         self._job = job
         self._patterns = patterns
         self._parts = parts

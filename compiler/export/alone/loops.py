@@ -5,6 +5,7 @@ as a statistic that the way back needs, so that a loop is what it would be if it
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,9 @@ from atoll.compiler.export.alone.values import AloneForms, AloneValue, OwnArray
 _Array = Any  # of jax, or a tracer
 # A block: from values to what it returns of them.
 Block = Callable[[list[AloneValue]], list[AloneValue]]
+
+
+# A value is copied for each time that a block is traced, as it keeps the forms that are made of it there.
 
 
 def run_scan(
@@ -28,7 +32,7 @@ def run_scan(
 
     def turn(carry: Sequence[_Array], row: Sequence[_Array]) -> tuple[list[_Array], list[_Array]]:
         given = [*map(with_array, kinds, carry), *map(with_array, rows, row)]
-        results[:] = map(forms.crossing, block([*constants, *given]))
+        results[:] = map(forms.crossing, block([*map(replace, constants), *given]))
         arrays = list(map(array_of, [*map(forms.like, results[:count], kinds), *results[count:]]))
         return arrays[:count], arrays[count:]
 
@@ -51,10 +55,11 @@ def run_while(
     kinds = list(carried)
 
     def goes_on(carry: Iterable[_Array]) -> _Array:
-        return forms.whole(condition([*crossing[:first], *map(with_array, kinds, carry)])[0])
+        return forms.whole(condition([*map(replace, crossing[:first]), *map(with_array, kinds, carry)])[0])
 
     def turn(carry: Iterable[_Array]) -> list[_Array]:
-        results[:] = map(forms.crossing, block([*crossing[first:second], *map(with_array, kinds, carry)]))
+        given = [*map(replace, crossing[first:second]), *map(with_array, kinds, carry)]
+        results[:] = map(forms.crossing, block(given))
         return list(map(array_of, map(forms.like, results, kinds)))
 
     _settle(kinds, results, lambda: jax.eval_shape(partial(turn), _begin(forms, carried, kinds)))

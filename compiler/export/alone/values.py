@@ -88,12 +88,18 @@ class AloneForms:
 
     def crossing(self, value: AloneValue) -> AloneValue:
         """The value in one form: whole, unless that would lose what each microbatch has; then own, along axis 0."""
-        own = value.own
-        if value.whole is None and own is not None and own.axis is not None:
-            array = jnp.moveaxis(own.array, own.axis, 0)
-            if not self._makes_whole(value.shape, array.shape[1:]):
-                return replace(value, own=OwnArray(array, 0))
+        if self.is_only_own(value):
+            assert value.own is not None
+            return replace(value, whole=None, own=OwnArray(jnp.moveaxis(value.own.array, value.own.axis, 0), 0))
         return replace(value, whole=self.whole(value), own=None)
+
+    def is_only_own(self, value: AloneValue) -> bool:
+        """Whether the whole of a value loses what each microbatch has, so that this cannot be cut out of it again."""
+        if value.own is None or value.own.axis is None:
+            return False
+        shape = list(value.own.array.shape)
+        del shape[value.own.axis]
+        return not self._makes_whole(value.shape, shape)
 
     def like(self, value: AloneValue, form: AloneValue) -> AloneValue:
         """The value in the form of another one that stands for the same; both have one form."""
