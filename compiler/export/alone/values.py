@@ -90,6 +90,7 @@ class AloneForms:
         """The value in one form: whole, unless that would lose what each microbatch has; then own, along axis 0."""
         if self.is_only_own(value):
             assert value.own is not None
+            assert value.own.axis is not None
             return replace(value, whole=None, own=OwnArray(jnp.moveaxis(value.own.array, value.own.axis, 0), 0))
         return replace(value, whole=self.whole(value), own=None)
 
