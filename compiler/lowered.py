@@ -13,6 +13,7 @@ from atoll.compiler.compiled_ahead import CompiledAhead
 from atoll.compiler.emit.emit import emit, signature_of_module
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.export import frontend
+from atoll.compiler.export.alone.job import as_planned
 from atoll.compiler.export.calling import Calling, Flat, Traced
 from atoll.compiler.export.job import Argnums, Job
 from atoll.compiler.export.signature import Signature
@@ -109,7 +110,9 @@ def lower(
     job = _job(fn, args, options)
     chosen, cluster = islands_of(topology, islands)
     _check_plan(plan)
-    check_replicas(resolved(plan, len(chosen.islands)).replicas, chosen)
+    decided = resolved(plan, len(chosen.islands))
+    check_replicas(decided.replicas, chosen)
+    job = as_planned(job, decided)
     reserve_cpu_devices(chosen)  # lowering starts jax's backend, after which none can be made
     with seldom_collected(), display.shown():
         traced = frontend.trace(job, chosen)

@@ -19,6 +19,7 @@ from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES, Phase, phase_named
 from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.text.language import known_names, shown
 from atoll.compiler.topology.topology import Topology, topology
 
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     goal = None if options.phase is None else phase_named(options.phase)
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the IR
         target = load_target(options)
-        module = load_module(target, options) if isinstance(target, Path) else _exported(target, islands)
+        module = load_module(target, options) if isinstance(target, Path) else _exported(target, islands, plan)
     write_texts(module, islands, plan)
     steps = _steps_to(module, goal or _last_phase(module))
     if options.all is not None:
@@ -44,11 +45,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _exported(job: Job, islands: Topology | None) -> ir.Module:
+def _exported(job: Job, islands: Topology | None, plan: Plan | None) -> ir.Module:
     # Only a job needs jax.
+    from atoll.compiler.export.alone.job import as_planned
     from atoll.compiler.export.frontend import export
 
-    return export(job, islands)
+    decided = resolved(plan or Plan(), None if islands is None else len(islands.islands))
+    return export(as_planned(job, decided), islands)
 
 
 def _last_phase(module: ir.Module) -> Phase:

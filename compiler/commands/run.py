@@ -27,6 +27,7 @@ from atoll.compiler.commands.target import check_no_marks
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
 from atoll.compiler.errors import InternalError, UsageError
+from atoll.compiler.export.alone.job import as_planned
 from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.reference import Reference, reference_of
@@ -35,6 +36,7 @@ from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.feedback import StateLeaf, replacements
 from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.topology.devices import reserve_cpu_devices
 from atoll.compiler.topology.topology import topology
@@ -97,8 +99,10 @@ def _open(options: argparse.Namespace, asked: Asked) -> _Opened:
 def _open_job(job: Job, asked: Asked) -> _Opened:
     assert asked.islands is not None
     given = [leaf.value for leaf in leaves_of(job)]
-    made = lowered.compile(job, topology=asked.islands, plan=asked.plan or Plan())
-    return _Opened(made, given, reference_of(job, asked.islands))
+    plan = asked.plan or Plan()
+    made = lowered.compile(job, topology=asked.islands, plan=plan)
+    planned = as_planned(job, resolved(plan, len(asked.islands.islands)))
+    return _Opened(made, given, reference_of(planned, asked.islands))
 
 
 def _open_module(module: ir.Module, asked: Asked) -> _Opened:

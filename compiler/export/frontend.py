@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy
 from atoll.compiler import activity
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import AtollError, CompileError
 from atoll.compiler.export import meshes
+from atoll.compiler.export.alone.job import Alone
 from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
@@ -139,6 +140,8 @@ def lower_traced(
     with module.context:
         results: list[dict[str, ir.Attribute]] = [{PATH: ir.StringAttr.get(path)} for path, _ in results_of(traced)]
         mark_signature(module, [_marks(job, leaf) for leaf in leaves], results)
+    if isinstance(job.fn, Alone):
+        job.fn.mark(module)
     return module, host_callbacks(lowered)
 
 
@@ -264,6 +267,8 @@ def _blaming_the_user(job: Job, lowered: jax.stages.Traced | None = None, is_as_
     """
     try:
         yield
+    except AtollError:  # what is wrong with the plan for it
+        raise
     except (Exception, SystemExit) as error:
         if lowered is not None and any(said in first_line(error) for said in _DEVICES_MISSING):
             raise _missing_devices(job, lowered) from error

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,43 @@ def _places(equation: Any) -> Places:  # noqa: ANN401 (as above)
 
     frames = source_info_util.user_frames(equation.source_info.traceback)
     return [(frame.file_name, frame.start_line) for frame in frames]
+
+
+def is_literal(operand: Any) -> bool:  # noqa: ANN401 (of a `jax.core.JaxprEqn`)
+    """Whether an operand is a number that stands in the program."""
+    from jax._src import core
+
+    return isinstance(operand, core.Literal)
+
+
+def lines_of(equation: Any) -> list[tuple[str, int, int]]:  # noqa: ANN401 (a `jax.core.JaxprEqn`)
+    """The files, lines and columns at which an operation was traced, innermost first, without those of jax."""
+    from jax._src import source_info_util
+
+    frames = source_info_util.user_frames(equation.source_info.traceback)
+    return [(frame.file_name, frame.start_line, frame.start_column) for frame in frames]
+
+
+@contextmanager
+def traced_as(equation: Any, named: Any) -> Iterator[None]:  # noqa: ANN401 (as above; a name stack of jax's or None)
+    """Have jax say that what is traced comes from where an operation does. named: the name stack around that."""
+    from jax._src import source_info_util
+
+    own = equation.source_info
+    stack = own.name_stack if named is None else named + own.name_stack
+    stack = source_info_util.current_name_stack() + stack
+    with source_info_util.user_context(own.traceback, name_stack=stack), equation.ctx.manager:
+        yield
+
+
+def run_equation(equation: Any, named: Any, arrays: Sequence[Any]) -> list[Any]:  # noqa: ANN401 (as above)
+    """Do an operation once more. arrays: its operands that are no literals, each once."""
+    rest = iter(arrays)
+    values = {one: next(rest) for one in dict.fromkeys(one for one in equation.invars if not is_literal(one))}
+    operands = [one.val if is_literal(one) else values[one] for one in equation.invars]
+    with traced_as(equation, named):
+        made = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
+    return list(made) if equation.primitive.multiple_results else [made]
 
 
 @functools.cache

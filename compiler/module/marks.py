@@ -14,6 +14,8 @@ PATH = "atoll.path"
 BATCH = "atoll.batch"
 DONATED = "atoll.donated"
 ON_HOST = "atoll.on_host"
+ALONE = "atoll.alone"
+ALONE_CUT = "atoll.alone_cut"
 # From the phase `timed` on.
 FILLED = "atoll.filled"
 PARTS = "atoll.parts"
@@ -171,6 +173,24 @@ MARKS = (
         gone=None,
         writers=("module/marking",),
         readers=("emit/memories",),
+    ),
+    Mark(
+        ALONE,
+        on="the module",
+        says="for how many microbatches it does some scopes alone, as its plan has `per_microbatch`, and what to tell",
+        since="stablehlo",
+        gone=None,
+        writers=("export/alone/job",),
+        readers=("resolve-plan",),
+    ),
+    Mark(
+        ALONE_CUT,
+        on="an operation",
+        says="it cuts out the examples that such a scope sees of each microbatch",
+        since="stablehlo",
+        gone="timed",
+        writers=("export/alone/job",),
+        readers=("time/folding/alone_cuts",),
     ),
     Mark(
         FILLED,

@@ -21,6 +21,18 @@ class OwnPieces:
 
 
 @dataclass(frozen=True)
+class AloneScope:
+    """A scope that the plan has done for each microbatch alone, and how many operations are in it."""
+
+    scope: str
+    operations: int
+
+    def __str__(self) -> str:
+        what = "computed for each microbatch alone, as per_microbatch says"
+        return f"{what}: {self.operations} operations in scope {self.scope}"
+
+
+@dataclass(frozen=True)
 class WholeBatch:
     """Something that no rule makes part by part, although each microbatch needs only its part."""
 
@@ -215,7 +227,8 @@ class ManySweeps:
 
 
 Fact = (
-    OwnPieces
+    AloneScope
+    | OwnPieces
     | BatchBlocks
     | WholeBatch
     | Joined
@@ -235,6 +248,7 @@ Fact = (
 
 # The kinds of notes, in the order in which the pipeline makes them.
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
+    "alone-scope": AloneScope,
     "own-pieces": OwnPieces,
     "batch-blocks": BatchBlocks,
     "whole-batch": WholeBatch,

@@ -3,7 +3,7 @@
 The bindings cannot read a location out of an attribute, so the user's line stands there as a file and two numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from atoll.compiler.errors import Diagnostic
@@ -22,9 +22,16 @@ def add_note(module: ir.Module, location: ir.Location, fact: Fact) -> None:
     frame = user_frame(location)
     note = Note(fact, SourcePlace(frame.filename, frame.start_line, frame.start_col) if frame else None)
     with module.context:
-        made, found = _attribute(note.to_data()), attributes_of_notes(module)
+        add_notes(module, [attribute_of_note(note)])
+
+
+def add_notes(module: ir.Module, notes: Iterable[ir.Attribute]) -> None:
+    """The same for notes that are attributes already."""
+    found = attributes_of_notes(module)
+    for made in notes:
         if made not in found:
-            module.operation.attributes[NOTES] = ir.ArrayAttr.get([*found, made])
+            found.append(made)
+            module.operation.attributes[NOTES] = ir.ArrayAttr.get(found)
 
 
 def notes_of(module: ir.Module) -> tuple[Note, ...]:
@@ -60,6 +67,11 @@ def remark(note: Note) -> Diagnostic:
     """The note as MLIR would emit it; the bindings can only emit errors."""
     at = note.place or SourcePlace("", 0, 0)
     return Diagnostic("remark", str(note.fact), at.file, at.line, at.column)
+
+
+def attribute_of_note(note: Note) -> ir.Attribute:
+    """A note as it stands on the module."""
+    return _attribute(note.to_data())
 
 
 def _attribute(value: Any) -> ir.Attribute:  # noqa: ANN401 (what a note has as plain data)

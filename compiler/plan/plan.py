@@ -26,6 +26,7 @@ WHOLE, SHARDED = UPDATES = ("whole", "sharded")
 EXTRA = 50
 # Limited, as every stage and segment has tasks for every microbatch, whether or not the model has so many cuts.
 MOST_STAGES, MOST_SEGMENTS, MOST_MICROBATCHES = MOST_CHUNKS, 1000, MOST_CELLS
+_PATTERNS = ("offload", "per_microbatch")  # fields that are scope patterns
 
 _LANGUAGE = Language(
     name="plan text",
@@ -51,6 +52,8 @@ class Plan:
         above that it is kept instead, with 0 it is refused.
     offload: scope patterns, as in a stage text, of arguments and results that are in the memory of the host between
         tasks, such as `"opt_state"`; empty for none.
+    per_microbatch: scope patterns; what is in these scopes sees the examples of one microbatch alone, and of what they
+        give, such as statistics and auxiliary losses, the mean is taken. That is another function. Empty for none.
     """
 
     stages: int | str = AUTO
@@ -63,6 +66,7 @@ class Plan:
     update: str = WHOLE
     extra: int = EXTRA
     offload: str = ""
+    per_microbatch: str = ""
 
     def __post_init__(self) -> None:
         # Each field is kept in one spelling, so that plans that mean the same are equal.
@@ -71,7 +75,8 @@ class Plan:
         self._keep("schedule", _schedule(self.schedule))
         self._keep("replicas", _count("replicas", self.replicas))
         self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
-        self._keep("offload", _offload(self.offload))
+        for name in _PATTERNS:
+            self._keep(name, _patterns(name, getattr(self, name)))
         self._keep("extra", whole_number("extra", self.extra, PlanError, least=0))
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
@@ -137,8 +142,7 @@ class Plan:
             fields.append(f"update={self.update}")
         if self.extra != EXTRA:
             fields.append(f"extra={self.extra}")
-        if self.offload:
-            fields.append(f"offload={json.dumps(self.offload)}")
+        fields += [f"{name}={json.dumps(getattr(self, name))}" for name in _PATTERNS if getattr(self, name)]
         return ", ".join(fields)
 
 
@@ -156,14 +160,15 @@ def _stages(value: object) -> int | str:
     return AUTO if value == AUTO else str(StageText.parse(value))
 
 
-def _offload(value: object) -> str:
+def _patterns(name: str, value: object) -> str:
     if not isinstance(value, str):
-        _wrong_type("offload", value, "scope patterns in a text")
+        _wrong_type(name, value, "scope patterns in a text")
     if not value.strip():
         return ""
     text = StageText.parse(value)
     if len(text.stages) > 1:
-        raise PlanError(f"offload has {len(text.stages)} stages", remedy="write its patterns with commas between them")
+        what = f"{name} has {shown(value)}, which are patterns of several stages"
+        raise PlanError(what, remedy="write commas between its patterns")
     return str(text)
 
 
@@ -236,6 +241,8 @@ class _Reader(Reader):
         if name == "stages" and given.is_word and given.value != AUTO:
             what = f"stages takes a whole number, auto or a stage text, not {shown(given.value)}"
             raise given.place.fault(what, "write a stage text in double quotes")
+        if name in _PATTERNS and given.is_word:
+            raise given.place.fault(f"{name} takes scope patterns", "write them in double quotes")
         return name, given
 
     def number(self, token: Token) -> _Value:

@@ -79,6 +79,11 @@ def resolved(plan: Plan, islands: int | None) -> ResolvedPlan:
     """
     written = {one.name: getattr(plan, one.name) for one in fields(Plan)}
     if plan.microbatches == AUTO:
+        if plan.per_microbatch and not isinstance(plan.schedule, Schedule):
+            what = (
+                "the plan has per_microbatch and leaves microbatches open, and the answer depends on how many there are"
+            )
+            raise PlanError(what, caller(), "write their number: microbatches=4")
         written["microbatches"] = plan.schedule.microbatches if isinstance(plan.schedule, Schedule) else 1
     if plan.replicas == AUTO:
         written["replicas"] = 1

@@ -56,8 +56,8 @@ class ScopePatterns:
             for pattern in patterns:
                 if pattern not in self.matched:
                     what = f"pattern {pattern} of stage {stage} matches no scope and no parameter"
-                    remedy = f"the program's scopes are {_listed(scopes)}"
-                    raise PlanError(what, "plan", remedy if scopes else f"its parameters are {_listed(parameters)}")
+                    remedy = f"the program's scopes are {listed(scopes)}"
+                    raise PlanError(what, "plan", remedy if scopes else f"its parameters are {listed(parameters)}")
 
     def _candidates(self, path: tuple[str, ...]) -> list[tuple[int, Pattern]]:
         """The patterns whose first name begins a component of the path: all others cannot match."""
@@ -76,7 +76,7 @@ class ScopePatterns:
         ]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """The names as text; if there are very many, only the first."""
     return ", ".join([*names[:_MOST_LISTED], *(["..."] if len(names) > _MOST_LISTED else [])]) or "none"
 

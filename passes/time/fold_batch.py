@@ -25,6 +25,7 @@ from atoll.compiler.module.planned import plan_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
+from atoll.passes.time.folding.alone_cuts import check_alone_cuts, take_marks_of_cuts
 from atoll.passes.time.folding.behind_sums import part_behind_sums
 from atoll.passes.time.folding.cross_check import cross_check
 from atoll.passes.time.folding.levels import levels_of
@@ -83,11 +84,13 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     scope = _proved(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
         scope = _proved(_read_again(batch), plan, extent)
+    check_alone_cuts(scope)
     levels = levels_of(scope, plan.extra, keeps_all=plan.microbatches == 1)
     cross_check(scope, levels)
     for node, fact in (*whole_batch_work(scope.batch.program, levels), *ways_over_the_batch(levels)):
         add_note(module, node.location, fact)
     rewrite(module, scope, levels)
+    take_marks_of_cuts(module)
 
 
 def _check_effects(program: NodeTree) -> None:

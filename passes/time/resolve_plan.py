@@ -3,13 +3,17 @@
 import logging
 from dataclasses import dataclass, replace
 
+from atoll.compiler.errors import PlanError
+from atoll.compiler.mlir.attributes import integer_in
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.marks import ALONE
 from atoll.compiler.module.notes import OwnPieces
-from atoll.compiler.module.noting import add_note
+from atoll.compiler.module.noting import add_note, add_notes
 from atoll.compiler.module.planned import asked_plan_of, plan_of, set_plan
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.resolved_plan import ResolvedPlan, filled_in
 from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.own_pieces import own_loop
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,7 @@ class ResolvePlan(Pass):
 
     def run(self, module: ir.Module) -> None:
         plan = self._with_own_pieces(module, plan_of(module))
+        _take_alone(module, plan)
         set_plan(module, plan)
         log.info("the plan is %s", plan)
 
@@ -45,3 +50,20 @@ class ResolvePlan(Pass):
             return plan
         add_note(module, loop.node.location, OwnPieces(loop.iterations))
         return replace(plan, microbatches=loop.iterations // plan.replicas)
+
+
+def _take_alone(module: ir.Module, plan: ResolvedPlan) -> None:
+    """Tell what is done for each microbatch alone. Another plan would need the function."""
+    alone, made = module.operation.attributes.get(ALONE), 1
+    if isinstance(alone, ir.DictAttr) and "notes" in alone:
+        made = integer_in(alone, "parts", module.operation.location)
+        add_notes(module, ir.ArrayAttr(alone["notes"]))
+    asked = plan.microbatches * plan.replicas if plan.per_microbatch else 1
+    if made == asked:
+        return
+    told = (
+        f"does scopes for each of {made} microbatches alone" if made > 1 else "does nothing for each microbatch alone"
+    )
+    wanted = f"{plan.per_microbatch} for each of {asked}" if plan.per_microbatch else "nothing"
+    what = f"the module {told}, and the plan has {wanted} done so"
+    raise PlanError(what, caller(), "give the plan with per_microbatch where the function is lowered")

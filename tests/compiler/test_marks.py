@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from atoll.compiler.errors import CompileError
+from atoll.compiler.export.alone.job import as_planned
 from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.ir_text import parse_text
@@ -21,6 +22,7 @@ from atoll.compiler.pipeline.pipeline import PHASES
 from atoll.compiler.pipeline.registry import steps_of_phase
 from atoll.compiler.pipeline.resume import write_texts
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.topology.topology import topology
 from atoll.passes import PASSES
 
@@ -156,7 +158,10 @@ def shapes():
 PROGRAMS = {
     "a pipeline": ("2 x cpu[1]", Plan(stages=2, microbatches=4, schedule="zb-h1")),
     "replicas": ("4 x cpu[1]", Plan(stages=2, microbatches=4, replicas=2, update="sharded")),
-    "segments": ("4 x cpu[1]", Plan(stages="body | end", microbatches=2, replicas=2, segments=2)),
+    "segments": (
+        "4 x cpu[1]",
+        Plan(stages="body | end", microbatches=2, replicas=2, segments=2, per_microbatch="end"),
+    ),
 }
 
 
@@ -164,7 +169,7 @@ PROGRAMS = {
 def lives(name):
     """Which marks stand after each phase, and which ever stood on the way there."""
     islands, plan = PROGRAMS[name]
-    module = export(Job(step, *shapes(), batch_argnums=(1,), donate_argnums=(0,)))
+    module = export(as_planned(Job(step, *shapes(), batch_argnums=(1,), donate_argnums=(0,)), resolved(plan, None)))
     write_texts(module, topology(islands), plan)
     standing, on_the_way = {}, {}
     for phase in PHASES:

@@ -9,6 +9,7 @@ from atoll.compiler.mlir.ir_text import copy_module, parse_text, print_module
 from atoll.compiler.module.notes import (
     FACTS_BY_KIND,
     AcrossBatch,
+    AloneScope,
     BatchBlocks,
     Gathered,
     Joined,
@@ -31,6 +32,9 @@ from atoll.compiler.module.noting import add_note, notes_of
 
 # One of each kind, with its words.
 FACTS = {
+    AloneScope(
+        "net/norm", 7
+    ): "computed for each microbatch alone, as per_microbatch says: 7 operations in scope net/norm",
     OwnPieces(4): "as many microbatches as the loop takes pieces of the batch: 4",
     BatchBlocks("reshape", 4): "examples are taken in 4 blocks, some of each a microbatch, as reshape divides them",
     WholeBatch("sort", 96): "computed for the whole batch, as no rule makes only a part of it: sort, 96 bytes",

@@ -65,7 +65,10 @@ def test_the_canonical_text(plan, text):
     assert str(plan) == text
 
 
-FIELDS = "known are stages, microbatches, schedule, replicas, placement, accumulator, segments, update, extra, offload"
+FIELDS = (
+    "known are stages, microbatches, schedule, replicas, placement, accumulator, segments, update, extra, "
+    "offload, per_microbatch"
+)
 SCHEDULE_NAMES = "known are " + ", ".join(SCHEDULE_KINDS)
 LEAST = "it must be at least 1"
 

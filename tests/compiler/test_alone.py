@@ -1,0 +1,270 @@
+"""`per_microbatch`: what it makes of a function is what one would write by hand, in float64; or it is refused."""
+
+import alone_steps
+import jax
+import jax.numpy as jnp
+import numpy
+import pytest
+from alone_steps import W, X, Y, by_hand, in_scope, normal
+from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.export.alone.job import as_planned
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.job import Job
+from atoll.compiler.module.noting import notes_of
+from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.registry import steps_of_text
+from atoll.compiler.pipeline.resume import write_texts
+from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.resolved_plan import resolved
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def jitted(function):
+    """Compiled without optimisation, which takes most of the time."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def planned(step, *arguments, microbatches=2, scope="part", **options):
+    plan = Plan(microbatches=microbatches, per_microbatch=scope)
+    return as_planned(Job(step, *arguments, **options), resolved(plan, 1))
+
+
+def made(*arguments, **options):
+    """What the function that a plan asks for gives."""
+    return jitted(planned(*arguments, **options).fn)(*arguments[1:])
+
+
+def refusal(*arguments, **options):
+    with pytest.raises((CompileError, PlanError)) as caught:
+        export(planned(*arguments, **options))
+    return caught.value
+
+
+# Of some steps more than one number: what is wrong with one is wrong with all.
+NUMBERS = [("batch_norm", 1), ("batch_norm", 4), ("load_balancing", 4), *((name, 2) for name in alone_steps.CASES)]
+
+
+@pytest.mark.parametrize(("name", "microbatches"), NUMBERS)
+def test_it_is_what_one_would_write_by_hand(name, microbatches):
+    make, arguments, batch = alone_steps.CASES[name]
+    got = made(make(in_scope), *arguments, microbatches=microbatches, batch_argnums=batch)
+    wanted = jitted(make(by_hand(microbatches)))(*arguments)
+    jax.tree.map(lambda a, b: numpy.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), got, wanted)
+
+
+def test_two_microbatches_are_another_function():
+    make, arguments, batch = alone_steps.CASES["batch_norm"]
+    first, second = (
+        made(make(in_scope), *arguments, microbatches=number, batch_argnums=batch)[0][0] for number in (1, 2)
+    )
+    assert abs(first - second) > 1e-3
+
+
+def test_what_a_loop_carries_is_of_each_microbatch():
+    """A statistic goes from turn to turn as it would from line to line."""
+
+    def turn(h, s):
+        mean = h.mean(0)
+        return jnp.tanh(h - s), jnp.tanh(mean + s)
+
+    def step(weights, x, y):
+        def layer(carry, w):
+            with jax.named_scope("part"):
+                h, s = turn(carry[0] @ w, carry[1])
+            return (h, s), s
+
+        def loss(weights):
+            (h, s), stack = jax.lax.scan(layer, (x, jnp.zeros(4)), weights)
+            return ((h - y) ** 2).mean() + (s**2).sum() + (stack**3).sum()
+
+        return jax.value_and_grad(loss)(weights)
+
+    def wanted(weights):
+        def alone(x):
+            def layer(carry, w):
+                h, s = turn(carry[0] @ w, carry[1])
+                return (h, s), s
+
+            return jax.lax.scan(layer, (x, jnp.zeros(4)), weights)
+
+        (h, s), stack = jax.vmap(alone)(X.reshape(2, 4, 4))
+        return ((h.reshape(8, 4) - Y) ** 2).mean() + (s.mean(0) ** 2).sum() + (stack.mean(0) ** 3).sum()
+
+    weights = normal(3, 4, 4)
+    got = made(step, weights, X, Y, batch_argnums=(1, 2))
+    jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted)(weights))
+
+
+def test_a_statistic_that_is_used_outside_and_inside():
+    """What comes back to it from outside is of the mean, what comes from inside is of each microbatch."""
+
+    def step(w, x, y):
+        def loss(w):
+            h = x @ w
+            with jax.named_scope("part"):
+                square = (h * h).mean(0)
+            outside = (square**3).sum()
+            with jax.named_scope("part"):
+                h = h - square
+            return ((h - y) ** 2).mean() + outside
+
+        return jax.value_and_grad(loss)(w)
+
+    def wanted(w):
+        h = (X @ w).reshape(2, 4, 4)
+        square = (h * h).mean(1, keepdims=True)
+        return (((h - square).reshape(8, 4) - Y) ** 2).mean() + (square.mean(0) ** 3).sum()
+
+    got = made(step, W, X, Y, batch_argnums=(1, 2))
+    jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted)(W))
+
+
+def test_a_statistic_that_is_told_and_goes_into_a_loop():
+    """With examples beside it that the loop takes in each turn."""
+
+    def step(w, x, y):
+        def loss(w):
+            h = x @ w
+            with jax.named_scope("part"):
+                square = (h * h).mean(0)
+
+            def turn(h, _):
+                with jax.named_scope("part"):
+                    h = jnp.sin(h - square + x * x.mean(0))
+                return h, None
+
+            told = square**2
+            return ((jax.lax.scan(turn, h, None, length=3)[0] - y) ** 2).mean() + told.sum(), told
+
+        return jax.value_and_grad(loss, has_aux=True)(w)
+
+    def wanted(w):
+        x = X.reshape(2, 4, 4)
+        h = x @ w
+        square = (h * h).mean(1, keepdims=True)
+        for _ in range(3):
+            h = jnp.sin(h - square + x * x.mean(1, keepdims=True))
+        told = square.mean(0)[0] ** 2
+        return ((h.reshape(8, 4) - Y) ** 2).mean() + told.sum(), told
+
+    got = made(step, W, X, Y, batch_argnums=(1, 2))
+    jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted, has_aux=True)(W))
+
+
+def test_examples_along_another_axis():
+    def step(x):
+        with jax.named_scope("part"):
+            return x - x.mean(1, keepdims=True)
+
+    x = normal(3, 8)
+    cut = x.reshape(3, 2, 4)
+    wanted = (cut - cut.mean(2, keepdims=True)).reshape(3, 8)
+    numpy.testing.assert_allclose(made(step, x, batch_axes=(1,)), wanted)
+
+
+def test_the_report_names_each_scope_once():
+    def step(w, x):
+        with jax.named_scope("block"), jax.named_scope("part"):
+            h = x @ w - (x @ w).mean(0)
+        with jax.named_scope("part"):
+            return h.std()
+
+    module = export(planned(step, W, X, batch_argnums=(1,)))
+    write_texts(module, None, Plan(microbatches=2, per_microbatch="part"))
+    run_passes(module, steps_of_text("resolve-plan"))
+    told = [str(note).partition(", at")[0] for note in notes_of(module)]
+    what = "computed for each microbatch alone, as per_microbatch says"
+    assert [one.partition(": ")[0] for one in told] == [what, what]
+    assert [one.rpartition(" in ")[2] for one in told] == ["scope block/part", "scope part"]
+
+
+def in_part(function):
+    def step(w, x):
+        h = x @ w
+        with jax.named_scope("part"):
+            return function(h)
+
+    return step
+
+
+REFUSED = {
+    "counts": (in_part(lambda h: (h > 0).sum()), "reduce_sum gives a value of int64 for each microbatch"),
+    "pairs": (in_part(lambda h: h @ h.T), "dot_general has 4 x 4 for a microbatch and 8 x 8 for the batch"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_leaves_a_scope_and_has_no_meaning(name):
+    step, what = REFUSED[name]
+    error = refusal(step, W, X, batch_argnums=(1,))
+    assert what in error.what
+    assert error.where.partition(":")[0].endswith("test_alone.py")
+
+
+def test_a_gradient_of_a_gradient():
+    def step(w, x):
+        def loss(w):
+            with jax.named_scope("part"):
+                return (x @ w).var(0).sum()
+
+        return jax.grad(lambda w: (jax.grad(loss)(w) ** 2).sum())(w)
+
+    assert "a gradient of a gradient" in refusal(step, W, X, batch_argnums=(1,)).what
+
+
+def test_a_gradient_that_a_user_wrote_and_is_not_linear():
+    @jax.custom_vjp
+    def odd(h):
+        return h.mean(0)
+
+    odd.defvjp(lambda h: (h.mean(0), h), lambda h, back: (h * jnp.tanh(back),))
+
+    def step(w, x):
+        def loss(w):
+            with jax.named_scope("part"):
+                return (odd(x @ w) ** 2).sum()
+
+        return jax.grad(loss)(w)
+
+    assert "tanh is not known to be linear" in refusal(step, W, X, batch_argnums=(1,)).what
+
+
+def test_a_function_of_one_number_of_examples():
+    def step(w, x):
+        h = x @ w
+        with jax.named_scope("part"):
+            h = h - h.mean(0)
+        return (h.reshape(8, 2, 2) ** 2).sum()
+
+    error = refusal(step, W, X, batch_argnums=(1,))
+    assert "cannot be traced for the examples of one microbatch" in error.what
+    assert "from the shape of an argument" in error.remedy
+
+
+def test_a_function_that_does_something_else_with_fewer_examples():
+    def step(w, x):
+        h = x @ w
+        with jax.named_scope("part"):
+            h = h - h.mean(0)
+        return jnp.tanh(h).sum() if len(x) == 8 else jnp.sin(h).sum()
+
+    error = refusal(step, W, X, batch_argnums=(1,))
+    assert "does something else where it is given the examples of one microbatch" in error.what
+
+
+def test_a_pattern_that_matches_nothing():
+    error = refusal(in_part(jnp.tanh), W, X, scope="part, norm", batch_argnums=(1,))
+    assert error.what == "pattern norm of per_microbatch matches no scope"
+    assert error.remedy == "the program's scopes are part"
+    error = refusal(in_part(jnp.tanh), W, X, scope="norm", microbatches=1, batch_argnums=(1,))
+    assert error.what == "pattern norm of per_microbatch matches no scope"
+
+
+def test_the_number_of_microbatches_has_to_be_there():
+    with pytest.raises(PlanError, match="the answer depends on how many there are"):
+        resolved(Plan(per_microbatch="part"), 1)

@@ -1,0 +1,49 @@
+"""Random steps that go over the batch several times: each is refused, or computes what `jax.jit` computes, whether what
+several loops need is kept or made again."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from atoll.compiler.errors import CompileError, InternalError, PlanError
+from random_sequences import random_sequence
+from timed_harness import Pair, Program, faults, judged, lowered, take_to
+
+pytestmark = [pytest.mark.timeout(6 * 3600), pytest.mark.own]
+
+COUNT = 12  # with `--full` 5,000
+AT_ONCE = 250  # programs
+MAGNITUDE = 10.0  # of the values that results are made of, where these may cancel
+EXTRA = (50, 1000)  # the usual, and all that several loops need is made again
+
+
+def prepared(seed):
+    """The pair of a seed's program; None if it is refused."""
+    made = random_sequence(seed)
+    text = f"# seed {seed}, {made.microbatches} microbatches of {made.batch} examples\n{made.text}"
+    names = {"jax": jax, "jnp": jnp}
+    exec(compile(made.text, f"sequence_{seed}.py", "exec"), names)
+    program = Program(names["program"], made.arguments, made.batch_argnums, made.microbatches, text, MAGNITUDE)
+    with jax.enable_x64(True):
+        job, module, original = lowered(program)
+        try:
+            take_to(module, "timed", made.microbatches, EXTRA[seed % 2])
+        except InternalError:
+            raise
+        except (CompileError, PlanError):
+            return None
+        return judged(program, job, module, original)
+
+
+def test_refused_or_right(request, capsys):
+    first = request.config.getoption("first_seed")
+    count = 5000 if request.config.getoption("full") else COUNT
+    accepted, wrong = 0, []
+    for start in range(first, first + count, AT_ONCE):
+        made = map(prepared, range(start, min(start + AT_ONCE, first + count)))
+        pairs = [one for one in made if isinstance(one, Pair)]
+        wrong += filter(None, faults(pairs))
+        accepted += len(pairs)
+        with capsys.disabled():
+            print(f" [up to seed {start + AT_ONCE}: {accepted} accepted, {len(wrong)} wrong]", end="", flush=True)
+    assert not wrong, f"{len(wrong)} WRONG ANSWERS, the first:\n{min(wrong, key=len)}"
+    assert accepted >= 0.7 * count
