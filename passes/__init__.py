@@ -24,6 +24,7 @@ PASSES = {
     "order-sweeps": "atoll.passes.stage.order_sweeps:OrderSweeps",
     "order-tasks": "atoll.passes.schedule.order_tasks:OrderTasks",
     "outline-fragments": "atoll.passes.schedule.outline_fragments:OutlineFragments",
+    "replace-empty-values": "atoll.passes.stage.replace_empty_values:ReplaceEmptyValues",
     "resolve-plan": "atoll.passes.time.resolve_plan:ResolvePlan",
     "seed-stages": "atoll.passes.stage.seed_stages:SeedStages",
     "share-fragments": "atoll.passes.schedule.share_fragments:ShareFragments",
