@@ -142,8 +142,8 @@ class _Known:
             stage if stage is not None or seed is None else seed // segments
             for stage, seed in zip(planned, seeds, strict=True)
         ]
-        with_partners = (with_companions(graph, is_copied, stages) for stages in (fixed, seeds))
-        return cls(fixed, *with_partners, segments)
+        kept, of_segments = (with_companions(graph, is_copied, stages) for stages in (fixed, seeds))
+        return cls(fixed, kept, of_segments, segments)
 
     def with_free(self, count: int) -> "_Known":
         """The same with so many more nodes, of which nothing is known."""

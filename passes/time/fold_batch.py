@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from atoll.compiler.batch_rules.counted_loop import loops_of
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
 from atoll.compiler.batch_rules.nodes import NodeTree, described
@@ -27,6 +28,7 @@ from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.behind_sums import part_behind_sums
 from atoll.passes.time.folding.cross_check import cross_check
+from atoll.passes.time.folding.layers_written_out import write_out_layers
 from atoll.passes.time.folding.levels import levels_of
 from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
 from atoll.passes.time.folding.preparation import with_preparation
@@ -80,7 +82,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     batch = Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut)
     if plan.replicas > 1:
         _check_effects(batch.program)
-    scope = _proved(batch, plan, extent)
+    scope = _layer_by_layer(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
         scope = _proved(_read_again(batch), plan, extent)
     levels = levels_of(scope, plan.extra, keeps_all=plan.microbatches == 1)
@@ -96,6 +98,20 @@ def _check_effects(program: NodeTree) -> None:
         if node.acting is node and not is_print(node.operation.opview):
             what = f"{described(node)} has an effect outside of the program, which would happen in every replica"
             raise refuse(node.location, what, "take it out, or set replicas=1")
+
+
+def _layer_by_layer(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
+    """What the rules say of @main, with loops over layers written out if layers that sort examples need it."""
+    try:
+        scope = _proved(batch, plan, extent)
+    except Refusal:
+        written = _read_again(batch)
+        if not write_out_layers(written.program, [node for node, _ in loops_of(written.program)]):
+            raise
+    else:
+        if not write_out_layers(scope.batch.program, scope.joined):
+            return scope
+    return _proved(_read_again(batch), plan, extent)
 
 
 def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
