@@ -72,7 +72,7 @@ PHASES = (
             # What a loop carries although nobody needs it would be sent to the loop's stage.
             "drop-dead-carries",
             # Before anything is cut: nothing has to be where an array without elements is made.
-            "replace-empty-values",
+            "drop-empty-values",
             # A choice over all parameters has no single stage; its pieces do.
             "split-branches",
             # What the user says comes before everything that is arranged around it.

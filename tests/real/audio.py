@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import SWEPT, B, Program, cross_entropy, layer_norm, layers, mlp, normal, real, trained, weights, whole
+from programs import B, Program, cross_entropy, layer_norm, layers, mlp, normal, real, trained, weights, whole
 
 T, D = 16, 6
 
@@ -29,7 +29,7 @@ def words_of_unknown_times():
     return Program(step, (params, normal(4, T, B, D), 1 + whole(5, 4, B, 3)), axes=(None, 1, 0))
 
 
-@real(refused=SWEPT, naming="goes over the stages forward and backward", plans=("zigzag",))
+@real
 def dilated_convolutions():
     """WaveNet: gates, and what all layers give is added up."""
 

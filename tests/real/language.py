@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax.training.train_state import TrainState
 from jax import lax
-from programs import CARRIED, SWEPT, B, Program, cross_entropy, layer_norm, normal, real, trained, weights, whole
+from programs import CARRIED, B, Program, cross_entropy, layer_norm, normal, real, trained, weights, whole
 
 T, D, V = 8, 16, 32
 
@@ -245,7 +245,7 @@ def translation():
     return trained(loss_fn, optax.adam(1e-2, b2=0.98), params, batch)
 
 
-@real(refused=SWEPT, naming="the function does so 4 times; leave the schedule out", plans=("quarters", "zigzag"))
+@real
 def mamba():
     """A selective state space: what is kept of the past depends on the input; an associative scan over time."""
 

@@ -1,4 +1,4 @@
-// RUN: atoll-opt %s --passes "replace-empty-values" | filecheck %s
+// RUN: atoll-opt %s --passes "drop-empty-values" | filecheck %s
 
 // What `jax.lax.associative_scan` leaves at the end of its recursion: a slice without elements, which is padded and
 // joined again. Nothing is taken from %x for it. A branch that only gives such an array goes too; a call that has an

@@ -27,7 +27,7 @@ def write_out_layers(program: NodeTree, unproved: Sequence[Node]) -> bool:
     chosen = [one for group in _sharing_stacks(loops) if _sorts(group, unproved) for one in group]
     rows: dict[int, _Rows] = {}  # of each stack that a loop before has written
     for loop in sorted(chosen, key=lambda one: one.node.number):
-        _WrittenOut(loop, rows).run()
+        _Layers(loop, rows).run()
     for loop in chosen:
         loop.node.operation.erase()
     if chosen:  # stacks that nobody takes whole would be refused, as their rows are in different orders
@@ -56,7 +56,7 @@ def _shares(one: CountedLoop, other: CountedLoop) -> bool:
     return one.iterations == other.iterations and any(one.node.results[slot] in taken for slot in one.stacks)
 
 
-class _WrittenOut:
+class _Layers:
     """One loop, whose iterations are made in front of it."""
 
     def __init__(self, loop: CountedLoop, rows: dict[int, _Rows]) -> None:

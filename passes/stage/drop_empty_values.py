@@ -1,4 +1,4 @@
-"""Pass `replace-empty-values`."""
+"""Pass `drop-empty-values`."""
 
 import logging
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ReplaceEmptyValues(Pass):
+class DropEmptyValues(Pass):
     """Make constants of arrays without elements, whatever they were computed from.
 
     `jax.lax.associative_scan` pads and slices down to such arrays at the end of its recursion. As results of the model
