@@ -54,7 +54,7 @@ def first_line(error: BaseException) -> str:
         message = ""
     lines = [line.strip() for line in message.strip().splitlines()] or ["no message"]
     # A heading alone says nothing, so the lines below it are added.
-    return " ".join(lines[:3] if lines[0].endswith(":") else lines[:1]).rstrip(".")
+    return " ".join(lines[:3] if lines[0].endswith(":") else lines[:1]).rstrip(" .,;:")
 
 
 def _innermost(frames: Iterable[traceback.FrameSummary]) -> str:

@@ -13,6 +13,7 @@ PASSES = {
     "drop-dead-arguments": "atoll.passes.normalize.drop_dead_arguments:DropDeadArguments",
     "drop-dead-carries": "atoll.passes.stage.drop_dead_carries:DropDeadCarries",
     "drop-empty-shardings": "atoll.passes.normalize.drop_empty_shardings:DropEmptyShardings",
+    "drop-empty-values": "atoll.passes.stage.drop_empty_values:DropEmptyValues",
     "find-roles": "atoll.passes.time.find_roles:FindRoles",
     "fold-batch": "atoll.passes.time.fold_batch:FoldBatch",
     "hide-microbatch-index": "atoll.passes.place.hide_microbatch_index:HideMicrobatchIndex",

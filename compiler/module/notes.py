@@ -58,12 +58,17 @@ class Joined:
 
 @dataclass(frozen=True)
 class AcrossBatch:
-    """A sum over the batch that examples need, after a model's work: each microbatch waits for all others there."""
+    """A sum over the batch that examples need, after a model's work: each microbatch waits for all others there.
+
+    why: of the first such sum of a line. sums: how many the line has, as one line makes the statistics of all layers.
+    """
 
     why: str
+    sums: int = 1
 
     def __str__(self) -> str:
-        return f"all microbatches wait for each other, as {self.why}"
+        times = f" for {self.sums} sums, first" if self.sums > 1 else ","
+        return f"all microbatches wait for each other{times} as {self.why}"
 
 
 @dataclass(frozen=True)

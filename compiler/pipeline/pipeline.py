@@ -71,6 +71,8 @@ PHASES = (
             "chain-scalars",
             # What a loop carries although nobody needs it would be sent to the loop's stage.
             "drop-dead-carries",
+            # Before anything is cut: nothing has to be where an array without elements is made.
+            "drop-empty-values",
             # A choice over all parameters has no single stage; its pieces do.
             "split-branches",
             # What the user says comes before everything that is arranged around it.

@@ -78,8 +78,9 @@ def _without_third_sweep(
 ) -> list[int | None]:
     """The stages, or others with which each loop goes forward and backward once, if moved operations allow it.
 
-    For the least traffic an operation of the backward part may stand on a later stage than what it takes, and one of
-    the forward part, such as a sum over what all layers have, on an earlier one. One more sweep would have every
+    For the least traffic an operation of the backward part may stand on a later stage than what it takes, or on an
+    earlier one than what takes it, and one of the forward part, such as a sum over what all layers have, on an earlier
+    one. One more sweep would have every
     microbatch go over all stages again, and most schedules have no place for it. There are many more segments than
     stages, and so more such operations; but a plan with segments should not take more sweeps than the same plan
     without.
@@ -95,7 +96,8 @@ def _without_third_sweep(
     may_move = [may and region % 2 == 1 for may, region in zip(may_move, graph.region, strict=True)]
 
     def moved(stages: Sequence[int | None], count: int) -> list[int | None] | None:
-        for found in (stages, sweeps.pushed_on(stages, may_move, count)):
+        pushed = sweeps.pushed_on(stages, may_move, count)
+        for found in (stages, pushed, sweeps.drawn_on(pushed, may_move, count)):
             back = sweeps.pulled_back(found, may_move, count)
             if last(back, count) <= 1:
                 return back
@@ -140,7 +142,8 @@ class _Known:
             stage if stage is not None or seed is None else seed // segments
             for stage, seed in zip(planned, seeds, strict=True)
         ]
-        return cls(fixed, with_companions(graph, fixed), with_companions(graph, seeds), segments)
+        kept, of_segments = (with_companions(graph, is_copied, stages) for stages in (fixed, seeds))
+        return cls(fixed, kept, of_segments, segments)
 
     def with_free(self, count: int) -> "_Known":
         """The same with so many more nodes, of which nothing is known."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from atoll.compiler.batch_rules.counted_loop import loops_of
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
 from atoll.compiler.batch_rules.nodes import NodeTree, described
@@ -32,6 +33,7 @@ from atoll.passes.time.folding.levels import levels_of
 from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
 from atoll.passes.time.folding.preparation import with_preparation
 from atoll.passes.time.folding.rewrite import rewrite
+from atoll.passes.time.folding.single_layers import write_out_layers
 from atoll.passes.time.folding.ways import ways_over_the_batch
 from atoll.passes.time.folding.whole_batch import whole_batch_work
 
@@ -81,7 +83,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     batch = Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut)
     if plan.replicas > 1:
         _check_effects(batch.program)
-    scope = _proved(batch, plan, extent)
+    scope = _layer_by_layer(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
         scope = _proved(_read_again(batch), plan, extent)
     check_alone_cuts(scope)
@@ -99,6 +101,20 @@ def _check_effects(program: NodeTree) -> None:
         if node.acting is node and not is_print(node.operation.opview):
             what = f"{described(node)} has an effect outside of the program, which would happen in every replica"
             raise refuse(node.location, what, "take it out, or set replicas=1")
+
+
+def _layer_by_layer(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
+    """What the rules say of @main, with loops over layers written out if layers that sort examples need it."""
+    try:
+        scope = _proved(batch, plan, extent)
+    except Refusal:
+        written = _read_again(batch)
+        if not write_out_layers(written.program, [node for node, _ in loops_of(written.program)]):
+            raise
+    else:
+        if not write_out_layers(scope.batch.program, scope.joined):
+            return scope
+    return _proved(_read_again(batch), plan, extent)
 
 
 def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:

@@ -413,8 +413,17 @@ def raises_the_unspeakable(x):
     raise UnspeakableError
 
 
+def raises_a_heading(x):
+    raise TypeError("they differ:\n\n  * one has type f32;\n  * so they do not match")
+
+
 @pytest.mark.parametrize(
-    ("fn", "what"), [(generates, "TypeError: "), (raises_the_unspeakable, "UnspeakableError: no message; correct")]
+    ("fn", "what"),
+    [
+        (generates, "TypeError: "),
+        (raises_the_unspeakable, "UnspeakableError: no message; correct"),
+        (raises_a_heading, "TypeError: they differ:  * one has type f32; correct"),
+    ],
 )
 def test_strange_functions_are_errors_as_well(fn, what):
     assert f"{fn.__name__} cannot be traced: {what}" in str(failure(fn, X))

@@ -42,6 +42,8 @@ FACTS = {
     AcrossBatch(
         "sum goes over the whole batch"
     ): "all microbatches wait for each other, as sum goes over the whole batch",
+    AcrossBatch("sum goes over the whole batch", 12): "all microbatches wait for each other for 12 sums, first as sum "
+    "goes over the whole batch",
     SeveralLoops(2, again=34, whole=5, bytes=2048): "the microbatches go over the stages 2 times: 34% of the model's "
     "work are done again, 5% of the model's work are done for the whole batch at once, 2.0 KiB of the batch are kept "
     "from one time to another",

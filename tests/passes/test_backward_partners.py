@@ -9,6 +9,7 @@ from atoll.compiler.mlir.bindings import stablehlo
 from atoll.compiler.module.graph import Graph
 from atoll.passes.stage.cut.least_traffic import Value, least_traffic
 from atoll.passes.stage.operations.backward_partners import with_companions
+from atoll.passes.stage.operations.cheap_operations import copied
 from atoll.passes.stage.operations.roles import roles_of
 
 
@@ -40,14 +41,14 @@ def contractions(loss, shared=False):
 )
 def test_they_follow_the_parameter_or_the_activation(loss, expected):
     graph, found, stages = contractions(loss)
-    followed = with_companions(graph, stages)
+    followed = with_companions(graph, copied(graph), stages)
     assert [followed[index] for index in found] == expected
     assert all(one is None for index, one in enumerate(followed) if index not in found)
 
 
 def test_what_two_stages_share_tells_nothing():
     graph, found, stages = contractions(model, shared=True)
-    followed = [with_companions(graph, stages)[index] for index in found]
+    followed = [with_companions(graph, copied(graph), stages)[index] for index in found]
     assert followed[:2] == [0, 1]
     # The gradient of the activation takes the parameter alone; those of the parameter take one activation each.
     assert sorted(followed[2:], key=str) == [0, 1, None]
@@ -62,12 +63,22 @@ def test_the_gradient_of_a_table_follows_the_lookup():
     [lookup] = [index for index, one in enumerate(graph.operations) if isinstance(one, stablehlo.GatherOp)]
     [scatter] = [index for index, one in enumerate(graph.operations) if isinstance(one, stablehlo.ScatterOp)]
     stages[lookup] = 0
-    assert with_companions(graph, stages)[scatter] == 0
+    assert with_companions(graph, copied(graph), stages)[scatter] == 0
+
+
+def test_a_row_whose_number_is_a_constant_tells_nothing():
+    def first(table):
+        return jnp.sum(jnp.sin(table[jnp.array([0, 2])]))
+
+    graph = Graph.of(export(Job(jax.grad(first), jnp.ones((5, 3)))))
+    stages = [0 if isinstance(one, stablehlo.GatherOp) else None for one in graph.operations]
+    assert 0 in stages
+    assert with_companions(graph, copied(graph), stages) == stages
 
 
 def test_a_model_that_needs_gradients_is_left_alone():
     graph, _, stages = contractions(force)
-    assert with_companions(graph, stages) == stages
+    assert with_companions(graph, copied(graph), stages) == stages
 
 
 def test_the_bound_knows_nothing_of_them():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import SWEPT, B, Program, cross_entropy, layer_norm, layers, mlp, normal, real, trained, weights, whole
+from programs import B, Program, cross_entropy, layer_norm, layers, mlp, normal, real, trained, weights, whole
 
 T, D = 16, 6
 
@@ -29,7 +29,7 @@ def words_of_unknown_times():
     return Program(step, (params, normal(4, T, B, D), 1 + whole(5, 4, B, 3)), axes=(None, 1, 0))
 
 
-@real(refused=SWEPT, naming="goes over the stages forward and backward", plans=("zigzag",))
+@real
 def dilated_convolutions():
     """WaveNet: gates, and what all layers give is added up."""
 
@@ -135,3 +135,37 @@ def trend_and_season():
     return trained(
         loss_fn, optax.sgd(0.05), [layers(i, T, 16, T + 4) for i in (1, 5)], normal(9, B, T), normal(10, B, 4)
     )
+
+
+@real(double=True)
+def state_spaces_of_complex_numbers():
+    """S5: a diagonal recurrence by an associative scan, of one sequence, which `vmap` makes one of many."""
+
+    def joined(one, other):
+        return other[0] * one[0], other[0] * one[1] + other[1]
+
+    def layer(p, u):
+        rate = -jnp.exp(p["rate"][0]) + 1j * p["rate"][1]
+        decay = jnp.exp(rate * jnp.exp(p["step"]))
+        drive = ((decay - 1) / rate)[:, None] * lax.complex(*p["in"])
+        decays = jnp.repeat(decay[None], len(u), 0)
+        _, states = lax.associative_scan(joined, (decays, u @ drive.T))
+        y = jax.nn.gelu((states @ lax.complex(*p["out"]).T).real + p["skip"] * u)
+        return u + y * jax.nn.sigmoid(y @ p["gate"])
+
+    def loss_fn(params, sounds, labels):
+        def read(x):
+            x = x @ params["embed"]
+            for p in params["blocks"]:
+                x = layer(p, layer_norm(x))
+            return x.mean(0) @ params["head"]
+
+        return cross_entropy(jax.vmap(read)(sounds), labels)
+
+    def block(seed):
+        parts = {"rate": normal(seed, 2, 4), "step": normal(seed + 1, 4) - 2, "skip": normal(seed + 2, D)}
+        mixing = {"in": normal(seed + 3, 2, 4, D), "out": normal(seed + 4, 2, D, 4), "gate": weights(seed + 5, D, D)}
+        return parts | mixing
+
+    params = {"embed": weights(1, 3, D), "head": weights(2, D, 4), "blocks": [block(10), block(20)]}
+    return trained(loss_fn, optax.adam(1e-2), params, normal(3, B, 8, 3), whole(4, 4, B))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax.training.train_state import TrainState
 from jax import lax
-from programs import CARRIED, SWEPT, B, Program, cross_entropy, layer_norm, normal, real, trained, weights, whole
+from programs import CARRIED, B, Program, cross_entropy, layer_norm, normal, real, trained, weights, whole
 
 T, D, V = 8, 16, 32
 
@@ -245,7 +245,7 @@ def translation():
     return trained(loss_fn, optax.adam(1e-2, b2=0.98), params, batch)
 
 
-@real(refused=SWEPT, naming="the function does so 4 times; leave the schedule out", plans=("quarters", "zigzag"))
+@real
 def mamba():
     """A selective state space: what is kept of the past depends on the input; an associative scan over time."""
 
@@ -375,3 +375,24 @@ def dropless_experts():
     ]
     params = {"embed": normal(59, V, D), "blocks": blocks}
     return trained(loss_fn, optax.sgd(0.1), params, whole(2, V, B, T))
+
+
+@real
+def dropless_experts_in_a_scan():
+    """The layers are stacked, and each of them sorts its tokens by expert."""
+
+    def layer(x, p):
+        rows = layer_norm(x).reshape(-1, D)
+        gates, chosen = lax.top_k(jax.nn.softmax(rows @ p["router"]), 2)
+        key = chosen.reshape(-1)
+        order, sizes = jnp.argsort(key), jnp.bincount(key, length=4)
+        made = jax.nn.silu(lax.ragged_dot(rows[order // 2], p["up"], sizes))
+        made = lax.ragged_dot(made, p["down"], sizes)[jnp.argsort(order)].reshape(-1, 2, D)
+        return x + jnp.einsum("nkd,nk->nd", made, gates).reshape(x.shape), None
+
+    def loss_fn(params, tokens):
+        x, _ = lax.scan(layer, params["embed"][tokens[:, :-1]], params["blocks"])
+        return cross_entropy(layer_norm(x) @ params["embed"].T, tokens[:, 1:])
+
+    blocks = {"router": weights(60, 2, D, 4), "up": weights(70, 2, 4, D, 2 * D), "down": weights(80, 2, 4, 2 * D, D)}
+    return trained(loss_fn, optax.sgd(0.1), {"embed": normal(59, V, D), "blocks": blocks}, whole(2, V, B, T))

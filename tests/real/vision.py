@@ -250,6 +250,34 @@ def teacher_that_is_an_average():
 
 
 @real
+def queue_of_earlier_pictures():
+    """MoCo: the others are the keys of the last batches, and this batch's take the place of the oldest."""
+
+    def step(state, x, y):
+        teacher = optax.incremental_update(state["student"], state["teacher"], 0.01)
+        keys = lax.stop_gradient(unit(mlp(teacher, y)))
+
+        def loss_fn(student):
+            queries = unit(mlp(student, x))
+            alike = (queries * keys).sum(-1, keepdims=True)
+            logits = jnp.concatenate([alike, queries @ state["queue"].T], 1) / 0.2
+            return cross_entropy(logits, jnp.zeros(len(x), jnp.int32))
+
+        loss, grads = jax.value_and_grad(loss_fn)(state["student"])
+        queue = lax.dynamic_update_slice(state["queue"], keys, (state["at"], jnp.int32(0)))
+        at = (state["at"] + len(x)) % len(queue)
+        student = jax.tree.map(lambda p, g: p - 0.1 * g, state["student"], grads)
+        return {"student": student, "teacher": teacher, "queue": queue, "at": at}, loss
+
+    def unit(z):
+        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+    params = layers(1, 6, 8, 4)
+    state = {"student": params, "teacher": jax.tree.map(jnp.copy, params), "queue": unit(normal(4, 3 * B, 4))}
+    return Program(step, (state | {"at": jnp.int32(0)}, normal(2, B, 6), normal(3, B, 6)), batch=(1, 2))
+
+
+@real
 def centred_teacher():
     """DINO: the centre of the last steps is taken off, and the mean of this batch is for the next."""
 

@@ -18,9 +18,10 @@ _LOOKUPS = (stablehlo.GatherOp, stablehlo.ScatterOp)
 _SEEN_THROUGH = (stablehlo.ConvertOp, stablehlo.ReshapeOp, stablehlo.ReverseOp, stablehlo.TransposeOp)
 
 
-def with_companions(graph: Graph, stages: Sequence[int | None]) -> list[int | None]:
+def with_companions(graph: Graph, is_copied: Sequence[bool], stages: Sequence[int | None]) -> list[int | None]:
     """The stages, with one for each backward contraction or lookup that had none and takes what only one stage's
-    forward ones take: a parameter, an activation or the numbers of rows."""
+    forward ones take: a parameter, an activation or the numbers of rows. What is copied tells nothing, such as a
+    constant that stands for the number of a row: it is wherever it is used."""
     roles = roles_of(graph)
     found = list(stages)
     if _goes_back_and_forth(graph, roles):
@@ -31,7 +32,8 @@ def with_companions(graph: Graph, stages: Sequence[int | None]) -> list[int | No
         stage = stages[index]
         if roles[index] is Role.FORWARD and stage is not None:
             for source in _telling(graph, index):
-                taken_on.setdefault(source, set()).add(stage)
+                if graph.producer[source] == ARGUMENT or not is_copied[graph.producer[source]]:
+                    taken_on.setdefault(source, set()).add(stage)
     for index in followers:
         if found[index] is None and roles[index] in (Role.BACKWARD, Role.REMATERIALISED):
             found[index] = _common_stage(graph, index, taken_on)

@@ -85,6 +85,22 @@ class Sweeps:
                 moved[index] = max([stage, *(moved[one] or 0 for one in self.producers[index])])
         return moved
 
+    def drawn_on(self, stages: Sequence[int | None], may_move: Sequence[bool], count: int) -> list[int | None]:
+        """The stages, changed for backward operations that may move and for which one of a later stage has to wait
+        until a third sweep, such as a gradient by the labels alone, which the first stage has: these go on to the last
+        stage that takes them, where the backward sweep begins sooner."""
+        sweeps, moved, wanted = self.run(stages, count), list(stages), [0] * len(stages)
+        for index in reversed(range(len(stages))):
+            stage = stages[index]
+            if stage is None:
+                continue
+            if self.first[index] == 1 and may_move[index]:
+                moved[index] = max(stage, wanted[index])
+            if (sweeps[index] or 0) > 1 or moved[index] != stage:
+                for one in self.producers[index]:
+                    wanted[one] = max(wanted[one], moved[index] or 0)
+        return moved
+
     def in_segments(
         self, stages: Sequence[int | None], planned: Sequence[int | None], segments: int
     ) -> list[int | None]:
