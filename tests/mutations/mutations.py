@@ -803,6 +803,7 @@ MUTATIONS = (
         "return elements_of(operands[1].type)",
         "return elements_of(operands[0].type)",
         killed_by="tests/compiler/test_cost.py::test_what_is_written_into_something_costs_what_is_written",
+    ),
     # A year of failures, and copies of a program.
     Mutation(
         "a-failure-loses-nothing",
