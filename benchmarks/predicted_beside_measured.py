@@ -32,6 +32,7 @@ from atoll.compiler.task_name import TaskName
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.sleeping import SleepingDevices, Throttle
+from rows import Row, tell
 
 import atoll
 
@@ -64,7 +65,7 @@ PLANS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Found:
     """A plan, and the seconds of its step."""
 
     plan: str
@@ -95,12 +96,15 @@ def main() -> int:
     return verdict(rows, automatic)
 
 
-def verdict(rows: Sequence[Row], automatic: Row) -> int:
+def verdict(rows: Sequence[Found], automatic: Found) -> int:
     """Print what is held to its limits; 1 if one is missed."""
     rank = spearman([one.predicted for one in rows], [one.measured for one in rows])
     error = statistics.median(one.error for one in rows)
     best = min(rows, key=lambda one: one.measured)
     behind = automatic.measured / best.measured
+    for one in rows:
+        tell(Row(one.plan, "ms", 1000 * one.measured, {"predicted": 1000 * one.predicted}))
+    tell(Row("the plan of atoll plan", "ms", 1000 * automatic.measured, {"the best by hand": 1000 * best.measured}))
     print(f"Spearman {rank:.3f}, at least {LEAST_RANK}; median error {error:.1%}, at most {MOST_ERROR:.0%}")
     print(f"the automatic plan takes {behind:.3f} of the best by hand, at most {MOST_BEHIND}: {best.plan}")
     return int(rank < LEAST_RANK or error > MOST_ERROR or behind > MOST_BEHIND)
@@ -119,12 +123,12 @@ def ranks(numbers: Sequence[float]) -> list[int]:
     return [order.index(one) for one in numbers]
 
 
-def row_of(plan: str) -> Row:
+def row_of(plan: str) -> Found:
     lowered = atoll.lower(job(), topology=topology(), plan=atoll.Plan.parse(plan))
     pipeline, whole = lowered.report().pipeline, lowered.report().whole_step
     predicted = whole or pipeline
     assert predicted is not None, "each of the plans has a loop over microbatches"
-    return Row(plan, predicted.step, step_time(lowered))
+    return Found(plan, predicted.step, step_time(lowered))
 
 
 def step_time(lowered: Any) -> float:  # noqa: ANN401 (an `atoll.Lowered`)

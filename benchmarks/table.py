@@ -37,6 +37,7 @@ SCRIPTS = (
     "between_processes",
     "pipeline_dispatch",
     "pipeline_step",
+    "predicted_beside_measured",
     "replica_overlap",
     "schedule_delay",
     "schedule_16x512",
@@ -45,6 +46,7 @@ SCRIPTS = (
     "microbatch_count",
     "opt_100k",
     "palm_sizes",
+    "chip_peaks",
     "help_time",
 )
 _PATIENCE = 1800.0  # seconds for one script

@@ -51,7 +51,7 @@ def pytest_collection_finish():
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "one_in(n): of what its parameters make, a part runs that the commit chooses")
+    config.addinivalue_line("markers", "one_in(n): of what its parameters make, a part runs that the day chooses")
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
     config.addinivalue_line("markers", "accelerator: runs on GPUs or TPUs, where there are any; see `--on`")
     config.addinivalue_line("markers", "xla: XLA compiles the tasks, in a module whose others numpy evaluates")
@@ -60,7 +60,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     kept = items
     if not config.getoption("full") and not chosen.names_tests(config):
-        out = chosen.left_out(items, chosen.commit())
+        out = chosen.left_out(items, chosen.day())
         kept = [item for item in items if item not in out]
     if config.getoption("quick"):
         kept = list(_each_value_once([item for item in kept if not _is_own(item)]))

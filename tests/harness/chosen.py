@@ -1,4 +1,4 @@
-"""Which tests of many alike a run of all tests takes: the commit chooses, so that in time all of them run.
+"""Which tests of many alike a run of all tests takes: the day of the commit chooses, so that in time all of them run.
 
 `@pytest.mark.one_in(3)`: of the tests that a function makes of its parameters a third runs, and of those that XLA
 compiles a third as well. What finds a fault of `mutations/` always runs; and with `--full`, or named, all do.
@@ -18,10 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @functools.cache
-def commit() -> str:
-    """The commit that is checked out; without git always the same."""
+def day() -> str:
+    """That of the commit that is checked out; without git always the same.
+
+    What is committed one after the other on a day is tested alike, so that a test that fails does so until it is
+    mended.
+    """
     try:
-        command = ["git", "rev-parse", "HEAD"]
+        command = ["git", "log", "-1", "--format=%cs"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

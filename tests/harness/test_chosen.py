@@ -1,4 +1,4 @@
-"""Of many tests alike some run, which the commit chooses; whoever names a test gets it."""
+"""Of many tests alike some run, which the day chooses; whoever names a test gets it."""
 
 from types import SimpleNamespace
 
@@ -33,8 +33,8 @@ def made():
     ]
 
 
-def kept(tests, commit):
-    out = left_out(tests, commit)
+def kept(tests, day):
+    out = left_out(tests, day)
     return [test for test in tests if test not in out]
 
 
@@ -44,17 +44,17 @@ def test_as_many_as_the_mark_says_and_of_those_that_xla_compiles_as_well():
     assert sum("xla" in test.marks for test in found) == 2
 
 
-def test_the_commit_chooses_and_in_time_all_are_chosen():
-    chosen = [{test.nodeid for test in kept(made(), str(commit))} for commit in range(40)]
-    assert chosen == [{test.nodeid for test in kept(made(), str(commit))} for commit in range(40)]
+def test_the_day_chooses_and_in_time_all_are_chosen():
+    chosen = [{test.nodeid for test in kept(made(), str(day))} for day in range(40)]
+    assert chosen == [{test.nodeid for test in kept(made(), str(day))} for day in range(40)]
     assert set().union(*chosen) == {test.nodeid for test in made()}
 
 
 def test_what_finds_a_known_fault_always_runs():
     always = "batch_statistics-halves"
     tests = [Fake(FINDER, name, one_in=(9,)) for name in (*NUMBERS, always)]
-    for commit in range(20):
-        assert f"{FINDER}[{always}]" in {test.nodeid for test in kept(tests, str(commit))}
+    for day in range(20):
+        assert f"{FINDER}[{always}]" in {test.nodeid for test in kept(tests, str(day))}
 
 
 @pytest.mark.parametrize(

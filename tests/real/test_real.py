@@ -1,6 +1,6 @@
 """Programs as people write them give what `jax.jit` gives, or are refused for a reason that is documented.
 
-All by all plans with `--full`; otherwise a tenth of them, by one plan each, which the commit chooses.
+All by all plans with `--full`; otherwise a tenth of them, by one plan each, which the day of the commit chooses.
 """
 
 import functools
@@ -24,7 +24,7 @@ import training  # noqa: F401
 import vision  # noqa: F401
 import zoo
 from atoll.compiler.errors import CompileError, PlanError
-from chosen import commit
+from chosen import day
 from evaluating import EVALUATING
 from microbatched import on_devices
 from programs import PROGRAMS
@@ -58,7 +58,7 @@ BY_XLA = ("zero_bubble",)
 
 def tenth():
     """A tenth of the programs, with a plan for each."""
-    chance = random.Random(commit())
+    chance = random.Random(day())
     names = chance.sample(sorted(PROGRAMS), -(-len(PROGRAMS) // 10))
     return [(name, chance.choice(sorted(PLANS))) for name in names]
 
