@@ -33,7 +33,7 @@ from atoll.passes.time.folding.levels import levels_of
 from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
 from atoll.passes.time.folding.preparation import with_preparation
 from atoll.passes.time.folding.rewrite import rewrite
-from atoll.passes.time.folding.single_layers import write_out_layers
+from atoll.passes.time.folding.sorting_layers import write_out_layers
 from atoll.passes.time.folding.ways import ways_over_the_batch
 from atoll.passes.time.folding.whole_batch import whole_batch_work
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import SWEPT, B, Program, layers, mlp, normal, real, trained
+from programs import B, Program, layers, mlp, normal, real, trained
 
 D = 6
 
@@ -144,11 +144,7 @@ def generator_and_discriminator():
     return Program(step, (*adversaries(), normal(5, B, D), normal(6, B, 4)), batch=(2, 3), state=2)
 
 
-@real(
-    refused=SWEPT,
-    naming="goes over the stages forward and backward",
-    plans=("quarters", "zero_bubble", "zigzag", "replicas"),
-)
+@real
 def penalty_on_the_critics_gradient():
     """WGAN-GP: the gradient of a gradient, of each example."""
 
