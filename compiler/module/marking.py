@@ -16,7 +16,8 @@ from atoll.compiler.mlir.functions import (
 from atoll.compiler.mlir.memory_kinds import HOST, kind_in
 from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import MARKS, ON_HOST
+from atoll.compiler.module.mark_table import MARKS
+from atoll.compiler.module.marks import ON_HOST
 from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.shardings import MESH, SHARDING, sharding_of
 from atoll.compiler.text.language import known_names

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.states import JOIN, KIND_OF_CARRIED
 from atoll.compiler.mlir.attributes import integer, unsigned
-from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd, sdy
+from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -28,9 +28,10 @@ from atoll.compiler.module.notes import NotFollowed
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.replicas import replicas_of
-from atoll.compiler.module.shardings import SHARDING, not_followed, on_island, sharding_of, spec_of
+from atoll.compiler.module.shardings import not_followed
 from atoll.compiler.module.value_shardings import specs_of
 from atoll.compiler.pipeline.pass_base import Pass
+from atoll.passes.place.fragments.own_shardings import localise, without_sharding
 from atoll.passes.place.fragments.partition import Dataflow, FragmentPlan, PlacedExchange
 
 _Value = ir.Value[ir.Type]
@@ -195,7 +196,7 @@ class _Placement:
             for mark in (STAGE, SWEEP):
                 del operation.operation.attributes[mark]
             for inner in operations_in(operation, ir.OpView):
-                self._localise_sharding(inner, fragment.island)
+                localise(inner, self.topology, fragment.island)
             replace_within(operation, renamed)
         for value, result in zip(fragment.outputs, built.operation.results, strict=True):
             held[value, fragment.island] = result
@@ -268,17 +269,17 @@ class _Placement:
             held[one.yielded, island] = result
             if one.is_part:
                 continue
-            behind = range(loop.region + 1, self._regions)
+            after = range(loop.region + 1, self._regions)
             shares = self._shares_of(loop, one.yielded, island)
             if shares is not None:
-                self._build_exchange(shares, result, held, behind, self._kind_of(one.yielded))
+                self._build_exchange(shares, result, held, after, self._kind_of(one.yielded))
                 continue
             # A sum that nobody uses after the loop is not worth an exchange.
-            if self._is_replicated and self._is_used_behind(loop, one.yielded):
+            if self._is_replicated and self._is_used_after(loop, one.yielded):
                 held[one.yielded, island] = self._exchanged(one.yielded, result)
-            self._send(one.yielded, island, held, behind)
+            self._send(one.yielded, island, held, after)
 
-    def _is_used_behind(self, loop: Loop, value: int) -> bool:
+    def _is_used_after(self, loop: Loop, value: int) -> bool:
         users = self.graph.users[value]
         return value in self.graph.returned or any(self.graph.region[user] > loop.region for user in users)
 
@@ -364,23 +365,6 @@ class _Placement:
         divided: _Value = builtin.UnrealizedConversionCastOp([kind], [assigned], loc=location).results[0]
         return divided
 
-    def _localise_sharding(self, operation: ir.OpView, island: int) -> None:
-        """Keep, of the shardings inside a fragment, what the user asked for and the island's mesh can follow.
-
-        What was propagated is removed: XLA propagates anew, from the fragment's arguments and results.
-        """
-        attributes = operation.operation.attributes
-        if SHARDING in attributes:
-            del attributes[SHARDING]
-        if isinstance(operation, sdy.ShardingConstraintOp):
-            spec = spec_of(attributes["sharding"])
-            shape = ir.RankedTensorType(operation.operation.results[0].type).shape
-            followed = on_island(spec, shape, self.topology.islands[island]) or ((),) * len(shape)
-            attributes["sharding"] = sharding_of(followed, self.module.context)
-        if isinstance(operation, sdy.ManualComputationOp) and len({one.axes for one in self.topology.islands}) > 1:
-            what = "shard_map needs the same mesh on all islands, and these differ"
-            raise refuse(operation.location, what, "give the islands equal axes")
-
     def _seconds(self, source: int, target: int, size: int) -> float:
         islands = self.topology.islands
         link = self.topology.link(islands[source].name, islands[target].name)
@@ -399,12 +383,6 @@ class _Placement:
         inputs = [argument.type for argument in body_of(self.main).arguments]
         results = [operand.type for operand in terminator.operation.operands]
         self.main.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, results))
-        set_argument_attributes(self.main, [_without_sharding(one) for one in argument_attributes(self.main)])
-        set_result_attributes(self.main, [_without_sharding(one) for one in result_attributes(self.main)])
+        set_argument_attributes(self.main, [without_sharding(one) for one in argument_attributes(self.main)])
+        set_result_attributes(self.main, [without_sharding(one) for one in result_attributes(self.main)])
         self.main.attributes["topology"] = topology_attribute(self.topology, self.module.context)
-
-
-def _without_sharding(marks: ir.DictAttr) -> ir.DictAttr:
-    """The marks of an argument or result; its sharding is part of its type now."""
-    named = [marks[index] for index in range(len(marks))]
-    return ir.DictAttr.get({one.name: one.attr for one in named if one.name != SHARDING})
