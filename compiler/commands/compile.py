@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the report
         lowered = lower_target(open_target(options, asked), asked)
     with lowered.compile() as compiled:
-        print(compiled.report())
+        print(compiled.report(), flush=True)  # so that what is told of the file comes after it
         if options.save is not None:
             _save(compiled, options.save)
     return 0

@@ -11,7 +11,7 @@ from atoll.compiler.doctor.requirements import Requirement
 TESTED = {"3.11": "0.10.2", "3.12": "0.12.0", "3.13": "0.12.0"}
 
 # atoll's variables, beside those that the modules below have as `VARIABLE`, which load more than a doctor should.
-KNOWN = frozenset(("ATOLL_CACHE_DIR", "ATOLL_DUMP_DIR", display.VARIABLE, logs.VARIABLE))
+KNOWN = frozenset(("ATOLL_CACHE_DIR", "ATOLL_DUMP_DIR", "ATOLL_UP", display.VARIABLE, logs.VARIABLE))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@
 // CHECK:        [[MOST:%.*]] = stablehlo.reduce({{.*}}) applies stablehlo.maximum across dimensions = [1]
 // CHECK:        stablehlo.reduce([[MOST]]
 // CHECK:        return
-module attributes {atoll.plan = "microbatches=2, per_microbatch=\"norm\"", atoll.alone = {notes = [], parts = 2 : i32}} {
+module attributes {
+  atoll.plan = "microbatches=2, per_microbatch=\"norm\"",
+  atoll.alone = {notes = [], parts = 2 : i32}
+} {
   func.func @main(%mask: tensor<4xf32> {atoll.path = "mask"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
       -> (tensor<3xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>

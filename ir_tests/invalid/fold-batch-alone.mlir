@@ -4,7 +4,10 @@
 
 // Time first, and both axes made one: a half of it has no whole examples.
 
-module attributes {atoll.plan = "microbatches=2, per_microbatch=\"norm\"", atoll.alone = {notes = [], parts = 2 : i32}} {
+module attributes {
+  atoll.plan = "microbatches=2, per_microbatch=\"norm\"",
+  atoll.alone = {notes = [], parts = 2 : i32}
+} {
   func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
       -> (tensor<f32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
@@ -27,7 +30,10 @@ module attributes {atoll.plan = "microbatches=2, per_microbatch=\"norm\"", atoll
 
 // Examples that were mixed before.
 
-module attributes {atoll.plan = "microbatches=2, per_microbatch=\"norm\"", atoll.alone = {notes = [], parts = 2 : i32}} {
+module attributes {
+  atoll.plan = "microbatches=2, per_microbatch=\"norm\"",
+  atoll.alone = {notes = [], parts = 2 : i32}
+} {
   func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
       -> (tensor<3xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>

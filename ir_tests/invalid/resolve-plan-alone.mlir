@@ -13,7 +13,10 @@ module attributes {atoll.plan = "microbatches=2, per_microbatch=\"norm\""} {
 // -----
 
 // expected-error @unknown {{the module does scopes for each of 2 microbatches alone, and the plan has norm for each of 4 done so}}
-module attributes {atoll.plan = "microbatches=4, per_microbatch=\"norm\"", atoll.alone = {notes = [], parts = 2 : i32}} {
+module attributes {
+  atoll.plan = "microbatches=4, per_microbatch=\"norm\"",
+  atoll.alone = {notes = [], parts = 2 : i32}
+} {
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
     return %x : tensor<4xf32>
   }
@@ -22,7 +25,10 @@ module attributes {atoll.plan = "microbatches=4, per_microbatch=\"norm\"", atoll
 // -----
 
 // expected-error @unknown {{the module does scopes for each of 2 microbatches alone, and the plan has nothing done so}}
-module attributes {atoll.plan = "microbatches=2", atoll.alone = {notes = [], parts = 2 : i32}} {
+module attributes {
+  atoll.plan = "microbatches=2",
+  atoll.alone = {notes = [], parts = 2 : i32}
+} {
   func.func @main(%x: tensor<4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4xf32> {atoll.path = "y"}) {
     return %x : tensor<4xf32>
   }

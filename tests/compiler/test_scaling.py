@@ -149,14 +149,19 @@ def test_a_row_is_what_the_report_of_that_program_says():
 
 
 def test_replicas_of_one_island_exchange_in_the_closed_form():
-    """Weak scaling of plain data parallelism: the step of one, and the exchange of S bytes in a ring."""
-    size = 4 * 512 * 512 * 4
+    """Weak scaling of plain data parallelism: the step of one, and the exchange of S bytes in a ring.
+
+    The first messages of all weights follow each other; the later ones go weight by weight.
+    """
+    weights = 4
+    size = weights * 512 * 512 * 4
     found = scaling(target(1), plan(stages=1, microbatches=2), [1, 2, 4, 8], None)
     alone = found.weak[0]
     assert alone.exchange == 0
     for row in found.weak[1:]:
         count = row.replicas
-        ring = 2 * (count - 1) * (LATENCY + size / count / BANDWIDTH)
+        later = 2 * (count - 1) - 1  # messages of a weight, after its first
+        ring = (later + 1) * size / count / BANDWIDTH + (1 + weights * later) * LATENCY
         direct = LATENCY + size / BANDWIDTH  # two replicas send each other all
         assert row.exchange == pytest.approx(ring if count > 2 else direct)
         assert row.step == pytest.approx(alone.step + row.exchange)
@@ -189,14 +194,17 @@ def test_all_replicas_simulated_take_what_follows_from_one():
                 add((replica, number), task.name, row_of(replica, task.row), task.seconds, 0, task.needs, sends)
     exchanges = [number for number, task in enumerate(whole.tasks) if task.row >= islands]
     for number, bundle in zip(exchanges, bundles, strict=True):
-        task, size = whole.tasks[number], sum(unit.bytes for unit in bundle.units)
-        for turn in range(2 * (count - 1) + 1):  # the last one only waits for what comes
+        task = whole.tasks[number]
+        last = max(one for one, other in enumerate(whole.tasks) if (other.row, other.loop) == (task.row - islands, 0))
+        # The first messages of all units, and the later ones unit by unit; the end only waits for what comes.
+        later = [unit.bytes for unit in bundle.units for _ in range(2 * (count - 1) - 1)]
+        for turn, size in enumerate([sum(unit.bytes for unit in bundle.units), *later, None]):
             for replica in range(count):
                 row, right = (row_of(one % count, task.row) for one in (replica, replica + 1))
-                is_last = turn == 2 * (count - 1)
                 needs = [("of", (replica - 1) % count, number, turn - 1)] if turn else task.needs
-                key = (replica, number) if is_last else ("of", replica, number, turn)
-                add(key, key, row, 0.0, None, needs, () if is_last else ((right, size / count),))
+                key = (replica, number) if size is None else ("of", replica, number, turn)
+                sends = () if size is None else ((right, size / count),)
+                add(key, key, row, 0.0, None, [*needs, last] if turn == 1 else needs, sends)
     made = []
     for one in tasks:
         replica = one.row // (2 * islands)

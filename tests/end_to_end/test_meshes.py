@@ -246,11 +246,6 @@ def test_meshes_of_one_function_have_the_same_devices():
     assert error.sentence.endswith("; give all meshes that it speaks of the same devices in the same order")
 
 
-def test_memory_elsewhere_is_refused():
-    elsewhere = NamedSharding(own_mesh(), P(), memory_kind="pinned_host")
-    assert "memory of kind pinned_host; leave memory_kind out" in str(sentence(plain, out_shardings=elsewhere))
-
-
 def test_a_function_is_not_compiled_inside_another():
     error = sentence(plain, within=jax.jit)
     assert error.what == "plain is compiled inside a function that jax traces"

@@ -34,7 +34,7 @@ SINGLE = {
     return jax.grad(loss)(w)
 """,
     "map": """
-    return lax.map(lambda row: jnp.sort(row @ w), x.T)  # mixes
+    return lax.map(lambda row: jnp.cumsum(row) @ w, x.T)  # mixes
 """,
     "cond": """
     positive = (x @ w).sum() > 0  # mixes

@@ -15,6 +15,7 @@ from atoll.runtime.program import (
     Input,
     IslandProgram,
     Output,
+    Prebuilt,
     Program,
     Receive,
     Run,
@@ -37,6 +38,7 @@ buffers = st.builds(
     tuples,
     st.sampled_from(["float32", "bfloat16", "bool", "complex64", "int4"]),
     st.lists(st.lists(names, max_size=2).map(tuple), max_size=3).map(tuple),
+    st.booleans(),
 )
 places = st.lists(st.lists(st.tuples(names, numbers), max_size=3).map(tuple), max_size=3).map(tuple)
 instructions = st.one_of(
@@ -62,6 +64,8 @@ programs = st.builds(
     names,
     names,
     names,
+    names,
+    lists_of(st.builds(Prebuilt, names, names, st.binary(max_size=20))),
 )
 
 
@@ -92,14 +96,15 @@ def test_a_file_that_was_changed_in_one_byte_is_refused(data, make_train_program
 
 
 FORMAT = """
-Buffer: shape dtype spec
+Buffer: shape dtype spec on_host
 Code: name module results where scopes
 Count: buffer microbatch
 Free: buffers
 Input: path shape dtype weak_type places starts donated either
 IslandProgram: name axes buffers instructions
 Output: path shape dtype weak_type places starts
-Program: islands codes inputs outputs topology plan report trees
+Prebuilt: key machine content
+Program: islands codes inputs outputs topology plan report trees prebuilt
 Receive: buffer source tag
 Run: task code inputs outputs donated
 Send: buffer to tag
@@ -111,7 +116,7 @@ def test_who_changes_the_format_changes_the_version():
     found = "".join(
         f"{name}: {' '.join(one.name for one in dataclasses.fields(_CLASSES[name]))}\n" for name in sorted(_CLASSES)
     )
-    assert (VERSION, found) == (7, FORMAT.lstrip())
+    assert (VERSION, found) == (8, FORMAT.lstrip())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 11, 12, 20, 47, 48, 100, -1])
