@@ -77,7 +77,18 @@ def _below(program: NodeTree, value: int) -> int | None:
         return keys.pop() if len(keys) == 1 else None
     if node.name == "stablehlo.reduce_window" and _sums_up(node):
         return _counted_key(program, node.operands[0])
+    if node.name == "stablehlo.subtract":
+        return _before_each(program, node)
     return None
+
+
+def _before_each(program: NodeTree, node: Node) -> int | None:
+    """The key, if sums up to each number of rows are left without that number itself."""
+    sums = program.producers[_root(program, node.operands[0])]
+    if sums is None or sums.name != "stablehlo.reduce_window" or not _sums_up(sums):
+        return None
+    is_its_own = _root(program, sums.operands[0]) == _root(program, node.operands[1])
+    return _counted_key(program, sums.operands[0]) if is_its_own else None
 
 
 def _sums_up(node: Node) -> bool:

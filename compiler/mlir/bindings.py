@@ -266,6 +266,14 @@ def run_equation(equation: Any, named: Any, arrays: Sequence[Any]) -> list[Any]:
     return list(made) if equation.primitive.multiple_results else [made]
 
 
+def scan_counts(params: dict[str, Any]) -> tuple[int, int]:
+    """How many operands of a `jax.lax.scan` are constants, and how many it carries."""
+    if "ft_in" in params:  # since jax 0.12
+        constants, carried, _ = params["ft_in"].unpack()
+        return len(constants), len(carried)
+    return params["num_consts"], params["num_carry"]
+
+
 @functools.cache
 def hush_libtpu() -> None:
     """Where there are no TPUs, tell libtpu what it would otherwise ask for, and complain that nobody answers.

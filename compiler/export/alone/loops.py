@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from atoll.compiler.export.alone.values import AloneForms, AloneValue, OwnArray
+from atoll.compiler.mlir.bindings import scan_counts
 
 _Array = Any  # of jax, or a tracer
 # A block: from values to what it returns of them.
@@ -24,7 +25,7 @@ def run_scan(
     forms: AloneForms, params: dict[str, Any], block: Block, operands: Sequence[AloneValue]
 ) -> list[AloneValue]:
     """`jax.lax.scan`. block: one turn of it."""
-    first, count = params["num_consts"], params["num_carry"]
+    first, count = scan_counts(params)
     crossing = list(map(forms.crossing, operands))
     constants, carried, stacks = crossing[:first], crossing[first : first + count], crossing[first + count :]
     rows = [_row(one) for one in stacks]
