@@ -1,12 +1,14 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Each microbatch sorts its own rows, counts its own keys, and puts its rows back; `place < ends` tells experts apart.
+// Each microbatch sorts its own rows, counts its own keys, and puts its rows back; `starts <= place`
+// and `place < ends` tell experts apart.
 
 // CHECK:      mpmd.for
 // CHECK:        [[OWN:%.*]] = stablehlo.iota dim = 0 : tensor<2xi32>
 // CHECK-NEXT:   [[SORTED:%.*]]:2 = "stablehlo.sort"({{%.*}}, [[OWN]])
 // CHECK:        "stablehlo.gather"{{.*}} -> tensor<2x4xf32>
 // CHECK:        stablehlo.compare LT, {{%.*}}, {{%.*}} : (tensor<3x2xi32>, tensor<3x2xi32>) -> tensor<3x2xi1>
+// CHECK:        stablehlo.compare LE, {{%.*}}, {{%.*}} : (tensor<3x2xi32>, tensor<3x2xi32>) -> tensor<3x2xi1>
 // CHECK:        "stablehlo.scatter"
 // CHECK:        mpmd.return {{%.*}} : tensor<2x4xf32>
 module attributes {atoll.plan = "microbatches=4"} {
@@ -44,7 +46,11 @@ module attributes {atoll.plan = "microbatches=4"} {
     %limits = stablehlo.broadcast_in_dim %ends, dims = [0] : (tensor<3xi32>) -> tensor<3x8xi32>
     %places = stablehlo.iota dim = 1 : tensor<3x8xi32>
     %below = stablehlo.compare LT, %places, %limits : (tensor<3x8xi32>, tensor<3x8xi32>) -> tensor<3x8xi1>
-    %weights = stablehlo.convert %below : (tensor<3x8xi1>) -> tensor<3x8xf32>
+    %starts = stablehlo.subtract %ends, %counts : tensor<3xi32>
+    %firsts = stablehlo.broadcast_in_dim %starts, dims = [0] : (tensor<3xi32>) -> tensor<3x8xi32>
+    %begun = stablehlo.compare LE, %firsts, %places : (tensor<3x8xi32>, tensor<3x8xi32>) -> tensor<3x8xi1>
+    %own = stablehlo.and %begun, %below : tensor<3x8xi1>
+    %weights = stablehlo.convert %own : (tensor<3x8xi1>) -> tensor<3x8xf32>
     %weight = stablehlo.reduce(%weights init: %nothing) applies stablehlo.add across dimensions = [0]
         : (tensor<3x8xf32>, tensor<f32>) -> tensor<8xf32>
     %each = stablehlo.broadcast_in_dim %weight, dims = [0] : (tensor<8xf32>) -> tensor<8x4xf32>
