@@ -206,6 +206,43 @@ def test_what_leaves_a_scope_and_has_no_meaning(name):
     assert error.where.partition(":")[0].endswith("test_alone.py")
 
 
+ORDERS = {
+    "other axes in front": (lambda h: h.reshape(-1, 2, 2).swapaxes(0, 1).reshape(-1, 2), "reshape has another axis"),
+    "an axis of turns": (lambda h: h.reshape(2, -1, 4), "reshape has another axis"),
+    "two values joined": (lambda h: jnp.concatenate([h, h]), "concatenate joins values along the axis"),
+    "some by their place": (lambda h: h[: len(h) // 2], "slice takes some of the examples"),
+    "in a loop over examples": (
+        lambda h: jax.lax.map(lambda row: jnp.concatenate([h, row[None]])[:-1], h)[:, 0],
+        "scan joins values along the axis",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_examples_that_are_not_one_after_another(name):
+    """Their parts would be put together in another order than that of the whole."""
+    act, what = ORDERS[name]
+    error = refusal(in_part(act), W, X, batch_argnums=(1,))
+    assert what in error.what
+    assert error.where.partition(":")[0].endswith("test_alone.py")
+
+
+def test_the_way_back_of_examples_that_are_not_one_after_another():
+    """What comes back is cut in another order, and nothing of it is put together again."""
+
+    def step(w, x):
+        def loss(w):
+            h = (x @ w).reshape(-1, 2, 2)
+            with jax.named_scope("part"):
+                h = h.swapaxes(0, 1).reshape(-1, 2)
+                h = h / (1 + jnp.abs(h).mean())
+            return (h.reshape(2, -1, 2) * jnp.arange(1.0, 3.0)[:, None, None]).sum()
+
+        return jax.grad(loss)(w)
+
+    assert "reshape has another axis" in refusal(step, W, X, batch_argnums=(1,)).what
+
+
 def test_a_gradient_of_a_gradient():
     def step(w, x):
         def loss(w):

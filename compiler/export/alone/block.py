@@ -9,6 +9,7 @@ import numpy
 from atoll.compiler.errors import CompileError
 from atoll.compiler.export.alone.linear import gives_zeros, is_linear
 from atoll.compiler.export.alone.loops import Block, run_choice, run_scan, run_while
+from atoll.compiler.export.alone.order import check_order
 from atoll.compiler.export.alone.pairs import TracedPair, is_float, line_of
 from atoll.compiler.export.alone.scopes import AloneScopes, NameStack, stack_of
 from atoll.compiler.export.alone.values import AloneForms, AloneValue, NoForm, OwnArray
@@ -84,6 +85,7 @@ class AloneBlock:
             if name in _CROSSED and not (is_alone and _is_of_examples(one, other, operands)):
                 return self._crossed(one, blocks, operands)
             if is_alone:
+                check_order(self.forms, pair, one, other)
                 return self._alone(one, other, operands)
         except NoForm as problem:
             raise _refusal(one, problem) from None

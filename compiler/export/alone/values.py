@@ -65,7 +65,7 @@ class AloneForms:
         many parts, and so has each of them of what comes back to the mean.
         """
         if value.own is None:
-            axis = self._axis(value.shape, shape)
+            axis = self.axis(value.shape, shape)
             if axis is None:
                 is_shared = is_back and value.is_cotangent and not value.is_zero
                 return OwnArray(value.whole / self.parts if is_shared else value.whole)
@@ -119,14 +119,14 @@ class AloneForms:
     def _makes_whole(self, whole: Sequence[int], own: Sequence[int]) -> bool:
         """Whether what microbatches have can be put one after another, and cut again."""
         try:
-            return self._axis(whole, own) is not None
+            return self.axis(whole, own) is not None
         except NoForm:
             return False
 
     def _whole(self, value: AloneValue, own: OwnArray) -> _Array:
         array = own.array if own.axis is None else jnp.moveaxis(own.array, own.axis, 0)
         shape = array.shape if own.axis is None else array.shape[1:]
-        axis = self._axis(value.shape, shape)
+        axis = self.axis(value.shape, shape)
         if axis is not None:
             array = jnp.broadcast_to(array, (self.parts, *shape)) if own.axis is None else array
             return jnp.moveaxis(array, 0, axis).reshape(value.shape)
@@ -138,7 +138,7 @@ class AloneForms:
             raise NoForm(f"gives a value of {array.dtype} for each microbatch, of which there is no mean")
         return array.sum(0) if value.is_back else array.mean(0)
 
-    def _axis(self, whole: Sequence[int], own: Sequence[int]) -> int | None:
+    def axis(self, whole: Sequence[int], own: Sequence[int]) -> int | None:
         """The axis along which a microbatch has its part of a whole; None if both are alike."""
         if tuple(whole) == tuple(own):
             return None
