@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atoll.compiler import activity, display
 from atoll.compiler.cluster import Cluster, check_alone, islands_of
@@ -35,6 +35,9 @@ from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.compiler.view.history import INPUT
 from atoll.runtime.program import Program
+
+if TYPE_CHECKING:
+    import jax
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +120,7 @@ def lower(
     with seldom_collected(), display.shown():
         traced = frontend.trace(job, chosen)
         module, callbacks = frontend.lower_traced(job, traced, lowered_for(chosen))
-        signature = frontend.settled_signature(job, traced, module, chosen)
-        write_texts(module, chosen, plan)
-        return lower_module(module, chosen, (signature, Traced(job, traced)), callbacks, cluster)
+        return lower_traced(job, traced, (module, callbacks), chosen, plan, cluster)
 
 
 def compile(  # noqa: A001 (a fixed name of the front door)
@@ -180,6 +181,21 @@ def _check_plan(plan: object) -> None:
     if not isinstance(plan, Plan):
         remedy = "write atoll.Plan(stages=2), or atoll.Plan.parse of a text"
         raise PlanError(f"the plan is a {type(plan).__name__}", caller(), remedy)
+
+
+def lower_traced(
+    job: Job,
+    traced: "jax.stages.Traced",
+    exported: tuple[ir.Module, Sequence[Callable[..., Any]]],
+    islands: Topology,
+    plan: Plan,
+    cluster: Cluster | None = None,
+) -> Lowered:
+    """Make a program of a job that was traced, and of what jax lowered it to: a module, and the functions it calls."""
+    module, callbacks = exported
+    signature = frontend.settled_signature(job, traced, module, islands)
+    write_texts(module, islands, plan)
+    return lower_module(module, islands, (signature, Traced(job, traced)), callbacks, cluster)
 
 
 def lower_module(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 from atoll.compiler.commands.target import load_module, load_target
+from atoll.compiler.commands.topology_option import topology_asked
 from atoll.compiler.emit.emit import signature_of_module
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export.job import Job
@@ -43,8 +44,8 @@ def open_target(options: argparse.Namespace, asked: Asked) -> Job | ir.Module:
     """The job, or the module with its marks, that a TARGET names; UsageError for options that would have no effect."""
     if asked.islands is not None:
         reserve_cpu_devices(asked.islands)  # before the user's file is loaded, as it may use jax
-    elif ".py:" in options.target:
-        raise UsageError("no topology is given", remedy='name the islands: --topology "2 x cpu[1]"')
+    elif ".py:" in options.target:  # a job does not say for which islands it is
+        topology_asked(options)
     target = load_target(options)
     if not isinstance(target, Path):
         return target

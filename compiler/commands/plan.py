@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from atoll.compiler import display
 from atoll.compiler.activity import announce
 from atoll.compiler.commands.lowering import Asked, lower_target, open_target
+from atoll.compiler.commands.topology_option import topology_asked
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export import frontend
-from atoll.compiler.export.calling import Traced
 from atoll.compiler.export.job import Job
-from atoll.compiler.lowered import Lowered, lower_module
+from atoll.compiler.lowered import Lowered, lower_traced
 from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
 from atoll.compiler.pipeline.pipeline import PHASES
-from atoll.compiler.pipeline.resume import phase_of, write_texts
+from atoll.compiler.pipeline.resume import phase_of
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.topology.platforms import lowered_for
-from atoll.compiler.topology.topology import Topology, topology
+from atoll.compiler.topology.topology import Topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,13 +35,6 @@ def run(options: argparse.Namespace) -> int:
         found = best_plans(open_program(options, islands), announce)
     print(found.to_json() if options.json else found)
     return 0
-
-
-def topology_asked(options: argparse.Namespace) -> Topology:
-    """What --topology says."""
-    if options.topology is None:
-        raise UsageError("no topology is given", remedy='name the islands: --topology "4 x cpu[1]"')
-    return topology(options.topology)
 
 
 def open_program(options: argparse.Namespace, islands: Topology) -> "JobTarget | ModuleTarget":
@@ -69,10 +62,7 @@ class JobTarget:
 
     def lowered(self, plan: Plan) -> Lowered:
         content, traced, callbacks = self._traced()
-        module = parse_text(content)
-        signature = frontend.settled_signature(self.job, traced, module, self.topology)
-        write_texts(module, self.topology, plan)
-        return lower_module(module, self.topology, (signature, Traced(self.job, traced)), callbacks)
+        return lower_traced(self.job, traced, (parse_text(content), callbacks), self.topology, plan)
 
     def _traced(self) -> "tuple[bytes, jax.stages.Traced, Sequence[Callable[..., Any]]]":
         if self._once is None:

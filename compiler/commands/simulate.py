@@ -9,7 +9,8 @@ from pathlib import Path
 
 from atoll.compiler import display
 from atoll.compiler.activity import announce
-from atoll.compiler.commands.plan import JobTarget, ModuleTarget, open_program, topology_asked
+from atoll.compiler.commands.plan import JobTarget, ModuleTarget, open_program
+from atoll.compiler.commands.topology_option import topology_asked
 from atoll.compiler.errors import UsageError
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.plans import best_plans
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     islands = topology_asked(options)
     copies = copies_of(options.copies, len(islands.islands))
     failures = None if options.failures is None else Failures.parse(options.failures)
-    plan = None if options.plan is None else Plan.parse(options.plan)
+    plan = None if options.plan is None else plan_asked(options.plan)
     with contextlib.redirect_stdout(sys.stderr), display.shown():  # what the user's code prints; ours is the table
         opened = open_program(options, islands)
         if plan is None:
@@ -38,6 +39,15 @@ def run(options: argparse.Namespace) -> int:
     if options.svg is not None:
         _write(Path(options.svg), scaling_svg(found))
     return 0
+
+
+def plan_asked(text: str) -> Plan:
+    """What --plan says; UsageError for what is another function on other numbers of copies."""
+    plan = Plan.parse(text)
+    if plan.per_microbatch:
+        what = "--plan has per_microbatch, with which each number of copies would compute another function"
+        raise UsageError(what, remedy="leave it out of the plan")
+    return plan
 
 
 def copies_of(text: str, islands: int) -> list[int]:

@@ -4,9 +4,9 @@ import argparse
 
 from atoll.compiler import activity, display
 from atoll.compiler.cluster import wanted
+from atoll.compiler.commands.topology_option import topology_asked
 from atoll.compiler.errors import UsageError
 from atoll.compiler.mlir.bindings import cpu_devices_to_come
-from atoll.compiler.topology.topology import topology
 from atoll.runtime.keeping import record as records
 from atoll.runtime.keeping.keeper import Keeping
 from atoll.runtime.keeping.starting import started
@@ -14,13 +14,11 @@ from atoll.runtime.keeping.starting import started
 
 def run(options: argparse.Namespace) -> int:
     """The command."""
-    if options.topology is None:
-        raise UsageError("--topology is missing", remedy='say which islands there are: --topology "2 x cpu[1]"')
+    islands, where = topology_asked(options), records.path()
     if not 0 < options.watchdog < float("inf"):
         raise UsageError(f"--watchdog is {options.watchdog:g}", remedy="give seconds above 0")
     if options.cluster == "up":
         raise UsageError('--cluster is "up", which is what this starts', remedy='write "ray", "auto" or "HOST:PORT"')
-    islands, where = topology(options.topology), records.path()
     if told := records.sweep(where):
         print(told)
     count = sum(island.processes for island in islands.islands)

@@ -184,4 +184,4 @@ def test_the_command(tmp_path, capsys):
     assert told["topology"] == "2 x cpu[1]"
     assert told["plans"]
     assert run_here(["plan", f"{file}:job"]) == 1
-    assert 'no topology is given; name the islands: --topology "4 x cpu[1]"' in capsys.readouterr().err
+    assert 'no topology is given; name the islands: --topology "2 x cpu[1]"' in capsys.readouterr().err

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from atoll.compiler.commands.plan import JobTarget, ModuleTarget
-from atoll.compiler.commands.simulate import FixedModule, GrowingJob, copies_of
+from atoll.compiler.commands.simulate import FixedModule, GrowingJob, copies_of, plan_asked
 from atoll.compiler.cost.devices import Spent, device_kind
 from atoll.compiler.emit.bundles import bundles_of
 from atoll.compiler.errors import AtollError, PlanError, UsageError
@@ -100,6 +100,11 @@ def test_the_plan_of_copies(copies, is_weak, microbatches):
 def test_a_plan_that_cannot_be_copied():
     with pytest.raises(PlanError, match="a placement and replicas=2 are both given"):
         plan_of_copies(Plan(placement={"a": "island0"}), 2, 2, 8, is_weak=True)
+
+
+def test_a_plan_by_which_copies_compute_something_else():
+    with pytest.raises(UsageError, match="each number of copies would compute another function; leave it out"):
+        plan_asked('microbatches=2, per_microbatch="norm"')
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def nothing_is_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("up", "error: --topology is missing; say which islands there are: "),
+        ("up", "error: no topology is given; name the islands: "),
         ("up --topology 2xcpu", "error: topology text, line 1, "),
         ("up --topology 1xcpu[1] --watchdog 0", "error: --watchdog is 0; give seconds above 0\n"),
         ("up --topology 1xcpu[1] --cluster up", 'error: --cluster is "up", which is what this starts; write "ray", '),
