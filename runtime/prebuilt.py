@@ -31,7 +31,7 @@ def machine_of(mesh: jax.sharding.Mesh) -> str:
     versions = [f"jax {jax.__version__}", f"jaxlib {version('jaxlib')}"]
     match device.platform:
         case "tpu":
-            flags += os.environ.get("LIBTPU_INIT_ARGS", "")
+            flags = f"{flags} {os.environ.get('LIBTPU_INIT_ARGS', '')}".strip()
             versions.append(f"libtpu {_version('libtpu')}")
             about = f"{device.device_kind} at {_places(mesh)}"
         case "cpu":

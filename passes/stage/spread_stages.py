@@ -80,10 +80,9 @@ def _without_third_sweep(
 
     For the least traffic an operation of the backward part may stand on a later stage than what it takes, or on an
     earlier one than what takes it, and one of the forward part, such as a sum over what all layers have, on an earlier
-    one. One more sweep would have every
-    microbatch go over all stages again, and most schedules have no place for it. There are many more segments than
-    stages, and so more such operations; but a plan with segments should not take more sweeps than the same plan
-    without.
+    one. One more sweep would have every microbatch go over all stages again, and most schedules have no place for it.
+    There are many more segments than stages, and so more such operations; but a plan with segments should not take more
+    sweeps than the same plan without.
     """
     sweeps = Sweeps.of(graph)
 
