@@ -22,15 +22,14 @@ NAME, STAGES, MICROBATCHES, ROUNDS = sys.argv[1], *map(int, sys.argv[2:5])
 
 
 def train_step(model: models.Model, mesh: api.MpmdMesh) -> Callable[..., object]:
-    count = len(model.layers)
-    marked = {count * part // STAGES - 1 for part in range(1, STAGES + 1)}  # the last layers of stages
+    begins = model.bounds(STAGES)[1:-1]
 
     def loss(parameters: models.Tree, examples: jax.Array) -> tuple[jax.Array, None]:
         x = examples
         for number, (layer, its) in enumerate(zip(model.layers, parameters, strict=True)):
-            x = layer(its, x)
-            if number in marked - {count - 1}:
+            if number in begins:
                 x = api.mark_stage_end(x)
+            x = layer(its, x)
         return api.mark_stage_end(model.loss(x, examples) / MICROBATCHES), None
 
     @partial(api.mpmd_jit_with_loop, mpmd_mesh=mesh, donate_argnums=0)

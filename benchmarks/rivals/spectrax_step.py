@@ -21,15 +21,9 @@ from taking_turns import models, print_median
 NAME, STAGES, MICROBATCHES, ROUNDS = sys.argv[1], *map(int, sys.argv[2:5])
 
 
-def bounds_of(model: models.Model) -> list[int]:
-    """Where stages begin, and the end of the last."""
-    count = len(model.layers)
-    return [count * part // STAGES for part in range(STAGES + 1)]
-
-
 def train_step(model: models.Model) -> Callable[..., object]:
     """Its state is a part for each stage."""
-    bounds = bounds_of(model)
+    bounds = model.bounds(STAGES)
     mesh = spectrax.create_mesh(axis_dims=(STAGES, 1, -1, 1, 1, 1), mpmd_axis="pp")
 
     @sxjit(mesh=mesh, schedule=Std1F1B(microbatches=MICROBATCHES), batch_argnums=(1,))
@@ -60,7 +54,7 @@ def main() -> None:
         jax.device_put(
             {name: state[name][first:last] for name in ("params", "mean", "square")} | {"count": state["count"]}, device
         )
-        for (first, last), device in zip(itertools.pairwise(bounds_of(model)), jax.devices(), strict=True)
+        for (first, last), device in zip(itertools.pairwise(model.bounds(STAGES)), jax.devices(), strict=True)
     ]
     print_median(
         f"SpectraX {version('spectrax-lib')}, jax {jax.__version__}", train_step(model), parts, examples, ROUNDS

@@ -40,11 +40,9 @@ class Stage:
 
 
 def stages_of(model: Model, devices: Sequence[jax.Device], microbatches: int) -> list[Stage]:
-    count = len(model.layers)
-    bounds = [count * part // len(devices) for part in range(len(devices) + 1)]
     return [
         Stage(model, first, last, device, microbatches)
-        for (first, last), device in zip(itertools.pairwise(bounds), devices, strict=True)
+        for (first, last), device in zip(itertools.pairwise(model.bounds(len(devices))), devices, strict=True)
     ]
 
 

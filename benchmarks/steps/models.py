@@ -36,6 +36,10 @@ class Model:
         count = jax.ShapeDtypeStruct((), "int32")
         return {"params": self.parameters, "mean": self.parameters, "square": self.parameters, "count": count}
 
+    def bounds(self, stages: int) -> list[int]:
+        """The layers at which so many stages begin, and the number of layers."""
+        return [len(self.layers) * part // stages for part in range(stages + 1)]
+
     def step(self, state: Tree, examples: jax.Array) -> tuple[Tree, jax.Array]:
         def loss(parameters: Sequence[Tree]) -> jax.Array:
             x = examples
