@@ -11,11 +11,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from atoll.runtime.failure import Failure
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.keeping import record as records
 from atoll.runtime.keeping.lending import Action, Admit, Dismiss, Lending, Refuse, Renew
+from atoll.runtime.keeping.polls import Polls, Told
 from atoll.runtime.keeping.talk import (
     Ask,
     Cleared,
@@ -78,16 +78,6 @@ class Keeping:
     where: Path
 
 
-@dataclass
-class _Poll:
-    """A question what processes have. then: is called with what was told, once all have said so, or it is too late."""
-
-    until: float
-    asked: set[Seat]
-    then: Callable[[dict[Seat, Contents]], None]
-    told: dict[Seat, Contents] = field(default_factory=dict)
-
-
 class Keeper:
     """One thread does all; others put calls into its inbox."""
 
@@ -101,8 +91,7 @@ class Keeper:
         self._heres: dict[Seat, Here] = {}  # the last that was known of each
         self._wires: set[Wire] = set()
         self._guests: dict[Wire, Guest] = {}
-        self._polls: dict[int, _Poll] = {}
-        self._requests = count()
+        self._polls = Polls(self._ask)
         self._inbox: Inbox[partial[None]] = Inbox()
         self._parted = 0.0  # when the last controller was found to be gone
         self._looked = 0.0
@@ -164,8 +153,9 @@ class Keeper:
         match message:
             case Cleared(seat):
                 self._do(self._lending.free(seat))
-            case Contents(seat, request) if request in self._polls:
-                self._polls[request].told[seat] = message
+                self._polls.forget(seat)
+            case Contents():
+                self._polls.tell(message)
 
     def _lost(self, process: FarProcess) -> None:
         seat = process.here.seat
@@ -218,14 +208,15 @@ class Keeper:
             case Ask(name, argument) if wire is self._lending.guest:
                 self._say(wire, Reply(self._answer(name, argument)))
             case Look():
-                self._poll(_DESCRIBING, lambda told: self._say(wire, self._status(told)))
+                until = time.monotonic() + _DESCRIBING
+                self._polls.start(self._processes, until, lambda told: self._say(wire, self._status(told)))
             case Finish(force):
                 self._end(wire, force=force)
 
     def _look_before(self, wire: Wire) -> None:
         """Admit a controller once it is known that the processes are there: one may have ended a moment ago."""
 
-        def come(told: dict[Seat, Contents]) -> None:
+        def come(told: Told) -> None:
             if self._lending.guest is None:
                 for seat in asked - told.keys():
                     if seat in self._processes:
@@ -235,7 +226,7 @@ class Keeper:
                 self._do(self._lending.come(wire))
 
         asked = set() if self._lending.serving else set(self._processes)
-        self._poll(_ANSWERING, come, asked)
+        self._polls.start(asked, time.monotonic() + _ANSWERING, come)
 
     def _answer(self, name: str, argument: Any) -> Any:  # noqa: ANN401 (as a `Launcher` has them)
         match name:
@@ -297,17 +288,11 @@ class Keeper:
 
     # What there is.
 
-    def _poll(
-        self, patience: float, then: Callable[[dict[Seat, Contents]], None], asked: Collection[Seat] | None = None
-    ) -> None:
-        """Ask processes what they have; all, unless it is said which."""
-        request = next(self._requests)
-        poll = _Poll(time.monotonic() + patience, set(self._processes if asked is None else asked), then)
-        self._polls[request] = poll
-        for seat in poll.asked:
+    def _ask(self, seat: Seat, request: int) -> None:
+        if seat in self._processes:
             self._processes[seat].say(Describe(request))
 
-    def _status(self, told: dict[Seat, Contents]) -> Status:
+    def _status(self, told: Told) -> Status:
         processes = [
             Process(self._seats.names[seat[0]], here.pid, here.machine, self._state(seat), told.get(seat))
             for seat, here in sorted(self._heres.items())
@@ -336,10 +321,7 @@ class Keeper:
 
     def _look(self) -> None:
         now = time.monotonic()
-        for request, poll in list(self._polls.items()):
-            if poll.asked & self._processes.keys() <= poll.told.keys() or now > poll.until:
-                del self._polls[request]
-                poll.then(poll.told)
+        self._polls.look(self._processes.keys(), now)
         if self._is_over or now < self._looked + _LOOKING:
             return
         self._looked = now
