@@ -90,6 +90,7 @@ PHASES = (
             "spread-stages",
             # Needs the stage of every operation, and decides from it which fragment computes what.
             "order-sweeps",
+            "keep-less",
             # Makes two fragments out of one, so it runs before operations are copied to fragments.
             "split-backward",
             # Once fragments are known: pieces of a choice that have come to the same one are joined.

@@ -10,13 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-
-# The capacities of scipy's maximum flow are 32-bit; heavier networks are scaled down.
-_MOST = 2**30
-_UNCUTTABLE = 2**31 - 1
+from atoll.passes.stage.cut.minimum_cut import NEVER, SINK, SOURCE, minimum_cut
 
 
 @dataclass(frozen=True)
@@ -144,7 +138,6 @@ class _Network:
     def __init__(self, labels: list[int], fixed: Sequence[int | None], target: int) -> None:
         self.labels = labels
         self.target = target
-        self.source, self.sink = 0, 1
         self.place: dict[int, int] = {}
         self.always_takes = [label == target for label in labels]
         self.is_fixed = [one is not None for one in fixed]
@@ -155,52 +148,42 @@ class _Network:
 
     def add_cost_if_any_keeps(self, weight: int, nodes: Iterable[int]) -> None:
         """Cost the weight, unless all of the nodes take the target's label."""
-        places = {self._place(node) for node in nodes} - {self.source}
-        if self.sink in places or not places:  # the fixed nodes alone decide whether it is paid
+        places = {self._place(node) for node in nodes} - {SOURCE}
+        if SINK in places or not places:  # the fixed nodes alone decide whether it is paid
             self.unavoidable += weight if places else 0
             return
         extra = self._new()
-        self.edges.append((self.source, extra, weight))
-        self.edges += [(extra, place, _INFINITE) for place in places]
+        self.edges.append((SOURCE, extra, weight))
+        self.edges += [(extra, place, NEVER) for place in places]
 
     def add_cost_if_any_takes(self, weight: int, nodes: Iterable[int]) -> None:
         """Cost the weight, unless all of the nodes keep their labels."""
-        places = {self._place(node) for node in nodes} - {self.sink}
-        if self.source in places or not places:
+        places = {self._place(node) for node in nodes} - {SINK}
+        if SOURCE in places or not places:
             self.unavoidable += weight if places else 0
             return
         extra = self._new()
-        self.edges.append((extra, self.sink, weight))
-        self.edges += [(place, extra, _INFINITE) for place in places]
+        self.edges.append((extra, SINK, weight))
+        self.edges += [(place, extra, NEVER) for place in places]
 
     def cheapest(self) -> list[int]:
         """The labels that the minimum cut stands for."""
         self.at_least = self.unavoidable
         if not self.edges:
             return list(self.labels)
-        starts, ends, weights = (numpy.array(column, dtype=numpy.int64) for column in zip(*self.edges, strict=True))
-        finite = weights != _INFINITE
-        scale = max(1, -(-int(weights[finite].sum()) // _MOST))
-        # The smallest weights are rounded up, so that what has a cost is never free; all others are rounded down.
-        rounded_up = int((scale - weights)[finite & (weights < scale)].sum())
-        weights = numpy.where(finite, numpy.maximum(1, weights // scale), _UNCUTTABLE)
-        capacity = csr_array((weights.astype(numpy.int32), (starts, ends)), shape=(self.size, self.size))
-        found = maximum_flow(capacity, self.source, self.sink)
-        self.at_least += max(0, scale * int(found.flow_value) - rounded_up)
-        residual = csr_array(capacity - found.flow)
-        residual.eliminate_zeros()
-        taking = set(breadth_first_order(residual, self.source, return_predecessors=False).tolist())
+        found = minimum_cut(self.size, self.edges)
+        self.at_least += found.at_least
         labels = list(self.labels)
         for node, place in self.place.items():
-            if place in taking:
+            if place in found.side:
                 labels[node] = self.target
         return labels
 
     def _place(self, node: int) -> int:
         if self.always_takes[node]:
-            return self.source
+            return SOURCE
         if self.is_fixed[node]:
-            return self.sink
+            return SINK
         if node not in self.place:
             self.place[node] = self._new()
         return self.place[node]
@@ -208,6 +191,3 @@ class _Network:
     def _new(self) -> int:
         self.size += 1
         return self.size - 1
-
-
-_INFINITE = -1
