@@ -1,6 +1,6 @@
 // RUN: atoll-opt %s --passes "keep-less" | filecheck %s
 
-// Another stage takes the first, the loop hands the second on, and the third reads what the loop hands on, which is
+// Another stage takes the first as well, the loop hands the second on, and the third reads what the loop hands on, which is
 // another value later. A product is not cheap.
 
 // CHECK:      cosine {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
@@ -20,8 +20,9 @@ module attributes {atoll.plan = "stages=2, microbatches=4", atoll.stages = 2 : i
       %d = stablehlo.dot_general %y, %y, contracting_dims = [0] x [0]
           {atoll.stage = 0 : i32, atoll.sweep = 0 : i32} : (tensor<4xf32>, tensor<4xf32>) -> tensor<f32>
       %1 = stablehlo.multiply %p, %p {atoll.stage = 1 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
-      %2 = stablehlo.multiply %y, %q {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
-      %3 = stablehlo.add %2, %r {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
+      %2 = stablehlo.multiply %p, %q {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
+      %6 = stablehlo.multiply %2, %y {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
+      %3 = stablehlo.add %6, %r {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
       %4 = stablehlo.add %c, %d {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<f32>
       %5 = stablehlo.add %1, %3 {atoll.stage = 0 : i32, atoll.sweep = 1 : i32} : tensor<4xf32>
       mpmd.return %5, %q, %4 : tensor<4xf32>, tensor<4xf32>, tensor<f32>

@@ -371,6 +371,14 @@ MUTATIONS = (
         before="ir_tests/split-layer-loops/reverse.mlir",
     ),
     Mutation(
+        "a-sum-is-read-once-it-is-another-one",
+        "passes/stage/keep_less.py",
+        "and uses.changing.isdisjoint(uses.sources[index])",
+        "",
+        killed_by="ir_tests/keep-less/used-elsewhere.mlir",
+        before="",
+    ),
+    Mutation(
         "gradients-that-others-wait-for-run-late",
         "passes/stage/split_backward.py",
         "(index in needed or stages[producer] != stages[index])",
