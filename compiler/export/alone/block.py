@@ -115,7 +115,8 @@ class AloneBlock:
         if is_back and not is_linear(one.primitive.name, operands, list(map(is_float, one.invars))):
             raise self._refusal(one, "is not known to be linear on the way back of a gradient")
         pairs = zip(operands, other.invars, strict=True)
-        owns = [self.forms.own(value, variable.aval.shape, is_back=is_back) for value, variable in pairs]
+        with traced_as(one, self.named):  # what is cut out here is asked for here
+            owns = [self.forms.own(value, variable.aval.shape, is_back=is_back) for value, variable in pairs]
         self._check_means(one, operands, owns)
         taken = _variables(other, owns)
         arrays, axes = [own.array for own in taken], [own.axis for own in taken]
