@@ -36,11 +36,20 @@ class Scope:
     path: tuple[str, ...]  # the scopes, outermost first, without the primitive
 
 
-@functools.lru_cache(maxsize=1 << 16)  # a large program says the same few scopes again and again
 def read_scope(stack: str) -> Scope:
     """The scope that a name stack describes."""
+    return scopes_around(stack)[-1]
+
+
+@functools.lru_cache(maxsize=1 << 16)  # a large program says the same few scopes again and again
+def scopes_around(stack: str) -> tuple[Scope, ...]:
+    """What each beginning of a name stack describes, from that of nothing to the scope itself.
+
+    What is differentiated within a scope starts over, so that the scope is in a beginning of the stack alone.
+    """
     seen: set[str] = set()
     path: list[str] = []
+    around = [Scope(_role(seen), ())]
     parts = _components(stack)
     if not _WRAPPER.fullmatch(parts[-1]):  # a shared constant may have no primitive
         parts.pop()
@@ -54,7 +63,8 @@ def read_scope(stack: str) -> Scope:
             seen.add(part)
         else:  # a scope may itself be called `a/b`, which a wrapper keeps in one piece
             path += [name for name in part.split("/") if not _NO_SCOPE.fullmatch(name)]
-    return Scope(_role(seen), tuple(path))
+        around.append(Scope(_role(seen), tuple(path)))
+    return tuple(around)
 
 
 def is_told(stack: str) -> bool:

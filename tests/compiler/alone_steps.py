@@ -301,3 +301,30 @@ def an_end_of_its_own(part):
         return part(halved, ONE, "e")(x @ w)
 
     return step
+
+
+@case(W, X, batch=(1,))
+def a_gradient_within(part):
+    """Each microbatch takes that of its own."""
+
+    def led(h):
+        return h - h.mean(0) - jax.grad(lambda h: (h.var(0) ** 2).sum())(h)
+
+    def step(w, x):
+        return part(led, ONE, "e")(x @ w)
+
+    return step
+
+
+@case(W, X, batch=(1,))
+def pooled(part):
+    """What a gradient makes of `max_pool`, of a complex number and of a transform."""
+
+    def one(h):
+        spread = jnp.abs(jnp.fft.fft(h, axis=0) + 1j * h)
+        return jax.lax.reduce_window(spread, -jnp.inf, jax.lax.max, (2, 1), (1, 1), "SAME")
+
+    def step(w, x):
+        return jax.value_and_grad(lambda w: (part(one, ONE, "e")(x @ w) ** 2).mean())(w)
+
+    return step

@@ -156,6 +156,23 @@ def test_a_statistic_that_is_told_and_goes_into_a_loop():
     jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted, has_aux=True)(W))
 
 
+def test_a_mean_that_vmap_takes():
+    """As Equinox writes a batch norm, whose way back sums up over no axis at all."""
+
+    def step(w, x):
+        def one(row):
+            with jax.named_scope("part"):
+                return row - jax.lax.pmean(row, "examples")
+
+        return jax.grad(lambda w: (jax.vmap(one, axis_name="examples")(x @ w) ** 3).sum())(w)
+
+    def wanted(w):
+        h = (X @ w).reshape(2, 4, 4)
+        return ((h - h.mean(1, keepdims=True)) ** 3).sum()
+
+    numpy.testing.assert_allclose(made(step, W, X, batch_argnums=(1,)), jax.grad(wanted)(W))
+
+
 def test_examples_along_another_axis():
     def step(x):
         with jax.named_scope("part"):
@@ -211,6 +228,12 @@ ORDERS = {
     "an axis of turns": (lambda h: h.reshape(2, -1, 4), "reshape has another axis"),
     "two values joined": (lambda h: jnp.concatenate([h, h]), "concatenate joins values along the axis"),
     "some by their place": (lambda h: h[: len(h) // 2], "slice takes some of the examples"),
+    "half, looked up": (lambda h: h[jnp.arange(len(h) // 2)], "gather has some of the examples at places of their own"),
+    "filled up": (lambda h: jnp.pad(h, ((0, len(h)), (0, 0))), "pad fills up by as much as there are examples"),
+    "among others": (
+        lambda h: jax.lax.dynamic_update_slice(jnp.zeros((2 * len(h), 4)), h, (0, 0)),
+        "dynamic_update_slice has some of the examples at places",
+    ),
     "in a loop over examples": (
         lambda h: jax.lax.map(lambda row: jnp.concatenate([h, row[None]])[:-1], h)[:, 0],
         "scan joins values along the axis",
@@ -252,6 +275,78 @@ def test_a_gradient_of_a_gradient():
         return jax.grad(lambda w: (jax.grad(loss)(w) ** 2).sum())(w)
 
     assert "a gradient of a gradient" in refusal(step, W, X, batch_argnums=(1,)).what
+
+
+def test_a_gradient_within_what_a_gradient_is_taken_of():
+    def step(w, x):
+        def loss(w):
+            with jax.named_scope("part"):
+                return jax.grad(lambda h: (h.var(0) ** 2).sum())(x @ w).sum()
+
+        return jax.grad(loss)(w)
+
+    assert "a gradient of a gradient" in refusal(step, W, X, batch_argnums=(1,)).what
+
+
+def test_a_pattern_with_scopes_on_both_sides_of_a_gradient():
+    def step(w, x):
+        def loss(w):
+            with jax.named_scope("norm"):
+                return (x @ w).var(0).sum()
+
+        with jax.named_scope("part"):
+            return jax.grad(loss)(w)
+
+    error = refusal(step, W, X, scope="part/norm", batch_argnums=(1,))
+    assert "has scopes on both sides of a gradient: part/jvp(norm)" in error.what
+
+
+BETWEEN = {
+    "added to": lambda mean: mean + 1,
+    "in a choice": lambda mean: jax.lax.cond(mean[0] > 0, lambda mean: mean, lambda mean: mean + 1, mean),
+    "by a rule of the user's": None,
+}
+
+
+@pytest.mark.parametrize("differentiate", [jax.value_and_grad, lambda loss: lambda w: jax.jvp(loss, (w,), (w,))])
+@pytest.mark.parametrize("name", BETWEEN)
+def test_a_mean_that_is_changed_outside_and_comes_back(name, differentiate):
+    """A derivative has nothing there, so that it would be that of a statistic of each microbatch."""
+
+    @jax.custom_jvp
+    def unseen(mean):
+        return mean * 3
+
+    unseen.defjvp(lambda primals, tangents: (unseen(*primals), *tangents))
+
+    def loss(w, x, y):
+        h = x @ w
+        with jax.named_scope("part"):
+            mean = h.mean(0)
+        mean = (BETWEEN[name] or unseen)(mean)
+        with jax.named_scope("part"):
+            return ((h * mean - y) ** 2).mean()
+
+    def step(w, x, y):
+        return differentiate(lambda w: loss(w, x, y))(w)
+
+    error = refusal(step, W, X, Y, batch_argnums=(1, 2))
+    assert "takes a mean over the microbatches that was changed outside" in error.what
+    assert "within what the patterns of per_microbatch match" in error.remedy
+
+
+def test_a_gradient_that_does_not_begin_with_a_one():
+    """Which of its numbers come back nobody can tell."""
+
+    def step(w, x, y):
+        def model(w):
+            with jax.named_scope("part"):
+                return x @ w - (x @ w).mean(0)
+
+        return jax.vjp(model, w)[1](y)
+
+    error = refusal(step, W, X, Y, batch_argnums=(1, 2))
+    assert "stands on the way back of a gradient, and is not shown to be a part of one" in error.what
 
 
 def test_a_gradient_that_a_user_wrote_and_is_not_linear():

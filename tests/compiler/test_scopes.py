@@ -8,7 +8,7 @@ from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import functions_in, operations_in
 from atoll.compiler.mlir.locations import name_stack
-from atoll.compiler.module.scopes import Role, Scope, read_scope
+from atoll.compiler.module.scopes import Role, Scope, read_scope, scopes_around
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 from hypothesis import given
@@ -42,6 +42,12 @@ FORWARD, REMATERIALISED, BACKWARD, UPDATE = Role.FORWARD, Role.REMATERIALISED, R
 )
 def test_stacks_as_jax_writes_them(stack, role, path):
     assert read_scope(stack) == Scope(role, path)
+
+
+def test_what_is_differentiated_in_a_scope_starts_over():
+    around = scopes_around("jit(f)/a/b/transpose(jvp(c))/d/mul")
+    assert [one.path for one in around] == [(), (), ("a",), ("a", "b"), ("c",), ("c", "d")]
+    assert [one.role for one in around] == [UPDATE] * 4 + [BACKWARD] * 2
 
 
 @given(st.text(alphabet="ab/()jvptranspose", max_size=60))

@@ -1,13 +1,13 @@
 """Runs a function as jax traced it, with some of its scopes done for each microbatch alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy
 from atoll.compiler.errors import CompileError
-from atoll.compiler.export.alone.linear import gives_zeros, is_linear
+from atoll.compiler.export.alone.linear import gives_zeros, has_seed, is_linear
 from atoll.compiler.export.alone.loops import Block, run_choice, run_scan, run_while
 from atoll.compiler.export.alone.order import check_order
 from atoll.compiler.export.alone.pairs import TracedPair, is_float, line_of
@@ -33,12 +33,14 @@ class AloneBlock:
 
     stack: the name stack of what the block is in.
     named: as much of it as jax does not add to what is traced here.
+    line: the user's line of what the block is in; what jax has traced once for many callers has none of its own.
     """
 
     scopes: AloneScopes
     forms: AloneForms
     stack: NameStack = None
     named: NameStack = None
+    line: str = ""
     _values: dict[_Variable, AloneValue] = field(default_factory=dict)
 
     def run(self, pair: TracedPair, arguments: Sequence[AloneValue]) -> list[AloneValue]:
@@ -64,7 +66,7 @@ class AloneBlock:
         try:
             return self.forms.whole(value)
         except NoForm as problem:
-            raise _refusal(value.maker or taker, problem) from None
+            raise self._refusal(value.maker or taker, problem) from None
 
     def _results(self, pair: TracedPair, one: _Equation, other: _Equation) -> list[AloneValue]:
         operands = self._read(one.invars, other.invars)
@@ -74,7 +76,8 @@ class AloneBlock:
                 return self._own_results(one, other, operands)
             wholes = [self.whole(value, one) for value in operands]
             made = run_equation(one, self.named, _variables(one, wholes))
-            return self._followed(one, operands, [OwnArray(array) for array in made], is_whole=True)
+            results = self._followed(one, operands, [OwnArray(array) for array in made], is_whole=True)
+            return self._with_means(one, operands, results)
         name, blocks = one.primitive.name, pair.within(one, other)
         if name in _GROUPS:
             return self._inside(one, stack_of(self.named, one)).run(blocks[0], operands)
@@ -88,23 +91,33 @@ class AloneBlock:
                 check_order(self.forms, pair, one, other)
                 return self._alone(one, other, operands)
         except NoForm as problem:
-            raise _refusal(one, problem) from None
-        raise _refusal(one, "has operations of the scope in it")
+            raise self._refusal(one, problem) from None
+        raise self._refusal(one, "has operations of the scope in it")
 
     def _inside(self, equation: _Equation, named: NameStack = None) -> "AloneBlock":
-        return AloneBlock(self.scopes, self.forms, stack_of(self.stack, equation), named)
+        return AloneBlock(self.scopes, self.forms, stack_of(self.stack, equation), named, self._line_of(equation))
+
+    def _line_of(self, equation: _Equation) -> str:
+        return line_of(equation) or self.line
+
+    def _refusal(self, equation: _Equation | None, problem: object, remedy: str = _REMEDY) -> CompileError:
+        name = "a result" if equation is None else equation.primitive.name
+        what = f"per_microbatch cannot have it done for each microbatch alone: {name} {problem}"
+        return CompileError(what, self.line if equation is None else self._line_of(equation), remedy)
 
     def _alone(self, one: _Equation, other: _Equation, operands: Sequence[AloneValue]) -> list[AloneValue]:
         """An operation of a scope, done for each microbatch as jax traced it for one."""
-        self.scopes.count(one, self.stack)
+        self.scopes.count(one, self.stack, self._line_of(one))
         return self._own_results(one, other, operands)
 
     def _own_results(self, one: _Equation, other: _Equation, operands: Sequence[AloneValue]) -> list[AloneValue]:
         is_back = self.scopes.is_way_back(one, self.stack)
         if is_back and not is_linear(one.primitive.name, operands, list(map(is_float, one.invars))):
-            raise _refusal(one, "is not known to be linear on the way back of a gradient")
+            raise self._refusal(one, "is not known to be linear on the way back of a gradient")
         pairs = zip(operands, other.invars, strict=True)
-        owns = [self.forms.own(value, variable.aval.shape, is_back=is_back) for value, variable in pairs]
+        with traced_as(one, self.named):  # what is cut out here is asked for here
+            owns = [self.forms.own(value, variable.aval.shape, is_back=is_back) for value, variable in pairs]
+        self._check_means(one, operands, owns)
         taken = _variables(other, owns)
         arrays, axes = [own.array for own in taken], [own.axis for own in taken]
 
@@ -116,15 +129,34 @@ class AloneBlock:
         made = jax.vmap(run, in_axes=tuple(axes), out_axes=0)(*arrays)
         return self._followed(one, operands, [OwnArray(array, 0) for array in made])
 
+    def _check_means(self, one: _Equation, operands: Sequence[AloneValue], owns: Sequence[OwnArray]) -> None:
+        """Refuse a mean that comes back into a scope: a derivative there need not show that it has been outside."""
+        comes_back = any(value.is_mean and own.axis is None for value, own in zip(operands, owns, strict=True))
+        if comes_back and self.scopes.is_differentiated(one, self.stack):
+            problem = "takes a mean over the microbatches that was changed outside, as a derivative need not show"
+            raise self._refusal(one, problem, "have that done within what the patterns of per_microbatch match")
+
+    def _with_means(
+        self, one: _Equation, operands: Sequence[AloneValue], results: Sequence[AloneValue]
+    ) -> list[AloneValue]:
+        """The results of an operation outside of the scopes. Where it adds a number to a mean, or has a rule of the
+        user's, a derivative need have nothing in its place, unless the result has another shape."""
+        is_back = self.scopes.is_way_back(one, self.stack)
+        pairs = zip(operands, one.invars, strict=True)
+        means = {
+            tuple(value.shape)
+            for value, variable in pairs
+            if is_float(variable) and not value.is_back and (value.is_mean or self.forms.is_only_own(value))
+        }
+        return [replace(value, is_mean=not is_back and tuple(value.shape) in means) for value in results]
+
     def _followed(
         self, equation: _Equation, operands: Sequence[AloneValue], made: Sequence[OwnArray], *, is_whole: bool = False
     ) -> list[AloneValue]:
         """The results of an operation, with what is known of them."""
         is_back = self.scopes.is_way_back(equation, self.stack)
         follows = any(one.is_cotangent for one in operands)
-        # The seed itself is a number in the program. A value of the way forward never meets one on the way back but so.
-        numbers = [one for one in equation.invars if is_literal(one) and is_float(one)]
-        is_seed, is_zero = bool(numbers) and not follows, gives_zeros(equation.primitive.name, operands)
+        is_seed, is_zero = not follows and has_seed(equation, operands), gives_zeros(equation.primitive.name, operands)
         results = []
         for variable, own in zip(equation.outvars, made, strict=True):
             is_cotangent = is_back and is_float(variable) and (follows or is_seed)
@@ -198,17 +230,10 @@ def _is_constant(value: AloneValue) -> bool:
 
 def _with_arrays(value: AloneValue, arrays: dict[str, _Array]) -> AloneValue:
     own = OwnArray(arrays["own"], value.own.axis) if "own" in arrays and value.own is not None else None
-    flags = value.is_back, value.is_cotangent, value.is_zero
-    return AloneValue(value.shape, arrays.get("whole"), own, value.maker, *flags)
+    return replace(value, whole=arrays.get("whole"), own=own)
 
 
 def _variables(equation: _Equation, values: Sequence[Any]) -> list[Any]:
     """Of the operands of an operation those that are no numbers in the program, each once."""
     operands = zip(equation.invars, values, strict=True)
     return list({one: value for one, value in operands if not is_literal(one)}.values())
-
-
-def _refusal(equation: _Equation | None, problem: object) -> CompileError:
-    name = "a result" if equation is None else equation.primitive.name
-    what = f"per_microbatch cannot have it done for each microbatch alone: {name} {problem}"
-    return CompileError(what, "" if equation is None else line_of(equation), _REMEDY)

@@ -6,8 +6,13 @@ not in it is refused, so that a value that was taken for a gradient and is none 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+from atoll.compiler.export.alone.pairs import is_float
 from atoll.compiler.export.alone.values import AloneValue
+from atoll.compiler.mlir.bindings import is_literal
+
+_Equation = Any  # of jax
 
 # In any one of their operands.
 _IN_ONE = frozenset(("conv_general_dilated", "dot_general", "mul"))
@@ -15,6 +20,7 @@ _IN_ONE = frozenset(("conv_general_dilated", "dot_general", "mul"))
 _IN_FIRST = frozenset(
     (
         "broadcast_in_dim",
+        "conj",
         "convert_element_type",
         "copy",
         "copy_p",
@@ -22,6 +28,7 @@ _IN_FIRST = frozenset(
         "div",
         "dynamic_slice",
         "expand_dims",
+        "fft",
         "gather",
         "imag",
         "neg",
@@ -31,6 +38,7 @@ _IN_FIRST = frozenset(
         "reduce_window_sum",
         "reshape",
         "rev",
+        "select_and_scatter_add",
         "sharding_constraint",
         "slice",
         "split",
@@ -43,10 +51,12 @@ _TOGETHER = frozenset(
     (
         "add",
         "add_any",
+        "complex",
         "concatenate",
         "dynamic_update_slice",
         "optimization_barrier",
         "pad",
+        "psum",
         "scatter-add",
         "select_n",
         "sub",
@@ -66,6 +76,17 @@ def is_linear(primitive: str, operands: Sequence[AloneValue], floats: Sequence[b
         pairs = zip(operands, floats, strict=True)
         return all(one.is_cotangent or one.is_zero or not is_float for one, is_float in pairs)
     return len(back) == 1 and (primitive in _IN_ONE or (primitive in _IN_FIRST and back == [0]))
+
+
+def has_seed(equation: _Equation, operands: Sequence[AloneValue]) -> bool:
+    """Whether an operation on the way back takes the seed of a gradient: a one in the program, in place of a number.
+
+    So no other number that it takes has dimensions, but for a product's, and zeros into which the seed goes.
+    """
+    pairs = list(zip(equation.invars, operands, strict=True))
+    is_there = any(is_literal(one) and is_float(one) and one.val == 1 for one, _ in pairs)
+    others = any(is_float(one) and one.aval.shape and not value.is_zero for one, value in pairs)
+    return is_there and (not others or equation.primitive.name == "dot_general")
 
 
 # What leaves zeros zeros.

@@ -110,25 +110,25 @@ def with_array(value: AloneValue, array: _Array) -> AloneValue:
     """The same form, with another array. What are zeros to begin with may be others then."""
     own = None if value.whole is not None or value.own is None else OwnArray(array, value.own.axis)
     whole = array if own is None else None
-    is_cotangent = value.is_cotangent or value.is_zero
-    return AloneValue(value.shape, whole, own, value.maker, value.is_back, is_cotangent)
+    return replace(value, whole=whole, own=own, is_cotangent=value.is_cotangent or value.is_zero, is_zero=False)
 
 
 def _settled(before: AloneValue, after: AloneValue) -> AloneValue:
     """The kind of what is carried, once it is known what a turn makes of it: own, if that is. It has another array."""
     form = after if before.whole is not None and after.whole is None else before
     is_cotangent = before.is_cotangent or before.is_zero or after.is_cotangent
-    is_back = before.is_back or after.is_back
-    if form is before and (is_back, is_cotangent) == (before.is_back, before.is_cotangent or before.is_zero):
+    is_back, is_mean = before.is_back or after.is_back, before.is_mean or after.is_mean
+    known = before.is_back, before.is_cotangent or before.is_zero, before.is_mean
+    if form is before and (is_back, is_cotangent, is_mean) == known:
         return before
-    return AloneValue(form.shape, form.whole, form.own, before.maker or after.maker, is_back, is_cotangent)
+    maker = before.maker or after.maker
+    return AloneValue(form.shape, form.whole, form.own, maker, is_back, is_cotangent, is_mean=is_mean)
 
 
 def _row(value: AloneValue) -> AloneValue:
     """What a turn has of a stack; its array is another one."""
     own = None if value.own is None or value.whole is not None else OwnArray(value.own.array, 0)
-    flags = value.is_back, value.is_cotangent, value.is_zero
-    return AloneValue(value.shape[1:], value.whole, own, value.maker, *flags)
+    return replace(value, shape=value.shape[1:], own=own)
 
 
 def _rows_first(value: AloneValue) -> _Array:

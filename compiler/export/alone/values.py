@@ -41,6 +41,8 @@ class AloneValue:
     is_back: whether that stands on the way back of a gradient.
     is_cotangent: whether it follows from the seed of a gradient, so that what is made of it is linear in it.
     is_zero: whether it is nothing but zeros, which jax writes for no gradient at all.
+    is_mean: whether it is a mean over the microbatches, and what has been made of it since may leave no trace in a
+    gradient.
     """
 
     shape: Sequence[int]
@@ -50,6 +52,7 @@ class AloneValue:
     is_back: bool = False
     is_cotangent: bool = False
     is_zero: bool = False
+    is_mean: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,12 @@ class AloneForms:
         array = own.array if own.axis is None else jnp.moveaxis(own.array, own.axis, 0)
         shape = array.shape if own.axis is None else array.shape[1:]
         axis = self.axis(value.shape, shape)
+        is_number = jnp.issubdtype(array.dtype, jnp.inexact) and not value.is_zero
+        if value.is_back and is_number and not value.is_cotangent:
+            raise NoForm("stands on the way back of a gradient, and is not shown to be a part of one")
         if axis is not None:
             array = jnp.broadcast_to(array, (self.parts, *shape)) if own.axis is None else array
             return jnp.moveaxis(array, 0, axis).reshape(value.shape)
-        if value.is_back and not value.is_cotangent:
-            raise NoForm("stands on the way back of a gradient, and is not shown to be a part of one")
         if own.axis is None:
             return array * self.parts if value.is_back and not value.is_zero else array
         if not jnp.issubdtype(array.dtype, jnp.inexact):
