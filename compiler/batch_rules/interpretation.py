@@ -8,8 +8,27 @@ from atoll.compiler.batch_rules.decision import Decision, Mixed
 from atoll.compiler.batch_rules.local_block import Builder
 from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree
 from atoll.compiler.batch_rules.orders import IN_ORDER, made_in_order, own_of_microbatch
-from atoll.compiler.batch_rules.states import ABSENT, OWN, SAME, Absent, Own, Partial, Places, Sorted, Split, State
+from atoll.compiler.batch_rules.replica_axis import MANUAL, ReplicaAxis
+from atoll.compiler.batch_rules.states import (
+    ABSENT,
+    DEVICE_OWN,
+    OWN,
+    SAME,
+    Absent,
+    Own,
+    Partial,
+    Places,
+    Sorted,
+    Split,
+    Stacked,
+    State,
+)
 from atoll.compiler.mlir.effects import is_print
+
+BARRIER = "stablehlo.optimization_barrier"
+
+_SIDE_BY_SIDE = "has what devices of a shard_map have side by side, other rows of the whole in each microbatch"
+TAKE_BACK = "use it only in a shard_map that divides it in the same way, or set microbatches=1"
 
 
 class Rule(Builder, Protocol):
@@ -46,6 +65,8 @@ class Batch:
     cuts: what these take and give, and in which parts each microbatch takes it.
     joinable: those that may be done for the whole batch, after its examples were joined, if no rule allows them for one
         microbatch.
+    axes: the axis that replicas divide, of each `shard_map` that is written for the devices of all of them.
+    differing: operations that differ from part to part, whatever they take.
     """
 
     program: NodeTree
@@ -55,6 +76,8 @@ class Batch:
     whole: frozenset[int] = frozenset()
     cuts: Mapping[int, Split] = field(default_factory=dict)
     joinable: frozenset[int] = frozenset()
+    axes: Mapping[int, ReplicaAxis] = field(default_factory=dict)
+    differing: frozenset[int] = frozenset()
 
     @property
     def parts(self) -> int:
@@ -105,8 +128,11 @@ class Interpretation:
             self.visit(node)
         for value in self.body.returned:
             # Behind the block nobody would know by which sort: in a loop it is another one in each iteration.
-            if isinstance(self.state(value), Sorted | Places | Absent):
+            state = self.state(value)
+            if isinstance(state, Sorted | Places | Stacked | Absent):
                 node = self.batch.program.producers[value] or self.body.nodes[-1]
+                if isinstance(state, Stacked):
+                    raise Mixed(node, _SIDE_BY_SIDE, TAKE_BACK)
                 raise Mixed(node, "gives rows in the order of a sort out of the function or loop", IN_ORDER)
 
     def interpret_arguments(self, states: Sequence[State]) -> None:
@@ -119,7 +145,8 @@ class Interpretation:
         if node.number in self.batch.whole:
             return
         states = [self.state(value) for value in node.operands]
-        is_varied = any(state is not SAME and state != SAME for state in states)
+        is_varied = node.number in self.batch.differing
+        is_varied = is_varied or any(state is not SAME and state != SAME for state in states)
         is_varied = is_varied or any(self.state(value) != SAME for value in node.captured)
         # A region is interpreted only if its operation meets the batch, and so is done for every microbatch: an effect
         # in it is repeated even if it does not itself touch the batch.
@@ -157,12 +184,16 @@ class Interpretation:
     def _decide(self, node: Node, states: Sequence[State]) -> Decision:
         if ABSENT in states:
             raise Mixed(node, "needs numbers that a sort has sorted, other ones in each microbatch", IN_ORDER)
-        return self.rule(node).forward(self, node, states)
+        rule = self.rule(node)
+        taken = (*states, *map(self.state, node.captured))
+        if any(isinstance(state, Stacked) for state in taken) and node.name not in (MANUAL, BARRIER):
+            raise Mixed(node, _SIDE_BY_SIDE, TAKE_BACK)
+        return rule.forward(self, node, states)
 
     def _may_join(self, node: Node, states: Sequence[State]) -> bool:
         """Rows in the order of a sort cannot be joined: each microbatch has another order."""
         taken = (*states, *map(self.state, node.captured))
-        is_ordered = any(isinstance(one, Sorted | Places | Own | Absent) for one in taken)
+        is_ordered = any(isinstance(one, Sorted | Places | Stacked | Own | Absent) for one in taken)
         return not is_ordered and self.parent is None and node.number in self.batch.joinable
 
     def _join(self, node: Node) -> None:
@@ -200,6 +231,8 @@ class Interpretation:
         return self._derived[key]
 
     def _derive(self, node: Node, wanted: Mapping[int, State]) -> Decision | None:
+        if DEVICE_OWN in wanted.values():
+            return None  # what is the same for all devices, each has as its own
         if OWN in wanted.values():
             return own_of_microbatch(self, node, next(iter(wanted))) if len(wanted) == 1 else None
         ordered = [form for form in wanted.values() if isinstance(form, Sorted)]

@@ -6,7 +6,7 @@ from typing import Protocol
 from atoll.compiler.batch_rules.decision import Decision, Entry
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
-from atoll.compiler.batch_rules.states import ABSENT, SAME, Partial, Split, State, Version
+from atoll.compiler.batch_rules.states import ABSENT, DEVICE_OWN, SAME, Partial, Split, State, Version
 from atoll.compiler.mlir.bindings import ir
 
 
@@ -35,12 +35,16 @@ class LocalBlock(Local):
         self.parent = parent
         self.index: ir.Value[ir.Type] | None = index if index is not None or parent is None else parent.index
         self.values: dict[Version, ir.Value[ir.Type]] = {}
-        self._builders = builders
+        self.builders = builders
         self._offsets: dict[int, ir.Value[ir.Type]] = {}
 
     def inside(self, block: ir.Block, index: "ir.Value[ir.Type] | None" = None) -> "LocalBlock":
         """For a block within this one."""
-        return LocalBlock(self.program, self._builders, block, self, index)
+        return LocalBlock(self.program, self.builders, block, self, index)
+
+    def count_from(self, number: "ir.Value[ir.Type]") -> None:
+        """Know the number of the microbatch."""
+        self.index = number
 
     def get(self, version: Version) -> "ir.Value[ir.Type]":
         here: LocalBlock | None = self
@@ -69,7 +73,7 @@ class LocalBlock(Local):
             operands = [
                 self._operand(node, index, decision) for index, form in enumerate(decision.operands) if form != ABSENT
             ]
-            made = self._builders[node.name].build(self, node, decision, operands)
+            made = self.builders[node.name].build(self, node, decision, operands)
         for version, value in zip(entry.makes(), made, strict=True):
             self.values[version] = value
 
@@ -90,6 +94,8 @@ class LocalBlock(Local):
 
     def _derive(self, value: int, form: State) -> "ir.Value[ir.Type]":
         whole = self.get((value, SAME))
+        if form == DEVICE_OWN:
+            return whole
         location = _location(self.program, value)
         if isinstance(form, Split):
             return self._cut(whole, self.type_of(value, form), form, location)

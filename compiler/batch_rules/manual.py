@@ -11,20 +11,26 @@ from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.control import cut_from_arguments, interpreted, only_same
 from atoll.compiler.batch_rules.decision import DecidedBody, Decision, Mixed
-from atoll.compiler.batch_rules.interpretation import Interpretation, Rule
+from atoll.compiler.batch_rules.interpretation import TAKE_BACK, Interpretation, Rule
 from atoll.compiler.batch_rules.local import Values
 from atoll.compiler.batch_rules.local_block import LocalBlock
+from atoll.compiler.batch_rules.manual_replicas import (
+    DeviceBlock,
+    ManualDecision,
+    States,
+    decide_over_replicas,
+    of_all_replicas,
+    of_one_replica,
+    type_of_result,
+)
 from atoll.compiler.batch_rules.needed_forms import settled
 from atoll.compiler.batch_rules.nodes import Body, Node
 from atoll.compiler.batch_rules.orders import IN_ORDER
-from atoll.compiler.batch_rules.states import ABSENT, SAME, Places, Sorted, Split, State, Version
+from atoll.compiler.batch_rules.replica_axis import MANUAL, meshes_of_replica
+from atoll.compiler.batch_rules.states import ABSENT, SAME, Places, Sorted, Split, Stacked, State, Version
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.mlir.functions import is_used
 from atoll.compiler.module.shardings import undivided
-
-MANUAL = "sdy.manual_computation"
-
-States = tuple[State, ...]
 
 
 def devices_along(node: Node, whole: int, part: int, dimension: int) -> int:
@@ -42,16 +48,24 @@ class ManualRule:
     takes_batch_in_regions: bool = False
 
     def forward(self, scope: Interpretation, node: Node, states: Sequence[State]) -> Decision:
+        axis = scope.batch.axes.get(node.number)
+        if axis is not None:
+            return decide_over_replicas(scope, node, axis, states)
         found = _decided(scope, node, states, None)
         assert found is not None
         return found
 
     def backward(self, scope: Interpretation, node: Node, wanted: Mapping[int, Split]) -> Decision | None:
+        if node.number in scope.batch.axes:
+            return None
         own = scope.decisions.get(node.number)
         states = (SAME,) * len(node.operands) if own is None else _or_same(own.operands)
         return _decided(scope, node, states, tuple(wanted.get(one, ABSENT) for one in range(len(node.results))))
 
     def without_batch(self, scope: Interpretation, node: Node, decision: Decision) -> Decision:
+        axis = scope.batch.axes.get(node.number)
+        if axis is not None:
+            return decide_over_replicas(scope, node, axis, _or_same(decision.operands), is_without_batch=True)
         found = _decided(scope, node, _or_same(decision.operands), only_same(decision.results))
         assert found is not None
         return found
@@ -61,27 +75,59 @@ class ManualRule:
         taken, kept = (
             [one for one, form in enumerate(forms) if form != ABSENT] for forms in (decision.operands, decision.results)
         )
-        given = within(node, node.operands, decided.body.arguments, decision.operands)
-        returned = within(node, node.results, decided.body.returned, decision.results)
+        given, returned = _inside(node, decision)
         arguments: list[Version] = [(decided.body.arguments[one], given[one]) for one in taken]
         # Nothing around it is seen in it: the number of the microbatch, where that is needed, is an argument too.
         number = [] if local.index is None else [local.index]
-        types: list[ir.Type] = [*(local.type_of(*one) for one in arguments), *(one.type for one in number)]
         unplaced = ir.Module.create(node.location)
-        block = ir.Block.create_at_start(unplaced.operation.regions[0], types, [node.location] * len(types))
-        inner = local.inside(block, block.arguments[len(taken)] if number else None)
+        block = ir.Block.create_at_start(unplaced.operation.regions[0], [], [])
+        inner = _block(local, decision, block)
+        types: list[ir.Type] = [*(inner.type_of(*one) for one in arguments), *(one.type for one in number)]
+        for type_ in types:
+            block.add_argument(type_, node.location)
+        if number:
+            inner.count_from(block.arguments[len(taken)])
         inner.values.update(zip(arguments, block.arguments, strict=False))
         inner.make_all(decided.entries)
         values = [inner.get((decided.body.returned[one], returned[one])) for one in kept]
         inner.create("sdy.return", [], values, node.location)
+        if isinstance(inner, DeviceBlock):
+            inner.number_all_devices()
         if number and not is_used(block.arguments[len(taken)]):
             block.erase_argument(len(taken))
             number = []
-        results: list[ir.Type] = [local.type_of(node.results[one], decision.results[one]) for one in kept]
-        made = local.create(node.name, results, [*operands, *number], node.location, node.named_attributes(), regions=1)
+        attributes = node.named_attributes()
+        over = decision if isinstance(decision, ManualDecision) else None
+        if over is None:
+            results = [local.type_of(node.results[one], decision.results[one]) for one in kept]
+        else:
+            results = [type_of_result(local, node, over, one) for one in kept]
+            pairs = zip(taken, operands, strict=True)
+            operands = [of_one_replica(local, node, over, one, value) for one, value in pairs]
+        made = local.create(node.name, results, [*operands, *number], node.location, attributes, regions=1)
         block.append_to(made.regions[0])
         _choose_shardings(made, taken, kept, len(number))
-        return list(made.results)
+        if over is None:
+            return list(made.results)
+        over.axis.narrow(made, meshes_of_replica(node.program.module, over.axis))
+        return [of_all_replicas(local, node, over, *one) for one in zip(kept, made.results, strict=True)]
+
+
+def _block(local: LocalBlock, decision: Decision, block: ir.Block) -> LocalBlock:
+    if not isinstance(decision, ManualDecision):
+        return local.inside(block)
+    return DeviceBlock(local, decision, block)
+
+
+def _inside(node: Node, decision: Decision) -> tuple[States, States]:
+    """The forms that the body takes and gives."""
+    if isinstance(decision, ManualDecision):
+        return decision.given, decision.returned
+    (decided,) = decision.bodies
+    return (
+        within(node, node.operands, decided.body.arguments, decision.operands),
+        within(node, node.results, decided.body.returned, decision.results),
+    )
 
 
 def _decided(
@@ -141,6 +187,8 @@ def within(node: Node, values: Sequence[int], parts: Sequence[int], states: Sequ
     for whole, part, state in zip(values, parts, states, strict=True):
         if isinstance(state, Sorted | Places):
             raise Mixed(node, "takes rows in the order of a sort, which is not that of the devices", IN_ORDER)
+        if isinstance(state, Stacked):
+            raise Mixed(node, "takes what devices of another mesh have side by side", TAKE_BACK)
         if isinstance(state, Split):
             devices = devices_along(node, whole, part, state.dimension)
             blocks, rest = divmod(state.blocks, devices)

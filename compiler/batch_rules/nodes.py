@@ -1,5 +1,6 @@
 """The whole of @main as integers, regions included, so that rules need not ask the bindings again and again."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -137,6 +138,12 @@ class NodeTree:
         program = cls(module, parts)
         program.body = program._read(body_of(entry_function(module)))[0]
         return program
+
+    def in_parts(self, parts: int) -> "NodeTree":
+        """The same values and operations, for those that are in other parts."""
+        view = copy.copy(self)
+        view.parts = parts
+        return view
 
     def tensor(self, value: int) -> ir.RankedTensorType:
         if value not in self._types:

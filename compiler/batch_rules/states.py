@@ -57,11 +57,32 @@ class Places(Split):
 
 
 @dataclass(frozen=True)
+class Stacked(Split):
+    """What devices of a `shard_map` have of a microbatch, one after another: only those devices can take it back.
+
+    axes: along which they are.
+    """
+
+    axes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"S({self.dimension} of devices)"
+
+
+@dataclass(frozen=True)
 class Own:
     """What the same operations make of one microbatch alone, such as how many of its rows there are of each kind."""
 
     def __str__(self) -> str:
         return "own"
+
+
+@dataclass(frozen=True)
+class DeviceOwn:
+    """What a device has, in a `shard_map` that is written for the devices of all replicas: another has another."""
+
+    def __str__(self) -> str:
+        return "of a device"
 
 
 @dataclass(frozen=True)
@@ -79,9 +100,10 @@ class Absent:
     """Left out: an operation is made for only some of its results, without this value."""
 
 
-State = Same | Split | Own | Partial | Absent
+State = Same | Split | Own | DeviceOwn | Partial | Absent
 SAME = Same()
 OWN = Own()
+DEVICE_OWN = DeviceOwn()
 ABSENT = Absent()
 
 # A value in one of its forms: a value is known by its number.

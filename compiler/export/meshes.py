@@ -44,13 +44,15 @@ class JobShardings:
         """leaves: those of the arguments that are not static."""
         islands = None if topology is None else abstract_mesh(topology)
         context = _context(job)
-        options = _options(job, topology, context or islands)
+        given = jax.tree.leaves((job.in_shardings, job.out_shardings))
+        named = [_mesh(one) for one in given if isinstance(one, NamedSharding)]
+        options = _options(job, topology, context or next(iter(named), islands))
         examples = list(map(sharding_of_example, leaves))
         arguments = [None if one is None else _abstract(one) for one in examples]
         asked_for = [None, *(_mesh(one) for one in _given(options, arguments)), islands]
         meshes = list(dict.fromkeys(asked_for)) if context is None else [context]
-        users = [*jax.tree.leaves((job.in_shardings, job.out_shardings)), *examples]
-        own = [_devices_that_are_set(job), *(one.mesh for one in users if isinstance(one, NamedSharding))]
+        users = (one for one in [*given, *examples] if isinstance(one, NamedSharding))
+        own = [_devices_that_are_set(job), *(one.mesh for one in users)]
         return cls(options, arguments, meshes, [mesh for mesh in own if isinstance(mesh, Mesh)])
 
     def mesh_beside(self, mesh: AbstractMesh | None) -> AbstractMesh | None:

@@ -8,21 +8,23 @@ from atoll.compiler.batch_rules.counted_loop import loops_of
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation, Rule
 from atoll.compiler.batch_rules.nodes import NodeTree, described
+from atoll.compiler.batch_rules.replica_axis import axes_by_node, keep_own_devices
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.errors import PlanError
-from atoll.compiler.mlir.attributes import text_attribute
+from atoll.compiler.mlir.attributes import text_attribute, text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import Refusal, refuse
 from atoll.compiler.mlir.effects import is_print
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.interface import batch_dimension
+from atoll.compiler.module.island_axes import Axes, axes_of_islands
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import PATH
+from atoll.compiler.module.marks import PATH, TOPOLOGY
 from atoll.compiler.module.notes import BatchBlocks
 from atoll.compiler.module.noting import add_note
-from atoll.compiler.module.planned import plan_of
+from atoll.compiler.module.planned import plan_of, topology_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
@@ -80,7 +82,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
         return
     extent = _check_examples(module, plan)
     uncut = " and ".join(f"{name}=1" for name in _cutting(plan))
-    batch = Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut)
+    batch = _over_replicas(Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut))
     if plan.replicas > 1:
         _check_effects(batch.program)
     scope = _layer_by_layer(batch, plan, extent)
@@ -92,6 +94,9 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     for node, fact in (*whole_batch_work(scope.batch.program, levels), *ways_over_the_batch(levels)):
         add_note(module, node.location, fact)
     rewrite(module, scope, levels)
+    islands = _islands(module)
+    if plan.replicas > 1 and islands:
+        keep_own_devices(module, islands, plan.replicas)
     take_marks_of_cuts(module)
 
 
@@ -169,7 +174,22 @@ def _states(batch: Batch, blocks: int = 1) -> list[State]:
 
 def _read_again(batch: Batch, parts: int | None = None) -> Batch:
     """The program as it stands now, or in other parts."""
-    return replace(batch, program=NodeTree.of(batch.program.module, parts or batch.parts))
+    return _over_replicas(replace(batch, program=NodeTree.of(batch.program.module, parts or batch.parts)))
+
+
+def _over_replicas(batch: Batch) -> Batch:
+    """With what is written for the devices of all replicas."""
+    program = batch.program
+    islands = _islands(program.module)
+    axes = axes_by_node(program, islands, plan_of(program.module).replicas) if islands else {}
+    nodes = (inner for one in program.body.nodes for inner in (one, *one.inner())) if axes else ()
+    around = (one.number for one in nodes if any(inner.number in axes for inner in (one, *one.inner())))
+    return replace(batch, axes=axes, differing=frozenset(around))
+
+
+def _islands(module: ir.Module) -> Axes:
+    """The axes of the islands; none where no topology is known."""
+    return axes_of_islands(topology_of(module)) if text_of(module.operation, TOPOLOGY) else {}
 
 
 @dataclass(frozen=True)

@@ -113,21 +113,30 @@ STAGES = 'stages="first | second", '
 
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize(
-    ("more", "plan"),
+    ("sizes", "islands", "plan"),
     [
-        ({}, f"{STAGES}schedule=1f1b, microbatches=2"),
-        ({}, "stages=1, replicas=2, microbatches=2"),
-        ({"stage": 1}, f"{STAGES}microbatches=1"),
+        ({"data": 2, "model": 2}, ISLANDS, f"{STAGES}schedule=1f1b, microbatches=2"),
+        ({"data": 2, "model": 2}, ISLANDS, "stages=1, replicas=2, microbatches=2"),
+        ({"stage": 1, "data": 2, "model": 2}, ISLANDS, f"{STAGES}microbatches=1"),
+        # A mesh of all devices, of which each replica has a part.
+        ({"data": 4, "model": 2}, ISLANDS, "stages=1, replicas=2"),
+        ({"data": 2, "model": 2}, "4 x cpu[data=1, model=2]", f"{STAGES}replicas=2, microbatches=2"),
     ],
-    ids=["microbatches", "replicas", "with an axis of one device"],
+    ids=[
+        "microbatches",
+        "replicas",
+        "with an axis of one device",
+        "of all replicas",
+        "of all replicas, with microbatches",
+    ],
 )
-def test_shard_map_on_a_mesh_of_its_own(more, plan):
-    mesh = own_mesh(**more, data=2, model=2)
+def test_shard_map_on_a_mesh_of_its_own(sizes, islands, plan):
+    mesh = own_mesh(**sizes)
     step = stepping(mapped_on(mesh))
     weights, batch = on(mesh)
     options = {"in_shardings": (weights, batch), "out_shardings": (weights, None)}
     plan = atoll.Plan.parse(plan)
-    with atoll.compile(step, WEIGHTS, X, topology=ISLANDS, plan=plan, batch_argnums=1, **options) as compiled:
+    with atoll.compile(step, WEIGHTS, X, topology=islands, plan=plan, batch_argnums=1, **options) as compiled:
         assert_same(compiled(WEIGHTS, X), jax.jit(step, **options)(WEIGHTS, X))
         assert {((), ("model",)), (("data",), ())} <= specs_of(compiled)
 

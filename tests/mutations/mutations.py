@@ -81,6 +81,21 @@ MUTATIONS = (
         killed_by="tests/passes/test_time_mixed.py::test_refused[a_sum_that_each_piece_sees-2]",
     ),
     Mutation(
+        "a-sum-of-sums-over-all-devices-is-one-over-those-of-a-replica",
+        f"{RULES}/devices.py",
+        "found.add(node.number)",
+        "found.discard(node.number)",
+        killed_by="tests/passes/test_time_devices.py::test_right_over_the_devices_of_all_replicas"
+        "[two-devices-along-1-gradients_summed_over_data_by_jax]",
+    ),
+    Mutation(
+        "devices-that-share-a-microbatch-count-its-examples",
+        f"{RULES}/replica_axis.py",
+        "return self.own == 1 or self.microbatches == 1",
+        "return True",
+        killed_by="ir_tests/invalid/shard-map-over-replicas.mlir",
+    ),
+    Mutation(
         "a-sum-begins-in-every-microbatch",
         f"{RULES}/reduction.py",
         'base = 1 if kind == "add" else None',

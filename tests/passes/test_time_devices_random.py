@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 from timed_harness import Program, computed, differences, pair_of
 
-X, W = normal(1, B, D), normal(2, D, D, scale=0.5)
+W = normal(2, D, D, scale=0.5)
 SPECS = P("data"), P("data", "model"), P(("data", "model")), P(None, "model"), P()
 
 # What a device may do with its part of the examples, and with its part of a weight.
@@ -38,7 +38,17 @@ STEPS = {
 }
 
 
-def program_of(seed):
+# How the devices of a mesh are divided among replicas, and how many microbatches each has.
+OVER_REPLICAS = [
+    {"replicas": 2, "islands": "2 x cpu[data=2, model=2]"},
+    {"replicas": 4, "islands": "4 x cpu[model=2]"},
+    {"replicas": 2, "islands": "2 x cpu[data=2, model=2]", "microbatches": 2},
+    {"replicas": 4, "islands": "4 x cpu[data=1, model=2]", "microbatches": 2},
+]
+
+
+def program_of(seed, mesh=MESH, rows=1, **plan):
+    x = normal(1, B * rows, D)
     chosen = random.Random(seed)
     parts = [(chosen.choice(SPECS[:3]), chosen.choices(list(STEPS), k=chosen.randint(1, 4))) for _ in range(2)]
     weight, is_gradient = chosen.choice(SPECS[3:]), chosen.random() < 0.4
@@ -51,14 +61,15 @@ def program_of(seed):
                     x = STEPS[name](x, w)
                 return x
 
-            x = jax.shard_map(part, mesh=MESH, in_specs=(spec, weight), out_specs=spec, check_vma=False)(x, w)
+            x = jax.shard_map(part, mesh=mesh, in_specs=(spec, weight), out_specs=spec, check_vma=False)(x, w)
         return x
 
     def loss(w, x):
         return jnp.sum(fn(w, x) ** 2)
 
     text = f"seed {seed}: {parts}, weight {weight}{', its gradient' if is_gradient else ''}"
-    return Program(jax.value_and_grad(loss) if is_gradient else fn, (W, X), (1,), 2, text)
+    plan = {"microbatches": 2, "text": f"{text}, {plan}", **plan}
+    return Program(jax.value_and_grad(loss) if is_gradient else fn, (W, x), (1,), **plan)
 
 
 def outcome(program):
@@ -83,3 +94,16 @@ def test_right_or_refused(request):
     outcomes = [outcome(program_of(seed)) for seed in range(first, first + (1000 if is_full else 24))]
     assert not next((wrong for _, wrong in outcomes if wrong), "")
     assert sum(kind == "right" for kind, _ in outcomes) > len(outcomes) // 4
+
+
+@pytest.mark.own
+def test_right_or_refused_over_the_devices_of_all_replicas(request):
+    """A mesh of more devices than an island has: each replica has some of them."""
+    first, is_full = map(request.config.getoption, ("--first-seed", "--full"))
+    mesh = jax.sharding.AbstractMesh((4, 2), ("data", "model"), axis_types=MESH.axis_types)
+    found = []
+    for seed in range(first, first + (1000 if is_full else 24)):
+        plan = {"microbatches": 1, **OVER_REPLICAS[seed % len(OVER_REPLICAS)]}
+        found.append(outcome(program_of(seed, mesh, rows=4, **plan)))
+    assert not next((wrong for _, wrong in found if wrong), "")
+    assert sum(kind == "right" for kind, _ in found) > len(found) // 24

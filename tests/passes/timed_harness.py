@@ -79,6 +79,8 @@ class Program:
     text: what to show of it in a failure.
     magnitude: how large the values are that results are made of, where these may cancel.
     rounded_to: a narrower type than their own that floats are rounded to on the way.
+    replicas: how many there are, of so many microbatches each.
+    islands: the topology.
     """
 
     fn: Callable[..., Any]
@@ -89,6 +91,8 @@ class Program:
     magnitude: float = 0.0
     rounded_to: str | None = None
     axes: Any = None
+    replicas: int = 1
+    islands: str = "2 x cpu[1]"
 
 
 @dataclass(frozen=True)
@@ -114,15 +118,23 @@ class ContractBrokenError(AssertionError):
 def pair_of(program: Program) -> Pair:
     """A program through the time passes. CompileError: they refuse it; ContractBrokenError: they break their word."""
     job, module, original = lowered(program)
-    take_to(module, "timed", program.microbatches)
+    take_to(module, "timed", program.microbatches, replicas=program.replicas, islands=program.islands)
     return judged(program, job, module, original)
 
 
-def take_to(module: ir.Module, phase: str, microbatches: int, extra: int = EXTRA) -> None:
+def take_to(
+    module: ir.Module,
+    phase: str,
+    microbatches: int,
+    extra: int = EXTRA,
+    replicas: int = 1,
+    islands: str = Program.islands,
+) -> None:
     """Run the passes up to a phase."""
+    plan = Plan(microbatches=microbatches, extra=extra, replicas=replicas)
     with module.context:
-        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get("2 x cpu[1]")
-        module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(microbatches=microbatches, extra=extra)))
+        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get(islands)
+        module.operation.attributes[PLAN] = ir.StringAttr.get(str(plan))
     for steps in _steps(phase):
         run_passes(module, steps)
 
@@ -143,7 +155,7 @@ def lowered(program: Program) -> tuple[Job, ir.Module, Fragment]:
 def judged(program: Program, job: Job, module: ir.Module, original: Fragment) -> Pair:
     """The pair of a program and the module of phase `timed` that was made of it."""
     text = str(module)
-    broken = breaches(module, program.microbatches)
+    broken = breaches(module, program.microbatches * program.replicas)
     if broken:
         raise ContractBrokenError("\n".join([*broken, program.text, text]))
     leaves = list(leaves_of(job))

@@ -11,9 +11,11 @@ from math import prod
 
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Interpretation
-from atoll.compiler.batch_rules.manual import MANUAL, within
+from atoll.compiler.batch_rules.manual import within
+from atoll.compiler.batch_rules.manual_replicas import interpretations
 from atoll.compiler.batch_rules.nodes import Node
-from atoll.compiler.batch_rules.states import SAME, Partial, Split
+from atoll.compiler.batch_rules.replica_axis import MANUAL, ReplicaAxis
+from atoll.compiler.batch_rules.states import SAME, DeviceOwn, Partial, Split
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.mlir.effects import erase_unused
 from atoll.compiler.mlir.functions import is_used, operations_in
@@ -35,27 +37,38 @@ def part_behind_sums(scope: Interpretation, mixed: Mixed) -> bool:
     found = None if node is None else _behind(scope, node)
     if node is None or found is None:
         return False
-    _part(node, *found)
+    _part(node, scope.batch.axes.get(node.number), *found)
     return True
 
 
-def _behind(scope: Interpretation, node: Node) -> tuple[Interpretation, set[int]] | None:
+def _behind(scope: Interpretation, node: Node) -> tuple[Sequence[Interpretation], set[int]] | None:
     """The operations of a `shard_map` that need a sum to be complete, and all that need these; None if another thing is
-    wrong as well. What stands before them is interpreted."""
+    wrong as well. What stands before them is interpreted, once for each proof that is needed."""
     (body,) = node.bodies
-    inner, behind, made = Interpretation(scope.batch, body, scope), set[int](), set[int]()
+    behind, made = set[int](), set[int]()
     try:
-        given = within(node, node.operands, body.arguments, [scope.state(value) for value in node.operands])
-        inner.interpret_arguments(given)
+        found = _interpretations(scope, node)
         for one in body.nodes:
-            if made.isdisjoint((*one.operands, *one.captured)) and not _waits(inner, one):
-                inner.visit(one)
+            if made.isdisjoint((*one.operands, *one.captured)) and not any(_waits(inner, one) for inner in found):
+                for inner in found:
+                    inner.visit(one)
             else:
                 behind.add(one.number)
                 made.update(one.results)
     except Mixed:
         return None
-    return (inner, behind) if behind else None
+    return (found, behind) if behind else None
+
+
+def _interpretations(scope: Interpretation, node: Node) -> Sequence[Interpretation]:
+    """Its body with the forms of its arguments."""
+    states, axis = [scope.state(value) for value in node.operands], scope.batch.axes.get(node.number)
+    if axis is not None:
+        return interpretations(scope, node, axis, states)
+    (body,) = node.bodies
+    inner = Interpretation(scope.batch, body, scope)
+    inner.interpret_arguments(within(node, node.operands, body.arguments, states))
+    return [inner]
 
 
 def _waits(inner: Interpretation, node: Node) -> bool:
@@ -72,7 +85,7 @@ def _waits(inner: Interpretation, node: Node) -> bool:
     return any(not node.program.is_identity(value, "add") for value in joined)
 
 
-def _part(node: Node, inner: Interpretation, behind: set[int]) -> None:
+def _part(node: Node, axis: ReplicaAxis | None, found: Sequence[Interpretation], behind: set[int]) -> None:
     """Make two or three of one: what gives the sums, what gives all else that is needed, and what takes these."""
     (body,) = node.bodies
     late = {value for one in body.nodes if one.number in behind for value in one.results}
@@ -81,11 +94,13 @@ def _part(node: Node, inner: Interpretation, behind: set[int]) -> None:
     kept = [index for index, value in enumerate(body.returned) if value not in late]
     rest = [index for index in range(len(body.returned)) if index not in kept]
     givers = [(crossing, kept)]
-    if any(isinstance(inner.state(value), Split) for value in taken - late):
+    sums = [value for value in crossing if all(isinstance(inner.state(value), Partial) for inner in found)]
+    if any(isinstance(inner.state(value), Split | DeviceOwn) for value in taken - late for inner in found):
         # The examples need the sums. By itself what gives these can be done in a loop before.
-        sums = [value for value in crossing if isinstance(inner.state(value), Partial)]
         givers = [(sums, []), ([value for value in crossing if value not in sums], kept)]
-    stacks = {value: _stack(node, node.program.tensor(value)) for value in crossing}
+    # Along an axis that replicas divide the sums are over all devices, so that each of these has the same.
+    alike = "" if axis is None else axis.name
+    stacks = {value: _stack(node, node.program.tensor(value), alike if value in sums else "") for value in crossing}
     source, given = node.operation, dict[int, _Value]()
     for values, numbers in givers:
         copy = _Copy(node)
@@ -115,9 +130,13 @@ def _mesh(node: Node) -> str:
     return name_of_mesh((ins + outs)[0]) if ins or outs else ""
 
 
-def _stack(node: Node, local: ir.RankedTensorType) -> _Stack:
-    """For what devices have, one after another along the first dimension."""
-    mesh, axes = _mesh(node), re.findall(r'"([^"]*)"', str(node.operation.attributes["manual_axes"]))
+def _stack(node: Node, local: ir.RankedTensorType, alike: str) -> _Stack:
+    """For what devices have, one after another along the first dimension.
+
+    alike: an axis along which they have the same.
+    """
+    mesh, named = _mesh(node), re.findall(r'"([^"]*)"', str(node.operation.attributes["manual_axes"]))
+    axes = [axis for axis in named if axis != alike]
     sizes = {
         axis.name: axis.size
         for one in operations_in(node.program.module.operation, sdy.MeshOp)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.local import resized
-from atoll.compiler.batch_rules.manual import MANUAL, devices_along
+from atoll.compiler.batch_rules.manual import devices_along
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
+from atoll.compiler.batch_rules.replica_axis import MANUAL
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import func, ir
