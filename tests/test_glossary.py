@@ -289,6 +289,7 @@ ORDINARY = frozenset(
         "simulation",
         "size",
         "slept",
+        "slicing",
         "sorry",
         "sort",
         "sorted",
