@@ -16,6 +16,9 @@ from atoll.compiler.replicas.speed import Speed
 # Only the exchange of one segment outlasts the loop, so beyond some number more segments gain little, and each costs a
 # task of its own.
 _MOST = 32
+# Each segment also reads parameters and adds up sums in tasks of its own, which only a part like this is worth.
+_LEAST_SAVED = 0.1
+_ALIKE = 1.01
 
 
 @dataclass(frozen=True)
@@ -34,28 +37,32 @@ class Sum:
 
 
 def segments_worthwhile(sums: Sequence[Sum], stages: int, replicas: int, speed: Speed) -> int:
-    """The number with which an island waits least for its exchanges; of those with which it waits alike, the least.
+    """The least number with which an island waits as little as can be for its exchanges; one, if others save little.
 
     sums: of all stages, in the order of the model.
     """
     size = sum(one.summand.size for one in sums) / stages
     most = max(size / max(1.0, worth_a_message(one.summand, replicas, speed)) for one in sums)
     counts = range(1, int(max(1, min(_MOST, most))) + 1)
-    return min(counts, key=lambda count: waited(sums, stages, count, replicas, speed))
+    waits = {count: waited(sums, stages, count, replicas, speed) for count in counts}
+    least = min(waits.values())
+    if least > (1 - _LEAST_SAVED) * waits[1]:
+        return 1
+    return next(count for count, wait in waits.items() if wait <= _ALIKE * least)
 
 
 def waited(sums: Sequence[Sum], stages: int, count: int, replicas: int, speed: Speed) -> float:
     """The seconds in which an island waits for exchanges after its last task, with so many segments a stage, if what
-    is sent at once crosses while others of them run."""
-    at_once = late = 0.0
+    is sent at once crosses while others of them run: all but that of one segment, and it may be the largest."""
+    at_once, late = 0.0, 0.0
     for part in _parts(sums, stages * count):
         sizes: Counter[str] = Counter()
         for unit in units_of(part, replicas, speed):
             sizes[unit.form] += unit.bytes
             whole = seconds(unit.form, unit.bytes, replicas, speed)
             late += whole - seconds_at_once(unit.form, unit.bytes, replicas, speed)
-        at_once += sum(seconds_at_once(form, size, replicas, speed) for form, size in sizes.items())
-    return (at_once / count + late) / stages
+        at_once = max(at_once, sum(seconds_at_once(form, size, replicas, speed) for form, size in sizes.items()))
+    return at_once + late / stages
 
 
 def _parts(sums: Sequence[Sum], count: int) -> list[list[Summand]]:
@@ -65,7 +72,9 @@ def _parts(sums: Sequence[Sum], count: int) -> list[list[Summand]]:
     for stack in stacks:
         for part, piece in zip(parts, stack.pieces(count), strict=True):
             part.append(piece)
-    whole = [one for one in sums if one not in stacks]
-    for number, one in enumerate(whole):
-        parts[number * count // len(whole)].append(one.summand)
+    whole = [one.summand for one in sums if one not in stacks]
+    size, before = sum(one.size for one in whole), 0
+    for one in whole:
+        parts[int(count * (before + one.size / 2) / max(1, size))].append(one)
+        before += one.size
     return parts

@@ -23,8 +23,8 @@ from atoll.compiler.replicas.exchange import (
     slice_bounds,
     units_of,
 )
-from atoll.compiler.replicas.speed import Speed, slowest
 from atoll.compiler.replicas.segment_count import Sum, segments_worthwhile, waited
+from atoll.compiler.replicas.speed import Speed, slowest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -238,13 +238,14 @@ def stack(layers, *shape, **more):
         ([Sum(floats(2500))] * 4, 2, 2, 2),
         ([stack(64, 2500)], 1, 2, 32),
         ([Sum(floats(16, 16))] * 8, 1, 2, 1),
-        # In a ring each slice is a message, and only the first one of a segment leaves before the last task has run.
-        ([stack(64, 2500)], 1, 8, 3),
-        # Pieces of fewer layers than replicas go round by what a device has of another dimension.
-        ([stack(64, 4096, 64, parts=(1, 256, 64))], 1, 16, 12),
-        # If that is too short as well, a stack goes round as long as it has a layer for each replica, and no longer.
-        ([stack(64, 4096, 64, parts=(1, 4096, 64))], 1, 16, 4),
+        # In a ring each slice is a message, and only the first one of a segment leaves before the last task has run: a
+        # quarter of what three send, and too little of what eight do.
+        ([stack(64, 25000)], 1, 3, 13),
+        ([stack(64, 25000)], 1, 8, 1),
+        # A stack goes round as long as it has a layer for each replica, unless devices have more of something else.
         ([stack(118, 4096, 64, parts=(1, 4096, 64))], 1, 64, 1),
+        # What cannot go round crosses directly, and then all of it leaves at once.
+        ([stack(8, 4096, 64, parts=(1, 4096, 64))], 1, 4, 8),
         # Nothing of a share is late.
         ([stack(64, 2500, share=0)], 1, 4, 16),
     ],
