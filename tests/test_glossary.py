@@ -76,6 +76,7 @@ ORDINARY = frozenset(
         "conversion",
         "converting",
         "copy",
+        "cores",
         "cost",
         "count",
         "counter",

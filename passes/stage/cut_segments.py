@@ -15,8 +15,8 @@ from atoll.compiler.module.replicas import twins_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PipelineShape
 from atoll.compiler.plan.plan import SHARDED
-from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.replicas.segment_count import segments_worthwhile
+from atoll.compiler.replicas.speed import speed_between
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
 from atoll.passes.stage.cut.exchange_sums import sums_exchanged
 from atoll.passes.stage.cut.forward_part import forward_part

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from math import prod
 
-from atoll.compiler.export.signature import dtype_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import Graph
@@ -29,12 +28,12 @@ def sums_exchanged(module: ir.Module, graph: Graph, stacks: Mapping[str, int], i
     found = []
     for value in (one.yielded for loop in graph.loops for one in loop.carried if not one.is_part):
         tensor = ir.RankedTensorType(graph.values[value].type)
-        shape, dtype = tuple(tensor.shape), dtype_of(tensor.element_type)
+        shape = tuple(tensor.shape)
         spec = specs.get(str(tensor), ())
         axes = on_island(spec, shape, island) if spec else ()
         summand = Summand(
             shape,
-            dtype,
+            str(tensor.element_type),
             itemsize=graph.sizes[value] // max(1, prod(shape)),
             parts=tuple(prod(sizes[axis] for axis in one) for one in axes),
             share=0 if is_shared and shape else None,
