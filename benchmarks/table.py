@@ -38,6 +38,7 @@ SCRIPTS = (
     "pipeline_dispatch",
     "pipeline_step",
     "predicted_beside_measured",
+    "predicted_on_cpus",
     "replica_overlap",
     "schedule_delay",
     "schedule_16x512",

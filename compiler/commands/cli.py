@@ -155,6 +155,12 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print all that is known as JSON")
 
 
+def _calibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--topology", metavar="T", help='the islands, such as "4 x cpu[1]"')
+    add("--again", action="store_true", help="measure even if that was done on this machine before")
+
+
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir", metavar="DIR", default="atoll-demo", help="where to write the IR (default: atoll-demo)"
@@ -225,6 +231,13 @@ _COMMANDS = (
         "predict how a job does on more and more islands, which need not be here, and in a year of failures",
         'atoll simulate train.py:job --topology "2 x v5e[4x4]" --plan "stages=2, microbatches=8" --copies 1,4,16,64',
         _simulate_arguments,
+    ),
+    _Command(
+        "calibrate",
+        "atoll.compiler.commands.calibrate",
+        "measure what the CPU devices of this machine do, and write it into a topology",
+        'atoll calibrate --topology "4 x cpu[1]"',
+        _calibrate_arguments,
     ),
     _Command(
         "opt",

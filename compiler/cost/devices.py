@@ -2,14 +2,16 @@
 
 Sources, as their makers state them for a chip: v4, v5e, v5p, v6e and tpu7x from the pages of Google Cloud's TPU
 documentation on each of them (system architecture); `gpu` from NVIDIA's data sheet of the A100 SXM with 80 GB, with the
-bandwidth of NVLink for one direction. For `cpu` nothing is stated: what a core or two do in float32.
+bandwidth of NVLink for one direction. For `cpu` nothing is stated: what a core or two do in float32. A topology can
+say what was measured instead, as `atoll calibrate` does of this machine.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from atoll.compiler.topology.island import Island
+from atoll.compiler.topology.topology import Topology
 
 # The part of what makers state that is assumed to be reached: by products, and by what goes through memory or links.
 _PRODUCTS, _MOVES = 0.5, 0.8
@@ -69,14 +71,32 @@ DEVICE_KINDS: Mapping[str, DeviceKind] = {
 }
 
 
-def device_kind(island: Island) -> DeviceKind:
-    """What each device of an island can do."""
-    return DEVICE_KINDS[island.kind]
+def device_kind(island: Island, topology: Topology) -> DeviceKind:
+    """What each device of an island can do: what the topology says was measured, or else what the table has."""
+    stated, measured = DEVICE_KINDS[island.kind], topology.rates_of(island.kind)
+    if measured is None:
+        return stated
+    operations, memory = measured.operations / stated.products_reach, measured.memory / stated.moves_reach
+    return replace(stated, operations=operations, memory=memory)
+
+
+def islands_at_once(islands: Sequence[Island], topology: Topology, replicas: int) -> float | None:
+    """How many islands' work all of a replica's do together if they share cores; None if each has its own.
+
+    The twins of other replicas work at the same time.
+    """
+    shared = [topology.rates_of(island.kind) for island in islands]
+    if not islands or any(one is None or one.at_once is None for one in shared):
+        return None
+    assert shared[0] is not None
+    assert shared[0].at_once is not None
+    largest = max(island.size for island in islands)
+    return max(float(shared[0].at_once) / largest / replicas, 1e-6)
 
 
 def capacity_of(island: Island) -> int | None:
     """The bytes that each device of an island may use: what the topology allows or else all that it has, if known."""
-    return island.memory if island.memory is not None else device_kind(island).capacity
+    return island.memory if island.memory is not None else DEVICE_KINDS[island.kind].capacity
 
 
 def stated_operations(islands: Iterable[Island]) -> float | None:
@@ -84,4 +104,4 @@ def stated_operations(islands: Iterable[Island]) -> float | None:
     kinds = list(islands)
     if any(island.kind == "cpu" for island in kinds):
         return None
-    return sum(device_kind(island).operations * island.size for island in kinds)
+    return sum(DEVICE_KINDS[island.kind].operations * island.size for island in kinds)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from atoll.compiler.cost.devices import Spent, device_kind
+from atoll.compiler.cost.devices import Spent, device_kind, islands_at_once
 from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
@@ -119,7 +119,8 @@ class _TaskCosts:
 
     def __init__(self, module: ir.Module) -> None:
         self._functions = fragment_functions(module)
-        self._islands = {island.name: island for island in topology_of(module).islands}
+        self._topology = topology_of(module)
+        self._islands = {island.name: island for island in self._topology.islands}
         self._known: dict[tuple[str, str, tuple[Axis, ...]], Work] = {}
 
     def of(self, call: mpmd.FragmentCallOp) -> float:
@@ -127,7 +128,7 @@ class _TaskCosts:
 
     def spent(self, call: mpmd.FragmentCallOp) -> Spent:
         work = self.work(call)
-        kind = device_kind(self._islands[island_of_task(call)])
+        kind = device_kind(self._islands[island_of_task(call)], self._topology)
         return kind.spent(work.operations, work.moved, work.exchanged)
 
     def work(self, call: mpmd.FragmentCallOp) -> Work:
@@ -138,9 +139,9 @@ class _TaskCosts:
         return self._known[key]
 
 
-def seconds_of(work: Work, island: Island) -> float:
+def seconds_of(work: Work, island: Island, topology: Topology) -> float:
     """What work should take that each device of an island does."""
-    return device_kind(island).seconds(work.operations, work.moved, work.exchanged)
+    return device_kind(island, topology).seconds(work.operations, work.moved, work.exchanged)
 
 
 def _cost_of_codes(module: ir.Module) -> dict[str, int]:
@@ -181,12 +182,15 @@ def costs_of(
     names: Sequence[str],
     stages: Sequence[StageCost],
     around: Sequence[float],
+    replicas: int,
     slower: float = 1.0,
 ) -> Costs:
     """The costs in seconds; the unit of activations is those of one microbatch on an island's share of the model.
 
-    around: for each island the seconds of its tasks outside the loop. slower: how many times as long tasks take.
+    names: the islands of one replica. around: for each of them the seconds of its tasks outside the loop. slower: how
+        many times as long tasks take.
     """
+    islands = [island for island in topology.islands if island.name in names]
     chunks = len(stages) // len(names)
     numbers = [names.index(stage.island) for stage in stages]
     pairs = {*pairwise(numbers)} | {(target, source) for source, target in pairwise(numbers)}
@@ -202,4 +206,5 @@ def costs_of(
         links={pair: LinkCost(link.latency / 1e9, float(link.bandwidth)) for pair, link in links.items()},
         forward_bytes=tuple(stage.forward_bytes for stage in stages[:-1]),
         backward_bytes=tuple(stage.backward_bytes for stage in stages[1:]),
+        at_once=islands_at_once(islands, topology, replicas),
     )

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from atoll.compiler.emit.exchange_code import ExchangedArray, Shared
 from atoll.compiler.emit.stream import buffer_of_type
@@ -56,17 +55,16 @@ class Member:
         assert self.share is not None
         return Shared(self.whole, _array(self.given if self.kind == GATHER else self.made), self.share)
 
-    @property
-    def summand(self) -> Summand:
+    def summand(self, axes: Mapping[str, int]) -> Summand:
+        """The numbers that decide how it crosses. axes: the sizes of those of its island."""
         buffer = self.whole.buffer
-        specs = [buffer.spec, *([] if self.share is None else [self.shared.share.buffer.spec])]
-        divided = tuple(any(axes) for axes in zip_longest(*specs, fillvalue=()))
+        arrays = [self.whole, *([] if self.share is None else [self.shared.share])]
         return Summand(
             shape=buffer.shape,
             dtype=buffer.dtype,
             itemsize=buffer.itemsize,
             kind=self.kind,
-            divided=divided,
+            parts=tuple(map(max, zip(*(one.parts(axes) for one in arrays), strict=True))),
             share=self.share,
         )
 
@@ -141,7 +139,8 @@ def _bundle(
     topology: Topology,
 ) -> Bundle:
     first, names = members[0], twins[island_of(members[0].given.type)]
-    units = units_of([one.summand for one in members], len(names), speed_between(names, topology))
+    axes = {axis.name: axis.size for island in topology.islands if island.name == names[0] for axis in island.axes}
+    units = units_of([one.summand(axes) for one in members], len(names), speed_between(names, topology))
     task, is_sum, begin = None, first.given in sums, first.made
     maker = first.given.owner
     if is_sum:

@@ -1,6 +1,6 @@
 """The small fragments of which exchanges between replicas are made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -25,6 +25,11 @@ class ExchangedArray:
     def type(self) -> str:
         return f"tensor<{''.join(f'{size}x' for size in self.shape)}{self.element}>"
 
+    def parts(self, axes: Mapping[str, int]) -> tuple[int, ...]:
+        """For each dimension, into how many its devices divide it; axes: the sizes of the island's."""
+        spec = self.buffer.spec or ((),) * len(self.shape)
+        return tuple(prod(axes[axis] for axis in one) for one in spec)
+
     def reshaped(self, shape: tuple[int, ...]) -> "ExchangedArray":
         """A whole one of another shape, or one of the same rank that is divided likewise."""
         spec = self.buffer.spec if len(shape) == len(self.shape) else ()
@@ -35,7 +40,34 @@ class ExchangedArray:
 
     def cut(self, dimension: int, start: int, stop: int) -> "ExchangedArray":
         """A slice of it."""
-        return self.reshaped((*self.shape[:dimension], stop - start, *self.shape[dimension + 1 :]))
+        return self.with_length(dimension, stop - start)
+
+    def with_length(self, dimension: int, length: int) -> "ExchangedArray":
+        """One that has another length along a dimension, and is divided likewise."""
+        return self.reshaped((*self.shape[:dimension], length, *self.shape[dimension + 1 :]))
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """How an array is cut into slices along a dimension: within each of the parts that devices have of it.
+
+    bounds: of each slice, within a part. A slice has the same stretch of all parts, and is divided as the whole is, so
+    that no device needs anything that another one has.
+    """
+
+    dimension: int
+    parts: int
+    bounds: tuple[tuple[int, int], ...]
+
+    def of(self, whole: ExchangedArray) -> "tuple[ExchangedArray, ...]":
+        """The slices."""
+        return tuple(whole.with_length(self.dimension, self.parts * (stop - start)) for start, stop in self.bounds)
+
+    def with_parts(self, array: ExchangedArray) -> ExchangedArray:
+        """The array with a dimension for the parts, in front of the one that is cut."""
+        shape, dimension = array.shape, self.dimension
+        own = shape[dimension] // self.parts
+        return array.reshaped((*shape[:dimension], self.parts, own, *shape[dimension + 1 :]))
 
 
 @dataclass(frozen=True)
@@ -120,14 +152,21 @@ def pack_code(members: Sequence[ExchangedArray], context: ir.Context) -> Code:
     )
 
 
-def cut_code(
-    members: Sequence[ExchangedArray], dimension: int, bounds: Sequence[tuple[int, int]], context: ir.Context
-) -> Code:
+def cut_code(members: Sequence[ExchangedArray], slicing: Slicing, context: ir.Context) -> Code:
     """Arrays -> the slices of their vector."""
     function, vector = _Function(members), vector_of(members)
     packed = _packed(function, members, function.arguments)
-    slices = [function.cut(packed, vector, dimension, *one) for one in bounds]
-    return function.code("exchange_cut", slices, [vector.cut(dimension, *one) for one in bounds], context)
+    made = slicing.of(vector)
+    if slicing.parts == 1:
+        slices = [function.cut(packed, vector, slicing.dimension, *one) for one in slicing.bounds]
+    else:
+        inside, along = slicing.with_parts(vector), slicing.dimension + 1
+        packed = function.reshape(packed, vector, inside)
+        slices = [
+            function.reshape(function.cut(packed, inside, along, *bounds), inside.cut(along, *bounds), one)
+            for bounds, one in zip(slicing.bounds, made, strict=True)
+        ]
+    return function.code("exchange_cut", slices, made, context)
 
 
 def combine_code(members: Sequence[ExchangedArray], kind: str, replicas: int, context: ir.Context) -> Code:
@@ -144,12 +183,19 @@ def add_code(part: ExchangedArray, kind: str, context: ir.Context) -> Code:
     return function.code("exchange_add", [function.combine(kind, function.arguments, part)], [part], context)
 
 
-def join_code(
-    members: Sequence[ExchangedArray], dimension: int, slices: Sequence[ExchangedArray], context: ir.Context
-) -> Code:
+def join_code(members: Sequence[ExchangedArray], slicing: Slicing, context: ir.Context) -> Code:
     """The slices of a vector -> its arrays."""
+    vector, slices = vector_of(members), slicing.of(vector_of(members))
     function = _Function(slices)
-    joined = function.concatenate(function.arguments, slices, dimension, vector_of(members))
+    if slicing.parts == 1:
+        joined = function.concatenate(function.arguments, slices, slicing.dimension, vector)
+    else:
+        inside = [slicing.with_parts(one) for one in slices]
+        values = map(function.reshape, list(function.arguments), slices, inside)
+        whole = slicing.with_parts(vector)
+        joined = function.reshape(
+            function.concatenate(list(values), inside, slicing.dimension + 1, whole), whole, vector
+        )
     return function.code("exchange_join", _unpacked(function, joined, members), members, context)
 
 

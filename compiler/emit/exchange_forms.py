@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from atoll.compiler.emit.exchange_code import (
     ExchangedArray,
+    Slicing,
     add_code,
     combine_code,
     cut_code,
@@ -163,16 +164,15 @@ class _Ring:
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
-        self._dimension = wires.unit.dimension or 0
-        vector = vector_of(wires.wholes)
-        self._bounds = tuple(slice_bounds(vector.shape[self._dimension], wires.count))
-        self._slices = tuple(vector.cut(self._dimension, start, stop) for start, stop in self._bounds)
+        vector, dimension, parts = vector_of(wires.wholes), wires.unit.dimension or 0, wires.unit.parts
+        self._slicing = Slicing(dimension, parts, tuple(slice_bounds(vector.shape[dimension] // parts, wires.count)))
+        self._slices = self._slicing.of(vector)
         self._own: dict[int, Sequence[int]] = {}  # the buffer of each slice
 
     def begin(self, replica: int) -> None:
         wires = self._wires
         own = wires.given(replica)
-        code = wires.code(cut_code, wires.wholes, self._dimension, self._bounds)
+        code = wires.code(cut_code, wires.wholes, self._slicing)
         self._own[replica] = slices = wires.run(replica, "cut", code, own, self._slices)
         # Only the first slice goes now: what goes later has first to be added to.
         sent, _ = added_in_ring(replica, 0, wires.count)
@@ -194,7 +194,7 @@ class _Ring:
             sent, got = shared_in_ring(replica, step, wires.count)
             wires.send(slices[sent], replica, following, steps + step)
             slices[got] = wires.receive(self._slices[got], before, replica, steps + step)
-        return LastTask("join", wires.code(join_code, wires.wholes, self._dimension, self._slices), slices)
+        return LastTask("join", wires.code(join_code, wires.wholes, self._slicing), slices)
 
     def _next(self, replica: int) -> int:
         return (replica + 1) % self._wires.count

@@ -34,6 +34,7 @@ class Setting:
     """A chain, the islands of one replica that it may be cut over, and how many microbatches there are.
 
     homes: the kind of each island, in the order of the topology. Stages take the first of them, in any order.
+    at_once: how many islands' work all of them do together, if they share cores.
     """
 
     chain: Chain
@@ -41,6 +42,7 @@ class Setting:
     memory: tuple[float, ...]
     links: Links
     microbatches: int
+    at_once: float | None = None
 
     def with_islands(self, count: int) -> "Setting":
         return replace(self, homes=self.homes[:count])
@@ -93,8 +95,7 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
     limit: of cuts whose closed form takes more than these seconds nobody wants to know.
     """
     found: list[Candidate] = []
-    cuts = sorted(_best_cuts(setting, limit), key=lambda one: one[0])
-    for _, islands, cut in cuts[: _SIMULATED if len(setting.homes) <= _FEW else _SIMULATED_OF_MANY]:
+    for _, islands, cut in _promising(setting, limit):
         here = setting.with_islands(islands)
         starts = [one for one in (simulated(here, cut, kind) for kind in _straight_kinds(here)) if one is not None]
         starts += list(_chunked(here))
@@ -105,6 +106,17 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
     for one in sorted(found, key=lambda one: one.seconds):
         best.setdefault((len(one.setting.homes), one.kind.name), one)
     return list(best.values())
+
+
+def _promising(setting: Setting, limit: float) -> list[tuple[float, int, Cut]]:
+    """The cuts with the best closed forms. That of islands which share cores says nothing of how many of them to use,
+    as it takes each to have its own: so each number has its best."""
+    counts = [len(setting.homes)] if setting.at_once is None else range(1, len(setting.homes) + 1)
+    most = _SIMULATED if len(setting.homes) <= _FEW else _SIMULATED_OF_MANY
+    found: list[tuple[float, int, Cut]] = []
+    for count in counts:
+        found += sorted(_best_cuts(setting.with_islands(count), limit), key=lambda one: one[0])[:most]
+    return found
 
 
 def _best_cuts(setting: Setting, limit: float) -> Iterator[tuple[float, int, Cut]]:
@@ -197,7 +209,7 @@ def simulated(setting: Setting, cut: Cut, kind: Kind) -> Candidate | None:
         return None
     homes = _homes(setting, cut, kind)
     schedule, way = _scheduled(kind, islands, setting.microbatches, homes)
-    costs = costs_of_cut(setting.chain, cut, setting.links, homes)
+    costs = costs_of_cut(setting.chain, cut, setting.links, homes, setting.at_once)
     found = Candidate(setting, cut, kind, homes, simulate(schedule, costs, way))
     limits = (setting.memory[home] for home in setting.homes)
     return found if all(need <= limit for need, limit in zip(found.memory, limits, strict=True)) else None

@@ -115,7 +115,9 @@ def merged(chain: Chain, most: int) -> tuple[Chain, tuple[int, ...]]:
     return Chain(**tables, sent=sent, returned=returned), begins
 
 
-def costs_of_cut(chain: Chain, cut: Cut, links: Links, stage_island: Sequence[int]) -> Costs:
+def costs_of_cut(
+    chain: Chain, cut: Cut, links: Links, stage_island: Sequence[int], at_once: float | None = None
+) -> Costs:
     """What the stages of a cut cost, for the simulator; activations are in bytes."""
     stages = list(zip(cut.kinds, cut.begins, cut.ends(chain.layers), strict=True))
     islands = max(stage_island) + 1
@@ -137,4 +139,5 @@ def costs_of_cut(chain: Chain, cut: Cut, links: Links, stage_island: Sequence[in
         links=ways,
         forward_bytes=tuple(chain.sent[begin] for begin in cut.begins[1:]),
         backward_bytes=tuple(chain.returned[begin] for begin in cut.begins[1:]),
+        at_once=at_once,
     )

@@ -66,7 +66,10 @@ class Model:
 
         def seconds(name: str) -> tuple[tuple[float, ...], ...]:
             return tuple(
-                tuple(seconds_of(self._work(examples, kind, layer, name), island) for layer in range(len(self.names)))
+                tuple(
+                    seconds_of(self._work(examples, kind, layer, name), island, self.topology)
+                    for layer in range(len(self.names))
+                )
                 for kind, island in enumerate(self.forms)
             )
 

@@ -6,6 +6,7 @@ from itertools import product
 from math import inf
 from typing import TYPE_CHECKING
 
+from atoll.compiler.cost.devices import islands_at_once
 from atoll.compiler.errors import PlanError
 from atoll.compiler.module.replicas import check_replicas, twins_of
 from atoll.compiler.plan.plan import Plan
@@ -110,7 +111,9 @@ def _settings(model: Model, batch: int | None, microbatches_allowed: bool) -> It
         if examples not in chains:
             chains[examples] = model.chain(examples)
         memory = _memory(model, replicas)
-        yield replicas, Setting(chains[examples], homes, memory, _links(model, homes), microbatches)
+        own = model.topology.islands[: len(homes)]
+        at_once = islands_at_once(own, model.topology, replicas)
+        yield replicas, Setting(chains[examples], homes, memory, _links(model, homes), microbatches, at_once)
 
 
 def _memory(model: Model, replicas: int) -> tuple[float, ...]:

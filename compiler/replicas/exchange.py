@@ -4,7 +4,8 @@ Every replica has to end with the same bits, so each element is added up in one 
 
 `direct`: each replica sends all it has to every other, and all add in the order of the replicas.
 `ring`: what is exchanged is cut into one slice for each replica. Each slice goes round once to be added up, every
-replica adding its own part, and once more so that all get it.
+replica adding its own part, and once more so that all get it. Where devices divide the dimension that is cut, each of
+them cuts its own part of it, so that a slice is divided as the whole is and nothing crosses between them.
 `tree`: half of the replicas send all they have to the other half, which add it to theirs; these are halved in the same
 way, until the first replica has the sum, which goes back to all by the same routes.
 
@@ -22,7 +23,7 @@ L + (R - 1) S / (R B) each, S being the whole: no way round sends fewer bytes, o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, zip_longest
 from math import inf, prod
 
 from atoll.compiler.module.tasks import GATHER, OWN_SHARE
@@ -40,7 +41,7 @@ class Summand:
 
     kind: how the parts combine: `add`, `max`, `min`, `and` or `or`; `gather` if shares are joined; `share` if each
         replica takes its share of what it has.
-    divided: for each dimension, whether the island's devices divide it.
+    parts: for each dimension, into how many the island's devices divide it; empty if they divide none.
     share: the dimension along which shares make up the whole; None if each replica gives and gets all.
     """
 
@@ -48,7 +49,7 @@ class Summand:
     dtype: str
     itemsize: int
     kind: str = "add"
-    divided: tuple[bool, ...] = ()
+    parts: tuple[int, ...] = ()
     share: int | None = None
 
     @property
@@ -65,13 +66,13 @@ class Summand:
 
     @property
     def is_divided(self) -> bool:
-        return any(self.divided)
+        return any(one > 1 for one in self.parts)
 
     def slicing(self, count: int) -> int | None:
-        """The dimension to cut into `count` slices: the longest one that no devices divide; None if it is too short."""
-        free = [one for one in range(len(self.shape)) if not (self.divided and self.divided[one])]
-        longest = max(free, key=lambda one: self.shape[one], default=None)
-        return longest if longest is not None and self.shape[longest] >= count else None
+        """The dimension to cut into `count` slices: the one of which a device has most; None if that is too short."""
+        own = [size // part for size, part in zip_longest(self.shape, self.parts, fillvalue=1)]
+        longest = max(range(len(own)), key=own.__getitem__, default=None)
+        return longest if longest is not None and own[longest] >= count else None
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,14 @@ class Unit:
     members: their numbers; several are packed into one vector, or into one for each share.
     bytes: of all members together.
     dimension: the one along which it is cut into slices; 0 for a vector, None if nothing is cut.
+    parts: into how many the island's devices divide that dimension; each part is cut by itself.
     """
 
     form: str
     members: tuple[int, ...]
     bytes: int
     dimension: int | None = None
+    parts: int = 1
 
     @property
     def is_packed(self) -> bool:
@@ -103,7 +106,7 @@ def units_of(sums: Sequence[Summand], replicas: int, speed: Speed) -> list[Unit]
     packs: list[list[int]] = []
     open_: dict[tuple[str, str, str | None], list[int]] = {}
     for number, one in enumerate(sums):
-        enough = _worth_a_message(one, replicas, speed)
+        enough = worth_a_message(one, replicas, speed)
         if one.form != OWN_SHARE and (one.is_divided or one.size >= enough):
             packs.append([number])
             continue
@@ -118,7 +121,7 @@ def units_of(sums: Sequence[Summand], replicas: int, speed: Speed) -> list[Unit]
     return [_unit(pack, sums, replicas, speed) for pack in packs]
 
 
-def _worth_a_message(one: Summand, replicas: int, speed: Speed) -> float:
+def worth_a_message(one: Summand, replicas: int, speed: Speed) -> float:
     """The number of bytes above which packing gains nothing."""
     if one.form is None:
         return speed.chunk * (replicas if replicas > 2 else 1)
@@ -134,7 +137,10 @@ def _unit(members: Sequence[int], sums: Sequence[Summand], replicas: int, speed:
     length = sum(prod(sums[one].shape) for one in members)
     forms = (DIRECT, RING, TREE) if dimension is not None and length >= replicas else (DIRECT, TREE)
     form = min(forms, key=lambda form: seconds(form, size, replicas, speed))
-    return Unit(form, tuple(members), size, dimension if form == RING else None)
+    if form != RING:
+        return Unit(form, tuple(members), size)
+    parts = first.parts[dimension] if first.parts and dimension is not None and len(members) == 1 else 1
+    return Unit(form, tuple(members), size, dimension, parts)
 
 
 def seconds(form: str, size: int, replicas: int, speed: Speed) -> float:

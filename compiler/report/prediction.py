@@ -32,6 +32,7 @@ class Prediction:
     Where there are several loops, what all of them take is a `WholeStep`.
 
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
+    replicas: how many there are, of which this is one.
     absent: the tasks of the schedule, such as `B0`, that the program has nothing to run for.
     around: for each island the operations of its tasks outside of loops, which are counted after it.
     around_seconds: what these should take.
@@ -43,6 +44,7 @@ class Prediction:
 
     name: str
     microbatches: int
+    replicas: int
     schedule: str
     absent: tuple[str, ...]
     islands: tuple[str, ...]
@@ -59,7 +61,7 @@ class Prediction:
 
     def simulation(self, topology: Topology, slower: float = 1.0) -> Simulation:
         """The simulation that the numbers are from; with devices `slower` times as slow as assumed."""
-        costs = costs_of(topology, self.islands, self.stages, self.around_seconds, slower)
+        costs = costs_of(topology, self.islands, self.stages, self.around_seconds, self.replicas, slower)
         return _simulated(Schedule.parse(self.schedule), costs, self.islands, self.exchanges)
 
     def schedule_that_runs(self) -> Schedule:
@@ -83,11 +85,12 @@ def predict(module: ir.Module) -> Prediction | None:
     around, seconds = task_costs(module, before), task_seconds(module, before)
     outside = tuple(seconds[name] for name in islands)
     exchanges = exchanges_of(module)
-    costs = costs_of(topology, islands, stages, outside)
+    costs = costs_of(topology, islands, stages, outside, replicas_of(module))
     simulation = _simulated(schedule, costs, islands, exchanges)
     return Prediction(
         name=schedule.name,
         microbatches=schedule.microbatches,
+        replicas=replicas_of(module),
         schedule=str(schedule),
         absent=tuple(sorted(map(str, {task.name.rolled for row in schedule.rows for task in row} - tasks))),
         islands=islands,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from atoll.compiler.cost.devices import DEVICE_KINDS
+from atoll.compiler.cost.devices import device_kind
 from atoll.compiler.module.notes import SeveralLoops, Traffic
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chip_text import chip_rows, code_rows
@@ -139,13 +139,18 @@ def _activation_rows(one: Prediction) -> list[str]:
 
 
 def _assumed(topology: str) -> str:
-    kinds = dict.fromkeys(island.kind for island in Topology.parse(topology).islands)
-    speeds = [
-        f"{count_text(round(found.speed))} operations a second on a device of kind {kind}, "
-        f"and {count_text(round(found.memory * found.moves_reach))}B through its memory"
-        for kind, found in ((kind, DEVICE_KINDS[kind]) for kind in kinds)
-    ]
-    return f"{', '.join(speeds)}; what no sharding divides, each device does"
+    islands = Topology.parse(topology)
+    speeds = []
+    for kind, island in {island.kind: island for island in reversed(islands.islands)}.items():
+        found, measured = device_kind(island, islands), islands.rates_of(kind)
+        text = f"{count_text(round(found.speed))} operations a second on a device of kind {kind}, "
+        text += f"and {count_text(round(found.memory * found.moves_reach))}B through its memory"
+        if measured is not None:
+            text += ", as the topology says"
+        if measured is not None and measured.at_once is not None:
+            text += f"; together they do {float(measured.at_once):g} times as much"
+        speeds.append(text)
+    return f"{', '.join(reversed(speeds))}; what no sharding divides, each device does"
 
 
 def _measured_rows(report: ReportContents) -> list[str]:

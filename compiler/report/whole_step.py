@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.compiler.cost.devices import islands_at_once
 from atoll.compiler.cost.task_costs import named_seconds
 from atoll.compiler.emit.bundles import bundles_of, exchange_cost
 from atoll.compiler.mlir.bindings import builtin, func, ir, mpmd
@@ -30,7 +31,8 @@ from atoll.compiler.module.tasks import (
     transfers_in,
 )
 from atoll.compiler.schedules.costs import LinkCost
-from atoll.compiler.schedules.whole_step import LoopTimes, StepTask, StepTimes, step_times
+from atoll.compiler.schedules.step_task import StepTask
+from atoll.compiler.schedules.whole_step import LoopTimes, StepTimes, step_times
 from atoll.compiler.task_name import EXCHANGE, TaskName
 from atoll.compiler.topology.topology import Topology
 
@@ -68,7 +70,7 @@ class WholeStep:
         """When the tasks run; with devices `slower` times as slow as assumed."""
         count = len(self.islands)
         tasks = [task._replace(seconds=task.seconds * slower) if task.row < count else task for task in self.tasks]
-        return step_times(tasks, _links(topology, self.islands))
+        return step_times(tasks, _links(topology, self.islands), count, _at_once(topology, self.islands))
 
 
 def whole_step(module: ir.Module) -> WholeStep | None:
@@ -84,15 +86,21 @@ def step_of_all_tasks(module: ir.Module) -> WholeStep:
     count = len(topology.islands) // replicas_of(module)
     islands = tuple(island.name for island in topology.islands[:count])
     tasks = tuple(_Tasks(module, topology, islands).all())
-    times = step_times(tasks, _links(topology, islands))
+    at_once = _at_once(topology, islands)
+    times = step_times(tasks, _links(topology, islands), count, at_once)
     return WholeStep(
         islands=islands,
         tasks=tasks,
         step=times.makespan,
         bubble=times.bubble(count),
-        bubble_without_links=step_times(tasks, {}).bubble(count),
+        bubble_without_links=step_times(tasks, {}, count, at_once).bubble(count),
         loops=tuple(times.loops()),
     )
+
+
+def _at_once(topology: Topology, islands: tuple[str, ...]) -> float | None:
+    """How many islands' work those of a replica do together, if they share cores."""
+    return islands_at_once(topology.islands[: len(islands)], topology, len(topology.islands) // len(islands))
 
 
 def _links(topology: Topology, islands: tuple[str, ...]) -> dict[tuple[int, int], LinkCost]:

@@ -39,6 +39,7 @@ def topology_of_copies(one: Topology, copies: int) -> Topology:
             for link in one.links
         ),
         one.others,
+        one.rates,
     )
 
 

@@ -29,6 +29,7 @@ class Costs:
         unit.
     links: for pairs of islands, source first, their link; sending between any other two is free.
     forward_bytes, backward_bytes: for each stage what it sends to the next one forward, and gets back from it.
+    at_once: how many islands' work all of them do together, if they share cores; None if each has its own.
     """
 
     forward: tuple[float, ...]
@@ -39,6 +40,7 @@ class Costs:
     links: Mapping[tuple[int, int], LinkCost] = field(default_factory=dict, hash=False)
     forward_bytes: tuple[float, ...] = ()
     backward_bytes: tuple[float, ...] = ()
+    at_once: float | None = None
 
     def __post_init__(self) -> None:
         stages = len(self.forward)
@@ -49,6 +51,8 @@ class Costs:
             for at, cost in enumerate(getattr(self, name)):
                 if not 0 <= cost < math.inf:
                     raise PlanError(f"{name} has the cost {cost} at {at}", remedy="costs are 0 or more")
+        if self.at_once is not None and not 0 < self.at_once < math.inf:
+            raise PlanError(f"islands do the work of {self.at_once} at once", remedy="write a number above 0")
         for (source, target), link in self.links.items():
             if not (0 <= link.latency < math.inf and link.bandwidth > 0):
                 what = f"the link {source} -> {target} has latency {link.latency} and bandwidth {link.bandwidth}"
@@ -67,8 +71,12 @@ class Costs:
         link = self.links.get((source, target))
         if link is None or source == target:
             return 0.0, 0.0
+        return self.sent_bytes(kind, stage) / link.bandwidth, link.latency
+
+    def sent_bytes(self, kind: str, stage: int) -> float:
+        """What a stage sends to the next one, or back to the one before."""
         sizes, at = (self.forward_bytes, stage) if kind == FORWARD else (self.backward_bytes, stage - 1)
-        return (sizes[at] if at < len(sizes) else 0.0) / link.bandwidth, link.latency
+        return sizes[at] if at < len(sizes) else 0.0
 
 
 def uniform(

@@ -1,14 +1,17 @@
 """Runs a schedule on paper: when each task begins and ends, and what that costs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.costs import Costs
 from atoll.compiler.schedules.lower_bound import lower_bound
+from atoll.compiler.schedules.sharing import SharedCores
+from atoll.compiler.schedules.step_task import StepTask
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.task_table import Block, TaskTable
-from atoll.compiler.schedules.walk import check_tasks, walk
+from atoll.compiler.schedules.walk import check_tasks, needs, walk
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
 
 
@@ -71,17 +74,20 @@ def simulate(schedule: TaskTable, costs: Costs, way: Walk | None = None) -> Simu
 
     An island begins a task when the one before has ended and all values are there. A value is sent when its block ends.
     Each direction of a link sends one value after the other, in the order in which they were made, and each arrives one
-    latency later. Sending takes none of the islands' time, and there is room for every value that waits.
+    latency later. Sending takes none of the islands' time, and there is room for every value that waits. Islands that
+    share cores take longer for what they do at the same time.
     """
     _check_sizes(schedule, costs)
     clock = _Clock(schedule, costs)
     for island, block in walked(schedule) if way is None else way:
         clock.run(island, block)
     islands = range(schedule.islands)
-    updates = tuple((free, free + costs.update[island]) for island, free in enumerate(clock.free))
+    updates = [(free, free + costs.update[island]) for island, free in enumerate(clock.free)]
+    if costs.at_once is not None:
+        updates = clock.share(costs.at_once)
     makespan = max(end for _, end in updates)
     span = max(end - clock.start[island] for island, (_, end) in enumerate(updates))
-    work = (sum(clock.busy) + sum(costs.update)) / schedule.islands
+    work = (sum(clock.busy) + sum(end - begin for begin, end in updates)) / schedule.islands
     bubble = (makespan - work) / makespan if makespan else 0.0
     tasks = tuple(timed for row in clock.rows for timed in row)
     peak = [_peak(schedule, costs, island) for island in islands]
@@ -90,9 +96,9 @@ def simulate(schedule: TaskTable, costs: Costs, way: Walk | None = None) -> Simu
         span=span,
         bubble=bubble,
         peak=peak,
-        lower_bound=lower_bound(schedule, costs),
+        lower_bound=max(lower_bound(schedule, costs), clock.work / (costs.at_once or schedule.islands)),
         tasks=tasks,
-        updates=updates,
+        updates=tuple(updates),
     )
 
 
@@ -137,10 +143,48 @@ class _Clock:
         for task in block:
             self._send(island, task, end)
 
-    def _note(self, island: int, block: Block, begin: float, end: float) -> None:
+    @property
+    def work(self) -> float:
+        """What all islands do, if none of it takes longer because others are at work."""
+        costs = (self._cost[task.kind][task.stage] for row in self._schedule.rows for task in row)
+        return sum(costs) + sum(self._costs.update)
+
+    def share(self, at_once: float) -> list[tuple[float, float]]:
+        """Take the times of islands that share cores instead; returns when the updates begin and end."""
+        blocks = [(island, block) for island, row in enumerate(self._schedule.blocks) for block in row]
+        maker = {task: number for number, (_, block) in enumerate(blocks) for task in block}
+        tasks = [self._step_task(island, block, maker) for island, block in blocks]
+        islands = range(self._schedule.islands)
+        tasks += [StepTask("update", island, self._costs.update[island]) for island in islands]
+        cores = SharedCores(tasks, self._costs.links, len(islands), at_once)
+        cores.run()
+        self.rows = [[] for _ in islands]
+        self.busy = [0.0 for _ in islands]
+        for (island, block), start, end in zip(blocks, cores.starts, cores.ends, strict=False):  # and then the updates
+            if not self.rows[island]:
+                self.start[island] = start
+            self.busy[island] += end - start
+            length = sum(self._cost[task.kind][task.stage] for task in block)
+            self._note(island, block, start, end, (end - start) / length if length else 1.0)
+        return list(zip(cores.starts, cores.ends, strict=True))[len(blocks) :]
+
+    def _step_task(self, island: int, block: Block, maker: Mapping[Task, int]) -> StepTask:
+        length, needed, sends = 0.0, set[int](), list[tuple[int, float]]()
+        own = set(block)
+        for task in block:
+            length += self._cost[task.kind][task.stage]
+            needed |= {maker[Task(*one)] for one in needs(task, self._schedule.stages) if Task(*one) not in own}
+            onwards = task.stage + {FORWARD: 1, BACKWARD: -1, WEIGHT: 0}[task.kind]
+            if onwards != task.stage and 0 <= onwards <= self._last:
+                target = self._schedule.stage_island[onwards]
+                if target != island:
+                    sends.append((target, self._costs.sent_bytes(task.kind, task.stage)))
+        return StepTask(str(block[0]), island, length, None, tuple(needed), tuple(sends))
+
+    def _note(self, island: int, block: Block, begin: float, end: float, slower: float = 1.0) -> None:
         """Note when tasks run. For the picture, those of a block divide its time among them, one after the other."""
         for task in block[:-1]:
-            until = begin + self._cost[task.kind][task.stage]
+            until = begin + slower * self._cost[task.kind][task.stage]
             self.rows[island].append(Timed(task, island, begin, until))
             begin = until
         self.rows[island].append(Timed(block[-1], island, begin, end))

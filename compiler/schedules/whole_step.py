@@ -11,22 +11,8 @@ from typing import NamedTuple
 
 from atoll.compiler.schedules.costs import LinkCost
 from atoll.compiler.schedules.progress import Progress
-
-
-class StepTask(NamedTuple):
-    """A task of a step.
-
-    name: such as `L0.F3@1`; row: which of the rows it is in; loop: the number of its loop, None outside of loops.
-    needs: the tasks, by number, that must have ended, and whose values must have arrived if they are in another row.
-    sends: the bytes that it sends to another row when it ends, each as (row, bytes).
-    """
-
-    name: str
-    row: int
-    seconds: float
-    loop: int | None = None
-    needs: tuple[int, ...] = ()
-    sends: tuple[tuple[int, int], ...] = ()
+from atoll.compiler.schedules.sharing import SharedCores
+from atoll.compiler.schedules.step_task import StepTask
 
 
 class LoopTimes(NamedTuple):
@@ -52,7 +38,8 @@ class StepTimes:
 
     def bubble(self, rows: int) -> float:
         """The part of the makespan in which the first rows, which are the islands, do not work, on average."""
-        work = sum(task.seconds for task in self.tasks if task.row < rows)
+        spans = zip(self.tasks, self.starts, self.ends, strict=True)
+        work = sum(end - start for task, start, end in spans if task.row < rows)
         return 1 - work / rows / self.makespan if self.makespan else 0.0
 
     def loops(self) -> list[LoopTimes]:
@@ -68,11 +55,22 @@ class StepTimes:
         return [LoopTimes(*span, overlap) for span, overlap in zip(spans, overlaps, strict=True)]
 
 
-def step_times(tasks: Sequence[StepTask], links: Mapping[tuple[int, int], LinkCost]) -> StepTimes:
+def step_times(
+    tasks: Sequence[StepTask],
+    links: Mapping[tuple[int, int], LinkCost],
+    workers: int = 0,
+    at_once: float | None = None,
+) -> StepTimes:
     """When the tasks run if each row runs its own in their order, each as soon as all that it needs is there.
 
     A link sends one value after the other, and each arrives one latency later, as in `simulate`.
+
+    workers, at_once: so many rows, the first, are islands that share cores, and do so many islands' work together.
     """
+    if at_once is not None:
+        cores = SharedCores(tasks, links, workers, at_once)
+        cores.run()
+        return StepTimes(tuple(tasks), tuple(cores.starts), tuple(cores.ends))
     rows: list[list[int]] = [[] for _ in range(max((task.row for task in tasks), default=-1) + 1)]
     for number, task in enumerate(tasks):
         rows[task.row].append(number)

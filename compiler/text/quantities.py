@@ -22,6 +22,7 @@ _BYTES = {
 
 MEMORY: Mapping[str, int] = _BYTES
 BANDWIDTH: Mapping[str, int] = {f"{unit}/s": size for unit, size in _BYTES.items()}
+OPERATIONS: Mapping[str, int] = {"op/s": 1, "kop/s": 10**3, "Mop/s": 10**6, "Gop/s": 10**9, "Top/s": 10**12}
 LATENCY: Mapping[str, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
 Units = Mapping[str, int]  # each unit's size in the smallest one; that comes first

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,6 +15,7 @@ from atoll.compiler.text.quantities import (
     BANDWIDTH,
     LATENCY,
     MEMORY,
+    OPERATIONS,
     Units,
     amount_text,
     exact_amount,
@@ -25,23 +27,20 @@ from atoll.compiler.topology.island import (
     PHYSICAL_RANK,
     Axis,
     Island,
-    check_name,
     devices_of_slice,
     island_of_mesh,
 )
+from atoll.compiler.topology.link import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Link
+from atoll.compiler.topology.rates import Rates
 from lark import Token, v_args
 from lark.tree import Meta
 
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["DEFAULT_BANDWIDTH", "DEFAULT_LATENCY", "Axis", "Island", "Link", "Topology", "topology"]
+__all__ = ["DEFAULT_BANDWIDTH", "DEFAULT_LATENCY", "Axis", "Island", "Link", "Rates", "Topology", "topology"]
 
 MOST_ISLANDS = 4096
-
-# Assumed of a link that the text does not write: one 100 Gbit/s port through a data centre's switches.
-DEFAULT_BANDWIDTH = 12_500_000_000
-DEFAULT_LATENCY = 100_000
 
 _LANGUAGE = Language(
     name="topology text",
@@ -57,43 +56,13 @@ _LANGUAGE = Language(
 )
 
 
-@dataclass(frozen=True)
-class Link:
-    """The connection between two islands, the same in both directions.
-
-    bandwidth: bytes a second.
-    latency: nanoseconds.
-    """
-
-    source: str
-    target: str
-    bandwidth: int = DEFAULT_BANDWIDTH
-    latency: int = DEFAULT_LATENCY
-
-    def __post_init__(self) -> None:
-        check_name("the name of an island", self.source)
-        check_name("the name of an island", self.target)
-        if self.source == self.target:
-            raise TopologyError(f"a link from {self.source!r} to itself", remedy="link two different islands")
-        whole_number("the bandwidth in B/s", self.bandwidth, TopologyError)
-        whole_number("the latency in ns", self.latency, TopologyError, least=0)
-
-    @property
-    def ends(self) -> frozenset[str]:
-        """The two islands, in no order."""
-        return frozenset((self.source, self.target))
-
-    def __str__(self) -> str:
-        bandwidth, latency = amount_text(self.bandwidth, BANDWIDTH), amount_text(self.latency, LATENCY)
-        return f"link {self.source} <-> {self.target} : {bandwidth}, {latency}"
-
-
 class _Census:
     """The islands and links met so far; refuses what contradicts them."""
 
     def __init__(self) -> None:
         self._islands: dict[str, Island] = {}  # a dict for its order, in which messages list the names
         self._links: set[frozenset[str]] = set()
+        self._rates: set[str] = set()
 
     def add_island(self, island: Island) -> None:
         if island.name in self._islands:
@@ -111,12 +80,18 @@ class _Census:
             raise TopologyError(what, remedy="write one link; it serves both directions")
         self._links.add(link.ends)
 
+    def add_rates(self, rates: Rates) -> None:
+        if rates.kind in self._rates:
+            raise TopologyError(f"rates of {rates.kind} are written twice", remedy="write them once for all islands")
+        self._rates.add(rates.kind)
+
 
 @dataclass(frozen=True)
 class Topology:
     """Islands, and those links between them that were written; any other link has the default.
 
     others: the bandwidth and the latency of the links that are not written, as in `Link`, if that is said.
+    rates: what devices of a kind do, for kinds of which that was measured.
     meshes: the real devices of each island, if it has any. They say where a program runs, not what it is, so they are
         not compared.
     """
@@ -124,6 +99,7 @@ class Topology:
     islands: tuple[Island, ...]
     links: tuple[Link, ...] = ()
     others: tuple[int, int] | None = None
+    rates: tuple[Rates, ...] = ()
     meshes: "tuple[jax.sharding.Mesh, ...] | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +110,8 @@ class Topology:
             census.add_island(island)
         for link in self.links:
             census.add_link(link)
+        for rates in self.rates:
+            census.add_rates(rates)
 
     @classmethod
     def parse(cls, text: str) -> "Topology":
@@ -159,11 +137,11 @@ class Topology:
             if name not in known:
                 raise TopologyError(f"no island is called {shown(name)}", remedy=known_names(str(name), known))
         numbers = [known[name] for name in names]
-        return Topology(
-            tuple(self.islands[number] for number in numbers),
-            tuple(link for link in self.links if link.ends <= set(names)),
-            self.others,
-            None if self.meshes is None else tuple(self.meshes[number] for number in numbers),
+        return replace(
+            self,
+            islands=tuple(self.islands[number] for number in numbers),
+            links=tuple(link for link in self.links if link.ends <= set(names)),
+            meshes=None if self.meshes is None else tuple(self.meshes[number] for number in numbers),
         )
 
     @cached_property
@@ -195,7 +173,11 @@ class Topology:
         if self.others is not None:
             bandwidth, latency = self.others
             lines.append(f"link * <-> * : {amount_text(bandwidth, BANDWIDTH)}, {amount_text(latency, LATENCY)}")
-        return "\n".join([*lines, *(str(link) for link in self.links)])
+        return "\n".join([*lines, *map(str, self.links), *map(str, self.rates)])
+
+    def rates_of(self, kind: str) -> Rates | None:
+        """What was measured of the devices of a kind."""
+        return next((one for one in self.rates if one.kind == kind), None)
 
 
 def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
@@ -284,15 +266,22 @@ class _Size:
     axes: tuple[Axis, ...] | None
 
 
+@dataclass(frozen=True)
+class _PlacedRates:
+    place: Place
+    rates: Rates
+
+
 _Amount = tuple[Token, Token]  # a number and its unit
 
 
 @v_args(inline=True)
 class _Reader(Reader):
-    def start(self, *statements: _Group | _PlacedLink | _OtherLinks) -> Topology:
+    def start(self, *statements: _Group | _PlacedLink | _OtherLinks | _PlacedRates) -> Topology:
         groups = [statement for statement in statements if isinstance(statement, _Group)]
         links = [statement for statement in statements if isinstance(statement, _PlacedLink)]
         others = [statement for statement in statements if isinstance(statement, _OtherLinks)]
+        rates = [statement for statement in statements if isinstance(statement, _PlacedRates)]
         if len(others) > 1:
             raise others[1].place.fault("the other links are written twice", "write one `link * <-> *`")
         census = _Census()
@@ -306,11 +295,15 @@ class _Reader(Reader):
         for placed in links:
             with placed.place.blamed():
                 census.add_link(placed.link)
+        for one in rates:
+            with one.place.blamed():
+                census.add_rates(one.rates)
         with self.at(0).blamed():
             return Topology(
                 tuple(island for group in groups for island in group.islands),
                 tuple(placed.link for placed in links),
                 others[0].speed if others else None,
+                tuple(one.rates for one in rates),
             )
 
     def counted(self, count: Token, island: Island) -> _Group:
@@ -339,6 +332,13 @@ class _Reader(Reader):
         with place.blamed():
             Link("one", "other", *speed)  # refuses what no link can have
         return _OtherLinks(place, speed)
+
+    def rates(self, kind: Token, operations: _Amount, memory: _Amount, at_once: Token | None) -> _PlacedRates:
+        place = self.at(kind)
+        per_second = self._amount(operations, OPERATIONS), self._amount(memory, BANDWIDTH)
+        together = None if at_once is None else Fraction(self._digits(at_once))
+        with place.blamed():
+            return _PlacedRates(place, Rates(str(kind), *per_second, together))
 
     def device(self, kind: Token, size: _Size | None, memory: _Amount | None, processes: int | None) -> Island:
         """An island with a provisional name; the statement around it knows the right one."""
@@ -382,9 +382,12 @@ class _Reader(Reader):
         number, unit = amount
         if unit not in units:
             raise self.at(unit).fault(f"unknown unit {shown(unit)}", known_names(unit, units))
-        if len(number) > MOST_DIGITS:
-            raise self.at(number).fault(f"the number has {len(number)} digits", f"write at most {MOST_DIGITS}")
         try:
-            return exact_amount(number, unit, units)
+            return exact_amount(self._digits(number), unit, units)
         except ValueError as fault:
             raise self.at(number).fault(str(fault), "write it in a smaller unit") from None
+
+    def _digits(self, number: Token) -> Token:
+        if len(number) > MOST_DIGITS:
+            raise self.at(number).fault(f"the number has {len(number)} digits", f"write at most {MOST_DIGITS}")
+        return number

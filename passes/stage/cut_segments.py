@@ -2,35 +2,29 @@
 
 import logging
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.marks import (
-    LAYERS,
-    PLANNED_STAGE,
-    STAGE,
-    STAGES,
-)
+from atoll.compiler.module.marks import LAYERS, PLANNED_STAGE, STAGE, STAGES
 from atoll.compiler.module.planned import set_plan, shape_of, stages_of, topology_of
 from atoll.compiler.module.replicas import twins_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.pipeline_shape import PipelineShape
+from atoll.compiler.plan.plan import SHARDED
+from atoll.compiler.replicas.segment_count import segments_worthwhile
 from atoll.compiler.replicas.speed import speed_between
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
+from atoll.passes.stage.cut.exchange_sums import sums_exchanged
 from atoll.passes.stage.cut.forward_part import forward_part
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import read_loops, that_hold_parameters
 from atoll.passes.stage.layers.steps import Steps
 
 log = logging.getLogger(__name__)
-
-# Only the exchange of one segment outlasts the loop, so beyond some number more segments gain little, and each costs a
-# task of its own.
-_MOST = 32
 
 
 @dataclass(frozen=True)
@@ -41,8 +35,8 @@ class CutSegments(Pass):
     segment is a stage of its own from here on, beside the others on their island. What is not forward keeps the stage
     of the plan, and gets its segment when stages are spread.
 
-    If the plan leaves their number open, there is one segment for each message that the sums which replicas exchange
-    would fill. The plan states the number from here on.
+    If the plan leaves their number open, it is the one with which islands should wait least for what they exchange
+    with other replicas. The plan states the number from here on.
 
     Requires: `seed-stages` and `cut-automatically` before.
 
@@ -61,14 +55,15 @@ class CutSegments(Pass):
             log.info("nothing to do: stages run in one segment")
             return
         graph, count = Graph.of(module), shape.segments
+        forward = forward_part(graph)
+        loops = _loops(module, graph, set(forward))
         if shape.plan.has_open_segments:
-            count = _worth_messages(module, graph, shape)
+            count = _worthwhile(module, graph, loops, shape)
             set_plan(module, replace(shape.plan, segments=count))
         if count == 1:
             log.info("nothing to do: one segment of a stage is enough for its sums")
             return
-        forward = forward_part(graph)
-        _cut(Steps(graph, forward, _loops(module, graph, set(forward))), count)
+        _cut(Steps(graph, forward, loops), count)
         for index in {*range(len(graph.operations))}.difference(forward):
             attributes = graph.operations[index].operation.attributes
             if STAGE in attributes:
@@ -77,16 +72,22 @@ class CutSegments(Pass):
         module.operation.attributes[STAGES] = integer(stages_of(module) * count)
 
 
-def _worth_messages(module: ir.Module, graph: Graph, shape: PipelineShape) -> int:
-    """One segment for each message that the sums of a stage would fill."""
-    sums = (
-        sum(graph.sizes[one.yielded] for loop in graph.loops for one in loop.carried if not one.is_part)
-        // shape.planned_stages
-    )
-    topology = topology_of(module)
-    chunk = max(speed_between(twins, topology).chunk for twins in twins_of(topology, shape.plan.replicas).values())
-    count = int(max(1, min(_MOST, sums / max(1, chunk))))
-    log.info("%d segments a stage, for sums of %d bytes and messages of %d", count, sums, chunk)
+def _worthwhile(module: ir.Module, graph: Graph, loops: Mapping[int, CountedLoop], shape: PipelineShape) -> int:
+    """With how many segments a stage should wait least for its exchanges."""
+    plan, topology = shape.plan, topology_of(module)
+    stacks = {
+        str(graph.values[argument].type): loop.iterations
+        for index, loop in loops.items()
+        for argument in _stacked_arguments(graph, index, loop)
+    }
+    sums = sums_exchanged(module, graph, stacks, is_shared=plan.update == SHARDED)
+    if not sums:
+        return 1
+    speeds = [speed_between(twins, topology) for twins in twins_of(topology, plan.replicas).values()]
+    slowest = min(speeds, key=lambda one: one.bandwidth)
+    count = segments_worthwhile(sums, shape.planned_stages, plan.replicas, slowest)
+    size = sum(one.summand.size for one in sums) // shape.planned_stages
+    log.info("%d segments a stage, for sums of %d bytes", count, size)
     return count
 
 

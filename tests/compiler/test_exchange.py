@@ -23,6 +23,7 @@ from atoll.compiler.replicas.exchange import (
     slice_bounds,
     units_of,
 )
+from atoll.compiler.replicas.segment_count import Sum, segments_worthwhile, waited
 from atoll.compiler.replicas.speed import Speed, slowest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,14 +81,21 @@ def test_what_differs_in_kind_or_dtype_is_not_packed_together():
     assert [one.members for one in units_of(sums, 2, SPEED)] == [(0, 3), (1, 4), (2,)]
 
 
-def test_what_devices_divide_is_sliced_where_they_do_not():
-    divided = floats(4096, 512, divided=(True, False))
-    (unit,) = units_of([divided], 4, SPEED)
-    assert (unit.form, unit.dimension) == (RING, 1)
-    (unit,) = units_of([floats(4096, 512, divided=(True, True))], 4, SPEED)
-    assert unit.form == DIRECT
-    (unit,) = units_of([floats(10**6, 2, divided=(True, False))], 4, SPEED)
-    assert unit.form == DIRECT  # two columns cannot be four slices
+@pytest.mark.parametrize(
+    ("shape", "parts", "expected"),
+    [
+        ((4096, 512), (16, 1), (RING, 1, 1)),
+        # What each device has is cut, also where all dimensions are divided.
+        ((4096, 512), (2, 1), (RING, 0, 2)),
+        ((3, 4096, 512), (1, 256, 8), (RING, 2, 8)),
+        # Three elements of a device cannot be four slices, and no more can two columns.
+        ((3072, 1536), (1024, 512), (DIRECT, None, 1)),
+        ((10**6, 2), (500_000, 1), (DIRECT, None, 1)),
+    ],
+)
+def test_what_devices_divide_is_sliced_within_their_parts(shape, parts, expected):
+    (unit,) = units_of([floats(*shape, parts=parts)], 4, SPEED)
+    assert (unit.form, unit.dimension, unit.parts) == expected
 
 
 @pytest.mark.parametrize("replicas", [2, 3, 4, 8])
@@ -121,12 +129,12 @@ def test_what_each_replica_gets_all_of_is_not_packed_with_shares():
 
 
 def test_divided_shares_cross_alone():
-    divided = floats(8, 2, divided=(False, True), share=0)
+    divided = floats(8, 2, parts=(1, 2), share=0)
     assert [one.members for one in units_of([divided, floats(2, share=0), divided], 2, SPEED)] == [(0,), (1,), (2,)]
 
 
 def test_what_does_not_cross_is_cut_together():
-    shapes = [floats(10**6, share=0, kind=OWN_SHARE), Summand((4,), "int32", 4, OWN_SHARE, (True,), 0)]
+    shapes = [floats(10**6, share=0, kind=OWN_SHARE), Summand((4,), "int32", 4, OWN_SHARE, (2,), 0)]
     (unit,) = units_of(shapes, 4, SPEED)
     assert (unit.form, unit.members) == (OWN_SHARE, (0, 1))
     assert messages(OWN_SHARE, 4) == bytes_sent(OWN_SHARE, unit.bytes, 4) == seconds(OWN_SHARE, 9, 4, SPEED) == 0
@@ -171,7 +179,7 @@ def test_a_tree_is_for_what_cannot_be_sliced_and_for_sizes_between_the_others():
     def form(one, replicas):
         return units_of([one], replicas, SPEED)[0].form
 
-    uncut = floats(4096, 512, divided=(True, True))
+    uncut = floats(4096, 512, parts=(4096, 512))
     assert [form(uncut, replicas) for replicas in (2, 4, 7, 8, 16)] == [DIRECT, DIRECT, DIRECT, TREE, TREE]
     sizes = range(1, 10**5, 77)
     assert {form(floats(size), replicas) for replicas in range(2, 13) for size in sizes} == {DIRECT, RING}
@@ -216,3 +224,39 @@ def test_a_ring_adds_everything_once_and_all_get_it(replicas):
 def test_the_slowest_link_counts():
     assert slowest([(1e9, 1e-6), (1e6, 1e-3)]) == Speed(1e6, 1e-3)
     assert SPEED.chunk == pytest.approx(10**4)
+
+
+def stack(layers, *shape, **more):
+    return Sum(floats(layers, *shape, **more), layers)
+
+
+@pytest.mark.parametrize(
+    ("sums", "stages", "replicas", "expected"),
+    [
+        # 10 kB are worth a message: as many segments as there are messages, and at most 32.
+        ([Sum(floats(2500))] * 4, 1, 2, 4),
+        ([Sum(floats(2500))] * 4, 2, 2, 2),
+        ([stack(64, 2500)], 1, 2, 32),
+        ([Sum(floats(16, 16))] * 8, 1, 2, 1),
+        # In a ring each slice is a message, and only the first one of a segment leaves before the last task has run: a
+        # quarter of what three send, and too little of what eight do.
+        ([stack(64, 25000)], 1, 3, 13),
+        ([stack(64, 25000)], 1, 8, 1),
+        # A stack goes round as long as it has a layer for each replica, unless devices have more of something else.
+        ([stack(118, 4096, 64, parts=(1, 4096, 64))], 1, 64, 1),
+        # What cannot go round crosses directly, and then all of it leaves at once.
+        ([stack(8, 4096, 64, parts=(1, 4096, 64))], 1, 4, 8),
+        # Nothing of a share is late.
+        ([stack(64, 2500, share=0)], 1, 4, 16),
+    ],
+)
+def test_how_many_segments_are_worthwhile(sums, stages, replicas, expected):
+    assert segments_worthwhile(sums, stages, replicas, SPEED) == expected
+
+
+def test_with_the_segments_chosen_an_island_waits_least():
+    """With two segments of it a stack cannot go round any more, and has to take a tree."""
+    sums = [stack(118, 4096, 64, parts=(1, 4096, 64))]
+    waits = [waited(sums, 1, count, 64, SPEED) for count in range(1, 33)]
+    assert min(waits) == waits[0]
+    assert min(waits[1:]) > 5 * waits[0]

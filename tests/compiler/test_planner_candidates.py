@@ -1,5 +1,6 @@
 """What the planner finds for a chain, beside every cut with every schedule, as the simulator sees them."""
 
+from dataclasses import replace
 from itertools import combinations, permutations
 from math import inf
 
@@ -53,6 +54,25 @@ def test_it_is_within_two_percent_of_brute_force_nearly_always():
         bounds += least_seconds(*asked) > best / 2
     assert near >= 0.95 * len(seeds)
     assert bounds > len(seeds) / 2  # it says something
+
+
+def test_islands_that_share_cores_are_as_many_as_gain_by_it():
+    """The same beside brute force, where several islands together do little more than one."""
+    near = fewer = 0
+    seeds = range(2100, 2120)
+    for seed in seeds:
+        setting = replace(setting_of(seed), at_once=1.25)
+        found, best = candidates(setting), by_brute_force(setting)
+        assert bool(found) == (best < inf), seed
+        if not found:
+            near += 1
+            continue
+        near += found[0].seconds <= best * 1.02
+        fewer += len(found[0].setting.homes) < len(setting.homes)
+        asked = setting.chain, setting.homes, setting.microbatches
+        assert least_seconds(*asked) <= min(best, found[0].seconds) * (1 + 1e-9), seed
+    assert near >= 0.95 * len(seeds)
+    assert fewer  # to send values costs more than another island gains
 
 
 def test_what_fits_nothing_has_no_candidate():

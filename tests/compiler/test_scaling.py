@@ -25,7 +25,8 @@ from atoll.compiler.scaling.losses import losses_of
 from atoll.compiler.scaling.scale import Scale, scheduled
 from atoll.compiler.scaling.scaling import Scaling, scaling
 from atoll.compiler.schedules.costs import LinkCost
-from atoll.compiler.schedules.whole_step import StepTask, step_times
+from atoll.compiler.schedules.step_task import StepTask
+from atoll.compiler.schedules.whole_step import step_times
 from atoll.compiler.topology.topology import topology
 
 import atoll
@@ -129,7 +130,7 @@ def test_numbers_of_copies():
 
 
 def test_on_what_a_device_spends_its_time():
-    v4 = device_kind(topology("1 x v4[2x2x1]").islands[0])
+    v4 = device_kind((one := topology("1 x v4[2x2x1]")).islands[0], one)
     assert v4.spent(275e12, 1228e9, 0) == Spent(2.0, 0.0, 0.0)
     assert v4.spent(275e10, 1228e9, 300e9) == Spent(0.0, 1.25, 1.25)
     assert v4.seconds(275e10, 1228e9, 300e9) == 2.5

@@ -1,11 +1,13 @@
 """Topologies: the text, what is refused, and real devices."""
 
+from fractions import Fraction
+
 import jax
 import numpy
 import pytest
 from atoll.compiler.errors import TopologyError
 from atoll.compiler.topology.island import PHYSICAL_RANK, Axis, Island, devices_of_slice, island_of_mesh
-from atoll.compiler.topology.topology import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Link, Topology, topology
+from atoll.compiler.topology.topology import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Link, Rates, Topology, topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +71,16 @@ def test_links_serve_both_directions_and_have_a_default():
         parsed.link("island0", "island9")
 
 
+def test_what_devices_were_measured_to_do():
+    text = "3 x cpu[4]\nlink island0 <-> island1 : 25 GB/s, 1 ms\nrates cpu : 2500 Mop/s, 9 GB/s, 1.6 at once"
+    parsed = topology(text)
+    assert str(parsed) == text
+    assert parsed.rates_of("cpu") == Rates("cpu", 2_500_000_000, 9 * 10**9, Fraction("1.6"))
+    assert parsed.rates_of("gpu") is None
+    assert parsed.only(["island1"]).rates == parsed.rates
+    assert topology("1 x gpu[1]; rates gpu : 100 Top/s, 2 TB/s").rates[0].at_once is None
+
+
 def test_what_all_other_links_are():
     text = "3 x cpu[4]\nlink * <-> * : 5 TB/s, 20 us\nlink island0 <-> island1 : 25 GB/s, 1 ms"
     parsed = topology(text)
@@ -82,6 +94,7 @@ def test_what_all_other_links_are():
 
 KINDS = "known are cpu, gpu, v4, v5e, v5p, v6e, tpu7x"
 SHARES = "write a number of processes that divides the number of devices"
+OPERATIONS = "known are op/s, kop/s, Mop/s, Gop/s, Top/s"
 UNITS = "known are B, kB, KiB, MB, MiB, GB, GiB, TB, TiB"
 SIZE = "write how many islands and how many devices in each, as in 2 x cpu[4]"
 LEAST = "it must be at least 1"
@@ -122,6 +135,26 @@ ERRORS = [
         (1, 41),
         "the other links are written twice",
         "write one `link * <-> *`",
+    ),
+    ("2 x cpu[4]; rates cpu : 1 GB/s, 1 GB/s", (1, 27), "unknown unit 'GB/s'", f"did you mean 'Gop/s'? {OPERATIONS}"),
+    (
+        "2 x cpu[4]; rates cpo : 1 Gop/s, 1 GB/s",
+        (1, 19),
+        "rates of the unknown kind 'cpo'",
+        f"did you mean 'cpu'? {KINDS}",
+    ),
+    ("2 x cpu[4]; rates cpu : 0 Gop/s, 1 GB/s", (1, 19), "the operations a second is too small", LEAST),
+    (
+        "2 x cpu[4]; rates cpu : 1 Gop/s, 1 GB/s, 0.5 at once",
+        (1, 19),
+        "all devices of kind cpu together do less than one of them",
+        "write 1 or more at once, or leave it out",
+    ),
+    (
+        "2 x cpu[4]; rates cpu : 1 Gop/s, 1 GB/s; rates cpu : 1 Gop/s, 1 GB/s",
+        (1, 48),
+        "rates of cpu are written twice",
+        "write them once for all islands",
     ),
     ("island a : cpu[4]; island a : cpu[4]", (1, 27), "island 'a' is there twice", "give each island its own name"),
     (

@@ -7,7 +7,8 @@ from atoll.compiler.cost.task_costs import costs_of
 from atoll.compiler.schedules.costs import LinkCost
 from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.schedules.simulate import simulate
-from atoll.compiler.schedules.whole_step import LoopTimes, StepTask, step_times
+from atoll.compiler.schedules.step_task import StepTask
+from atoll.compiler.schedules.whole_step import LoopTimes, step_times
 from atoll.runtime.program import Receive, Run
 
 import atoll
@@ -164,7 +165,9 @@ def test_the_tasks_of_a_block_are_predicted_one_by_one():
     topology = atoll.topology("2 x cpu[1]")
     report = atoll.lower(jax.grad(loss), LAYERS, BATCH, topology=topology, plan=plan, batch_argnums=1).report()
     one = report.pipeline
-    in_blocks = simulate(Schedule.parse(one.schedule), costs_of(topology, one.islands, one.stages, one.around_seconds))
+    in_blocks = simulate(
+        Schedule.parse(one.schedule), costs_of(topology, one.islands, one.stages, one.around_seconds, one.replicas)
+    )
     assert one.step < in_blocks.makespan
 
 

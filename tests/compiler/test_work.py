@@ -1,7 +1,7 @@
 """What a fragment does on each device: operations, bytes through its memory, bytes between devices."""
 
 import pytest
-from atoll.compiler.cost.devices import DEVICE_KINDS, capacity_of
+from atoll.compiler.cost.devices import DEVICE_KINDS, capacity_of, islands_at_once
 from atoll.compiler.cost.task_costs import seconds_of
 from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.functions import functions_in
@@ -97,10 +97,22 @@ def test_a_loop_does_its_body_as_often_as_it_runs():
 
 
 def test_what_takes_longer_counts():
-    island = topology("1 x v4[2x2x1]").islands[0]
-    assert seconds_of(Work(137.5e12, 1.0), island) == pytest.approx(1.0)
-    assert seconds_of(Work(1.0, 0.8 * 1228e9), island) == pytest.approx(1.0)
-    assert seconds_of(Work(137.5e12, 1.0, 240e9), island) == pytest.approx(2.0)
+    islands = topology("1 x v4[2x2x1]")
+    (island,) = islands.islands
+    assert seconds_of(Work(137.5e12, 1.0), island, islands) == pytest.approx(1.0)
+    assert seconds_of(Work(1.0, 0.8 * 1228e9), island, islands) == pytest.approx(1.0)
+    assert seconds_of(Work(137.5e12, 1.0, 240e9), island, islands) == pytest.approx(2.0)
+
+
+def test_what_was_measured_counts_where_the_topology_says_so():
+    islands = topology("2 x cpu[2]; rates cpu : 5 Gop/s, 2 GB/s, 1.5 at once")
+    one, _ = islands.islands
+    assert seconds_of(Work(5e9), one, islands) == pytest.approx(1.0)
+    assert seconds_of(Work(1.0, 2e9), one, islands) == pytest.approx(1.0)
+    # Of two devices each, three quarters of an island work at once, and of two replicas half of that.
+    assert islands_at_once(islands.islands, islands, 1) == pytest.approx(0.75)
+    assert islands_at_once([one], islands, 2) == pytest.approx(0.375)
+    assert islands_at_once([one], topology("2 x cpu[2]; rates cpu : 5 Gop/s, 2 GB/s"), 1) is None
 
 
 def test_every_kind_is_in_the_table():

@@ -43,8 +43,10 @@ def auto_schedule(module: ir.Module, loop: mpmd.ForOp, function: func.FuncOp, sh
     # The search is for an order of the plan's stages; whether these run in segments does not depend on the schedule.
     segments = [range(first, first + shape.segments) for first in range(0, shape.stages, shape.segments)]
     stages = [_together([costs[one] for one in stage]) for stage in segments]
+    # The search times orders on islands that have cores of their own.
     planned_costs = replace(
-        costs_of(topology, names, stages, [0] * len(names)),
+        costs_of(topology, names, stages, [0] * len(names), shape.plan.replicas),
+        at_once=None,
         activations=tuple(sum(activations[one] for one in stage) for stage in segments),
     )
     try:

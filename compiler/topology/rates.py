@@ -1,0 +1,37 @@
+"""What devices of a kind do in a second, where somebody has measured it."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from atoll.compiler.errors import TopologyError
+from atoll.compiler.text.language import known_names, shown
+from atoll.compiler.text.quantities import BANDWIDTH, OPERATIONS, amount_text, whole_number
+from atoll.compiler.topology.island import ISLAND_KINDS
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates of one device while others of its kind do nothing, and what all of them do together.
+
+    operations: those of products, in a second. memory: the bytes that go through its memory in a second.
+    at_once: how many times as much all devices of the kind do together, as they share cores; None if each has its own.
+    """
+
+    kind: str
+    operations: int
+    memory: int
+    at_once: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ISLAND_KINDS:
+            remedy = known_names(self.kind, ISLAND_KINDS)
+            raise TopologyError(f"rates of the unknown kind {shown(self.kind)}", remedy=remedy)
+        whole_number("the operations a second", self.operations, TopologyError)
+        whole_number("the bytes a second", self.memory, TopologyError)
+        if self.at_once is not None and self.at_once < 1:
+            what = f"all devices of kind {self.kind} together do less than one of them"
+            raise TopologyError(what, remedy="write 1 or more at once, or leave it out")
+
+    def __str__(self) -> str:
+        text = f"rates {self.kind} : {amount_text(self.operations, OPERATIONS)}, {amount_text(self.memory, BANDWIDTH)}"
+        return text if self.at_once is None else f"{text}, {float(self.at_once):g} at once"
