@@ -58,7 +58,9 @@ class Window:
         Once it is full, half of them have to end first: to fill up one place after the other takes more of the host's
         time, and devices may be the same cores. Until it is full, nobody looks which have ended.
         """
-        if self.is_awaited or len(self._pending) >= self._size:
+        if self.is_awaited:  # whoever waits has just looked, or will before it waits on
+            self.is_awaited = len(self._pending) > self._half
+        elif len(self._pending) >= self._size:
             self.retire_ready()
             self.is_awaited = len(self._pending) > self._half
         return not self.is_awaited
@@ -73,7 +75,7 @@ class Window:
                 self._retire_first(None)
 
     def _count_ended(self) -> int:
-        """How many of the oldest executions have ended, as far as it shows when one of them or two are asked.
+        """How many of the oldest executions have ended, as far as it shows when one of them is asked.
 
         To ask one takes as long as all else that its host does for a task. So one that covers those before it is asked
         in place of them; of half the window at most, so that the devices still have the other half to do.
@@ -82,11 +84,7 @@ class Window:
         last = min(self._half, self._before_watched if self._watched is not None else len(pending)) - 1
         while last > 0 and pending[last][1].covers < last:
             last -= 1
-        if last < 0:
-            return 0
-        if self._has_ended(last):
-            return last + 1
-        return 1 if last and self._has_ended(0) else 0
+        return last + 1 if last >= 0 and self._has_ended(last) else 0
 
     def _has_ended(self, number: int) -> bool:
         token = self._pending[number][2]
