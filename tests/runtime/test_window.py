@@ -11,6 +11,7 @@ from atoll.runtime.program import Run
 from atoll.runtime.ready_task import ReadyTask, count_covered
 from atoll.runtime.record import Record
 from atoll.runtime.window import Window
+from random_events import pytest_generate_tests, under_random_events  # noqa: F401 (a hook)
 
 pytestmark = pytest.mark.own
 
@@ -254,3 +255,42 @@ def test_what_is_watched_stays_with_what_came_after_it(watching):
     watching.tokens[2].end()
     watching.look()
     assert watching.over == [7]
+
+
+def test_whatever_ends_first_the_window_tells_of_ends_alone(few_sequences):
+    """Tasks that need any of those before them, and end in any order that this allows."""
+
+    def check(choices):
+        runs = [run(index, *choices.choices(range(index), k=choices.randrange(3) * (index > 0))) for index in range(30)]
+        record, over = Record(0, 0, "a"), []
+        window, tokens = Window(8, over.append, "watching", None), []
+        for covers in count_covered(runs):
+            while not window.has_room():
+                assert len(window) > 4
+                end_one(choices, runs, tokens)
+                window.retire_ready()
+                assert record.order == [*range(len(record.order))]
+                assert all(tokens[index].is_ready() for index in record.order)
+            window.add(record, task(len(tokens), covers, may_fail=False), Token(None))
+            tokens.append(window._pending[-1][2])
+            if choices.random() < 0.3:
+                end_one(choices, runs, tokens)
+        record.is_enqueued = True
+        while not over:
+            end_one(choices, runs, tokens)
+            window.retire_ready()
+        assert record.order == [*range(30)]
+        assert all(token.is_ready() for token in tokens)
+
+    under_random_events(check, few_sequences)
+
+
+def end_one(choices, runs, tokens):
+    """One of the tasks that have all they need, if one is left."""
+    able = [
+        index
+        for index, token in enumerate(tokens)
+        if not token.is_ready() and all(tokens[number].is_ready() for number in runs[index].inputs)
+    ]
+    if able:
+        tokens[choices.choice(able)].end()
