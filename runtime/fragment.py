@@ -15,7 +15,7 @@ import jax
 import numpy
 from atoll.compiler.mlir.artifacts import is_portable
 from atoll.compiler.mlir.binary import Binary
-from atoll.compiler.mlir.bindings import func, initialize_lapack, ir, new_context, sdy, stablehlo
+from atoll.compiler.mlir.bindings import caller, func, initialize_lapack, ir, new_context, sdy, stablehlo
 from atoll.compiler.mlir.effects import acts, calls_lapack, host_calls_in
 from atoll.compiler.mlir.functions import body_of, functions_in, operations_in, type_of
 from atoll.compiler.mlir.memory_kinds import HOST
@@ -122,7 +122,7 @@ class SharedBinary:
 
     def _executables(self, found: Sequence[jax.stages.Compiled]) -> list[Executable]:
         may_fail = not (self.runs_straight and _costs_little(found[0]))
-        return [Executable(one, may_fail) for one in found]
+        return [Executable(caller(one), may_fail) for one in found]
 
 
 def lower_code(
@@ -149,7 +149,7 @@ def lower_code(
     def finish() -> Executable:
         compiled = lowered.compile()
         may_fail = not (runs_straight and _costs_little(compiled))
-        return Executable(compiled, may_fail, calls_python)
+        return Executable(caller(compiled), may_fail, calls_python)
 
     return finish
 

@@ -2,19 +2,20 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from atoll.runtime.failure import Failure, reason, task_failure
+from atoll.runtime.acts import STOP, Act, Acts
+from atoll.runtime.failure import Failure
 from atoll.runtime.fed import Fed
 from atoll.runtime.feeding import Feeding
 from atoll.runtime.frame import Frame
 from atoll.runtime.loading import load_sent, load_stored
 from atoll.runtime.mailbox import Mailbox
-from atoll.runtime.messages import Coming, GoesWithout, Offer, Order, Stored, Value, argument_of, argument_tag
-from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.messages import Coming, GoesWithout, Offer, Order, Stored, argument_of, argument_tag
+from atoll.runtime.program import Count, Free, IslandProgram, Program
 from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
 from atoll.runtime.recorder import Waits, carry_out
@@ -23,9 +24,6 @@ from atoll.runtime.trace import Cause, ForArgument, ForRoom, ForStep, ForValue
 from atoll.runtime.transport import Transport
 from atoll.runtime.waiting import overdue
 from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
-
-# What an instruction gives that is carried out beside the island's thread: the island goes on once it is back.
-_AWAY = object()
 
 
 @dataclass
@@ -68,9 +66,10 @@ class RunningIsland:
         self._sizes = [buffer.bytes for buffer in self.island.buffers]
         self._waits = Waits(self.name)
         self.feeding = Feeding(self.number, self.program, self.transport, self.site, self.post, self.arrive)
-        count = range(len(self.island.instructions))
-        self._acts = [self._act(index) for index in count]
-        self._traced_acts = [self._traced_act(index) for index in count]
+        self._acts = Acts(self.number, self.program, self.island, self.tasks, self.transport, self.site, self.mailbox)
+        own = self._acts.every()
+        self._plain = [self._in_place(index, act) for index, act in enumerate(own)]
+        self._traced = [self._traced_act(index, act) for index, act in enumerate(own)]
 
     @property
     def name(self) -> str:
@@ -195,28 +194,32 @@ class RunningIsland:
 
     def _carry_out(self) -> bool:
         """Carry out instructions; whether it has come to the end of a step, or is in none."""
-        tasks, window = self.tasks, self.site.window
         while self._carries:
             carry, frame = self._carries[0], self._frame
             assert frame is not None
-            acts = self._traced_acts if self._is_traced else self._acts
-            for index in range(self._index, carry.stop):
-                if index in tasks and not window.has_room():
-                    self._index = index
+            if self._index == carry.lost:
+                self._acts.fail(frame, carry.lost, overdue("a value has not come from another island", self.patience))
+                self._index += 1
+            with self.site.turn:
+                if not self._come_to(carry.stop, frame):
                     return False
-                try:
-                    if index == carry.lost:
-                        raise overdue("a value has not come from another island", self.patience)
-                    if acts[index](frame) is _AWAY:
-                        self._index = index + 1
-                        return False
-                except Exception as error:
-                    self._fail(frame, index, error)
-            self._index = carry.stop
             self._carries.popleft()
             if carry.last:
                 self._close(frame)
         return self._worker.awaited is None
+
+    def _come_to(self, stop: int, frame: Frame) -> bool:
+        """Carry out the instructions up to this one; whether it has not stopped before."""
+        acts = self._traced if self._is_traced else self._plain
+        for index in range(self._index, stop):
+            try:
+                if acts[index](frame) is STOP:
+                    self._index = index + self._is_away
+                    return False
+            except Exception as error:
+                self._acts.fail(frame, index, error)
+        self._index = stop
+        return True
 
     # The beginning and the end of a step.
 
@@ -281,25 +284,30 @@ class RunningIsland:
 
     # The instructions.
 
-    def _act(self, index: int) -> Callable[[Frame], Any]:
+    def _in_place(self, index: int, act: Act) -> Act:
         """What carries out an instruction, or has it carried out beside the island's thread."""
-        act = self._own_act(index)
         is_long = index in self.tasks and self.tasks[index].executable.calls_python
-        return partial(self._go_aside, index, act) if is_long else act
+        return partial(self._go_aside, index, partial(self._in_turn, act)) if is_long else act
 
-    def _traced_act(self, index: int) -> Callable[[Frame], Any]:
+    def _traced_act(self, index: int, act: Act) -> Act:
         """The same in a step that is traced, where whoever carries it out waits for what it does."""
-        act, instruction = self._own_act(index), self.island.instructions[index]
+        instruction = self.island.instructions[index]
         if isinstance(instruction, (Free, Count)):
             return act
-        return partial(self._go_aside, index, partial(carry_out, instruction, index, act))
+        return partial(self._go_aside, index, partial(carry_out, instruction, index, partial(self._in_turn, act)))
 
-    def _go_aside(self, index: int, act: Callable[[Frame], Any], frame: Frame) -> object:
-        self._is_away = True
-        self.aside(partial(self._beside, index, act, frame))
-        return _AWAY
+    def _in_turn(self, act: Act, frame: Frame) -> Any:  # noqa: ANN401 (what the act gives)
+        with self.site.turn:
+            return act(frame)
 
-    def _beside(self, index: int, act: Callable[[Frame], Any], frame: Frame) -> None:
+    def _go_aside(self, index: int, act: Act, frame: Frame) -> object:
+        # The other thread finds that there is room, and looks no further: until it is back nobody adds to the window.
+        if index not in self.tasks or self.site.window.has_room():
+            self._is_away = True
+            self.aside(partial(self._beside, index, act, frame))
+        return STOP
+
+    def _beside(self, index: int, act: Act, frame: Frame) -> None:
         """On the other thread: carry out an instruction, and tell that it is done."""
         began, failed = time.perf_counter_ns(), None
         try:
@@ -313,88 +321,5 @@ class RunningIsland:
         self._is_away = False
         self._busy += nanoseconds
         if failed is not None:
-            self._fail(frame, index, failed)
+            self._acts.fail(frame, index, failed)
         self.go_on()
-
-    def _own_act(self, index: int) -> Callable[[Frame], Any]:
-        match self.island.instructions[index]:
-            case Run():
-                return partial(self._run, self.tasks[index])
-            case Count() as count:
-                return partial(self._count, count)
-            case Send() as send:
-                return partial(self._send, send, *self.transport.routes[self.name, send.to, send.tag])
-            case Receive() as receive:
-                return partial(self._receive, receive)
-            case Free() as free:
-                return partial(self._free, free)
-
-    def _run(self, task: ReadyTask, frame: Frame) -> None:
-        values, run = frame.values, task.run
-        arguments = list(map(values.__getitem__, run.inputs))
-        if frame.failed and (failure := next((one for one in arguments if isinstance(one, Failure)), None)):
-            self._set_outputs(task, frame, [failure] * len(run.outputs))
-            return
-        with self.site.turn:
-            results = task.executable.call(*arguments)
-        self.site.window.add(frame.record, task.index, results[task.token], may_fail=task.executable.may_fail)
-        self._set_outputs(task, frame, results)
-
-    def _set_outputs(self, task: ReadyTask, frame: Frame, results: Sequence[Value]) -> None:
-        values, run = frame.values, task.run
-        for number in run.donated:
-            del values[number]
-        # Not strict: a task without outputs still has one result, the token.
-        for number, result in zip(run.outputs, results, strict=False):
-            values[number] = result
-        self.site.store.add(task.size)
-        for number in task.published:
-            frame.publish(number)
-
-    def _count(self, count: Count, frame: Frame) -> None:
-        frame.set(count.buffer, self.transport.counter(self.name, count.buffer, count.microbatch))
-
-    def _send(self, send: Send, move: Callable[[Any], Any], size: int, frame: Frame) -> Value:
-        """Hand a value to the link; gives what arrives. A failure is handed on as it is."""
-        value = frame.values[send.buffer]
-        if not isinstance(value, Failure):
-            value = move(value)
-            frame.record.count((self.name, send.to), size)
-        self._deliver(frame, send, value)
-        return value
-
-    def _deliver(self, frame: Frame, send: Send, value: Value) -> None:
-        self.site.deliver(Offer(self.number, frame.record.step, send.to, self.name, send.tag, value))
-
-    def _receive(self, receive: Receive, frame: Frame) -> None:
-        offer = self.mailbox.take((frame.record.step, receive.source, receive.tag))
-        assert offer is not None
-        frame.set(receive.buffer, offer.take())
-        frame.publish(receive.buffer)
-
-    def _free(self, free: Free, frame: Frame) -> None:
-        frame.drop(free.buffers)
-
-    def _fail(self, frame: Frame, index: int, error: Exception) -> None:
-        """Put failures where an instruction would have put values; all that needs them fails in the same way.
-
-        The stream goes on: other islands wait for what it sends, and the memory has to be given up as always.
-        """
-        self.site.bear(error)
-        frame.failed = True
-        instruction = self.island.instructions[index]
-        if isinstance(instruction, Run):
-            failure = task_failure(self.program, self.name, index, reason(error))
-            self._set_outputs(self.tasks[index], frame, [failure] * len(instruction.outputs))
-        elif isinstance(instruction, Send):
-            failure = self._failure(error, f"a value could not be sent to island {instruction.to} by")
-            self._deliver(frame, instruction, failure)
-        elif isinstance(instruction, Count):
-            frame.set(instruction.buffer, self._failure(error, "a microbatch could not be counted on"))
-        elif isinstance(instruction, Receive):
-            failure = self._failure(error, f"nothing came from island {instruction.source} to")
-            frame.set(instruction.buffer, failure)
-            frame.publish(instruction.buffer)
-
-    def _failure(self, error: Exception, what: str) -> Failure:
-        return Failure(f"{what} island {self.name}: {reason(error)}")

@@ -42,9 +42,10 @@ class Record:
         self.messages += 1
         self.bytes_per_link[link] = self.bytes_per_link.get(link, 0) + size
 
-    def ended(self, index: int, error: str | None) -> None:
-        """A task has ended."""
+    def ended(self, index: int, error: str | None) -> bool:
+        """A task has ended; whether the step is over with it."""
         self.under_way -= 1
         self.order.append(index)
         if error is not None:
             self.errors[index] = error
+        return not self.under_way and self.is_enqueued

@@ -52,9 +52,9 @@ class Store:
         self.peak = self.live
 
     def add(self, size: int) -> None:
-        self.live += size
-        if self.live > self.peak:
-            self.peak = self.live
+        self.live = live = self.live + size
+        if live > self.peak:
+            self.peak = live
 
     def remove(self, size: int) -> None:
         self.live -= size

@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any
 
 from atoll.runtime.failure import reason
+from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
 from atoll.runtime.side_thread import SideThread
 
-# Its record, the index of its instruction, one of its results, and whether it can fail on its own account.
-_Execution = tuple[Record, int, Any, bool]
+# Its record, its task, and the one of its results that tells when it has ended.
+_Execution = tuple[Record, ReadyTask, Any]
 
 
 class Window:
@@ -39,19 +40,17 @@ class Window:
         self._post = post
         self._watcher = SideThread(watcher)
         self._watched: _Execution | None = None
+        self._before_watched = 0  # how many are older than that one
         self._pending: deque[_Execution] = deque()
         self.is_awaited = False  # whether somebody waits for room
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, record: Record, index: int, token: Any, *, may_fail: bool) -> None:  # noqa: ANN401 (a jax.Array)
-        """Note an execution; `token` is the one of its results that tells when it has ended.
-
-        may_fail: whether the token is also asked for an error, which takes as long as a small task does.
-        """
+    def add(self, record: Record, task: ReadyTask, token: Any) -> None:  # noqa: ANN401 (a jax.Array)
+        """Note an execution."""
         record.under_way += 1
-        self._pending.append((record, index, token, may_fail))
+        self._pending.append((record, task, token))
 
     def has_room(self) -> bool:
         """Whether another execution may be enqueued.
@@ -59,7 +58,9 @@ class Window:
         Once it is full, half of them have to end first: to fill up one place after the other takes more of the host's
         time, and devices may be the same cores. Until it is full, nobody looks which have ended.
         """
-        if self.is_awaited or len(self._pending) >= self._size:
+        if self.is_awaited:  # whoever waits has just looked, or will before it waits on
+            self.is_awaited = len(self._pending) > self._half
+        elif len(self._pending) >= self._size:
             self.retire_ready()
             self.is_awaited = len(self._pending) > self._half
         return not self.is_awaited
@@ -69,33 +70,45 @@ class Window:
 
         One that is watched stays until its thread has let go of it, and with it of what it keeps of memory.
         """
-        while self._pending and self._pending[0] is not self._watched and self._first_has_ended():
-            record, index, token, may_fail = self._pending.popleft()
-            error = _error_of(token) if may_fail else None
-            del token  # gone before anyone is told that the step is over, and with it what it keeps of memory
-            self._retire(record, index, error)
+        while count := self._count_ended():
+            for _ in range(count):
+                self._retire_first(None)
 
-    def _first_has_ended(self) -> bool:
-        first: Any = self._pending[0][2]
-        if first.is_deleted():  # it was donated: a later execution takes it, and tells for both
-            first = next((token for _, _, token, _ in tuple(self._pending) if not token.is_deleted()), None)
-        if first is None:
+    def _count_ended(self) -> int:
+        """How many of the oldest executions have ended, as far as it shows when one of them is asked.
+
+        To ask one takes as long as all else that its host does for a task. So one that covers those before it is asked
+        in place of them; of half the window at most, so that the devices still have the other half to do.
+        """
+        pending = self._pending
+        last = min(self._half, self._before_watched if self._watched is not None else len(pending)) - 1
+        while last > 0 and pending[last][1].covers < last:
+            last -= 1
+        return last + 1 if last >= 0 and self._has_ended(last) else 0
+
+    def _has_ended(self, number: int) -> bool:
+        token = self._pending[number][2]
+        if token.is_deleted():  # it was donated: a later execution takes it, and tells for both
+            later = tuple(self._pending)[number + 1 :]
+            token = next((one for _, _, one in later if not one.is_deleted()), None)
+        if token is None:
             return True
         try:
-            return bool(first.is_ready())
+            return bool(token.is_ready())
         except RuntimeError:
-            if first.is_deleted():  # by now: a task that calls Python is enqueued by another thread
+            if token.is_deleted():  # by now: a task that calls Python is enqueued by another thread
                 return False
             raise
 
     def watch(self) -> None:
         """Have it noticed when the one of them has ended that somebody waits for; at least, when all have."""
         if self._watched is None and self._pending:
-            self._watched = watched = self._awaited()
-            self._watcher.call(partial(_wait, [watched[2]], partial(self._post, (self._ended, self._watcher))))
+            self._before_watched, self._watched = self._awaited()
+            token = self._watched[2]
+            self._watcher.call(partial(_wait, [token], partial(self._post, (self._ended, self._watcher))))
 
-    def _awaited(self) -> _Execution:
-        """The one after which there is room, if somebody waits for that; else the last one of a step.
+    def _awaited(self) -> tuple[int, _Execution]:
+        """With its number, the one after which there is room, if somebody waits for that; else the last one of a step.
 
         Of several steps that of the one in the middle: so the devices have work while the next steps are asked for.
         """
@@ -106,7 +119,9 @@ class Window:
             nexts = (*(record for record, *_ in pending[1:]), None)
             ends = [number for number, one in enumerate(pending) if one[0] is not nexts[number]]
             number = ends[(len(ends) - 1) // 2]
-        return next((one for one in pending[number:] if not one[2].is_deleted()), pending[number])
+        numbers = range(number, len(pending))
+        number = next((one for one in numbers if not pending[one][2].is_deleted()), number)
+        return number, pending[number]
 
     def _ended(self, watcher: SideThread) -> None:
         if watcher is self._watcher:  # otherwise nobody waits for it any more
@@ -118,16 +133,20 @@ class Window:
         if self._pending:
             if self._pending[0] is self._watched:
                 self._watcher, self._watched = self._watcher.left_alone(), None
-            record, index, *_ = self._pending.popleft()
-            self._retire(record, index, why)
+            self._retire_first(why)
 
     def stop(self) -> None:
         """Let its thread end: there will be no executions."""
         self._watcher.stop()
 
-    def _retire(self, record: Record, index: int, error: str | None) -> None:
-        record.ended(index, error)
-        if record.is_over:
+    def _retire_first(self, error: str | None) -> None:
+        """The oldest has ended, or nobody waits for it any more, for the reason given."""
+        record, task, token = self._pending.popleft()
+        self._before_watched -= 1
+        if error is None and task.executable.may_fail:
+            error = _error_of(token)  # to ask for it takes as long as a small task does
+        del token  # gone before anyone is told that the step is over, and with it what it keeps of memory
+        if record.ended(task.index, error):
             self._tell(record)
 
 

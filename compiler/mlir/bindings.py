@@ -27,6 +27,7 @@ __all__ = [
     "ExternalPass",
     "PassManager",
     "builtin",
+    "caller",
     "chlo",
     "copier",
     "func",
@@ -130,6 +131,19 @@ def host_callbacks(lowered: Any) -> tuple[Callable[..., Any], ...]:  # noqa: ANN
 
 # The files and lines at which something was traced, innermost first, without those of jax.
 Places = list[tuple[str, int]]
+
+
+def caller(compiled: Any) -> Callable[..., Any]:  # noqa: ANN401 (a `jax.stages.Compiled`)
+    """What calls a compiled function.
+
+    `jax.stages.Compiled` does the same in the end, by a method in Python that takes a fifth of the time of the call.
+    """
+    try:
+        call: Callable[..., Any] | None = compiled._executable.create_cpp_call(compiled._params)
+    except AttributeError:
+        call = None
+    # Of what calls Python there is none.
+    return call or compiled
 
 
 def copier(sharding: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (a jax sharding on one device; jax arrays)

@@ -618,15 +618,22 @@ MUTATIONS = (
     Mutation(
         "what-was-donated-has-ended",
         "runtime/window.py",
-        "first = next((token for _, _, token, _ in tuple(self._pending) if not token.is_deleted()), None)",
-        "first = None",
+        "token = next((one for _, _, one in later if not one.is_deleted()), None)",
+        "token = None",
         killed_by="tests/runtime/test_window.py::test_of_a_token_that_is_donated_a_later_one_tells",
+    ),
+    Mutation(
+        "an-execution-is-asked-for-those-it-does-not-need",
+        "runtime/window.py",
+        "while last > 0 and pending[last][1].covers < last:",
+        "while last > 4 and pending[last][1].covers < last:",
+        killed_by="tests/runtime/test_window.py::test_whatever_ends_first_the_window_tells_of_ends_alone[100]",
     ),
     Mutation(
         "who-was-asked-while-it-was-donated-has-failed",
         "runtime/window.py",
-        "if first.is_deleted():  # by now",
-        "if not first.is_deleted():  # by now",
+        "if token.is_deleted():  # by now",
+        "if not token.is_deleted():  # by now",
         killed_by="tests/runtime/test_window.py::test_a_token_that_is_donated_while_it_is_asked_is_asked_no_more",
     ),
     # What people are told.

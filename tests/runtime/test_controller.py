@@ -11,6 +11,8 @@ import numpy
 import pytest
 from atoll.compiler.errors import AtollError, CompileError, TopologyError, UsageError
 from atoll.runtime.controller import _GRACE, Controller
+from atoll.runtime.devices import Devices
+from atoll.runtime.fragment import lower_code
 from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
 from atoll.runtime.site import AHEAD
 from atoll.runtime.sleeping import SleepingDevices
@@ -606,22 +608,31 @@ def test_islands_that_answer_each_other_at_once_do_not_nest(make_code, make_mesh
 def test_a_task_that_fails_harms_no_other(make_code, make_meshes):
     x = numpy.ones(4, "float32")
     program = chain(make_code, [make_code("negate", NEGATE, [VECTOR], where="train.py:7", scopes="first")])
-    with Controller(program, make_meshes(), timeout=120) as controller:
-        controller.compile()
-        (host,) = set(controller._hosted._ends.values())
-        (left, _) = host._streams
-        works = left.tasks[0].executable
+    failing = set()
 
-        def fail(_):
-            raise RuntimeError("out of memory")
+    def lower(code, *others):
+        finish = lower_code(code, *others)
 
-        object.__setattr__(left.tasks[0], "executable", dataclasses.replace(works, call=fail))
+        def finished():
+            works = finish()
+
+            def call(*arguments):
+                if code.name in failing:
+                    raise RuntimeError("out of memory")
+                return works.call(*arguments)
+
+            return dataclasses.replace(works, call=call)
+
+        return finished
+
+    with Controller(program, make_meshes(), timeout=120, devices=Devices(lower)) as controller:
+        failing.add("negate")
         results = controller.start([x])
         for value in results[:2]:
             with pytest.raises(AtollError, match=r"^train.py:7: task F0, .* failed on island left: out of memory$"):
                 numpy.asarray(value)
         numpy.testing.assert_array_equal(results[2], 2 * x)
-        object.__setattr__(left.tasks[0], "executable", works)
+        failing.clear()
         numpy.testing.assert_array_equal(controller.start([x])[1], -2 * x)
 
 

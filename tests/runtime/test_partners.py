@@ -141,13 +141,16 @@ def test_an_island_is_lost_with_the_first_of_its_processes(make_train_program, v
 
 
 FAILS = """
-from atoll.runtime.island import RunningIsland
-run = RunningIsland._run
-def fail(self, task, frame):
-    if frame.record.step == 2:
-        raise MemoryError("no memory for the arguments")
-    run(self, task, frame)
-RunningIsland._run = fail
+from atoll.runtime.acts import Acts
+run = Acts._run
+def failing(self, task):
+    act = run(self, task)
+    def fail(frame):
+        if frame.record.step == 2:
+            raise MemoryError("no memory for the arguments")
+        act(frame)
+    return fail
+Acts._run = failing
 """
 
 

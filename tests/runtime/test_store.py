@@ -1,6 +1,5 @@
 """The state machines of a host and of the controller's memory, under events in any order that can happen."""
 
-import random
 from collections import Counter
 
 import pytest
@@ -8,25 +7,9 @@ from atoll.runtime.budget import Budget
 from atoll.runtime.messages import Forward, Order, Stored, Use
 from atoll.runtime.site import Errand, Site
 from atoll.runtime.store import GONE, Store
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from random_events import pytest_generate_tests, under_random_events  # noqa: F401 (a hook)
 
 pytestmark = pytest.mark.own
-
-SEEDS = st.integers(0, 2**32)
-
-
-def pytest_generate_tests(metafunc):
-    if "sequences" in metafunc.fixturenames:
-        metafunc.parametrize("sequences", [100_000 if metafunc.config.getoption("full") else 2_000])
-
-
-def under_random_events(check, sequences):
-    """Calls `check` with many sources of random choices, which hypothesis makes and shrinks."""
-    settings(max_examples=sequences, deadline=None, database=None)(
-        given(SEEDS)(lambda seed: check(random.Random(seed)))
-    )()
-
 
 # The store.
 

@@ -5,9 +5,13 @@ import threading
 import weakref
 
 import pytest
+from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
+from atoll.runtime.program import Run
+from atoll.runtime.ready_task import ReadyTask, count_covered
 from atoll.runtime.record import Record
 from atoll.runtime.window import Window
+from random_events import pytest_generate_tests, under_random_events  # noqa: F401 (a hook)
 
 pytestmark = pytest.mark.own
 
@@ -41,6 +45,10 @@ class Token:
             raise self.error
 
 
+def task(index, covers=0, *, may_fail=True):
+    return ReadyTask(index, Executable(list, may_fail=may_fail), Run(f"F{index}", 0, (), ()), 0, 0, (), covers)
+
+
 class Watching:
     """A window of eight, which calls what is posted as its host does, and the tokens of its executions."""
 
@@ -55,7 +63,7 @@ class Watching:
             record = Record(0, len(self.over) + len(self.tokens), "a", is_enqueued=True)
             for index in range(count):
                 self.tokens.append(Token(self._looked_at))
-                self.window.add(record, index, self.tokens[-1], may_fail=True)
+                self.window.add(record, task(index), self.tokens[-1])
 
     def watched(self):
         """The number of the execution that is watched."""
@@ -199,3 +207,90 @@ def test_a_watch_that_never_ends_is_left_alone(watching):
     assert len(watching.over) == 2
     stuck.join(60)
     assert not stuck.is_alive()
+
+
+def run(index, *inputs):
+    """A task that makes the buffer with its number."""
+    return Run(f"F{index}", 0, inputs, (index,))
+
+
+def test_a_task_covers_those_right_before_it_that_it_needs():
+    chain = [run(0), run(1, 0), run(2, 1), run(3, 1, 2)]
+    assert count_covered(chain) == [0, 1, 2, 3]
+    # What comes of others is needed too; what comes from elsewhere, as buffer 9 does, tells of no task here.
+    assert count_covered([run(0, 9), run(1, 9), run(2, 0), run(3, 1, 2)]) == [0, 0, 0, 3]
+    # Two independent lines by turns: the last one ends the second of them, and the one before it need not have ended.
+    assert count_covered([run(0), run(1), run(2, 0), run(3, 1)]) == [0, 0, 0, 0]
+    assert count_covered([run(0), *(run(index, index - 1) for index in range(1, 100))])[-1] == 32
+
+
+def test_one_execution_is_asked_for_all_that_it_covers(watching):
+    """So the others need not even be there: of half the window at once, and of one step."""
+    record = Record(0, 7, "a", is_enqueued=True)
+    for index in range(8):
+        watching.tokens.append(Token(None))
+        watching.window.add(record, task(index, covers=index, may_fail=False), watching.tokens[-1])
+    watching.tokens[3].end()  # the last of the first half
+    for token in watching.tokens[:3]:
+        token.is_ready = None  # which nobody calls, or the test would fail
+    watching.window.retire_ready()
+    assert (record.order, watching.over) == ([0, 1, 2, 3], [])
+    for token in watching.tokens[4:]:
+        token.end()
+    watching.window.retire_ready()
+    assert (record.order, watching.over) == ([*range(8)], [7])
+
+
+def test_what_is_watched_stays_with_what_came_after_it(watching):
+    """Though one that covers it has ended: the thread beside may still have its token."""
+    record = Record(0, 7, "a", is_enqueued=True)
+    for index in range(3):
+        watching.tokens.append(Token(watching._looked_at))
+        watching.window.add(record, task(index, covers=index, may_fail=False), watching.tokens[-1])
+    assert watching.watched() == 2
+    for token in watching.tokens[:2]:
+        token.end()
+    watching.window.retire_ready()
+    assert record.order == [0, 1]
+    watching.tokens[2].end()
+    watching.look()
+    assert watching.over == [7]
+
+
+def test_whatever_ends_first_the_window_tells_of_ends_alone(few_sequences):
+    """Tasks that need any of those before them, and end in any order that this allows."""
+
+    def check(choices):
+        runs = [run(index, *choices.choices(range(index), k=choices.randrange(3) * (index > 0))) for index in range(30)]
+        record, over = Record(0, 0, "a"), []
+        window, tokens = Window(8, over.append, "watching", None), []
+        for covers in count_covered(runs):
+            while not window.has_room():
+                assert len(window) > 4
+                end_one(choices, runs, tokens)
+                window.retire_ready()
+                assert record.order == [*range(len(record.order))]
+                assert all(tokens[index].is_ready() for index in record.order)
+            window.add(record, task(len(tokens), covers, may_fail=False), Token(None))
+            tokens.append(window._pending[-1][2])
+            if choices.random() < 0.3:
+                end_one(choices, runs, tokens)
+        record.is_enqueued = True
+        while not over:
+            end_one(choices, runs, tokens)
+            window.retire_ready()
+        assert record.order == [*range(30)]
+        assert all(token.is_ready() for token in tokens)
+
+    under_random_events(check, few_sequences)
+
+
+def end_one(choices, runs, tokens):
+    """One of the tasks that have all they need, if one is left."""
+    able = [
+        index
+        for index, token in enumerate(tokens)
+        if not token.is_ready() and all(tokens[number].is_ready() for number in runs[index].inputs)
+    ]
+    if able:
+        tokens[choices.choice(able)].end()

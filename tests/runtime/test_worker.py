@@ -1,13 +1,11 @@
 """The worker's state machine, without threads: islands under a random scheduler."""
 
-import random
-
 import pytest
 from atoll.runtime.check import check
 from atoll.runtime.program import Buffer, Code, IslandProgram, Program, Receive, Run, Send
 from atoll.runtime.worker import Arrive, Begin, Carry, GiveUp, Worker
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_events import pytest_generate_tests, under_random_events  # noqa: F401 (a hook)
 
 pytestmark = pytest.mark.own
 
@@ -96,11 +94,12 @@ def programs(draw):
     return program
 
 
-@settings(deadline=None)
-@given(programs(), st.integers(1, 4), st.integers())
-def test_every_interleaving_carries_out_every_step_once_and_in_order(program, steps, seed):
+def test_every_interleaving_carries_out_every_step_once_and_in_order(few_sequences):
     """Events reach the islands in any order that the links allow, which is any at all."""
-    chance = random.Random(seed)
+    under_random_events(carry_out_all, few_sequences, programs(), st.integers(1, 4))
+
+
+def carry_out_all(chance, program, steps):
     streams = {island.name: island.instructions for island in program.islands}
     workers = {name: Worker(stream) for name, stream in streams.items()}
     under_way = [(name, Begin(0)) for name in workers]  # each island gets its `Begin`s in order
