@@ -249,7 +249,9 @@ class IslandProcess:
             except OSError:
                 return
             self._lines[seat] = Line(wire, _nothing, _nothing, "host {}, process {}".format(*seat))
-        self._lines[seat].say(offer)
+        line = self._lines[seat]
+        needs_time = isinstance(offer.value, Tiled) and not offer.value.is_at_hand
+        (line.say if needs_time else line.say_here)(offer)
 
 
 def _nothing(*_: object) -> None:
