@@ -156,12 +156,16 @@ class Controller:
         return results
 
     def put(self, arguments: Sequence[Any]) -> list[Array]:
-        """The arguments of a step on the islands that will need them, so that steps do not have to bring them."""
+        """The arguments of a step on the islands that will need them, so that steps do not have to bring them.
+
+        `...` stands for one that is left out, and for which there is nothing in what is returned.
+        """
+        given = {number: value for number, value in enumerate(arguments) if value is not ...}
         with self._callers:
             self._check_open()
-            check_arguments(self.program.inputs, arguments)
+            check_arguments([self.program.inputs[number] for number in given], list(given.values()))
             self._compile()  # hosts that place values themselves have to know the program
-            return self._feeder.put(arguments)
+            return self._feeder.put(given)
 
     def _check_open(self) -> None:
         if self._closed:
