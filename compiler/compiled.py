@@ -29,6 +29,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import load_program
+from atoll.runtime.waiting import is_cut_short
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +151,11 @@ class Compiled(Inspectable):
 
     def close(self) -> None:
         """Stop the workers."""
+        self._end()
+
+    def _end(self, *, hurry: bool = False) -> None:
         try:
-            self._controller.close()
+            self._controller.close(hurry=hurry)
         finally:
             if self._own is not None:
                 self._own.close()
@@ -162,7 +166,7 @@ class Compiled(Inspectable):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._end(hurry=is_cut_short(kind))
 
 
 @contextmanager

@@ -263,6 +263,7 @@ while True:
 """
 
 
+@pytest.mark.timeout(900)  # of which most is starting programs, ten with --full
 @pytest.mark.parametrize("seed", range(2))
 def test_a_controller_that_is_killed_leaves_nothing(up, make_train_program, values, tmp_path, request, seed):
     """Whatever it was doing: its values are gone, and the next one gets the right ones."""

@@ -236,6 +236,16 @@ def test_what_is_wrong_with_a_function_is_told(shared, make_train_program, value
             numpy.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
+def test_after_ctrl_c_nobody_waits_for_a_function_that_hangs(make_train_program, values):
+    hosted = far((("devices", 1),))
+    program = make_train_program(donated=False)
+    controller = Controller(program, hosted, timeout=600)
+    controller.start([*values[:2], fed(loaders.hanging)])
+    controller.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    hosted.close()
+    assert all(one.exitcode is not None for one in hosted.ground._launcher.running.values())
+
+
 # Errors.
 
 
