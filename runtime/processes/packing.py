@@ -28,7 +28,7 @@ def pack(message: object) -> list[Content]:
     """The parts of a frame. Waits for values that are still being computed."""
     head, numbers = io.BytesIO(), list[pickle.PickleBuffer]()
     packing = pickle.Pickler(head, protocol=5, buffer_callback=numbers.append)
-    packing.dispatch_table = _REDUCERS
+    packing.dispatch_table = _PACKING
     packing.dump(message)
     return [head.getbuffer(), *(one.raw() for one in numbers)]
 
@@ -39,7 +39,7 @@ def unpack(parts: Sequence[Content]) -> Any:  # noqa: ANN401 (a message)
     return pickle.loads(head, buffers=numbers)
 
 
-class _Reducers(dict[type, _Reducer]):
+class _Packing(dict[type, _Reducer]):
     """By type, what makes of an object that which pickle writes; a type is looked at once.
 
     What pickle asks for each object would take most of the time of a small message.
@@ -90,7 +90,7 @@ def _numbers(dtype: str, shape: tuple[int, ...], content: Content) -> "numpy.nda
     return numpy.frombuffer(content, numpy.uint8).view(numpy.dtype(dtype)).reshape(shape)
 
 
-_REDUCERS = _Reducers(
+_PACKING = _Packing(
     {
         Section: lambda one: _reduced_value(one.array, one.index),
         numpy.ndarray: _reduced_numbers,
