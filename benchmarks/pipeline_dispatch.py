@@ -7,7 +7,8 @@ stage, and the caller waits for each result before it calls the next. Both with 
 within this process. Steps a second; a step takes one value through all stages.
 
 The floor is what the threads cost that one value wakes up on its way from one process to the next: one that reads, one
-that carries the island, and one that sends; with the time that waking one takes, as measured between two threads.
+that carries the island, and, if it is not computed yet, one that sends; with the time that waking one takes, as
+measured between two threads.
 
     python benchmarks/pipeline_dispatch.py --stages 1 2 4 8 16
 """
@@ -26,7 +27,7 @@ from rows import Row, tell
 
 import atoll
 
-# How many threads a value wakes up between one process and the next.
+# How many threads a value wakes up between one process and the next, at most.
 _WOKEN = 3
 
 

@@ -18,6 +18,7 @@ from atoll.runtime.keeping.on_up import OnUp
 from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.processes.on_ray import OnRay
 from atoll.runtime.processes.wanted import Wanted
+from atoll.runtime.waiting import is_cut_short
 
 
 class Cluster:
@@ -77,9 +78,12 @@ class Cluster:
 
     def close(self) -> None:
         """Close the programs that run on it, once their steps are over. Results in this process stay readable."""
+        self._end()
+
+    def _end(self, *, hurry: bool = False) -> None:
         self._closed = True
         try:
-            self._shared.close()
+            self._shared.close(hurry=hurry)
         finally:
             self._forget()
 
@@ -89,7 +93,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._end(hurry=is_cut_short(kind))
 
 
 def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandProcesses:

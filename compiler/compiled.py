@@ -29,6 +29,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import load_program
+from atoll.runtime.waiting import is_cut_short
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +76,23 @@ class Compiled(Inspectable):
         return jax.tree.unflatten(tree, self.call_flat(leaves))
 
     def put(self, *args: Any) -> tuple[Any, ...]:  # noqa: ANN401 (any pytrees)
-        """The arguments, put on the islands where a step takes them, so that a call does not have to move them."""
+        """The arguments, put on the islands where a step takes them, so that a call does not have to move them.
+
+        The last ones may be left out, as in `step.put(params)`; and so may others, and leaves of them, by `...` in
+        their place, which is what is returned for them.
+        """
         if any(isinstance(argument, Feed) for argument in args):
             what = "a feed cannot be put on islands, as what it gives differs from step to step"
-            raise UsageError(what, caller(), "pass it to the step itself, and put the other arguments")
-        leaves, _ = self._calling.flatten(args)
+            raise UsageError(what, caller(), "pass it to the step itself, and write ... here")
+        leaves = self._calling.flatten_some(args)
         with at_the_caller():
             placed = iter(self._controller.put(leaves))
+
+        def on_islands(leaf: Any) -> Any:  # noqa: ANN401 (an array)
+            return leaf if leaf is ... else next(placed)
+
         return tuple(
-            argument if number in self._calling.static_numbers else jax.tree.map(lambda _: next(placed), argument)
+            argument if number in self._calling.static_numbers else jax.tree.map(on_islands, argument)
             for number, argument in enumerate(args)
         )
 
@@ -142,8 +151,11 @@ class Compiled(Inspectable):
 
     def close(self) -> None:
         """Stop the workers."""
+        self._end()
+
+    def _end(self, *, hurry: bool = False) -> None:
         try:
-            self._controller.close()
+            self._controller.close(hurry=hurry)
         finally:
             if self._own is not None:
                 self._own.close()
@@ -154,7 +166,7 @@ class Compiled(Inspectable):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._end(hurry=is_cut_short(kind))
 
 
 @contextmanager

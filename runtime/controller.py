@@ -1,6 +1,7 @@
 """Runs a program: asks the hosts of its islands for one step after the other."""
 
 import atexit
+import sys
 import threading
 import time
 import weakref
@@ -30,14 +31,15 @@ from atoll.runtime.program_memory import device_sizes, peak_bytes
 from atoll.runtime.promise import Promise
 from atoll.runtime.step import Stats, Step
 from atoll.runtime.trace import Trace
+from atoll.runtime.waiting import is_cut_short
 
 _numbers = count()
 
-# How many seconds a step waits for memory where no step is under way that could give some back.
-_STALLING = 10.0
-
 # How many seconds hosts have to end what is under way, if nobody waits for it any more.
 _GRACE = 2.0
+
+# How many seconds a step waits for memory where no step is under way that could give some back.
+_STALLING = 10.0
 
 
 class Controller:
@@ -103,7 +105,7 @@ class Controller:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(hurry=is_cut_short(kind))
 
     # Compiling.
 
@@ -156,12 +158,16 @@ class Controller:
         return results
 
     def put(self, arguments: Sequence[Any]) -> list[Array]:
-        """The arguments of a step on the islands that will need them, so that steps do not have to bring them."""
+        """The arguments of a step on the islands that will need them, so that steps do not have to bring them.
+
+        `...` stands for one that is left out, and for which there is nothing in what is returned.
+        """
+        given = {number: value for number, value in enumerate(arguments) if value is not ...}
         with self._callers:
             self._check_open()
-            check_arguments(self.program.inputs, arguments)
+            check_arguments([self.program.inputs[number] for number in given], list(given.values()))
             self._compile()  # hosts that place values themselves have to know the program
-            return self._feeder.put(arguments)
+            return self._feeder.put(given)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -175,10 +181,10 @@ class Controller:
             self._wait_for(self._under_way[0])
         return time.perf_counter_ns() - start
 
-    def _wait_for(self, step: Step) -> None:
+    def _wait_for(self, step: Step, patience: float | None = None) -> None:
         """Wait until a step, the oldest that is under way, is over."""
         try:
-            step.wait(self.patience)
+            step.wait(self.patience if patience is None else patience)
         except AtollError as error:
             if isinstance(error, IslandLost):  # it is not under way any more
                 self._under_way.remove(step)
@@ -314,8 +320,13 @@ class Controller:
             self._hosted.settle(self.patience)
             return self._completed.stats()
 
-    def close(self) -> None:
-        """Wait for the steps that are under way, and let its hosts forget the program. Results stay readable."""
+    def close(self, *, hurry: bool = False) -> None:
+        """Wait for the steps that are under way, and let its hosts forget the program. Results stay readable.
+
+        hurry: whether nobody waits for the steps any more, as something in them may hang. Those of islands in this
+            process are waited for even so: it must not end while XLA is at work in it.
+        """
+        hurry = hurry and not self._hosted.ground.is_near
         with self._callers:
             if self._closed:
                 return
@@ -324,15 +335,21 @@ class Controller:
                 return
             patience = _GRACE  # after Ctrl-C, or where a step is not over in time
             try:
-                while self._under_way:
-                    with suppress(IslandLost):
-                        self._wait_for(self._under_way[0])
+                self._end_steps(_GRACE if hurry else self.patience)
                 patience = self.patience
+            except AtollError:
+                if not hurry:
+                    raise
             finally:
                 atexit.unregister(self._at_exit)
                 self._forget()
                 if self._is_alone:
                     self._hosted.join(patience)
+
+    def _end_steps(self, patience: float) -> None:
+        while self._under_way:
+            with suppress(IslandLost):
+                self._wait_for(self._under_way[0], patience)
 
 
 def _stop(loaded: Mapping[HostedIslands, Collection[int]], program: int) -> None:
@@ -344,4 +361,4 @@ def _stop(loaded: Mapping[HostedIslands, Collection[int]], program: int) -> None
 def _close(controller: "weakref.ref[Controller]") -> None:
     alive = controller()
     if alive is not None:
-        alive.close()
+        alive.close(hurry=is_cut_short(getattr(sys, "last_type", None)))

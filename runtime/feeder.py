@@ -43,12 +43,9 @@ class Feeder:
         self._sharding = sharding
         self._patience = patience
 
-    def put(self, arguments: Sequence[Any]) -> list[Array]:
-        """The arguments of a step on the islands that will need them."""
-        return [
-            self._put_array(one, division, value)
-            for (one, division), value in zip(self._inputs, arguments, strict=True)
-        ]
+    def put(self, arguments: Mapping[int, Any]) -> list[Array]:
+        """Some arguments of a step, by their numbers, on the islands that will need them."""
+        return [self._put_array(*self._inputs[number], value) for number, value in arguments.items()]
 
     def placed(self, one: Input, division: Division, value: Any) -> Iterator[tuple[Place, jax.Array]]:  # noqa: ANN401
         """An argument on the devices of each place where it is needed."""

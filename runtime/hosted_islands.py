@@ -45,7 +45,7 @@ class HostedProgram(Protocol):
 
     patience: float
 
-    def close(self) -> None:
+    def close(self, *, hurry: bool = False) -> None:
         """Wait for the steps that are under way, and let its hosts forget it."""
 
 
@@ -95,12 +95,12 @@ class HostedIslands:
             found[number] = (*found.get(number, ()), name)
         return found
 
-    def close(self) -> None:
+    def close(self, *, hurry: bool = False) -> None:
         """Close its programs, once their steps are over, and wait for the threads of its hosts."""
         members = list(self.members)
         try:
             for member in members:
-                member.close()
+                member.close(hurry=hurry)
             self.join(max((member.patience for member in members), default=0.0))
         finally:
             self.ground.close()

@@ -31,12 +31,16 @@ class Inbox(Generic[_Item]):
         """Put something that can wait until anything else comes."""
         self._items.append(item)
 
-    def get(self, timeout: float | None = None) -> _Item | None:
-        """What came first; None if nothing comes in so many seconds."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether something is there, or comes in so many seconds."""
         while not self._items:
             if not self._bell.acquire(timeout=-1 if timeout is None else timeout):
                 break
-        return self._items.popleft() if self._items else None
+        return bool(self._items)
+
+    def get(self, timeout: float | None = None) -> _Item | None:
+        """What came first; None if nothing comes in so many seconds."""
+        return self._items.popleft() if self._items or self.wait(timeout) else None
 
     def __len__(self) -> int:
         return len(self._items)

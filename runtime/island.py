@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from atoll.runtime.acts import STOP, Act, Acts
-from atoll.runtime.failure import Failure
+from atoll.runtime.failure import Failure, reason
 from atoll.runtime.fed import Fed
 from atoll.runtime.feeding import Feeding
 from atoll.runtime.frame import Frame
@@ -23,7 +23,7 @@ from atoll.runtime.site import AHEAD, Call, Site, not_brought
 from atoll.runtime.trace import Cause, ForArgument, ForRoom, ForStep, ForValue
 from atoll.runtime.transport import Transport
 from atoll.runtime.waiting import overdue
-from atoll.runtime.worker import Arrive, Begin, Carry, Event, GiveUp, Worker
+from atoll.runtime.worker import Arrive, Begin, Carry, Event, Worker
 
 
 @dataclass
@@ -184,12 +184,18 @@ class RunningIsland:
         if self.is_full:
             self.site.window.give_up(str(overdue(f"island {self.name} has not ended a task", self.patience)))
             self.go_on()
-        elif self._worker.awaited is not None:
-            self.go_on(GiveUp())
+        elif (awaited := self._worker.awaited) is not None:
+            late = overdue("a value has not come from another island", self.patience)
+            what = f"nothing came from island {awaited[1]} to island {self.name}: {reason(late)}"
+            self.mailbox.give_up(awaited, Failure(what))
+            self.go_on(Arrive(*awaited))
         elif self._frame is not None and isinstance(next(reversed(self._feeds.values())), Fed):
             self.feeding.give_up(self._frame.record.step, self.patience)
         elif self._frame is not None:
-            self._load_one(self._frame, late=True)
+            number, source = self._awaited
+            late = overdue(f"island {source} has not started to compute a value", self.patience)
+            key = self._frame.record.step, source, argument_tag(number)
+            self.mailbox.give_up(key, not_brought(self.name, late))
             self.go_on()
 
     def _carry_out(self) -> bool:
@@ -197,9 +203,6 @@ class RunningIsland:
         while self._carries:
             carry, frame = self._carries[0], self._frame
             assert frame is not None
-            if self._index == carry.lost:
-                self._acts.fail(frame, carry.lost, overdue("a value has not come from another island", self.patience))
-                self._index += 1
             with self.site.turn:
                 if not self._come_to(carry.stop, frame):
                     return False
@@ -246,14 +249,14 @@ class RunningIsland:
         self._carries += self._worker.handle(Begin(number))
         return True
 
-    def _load_one(self, frame: Frame, *, late: bool = False) -> bool:
+    def _load_one(self, frame: Frame) -> bool:
         """Load an argument of a step; False if it is not here yet."""
         number, feed = self._feeds.popitem()
         offer = None
         if isinstance(feed, (Coming, Fed)):
             source = feed.source if isinstance(feed, Coming) else self.name
             offer = self.mailbox.take((frame.record.step, source, argument_tag(number)))
-            if offer is None and not late:
+            if offer is None:
                 self._feeds[number] = feed
                 return False
         try:
@@ -261,8 +264,6 @@ class RunningIsland:
                 load_stored(frame, number, feed, self.site, self.transport)
             elif offer is not None:
                 load_sent(frame, number, offer, self._sizes[number], traced=self._is_traced)
-            elif isinstance(feed, Coming):
-                raise overdue(f"island {feed.source} has not started to compute a value", self.patience)
             else:
                 frame.set(number, feed)
         except Exception as error:

@@ -41,6 +41,11 @@ class Mailbox:
         """Nothing comes from these islands any more; the failure stands in place of what has not come."""
         self._lost.update(dict.fromkeys(islands, failure))
 
+    def give_up(self, key: Key, failure: Failure) -> None:
+        """The failure stands in place of what has not come in time."""
+        with self._lock:
+            self._offers.setdefault(key, self._failed(key, failure))
+
     def is_lost(self, island: str) -> bool:
         return island in self._lost
 

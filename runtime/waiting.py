@@ -24,3 +24,8 @@ def wait_ready(value: Any, patience: float, what: str) -> None:  # noqa: ANN401 
 def overdue(what: str, patience: float) -> AtollError:
     remedy = "look at what that island is doing: a function that it calls, or another program, may not come to an end"
     return AtollError(f"{what} after {patience:g} seconds", remedy=remedy)
+
+
+def is_cut_short(kind: type[BaseException] | None) -> bool:
+    """Whether what ends a program, or a block of it, is Ctrl-C: then nobody waits any more."""
+    return kind is not None and issubclass(kind, KeyboardInterrupt)

@@ -19,7 +19,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Arrive:
-    """A value came from another island, possibly for a step that is still far ahead."""
+    """A value came from another island, possibly for a step that is still far ahead; or what stands in its place."""
 
     step: int
     source: str
@@ -27,15 +27,9 @@ class Arrive:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """The value that the island waits for has not come in time."""
-
-
-@dataclass(frozen=True, slots=True)
 class Carry:
     """Carry out instructions start <= index < stop of a step: all that they wait for is here.
 
-    lost: of the receives among them, the one whose value never came.
     last: the step ends with them.
     """
 
@@ -43,10 +37,9 @@ class Carry:
     start: int
     stop: int
     last: bool
-    lost: int | None = None
 
 
-Event = Begin | Arrive | GiveUp
+Event = Begin | Arrive
 Message = tuple[int, str, int]  # step, source, tag
 
 
@@ -88,22 +81,15 @@ class Worker:
                     return []
                 self._arrived.add((step, source, tag))
                 return self._advance() if (step, source, tag) == self.awaited else []
-            case GiveUp():
-                awaited = self.awaited
-                if awaited is None:
-                    return []
-                self._arrived.add(awaited)
-                return self._advance(lost=self._receives[self._passed][0])
 
-    def _advance(self, lost: int | None = None) -> list[Carry]:
+    def _advance(self) -> list[Carry]:
         """Go on to the first receive whose value is not here, through as many steps as were asked for."""
         carried = []
         while self._step <= self.begun:
             start, stop = self._index, self._next_stop()
             last = stop == self._end
             if stop > start or last:
-                carried.append(Carry(self._step, start, stop, last, lost))
-            lost = None
+                carried.append(Carry(self._step, start, stop, last))
             self._index = stop
             if not last:
                 break

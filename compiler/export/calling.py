@@ -59,14 +59,32 @@ class Calling(ABC):
             trees.append(tree)
         return leaves, self._results(trees)
 
+    def flatten_some(self, args: Sequence[Any]) -> list[Any]:
+        """The leaves of some arguments: `...` for each of one that is `...`, or that is left out at the end."""
+        if len(args) > len(self.names):
+            what = f"{self.name} was compiled for {len(self.names)} arguments and is given {len(args)}"
+            raise CompileError(what, caller(), "give some or all of the arguments it was compiled for")
+        leaves: list[Any] = []
+        for number, argument in enumerate([*args, *[...] * (len(self.names) - len(args))]):
+            if number in self.static_numbers:
+                if argument is not ...:
+                    self._check_static(number, argument)
+            elif argument is ...:
+                leaves += [...] * self._count_leaves(number)
+            else:
+                found, tree = jax.tree.flatten(argument)
+                self._check(number, tree)
+                leaves += found
+        return leaves
+
     def _flatten_feed(self, number: int, feed: Feed, first: int) -> tuple[list[Any], Tree | None]:
         """As often as the argument has leaves, what stands for each of them."""
         name = self.names[number]
         if number not in self.batch_numbers:
             what = f"argument {name} is given by a feed, but not all of it has the batch on axis 0"
             raise CompileError(what, caller(), "pass arrays, or compile with the argument in batch_argnums")
-        count, tree = self._of_feed(number)
-        return [feed.fed(name, first, first + count)] * count, tree
+        count = self._count_leaves(number)
+        return [feed.fed(name, first, first + count)] * count, self._tree_of_feed(number)
 
     @abstractmethod
     def to_text(self) -> str:
@@ -78,8 +96,11 @@ class Calling(ABC):
     @abstractmethod
     def _check(self, number: int, tree: Tree) -> None: ...
 
-    def _of_feed(self, number: int) -> tuple[int, Tree | None]:
-        """How many leaves an argument has, and its structure if results need it."""
+    @abstractmethod
+    def _count_leaves(self, number: int) -> int: ...
+
+    def _tree_of_feed(self, number: int) -> Tree | None:
+        """The structure of an argument, if results need it."""
         raise NotImplementedError  # for a calling without batch arguments
 
     @abstractmethod
@@ -137,10 +158,13 @@ class Traced(Calling):
             told = difference(describe(expected), describe(tree), self.names[number])
             raise self._wrong_structure(number, told or unlike_data(expected, tree, self.names[number]))
 
-    def _of_feed(self, number: int) -> tuple[int, Tree | None]:
+    def _count_leaves(self, number: int) -> int:
         tree = self._trees[number]
         assert tree is not None
-        return tree.num_leaves, tree
+        return int(tree.num_leaves)
+
+    def _tree_of_feed(self, number: int) -> Tree | None:
+        return self._trees[number]
 
     def _results(self, arguments: Sequence[Tree | None]) -> Tree:  # noqa: ARG002 (known beforehand)
         return self._result
@@ -186,7 +210,12 @@ class Described(Calling):
             raise self._wrong_structure(number, told)
         self._accepted[number] = tree
 
-    def _of_feed(self, number: int) -> tuple[int, Tree | None]:
+    def _count_leaves(self, number: int) -> int:
+        node = self._nodes[number]
+        assert node is not None
+        return node.leaves
+
+    def _tree_of_feed(self, number: int) -> Tree | None:
         node = self._nodes[number]
         assert node is not None
         if self._accepted[number] is None and number in self._maker.takes:
@@ -195,7 +224,7 @@ class Described(Calling):
             except ValueError:
                 what = f"results are like argument {self.names[number]}, whose static data the file cannot hold"
                 raise CompileError(what, caller(), "pass it without a feed, at least once") from None
-        return node.leaves, self._accepted[number]
+        return self._accepted[number]
 
     def _results(self, arguments: Sequence[Tree | None]) -> Tree:
         last = self._last
@@ -217,6 +246,9 @@ class Flat(Calling):
     def _check(self, number: int, tree: Tree) -> None:
         if tree.node_data() is not None:
             raise self._wrong_structure(number, f"{self.names[number]} is {describe(tree).kind}, not an array")
+
+    def _count_leaves(self, number: int) -> int:  # noqa: ARG002 (it is the same for all)
+        return 1
 
     def _results(self, arguments: Sequence[Tree | None]) -> Tree:  # noqa: ARG002 (known beforehand)
         return self._result

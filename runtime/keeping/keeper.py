@@ -30,6 +30,7 @@ from atoll.runtime.keeping.talk import (
     Come,
     Contents,
     Describe,
+    Deserted,
     Ended,
     Finish,
     Guest,
@@ -99,7 +100,9 @@ class Keeper:
 
     def start(self) -> records.UpRecord:
         """Start all processes, and write the record; AtollError if that cannot be."""
-        self._arrive(gathered(self._launcher, self._seats, self._seats.all, self._secret, stay=True))
+        self._arrive(
+            gathered(self._launcher, self._seats, self._seats.all, self._secret, self._asked.watchdog, stay=True)
+        )
         self._lending.started(self._seats.all)
         self._door = Door(self._launcher.own_host, self._secret, self._let_in)
         self.record = records.UpRecord(
@@ -154,6 +157,8 @@ class Keeper:
             case Cleared(seat):
                 self._do(self._lending.free(seat))
                 self._polls.forget(seat)
+            case Deserted(seat) if seat in self._lending.serving and self._lending.guest is not None:
+                self._take_back(self._lending.guest)
             case Contents():
                 self._polls.tell(message)
 
@@ -173,7 +178,7 @@ class Keeper:
 
     def _start_again(self, seats: Sequence[Seat]) -> None:
         try:
-            arrived = gathered(self._launcher, self._seats, seats, self._secret, stay=True)
+            arrived = gathered(self._launcher, self._seats, seats, self._secret, self._asked.watchdog, stay=True)
         except Exception as error:
             why = error.what if isinstance(error, AtollError) else f"{type(error).__name__}: {error}"
             self._inbox.put(partial(self._not_started, why))
@@ -253,6 +258,13 @@ class Keeper:
         self._wires.discard(wire)
         self._guests.pop(wire, None)
         self._do(self._lending.go(wire))
+
+    def _take_back(self, wire: Wire) -> None:
+        """Let go of a controller that is stopped or cut off. If it ever comes back, it reads this."""
+        what = f"the cluster that is up was taken back from {self._guest}, which was stopped or cut off"
+        with suppress(OSError):
+            wire.send_some(pack(Sorry(Failure(what, remedy="make a new cluster and start from what was saved"))))
+        self._hang_up(wire)
 
     def _do(self, actions: Sequence[Action]) -> None:
         for action in actions:

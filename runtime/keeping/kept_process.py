@@ -16,7 +16,7 @@ import jax
 from atoll.compiler.errors import AtollError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import Failure
-from atoll.runtime.keeping.talk import Cleared, Contents, Describe, Leave, Serve
+from atoll.runtime.keeping.talk import Cleared, Contents, Describe, Deserted, Leave, Serve
 from atoll.runtime.kept_executables import KeptExecutables
 from atoll.runtime.processes.assignment import Assignment
 from atoll.runtime.processes.greetings import Alive, Farewell, Here, Unable
@@ -26,7 +26,7 @@ from atoll.runtime.processes.line import Line
 from atoll.runtime.processes.own_mesh import own_mesh
 from atoll.runtime.processes.packing import pack
 from atoll.runtime.processes.partners import join_partners
-from atoll.runtime.processes.wire import connect
+from atoll.runtime.processes.wire import Wire, connect
 
 # How many seconds what is under way may take to end, once a controller is gone.
 _CLEARING = 5.0
@@ -40,7 +40,7 @@ def stay(assignment: Assignment) -> None:
     sys.setswitchinterval(SWITCH)
     alive = connect(assignment.controller, assignment.secret)
     alive.send(pack(Alive(assignment.seat)))
-    threading.Thread(target=_live, args=(alive,), name="atoll is alive", daemon=True).start()
+    threading.Thread(target=_live, args=(alive, assignment.patience), name="atoll is alive", daemon=True).start()
     wire = connect(assignment.controller, assignment.secret)
     try:
         join_partners(assignment, wire)
@@ -56,8 +56,8 @@ def stay(assignment: Assignment) -> None:
     threading.Event().wait()  # one of the threads ends the process
 
 
-def _live(wire: Any) -> None:  # noqa: ANN401 (a Wire)
-    answer(wire, lambda _: None)
+def _live(wire: Wire, patience: float | None) -> None:
+    answer(wire, lambda _: None, patience)
     _end()
 
 
@@ -106,8 +106,14 @@ class KeptProcess:
 
     def _is_served(self, assignment: Assignment, over: threading.Event) -> bool:
         """Serve, and say whether the process is as it was before."""
+
+        def gone(is_silent: bool) -> None:
+            if is_silent:
+                self.line.say(Deserted(self._seat))
+            over.set()
+
         try:
-            serving = attend(assignment, lambda _: self._mesh, Devices(kept=self._kept), over, over.set)
+            serving = attend(assignment, lambda _: self._mesh, Devices(kept=self._kept), over, gone)
         except OSError:  # the controller is gone already
             return True
         if serving is None:

@@ -41,6 +41,8 @@ class OnUp:
         # On this machine they find the modules that this process finds.
         self._path = tuple(str(Path(one).resolve()) for one in sys.path) if welcome.finds else ()
 
+    is_own = False  # others wait for them
+
     @property
     def own_host(self) -> str:
         return self._wire.own_host

@@ -24,6 +24,13 @@ class Leave:
 
 
 @dataclass(frozen=True)
+class Deserted:
+    """The controller has said nothing to a process for longer than it may, though it has not hung up."""
+
+    seat: Seat
+
+
+@dataclass(frozen=True)
 class Cleared:
     """A process has nothing any more of what it had for a controller."""
 

@@ -14,6 +14,8 @@ class Assignment:
     threads: how many threads XLA computes with, at the least, where a process has the CPU devices of all islands.
     controller: where to say that it is there. secret: what all processes of a cluster know.
     stays: whether it waits there for one controller after another, as a keeper says.
+    patience: after how many seconds without a question whether it is alive it lets go of the controller; None if it
+        waits for as long as the connection is there.
     path: where functions of the user's are looked for as well, for as long as it serves.
     """
 
@@ -26,6 +28,7 @@ class Assignment:
     controller: Address
     secret: bytes
     stays: bool = False
+    patience: float | None = None
     path: tuple[str, ...] = ()
 
     @property

@@ -33,7 +33,7 @@ class FarProcess:
         self._is_over = threading.Lock()  # taken once, by whoever finds out first
         name = "host {}, process {}".format(*here.seat)
         self._life = LifeSigns(wires[1], patience, self._end, name)
-        self._line = Line(wires[0], self._take, lambda: self._end("has ended"), name)
+        self._line = Line(wires[0], self._take, self._life.ask_at_once, name)
 
     def say(self, message: object, *, can_wait: bool = False) -> None:
         """From any thread. can_wait: whether it is soon enough to say it along with what is said next."""

@@ -54,7 +54,7 @@ def serve(assignment: Assignment) -> None:
     sys.setswitchinterval(SWITCH)
     over = threading.Event()
 
-    def gone() -> None:
+    def gone(_: bool) -> None:
         if not over.is_set():
             os._exit(1)  # at once: threads may be inside XLA, whose end nobody can wait for
 
@@ -74,20 +74,20 @@ def attend(
     mesh: Callable[[Wire], jax.sharding.Mesh],
     devices: Devices,
     over: threading.Event,
-    gone: Callable[[], None],
+    gone: Callable[[bool], None],
 ) -> "IslandProcess | None":
     """Come to a controller and be its process; None if that cannot be, which the controller was told.
 
     mesh: gives the island's devices; it may have to ask the controller. over: is set when the controller lets go.
-    gone: is called on another thread when the controller is not there any more, whether it has let go or not.
+    gone: is called on another thread when the controller is not there any more, whether it has let go or not; with
+        whether the connection is still there, and it has only said nothing for too long.
     """
     wires = connect(assignment.controller, assignment.secret), connect(assignment.controller, assignment.secret)
     wire, alive = wires
     urgent: Inbox[GoesWithout | None] = Inbox()
 
     def live() -> None:
-        answer(alive, urgent.put)
-        gone()
+        gone(answer(alive, urgent.put, assignment.patience))
 
     alive.send(pack(Alive(assignment.seat)))
     threading.Thread(target=live, name="atoll is alive", daemon=True).start()
@@ -249,7 +249,9 @@ class IslandProcess:
             except OSError:
                 return
             self._lines[seat] = Line(wire, _nothing, _nothing, "host {}, process {}".format(*seat))
-        self._lines[seat].say(offer)
+        line = self._lines[seat]
+        needs_time = isinstance(offer.value, Tiled) and not offer.value.is_at_hand
+        (line.say if needs_time else line.say_here)(offer)
 
 
 def _nothing(*_: object) -> None:

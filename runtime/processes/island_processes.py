@@ -79,7 +79,7 @@ class IslandProcesses:
     def _start(self) -> None:
         """Start all processes, and wait until each has its devices."""
         secret = secrets.token_bytes(32)
-        arrived = gathered(self._launcher, self._seats, self._seats.all, secret)
+        arrived = gathered(self._launcher, self._seats, self._seats.all, secret, self._watchdog)
         for number, one in enumerate(self._seats.islands):
             host = FarHost(number, one.name, one.processes, self._tell, self._launcher.end)
             host.processes = [

@@ -68,6 +68,10 @@ class OnRay:
             self._own_host = str(self._answer())
         return self._own_host
 
+    @property
+    def is_own(self) -> bool:
+        return self._address == "ray"
+
     def start(self, assignments: Sequence[Assignment]) -> None:
         if missing := self._ask(("missing", tuple(assignments))) or self._ask(("reserve", tuple(assignments))):
             raise TopologyError(str(missing), remedy="write a smaller topology, or take a Ray that has them")

@@ -5,22 +5,31 @@ A program travels as its file. Devices and functions cannot travel.
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from typing import Any
 
 import jax
 import numpy
 from atoll.runtime.failure import Failure, reason
-from atoll.runtime.processes.tiles import Section
+from atoll.runtime.processes.tiles import Section, name_of
 from atoll.runtime.processes.wire import Content
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import from_bytes, to_bytes
+
+# Up to so many bytes of numbers are copied into the message: a part of their own takes longer.
+_SMALL = 1 << 10
+
+_Reducer = Callable[[Any], Any]  # as `__reduce__`
 
 
 def pack(message: object) -> list[Content]:
     """The parts of a frame. Waits for values that are still being computed."""
     head, numbers = io.BytesIO(), list[pickle.PickleBuffer]()
-    _Packing(head, protocol=5, buffer_callback=numbers.append).dump(message)
+    packing = pickle.Pickler(head, protocol=5, buffer_callback=numbers.append)
+    packing.dispatch_table = _PACKING
+    packing.dump(message)
     return [head.getbuffer(), *(one.raw() for one in numbers)]
 
 
@@ -30,17 +39,31 @@ def unpack(parts: Sequence[Content]) -> Any:  # noqa: ANN401 (a message)
     return pickle.loads(head, buffers=numbers)
 
 
-class _Packing(pickle.Pickler):
-    def reducer_override(self, one: Any) -> Any:  # noqa: ANN401 (as pickle says)
-        if isinstance(one, jax.Array):
-            return _reduced_value(one, ())
-        if type(one) is Section:
-            return _reduced_value(one.array, one.index)
-        if type(one) is numpy.ndarray:
-            return _reduced_numbers(one)
-        if type(one) is Program:
-            return from_bytes, (to_bytes(one),)
-        return NotImplemented
+class _Packing(dict[type, _Reducer]):
+    """By type, what makes of an object that which pickle writes; a type is looked at once.
+
+    What pickle asks for each object would take most of the time of a small message.
+    """
+
+    def __missing__(self, kind: type) -> _Reducer:
+        found = _reducer_of(kind)
+        if found is None:
+            raise KeyError(kind)  # pickle knows itself what to do
+        self[kind] = found
+        return found
+
+
+def _reducer_of(kind: type) -> _Reducer | None:
+    if issubclass(kind, jax.Array):
+        return lambda value: _reduced_value(value, ())
+    if not is_dataclass(kind) or hasattr(kind, "__post_init__"):
+        return None
+    names = [one.name for one in fields(kind)]
+    if len(names) == 1:
+        (name,) = names
+        return lambda one: (kind, (getattr(one, name),))
+    values = attrgetter(*names) if names else lambda _: ()
+    return lambda one: (kind, values(one))
 
 
 def _reduced_value(value: jax.Array, index: tuple[slice, ...]) -> Any:  # noqa: ANN401 (as pickle says)
@@ -57,9 +80,20 @@ def _not_computed(why: str) -> Failure:
 
 
 def _reduced_numbers(value: "numpy.ndarray[Any, Any]") -> Any:  # noqa: ANN401 (as pickle says)
+    if value.nbytes <= _SMALL:
+        return _numbers, (name_of(value.dtype), value.shape, bytearray(value.tobytes()))
     flat = numpy.ascontiguousarray(value).reshape(-1).view(numpy.uint8)
-    return _numbers, (value.dtype.name, value.shape, pickle.PickleBuffer(flat.data))
+    return _numbers, (name_of(value.dtype), value.shape, pickle.PickleBuffer(flat.data))
 
 
 def _numbers(dtype: str, shape: tuple[int, ...], content: Content) -> "numpy.ndarray[Any, Any]":
     return numpy.frombuffer(content, numpy.uint8).view(numpy.dtype(dtype)).reshape(shape)
+
+
+_PACKING = _Packing(
+    {
+        Section: lambda one: _reduced_value(one.array, one.index),
+        numpy.ndarray: _reduced_numbers,
+        Program: lambda program: (from_bytes, (to_bytes(program),)),
+    }
+)

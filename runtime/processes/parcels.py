@@ -9,7 +9,7 @@ import jax
 from atoll.runtime.boxes import box_at, boxes_of, inside, on_devices, shared_out
 from atoll.runtime.messages import Load, Offer, buffer_of
 from atoll.runtime.processes.legs import legs
-from atoll.runtime.processes.tiles import Section, Tile, Tiled
+from atoll.runtime.processes.tiles import Section, Tile, Tiled, name_of
 from atoll.runtime.program import Box, IslandProgram
 
 _Kind = tuple[jax.sharding.Sharding, tuple[int, ...], int, str, int]
@@ -58,16 +58,22 @@ class Parcels:
         kind = value.sharding, value.shape, offer.program, offer.to, offer.tag
         if kind not in self._parts:
             self._parts[kind] = list(self._divided(value, offer, processes))
+        parts, dtype = self._parts[kind], name_of(value.dtype)
+        if len(parts) == 1 and parts[0].index is None:  # most values, and the smallest
+            (one,) = parts
+            tile = Tile(one.box, value.addressable_data(one.shard), one.onward)
+            yield one.first, _with(offer, Tiled(value.shape, dtype, (tile,)))
+            return
         tiles: defaultdict[int, list[Tile]] = defaultdict(list)
         if not value.size and not self._index:
             tiles.update((number, []) for number in range(processes))
         shards = value.addressable_shards
-        for one in self._parts[kind]:
+        for one in parts:
             data = shards[one.shard].data
             numbers = data if one.index is None else Section(data, one.index)
             tiles[one.first].append(Tile(one.box, numbers, one.onward))
         for number, its in tiles.items():
-            yield number, replace(offer, value=Tiled(value.shape, value.dtype.name, tuple(its)))
+            yield number, _with(offer, Tiled(value.shape, dtype, tuple(its)))
 
     def _divided(self, value: jax.Array, offer: Offer, processes: int) -> Iterator[_Part]:
         own = {
@@ -90,3 +96,8 @@ class Parcels:
             holder = 0 if value.is_fully_addressable else device.process_index
             given[holder].append(box)
         return given
+
+
+def _with(offer: Offer, value: Tiled) -> Offer:
+    """As `dataclasses.replace` does, in a tenth of the time."""
+    return Offer(offer.program, offer.step, offer.to, offer.source, offer.tag, value, offer.owned, offer.sent)

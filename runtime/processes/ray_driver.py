@@ -8,10 +8,12 @@ own, it ends all of Ray's processes too, and removes its files.
 import ctypes
 import os
 import pickle
+import select
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +48,7 @@ class Driver:
         options: dict[str, Any] = {"address": address}
         if address == "ray":
             sweep()
-            self._folder = ROOT / f"{PREFIX}{os.getpid()}"
+            self._folder = own_folder()
             self._folder.mkdir(mode=0o700)
             options = {"address": "local", "include_dashboard": False, "_temp_dir": str(self._folder)}
             _adopt_orphans()
@@ -131,6 +133,11 @@ class Driver:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def own_folder() -> Path:
+    """Where a Ray has its files that this process starts."""
+    return ROOT / f"{PREFIX}{os.getpid()}"
+
+
 def sweep() -> None:
     """Remove the files of drivers that were killed."""
     for folder in ROOT.glob(f"{PREFIX}*"):
@@ -159,6 +166,15 @@ def _end_children() -> None:
                 os.waitpid(pid, 0)
 
 
+def _give_up(questions: IO[bytes], has_begun: threading.Event) -> None:
+    """If nobody is there any more before Ray is, end at once with what has begun: to start it takes its time."""
+    select.select([questions], [], [])  # a question comes once there was an answer, so before that this is the end
+    if not has_begun.is_set():
+        _end_children()
+        shutil.rmtree(own_folder(), ignore_errors=True)
+        os._exit(1)
+
+
 def main(address: str, questions: IO[bytes], answers: IO[bytes]) -> None:
     """Answer questions until none can come."""
 
@@ -166,11 +182,14 @@ def main(address: str, questions: IO[bytes], answers: IO[bytes]) -> None:
         pickle.dump((fault, what), answers)
         answers.flush()
 
+    has_begun = threading.Event()
+    threading.Thread(target=_give_up, args=(questions, has_begun), daemon=True).start()
     try:
         driver = Driver(address)
     except Exception as error:
         answer(" ".join(str(error).split()) or type(error).__name__, None)
         return
+    has_begun.set()
     try:
         answer("", driver.own_host)
         while True:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -9,6 +10,8 @@ import numpy
 from atoll.runtime.boxes import box_at, inside, is_inside, size_of
 from atoll.runtime.failure import Failure
 from atoll.runtime.program import Box
+
+_AT_HAND = 1 << 13  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +48,36 @@ class Tiled:
         return sum(size_of(one.box) for one in self.tiles)
 
     @property
+    def is_at_hand(self) -> bool:
+        """Whether to send it takes no waiting, and hardly longer than to have another thread do so."""
+        if len(self.tiles) != 1 or not isinstance(self.tiles[0].numbers, jax.Array):
+            return False
+        numbers: Any = self.tiles[0].numbers  # jax's types do not tell of `is_ready`
+        return bool(numbers.nbytes <= _AT_HAND and numbers.is_ready())
+
+    @property
     def failure(self) -> Failure | None:
         """Why some of it could not be computed."""
         return next((one.numbers for one in self.tiles if isinstance(one.numbers, Failure)), None)
 
 
+@cache
+def name_of(dtype: "numpy.dtype[Any]") -> str:
+    """What numpy or ml_dtypes call it, which takes numpy longer than to move a number."""
+    return dtype.name
+
+
 def cut(value: "numpy.ndarray[Any, Any]", boxes: Iterable[Box]) -> Tiled:
     """These boxes of a value."""
     tiles = tuple(Tile(box, value[tuple(slice(*bounds) for bounds in box)]) for box in dict.fromkeys(boxes))
-    return Tiled(value.shape, value.dtype.name, tiles)
+    return Tiled(value.shape, name_of(value.dtype), tiles)
 
 
 def held(value: jax.Array) -> Tiled:
     """What this process has of an array, so that all processes together have each element once."""
     shards = [one for one in value.addressable_shards if one.replica_id == 0]
     tiles = tuple(Tile(box_at(one.index, value.shape), one.data) for one in shards)
-    return Tiled(value.shape, value.dtype.name, tiles)
+    return Tiled(value.shape, name_of(value.dtype), tiles)
 
 
 def filled(box: Box, tiles: Sequence[Tile], dtype: str) -> "numpy.ndarray[Any, Any]":

@@ -41,9 +41,11 @@ class Seats:
         """Those of an island."""
         return [(number, index) for index in range(self.islands[number].processes)]
 
-    def assignment(self, seat: Seat, controller: Address, secret: bytes, *, stays: bool = False) -> Assignment:
+    def assignment(
+        self, seat: Seat, controller: Address, secret: bytes, patience: float | None, *, stays: bool = False
+    ) -> Assignment:
         """For a process that comes to this address."""
         one = self.islands[seat[0]]
         return Assignment(
-            seat, one.name, one.axes, one.platform, one.processes, self._threads, controller, secret, stays
+            seat, one.name, one.axes, one.platform, one.processes, self._threads, controller, secret, stays, patience
         )

@@ -32,6 +32,8 @@ class Wire:
     def __init__(self, connection: socket.socket) -> None:
         connection.settimeout(None)
         self._connection = connection
+        self._left: list[memoryview] = []  # of frames that have gone out in part
+        self._patience: float | None = None
         self._incoming = io.BufferedReader(connection.makefile("rb", buffering=0), 1 << 16)
 
     @property
@@ -40,25 +42,37 @@ class Wire:
         name: str = self._connection.getsockname()[0]
         return name
 
-    def send(self, parts: Sequence[Content]) -> None:
-        """OSError if the other side is gone."""
-        sizes = [memoryview(part).nbytes for part in parts]
-        head = _COUNT.pack(len(parts)) + struct.pack(f"<{len(parts)}Q", *sizes)
-        left = [
-            memoryview(head),
-            *(memoryview(part).cast("B") for part, size in zip(parts, sizes, strict=True) if size),
-        ]
-        while left:
-            sent = self._connection.sendmsg(left[:_MOST_PARTS])
-            while left and sent >= len(left[0]):
-                sent -= len(left.pop(0))
-            if sent:
-                left[0] = left[0][sent:]
+    def send(self, *frames: Sequence[Content]) -> None:
+        """What is left of earlier frames, and these. OSError if the other side is gone."""
+        for one in frames:
+            self._left += _views(one)
+        while self._left:
+            self._send_next(0)
+
+    def send_some(self, frame: Sequence[Content]) -> bool:
+        """The same, as far as it goes out at once; whether that was all of it."""
+        self._left += _views(frame)
+        try:
+            while self._left:
+                self._send_next(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _send_next(self, flags: int) -> None:
+        left = self._left
+        sent = self._connection.sendmsg(left[:_MOST_PARTS], (), flags)
+        while left and sent >= len(left[0]):
+            sent -= len(left.pop(0))
+        if sent:
+            left[0] = left[0][sent:]
 
     def receive(self, patience: float | None = None) -> list[memoryview] | None:
         """The next frame; None if the other side is gone. TimeoutError if nothing comes in so many seconds."""
         try:
-            self._connection.settimeout(patience)
+            if patience != self._patience:  # to set it takes a call of the system's
+                self._connection.settimeout(patience)
+                self._patience = patience
             (count,) = _COUNT.unpack(self._exactly(_COUNT.size))
             sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count))
             return [self._exactly(size) for size in sizes]
@@ -80,9 +94,16 @@ class Wire:
         """Whoever waits for a frame, on either side, is told that there is none."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
+        self._left = []
         with suppress(OSError):
             self._incoming.close()  # waits for who reads, whose read has ended by now
             self._connection.close()
+
+
+def _views(frame: Sequence[Content]) -> list[memoryview]:
+    parts = [memoryview(part).cast("B") for part in frame if memoryview(part).nbytes]
+    sizes = [memoryview(part).nbytes for part in frame]
+    return [memoryview(_COUNT.pack(len(frame)) + struct.pack(f"<{len(frame)}Q", *sizes)), *parts]
 
 
 def _room(size: int) -> memoryview:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy
 import pytest
 import zoo
-from atoll.compiler.errors import CompileError, PlanError, UsageError
+from atoll.compiler.errors import AtollError, CompileError, PlanError, UsageError
 from microbatched import BY_XLA, compiled_by_xla, evaluated  # noqa: F401 (fixtures)
 from references import reference
 
@@ -354,6 +354,20 @@ def test_static_arguments_beside_a_batch():
         same(zoo.leaves(step(WEIGHTS, "sum", X, Y)), expected)
         _, kind, x, _ = step.put(WEIGHTS, "sum", X, Y)
         assert (kind, x.shape) == ("sum", X.shape)
+        leaves, tree = jax.tree.flatten(WEIGHTS)
+        some, kind, *batch = step.put(jax.tree.unflatten(tree, [..., *leaves[1:]]), "sum", ..., Y)
+        (left_out, *placed), found = jax.tree.flatten(some)
+        assert (left_out, kind, batch[0], found) == (..., "sum", ..., tree)
+        weights = jax.tree.unflatten(tree, [leaves[0], *placed])
+        same(zoo.leaves(step(weights, "sum", X, batch[1])), expected)
+        for given, message in (
+            ((WEIGHTS, "sum", X, Y, Y), "compiled for 4 arguments and is given 5; give some or all"),
+            (([...],), "argument weights has another structure"),
+            ((..., "mean"), "static argument kind is 'mean', compiled for 'sum'"),
+            ((..., "sum", X[:4]), r"x is float32\[4, 4\], but the step was compiled for float32\[8, 4\]"),
+        ):
+            with pytest.raises(AtollError, match=message):
+                step.put(*given)
 
 
 @BY_XLA
@@ -371,8 +385,8 @@ def test_a_saved_program_keeps_its_parts(tmp_path):
         same(zoo.leaves(results), expected, exact=True)
         assert loaded.plan == plan
         assert loaded.stats().order == order
-        _, x, _ = loaded.put(WEIGHTS, X, Y)
-        same(zoo.leaves(loaded(WEIGHTS, x, Y)), expected, exact=True)
+        (weights,), (_, x) = loaded.put(WEIGHTS), loaded.put(..., X)
+        same(zoo.leaves(loaded(weights, x, Y)), expected, exact=True)
 
 
 def test_wrong_shapes_are_told_by_the_whole_batch():

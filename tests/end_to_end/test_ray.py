@@ -26,6 +26,7 @@ import zoo
 from atoll.examples.palm import data
 from atoll.examples.palm.sizes import TOY
 from atoll.runtime.processes import ray_driver
+from atoll.runtime.processes.on_ray import environment
 from started import kill_all, left_of, processes_of
 from test_cluster import PARAMS, STAGES, X, predict
 
@@ -273,6 +274,22 @@ def test_nothing_is_left_behind(how, tmp_path):
     assert [line for line in errors.splitlines() if line[:1].strip() and "Traceback" not in line] == (
         ["KeyboardInterrupt"] if how == "interrupted" else []
     )
+
+
+@pytest.mark.own
+def test_a_ray_that_nobody_waits_for_any_more_does_not_begin():
+    """As after Ctrl-C while it starts."""
+    command = [sys.executable, "-m", "atoll.runtime.processes.ray_driver", "ray"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment("ray")) as driver:
+        folder = ray_driver.ROOT / f"{ray_driver.PREFIX}{driver.pid}"
+        while not (started := processes_of(driver.pid)):
+            assert driver.poll() is None
+            time.sleep(0.01)
+        assert folder.exists()
+        driver.stdin.close()
+        assert driver.stdout.read() == b"", "it went on until it could answer"
+    assert left_of([*started, driver.pid]) == []
+    assert not folder.exists()
 
 
 USES_WHAT_IS_UP = """

@@ -1,5 +1,7 @@
 """Functions that give examples, where the processes of islands can import them."""
 
+import threading
+
 import numpy
 
 
@@ -12,6 +14,10 @@ def failing(step, start, stop):
     if step == 1:
         raise OSError("the disk is gone")
     return squares(step, start, stop)
+
+
+def hanging(*_):
+    threading.Event().wait()
 
 
 class Counting:

@@ -25,6 +25,7 @@ class LocalProcesses:
     """
 
     own_host = "127.0.0.1"
+    is_own = True
 
     def __init__(self, before=()):
         self._before = dict(before)

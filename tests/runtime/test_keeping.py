@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -250,9 +251,9 @@ from atoll.runtime.keeping.on_up import OnUp
 from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.program_file import load_program
 
-where, program, given = map(Path, sys.argv[1:])
+where, program, given = map(Path, sys.argv[1:4])
 islands, (w, v, x) = pickle.loads(given.read_bytes())
-hosted = HostedIslands(IslandProcesses(islands, OnUp(islands, where), 20.0))
+hosted = HostedIslands(IslandProcesses(islands, OnUp(islands, where), float(sys.argv[4])))
 print("here", flush=True)
 controller = Controller(load_program(program), hosted, timeout=60)
 while True:
@@ -262,6 +263,7 @@ while True:
 """
 
 
+@pytest.mark.timeout(900)  # of which most is starting programs, ten with --full
 @pytest.mark.parametrize("seed", range(2))
 def test_a_controller_that_is_killed_leaves_nothing(up, make_train_program, values, tmp_path, request, seed):
     """Whatever it was doing: its values are gone, and the next one gets the right ones."""
@@ -274,7 +276,7 @@ def test_a_controller_that_is_killed_leaves_nothing(up, make_train_program, valu
         expected, _ = trained(hosted, program, values)
     random = numpy.random.default_rng(seed)
     for number in range(10 if request.config.getoption("full") else 1):
-        command = [sys.executable, "-c", SCRIPT, up.where, tmp_path / "train.atoll", tmp_path / "given"]
+        command = [sys.executable, "-c", SCRIPT, up.where, tmp_path / "train.atoll", tmp_path / "given", "20"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as script:
             lines = 1 if (number + seed) % 2 else 1 + int(random.integers(1, 20))
             for _ in range(lines):
@@ -285,6 +287,30 @@ def test_a_controller_that_is_killed_leaves_nothing(up, make_train_program, valu
         up.settled()
         with up.guest() as hosted:
             assert trained(hosted, program, values)[0] == expected
+
+
+def test_a_controller_that_is_stopped_loses_the_islands_and_is_told(up, make_train_program, values, tmp_path):
+    """As is one that is cut off: nothing tells its end."""
+    import pickle
+
+    program = make_train_program((("x",),), AXES)
+    save_program(program, tmp_path / "train.atoll")
+    (tmp_path / "given").write_bytes(pickle.dumps((up.islands, values)))
+    with up.guest() as hosted:
+        expected, _ = trained(hosted, program, values)
+    command = [sys.executable, "-c", SCRIPT, up.where, tmp_path / "train.atoll", tmp_path / "given", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as script:
+        for _ in range(3):
+            assert script.stdout.readline()
+        script.send_signal(signal.SIGSTOP)
+        up.settled()
+        with up.guest() as hosted:
+            assert trained(hosted, program, values)[0] == expected
+        script.send_signal(signal.SIGCONT)
+        _, told = script.communicate(timeout=60)
+    parted = r"let go of its controller, which was stopped or cut off for 2 seconds"
+    sentence = rf"IslandLost: .*island (left|right) was lost: its process \d+ on \S+ has ({parted}|ended); make a new"
+    assert re.search(sentence, told), told
 
 
 def test_a_cluster_whose_record_is_gone_ends(tmp_path):

@@ -1,5 +1,7 @@
 """What comes to an island; and, where processes share it, that one takes a failure only where all do."""
 
+import re
+
 import jax
 import pytest
 from atoll.runtime.devices import Devices
@@ -110,7 +112,7 @@ def test_an_island_with_no_other_processes_tells_nothing():
 class Process:
     """One of those of island b, which gets a value in each step: from a task of island a, or as an argument."""
 
-    def __init__(self, make_code, mesh, *, is_argument):
+    def __init__(self, make_code, mesh, *, is_argument, patience=60):
         kind, axes = Buffer((4, 4), "float32"), (("devices", 1),)
         same = "func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {\n  return %x : tensor<4x4xf32>\n}"
         run = (Run("F0", 0, (0,), (1,)),)
@@ -125,7 +127,7 @@ class Process:
         self.told = Inbox()
         self.host = Host({"b": mesh}, Devices(), self.told.put, number=1)
         self.host._sites["b"].is_shared = True
-        self.host.receive(Load(7, program, {"b": mesh}, {"a": 0, "b": 1}, ("b",), 60))
+        self.host.receive(Load(7, program, {"b": mesh}, {"a": 0, "b": 1}, ("b",), patience))
         self.next(Loaded)
 
     def start(self, step):
@@ -137,13 +139,21 @@ class Process:
             assert found is not None
         return found
 
+    def end(self):
+        self.host.receive(Close(7))
+        self.host.join(60)
+
 
 @pytest.fixture(params=[False, True], ids=["sent by a task", "an argument"])
-def process(request, make_code, make_meshes):
-    made = Process(make_code, make_meshes(names=("b",))["b"], is_argument=request.param)
+def is_argument(request):
+    return request.param
+
+
+@pytest.fixture
+def process(is_argument, make_code, make_meshes):
+    made = Process(make_code, make_meshes(names=("b",))["b"], is_argument=is_argument)
     yield made
-    made.host.receive(Close(7))
-    made.host.join(60)
+    made.end()
 
 
 def test_a_process_goes_on_without_what_another_one_goes_without(process):
@@ -174,3 +184,22 @@ def test_a_process_tells_the_others_what_it_goes_without(process):
     process.start(0)
     process.host.receive(Lose(("a",), GONE))
     assert process.next(GoesWithout) == without(0, process.tag)
+
+
+def test_what_does_not_come_in_time_fails_its_step_alone(make_code, make_meshes, is_argument):
+    """Also where others share the island: they are told, and go without it too."""
+    process = Process(make_code, make_meshes(names=("b",))["b"], is_argument=is_argument, patience=0.1)
+    process.start(0)
+    told = process.next(GoesWithout)
+    assert (told.step, told.tag) == (0, process.tag)
+    assert re.search(r"to island b: .*has not (come|started) .* after 0\.1 seconds", told.failure.what)
+    assert process.next(StepEnded).step == 0
+    process.host.receive(offer(0, jax.numpy.ones((4, 4)), process.tag))  # too late
+    process.host.receive(offer(1, jax.numpy.ones((4, 4)), process.tag))
+    process.start(1)
+    assert process.next(StepEnded).step == 1
+    process.host.receive(Fetch(0, "b", 0))
+    process.host.receive(Fetch(1, "b", 1))
+    assert isinstance(process.next(Told).answer, Failure)
+    assert not isinstance(process.next(Told).answer, Failure)
+    process.end()

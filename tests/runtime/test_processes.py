@@ -236,6 +236,16 @@ def test_what_is_wrong_with_a_function_is_told(shared, make_train_program, value
             numpy.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
+def test_after_ctrl_c_nobody_waits_for_a_function_that_hangs(make_train_program, values):
+    hosted = far((("devices", 1),))
+    program = make_train_program(donated=False)
+    controller = Controller(program, hosted, timeout=600)
+    controller.start([*values[:2], fed(loaders.hanging)])
+    controller.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    hosted.close()
+    assert all(one.exitcode is not None for one in hosted.ground._launcher.running.values())
+
+
 # Errors.
 
 
@@ -350,12 +360,13 @@ def run_for_ever(controller, values):
 
 
 @pytest.mark.one_in(2)
+@pytest.mark.timeout(600)  # of which most is starting processes, of all with --full a hundred times
 @pytest.mark.parametrize("seed", range(4))
 def test_islands_are_lost_at_any_point(make_train_program, values, request, monkeypatch, seed):
     """Whatever a process was doing: an error in time that names it, and nothing is left behind."""
     monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")  # compiling is one of the things it may be doing
     random = numpy.random.default_rng(seed)
-    for number in range(25 if request.config.getoption("full") else 5):
+    for number in range(25 if request.config.getoption("full") else 10):
         processes = int(random.integers(1, 3))
         hosted = far(watchdog=3.0, processes=processes)
         running = hosted.ground._launcher.running
@@ -479,6 +490,24 @@ def test_a_line_that_is_over_keeps_nothing():
     line.say(value)
     gc.collect()
     assert sys.getrefcount(value) == count
+
+
+def test_what_goes_out_on_the_thread_that_says_it_keeps_its_place():
+    """Also where the system takes a part of it only, and the rest has to wait for who reads."""
+    ends, over = socket.socketpair(), threading.Event()
+    ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+    line, reading = Line(Wire(ends[0]), print, over.set, "test"), Wire(ends[1])
+    messages = [(number, numpy.full(1 << (number % 5 * 4), number, "int32")) for number in range(60)]
+    for number, message in enumerate(messages):
+        (line.say if number % 7 == 3 else line.say_here)(message)
+    for number, values in messages:
+        found, content = unpack(reading.receive(30))
+        assert found == number
+        numpy.testing.assert_array_equal(content, values)
+    line.close()
+    assert reading.receive(30) is None
+    reading.close()
+    assert over.wait(30)
 
 
 def test_messages_with_numbers_are_packed_without_a_copy():

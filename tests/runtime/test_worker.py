@@ -3,7 +3,7 @@
 import pytest
 from atoll.runtime.check import check
 from atoll.runtime.program import Buffer, Code, IslandProgram, Program, Receive, Run, Send
-from atoll.runtime.worker import Arrive, Begin, Carry, GiveUp, Worker
+from atoll.runtime.worker import Arrive, Begin, Carry, Worker
 from hypothesis import strategies as st
 from random_events import pytest_generate_tests, under_random_events  # noqa: F401 (a hook)
 
@@ -57,11 +57,10 @@ def test_an_island_without_instructions_still_ends_its_steps():
     assert worker.handle(Begin(0)) == [Carry(0, 0, 0, last=True)]
 
 
-def test_a_value_that_was_given_up_is_ignored_when_it_comes():
+def test_a_value_that_comes_twice_or_late_is_ignored():
     worker = Worker(STREAM)
-    assert worker.handle(GiveUp()) == []
     worker.handle(Begin(0))
-    assert worker.handle(GiveUp()) == [Carry(0, 1, 3, last=False, lost=1)]
+    assert worker.handle(Arrive(0, "b", 0)) == [Carry(0, 1, 3, last=False)]
     assert worker.is_past(0, "b", 0)
     assert worker.handle(Arrive(0, "b", 0)) == []
     assert worker.handle(Arrive(0, "c", 5)) == [Carry(0, 3, 4, last=True)]
@@ -110,7 +109,6 @@ def carry_out_all(chance, program, steps):
         if isinstance(event, Begin) and event.step + 1 < steps:
             under_way.append((name, Begin(event.step + 1)))
         for carry in workers[name].handle(event):
-            assert carry.lost is None
             for index in range(carry.start, carry.stop):
                 done[name].append((carry.step, index))
                 one = streams[name][index]
