@@ -98,6 +98,7 @@ def _make_folder(namespace: dict[str, Any]) -> None:
     namespace["folder"] = TemporaryDirectory(prefix="atoll-document-")
     os.environ["ATOLL_CACHE_DIR"] = str(Path(namespace["folder"].name, "cache"))
     os.environ["ATOLL_UP"] = str(Path(namespace["folder"].name, "up"))
+    os.environ["KERAS_HOME"] = str(Path(namespace["folder"].name, "keras"))  # where Keras writes its settings
     for entry in _ROOT.iterdir():
         if not entry.name.startswith("."):
             Path(namespace["folder"].name, entry.name).symlink_to(entry)

@@ -4,7 +4,9 @@ A checkpoint is what orbax's `CheckpointManager` writes: `DIRECTORY/STEP/default
 is written under another name, which is changed at the end: half a checkpoint is never found under its step.
 """
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,9 @@ Tree = Any  # a pytree
 
 # Beside the steps: what takes the place of one that is there, and what was taken away.
 _NEW, _OLD = ".new", ".old"
+
+# Where files are by which a process elsewhere finds out whether it sees the same directory.
+_SEEN = ".seen"
 
 
 def directory_of(path: str | Path) -> Directory:
@@ -59,17 +64,36 @@ def can_hold(dtype: "numpy.dtype[Any]") -> bool:
     return True
 
 
+@contextmanager
+def probing(directory: Directory) -> Iterator[Directory]:
+    """A file beside the steps, as long as the context lasts."""
+    probe = directory / _SEEN / uuid.uuid4().hex
+    probe.parent.mkdir(parents=True, exist_ok=True)
+    probe.write_text("")
+    try:
+        yield probe
+    finally:
+        probe.parent.rmtree()
+
+
 def write(
-    directory: Directory, step: int, tree: Tree, manifest: Mapping[str, Any], conveyor: Conveyor, keep: int | None
+    directory: Directory,
+    step: int,
+    tree: Tree,
+    manifest: Mapping[str, Any],
+    conveyor: Conveyor,
+    others_finish: Callable[[], None],
+    keep: int | None,
 ) -> None:
     """Write a pytree of `OrbaxLeaf`s, whose numbers come on the conveyor, in place of what is there of this step.
 
-    keep: how many of the last steps stay.
+    Other processes may write some of them, to the places that the conveyor has as soon as there are any.
+    others_finish: waits until they have. keep: how many of the last steps stay.
     """
     settle(directory)
     _clear(directory)
-    is_there = step in steps_of(directory)
-    with _manager(directory / _NEW if is_there else directory, _Writing(conveyor), is_to_write=True) as manager:
+    is_there, writing = step in steps_of(directory), _Writing(conveyor, others_finish)
+    with _manager(directory / _NEW if is_there else directory, writing, is_to_write=True) as manager:
         manager.save(step, args=ocp.args.PyTreeSave(tree), custom_metadata=dict(manifest), force=True)
     if is_there:
         _take_its_place(directory, step)
@@ -96,7 +120,7 @@ def _remove(directory: Directory, step: int) -> None:
 
 def _clear(directory: Directory) -> None:
     """Take away what is beside the steps."""
-    for name in (_NEW, _OLD):
+    for name in (_NEW, _OLD, _SEEN):
         if (directory / name).exists():
             (directory / name).rmtree()
 
@@ -117,8 +141,9 @@ class _Handler(ocp.type_handlers.TypeHandler):  # type: ignore[misc] # orbax is 
 
 
 class _Writing(_Handler):
-    def __init__(self, conveyor: Conveyor) -> None:
+    def __init__(self, conveyor: Conveyor, others_finish: Callable[[], None]) -> None:
         self._conveyor = conveyor
+        self._others_finish = others_finish
 
     async def serialize(self, values: Sequence[Any], infos: Sequence[Any], args: Any = None) -> Sequence[Any]:  # noqa: ANN401, ARG002
         writing = self._write({value.path: (value.entry, info) for value, info in zip(values, infos, strict=True)})
@@ -130,6 +155,7 @@ class _Writing(_Handler):
         for path, (entry, info) in leaves.items():
             await info.await_path_creation()
             opened[path] = await _create(entry, info)
+        self._conveyor.open(lambda path, process: _place_elsewhere(*leaves[path], process))
         while (crate := self._conveyor.take()) is not None:
             part = opened[crate.leaf][crate.index]
             commit = part.write(crate.numbers, can_reference_source_data_indefinitely=True).commit
@@ -139,6 +165,7 @@ class _Writing(_Handler):
             del crate
         for commit in written:
             await commit
+        self._others_finish()
 
     async def deserialize(self, infos: Sequence[Any], args: Any = None) -> Sequence[Any]:  # noqa: ANN401
         raise NotImplementedError
@@ -149,15 +176,26 @@ def _tell_written(conveyor: Conveyor, size: int) -> Any:  # noqa: ANN401 (a call
 
 
 async def _create(entry: LeafEntry, info: Any) -> Any:  # noqa: ANN401 (orbax's and tensorstore's)
-    spec = ocp.type_handlers.get_json_tspec_write(
+    spec = tensorstore.Spec(_place(entry, info, process=0))
+    return await tensorstore.open(spec, create=True, open=True, context=info.ts_context)
+
+
+def _place(entry: LeafEntry, info: Any, process: int) -> dict[str, Any]:  # noqa: ANN401 (orbax's)
+    """Each process writes to files of its own, which orbax makes one of at the end."""
+    spec: dict[str, Any] = ocp.type_handlers.get_json_tspec_write(
         info,
         use_ocdbt=info.is_ocdbt_checkpoint,
         global_shape=entry.shape,
         local_shape=entry.chunk,
         dtype=entry.dtype,
-        process_index=0,
+        process_index=process,
     )
-    return await tensorstore.open(tensorstore.Spec(spec), create=True, open=True, context=info.ts_context)
+    return spec
+
+
+def _place_elsewhere(entry: LeafEntry, info: Any, process: int) -> dict[str, Any]:  # noqa: ANN401 (orbax's)
+    """Says also what orbax shares among leaves."""
+    return {**_place(entry, info, process), "context": info.ts_context.spec.to_json()}
 
 
 # Reading.

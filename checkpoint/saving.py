@@ -3,7 +3,7 @@
 import logging
 import operator
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import jax
 import numpy
 from atoll.checkpoint.conveyor import Conveyor, Crate
 from atoll.checkpoint.manifest import LeafEntry, entry_of, to_json
+from atoll.checkpoint.writing_islands import WritingIslands
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.compiler.tracebacks import at_the_caller, first_line
 from atoll.runtime.array import Array, words_of
@@ -28,9 +29,10 @@ _ROOM = 4 << 30
 class Saving:
     """A checkpoint that is being written, by a thread of its own. The process does not end before it is."""
 
-    def __init__(self, path: str, conveyor: Conveyor, write: Callable[[], None]) -> None:
+    def __init__(self, path: str, conveyor: Conveyor, islands: WritingIslands, write: Callable[[], None]) -> None:
         self.path = path
         self._conveyor = conveyor
+        self._islands = islands
         self._write = write
         self._error: AtollError | None = None
         self._is_given_up = False
@@ -69,6 +71,8 @@ class Saving:
             self._error = AtollError(f"checkpoint {self.path} was not written: {first_line(error)}")
             log.error("%s", self._error)
             self._conveyor.break_down(self._error)
+        finally:
+            self._islands.let_go()
 
 
 # By directory the checkpoint that is being written there, or was the last: no two are at once.
@@ -82,11 +86,12 @@ def save_checkpoint(
     """Begin to write a pytree of arrays as the checkpoint of a step; returns once all of its numbers are read.
 
     From then on its arrays may be donated. Each part is read from an island that has it, and what is in parts is never
-    whole; another thread writes. If there is a checkpoint of this step, it is replaced once the new one is complete.
+    whole; another thread writes, and so do the processes of islands, each its own parts. If there is a checkpoint of
+    this step, it is replaced once the new one is complete.
 
     keep: how many checkpoints to keep, those of the last steps; without it, all.
-    room: how many bytes of the state may be in this process at once. Of a larger state the rest is read while the first
-        of it is written.
+    room: how many bytes of the state may wait in a process to be written. Of a larger state the rest is read while the
+        first of it is written.
     """
     with at_the_caller():
         from atoll.checkpoint import on_orbax  # an extra, which takes seconds to import
@@ -98,14 +103,18 @@ def save_checkpoint(
         stand_ins = [None if one.is_empty else on_orbax.OrbaxLeaf(path, one) for path, one in entries.items()]
         tree_of_them = jax.tree.unflatten(jax.tree.structure(tree), stand_ins)
         _check_can_be_written(entries, on_orbax.names_of(tree_of_them), on_orbax.can_hold)
-        place, conveyor = on_orbax.directory_of(directory), Conveyor(room)
-        write = partial(on_orbax.write, place, number, tree_of_them, to_json(entries), conveyor, keep)
+        place, conveyor, islands = on_orbax.directory_of(directory), Conveyor(room), WritingIslands()
+        manifest, finish = to_json(entries), islands.finish
+        write = partial(on_orbax.write, place, number, tree_of_them, manifest, conveyor, finish, keep)
         with _one_at_a_time:
             wait_for_saving(place)
-            saving = _under_way[str(place)] = Saving(str(place / str(number)), conveyor, write)
+            islands.begin(leaves, partial(on_orbax.probing, place), room)
+            saving = _under_way[str(place)] = Saving(str(place / str(number)), conveyor, islands, write)
             _end_before_python()
             try:
-                for crate in _crates(leaves, entries):
+                theirs = islands.take(leaves, entries)
+                islands.copy(conveyor)
+                for crate in _crates(leaves, entries, theirs):
                     conveyor.put(crate)
                 conveyor.end()
             except BaseException as error:
@@ -161,8 +170,10 @@ def _check_can_be_written(
             raise UsageError(what, remedy="call one of them otherwise")
 
 
-def _crates(leaves: Mapping[str, Any], entries: Mapping[str, LeafEntry]) -> Iterator[Crate]:
-    """All numbers, part by part."""
+def _crates(
+    leaves: Mapping[str, Any], entries: Mapping[str, LeafEntry], theirs: Collection[tuple[str, int]]
+) -> Iterator[Crate]:
+    """All numbers, part by part, but for the parts that islands write."""
     for path, leaf in leaves.items():
         entry = entries[path]
         if entry.is_empty:
@@ -170,8 +181,9 @@ def _crates(leaves: Mapping[str, Any], entries: Mapping[str, LeafEntry]) -> Iter
         reads: list[Callable[[], Any]] = [partial(_plain, leaf, entry)]
         if isinstance(leaf, Array):
             reads = [part.read for part in leaf.parts]
-        for part, read in zip(entry.parts, reads, strict=True):
-            yield Crate(path, part.index, _own(read()))
+        for number, (part, read) in enumerate(zip(entry.parts, reads, strict=True)):
+            if (path, number) not in theirs:
+                yield Crate(path, part.index, _own(read()))
 
 
 def _plain(leaf: Any, entry: LeafEntry) -> "numpy.ndarray[Any, Any]":  # noqa: ANN401 (an array or a number)

@@ -51,6 +51,7 @@ class Cluster:
                     self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
             except AtollError as error:
                 raise replace(error, where=error.where or caller()) from None
+        self._shared.owner = weakref.ref(self)
         self._closed = False
         # What is not closed is given up when the process ends, before anything that it needs is gone.
         self._forget = weakref.finalize(self, self._shared.ground.close)

@@ -45,8 +45,14 @@ class AtollError(Exception):
         """Where the documents say more of it."""
         return f"{PAGE}#{heading_of(self.__traceback__) or self.heading}"
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """The sentence, and the lines below it that show what it is about."""
         return "\n".join(filter(None, (self.sentence, self.details)))
+
+    def __str__(self) -> str:
+        """The message; of an error that was raised also its page, of which it is known then which part is meant."""
+        return self.message if self.__traceback__ is None else f"{self.message}\n  see {self.page}"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from atoll.runtime.failure import Failure
 from atoll.runtime.ground import Ground, HostEnd
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.messages import (
+    Apply,
+    ApplyAnswer,
     Close,
     CompileFailed,
     Compiling,
@@ -64,6 +66,8 @@ class HostedIslands:
         self.sequence = count()
         self.members: weakref.WeakSet[HostedProgram] = weakref.WeakSet()  # the programs on it
         self.budget = Budget(limits or {})
+        self.owner: Callable[[], object] = lambda: None  # with which the islands end, when nobody holds it any more
+        self.holding: set[threading.Event] = set()  # which the islands have to last for, beside the steps of programs
         self.stalls = 0  # how often a step has waited for memory
         self._memory = threading.Lock()  # of the budget, but for what a destructor does
         self._changed: set[Inbox[bool]] = set()  # whom to tell when there may be more memory
@@ -101,6 +105,8 @@ class HostedIslands:
         try:
             for member in members:
                 member.close(hurry=hurry)
+            for over in tuple(self.holding) if not hurry else ():
+                over.wait()
             self.join(max((member.patience for member in members), default=0.0))
         finally:
             self.ground.close()
@@ -169,6 +175,13 @@ class HostedIslands:
             return self._failed.get(number) or answers.get(patience)
         finally:
             del self._asked[request]
+
+    def apply(self, island: str, function: Callable[[Any], Any], patience: float, handle: int | None = None) -> Any:  # noqa: ANN401
+        """What a function returns in each process of an island elsewhere, as `Apply` says; a failure in its place."""
+        answer = self.ask(island, lambda request: Apply(request, island, handle, function), patience)
+        if answer is None:
+            raise overdue(f"island {island} has not answered", patience)
+        return answer.results if isinstance(answer, ApplyAnswer) else answer
 
     def check_works(self, islands: Iterable[str]) -> None:
         """Raises the error of a host of these islands that can do nothing more; of several, that of the first."""

@@ -160,6 +160,19 @@ class Close:
     program: int
 
 
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Call a function in each process of an island elsewhere, and tell what it returns: numbers stay where they are.
+
+    handle: of a value; it is called once that is computed, with what the process has of it. Without one, with None.
+    """
+
+    request: int
+    island: str
+    handle: int | None
+    function: Callable[[Any], Any]
+
+
 # From a process of an island to the others, by way of the controller.
 
 
@@ -175,7 +188,7 @@ class GoesWithout:
     failure: Failure
 
 
-ToHost = Load | Start | Put | Fetch | Drop | Ping | Lose | Close | GoesWithout
+ToHost = Load | Start | Put | Fetch | Drop | Ping | Lose | Close | Apply | GoesWithout
 
 # From a host to the controller.
 
@@ -223,6 +236,13 @@ class Told:
 
     request: int
     answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyAnswer:
+    """The answer of processes that have called a function: what it returned in each, in their order."""
+
+    results: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A value that may still be on its way: its parts, each with a copy on one island or on several."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
@@ -129,16 +129,16 @@ class Promise:
             whole[index] = part
         return whole
 
+    def apply(self, handle: Handle, function: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """What a function returns in each process of an island elsewhere, called with what that has of a copy."""
+        results = handle.hosted.apply(handle.island, function, self._patience, handle.number)
+        self._check(handle, results)
+        return tuple(results)
+
     def computed(self, handle: Handle) -> "jax.Array | numpy.ndarray[Any, Any]":
         """One of its copies, once it is there; the error of the task that failed otherwise."""
-        value: jax.Array | numpy.ndarray[Any, Any] | Failure = handle.get(self._patience)
-        if handle.step is not None and handle.step.broken is not None:
-            raise handle.step.broken.error
-        if isinstance(value, Failure):
-            self.parts()  # raises if another thread donated it meanwhile
-            if value.is_of_device:
-                raise self._explained(handle, value.what)
-            raise self._lost(value).error if value.is_loss else value.error
+        value: jax.Array | numpy.ndarray[Any, Any] = handle.get(self._patience)
+        self._check(handle, value)
         if isinstance(value, numpy.ndarray):  # its numbers, from another process
             return value
         try:
@@ -150,6 +150,16 @@ class Promise:
             self.parts()  # raises if another thread donated it meanwhile
             raise self._explained(handle, reason(error)) from error
         return value
+
+    def _check(self, handle: Handle, value: Any) -> None:  # noqa: ANN401 (a Value)
+        """Raises why there is no value, if there is none."""
+        if handle.step is not None and handle.step.broken is not None:
+            raise handle.step.broken.error
+        if isinstance(value, Failure):
+            self.parts()  # raises if another thread donated it meanwhile
+            if value.is_of_device:
+                raise self._explained(handle, value.what)
+            raise self._lost(value).error if value.is_loss else value.error
 
     def _lost(self, why: Failure) -> Failure:
         return replace(why, what=f"{self.port.path} is gone: {why.what}")

@@ -76,6 +76,9 @@ MAY_IMPORT = {
     "compiler/replica_prints.py": ["compiler*", "runtime.replica_print"],  # what it calls, and what calls it
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.
     "compiler/*": ["compiler*", "passes", "runtime.program*"],
+    # Called in a process of an island, with what that has of a value.
+    "checkpoint/island_writing.py": ["runtime.processes.tiles"],
+    "checkpoint/writing_islands.py": ["checkpoint*", "compiler.errors", "runtime.array", "runtime.failure"],
     # What a user holds goes into files and comes back: arrays, and nothing of what made them.
     "checkpoint/*": ["checkpoint*", "compiler.errors", "compiler.tracebacks", "runtime.array", "runtime.leaves"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.

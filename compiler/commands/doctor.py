@@ -15,6 +15,8 @@ from atoll.compiler.doctor.requirements import Requirement
 from atoll.compiler.errors import UsageError
 from atoll.compiler.text.quantities import bytes_text
 
+_LABEL = len("atoll[checkpoint]") + 1  # the longest of the words that lines begin with, and a blank
+
 
 def run(options: argparse.Namespace) -> int:
     """The command; its status is 1 if something would fail."""
@@ -37,11 +39,11 @@ def lines(facts: Facts, found: Sequence[Finding]) -> Iterator[str]:
     yield f"Python {facts.python} on {facts.system}, {facts.cores} cores, {bytes_text(facts.memory)}"
     yield ""
     for extra, group in groupby(facts.requirements, key=lambda one: one.extra):
-        yield f"{f'atoll[{extra}]' if extra else 'needed':<16}{', '.join(map(_told, group))}"
-    yield f"{'devices':<16}{_devices(facts.devices)}"
-    yield f"{'trial':<16}{_trial(facts.trial)}"
+        yield f"{f'atoll[{extra}]' if extra else 'needed':<{_LABEL}}{', '.join(map(_told, group))}"
+    yield f"{'devices':<{_LABEL}}{_devices(facts.devices)}"
+    yield f"{'trial':<{_LABEL}}{_trial(facts.trial)}"
     for number, (name, value) in enumerate(facts.environment.items()):
-        yield f"{'' if number else 'environment':<16}{name}={value}"
+        yield f"{'' if number else 'environment':<{_LABEL}}{name}={value}"
     yield ""
     for title, some in (("would fail:", True), ("worth knowing:", False)):
         told = [f"  {one}" for one in found if one.fails is some]

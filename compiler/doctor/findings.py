@@ -70,6 +70,8 @@ def _of_devices(facts: Facts) -> Iterator[Finding]:
 def _remedy_for_devices(trouble: str, facts: Facts) -> str:
     if "flag" in trouble and "XLA_FLAGS" in facts.environment:
         return f"correct XLA_FLAGS, which is {facts.environment['XLA_FLAGS']}"
+    if "has not answered" in trouble and facts.environment.get("JAX_PLATFORMS") == "cpu":  # which takes no plugin
+        return "wait until the machine is less busy, or give it longer by --timeout"
     if "JAX_PLATFORMS" in facts.environment:
         return f"correct JAX_PLATFORMS, which is {facts.environment['JAX_PLATFORMS']}, or leave it out"
     return "set JAX_PLATFORMS=cpu, or repair or remove the plugin of jax's that is at fault"

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,13 @@ def started(asked: Keeping) -> records.UpRecord:
             keeper.stdin.flush()  # left open: to close it says that nobody waits
             told: Any = pickle.load(keeper.stdout)
         except (EOFError, OSError):
-            raise TopologyError("what keeps the processes has ended before they were ready") from None
+            keeper.kill()  # if it has only closed its side
+            keeper.wait()
+            what = "what keeps the processes has ended before they were ready"
+            raise TopologyError(what, remedy="what it has printed above says why") from None
         finally:
-            keeper.stdin.close()
+            with suppress(OSError):  # what has ended does not hear it
+                keeper.stdin.close()
     if isinstance(told, Failure):
         keeper.wait()
         raise TopologyError(told.what, remedy=told.remedy)

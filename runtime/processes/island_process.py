@@ -18,6 +18,7 @@ from atoll.runtime.fed import Fed
 from atoll.runtime.host import Host
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.messages import (
+    Apply,
     Close,
     GoesWithout,
     HostFailed,
@@ -31,6 +32,7 @@ from atoll.runtime.messages import (
     ToController,
     Told,
 )
+from atoll.runtime.processes.applying import Applying
 from atoll.runtime.processes.arrivals import Arrivals
 from atoll.runtime.processes.assignment import Address, Assignment, Seat
 from atoll.runtime.processes.greetings import Alive, Farewell, Here, LoadFar, Others, Unable
@@ -142,6 +144,7 @@ class IslandProcess:
         self._parcels = Parcels(index, assignment.processes)
         # Others reach it where the controller does.
         self._door = Door(wires[0].own_host, assignment.secret, self._let_in)
+        self._applying = Applying(lambda told: self._controller.say(told))
         self._host = Host({assignment.island: mesh}, devices, self._tell, self._say, number)
         self._controller = Line(wires[0], self._take, self._hung_up.set, "the controller")
         if assignment.processes > 1:
@@ -160,6 +163,9 @@ class IslandProcess:
             case LoadFar(load, settings):
                 apply(settings)
                 self._bring(replace(load, meshes={self._assignment.island: self._mesh}))
+            case Apply():
+                if (fetch := self._applying.expect(message)) is not None:
+                    self._bring(fetch)
             case _:
                 self._bring(message)
 
@@ -192,6 +198,8 @@ class IslandProcess:
         """Say something to the controller; of a value, what this process has."""
         if isinstance(message, (GoesWithout, HostFailed, Parted)):
             self._controller.say_at_once(message)
+            return
+        if isinstance(message, Told) and self._applying.take(message):
             return
         match message:
             case Told(answer=jax.Array()):

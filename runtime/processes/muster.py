@@ -86,4 +86,5 @@ class Muster:
             if trouble := self._trouble():
                 raise TopologyError(f"a process of an island cannot start: {trouble}")
         missing = {self._names[seat[0]]: None for seat in self._seats if seat not in self._here}
-        raise TopologyError(f"no process has come up for island {', '.join(missing)} in {_STARTING:g} seconds")
+        what = f"no process has come up for island {', '.join(missing)} in {_STARTING:g} seconds"
+        raise TopologyError(what, remedy="see whether its machine is there and can reach this one")

@@ -103,7 +103,7 @@ class OnRay:
                 pickle.dump(question, self._driver.stdin)
                 self._driver.stdin.flush()
             except (OSError, ValueError):
-                raise TopologyError("Ray's driver has ended") from None
+                raise TopologyError("Ray's driver has ended", remedy="make a new cluster") from None
             return self._answer()
 
     def _answer(self) -> Any:  # noqa: ANN401 (as above)

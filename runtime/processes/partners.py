@@ -47,7 +47,7 @@ def _meeting(assignment: Assignment, wire: Wire) -> Address:
         wire.send(pack(Seeking(number)))
         told = wire.receive()
         if told is None:
-            raise TopologyError("the controller is gone")
+            raise TopologyError("the controller is gone", remedy="start the program again")
         place: Address = unpack(told).place
         return place
     with socket.create_server((wire.own_host, 0)) as free:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from atoll.runtime.failure import Failure
-from atoll.runtime.messages import CompileFailed, Loaded, StepEnded, ToController, Told
+from atoll.runtime.messages import ApplyAnswer, CompileFailed, Loaded, StepEnded, ToController, Told
 from atoll.runtime.processes.tiles import Tiled, whole
 from atoll.runtime.record import Record
 
@@ -55,6 +55,8 @@ def _answer(answers: Sequence[Any]) -> Any:  # noqa: ANN401 (a value, or what th
         return failure
     if isinstance(answers[0], Tiled):
         return whole(answers)
+    if isinstance(answers[0], ApplyAnswer):
+        return ApplyAnswer(tuple(result for one in answers for result in one.results))
     return {name: "; ".join(dict.fromkeys(one[name] for one in answers if name in one)) for name in answers[0]}
 
 

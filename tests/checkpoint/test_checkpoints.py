@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from atoll.checkpoint import on_orbax, saving
 from atoll.checkpoint.conveyor import Conveyor, Crate
 from atoll.checkpoint.manifest import LeafEntry, LeafPart, to_json
 from atoll.checkpoint.saving import wait_for_saving
+from atoll.checkpoint.writing_islands import WritingIslands
 from atoll.compiler.errors import AtollError, UsageError
 from atoll.runtime.leaves import LeafKind
 
@@ -153,9 +155,9 @@ def test_parts_that_share_a_block_are_all_there(tmp_path):
     conveyor = Conveyor(10_000)
     tree = {"w": on_orbax.OrbaxLeaf("tree['w']", entry)}
     place = on_orbax.directory_of(tmp_path)
-    writing = saving.Saving(
-        "it", conveyor, lambda: on_orbax.write(place, 1, tree, to_json({"tree['w']": entry}), conveyor, None)
-    )
+    islands, manifest = WritingIslands(), to_json({"tree['w']": entry})
+    write = partial(on_orbax.write, place, 1, tree, manifest, conveyor, islands.finish, None)
+    writing = saving.Saving("it", conveyor, islands, write)
     for part in chance.permutation(numpy.array(parts, object)):
         conveyor.put(Crate("tree['w']", part.index, numbers[part.index].copy()))
     conveyor.end()

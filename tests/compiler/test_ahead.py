@@ -103,7 +103,7 @@ def test_a_fragment_that_does_not_fit_alone_shows_its_largest_values():
 def test_another_error_of_the_compiler_says_where():
     said = RuntimeError("UNIMPLEMENTED: no such thing.")
     sentence = "train.py:3: fragment F0 of task F0@0 cannot be compiled for island a: UNIMPLEMENTED: no such thing"
-    with pytest.raises(CompileError, match=f"^{sentence}$"):
+    with pytest.raises(CompileError, match=f"^{sentence}\n"):
         refuse_code(CannotCompile(CODE, ISLAND, ISLAND.instructions[0], said))
 
 

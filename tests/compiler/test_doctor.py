@@ -81,6 +81,11 @@ def test_where_all_is_well_nothing_is_found():
             "jax gives no devices: it has not answered within 60 s; set JAX_PLATFORMS=cpu, or ",
         ),
         (
+            {"devices": failed("it has not answered within 60 s"), "environment": {"JAX_PLATFORMS": "cpu"}},
+            True,
+            "jax gives no devices: it has not answered within 60 s; wait until the machine is less busy, or give ",
+        ),
+        (
             {"devices": failed("Unknown backend potato."), "environment": {"JAX_PLATFORMS": "potato,cpu"}},
             True,
             "jax gives no devices: Unknown backend potato; correct JAX_PLATFORMS, which is potato,cpu, or leave it out",
@@ -231,11 +236,11 @@ def test_it_prints_what_is_here(facts, capsys):
         "atoll 0.1.0",
         "Python 3.11.7 on Linux, 2 cores, 16.0 GiB",
         "",
-        "needed          jax 0.10.2, lark 1.3.1",
-        "atoll[ray]      no ray",
-        "devices         8 x cpu (cpu)",
-        "trial           a function on two islands computes what jax.jit computes",
-        "environment     JAX_PLATFORMS=cpu",
+        "needed            jax 0.10.2, lark 1.3.1",
+        "atoll[ray]        no ray",
+        "devices           8 x cpu (cpu)",
+        "trial             a function on two islands computes what jax.jit computes",
+        "environment       JAX_PLATFORMS=cpu",
         "",
         "nothing would fail",
     ]
@@ -245,9 +250,9 @@ def test_what_would_fail_is_listed_and_decides_the_status(facts, capsys):
     facts(replace(WELL, devices=failed("no"), trial=failed("there are no devices"), environment={"ATOLL_LOG": "loud"}))
     assert run_here(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines()[5:] == [
-        "devices         none",
-        "trial           failed",
-        "environment     ATOLL_LOG=loud",
+        "devices           none",
+        "trial             failed",
+        "environment       ATOLL_LOG=loud",
         "",
         "would fail:",
         "  jax gives no devices: no; set JAX_PLATFORMS=cpu, or repair or remove the plugin of jax's that is at fault",

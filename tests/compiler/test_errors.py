@@ -101,6 +101,10 @@ def test_the_line_is_part_of_the_message(file):
     assert error.sentence == f"{file}:2: the loss is no number; take a mean"
 
 
+def test_an_error_that_was_not_raised_names_no_page():
+    assert str(PlanError("it is wrong", "plan text")) == "plan text: it is wrong"
+
+
 def test_what_an_error_shows_already_is_not_replaced(file):
     assert AtollError("what", f"{file}:1", excerpt="  more").details == "  more"
 
@@ -295,6 +299,7 @@ def test_an_error_names_its_part_of_the_page_and_shows_the_line(heading):
         provoke()
     error = caught.value
     assert error.page == f"{PAGE}#{heading}"
+    assert str(error).splitlines()[-1] == f"  see {error.page}"
     assert error.remedy or heading in ("running", "compiling", "defects")
     if re.search(r"\.py:\d+$", error.where):
         line, carets = error.details.splitlines()

@@ -36,13 +36,13 @@ def test_every_terminal_that_is_an_expression_has_a_human_name(language):
 def test_a_text_must_be_a_string(language, text):
     with pytest.raises(language.error) as caught:
         language.parse(text)
-    assert str(caught.value) == f"{language.name} must be a string, not {type(text).__name__}"
+    assert caught.value.message == f"{language.name} must be a string, not {type(text).__name__}"
 
 
 def test_the_caret_is_below_its_line():
     with pytest.raises(TopologyError) as caught:
         Topology.parse("island a : cpu[4]\r\nisland\tb ; cpu[4]\r\n")
-    assert str(caught.value) == (
+    assert caught.value.message == (
         "topology text, line 2, column 10: unexpected ';'; expected ':'\n  island b ; cpu[4]\n           ^"
     )
 

@@ -69,7 +69,7 @@ def test_a_native_pass_that_fails_says_where(name):
 def test_a_refused_pass_is_an_error_that_says_why(name, reason):
     with pytest.raises(UsageError) as caught:
         steps_of_text(f"cse, {name}")
-    assert str(caught.value) == (
+    assert caught.value.message == (
         f"pass pipeline, line 1, column 6: {name} is refused; {reason}\n  cse, {name}\n       ^"
     )
 

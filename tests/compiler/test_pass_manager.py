@@ -108,7 +108,7 @@ def failure(module, *steps):
 def test_a_pass_that_refuses_is_named_with_the_users_line(module):
     error = failure(module, Nothing(), Refuse(), Nothing())
     name = Refuse.name()
-    assert str(error) == f"train.py:12: pass {name}: negation is not positive; think positively"
+    assert error.message == f"train.py:12: pass {name}: negation is not positive; think positively"
     assert [(one.severity, one.file, one.line) for one in error.diagnostics] == [("error", "train.py", 12)]
 
 
@@ -156,7 +156,7 @@ def test_a_defect_that_does_not_come_again_is_reported_from_the_start(module, te
 def test_a_defect_is_told_where_no_file_can_be_written(module, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     error = failure(module, raising(KeyError("lost")))
-    assert str(error).endswith("this is a defect of atoll; please report it with the input")
+    assert error.message.endswith("this is a defect of atoll; please report it with the input")
 
 
 def test_a_refusal_leaves_no_file(module, temporary):
@@ -194,7 +194,7 @@ def test_propagation_without_main_is_refused_before_it_ends_the_process():
 def test_any_other_exception_is_an_internal_error_in_one_sentence(module, error, temporary):
     found = failure(module, raising(error))
     first = str(error).splitlines()[0].rstrip(".") if str(error) else "no message"
-    assert str(found) == (
+    assert found.message == (
         f"pass {Nothing.name()}: internal error, {type(error).__name__}: {first}; "
         f"this is a defect of atoll; please report it with {reproducer(temporary, Nothing.name())}, "
         "which `atoll opt` runs"

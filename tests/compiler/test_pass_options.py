@@ -119,7 +119,9 @@ OPTIONS = "known are microbatches, max-iterations, rate, top-down, mode, name, l
 def test_a_fault_in_the_options(pass_class, text, column, sentence):
     with pytest.raises(UsageError) as caught:
         read(pass_class, text)
-    assert str(caught.value) == f"pass pipeline, line 1, column {column}: {sentence}\n  {text}\n  {' ' * (column - 1)}^"
+    assert (
+        caught.value.message == f"pass pipeline, line 1, column {column}: {sentence}\n  {text}\n  {' ' * (column - 1)}^"
+    )
 
 
 def test_a_type_that_no_option_can_have_is_a_defect_of_the_pass():

@@ -63,7 +63,9 @@ NAME = "expected one of: a name, an operation's name"
 def test_a_fault_in_a_text(text, column, sentence):
     with pytest.raises(UsageError) as caught:
         PipelineText.parse(text)
-    assert str(caught.value) == f"pass pipeline, line 1, column {column}: {sentence}\n  {text}\n  {' ' * (column - 1)}^"
+    assert (
+        caught.value.message == f"pass pipeline, line 1, column {column}: {sentence}\n  {text}\n  {' ' * (column - 1)}^"
+    )
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ LEAST = "it must be at least 1"
 def test_a_fault_in_a_text(text, column, sentence):
     with pytest.raises(PlanError) as caught:
         Plan.parse(text)
-    assert str(caught.value) == f"plan text, line 1, column {column}: {sentence}\n  {text}\n  {' ' * (column - 1)}^"
+    assert caught.value.message == f"plan text, line 1, column {column}: {sentence}\n  {text}\n  {' ' * (column - 1)}^"
 
 
 @pytest.mark.parametrize("text", ['stages="a||b"', 'placement={"a||b": "left"}'])
@@ -134,7 +134,7 @@ def test_a_fault_of_a_stage_text_shows_the_stage_text(text):
     with pytest.raises(PlanError) as caught:
         Plan.parse(text)
     remedy = "expected one of: a name in double quotes, a scope's name"
-    assert str(caught.value) == f"stage text, line 1, column 3: unexpected '|'; {remedy}\n  a||b\n    ^"
+    assert caught.value.message == f"stage text, line 1, column 3: unexpected '|'; {remedy}\n  a||b\n    ^"
 
 
 @pytest.mark.parametrize(

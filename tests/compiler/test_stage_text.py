@@ -69,7 +69,7 @@ def test_a_fault_in_a_text(text, column, what, remedy):
     with pytest.raises(PlanError) as caught:
         StageText.parse(text)
     place = f"stage text, line 1, column {column}"
-    assert str(caught.value) == f"{place}: {what}; {remedy}\n  {text}\n  {' ' * (column - 1)}^"
+    assert caught.value.message == f"{place}: {what}; {remedy}\n  {text}\n  {' ' * (column - 1)}^"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_fault_in_a_text(text, column, what, remedy):
 def test_a_fault_in_a_value(make, sentence):
     with pytest.raises(PlanError) as caught:
         make()
-    assert str(caught.value) == sentence
+    assert caught.value.message == sentence
 
 
 def test_one_pattern():

@@ -193,7 +193,7 @@ def test_a_fault_in_a_text(text, place, what, remedy):
         topology(text)
     line, column = place
     excerpt = f"  {(text.splitlines() or [''])[line - 1]}\n  {' ' * (column - 1)}^"
-    assert str(caught.value) == f"topology text, line {line}, column {column}: {what}; {remedy}\n{excerpt}"
+    assert caught.value.message == f"topology text, line {line}, column {column}: {what}; {remedy}\n{excerpt}"
 
 
 @pytest.mark.parametrize(

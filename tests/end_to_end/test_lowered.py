@@ -255,7 +255,7 @@ def test_no_devices_are_needed():
         try:
             lowered.compile()
         except atoll.TopologyError as error:
-            print(str(error).replace(" ", "_"))
+            print(error.sentence.replace(" ", "_"))
         atoll.lower(lambda x: x @ x, numpy.ones((4, 4), "float32"), topology="64 x gpu[8]")
         print(len(jax.devices()))
     """)

@@ -801,8 +801,8 @@ MUTATIONS = (
     Mutation(
         "a-checkpoint-is-taken-away-before-the-new-one-is-written",
         "checkpoint/on_orbax.py",
-        "directory / _NEW if is_there else directory, _Writing",
-        "directory, _Writing",
+        "directory / _NEW if is_there else directory, writing",
+        "directory, writing",
         killed_by="tests/checkpoint/test_kills.py::test_a_kill_loses_at_most_what_is_being_saved",
     ),
     Mutation(
@@ -811,6 +811,13 @@ MUTATIONS = (
         "return numpy.array(jax.random.key_data(leaf) if entry.kind.is_key else leaf)",
         "return numpy.asarray(jax.random.key_data(leaf) if entry.kind.is_key else leaf)",
         killed_by="tests/checkpoint/test_checkpoints.py::test_numbers_are_those_of_the_moment",
+    ),
+    Mutation(
+        "islands-write-to-one-block-of-a-checkpoint",
+        "checkpoint/manifest.py",
+        "not start % block and (",
+        "start >= 0 and (",
+        killed_by="tests/checkpoint/test_writing_islands.py::test_parts_in_whole_blocks",
     ),
     # What a step should take.
     Mutation(

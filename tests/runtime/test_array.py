@@ -194,7 +194,7 @@ def test_a_copy_stays_where_it_is_and_outlives_the_other(matrix, make):
     matrix.delete()
     assert matrix.is_deleted()
     assert repr(matrix) == "Array(float32[2, 3] deleted)"
-    with pytest.raises(UsageError, match=r"^result\['y'\] was deleted; keep it for as long as it is needed$"):
+    with pytest.raises(UsageError, match=r"^result\['y'\] was deleted; keep it for as long as it is needed\n"):
         matrix.to_jax()
     with pytest.raises(UsageError, match="was deleted"):
         make(matrix)

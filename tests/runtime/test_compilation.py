@@ -66,7 +66,7 @@ def test_an_error_of_xla_names_the_fragment(make_train_program, make_meshes, val
 
     sentence = (
         r"^train.py:3: fragment backward_left \(first\) of task B0 cannot be compiled for island left: "
-        "out of registers$"
+        "out of registers\n"
     )
     with Controller(make_train_program(), make_meshes(), devices=finishing_with(fail)) as controller:
         for _ in range(2):

@@ -125,7 +125,7 @@ def test_what_fits_is_copied(divided):
 def test_what_does_not_fit_is_told(divided, examples, told):
     with pytest.raises(AtollError) as found:
         returned(divided, examples)
-    assert str(found.value) == f"data.py:3: load, asked for examples 2..4 of step 7, returned {told}"
+    assert found.value.message == f"data.py:3: load, asked for examples 2..4 of step 7, returned {told}"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_told(divided, examples, told):
 )
 def test_one_array_is_asked_for_by_that_word(examples, kind):
     question = Question(fed(None, "x", 0, 1), 7, 2, 4, {0: Needed(0, 2, 4, ())})
-    with pytest.raises(AtollError, match=rf"of step 7, returned a {kind}; return an array of float32$"):
+    with pytest.raises(AtollError, match=rf"of step 7, returned a {kind}; return an array of float32\n"):
         checked(question, [Input("x", (4,), "float32")], examples)
 
 
@@ -179,7 +179,9 @@ def test_an_error_is_raised_by_the_results_of_its_step_alone(train, values, refe
     for one in found[1]:
         with pytest.raises(AtollError) as told:
             numpy.asarray(one)
-        assert str(told.value) == "data.py:3: load, asked for examples 0..4 of step 1, raised SystemExit: no more files"
+        assert (
+            told.value.message == "data.py:3: load, asked for examples 0..4 of step 1, raised SystemExit: no more files"
+        )
     for ours, theirs in zip(found[2], reference_step(*values), strict=True):
         numpy.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
@@ -191,7 +193,7 @@ def test_all_lines_of_an_error_are_shown(train, values):
     w, *_ = train.start([*values[:2], fed(load)])
     with pytest.raises(AtollError) as told:
         numpy.asarray(w)
-    sentence, *lines = str(told.value).splitlines()
+    sentence, *lines = told.value.message.splitlines()
     assert sentence.endswith("raised ValueError: no such rows: 12")
     assert lines == ["  no such rows:", "    12", "    13", "  in part 7"]
 
@@ -212,7 +214,7 @@ def test_what_does_not_return_is_waited_for_with_an_end(make_train_program, make
             time.sleep(0.05)
         with pytest.raises(AtollError) as told:
             numpy.asarray(w)
-        assert str(told.value) == (
+        assert told.value.message == (
             "data.py:3: load, asked for examples 0..4 of step 0, has not returned after 1 seconds; "
             "look at what that island is doing: a function that it calls, or another program, may not come to an end"
         )
@@ -303,7 +305,9 @@ def test_a_function_that_cannot_travel_is_refused(monkeypatch):
         for one in (found, functools.partial(found, 3), functools.partial(loaders.squares, found)):
             with pytest.raises(UsageError, match=f"^{re.escape(place + what)}; "):
                 for_processes([fed(one)])
-    with pytest.raises(UsageError, match=r"^data.py:3: load cannot be given to the processes of islands: .*no lambda$"):
+    with pytest.raises(
+        UsageError, match=r"^data.py:3: load cannot be given to the processes of islands: .*no lambda\n"
+    ):
         for_processes([fed(functools.partial(loaders.squares, threading.Lock()))])
 
 

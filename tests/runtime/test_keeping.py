@@ -144,7 +144,7 @@ def test_one_controller_at_a_time(up, make_train_program, values):
         )
         with pytest.raises(TopologyError, match=sentence):
             OnUp(up.islands, up.where)
-        with pytest.raises(TopologyError, match=r"used by process .*; wait until .*, or add --force$"):
+        with pytest.raises(TopologyError, match=r"used by process .*; wait until .*, or add --force\n"):
             end(up.where, force=False)
         del kept
     up.settled()
@@ -153,7 +153,7 @@ def test_one_controller_at_a_time(up, make_train_program, values):
 def test_what_does_not_fit_is_told(up, monkeypatch, tmp_path):
     with pytest.raises(TopologyError, match=r"^the cluster that is up has other islands: two islands; write this"):
         OnUp(up.islands[:1], up.where)
-    with pytest.raises(UsageError, match=r"^no cluster is up here; start one with `atoll up --topology \"...\"`$"):
+    with pytest.raises(UsageError, match=r"^no cluster is up here; start one with `atoll up --topology \"...\"`\n"):
         OnUp(up.islands, tmp_path / "none")
     with pytest.raises(UsageError, match=r"^a cluster is up already, two islands, kept by process \d+; end it with"):
         records.sweep(up.where)
@@ -173,8 +173,15 @@ def test_a_record_of_others_is_not_believed(up, tmp_path):
     linked.symlink_to(copied)
     with pytest.raises(UsageError, match=r"linked: cannot read: "):
         OnUp(up.islands, linked)
+    there = dataclasses.replace(records.read(up.where), machine="elsewhere")
+    copied.unlink()
+    records.write(copied, there)
+    with pytest.raises(
+        UsageError, match=r"copied: the cluster that was up, .*, is another machine's; name another file"
+    ):
+        OnUp(up.islands, copied)
     copied.write_text("[]")
-    with pytest.raises(UsageError, match=r"copied: this is no record of a cluster; remove it$"):
+    with pytest.raises(UsageError, match=r"copied: this is no record of a cluster; remove it\n"):
         OnUp(up.islands, copied)
 
 

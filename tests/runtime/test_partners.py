@@ -168,7 +168,7 @@ def test_examples_that_do_not_come_fail_their_step_alone(shared, make_train_prog
     with Controller(make_train_program((("x",), ("y",)), AXES, donated=False), shared, timeout=60) as controller:
         found = [controller.start([*values[:2], fed(loaders.failing)]) for _ in range(3)]
         for one in found[1]:
-            with pytest.raises(AtollError, match=r"^data.py:3: load, .* of step 1, raised OSError: the disk is gone$"):
+            with pytest.raises(AtollError, match=r"^data.py:3: load, .* of step 1, raised OSError: the disk is gone\n"):
                 numpy.asarray(one)
         for ours, theirs in zip(found[2], reference_step(*values[:2], loaders.squares(2, 0, 4)), strict=True):
             numpy.testing.assert_allclose(ours, theirs, rtol=1e-4)

@@ -220,7 +220,7 @@ def test_what_is_wrong_with_a_function_is_told(shared, make_train_program, value
         with pytest.raises(
             AtollError,
             match=r"^data.py:3: load cannot be imported in the process of an island: ModuleNotFoundError: .*only_here"
-            r".*; put it into a module that can be imported there$",
+            r".*; put it into a module that can be imported there\n",
         ):
             numpy.asarray(controller.start([*values[:2], fed(here.load)])[0])
         failing = fed(loaders.failing)
@@ -228,7 +228,7 @@ def test_what_is_wrong_with_a_function_is_told(shared, make_train_program, value
         for one in found[0]:
             with pytest.raises(
                 AtollError,
-                match=r"^data.py:3: load, asked for examples 0..4 of step 1, raised OSError: the disk is gone$",
+                match=r"^data.py:3: load, asked for examples 0..4 of step 1, raised OSError: the disk is gone\n",
             ):
                 numpy.asarray(one)
         expected = reference_step(*values[:2], loaders.squares(2, 0, 4))

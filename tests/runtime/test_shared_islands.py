@@ -184,7 +184,7 @@ def test_a_step_that_waits_in_vain_says_for_what(make_meshes, make_train_program
     with pytest.raises(
         UsageError,
         match=r"^there is no memory for the step: a device of island left has 100 bytes; the step needs \d+, arrays "
-        r"that are kept there take \d+; let go of arrays, or give the island more memory$",
+        r"that are kept there take \d+; let go of arrays, or give the island more memory\n",
     ):
         controller.start(values)
     del kept

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 from atoll.runtime.failure import Failure
-from atoll.runtime.messages import CompileFailed, Loaded, StepEnded, Told
+from atoll.runtime.messages import ApplyAnswer, CompileFailed, Loaded, StepEnded, Told
 from atoll.runtime.processes.tiles import Tile, Tiled
 from atoll.runtime.processes.together import Together
 from atoll.runtime.record import Record
@@ -34,6 +34,11 @@ def test_a_value_is_whole_with_the_parts_of_all():
 @pytest.mark.parametrize("other", [Failure("it is gone"), half(1, Failure("it is gone"))])
 def test_a_failure_of_one_is_that_of_the_value(other):
     assert told(Told(3, half(0)), Told(3, other)).answer == Failure("it is gone")
+
+
+def test_what_a_function_returned_is_told_of_each_process_in_their_order():
+    assert told(Told(3, ApplyAnswer((True,))), Told(3, ApplyAnswer((False,)))).answer == ApplyAnswer((True, False))
+    assert told(Told(3, ApplyAnswer((True,))), Told(3, Failure("it is gone"))).answer == Failure("it is gone")
 
 
 def test_different_requests_are_kept_apart():

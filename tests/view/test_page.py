@@ -108,6 +108,9 @@ def test_a_module_and_a_saved_program_are_targets_too(lowered, tmp_path, monkeyp
     [collection] = json.loads(Path("view.json").read_text())
     assert collection["label"] == "placed.mlir"
     assert {graph["id"].partition("/")[0] for graph in collection["graphs"]} == {"placed", "scheduled"}
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    assert run_here(["view", "placed.mlir", "--open"]) == 1
+    assert "view.html: no browser is found here; open the file in one" in capsys.readouterr().err
     assert run_here(["view", "placed.mlir", "--plan", "stages=2"]) == 1
     assert "--plan: the module is at phase placed, cut by the plan that it has" in capsys.readouterr().err
 
