@@ -97,7 +97,7 @@ def test_what_a_loop_carries_is_of_each_microbatch():
 
     weights = normal(3, 4, 4)
     got = made(step, weights, X, Y, batch_argnums=(1, 2))
-    jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted)(weights))
+    jax.tree.map(numpy.testing.assert_allclose, got, jitted(jax.value_and_grad(wanted))(weights))
 
 
 def test_a_statistic_that_is_used_outside_and_inside():
@@ -121,7 +121,7 @@ def test_a_statistic_that_is_used_outside_and_inside():
         return (((h - square).reshape(8, 4) - Y) ** 2).mean() + (square.mean(0) ** 3).sum()
 
     got = made(step, W, X, Y, batch_argnums=(1, 2))
-    jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted)(W))
+    jax.tree.map(numpy.testing.assert_allclose, got, jitted(jax.value_and_grad(wanted))(W))
 
 
 def test_a_statistic_that_is_told_and_goes_into_a_loop():
@@ -153,7 +153,7 @@ def test_a_statistic_that_is_told_and_goes_into_a_loop():
         return ((h.reshape(8, 4) - Y) ** 2).mean() + told.sum(), told
 
     got = made(step, W, X, Y, batch_argnums=(1, 2))
-    jax.tree.map(numpy.testing.assert_allclose, got, jax.value_and_grad(wanted, has_aux=True)(W))
+    jax.tree.map(numpy.testing.assert_allclose, got, jitted(jax.value_and_grad(wanted, has_aux=True))(W))
 
 
 def test_a_mean_that_vmap_takes():

@@ -110,7 +110,7 @@ def test_training_on_islands_is_that_of_jit(on_two_islands):
 
 @pytest.mark.own
 def test_the_toy_learns():
-    _, losses = train(jitted(), initial(), range(30), TOY)
+    _, losses = train(jitted(), initial(), range(16), TOY)
     assert losses[-1] < losses[0] - 3
     assert losses[-1] < 3.8
 

@@ -18,7 +18,7 @@ import atoll
 pytestmark = pytest.mark.own
 
 TINY = Size(layers=4, heads=2, width=16, batch=8, head_width=16, vocabulary=256, length=80, dtype="float32")
-CARE = Care(every=25)
+CARE = Care(every=12)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def initial(beginning):
 
 
 def test_a_restarted_run_ends_with_the_same_bits_on_every_island(step, initial, tmp_path):
-    through, journal = run(step, initial, TINY, 50, tmp_path / "through", CARE)
-    first, _ = run(step, initial, TINY, 25, tmp_path / "stopped", CARE)
+    through, journal = run(step, initial, TINY, 24, tmp_path / "through", CARE)
+    first, _ = run(step, initial, TINY, 12, tmp_path / "stopped", CARE)
     del first
-    again, journal_again = run(step, initial, TINY, 50, tmp_path / "stopped", CARE)
+    again, journal_again = run(step, initial, TINY, 24, tmp_path / "stopped", CARE)
     assert journal_again == journal
     assert journal.losses[-1] < journal.losses[0] - 1.5
     found = hashes(through)
