@@ -61,7 +61,7 @@ def _make_convolution(local: Local, node: Node, decision: Decision, operands: Va
     return list(copy.results)
 
 
-_CONTRACTIONS = frozenset(("stablehlo.dot_general", "stablehlo.convolution"))
+_CONTRACTIONS = frozenset(("stablehlo.dot_general", "stablehlo.convolution", "chlo.ragged_dot"))
 
 
 def contracts(node: Node) -> bool:

@@ -45,7 +45,7 @@ def sort_by_key(nodes: Iterable[Node], key: int, number: int | None = None) -> N
 def groups_of(program: NodeTree, value: int) -> bool:
     """Whether a value is made of numbers of rows."""
     key = _below(program, value)
-    return key not in (None, _NOTHING) or _counted_key(program, value) is not None
+    return key not in (None, _NOTHING) or counted_key(program, value) is not None
 
 
 def is_ascending(node: Node) -> bool:
@@ -76,7 +76,7 @@ def _below(program: NodeTree, value: int) -> int | None:
         keys = {_below(program, one) for one in node.operands} - {_NOTHING}
         return keys.pop() if len(keys) == 1 else None
     if node.name == "stablehlo.reduce_window" and _sums_up(node):
-        return _counted_key(program, node.operands[0])
+        return counted_key(program, node.operands[0])
     if node.name == "stablehlo.subtract":
         return _before_each(program, node)
     return None
@@ -88,7 +88,7 @@ def _before_each(program: NodeTree, node: Node) -> int | None:
     if sums is None or sums.name != "stablehlo.reduce_window" or not _sums_up(sums):
         return None
     is_its_own = _root(program, sums.operands[0]) == _root(program, node.operands[1])
-    return _counted_key(program, sums.operands[0]) if is_its_own else None
+    return counted_key(program, sums.operands[0]) if is_its_own else None
 
 
 def _sums_up(node: Node) -> bool:
@@ -105,15 +105,15 @@ def _sums_up(node: Node) -> bool:
     )
 
 
-def _counted_key(program: NodeTree, value: int) -> int | None:
+def counted_key(program: NodeTree, value: int) -> int | None:
     """The key, if element g says how many rows have the key g; those with a key behind the last may be left out."""
     node = program.producers[value]
     if node is None or not _is_wide(program, value) or len(program.shape(value)) != 1:
         return None
     if node.name == _BARRIER:
-        return _counted_key(program, node.operands[node.results.index(value)])
+        return counted_key(program, node.operands[node.results.index(value)])
     if node.name == "stablehlo.convert":
-        return _counted_key(program, node.operands[0])
+        return counted_key(program, node.operands[0])
     if node.name == "stablehlo.scatter":
         return _scattered_key(node)
     if node.name == "stablehlo.reduce":

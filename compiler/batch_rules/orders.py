@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 from atoll.compiler.batch_rules.decision import Decision, Mixed
 from atoll.compiler.batch_rules.factor import Factor
-from atoll.compiler.batch_rules.groups import compared_groups, groups_of, is_ascending, sort_by_key
+from atoll.compiler.batch_rules.groups import compared_groups, counted_key, groups_of, is_ascending, sort_by_key
 from atoll.compiler.batch_rules.interpreted import Interpreted
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, kind_of_body
@@ -133,6 +133,12 @@ def _told_apart(scope: Interpreted, node: Node, form: Sorted) -> Decision | None
         return None
     operands = tuple(OWN if index == bound else ABSENT for index in range(2))
     return Decision(operands, (form,))
+
+
+def sort_of_groups(scope: Interpreted, sizes: int, by: int) -> Node | None:
+    """The sort of this number, if it sorts by the key of which a value says how many rows have each."""
+    key = counted_key(scope.batch.program, sizes)
+    return None if key is None else sort_by_key(_all_nodes(scope), key, by)
 
 
 def _all_nodes(scope: Interpreted | None) -> list[Node]:

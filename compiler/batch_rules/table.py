@@ -8,6 +8,7 @@ from atoll.compiler.batch_rules import (
     indexing,
     libraries,
     manual,
+    ragged,
     reduction,
     shape,
 )
@@ -17,6 +18,7 @@ ROWS: tuple[Rule, ...] = (
     *elementwise.RULES,
     *shape.RULES,
     *contraction.RULES,
+    *ragged.RULES,
     *reduction.RULES,
     *indexing.RULES,
     *control.RULES,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import prod
 
 from atoll.compiler.cost.windows import meetings
-from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.bindings import chlo, ir, stablehlo
 from atoll.compiler.module.graph import elements_of
 
 
@@ -20,6 +20,8 @@ def cost_of(operation: ir.OpView) -> int:
         return max(map(_cost_of_region, operation.operation.regions))
     if isinstance(operation, stablehlo.DotGeneralOp):
         return 2 * _result_elements(operation) * _contracted(operation)
+    if isinstance(operation, chlo.RaggedDotOp):
+        return 2 * _elements_of_groups(operation)
     if isinstance(operation, stablehlo.ConvolutionOp):
         return _cost_of_convolution(operation)
     if isinstance(operation, stablehlo.ReduceOp):
@@ -60,6 +62,16 @@ def _contracted(operation: stablehlo.DotGeneralOp) -> int:
     numbers = stablehlo.DotDimensionNumbers(operation.attributes["dot_dimension_numbers"])
     shape = ir.RankedTensorType(operation.operation.operands[0].type).shape
     return prod(shape[dimension] for dimension in numbers.lhs_contracting_dimensions)
+
+
+def _elements_of_groups(operation: chlo.RaggedDotOp) -> int:
+    """How many pairs of elements are multiplied: each row with the weights of its group alone."""
+    numbers = chlo.RaggedDotDimensionNumbers(operation.attributes["ragged_dot_dimension_numbers"])
+    shape = ir.RankedTensorType(operation.operation.operands[0].type).shape
+    contracted = prod(shape[dimension] for dimension in numbers.lhs_contracting_dimensions)
+    is_by_group = set(numbers.lhs_ragged_dimensions) <= set(numbers.lhs_contracting_dimensions)
+    groups = ir.RankedTensorType(operation.operation.operands[2].type).shape[-1] if is_by_group else 1
+    return _result_elements(operation) * contracted // groups
 
 
 def _cost_of_convolution(operation: stablehlo.ConvolutionOp) -> int:

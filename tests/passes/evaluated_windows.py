@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
-from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.bindings import chlo, ir, stablehlo
 from evaluated_reading import UnknownError, dtype_of, ints, optional_ints, shape_of, whole
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -186,6 +186,29 @@ def dots(operation: ir.Operation) -> Compute:
         first = matrices(one, batches[0], summed[0], True)
         second = matrices(other, batches[1], summed[1], False)
         return numpy.matmul(first, second).reshape(shape)
+
+    return compute
+
+
+def ragged(operation: ir.Operation) -> Compute:
+    """Rows times the matrix of their group, or the product of two groups of rows for each group."""
+    numbers = chlo.RaggedDotDimensionNumbers(operation.attributes["ragged_dot_dimension_numbers"])
+    (rows,), groups = numbers.lhs_ragged_dimensions, list(numbers.rhs_group_dimensions)
+    summed = [list(numbers.lhs_contracting_dimensions), list(numbers.rhs_contracting_dimensions)]
+    dtype, shape = dtype_of(operation.results[0]), shape_of(operation.results[0])
+    if rows != 0 or groups not in ([], [0]) or list(numbers.lhs_batching_dimensions):
+        raise UnknownError("a ragged product along other dimensions")
+
+    def compute(one: Array, other: Array, sizes: Array) -> Array:
+        result, ends = numpy.zeros(shape, dtype), numpy.cumsum(sizes)
+        for group, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+            part = one[end - size : end]
+            if groups:
+                within = [dimension - 1 for dimension in summed[1]]
+                result[end - size : end] = numpy.tensordot(part, other[group], (summed[0], within))
+            else:
+                result[group] = numpy.tensordot(part, other[end - size : end], (summed[0], summed[1]))
+        return result
 
     return compute
 

@@ -5,18 +5,18 @@ import jax.numpy as jnp
 import pytest
 from atoll.compiler.errors import AtollError, CompileError, PlanError
 from sorted_programs import sorted_program
-from timed_harness import ContractBrokenError, Pair, Program, faults, pair_of
+from timed_harness import ContractBrokenError, Pair, Program, computed, differences, faults, pair_of
 
 COUNT = 15
 
 
-def prepared(seed):
+def prepared(seed, platform="cpu"):
     """The pair of a seed's program, or what was raised instead."""
     made = sorted_program(seed)
     names = {"jax": jax, "jnp": jnp}
     exec(compile(made.text, f"sorted_{seed}.py", "exec"), names)
     text = f"# seed {seed}, {made.microbatches} microbatches\n{made.text}"
-    program = Program(names["program"], made.arguments, (3, 4), made.microbatches, text, 0.0)
+    program = Program(names["program"], made.arguments, (3, 4), made.microbatches, text, platform=platform)
     try:
         return pair_of(program)
     except (AtollError, ContractBrokenError) as error:
@@ -34,3 +34,20 @@ def test_refused_or_right(request):
     failures = sorted([*filter(None, faults(pairs)), *defects], key=len)
     assert not failures, f"{len(failures)} are wrong, the first:\n{failures[0]}"
     assert len(pairs) >= 0.3 * len(made)
+
+
+@pytest.mark.timeout(3600)  # for `--full`
+def test_refused_or_right_where_groups_are_multiplied_at_once(request):
+    """As TPUs and GPUs do it: jax leaves `ragged_dot` as one operation, which numpy computes here."""
+    first, is_full = map(request.config.getoption, ("--first-seed", "--full"))
+    made = [prepared(seed, "tpu") for seed in range(first, first + (COUNT * 80 if is_full else COUNT))]
+    assert not [one for one in made if isinstance(one, AssertionError)]
+    pairs = [one for one in made if isinstance(one, Pair)]
+    in_loops = 0
+    for pair in pairs:
+        both = computed(pair)
+        assert both is not None, "numpy cannot compute it"
+        wrong = differences(pair, *both)
+        assert not wrong, "\n".join([*wrong, pair.program.text, pair.module])
+        in_loops += "chlo.ragged_dot" in pair.module.partition("mpmd.return")[0]
+    assert in_loops > len(made) // 5

@@ -135,7 +135,7 @@ NEED = {
 ONLY_SPARE_WORK = {"stablehlo.iota", "stablehlo.constant"}
 # What jax writes for other platforms, and only with a mesh; the goldens have it, `ir_tests/fold-batch`. What devices do
 # is in `test_time_devices.py`.
-ELSEWHERE = {"sdy.sharding_constraint", "stablehlo.cholesky", *NEEDED_BY_DEVICES}
+ELSEWHERE = {"sdy.sharding_constraint", "stablehlo.cholesky", "chlo.ragged_dot", *NEEDED_BY_DEVICES}
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class Program:
     rounded_to: a narrower type than their own that floats are rounded to on the way.
     replicas: how many there are, of so many microbatches each.
     islands: the topology.
+    platform: for which it is lowered.
     """
 
     fn: Callable[..., Any]
@@ -93,6 +94,7 @@ class Program:
     axes: Any = None
     replicas: int = 1
     islands: str = "2 x cpu[1]"
+    platform: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def lowered(program: Program) -> tuple[Job, ir.Module, Fragment]:
     """A program's module before any pass, and the fragment of that."""
     job = Job(program.fn, *program.args, batch_argnums=program.batch, batch_axes=program.axes)
     traced = trace(job)
-    module = lower_traced(job, traced, "cpu")[0]
+    module = lower_traced(job, traced, program.platform)[0]
     return job, module, Fragment.of(module, jax.tree.leaves(traced.out_info))
 
 
