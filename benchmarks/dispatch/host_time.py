@@ -1,8 +1,16 @@
-"""What atoll itself does for a computation: on devices that do nothing, all time is the host's."""
+"""What atoll itself does for a computation: on devices that do nothing, all time is the host's.
+
+On a machine that others use, time tells little. How many bytecodes Python carries out is nearly the same in every run.
+"""
 
 import statistics
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from types import FrameType
 from typing import Any
 
 from atoll.compiler.lowered import Lowered
@@ -23,18 +31,52 @@ def idle(*_: Any) -> Callable[[], Executable]:  # noqa: ANN401 (what `lower_code
 
 
 def print_host_times(devices: int) -> None:
-    print("on devices that do nothing, processor time of all threads")
-    print(f"OpByOp   {_host_time(lowered(computation, devices), devices) * 1e6:6.1f} us a computation")
-    print(f"Chained  {_host_time(lowered_chain(devices), devices, CHAINED) * 1e6:6.1f} us", flush=True)
+    print("on devices that do nothing, processor time of all threads, and bytecodes")
+    for name, made, computations in (
+        ("OpByOp", lowered(computation, devices), 1),
+        ("Chained", lowered_chain(devices), CHAINED),
+    ):
+        seconds, bytecodes = _host_costs(made, devices, computations)
+        print(f"{name:<8} {seconds * 1e6:6.1f} us a computation, {bytecodes:6.0f} bytecodes", flush=True)
 
 
-def _host_time(made: Lowered, devices: int, computations: int = 1) -> float:
-    """Processor seconds of a computation; a call makes so many."""
-    meshes, found, count = meshes_of(made.topology), [], 8 * CHAINED
-    with Controller(made.program, meshes, steps_ahead=AHEAD, devices=Devices(lower=idle)) as controller:
+def _host_costs(made: Lowered, devices: int, computations: int) -> tuple[float, float]:
+    """Processor seconds of a computation, and bytecodes; a call makes so many."""
+    many, found = 8 * CHAINED, []
+    with _counting() as counted, _controller(made) as controller:
+        side = through_controller(controller, computations)
+        side.measure(start(devices), many)  # what is done once alone
+        before = next(counted)
+        side.measure(start(devices), many)
+        bytecodes = (next(counted) - before - 1) / many
+    with _controller(made) as controller:
         side = through_controller(controller, computations)
         for _ in range(ROUNDS):
             began = time.process_time()
-            side.measure(start(devices), count)
-            found.append((time.process_time() - began) / count)
-    return statistics.median(found)
+            side.measure(start(devices), many)
+            found.append((time.process_time() - began) / many)
+    return statistics.median(found), bytecodes
+
+
+def _controller(made: Lowered) -> Controller:
+    return Controller(made.program, meshes_of(made.topology), steps_ahead=AHEAD, devices=Devices(lower=idle))
+
+
+@contextmanager
+def _counting() -> "Iterator[count[int]]":
+    """What is one more than before for each bytecode that this thread, or one that starts meanwhile, carries out."""
+    counted = count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401 (itself)
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            next(counted)
+        return trace
+
+    threading.settrace(trace)
+    sys.settrace(trace)
+    try:
+        yield counted
+    finally:
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type] # typeshed knows of no way to end it
