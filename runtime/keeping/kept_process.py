@@ -76,6 +76,7 @@ class KeptProcess:
         self._mesh = mesh
         self._kept = KeptExecutables()
         self._over = threading.Event()
+        self._telling = threading.Lock()  # so that what was true before it was free is not told after that
         self._serving: IslandProcess | None = None
 
     def take(self, message: Any) -> None:  # noqa: ANN401 (a message)
@@ -87,7 +88,8 @@ class KeptProcess:
             case Leave():
                 self._over.set()
             case Describe(request):
-                self.line.say(self._described(request))
+                with self._telling:
+                    self.line.say(self._described(request))
             case Farewell():
                 _end()
 
@@ -101,8 +103,9 @@ class KeptProcess:
             # What is under way cannot be broken off, and what a function of the user's has done is not known; nor
             # would its module be read again, which may be another one by then. The keeper starts another process.
             _end()
-        self._kept.end()
-        self.line.say(Cleared(self._seat))
+        with self._telling:
+            self._kept.end()
+            self.line.say(Cleared(self._seat))
 
     def _is_served(self, assignment: Assignment, over: threading.Event) -> bool:
         """Serve, and say whether the process is as it was before."""

@@ -538,8 +538,8 @@ MUTATIONS = (
         "runtime/worker.py",
         "self._step + 1, 0, 0",
         "self._step + 1, 0, self._passed",
-        killed_by="tests/runtime/test_worker.py::test_a_value_that_was_given_up_is_ignored_when_it_comes",
-        before="tests/runtime/test_worker.py::test_a_value_that_was_given_up_is_ignored_when_it_comes",
+        killed_by="tests/runtime/test_worker.py::test_a_value_that_comes_twice_or_late_is_ignored",
+        before="tests/runtime/test_worker.py::test_a_value_that_comes_twice_or_late_is_ignored",
     ),
     Mutation(
         "memory-is-never-given-back",
