@@ -3,6 +3,7 @@
 Run by `test_native_passes.py` as a script, as a pass may end the process.
 """
 
+import functools
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import traceback
 from collections.abc import Iterator
 
 from atoll.compiler.errors import CompileError
+from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text, print_module
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from atoll.compiler.pipeline.pass_manager import run_passes
@@ -20,11 +22,16 @@ from native_corpus import CORPUS
 PASS_TEXTS = {"sdy-insert-explicit-reshards": "sdy-insert-explicit-reshards{enable-full-version=true}"}
 
 
+@functools.cache
+def parsed() -> dict[str, tuple[ir.Module, str]]:
+    """The corpus, each module with its text. Every child has its own copy, which it may change."""
+    modules = {title: parse_text(text) for title, text in CORPUS.items()}
+    return {title: (module, print_module(module, debug_info=True)) for title, module in modules.items()}
+
+
 def outcomes(name: str) -> Iterator[tuple[str, str]]:
     """Module by module, what the pass did with it: `changed`, `unchanged`, or the error."""
-    for title, text in CORPUS.items():
-        module = parse_text(text)
-        before = print_module(module, debug_info=True)
+    for title, (module, before) in parsed().items():
         yield title, "aborted"  # unless the next line overwrites it
         try:
             run_passes(module, steps_of_text(PASS_TEXTS.get(name, name)))
@@ -55,5 +62,6 @@ def in_child(name: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    parsed()  # before there are children
     for name in sys.argv[1:] or NATIVE_PASSES:
         print(json.dumps({"pass": name, "outcomes": in_child(name)}), flush=True)

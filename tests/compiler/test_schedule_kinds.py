@@ -33,7 +33,13 @@ def test_the_published_table(name, islands, microbatches, column):
     assert simulation.bubble == (simulation.makespan - 3 * microbatches) / simulation.makespan
 
 
-SIZES = [(islands, range(islands, 4 * islands + 1)) for islands in range(2, 9)]
+def counts_of(islands):
+    """Numbers of microbatches: all of the first round and the one after it, and beside each round's end."""
+    ends = (2 * islands + 1, 3 * islands - 1, 3 * islands, 3 * islands + 1, 4 * islands - 1, 4 * islands)
+    return sorted({*range(islands, 2 * islands + 1), *ends})
+
+
+SIZES = [(islands, counts_of(islands)) for islands in range(2, 9)]
 
 
 def simulated(name, islands, microbatches):

@@ -14,6 +14,7 @@ from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes
+from atoll.compiler.mlir.ir_text import copy_module, parse_text, to_bytecode
 from atoll.compiler.module.interface import numbers_by_path, piece_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import PATH, PLAN, TOPOLOGY
@@ -29,13 +30,35 @@ from timed_harness import QUICKLY
 
 
 def _module_at(job: Job, phase: str, plan: Plan, topology: str) -> ir.Module:
-    module = export(job)
-    with module.context:
-        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get(topology)
-        module.operation.attributes[PLAN] = ir.StringAttr.get(str(plan))
+    module = _planned(export(job), plan, topology)
     for one in PHASES[: PHASES.index(phase_named(phase)) + 1]:
         run_passes(module, steps_of_phase(one))
     return module
+
+
+def _planned(module: ir.Module, plan: Plan, topology: str) -> ir.Module:
+    with module.context:
+        module.operation.attributes[TOPOLOGY] = ir.StringAttr.get(topology)
+        module.operation.attributes[PLAN] = ir.StringAttr.get(str(plan))
+    return module
+
+
+def _phases_of(job: Job, topology: str) -> Callable[[str, int | str], ir.Module]:
+    """Takes a job to a phase by a number of stages or their text. It is traced once, and each phase is made of the one
+    before, once: nobody may change a module."""
+    exported = functools.cache(lambda: to_bytecode(export(job)))
+
+    @functools.cache
+    def at(phase: str, stages: int | str) -> ir.Module:
+        number = PHASES.index(phase_named(phase))
+        if number == 0:
+            module = _planned(parse_text(exported()), Plan(stages=stages), topology)
+        else:
+            module = copy_module(at(PHASES[number - 1].name, stages))
+        run_passes(module, steps_of_phase(PHASES[number]))
+        return module
+
+    return at
 
 
 @functools.cache
@@ -108,6 +131,12 @@ def _transfers(module: ir.Module) -> list[tuple[str, str, ir.Type]]:
 def module_at():
     """Takes a job to a phase: `module_at(job, "staged", Plan(stages=2), "2 x cpu[1]")`."""
     return _module_at
+
+
+@pytest.fixture(scope="session")
+def phases_of():
+    """For many tests that look at one program: `phases_of(job, "2 x cpu[1]")("staged", 2)`, which is made once."""
+    return _phases_of
 
 
 @pytest.fixture(scope="session")

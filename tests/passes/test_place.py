@@ -1,7 +1,7 @@
 """The phases `placed` and `scheduled` on real programs: what crosses, where things live, what is shared."""
 
 from collections import Counter
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,9 +30,9 @@ PLANS = pytest.mark.parametrize("stages", [4, TEXT], ids=["automatic", "text"])
 
 
 @pytest.fixture(scope="module")
-def decoder_at(module_at):
+def decoder_at(phases_of):
     """The decoder at a phase. Many tests look at one module, and none of them changes it."""
-    return cache(lambda phase, stages: module_at(DECODER, phase, Plan(stages=stages), TOPOLOGY))
+    return phases_of(DECODER, TOPOLOGY)
 
 
 def paths(attributes):

@@ -1,6 +1,6 @@
 """The phase `staged` on real programs: who computes what, how even it is, and how little crosses."""
 
-from functools import cache, partial
+from functools import partial
 from itertools import combinations, pairwise
 
 import jax
@@ -37,9 +37,9 @@ PLANS = pytest.mark.parametrize("stages", [4, TEXT], ids=["automatic", "text"])
 
 
 @pytest.fixture(scope="module")
-def decoder_at(module_at):
+def decoder_at(phases_of):
     """The decoder at a phase. Many tests look at one module, and none of them changes it."""
-    return cache(lambda phase, stages: module_at(DECODER, phase, Plan(stages=stages), TOPOLOGY))
+    return phases_of(DECODER, TOPOLOGY)
 
 
 def two_scopes(x):
