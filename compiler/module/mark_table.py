@@ -65,7 +65,7 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("pipeline/resume",),
-        readers=("commands/dump", "module/planned"),
+        readers=("commands/dump", "fold-batch", "module/planned"),
     ),
     Mark(
         marks.PLAN,

@@ -726,7 +726,7 @@ def test_ctrl_c_ends_a_close(make_train_program, make_meshes, values, monkeypatc
     controller.start(values)
     waited = []
 
-    def interrupted(_):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(controller, "_wait_for", interrupted)
