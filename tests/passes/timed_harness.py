@@ -15,7 +15,6 @@ import pytest
 from atoll.compiler.export.frontend import leaves_of, lower_traced, trace
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.attributes import text_attribute
-from atoll.compiler.mlir.binary import Binary
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.main_function import entry_function
@@ -55,19 +54,10 @@ if jax.__version_info__ < (0, 11):  # newer ones have no such option
 
 @contextmanager
 def compiling_quickly() -> Iterator[None]:
-    """All that is compiled takes XLA less trouble: what is lowered by name, tasks, and single operations of tests."""
+    """All that is compiled takes XLA less trouble: what is lowered by name, and the single operations of tests too."""
     single, compile_ = jax.config.read("jax_disable_most_optimizations"), jax.stages.Lowered.compile
-    options_of = Binary._options
-
-    def quick_options(binary: Binary, devices: Sequence[Any]) -> Any:
-        options = options_of(binary, devices)
-        if binary.is_shared:  # on CPUs, whose options these are
-            options.env_option_overrides = list(QUICKLY.items())
-        return options
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax.stages.Lowered, "compile", functools.partialmethod(compile_, QUICKLY))
-        patch.setattr(Binary, "_options", quick_options)
         jax.config.update("jax_disable_most_optimizations", True)
         try:
             yield
