@@ -216,6 +216,8 @@ def _nothing_fits(known: _Program) -> PlanError:
     what += f"keeps, and {needs[1]} for the smallest microbatch; "
     if least > most:
         what += f"one of them alone takes {needs[2]}, and a device has {bytes_text(round(most))}"
-    else:
+    elif there < inf:
         what += f"one device of each of the {len(model.homes)} islands together have {bytes_text(round(there))}"
+    else:
+        what += f"no cut leaves few enough of them to an island of which a device has {bytes_text(min(model.memory))}"
     return PlanError(what, caller(), "take more or larger islands, or shardings that divide more over their devices")

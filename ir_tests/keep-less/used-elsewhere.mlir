@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "keep-less" | filecheck %s
 
-// Another stage takes the first as well, the loop hands the second on, and the third reads what the loop hands on, which is
-// another value later. A product is not cheap.
+// Another stage takes the first as well, the loop hands the second on, and the third reads what the loop hands on,
+// which is another value later. A product is not cheap.
 
 // CHECK:      cosine {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
 // CHECK-NEXT: sine {{.*}} {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}

@@ -145,7 +145,7 @@ def test_memory_forces_stages():
     assert "bound by memory: without its limits" in found.binds
 
 
-@pytest.mark.parametrize("rooms", [("", " 90 KiB"), (" 90 KiB", "")])
+@pytest.mark.parametrize("rooms", [("", " 80 KiB"), (" 80 KiB", "")])
 def test_the_smallest_twin_decides_what_fits(rooms):
     """Replicas would be fastest, but one of the islands has no room for a whole one."""
     islands = "; ".join(f"island {name} : cpu[1]{room}" for name, room in zip("ab", rooms, strict=True))
@@ -159,6 +159,8 @@ def test_the_smallest_twin_decides_what_fits(rooms):
 def test_nothing_fits():
     with pytest.raises(PlanError, match=r"no plan fits: all layers together take 1\d\d\.\d KiB of a device .* KiB"):
         best(job((64,) * 5), "2 x cpu[1] 10 KiB")
+    with pytest.raises(PlanError, match=r"no cut leaves few enough of them to an island of which a device has 60 KiB"):
+        best(job((64,) * 5, batch=64), "island a : cpu[1] 60 KiB; island b : cpu[1]; link a <-> b : 100 GB/s, 1 ns")
 
 
 def test_without_a_batch_there_is_one_microbatch():
