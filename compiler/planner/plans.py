@@ -219,5 +219,6 @@ def _nothing_fits(known: _Program) -> PlanError:
     elif there < inf:
         what += f"one device of each of the {len(model.homes)} islands together have {bytes_text(round(there))}"
     else:
-        what += f"no cut leaves few enough of them to an island of which a device has {bytes_text(min(model.memory))}"
+        fewest = bytes_text(round(min(model.memory)))
+        what += f"no cut that was tried leaves few enough of them to an island of which a device has {fewest}"
     return PlanError(what, caller(), "take more or larger islands, or shardings that divide more over their devices")

@@ -159,7 +159,7 @@ def test_the_smallest_twin_decides_what_fits(rooms):
 def test_nothing_fits():
     with pytest.raises(PlanError, match=r"no plan fits: all layers together take 1\d\d\.\d KiB of a device .* KiB"):
         best(job((64,) * 5), "2 x cpu[1] 10 KiB")
-    with pytest.raises(PlanError, match=r"no cut leaves few enough of them to an island of which a device has 60 KiB"):
+    with pytest.raises(PlanError, match=r"no cut that was tried leaves few .* a device has 60.0 KiB"):
         best(job((64,) * 5, batch=64), "island a : cpu[1] 60 KiB; island b : cpu[1]; link a <-> b : 100 GB/s, 1 ns")
 
 
