@@ -22,7 +22,8 @@ PYTEST = bin/python -m pytest --quiet --numprocesses=auto --maxprocesses=4
 
 # What `make fast` runs: goldens, and tests of what is pure. It names them, as collecting all tests takes too long, and
 # leaves out of them those that search, start processes, have XLA compile or try hundreds of programs.
-SLOW = fuzz cli native_passes schedule_search schedule_simulate report alone counts
+SLOW = fuzz cli native_passes planner planner_candidates schedule_bounds schedule_search schedule_simulate report alone \
+	counts
 PURE = accumulators backward_partners cheap_operations dataflow_order evaluated goldens_cover roles
 FAST = ir_tests tests/test_imports.py tests/test_glossary.py tests/compiler $(SLOW:%=--ignore=tests/compiler/test_%.py) \
 	$(PURE:%=tests/passes/test_%.py) tests/runtime/test_worker.py tests/runtime/test_inbox.py
