@@ -1,4 +1,4 @@
-"""What was compiled ahead, on disk, by its content."""
+"""What takes long to make, such as what was compiled ahead, on disk, by what it was made of."""
 
 import hashlib
 import logging
@@ -14,21 +14,28 @@ log = logging.getLogger(__name__)
 # Where it is, if the user says so; else beside what jax keeps, or where programs keep what they can make again.
 VARIABLE = "ATOLL_CACHE_DIR"
 
+# How the names of files end that have what was compiled.
+COMPILED = ".tpu"
+
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder with a file for each thing that was compiled. What cannot be read or written is compiled again."""
+    """A folder with a file for each thing that was made. What cannot be read or written is made again.
+
+    suffix: of the names of its files, which says what they have.
+    """
 
     folder: Path
+    suffix: str = COMPILED
 
     @classmethod
-    def usual(cls) -> "Cache":
+    def usual(cls, suffix: str = COMPILED) -> "Cache":
         """The folder of `ATOLL_CACHE_DIR`; `atoll` in jax's cache, if that is set; or else in the user's own."""
         if named := os.environ.get(VARIABLE):
-            return cls(Path(named))
+            return cls(Path(named), suffix)
         of_jax: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined] # jax's
         own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return cls(Path(of_jax or own) / "atoll")
+        return cls(Path(of_jax or own) / "atoll", suffix)
 
     def find(self, key: str) -> bytes | None:
         """What was kept under a key; None if nothing was, or if it is not what was kept."""
@@ -53,7 +60,7 @@ class Cache:
                 draft.unlink(missing_ok=True)
 
     def _file(self, key: str) -> Path:
-        return self.folder / f"{key}.tpu"
+        return self.folder / f"{key}{self.suffix}"
 
 
 def key_of(*parts: object) -> str:
