@@ -74,6 +74,7 @@ class Controller:
         self._is_alone = not isinstance(islands, HostedIslands)
         self._hosted = islands if isinstance(islands, HostedIslands) else HostedIslands(OwnDevices(islands, devices))
         self._meshes = self._hosted.ground.meshes_for(program)
+        self._hosts = {name: self._hosted.hosts[name] for name in self._islands}
         known: dict[Division, Division] = {}  # equal ones become one object, which is compared in no time
         self._inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
         self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
@@ -129,9 +130,8 @@ class Controller:
 
     def _load(self, islands: tuple[str, ...]) -> Load:
         """The message to a host that has these of the islands; to one that has none, but sends values to them."""
-        hosts = {name: number for name, number in self._hosted.hosts.items() if name in self._islands}
         callbacks = self._callbacks if islands else ()
-        return Load(self._number, self.program, self._meshes, hosts, islands, self.patience, callbacks)
+        return Load(self._number, self.program, self._meshes, self._hosts, islands, self.patience, callbacks)
 
     # Running.
 

@@ -286,6 +286,14 @@ class Program:
             kept[name][number] = count
         return kept
 
+    @cached_property
+    def given(self) -> dict[str, tuple[int, ...]]:
+        """For each island the buffers that are arguments."""
+        found: dict[str, dict[int, None]] = {island.name: {} for island in self.islands}  # each once, and in order
+        for name, number in chain.from_iterable(one.every_place for one in self.inputs):
+            found[name][number] = None
+        return {name: tuple(numbers) for name, numbers in found.items()}
+
     def buffer(self, place: Place) -> Buffer:
         """The buffer at a place."""
         name, number = place

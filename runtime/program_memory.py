@@ -9,7 +9,7 @@ from atoll.runtime.program import AxisPart, Buffer, Count, Free, IslandProgram, 
 def argument_bytes(program: Program, island: IslandProgram) -> int:
     """The bytes of an island's arguments on each of its devices."""
     sizes = device_sizes(island)
-    return sum(sizes[number] for number in arguments_of(program, island))
+    return sum(sizes[number] for number in program.given[island.name])
 
 
 def host_peak_bytes(program: Program, island: IslandProgram) -> int:
@@ -28,7 +28,7 @@ def peak_bytes(program: Program, island: IslandProgram, whole: bool = False) -> 
 
 def _peak(program: Program, island: IslandProgram, sizes: Sequence[int]) -> int:
     live = peak = 0
-    for number, change in changes(island, arguments_of(program, island)):
+    for number, change in changes(island, program.given[island.name]):
         live += change * sizes[number]
         peak = max(peak, live)
     return peak
@@ -47,12 +47,6 @@ def changes(island: IslandProgram, arguments: Sequence[int]) -> Iterator[tuple[i
                 yield buffer, 1
             case Free(buffers):
                 yield from ((number, -1) for number in buffers)
-
-
-def arguments_of(program: Program, island: IslandProgram) -> list[int]:
-    return list(
-        dict.fromkeys(number for one in program.inputs for name, number in one.every_place if name == island.name)
-    )
 
 
 def device_sizes(island: IslandProgram) -> list[int]:

@@ -7,7 +7,6 @@ from atoll.compiler.ahead.hlo_work import HloWork
 from atoll.compiler.ahead.memory import Peak, host_bytes, program_bytes, runs_in_step, sizes_of
 from atoll.compiler.report.chips import ChipReport, CodeReport
 from atoll.runtime.program import IslandProgram, Program
-from atoll.runtime.program_memory import arguments_of
 
 
 def chip_report(
@@ -18,7 +17,7 @@ def chip_report(
     work = sum((codes[code].work * times for code, times in runs_in_step(island).items()), HloWork())
     return ChipReport(
         name=island.name,
-        arguments=sum(sizes[number] for number in arguments_of(program, island)),
+        arguments=sum(sizes[number] for number in program.given[island.name]),
         results=sum(sizes[number] for number in program.kept[island.name]),
         temporaries=max((code.temporaries for code in codes.values()), default=0),
         programs=programs,

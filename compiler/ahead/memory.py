@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.ahead.compilation import CodeAhead
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run
-from atoll.runtime.program_memory import arguments_of, device_sizes, host_peak_bytes
+from atoll.runtime.program_memory import device_sizes, host_peak_bytes
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def host_bytes(program: Program, island: IslandProgram, codes: Mapping[int, Code
 def peak_of(program: Program, island: IslandProgram, codes: Mapping[int, CodeAhead]) -> Peak:
     """When the island's devices hold most, of a step that finds its arguments there."""
     sizes = sizes_of(island, codes)
-    live = dict.fromkeys(arguments_of(program, island))
+    live = dict.fromkeys(program.given[island.name])
     held = sum(sizes[number] for number in live)
     peak = Peak(None, tuple(live), held, 0)
     for one in island.instructions:

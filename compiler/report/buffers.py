@@ -14,7 +14,7 @@ from atoll.runtime.program import (
     Run,
     Send,
 )
-from atoll.runtime.program_memory import arguments_of, changes, device_sizes
+from atoll.runtime.program_memory import changes, device_sizes
 
 
 def rolled_task(run: Run) -> str:
@@ -96,7 +96,7 @@ def groups_of(program: Program, island: IslandProgram) -> list[BufferGroup]:
     }
     most: Counter[tuple[str, str, str, int]] = Counter()
     live: Counter[tuple[str, str, str, int]] = Counter()
-    for number, change in changes(island, arguments_of(program, island)):
+    for number, change in changes(island, program.given[island.name]):
         live[keys[number]] += change
         most[keys[number]] = max(most[keys[number]], live[keys[number]])
     counts = Counter(keys.values())

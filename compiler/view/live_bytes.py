@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from atoll.compiler.report.buffers import lives_of, rolled_task
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run
-from atoll.runtime.program_memory import arguments_of, device_sizes
+from atoll.runtime.program_memory import device_sizes
 
 _MOST_HELD = 200  # kinds of buffers that are told of a peak; the rest is told as one
 
@@ -27,7 +27,7 @@ def live_bytes(program: Program, island: IslandProgram) -> dict[str, Any]:
     Values that are received count with the task that comes next.
     """
     sizes = device_sizes(island)
-    live = dict.fromkeys(arguments_of(program, island))  # in order
+    live = dict.fromkeys(program.given[island.name])  # in order
     now = most = peak = sum(sizes[number] for number in live)
     points: list[tuple[str, int]] = []
     held, at = tuple(live), ""
