@@ -60,6 +60,10 @@ _CLEARING = 10.0
 # How many seconds they have to say what they have: for a command, and before a controller gets them.
 _DESCRIBING, _ANSWERING = 2.0, 10.0
 
+# How many seconds a controller that has been let in may take to have processes serve it, which it does at once: only
+# they notice whether it goes on.
+_BEGINNING = 60.0
+
 # How often, in seconds, it looks whether it is still needed.
 _LOOKING = 2.0
 
@@ -94,7 +98,8 @@ class Keeper:
         self._guests: dict[Wire, Guest] = {}
         self._polls = Polls(self._ask)
         self._inbox: Inbox[partial[None]] = Inbox()
-        self._parted = 0.0  # when the last controller was found to be gone
+        self._admitted = 0.0  # when the last controller was let in
+        self._parted = 0.0  # when it was found to be gone
         self._looked = 0.0
         self._is_over = False
 
@@ -270,6 +275,7 @@ class Keeper:
         for action in actions:
             match action:
                 case Admit(wire):
+                    self._admitted = time.monotonic()
                     self._say(wire, Welcome(self._asked.cluster == "ray"))
                 case Refuse(wire, why):
                     self._say(wire, Sorry(self._busy if why is None else Failure(why)))
@@ -340,6 +346,8 @@ class Keeper:
         if self._lending.guest is None and self._lending.serving and now > self._parted + _CLEARING:
             for seat in self._lending.serving:
                 self._launcher.end(seat)
+        if self._lending.guest is not None and not self._lending.has_begun and now > self._admitted + _BEGINNING:
+            self._take_back(self._lending.guest)
         if not self._is_needed():
             self._is_over = True
             self.close()

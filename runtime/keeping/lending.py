@@ -54,6 +54,7 @@ class Lending:
         self.there: set[Seat] = set()
         self.serving: set[Seat] = set()  # that have, or had, a controller, and are not free yet
         self.guest: Key | None = None
+        self.has_begun = False  # whether the guest has had processes told to serve it
         self.trouble = ""  # why processes could not be started
         self._is_starting = False
         self._waiting: deque[Key] = deque()
@@ -78,6 +79,7 @@ class Lending:
     def serve(self, seats: Collection[Seat]) -> None:
         """Processes were told to serve the guest."""
         self.serving.update(seats)
+        self.has_begun = True
 
     def free(self, seat: Seat) -> list[Action]:
         """A process has nothing of its controller's any more."""
@@ -122,7 +124,7 @@ class Lending:
                 self.there.difference_update(missing)
                 yield Renew(missing)
         elif self._waiting:
-            self.guest = self._waiting.popleft()
+            self.guest, self.has_begun = self._waiting.popleft(), False
             yield Admit(self.guest)
             yield from (Refuse(other, None) for other in self._waiting)
             self._waiting.clear()

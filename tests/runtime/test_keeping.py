@@ -18,6 +18,7 @@ from atoll.compiler.errors import AtollError, IslandLost, TopologyError, UsageEr
 from atoll.runtime.controller import Controller
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
+from atoll.runtime.keeping import keeper
 from atoll.runtime.keeping import record as records
 from atoll.runtime.keeping.keeper import Keeper, Keeping
 from atoll.runtime.keeping.on_up import OnUp
@@ -42,9 +43,9 @@ class Up:
             Wanted(name, AXES, "cpu", count) for name, count in zip(("left", "right"), processes, strict=True)
         )
         self.launcher = LocalProcesses()
-        keeper = Keeper(Keeping(self.islands, "two islands", "ray", 20.0, 0, where), self.launcher)
-        keeper.start()
-        self.thread = threading.Thread(target=keeper.run)
+        made = Keeper(Keeping(self.islands, "two islands", "ray", 20.0, 0, where), self.launcher)
+        made.start()
+        self.thread = threading.Thread(target=made.run)
         self.thread.start()
 
     @contextlib.contextmanager
@@ -318,6 +319,15 @@ def test_a_controller_that_is_stopped_loses_the_islands_and_is_told(up, make_tra
     parted = r"let go of its controller, which was stopped or cut off for 2 seconds"
     sentence = rf"IslandLost: .*island (left|right) was lost: its process \d+ on \S+ has ({parted}|ended); make a new"
     assert re.search(sentence, told), told
+
+
+def test_a_controller_that_is_stopped_before_it_begins_is_told(up, monkeypatch):
+    """No process has heard of it, so none can tell that it is stopped."""
+    monkeypatch.setattr(keeper, "_BEGINNING", 0.0)
+    with contextlib.closing(OnUp(up.islands, up.where)) as stopped:
+        up.settled()
+        with pytest.raises(TopologyError, match=r"was taken back from process .*, which was stopped or cut off; make"):
+            stopped.start([])
 
 
 def test_a_cluster_whose_record_is_gone_ends(tmp_path):
