@@ -5,7 +5,8 @@ a process that sends as much over a socket, or over four at a time, to one that 
 transfer server, jax's, offers as much, which the other pulls at once or in 64 parts.
 
 Small: a value of four bytes that goes to the other island and back again, and again, in a program that does nothing
-else. Beside it the same between two processes, over a socket; and between two islands of one process.
+else. Beside it the same between two processes, over a socket, which says what waking up takes; by hand between devices,
+with what jax and pickle offer for that, in one thread on each side; and between two islands of one process.
 
     python benchmarks/between_processes.py --rounds 5
 """
@@ -44,6 +45,7 @@ def main() -> None:
             "large by hand, 64 pulls": lambda: peer.pull(size, 64),
             "small": far_small,
             "small by hand": lambda: peer.back_and_forth(ROUND_TRIPS),
+            "small by hand, on devices": lambda: peer.between_devices(ROUND_TRIPS),
             "small in one process": near_small,
         }
         taken: dict[str, list[float]] = {name: [] for name in sides}

@@ -1,12 +1,16 @@
 """The peak of a chip that runs a step as fragments, beside that of the same step compiled as one executable.
 
 Each step is compiled for one v5e chip, without a chip: as atoll cuts it, into the forward, the backward and the update
-of the whole batch; and by `jax.jit`. Programs themselves, which are in the same memory, are left out of both.
+of the whole batch, each of them in so many segments; and by `jax.jit`. Programs themselves, which are in the same
+memory, are left out of both.
 
-    python benchmarks/chip_peaks.py [STEP ...]
+A step whose values fit into the chip's vector memory, of 128 MiB, says little: one executable keeps them there, where
+no count of its memory has them.
+
+    python benchmarks/chip_peaks.py [STEP ...] --segments 1 2
 """
 
-import sys
+import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +23,6 @@ from rows import Row, tell
 import atoll
 
 TOPOLOGY = "1 x v5e[1x1]"
-# As one: the order of sweeps is all that a schedule of one microbatch says.
-PLAN = atoll.Plan(stages=1, microbatches=1, schedule="gpipe")
 _Tree = Any  # a pytree of arrays or shapes
 _Step = tuple[Callable[..., _Tree], _Tree, jax.ShapeDtypeStruct]
 
@@ -52,7 +54,7 @@ def mlp() -> _Step:
             x = jnp.tanh(x @ matrix)
         return jnp.mean(x**2)
 
-    return _trained(loss_fn), _state([_shape(1024, 1024)] * 4), _shape(8192, 1024)
+    return _trained(loss_fn), _state([_shape(1024, 1024)] * 4), _shape(65536, 1024)
 
 
 def layers() -> _Step:
@@ -99,9 +101,11 @@ def convolutions() -> _Step:
 STEPS = (mlp, layers, attention, convolutions)
 
 
-def as_fragments(fn: Callable[..., _Tree], state: _Tree, x: jax.ShapeDtypeStruct) -> tuple[int, str]:
+def as_fragments(fn: Callable[..., _Tree], state: _Tree, x: jax.ShapeDtypeStruct, segments: int) -> tuple[int, str]:
     """The peak, and the task that runs then."""
-    lowered = atoll.lower(fn, state, x, topology=TOPOLOGY, batch_argnums=1, donate_argnums=0, plan=PLAN)
+    # As one: the order of sweeps is all that a schedule of one microbatch says.
+    plan = atoll.Plan(stages=1, microbatches=1, schedule="gpipe", segments=segments)
+    lowered = atoll.lower(fn, state, x, topology=TOPOLOGY, batch_argnums=1, donate_argnums=0, plan=plan)
     (chip,) = lowered.compile().report().chips
     return chip.peak - chip.programs, chip.task
 
@@ -118,17 +122,23 @@ def as_one(fn: Callable[..., _Tree], state: _Tree, x: jax.ShapeDtypeStruct) -> i
 
 
 def main() -> None:
-    """Print a row for each step."""
-    names = sys.argv[1:]
-    print(f"{'step':<16}{'fragments':>12}{'as one':>12}{'ratio':>8}   worst while")
-    for make in (one for one in STEPS if not names or one.__name__ in names):
-        own, task = as_fragments(*make())
+    """Print a row for each step and number of segments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(one.__name__ for one in STEPS))
+    parser.add_argument("--segments", type=int, nargs="*", default=[1, 2])
+    options = parser.parse_args()
+    print(f"{'step':<16}{'segments':>8}{'fragments':>14}{'as one':>14}{'ratio':>8}   worst while")
+    for make in (one for one in STEPS if not options.steps or one.__name__ in options.steps):
         other = as_one(*make())
-        tell(Row(f"peak of a chip, {make.__name__}", "MiB", own / 2**20, {"one executable": other / 2**20}))
-        print(
-            f"{make.__name__:<16}{own / 2**20:>8.1f} MiB{other / 2**20:>8.1f} MiB{own / other:>8.2f}   {task}",
-            flush=True,
-        )
+        for segments in options.segments:
+            own, task = as_fragments(*make(), segments)
+            name = f"peak of a chip, {make.__name__} in {segments} segments"
+            tell(Row(name, "MiB", own / 2**20, {"one executable": other / 2**20}))
+            print(
+                f"{make.__name__:<16}{segments:>8}{own / 2**20:>10.1f} MiB{other / 2**20:>10.1f} MiB"
+                f"{own / other:>8.2f}   {task}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

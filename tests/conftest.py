@@ -54,6 +54,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "one_in(n): of what its parameters make, a part runs that the day chooses")
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
     config.addinivalue_line("markers", "accelerator: runs on GPUs or TPUs, where there are any; see `--on`")
+    config.addinivalue_line("markers", "near: looks at what islands of this process share with it; never over sockets")
+    config.addinivalue_line("markers", "sockets: has its hosts reached by bytes over sockets; a tenth is marked so")
     config.addinivalue_line("markers", "xla: XLA compiles the tasks, in a module whose others numpy evaluates")
 
 

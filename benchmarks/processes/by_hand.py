@@ -1,5 +1,6 @@
 """The same between two processes that have nothing but sockets, or jax's transfer server."""
 
+import pickle
 import socket
 import struct
 import subprocess
@@ -60,6 +61,20 @@ class Peer:
             first.sendall(b"1234")
             first.recv(4)
 
+    def between_devices(self, times: int) -> None:
+        """The same with a value that is on a device of either process before it goes out."""
+        first = self._sockets[0]
+        first.sendall(_JOB.pack(b"devi", times, 1))
+        value = jax.device_put(numpy.float32(1))
+        for _ in range(times):
+            first.sendall(pickle.dumps(numpy.asarray(value)))
+            value = _onto_device(first)
+
+
+def _onto_device(connection: socket.socket) -> jax.Array:
+    """What the other side has pickled, so small that it comes in one piece."""
+    return jax.device_put(pickle.loads(connection.recv(1 << 10)))
+
 
 def _together(
     work: Callable[[socket.socket, numpy.ndarray], None], sockets: list[socket.socket], parts: list[numpy.ndarray]
@@ -100,6 +115,9 @@ def serve(port: int) -> None:
             for _ in range(size):
                 sockets[0].recv(4)
                 sockets[0].sendall(b"1234")
+        elif what == b"devi":
+            for _ in range(size):
+                sockets[0].sendall(pickle.dumps(numpy.asarray(_onto_device(sockets[0]))))
         elif what == b"pull":
             part = jax.block_until_ready(jax.numpy.zeros(size // 4 // count, "float32"))
             for number in range(count):

@@ -103,6 +103,7 @@ def test_tasks_complete_in_the_planned_order():
 # Donation.
 
 
+@pytest.mark.near
 def test_donated_state_is_updated_in_place_for_fifty_steps():
     case = zoo.CASES["mlp_adam"]()
     state = jax.tree.map(jnp.copy, case.args[0])
@@ -318,6 +319,7 @@ def test_a_failure_reaches_all_that_depends_on_it_and_nothing_else():
 # Compilations.
 
 
+@pytest.mark.near
 def test_xla_compiles_each_code_once_for_all_islands():
     case = zoo.CASES["checkpointed"]()
     before = len(COMPILED)
@@ -357,6 +359,7 @@ def test_a_closed_program_refuses_calls_and_its_results_stay():
             use(W, X)
 
 
+@pytest.mark.near
 def test_a_program_that_is_forgotten_ends_its_threads():
     before = set(threading.enumerate())
     step = atoll.compile(two_layers, W, X, topology=TWO, plan=PLAN)

@@ -32,7 +32,7 @@ def on(size, kind):
 def memories(array):
     """The kinds of memory in which islands have an array."""
     array.block_until_ready()
-    return {copy.look().sharding.memory_kind for copies in array.promise.parts() for copy in copies}
+    return {copy.get(60).sharding.memory_kind for copies in array.promise.parts() for copy in copies}
 
 
 def momentum_step(w, momentum, x):
