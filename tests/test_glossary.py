@@ -1,6 +1,7 @@
 """Names are made of words that are plain English, or that `docs/glossary.md` explains."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -355,8 +356,13 @@ def entries():
     return {word for row in rows for word in row.split()}
 
 
+@functools.cache
 def names():
     """Every module, folder and class, with where it stands."""
+    return list(_names())
+
+
+def _names():
     for folder in ("checkpoint", "compiler", "passes", "runtime"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             path = file.relative_to(ROOT)

@@ -45,9 +45,12 @@ def test_a_page_leads_where_it_says(page, tmp_path):
 
 
 def copy_repository(to: Path) -> None:
-    """Copy what a page needs, as an installed package `atoll` whose folders also stand where the page has them."""
+    """Copy what a page needs, as an installed package `atoll` whose folders also stand where the page has them.
+
+    What Python has made of the sources comes along, with their times: to make it again takes longer than a command.
+    """
     package = to / "site" / "atoll"
-    leave_out = shutil.ignore_patterns("__pycache__")
+    leave_out = shutil.ignore_patterns("*.pyc.*")  # what another process is writing
     shutil.copytree(ROOT / "atoll", package, ignore=leave_out)
     for folder in ("checkpoint", "compiler", "passes", "runtime"):
         shutil.copytree(ROOT / folder, package / folder, ignore=leave_out)

@@ -5,6 +5,7 @@ When a name is gone, `compiler/mlir/bindings.py` is what to change; or for the l
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import os
@@ -116,16 +117,23 @@ def test_a_needed_name_is_there(module, name, consequence):
         found = getattr(found, part)
 
 
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """What a source is made of, as far as the tests below look: imports, and dotted names."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Attribute)]
+
+
 def bindings_named_in(path: Path) -> set[str]:
     """`ir.Module.parse` and the like, as a source spells them."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = nodes_of(path)
     imported = {
         alias.name
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module == "atoll.compiler.mlir.bindings"
         for alias in node.names
     }
-    spelled = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    spelled = {ast.unparse(node) for node in nodes if imported and isinstance(node, ast.Attribute)}
     return {name for name in spelled if name.partition(".")[0] in imported and name.replace(".", "").isidentifier()}
 
 
@@ -175,9 +183,8 @@ def test_what_native_code_writes_to_standard_error_is_collected(capfd):
 
 
 def imports_of(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     names = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:

@@ -9,7 +9,6 @@ import numpy
 import pytest
 from atoll.compiler.planner.chain import Cut
 from planner_chains import random_problem
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 pytestmark = pytest.mark.own
 
@@ -92,6 +91,8 @@ def test_a_kind_without_islands_is_not_taken():
 def by_milp(problem):
     """The best cut over any of the islands as an integer program: a stage is a choice of its layers, its kind, and how
     many stages are behind it."""
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes long; whoever collects tests need not
+
     chain, layers = problem.chain, problem.chain.layers
     most = min(layers, sum(pool.count for pool in problem.pools))
     stages = [

@@ -54,6 +54,11 @@ def shapes_of(module, *sizes):
     return equinox.filter(made, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
 
 
+def state_of(optimizer):
+    """What an optimizer keeps, without numbers either."""
+    return jax.eval_shape(optimizer.init, {"w": 1.0, "b": 2.0})
+
+
 def round_trip(tree, arguments=()):
     """The structure that is made from a result's text."""
     text = json.dumps(describe_result(tree, arguments, "result").to_json())
@@ -75,10 +80,8 @@ def round_trip(tree, arguments=()):
         Metrics(1.0, {"top": 2.0}),
         Tagged({"w": 1}, tag="b"),
         flax.core.FrozenDict({"params": {"w": 1}}),
-        optax.adam(1e-3).init({"w": jax.numpy.ones(3)}),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.masked(optax.sgd(0.1), {"w": True, "b": False})).init(
-            {"w": 1.0, "b": 2.0}
-        ),
+        state_of(optax.adam(1e-3)),
+        state_of(optax.chain(optax.clip_by_global_norm(1.0), optax.masked(optax.sgd(0.1), {"w": True, "b": False}))),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -10,7 +10,6 @@ from atoll.compiler.schedules.greedy import Problem
 from atoll.compiler.schedules.search import _bound, search
 from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import needs
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 pytestmark = pytest.mark.own
 
@@ -27,6 +26,8 @@ def optimum(problem):
     A microbatch may take no room before another one has freed it: for all of an island's forward tasks, those before
     it less the weight tasks before it are fewer than fit. Microbatches are alike, so each stage takes them in turn.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes long; whoever collects tests need not
+
     stages, count = problem.stages, problem.microbatches
     tasks = [Task(kind, stage, one) for kind in "FBW" for stage in range(stages) for one in range(count)]
     number = {task: at for at, task in enumerate(tasks)}

@@ -65,6 +65,7 @@ def test_formulas_of_schedules_with_one_chunk(islands, counts):
                 assert simulation.span == 3 * m
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("chunks", [1, 2, 3, 4])
 @pytest.mark.parametrize(("islands", "counts"), SIZES)
 def test_formulas_of_schedules_that_go_round(islands, counts, chunks):
@@ -89,8 +90,8 @@ def test_formulas_of_schedules_in_a_v(islands, counts):
         assert simulation.lower_bound == simulation.makespan
         if m >= 2 * islands - 1:
             assert simulation.span == 3 * m
-            assert schedule("dualpipe-v", islands, m + 1).simulate().makespan == 3 * (m + 1) + islands - 1
-            assert max(schedule("dualpipe-v", islands, m + 1).simulate().peak) == islands + 0.5
+            other = schedule("dualpipe-v", islands, m + 1).simulate()
+            assert (other.makespan, max(other.peak)) == (3 * (m + 1) + islands - 1, islands + 0.5)
         # Qi et al. 2024, table 1: what they keep, and that they take no longer than 3M + 3P/2 and 3M + 2P.
         half, least = simulated("v-half", islands, m), simulated("v-min", islands, m)
         assert max(half.peak) == min(m, (islands + 2) // 2)
@@ -108,7 +109,8 @@ def test_every_number_of_microbatches_from_the_least(name):
             check(made)
             check(made.forward_only())
             check(made.whole_backward(range(made.stages)))
-            assert made.simulate().makespan >= made.simulate().lower_bound
+            simulation = made.simulate()
+            assert simulation.makespan >= simulation.lower_bound
 
 
 def test_kinds_say_what_they_build():

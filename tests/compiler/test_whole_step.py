@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy
 import pytest
 from atoll.compiler.cost.task_costs import costs_of
 from atoll.compiler.schedules.costs import LinkCost
@@ -44,8 +45,8 @@ def test_what_is_exchanged_takes_no_time_of_its_island():
     assert (times.starts[3], times.makespan, times.bubble(1)) == (5.0, 6.0, 0.5)
 
 
-LAYERS = [jnp.eye(64)] * 4
-BATCH = jnp.ones((64, 64))
+LAYERS = [numpy.eye(64, dtype="float32")] * 4
+BATCH = numpy.ones((64, 64), "float32")
 
 
 def loss(params, x):

@@ -168,9 +168,10 @@ def test_a_stacked_array_is_one_value_in_parts():
 
 @pytest.mark.one_in(3)
 @pytest.mark.own
-@BY_XLA
 @pytest.mark.parametrize("kind", ["zb-h1", "interleaved-1f1b(2)", "zb-v"])
-@pytest.mark.parametrize("name", ["decoder_recomputed", "dropout_by_the_number_of_the_layer"])
+@pytest.mark.parametrize(
+    "name", ["decoder_recomputed", pytest.param("dropout_by_the_number_of_the_layer", marks=BY_XLA)]
+)
 def test_schedules(name, kind):
     """Those that split the backward pass of a layer loop, and those that put several stages on an island."""
     model = model_named(name)

@@ -11,7 +11,7 @@ import zoo
 from jax.sharding import PartitionSpec
 from layered import LAYERS, MODELS
 from layered_checks import check, check_results, check_steps, compiled, model_named, readable
-from microbatched import BY_XLA, compiled_by_xla, evaluated  # noqa: F401 (fixtures)
+from microbatched import compiled_by_xla, evaluated  # noqa: F401 (fixtures)
 from references import reference
 
 import atoll
@@ -68,7 +68,6 @@ def test_stacks_that_are_divided_within_islands(name, microbatches):
 
 
 @pytest.mark.own
-@BY_XLA
 def test_a_saved_program(tmp_path):
     model = model_named("decoder_recomputed")
     with compiled(model, 2, 4) as step:
@@ -79,7 +78,6 @@ def test_a_saved_program(tmp_path):
 
 @pytest.mark.one_in(2)
 @pytest.mark.own
-@BY_XLA
 @pytest.mark.parametrize("is_read", [False, True])
 def test_a_state_goes_on_in_a_program_with_other_stages(is_read):
     """As it is on its islands, or read as whole arrays before."""

@@ -119,14 +119,14 @@ def test_the_toy_learns():
 @pytest.mark.parametrize("where", ["jitted", "on_two_islands"])
 def test_a_restart_gives_the_same_bits(where, tmp_path, request):
     step = jitted() if where == "jitted" else request.getfixturevalue(where)
-    skipped = (range(3, 6),)
-    expected, expected_losses = train(step, initial(), range(5), TOY, skipped)
+    skipped = (range(2, 5),)
+    expected, expected_losses = train(step, initial(), range(3), TOY, skipped)
 
-    state, _ = train(step, initial(), range(2), TOY, skipped)
-    atoll.save_checkpoint(tmp_path, 2, state)
+    state, _ = train(step, initial(), range(1), TOY, skipped)
+    atoll.save_checkpoint(tmp_path, 1, state)
     del state
-    found, losses = train(step, atoll.load_checkpoint(tmp_path, like=toy.STATE), range(2, 5), TOY, skipped)
-    assert losses == expected_losses[2:]
+    found, losses = train(step, atoll.load_checkpoint(tmp_path, like=toy.STATE), range(1, 3), TOY, skipped)
+    assert losses == expected_losses[1:]
     assert bits(found) == bits(expected)
 
 

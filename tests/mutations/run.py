@@ -39,7 +39,8 @@ _NOTHING_FAILED, _TIME_LIMIT = "", 900
 
 def mutate(root: Path, mutation: Mutation, package: Path) -> None:
     """Copy the package to where it can be imported from, with the fault in it."""
-    leave_out = shutil.ignore_patterns("__pycache__")
+    # What Python has made of the sources comes along, with their times; of the changed file it is made again.
+    leave_out = shutil.ignore_patterns("*.pyc.*")  # what another process is writing
     shutil.copytree(root / "atoll", package, ignore=leave_out)
     for folder in FOLDERS:
         shutil.copytree(root / folder, package / folder, ignore=leave_out)
