@@ -32,6 +32,7 @@ PASSES = {
     "share-update": "atoll.passes.stage.share_update:ShareUpdate",
     "show-microbatch-index": "atoll.passes.place.show_microbatch_index:ShowMicrobatchIndex",
     "split-backward": "atoll.passes.stage.split_backward:SplitBackward",
+    "take-out-sums": "atoll.passes.stage.take_out_sums:TakeOutSums",
     "split-branches": "atoll.passes.stage.split_branches:SplitBranches",
     "split-layer-loops": "atoll.passes.stage.split_layer_loops:SplitLayerLoops",
     "spread-stages": "atoll.passes.stage.spread_stages:SpreadStages",
