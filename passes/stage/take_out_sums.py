@@ -8,6 +8,7 @@ from atoll.compiler.batch_rules.states import KIND_OF
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.effects import erase_if_unused
 from atoll.compiler.mlir.functions import operands_within, replace_within
+from atoll.compiler.module.graph import operations_of
 from atoll.compiler.module.planned import plan_of
 from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.pipeline.pass_base import Pass
@@ -41,6 +42,9 @@ class TakeOutSums(Pass):
         replicas, count = replicas_of(module), 0
         if replicas == 1 or plan_of(module).update != SHARDED:
             log.info("nothing to do: the plan does not share the update over replicas")
+            return
+        if not any(map(is_choice, operations_of(module))):
+            log.info("nothing to do: there are no branches")
             return
         while choices := _left_whole(module, replicas):
             taken = sum(map(_take_out, choices))
