@@ -35,6 +35,7 @@ PASSES = {
     "split-branches": "atoll.passes.stage.split_branches:SplitBranches",
     "split-layer-loops": "atoll.passes.stage.split_layer_loops:SplitLayerLoops",
     "spread-stages": "atoll.passes.stage.spread_stages:SpreadStages",
+    "take-out-sums": "atoll.passes.stage.take_out_sums:TakeOutSums",
     "unite-meshes": "atoll.passes.stage.unite_meshes:UniteMeshes",
     "verify-placed": "atoll.passes.place.verify_placed:VerifyPlaced",
     "verify-scheduled": "atoll.passes.schedule.verify_scheduled:VerifyScheduled",

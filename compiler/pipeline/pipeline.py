@@ -73,6 +73,8 @@ PHASES = (
             "drop-dead-carries",
             # Before anything is cut: nothing has to be where an array without elements is made.
             "drop-empty-values",
+            # While a branch has all that it sums up; what then is left of it needs fewer pieces.
+            "take-out-sums",
             # A choice over all parameters has no single stage; its pieces do.
             "split-branches",
             # What the user says comes before everything that is arranged around it.

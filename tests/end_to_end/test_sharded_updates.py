@@ -116,19 +116,24 @@ def check_same_bits_of_wholes(state, replicas):
 # What is shared, and what crosses.
 
 
-def adam(state, x, y):
-    params, opt_state = state
+def step_by(optimizer):
+    def step(state, x, y):
+        params, opt_state = state
 
-    def loss_fn(params):
-        with jax.named_scope("first"):
-            h = jnp.tanh(x @ params["first"] + params["bias"])
-        with jax.named_scope("second"):
-            return jnp.mean((h @ params["second"] - y) ** 2)
+        def loss_fn(params):
+            with jax.named_scope("first"):
+                h = jnp.tanh(x @ params["first"] + params["bias"])
+            with jax.named_scope("second"):
+                return jnp.mean((h @ params["second"] - y) ** 2)
 
-    loss, gradients = jax.value_and_grad(loss_fn)(params)
-    updates, opt_state = ADAM.update(gradients, opt_state, params)
-    return (optax.apply_updates(params, updates), opt_state), loss
+        loss, gradients = jax.value_and_grad(loss_fn)(params)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
 
+    return step
+
+
+adam = step_by(ADAM)
 
 PARAMS = {"first": zoo.normal(1, 8, 12), "bias": zoo.normal(2, 12), "second": zoo.normal(3, 12, 4)}
 START = jax.tree.map(numpy.asarray, (PARAMS, ADAM.init(PARAMS)))
@@ -178,6 +183,30 @@ def test_each_replica_keeps_its_share(replicas, stages):
         forms = {(one.form, one.sums) for one in step.report().exchanges}
         assert {form for form, _ in forms} == {"direct", "scatter", "gather"}
         assert not not_shared(step)
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize(
+    "around", [lambda one: one, lambda one: optax.MultiSteps(one, 2), lambda one: optax.apply_if_finite(one, 3)]
+)
+def test_of_a_norm_one_number_is_exchanged(around):
+    """Also where it is in a branch, and then all is shared as it is without the norm."""
+    found = []
+    for optimizer in (around(ADAM), around(optax.chain(optax.clip_by_global_norm(0.1), ADAM))):
+        lowered = atoll.lower(
+            step_by(optimizer),
+            (PARAMS, optimizer.init(PARAMS)),
+            *batch_of(0),
+            topology="4 x cpu[1]",
+            plan=plan("first | second", 1, segments=1),
+            batch_argnums=(1, 2),
+            donate_argnums=0,
+        )
+        assert not not_shared(lowered)
+        twins = {("island0", "island2"), ("island1", "island3")}
+        found.append(sum(one.bytes for one in lowered.report().links if (one.source, one.target) in twins))
+    plain, clipped = found
+    assert clipped == plain + 4
 
 
 def test_memory_of_the_state():

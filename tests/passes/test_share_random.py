@@ -126,7 +126,7 @@ def shared(job, replicas):
     with module.context:
         module.operation.attributes[TOPOLOGY] = ir.StringAttr.get(f"{replicas} x cpu[1]")
         module.operation.attributes[PLAN] = ir.StringAttr.get(str(Plan(replicas=replicas, update="sharded")))
-    run_passes(module, [*steps_of_phase(phase_named("stablehlo")), *steps_of_text("share-update")])
+    run_passes(module, [*steps_of_phase(phase_named("stablehlo")), *steps_of_text("take-out-sums, share-update")])
     return module
 
 

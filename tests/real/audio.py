@@ -169,3 +169,41 @@ def state_spaces_of_complex_numbers():
 
     params = {"embed": weights(1, 3, D), "head": weights(2, D, 4), "blocks": [block(10), block(20)]}
     return trained(loss_fn, optax.adam(1e-2), params, normal(3, B, 8, 3), whole(4, 4, B))
+
+
+@real
+def words_on_a_lattice():
+    """A transducer: each frame gives a word or goes on, and all ways through the lattice of both are summed up."""
+
+    def ways(stay, word, frames):
+        """The logarithm of the likelihood of one example: over frames outside, over words inside."""
+
+        def frame(before, now):
+            stay, word = now
+
+            def along(left, now):
+                above, word = now
+                here = jnp.logaddexp(above, left + word)
+                return here, here
+
+            above = before + stay
+            return lax.scan(along, above[0], (above[1:], word))[1], above[0]
+
+        def row(before, now):
+            rest, first = frame(before, now)
+            row = jnp.concatenate([first[None], rest])
+            return row, row
+
+        first = jnp.concatenate([jnp.zeros(1), jnp.cumsum(word[0])])
+        rows = jnp.concatenate([first[None], lax.scan(row, first, (stay[:-1], word[1:]))[1]])
+        return rows[frames - 1, -1] + stay[frames - 1, -1]
+
+    def loss_fn(params, sound, words, frames):
+        heard = jnp.tanh(sound @ params["sound"])
+        said = jnp.pad(params["words"][words], ((0, 0), (1, 0), (0, 0)))
+        log_probs = jax.nn.log_softmax(jnp.tanh(heard[:, :, None] + said[:, None]) @ params["out"])
+        word = jnp.take_along_axis(log_probs[:, :, :-1], words[:, None, :, None], -1)[..., 0]
+        return -jax.vmap(ways)(log_probs[..., 0], word, frames).mean()
+
+    params = {"sound": weights(1, D, D), "words": normal(2, 8, D), "out": weights(3, D, 8)}
+    return trained(loss_fn, optax.adam(1e-2), params, normal(4, B, 5, D), 1 + whole(5, 7, B, 3), 3 + whole(6, 3, B))

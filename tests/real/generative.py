@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import B, Program, layers, mlp, normal, real, trained
+from programs import B, Program, layers, mlp, normal, real, trained, weights, whole
 
 D = 6
 
@@ -223,3 +223,78 @@ def weights_made_by_another_network():
     return trained(
         loss_fn, optax.adagrad(0.1), layers(1, 4, 8, D * D), normal(2, B, 4), normal(3, B, 5, D), normal(4, B, 5, D)
     )
+
+
+@real(double=True)
+def splines_between_knots():
+    """Neural spline flows: half of the features bend the other half, by quotients of parabolas between knots."""
+    count = 4
+
+    def knots(sizes):
+        ends = jnp.cumsum(6 * jax.nn.softmax(sizes), -1)
+        return jnp.pad(ends, [(0, 0)] * (ends.ndim - 1) + [(1, 0)]) - 3
+
+    def bent(x, given):
+        xs, ys = knots(given[..., :count]), knots(given[..., count : 2 * count])
+        slopes = jnp.pad(jax.nn.softplus(given[..., 2 * count :]), ((0, 0), (0, 0), (1, 1)), constant_values=1.0)
+        inside = jnp.clip(x, -3, 3)
+        at = jax.vmap(jax.vmap(lambda xs, x: jnp.searchsorted(xs, x, side="right")))(xs, inside) - 1
+        at = jnp.clip(at, 0, count - 1)[..., None]
+        x0, x1, y0, y1, d0, d1 = (
+            jnp.take_along_axis(values, at + ahead, -1)[..., 0] for values in (xs, ys, slopes) for ahead in (0, 1)
+        )
+        slope, t = (y1 - y0) / (x1 - x0), (inside - x0) / (x1 - x0)
+        below = slope + (d0 + d1 - 2 * slope) * t * (1 - t)
+        y = y0 + (y1 - y0) * (slope * t**2 + d0 * t * (1 - t)) / below
+        change = slope**2 * (d1 * t**2 + 2 * slope * t * (1 - t) + d0 * (1 - t) ** 2) / below**2
+        is_inside = jnp.abs(x) < 3
+        return jnp.where(is_inside, y, x), jnp.where(is_inside, jnp.log(change), 0.0)
+
+    def loss_fn(params, x):
+        total = 0.0
+        for p in params:
+            a, b = jnp.split(x, 2, -1)
+            b, change = bent(b, mlp(p, a).reshape(*b.shape, 3 * count - 1))
+            x, total = jnp.concatenate([b, a], -1), total + change.sum(-1)
+        return -jnp.mean(-0.5 * jnp.sum(x**2, -1) + total)
+
+    params = [layers(10 * i, D // 2, 8, D // 2 * (3 * count - 1)) for i in (1, 2)]
+    return trained(loss_fn, optax.adam(1e-2), params, normal(50, B, D))
+
+
+@real
+def guesses_of_a_smaller_model():
+    """Speculative decoding: three tokens are guessed for each example, and of these kept what a larger model takes."""
+    length, words, ahead = 12, 11, 3
+
+    def log_probs(params, tokens):
+        x = params["embed"][tokens]
+        scores = jnp.einsum("btd,bsd->bts", x @ params["q"], x @ params["k"])
+        seen = jnp.where(jnp.tril(jnp.ones((length, length), bool)), scores, -1e9)
+        return jax.nn.log_softmax((x + jax.nn.softmax(seen) @ (x @ params["v"])) @ params["embed"].T)
+
+    def step(tokens, ends, key, small, large):
+        def guess(carry, _):
+            tokens, ends = carry
+            told = jnp.take_along_axis(log_probs(small, tokens), (ends - 1)[:, None, None], 1)[:, 0]
+            tokens = jax.vmap(lambda row, end, token: row.at[end].set(token))(tokens, ends, told.argmax(-1))
+            return (tokens, ends + 1), None
+
+        guessed = lax.scan(guess, (tokens, ends), None, length=ahead)[0][0]
+        places = ends[:, None] + jnp.arange(ahead)
+        chosen = jnp.take_along_axis(guessed, places, 1)[..., None]
+
+        def likely(params):
+            told = jnp.take_along_axis(log_probs(params, guessed), places[..., None] - 1, 1)
+            return jnp.take_along_axis(told, chosen, 2)[..., 0]
+
+        key, drawn = jax.random.split(key)
+        taken = jnp.log(jax.random.uniform(drawn, places.shape)) < likely(large) - likely(small)
+        ends = jnp.minimum(ends + jnp.cumprod(taken, 1).sum(1), length - ahead)
+        return jnp.where(jnp.arange(length) < ends[:, None], guessed, 0), ends, key, taken.mean()
+
+    def model(seed):
+        return {"embed": normal(seed, words, D)} | {name: weights(seed + i, D, D) for i, name in enumerate("qkv", 1)}
+
+    args = (whole(1, words, B, length), 2 + whole(2, 3, B), jax.random.key(3), model(10), model(20))
+    return Program(step, args, batch=(0, 1), state=3)

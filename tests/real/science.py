@@ -180,3 +180,29 @@ def energies_and_forces():
         return descend(params, grads, 1e-3), loss, forces
 
     return Program(step, (layers(1, 1, 8, 1), normal(2, B, 4, 3), normal(3, B)), batch=(1, 2))
+
+
+@real(double=True)
+def depth_without_end():
+    """A deep equilibrium: a state that its layer leaves as it is, and the derivative of that by a series."""
+
+    def layer(params, z, x):
+        return jnp.tanh(0.3 * z @ params["w"] + x @ params["u"])
+
+    @jax.custom_vjp
+    def settled(params, x):
+        return lax.fori_loop(0, 30, lambda _, z: layer(params, z, x), jnp.zeros_like(x))
+
+    def backward(kept, gradient):
+        params, x, z = kept
+        through = jax.vjp(lambda z: layer(params, z, x), z)[1]
+        total = lax.fori_loop(0, 30, lambda _, total: gradient + through(total)[0], gradient)
+        return jax.vjp(lambda params, x: layer(params, z, x), params, x)[1](total)
+
+    settled.defvjp(lambda params, x: (z := settled(params, x), (params, x, z)), backward)
+
+    def loss_fn(params, x, y):
+        return jnp.mean((settled(params["layer"], x @ params["in"]) @ params["out"] - y) ** 2)
+
+    params = {"in": weights(1, D, D), "layer": {"w": weights(2, D, D), "u": weights(3, D, D)}, "out": weights(4, D, 3)}
+    return trained(loss_fn, optax.sgd(0.1), params, normal(5, B, D), normal(6, B, 3))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import LOOPED, B, Program, layers, mlp, normal, real, trained
+from programs import LOOPED, B, Program, cross_entropy, layers, mlp, normal, real, trained, weights, whole
 
 D = 6
 
@@ -242,3 +242,16 @@ def until_the_loss_is_small():
         return lax.while_loop(goes_on, body, (params, 0))
 
     return Program(step, (model(), *examples()), batch=(1, 2))
+
+
+@real(double=True)
+def clipped_where_gradients_are_complete():
+    """Of the mean of two calls' gradients, those of a table that is read and written with, by the norm of all."""
+    optimizer = optax.MultiSteps(optax.chain(optax.clip_by_global_norm(0.1), optax.adamw(1e-2)), 2)
+
+    def loss_fn(params, tokens):
+        h = jnp.tanh(jnp.tanh(params["embed"][tokens] @ params["first"]) @ params["second"])
+        return cross_entropy((h @ params["embed"].T)[:, :-1], tokens[:, 1:])
+
+    params = {"embed": normal(1, 12, D), "first": weights(2, D, D), "second": weights(3, D, D)}
+    return trained(loss_fn, optimizer, params, whole(4, 12, B, 5))

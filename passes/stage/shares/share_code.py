@@ -1,12 +1,13 @@
 """Writes the update in place so that a replica makes its own share of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.batch_rules.local import Local, resized
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, described
 from atoll.compiler.batch_rules.rule import FactorRule
-from atoll.compiler.batch_rules.states import Partial, Split, Version
+from atoll.compiler.batch_rules.states import COMBINE, KIND_OF, SAME, Partial, Split, Version
 from atoll.compiler.batch_rules.table import RULES
 from atoll.compiler.mlir.attributes import integer
 from atoll.compiler.mlir.bindings import ir
@@ -101,6 +102,13 @@ class _Own(Local):
         own = self.exchange(OWN_SHARE, self.constant(elements, location), resized(all_types, 0, 1), location, 0)
         return self.one("stablehlo.reshape", ir.RankedTensorType.get([], unsigned), [own], location)
 
+    def combined(self, kind: str, values: Sequence[_Value], location: ir.Location) -> _Value:
+        """What one or more values come to."""
+        first, *others = values
+        for other in others:
+            first = self.one(COMBINE[kind], ir.RankedTensorType(first.type), [first, other], location)
+        return first
+
     def exchange(
         self, kind: str, value: _Value, result: ir.RankedTensorType, location: ir.Location, along: int | None = None
     ) -> _Value:
@@ -133,6 +141,20 @@ def _name(number: int) -> str:
     return _NAMES[number] if number <= last else f"{_NAMES[last]}_{number - last}"
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """A value that replicas have parts of.
+
+    kind: how these combine.
+    rest: what is to be combined with them only once, as it is the same for all; at most one.
+    """
+
+    kind: str
+    own: _Value
+    location: ir.Location
+    rest: Sequence[_Value] = ()
+
+
 @dataclass
 class _Writer:
     """One run.
@@ -143,9 +165,16 @@ class _Writer:
     shares: Shares
     gathered: list[tuple[ir.Location, Gathered]] = field(default_factory=list)
     _shares: dict[tuple[int, int], _Value] = field(default_factory=dict)  # of a value along a dimension
+    _parts: dict[int, _Parts] = field(default_factory=dict)  # of values, to be combined where these are needed
     _wholes: dict[int, _Value] = field(default_factory=dict)  # of values that are put together from what replicas make
     _replaced: set[int] = field(default_factory=set)  # values that their first maker no longer gives whole
     _left: list[Node] = field(default_factory=list)  # operations that may go
+    _uses: Counter[int] = field(default_factory=Counter)  # how many operations and results take a value
+
+    def __post_init__(self) -> None:
+        self._uses.update(self.program.body.returned)
+        for node in self.shares.nodes:
+            self._uses.update((*node.operands, *node.captured))
 
     @property
     def program(self) -> NodeTree:
@@ -166,11 +195,37 @@ class _Writer:
         point = ir.InsertionPoint(node.operation)
         if node.number in self.shares.factors:
             self._make(node, _Own(self, point, outside or point, node))
+        elif outside is None and self._joins_parts(node):
+            self._join_parts(node, _Own(self, point, point))
         elif self.shares.is_shared(node):
             self._choose(node, outside or point)
         else:
             taken = (value for value in (*node.operands, *node.captured) if value in self._replaced)
-            self._give(node, {value: self.whole(value, point, node) for value in taken})
+            self._give(node, {value: self.whole(value, outside or point, node) for value in taken})
+
+    def _joins_parts(self, node: Node) -> bool:
+        """Whether a node combines parts of values that nothing else takes, so that only what comes of it is exchanged.
+
+        Of the norm of all gradients, which is made of a sum for each, that is one number.
+        """
+        kind = KIND_OF.get(node.name)
+        parts = [value for value in node.operands if value in self._parts]
+        return bool(parts) and all(self._parts[one].kind == kind and self._uses[one] == 1 for one in parts)
+
+    def _join_parts(self, node: Node, own: _Own) -> None:
+        kind = KIND_OF[node.name]
+        parts = [self._parts[value] for value in node.operands if value in self._parts]
+        others = [one for one in node.operands if one not in self._parts and not self.program.is_identity(one, kind)]
+        rest = [*(value for one in parts for value in one.rest), *(own.get((value, SAME)) for value in others)]
+        (value,) = node.results
+        self._parts[value] = _Parts(
+            kind,
+            own.combined(kind, [one.own for one in parts], node.location),
+            node.location,
+            [own.combined(kind, rest, node.location)] if rest else (),
+        )
+        self._replaced.add(value)
+        self._left.append(node)
 
     def _choose(self, choice: Node, outside: ir.InsertionPoint) -> None:
         """Let the branches of a choice give shares."""
@@ -204,7 +259,7 @@ class _Writer:
                 self._shares[value, form.dimension] = result
             else:
                 assert isinstance(form, Partial)
-                self._wholes[value] = own.exchange(form.kind, result, self.program.tensor(value), node.location)
+                self._parts[value] = _Parts(form.kind, result, node.location)
         if not self.shares.is_there_whole(node):
             self._replaced.update(node.results)
         self._left.append(node)
@@ -237,6 +292,8 @@ class _Writer:
         """All of a value; what is only made in shares is gathered from all replicas."""
         if value not in self._replaced:
             return self.program.values[value]
+        if value not in self._wholes and value in self._parts:
+            self._wholes[value] = self._combined(value, _Own(self, point, point))
         if value not in self._wholes:
             dimension = self.shares.dimensions[value]
             type_, share = self.program.tensor(value), self._shares[value, dimension]
@@ -244,3 +301,8 @@ class _Writer:
                 self.gathered.append((user.location, Gathered(str(type_), described(user))))
             self._wholes[value] = _Own(self, point, point).exchange(GATHER, share, type_, share.location, dimension)
         return self._wholes[value]
+
+    def _combined(self, value: int, own: _Own) -> _Value:
+        parts = self._parts[value]
+        exchanged = own.exchange(parts.kind, parts.own, self.program.tensor(value), parts.location)
+        return own.combined(parts.kind, [exchanged, *parts.rest], parts.location)

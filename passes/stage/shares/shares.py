@@ -58,6 +58,10 @@ class Shares(Running):
         """Whether a node is a choice of which some results are shared."""
         return self._is_open(node) and any(value in self.dimensions for value in node.results)
 
+    def choices_left_whole(self) -> list[Node]:
+        """Choices between shares that something would have to be exchanged in."""
+        return [node for node in self.nodes if node.number in self._whole_choices]
+
     def is_there_whole(self, node: Node) -> bool:
         """Whether a node that is done in shares takes nothing shared: then it may be done whole as well."""
         return all(one is None for one in self.factors[node.number].operands)
