@@ -89,7 +89,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     if give_in_pieces(entry_function(module), scope):
         scope = _proved(_read_again(batch), plan, extent)
     check_alone_cuts(scope)
-    levels = levels_of(scope, plan.extra, keeps_all=plan.microbatches == 1)
+    levels = levels_of(scope, plan.allowance, plan.replicas, keeps_all=plan.microbatches == 1)
     cross_check(scope, levels)
     for node, fact in (*whole_batch_work(scope.batch.program, levels), *ways_over_the_batch(levels)):
         add_note(module, node.location, fact)

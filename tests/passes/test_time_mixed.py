@@ -16,7 +16,7 @@ import optax
 import pytest
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.module.noting import notes_of
-from atoll.compiler.plan.plan import EXTRA
+from atoll.compiler.plan.allowance import EXTRA
 from jax import lax
 from timed_harness import Program, faults, judged, lowered, pair_of, take_to
 
