@@ -63,7 +63,15 @@ class CountedLoop:
 
 
 def read_loop(node: Node) -> CountedLoop | str:
-    """The loop that a `while` is, or a clause that says why it is none."""
+    """The loop over rows that a `while` is, or a clause that says why it is none."""
+    loop = counted(node)
+    if isinstance(loop, CountedLoop) and not loop.stacks:
+        return "no array has a row for each of its iterations"
+    return loop
+
+
+def counted(node: Node) -> CountedLoop | str:
+    """The same where no array need have a row for each iteration."""
     condition, body = node.bodies
     if any(one.has_effect for one in condition.nodes):
         return "its condition has an effect, which would happen once more for each part of the loop"
@@ -91,8 +99,6 @@ def read_loop(node: Node) -> CountedLoop | str:
     }
     is_reverse = _most_are_reverse(node, found)
     stacks = {slot: one for slot, one in found.items() if one.is_reverse == is_reverse}
-    if not stacks:
-        return "no array has a row for each of its iterations"
     return CountedLoop(
         node=node,
         iterations=iterations,

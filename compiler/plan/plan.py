@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from atoll.compiler.errors import PlanError
+from atoll.compiler.plan.allowance import EXTRA, Allowance
 from atoll.compiler.plan.stage_text import Pattern, StageText
 from atoll.compiler.schedules.kinds import MOST_CHUNKS, kind_named
 from atoll.compiler.schedules.schedule import Schedule
@@ -22,8 +23,6 @@ from lark.tree import Meta
 AUTO = "auto"
 ACCUMULATORS = ("float32", "same")
 WHOLE, SHARDED = UPDATES = ("whole", "sharded")
-# Going forward once more is a third of a train step's work; beyond half of it memory is the lesser price.
-EXTRA = 50
 # Limited, as every stage and segment has tasks for every microbatch, whether or not the model has so many cuts.
 MOST_STAGES, MOST_SEGMENTS, MOST_MICROBATCHES = MOST_CHUNKS, 1000, MOST_CELLS
 _PATTERNS = ("offload", "per_microbatch")  # fields that are scope patterns
@@ -48,8 +47,9 @@ class Plan:
     accumulator: how narrow floats are summed over microbatches: in `float32`, or in the `same` type as each part.
     segments: how many an island runs each stage in, so that replicas exchange the sums of one while others still run.
     update: whether each replica makes the `whole` update, or the update and its state are `sharded` over replicas.
-    extra: how many percent of the model's work may be done again, where examples need something of the whole batch;
-        above that it is kept instead, with 0 it is refused.
+    extra: what it may cost that examples need something of the whole batch: how many percent of the model's work may
+        be done again, above which it is kept instead; or that and the bytes that a replica may keep, `"20%, 2 GB"`.
+        What costs more is refused, and with 0 whatever costs anything.
     offload: scope patterns, as in a stage text, of arguments and results that are in the memory of the host between
         tasks, such as `"opt_state"`; empty for none.
     per_microbatch: scope patterns; what is in these scopes sees the examples of one microbatch alone, and of what they
@@ -64,7 +64,7 @@ class Plan:
     accumulator: str = ACCUMULATORS[0]
     segments: int | str = AUTO
     update: str = WHOLE
-    extra: int = EXTRA
+    extra: int | str = EXTRA
     offload: str = ""
     per_microbatch: str = ""
 
@@ -77,7 +77,7 @@ class Plan:
         self._keep("segments", _count("segments", self.segments, MOST_SEGMENTS))
         for name in _PATTERNS:
             self._keep(name, _patterns(name, getattr(self, name)))
-        self._keep("extra", whole_number("extra", self.extra, PlanError, least=0))
+        self._keep("extra", self.allowance.value)
         if self.accumulator not in ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
         if self.update not in UPDATES:
@@ -103,6 +103,11 @@ class Plan:
             raise PlanError(
                 what, remedy="leave the schedule out: placed freely, tasks run in the order of the dataflow"
             )
+
+    @property
+    def allowance(self) -> Allowance:
+        """What `extra` says."""
+        return Allowance.of(self.extra)
 
     def _check_sizes(self, schedule: Schedule) -> None:
         for name, wanted in (("stages", schedule.stages), ("microbatches", schedule.microbatches)):
@@ -141,7 +146,7 @@ class Plan:
         if self.update != WHOLE:
             fields.append(f"update={self.update}")
         if self.extra != EXTRA:
-            fields.append(f"extra={self.extra}")
+            fields.append(f"extra={json.dumps(self.extra)}")
         fields += [f"{name}={json.dumps(getattr(self, name))}" for name in _PATTERNS if getattr(self, name)]
         return ", ".join(fields)
 

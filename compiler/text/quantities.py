@@ -56,8 +56,9 @@ def exact_amount(number: str, unit: str, units: Units) -> int:
 
 
 def amount_text(amount: int, units: Units) -> str:
-    """The amount in the largest unit that needs no fraction."""
-    unit = max((name for name in units if amount % units[name] == 0), key=lambda name: units[name])
+    """The amount in the largest unit that needs no fraction; nothing is nothing of the smallest."""
+    exact = (name for name in units if amount % units[name] == 0)
+    unit = max(exact, key=lambda name: units[name]) if amount else next(iter(units))
     return f"{amount // units[unit]} {unit}"
 
 

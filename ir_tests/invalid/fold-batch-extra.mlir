@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" --verify-diagnostics --split-input-file
 
-// With `extra=0` nothing may be done again or kept: each step names what its examples wait for, the first that does,
-// and what that would cost.
+// What costs more than the plan allows: each step names what its examples wait for, the first that does, what that
+// would cost, and what would allow it. With `extra=0` nothing may be done again or kept.
 
 // The greatest of all examples.
 
@@ -319,7 +319,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
 
 // -----
 
-// With replicas the remedy names both.
+// With replicas the remedy names both, and the bytes are those of each.
 
 module attributes {atoll.plan = "microbatches=2, replicas=2, extra=0"} {
   func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
@@ -327,7 +327,7 @@ module attributes {atoll.plan = "microbatches=2, replicas=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan, .*or set replicas=1 and microbatches=1}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 24 B of the batch kept; allow it by extra=100 in the plan, .*or set replicas=1 and microbatches=1}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -383,5 +383,134 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %2 = stablehlo.broadcast_in_dim %1#1, dims = [] : (tensor<f32>) -> tensor<4x3xf32>
     %3 = stablehlo.multiply %0, %2 : tensor<4x3xf32>
     return %3 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// A bound on work, and one on bytes: neither leaves room.
+
+module attributes {atoll.plan = "microbatches=2, extra=\"20%, 16 B\""} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept, and the plan allows 20% and 16 B; allow it by extra="100%, 16 B" or extra="20%, 48 B" in the plan}}
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x3xf32>
+    return %3 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Half as many bytes are kept by each of two replicas, and that is more than it may.
+
+module attributes {atoll.plan = "microbatches=2, replicas=2, extra=\"20%, 16 B\""} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 24 B of the batch kept, and the plan allows 20% and 16 B; allow it by extra="100%, 16 B" or extra="20%, 24 B" in the plan}}
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x3xf32>
+    return %3 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// There is room for what one of two layers makes: what the other one makes is made again.
+
+module attributes {atoll.plan = "microbatches=2, extra=\"20%, 48 B\""} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 50% of the model's work would be done again and 48 B of the batch kept, or 96 B of the batch kept, and the plan allows 20% and 48 B; allow it by extra="50%, 48 B" or extra="20%, 96 B" in the plan}}
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x3xf32>
+    %4 = stablehlo.dot_general %3, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    %5 = stablehlo.reduce(%4 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %6 = stablehlo.broadcast_in_dim %5, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %7 = stablehlo.subtract %4, %6 : tensor<4x3xf32>
+    return %7 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// A decision has to be kept, even if nothing is done again.
+
+module attributes {atoll.plan = "microbatches=2, extra=0"} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
+    %positive = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
+    %1 = stablehlo.convert %positive : (tensor<4x3xi1>) -> tensor<4x3xf32>
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 12 B of the batch would be kept; allow it by extra="0%, 12 B" in the plan}}
+    %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %4 = stablehlo.subtract %1, %3 : tensor<4x3xf32>
+    return %4 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Such a decision takes more room than there is, whatever may be done again.
+
+module attributes {atoll.plan = "microbatches=2, extra=\"100%, 8 B\""} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
+    %positive = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
+    %1 = stablehlo.convert %positive : (tensor<4x3xi1>) -> tensor<4x3xf32>
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 12 B of the batch would be kept, and the plan allows 100% and 8 B; allow it by extra="100%, 12 B" in the plan}}
+    %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %4 = stablehlo.subtract %1, %3 : tensor<4x3xf32>
+    return %4 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Beside a decision what it decides about is made again, or kept too.
+
+module attributes {atoll.plan = "microbatches=2, extra=\"20%, 12 B\""} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
+    %positive = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
+    %1 = stablehlo.select %positive, %0, %zeros : (tensor<4x3xi1>, tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again and 12 B of the batch kept, or 48 B of the batch kept, and the plan allows 20% and 12 B; allow it by extra="100%, 12 B" or extra="20%, 48 B" in the plan}}
+    %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %4 = stablehlo.subtract %1, %3 : tensor<4x3xf32>
+    return %4 : tensor<4x3xf32>
   }
 }

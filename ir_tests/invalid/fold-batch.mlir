@@ -273,7 +273,7 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// A loop that carries the batch now along one dimension, now along another.
+// A loop that carries the batch now along one dimension, now along another. Up to 64 iterations would be written out.
 
 module attributes {atoll.plan = "microbatches=2"} {
   func.func @main(%x: tensor<4x4xf32> {atoll.path = "x", atoll.batch}) -> (tensor<4x4xf32> {atoll.path = "y"}) {
@@ -281,7 +281,7 @@ module attributes {atoll.plan = "microbatches=2"} {
     // expected-error @below {{while carries the batch now in one way, now in another (S(0) and S(1))}}
     %0:2 = stablehlo.while(%i = %zero, %y = %x) : tensor<i32>, tensor<4x4xf32>
     cond {
-      %end = stablehlo.constant dense<3> : tensor<i32>
+      %end = stablehlo.constant dense<65> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
@@ -304,7 +304,7 @@ module attributes {atoll.plan = "microbatches=2"} {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %0:2 = stablehlo.while(%i = %zero, %sum = %start) : tensor<i32>, tensor<f32>
     cond {
-      %end = stablehlo.constant dense<3> : tensor<i32>
+      %end = stablehlo.constant dense<65> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
@@ -331,7 +331,7 @@ module attributes {atoll.plan = "microbatches=2"} {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %0:2 = stablehlo.while(%i = %zero, %sum = %w) : tensor<i32>, tensor<f32>
     cond {
-      %end = stablehlo.constant dense<3> : tensor<i32>
+      %end = stablehlo.constant dense<65> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
@@ -359,7 +359,7 @@ module attributes {atoll.plan = "microbatches=2"} {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %0:2 = stablehlo.while(%i = %zero, %most = %w) : tensor<i32>, tensor<bf16>
     cond {
-      %end = stablehlo.constant dense<3> : tensor<i32>
+      %end = stablehlo.constant dense<65> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
@@ -387,7 +387,7 @@ module attributes {atoll.plan = "microbatches=2"} {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %0:2 = stablehlo.while(%i = %zero, %last = %start) : tensor<i32>, tensor<i32>
     cond {
-      %end = stablehlo.constant dense<3> : tensor<i32>
+      %end = stablehlo.constant dense<65> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %end : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
@@ -457,7 +457,7 @@ module attributes {atoll.plan = "replicas=2, microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>)
         -> tensor<4x2xf32>
-    // expected-error @below {{needs its result for every example, so that 100% of the model's work would be done again, or 32 B of the batch kept; allow it by extra=100 in the plan, give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
+    // expected-error @below {{needs its result for every example, so that 100% of the model's work would be done again, or 16 B of the batch kept; allow it by extra=100 in the plan, give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>)
         -> tensor<2xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>

@@ -35,9 +35,9 @@ from atoll.passes.time.folding.levels import levels_of
 from atoll.passes.time.folding.pieces import give_in_pieces, take_in_pieces, wanted_blocks
 from atoll.passes.time.folding.preparation import with_preparation
 from atoll.passes.time.folding.rewrite import rewrite
-from atoll.passes.time.folding.sorting_layers import write_out_layers
 from atoll.passes.time.folding.ways import ways_over_the_batch
 from atoll.passes.time.folding.whole_batch import whole_batch_work
+from atoll.passes.time.folding.written_out import write_out_mixing, write_out_sorting
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +85,11 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     batch = _over_replicas(Batch(NodeTree.of(module, parts), rules, plan.accumulator == "float32", uncut))
     if plan.replicas > 1:
         _check_effects(batch.program)
-    scope = _layer_by_layer(batch, plan, extent)
+    scope = _one_by_one(batch, plan, extent)
     if give_in_pieces(entry_function(module), scope):
         scope = _proved(_read_again(batch), plan, extent)
     check_alone_cuts(scope)
-    levels = levels_of(scope, plan.extra, keeps_all=plan.microbatches == 1)
+    levels = levels_of(scope, plan.allowance, plan.replicas, keeps_all=plan.microbatches == 1)
     cross_check(scope, levels)
     for node, fact in (*whole_batch_work(scope.batch.program, levels), *ways_over_the_batch(levels)):
         add_note(module, node.location, fact)
@@ -108,18 +108,30 @@ def _check_effects(program: NodeTree) -> None:
             raise refuse(node.location, what, "take it out, or set replicas=1")
 
 
-def _layer_by_layer(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
-    """What the rules say of @main, with loops over layers written out if layers that sort examples need it."""
+def _one_by_one(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
+    """What the rules say of @main, with loops written out whose iterations are proved one by one alone."""
+    while True:
+        try:
+            scope = _proved(batch, plan, extent)
+        except Refusal:
+            written = _read_again(batch)
+            is_written_out = write_out_sorting(written.program, [node for node, _ in loops_of(written.program)])
+            if not is_written_out and not _write_out_mixing(written):
+                raise
+        else:
+            if not write_out_sorting(scope.batch.program, scope.joined):
+                return scope
+        batch = _read_again(batch)
+
+
+def _write_out_mixing(batch: Batch) -> bool:
+    """Write out the first loop that cannot be proved as it is; whether there was one."""
+    scope = Interpretation(batch, batch.program.body)
     try:
-        scope = _proved(batch, plan, extent)
-    except Refusal:
-        written = _read_again(batch)
-        if not write_out_layers(written.program, [node for node, _ in loops_of(written.program)]):
-            raise
-    else:
-        if not write_out_layers(scope.batch.program, scope.joined):
-            return scope
-    return _proved(_read_again(batch), plan, extent)
+        scope.interpret(_states(batch))
+    except Mixed as mixed:
+        return write_out_mixing(scope, mixed)
+    return False
 
 
 def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:

@@ -27,6 +27,14 @@ OWN = "schedule own: 2 islands, 1 microbatch; island 0: F0 B0; island 1: F0 B0"
         ("schedule=zb-h2", Plan(schedule="ZB-H2")),
         ("update=sharded", Plan(update="sharded")),
         ("update=whole", Plan()),
+        ("extra=20", Plan(extra=20)),
+        ('extra="20%"', Plan(extra=20)),
+        ('extra="20 %, 1.5 GB"', Plan(extra="20%, 1500 MB")),
+        ('extra="2 GiB"', Plan(extra="50%, 2GiB")),
+        ('extra="50%"', Plan()),
+        ('extra="0%"', Plan(extra=0)),
+        ('extra="0%, 0 MB"', Plan(extra=0)),
+        ('extra="20%, 0 MB"', Plan(extra="20%, 0 B")),
         ('placement={"a": "left", "b": "right"}', Plan(placement={"a": "left", "b": "right"})),
     ],
 )
@@ -69,6 +77,7 @@ FIELDS = (
     "known are stages, microbatches, schedule, replicas, placement, accumulator, segments, update, extra, "
     "offload, per_microbatch"
 )
+EXTRAS = 'write them as in "20%, 2 GB"; units are B kB KiB MB MiB GB GiB TB TiB'
 SCHEDULE_NAMES = "known are " + ", ".join(SCHEDULE_KINDS)
 LEAST = "it must be at least 1"
 
@@ -83,6 +92,15 @@ LEAST = "it must be at least 1"
         ("microbatches=" + "9" * 40, 14, "the number has 40 digits; write at most 30"),
         ('microbatches="8"', 14, "microbatches takes a whole number or auto, not '8'"),
         ('replicas={"a": "b"}', 10, "replicas must be a whole number, not dict"),
+        ("extra=-1", 7, "extra is too small; it must be at least 0"),
+        ("extra=auto", 7, f"extra takes percent of the work, bytes that are kept, or both, not 'auto'; {EXTRAS}"),
+        ('extra="2 gb"', 7, f"extra takes percent of the work, bytes that are kept, or both, not '2 gb'; {EXTRAS}"),
+        (
+            'extra="2 GB, 20%"',
+            7,
+            f"extra takes percent of the work, bytes that are kept, or both, not '2 GB, 20%'; {EXTRAS}",
+        ),
+        ('extra="20%, 1.5 B"', 7, "extra: 1.5 B is not a whole number of B"),
         ("schedule=3", 10, "schedule takes the name of a schedule or auto, not int"),
         ("schedule=1f1", 10, f"unknown schedule '1f1'; did you mean '1f1b'? {SCHEDULE_NAMES}"),
         ("schedule=auto(2)", 10, f"unknown schedule 'auto(2)'; {SCHEDULE_NAMES}"),

@@ -1,29 +1,33 @@
-"""Random programs, those of the time passes' own test, through the whole compiler and on islands."""
+"""Random programs, those of the time passes' own tests, through the whole compiler and on islands."""
 
 import jax
 import jax.numpy as jnp
+import pytest
 import zoo
 from atoll.compiler.errors import CompileError, PlanError
 from jax import lax
 from microbatched import compiled_by_xla, double_precision, evaluated  # noqa: F401 (fixtures)
 from random_programs import random_program
+from random_sequences import random_sequence
 from references import reference
 from timed_harness import difference
 
 import atoll
 
-COUNT = 20
+COUNTS = {random_program: 20, random_sequence: 8}
 FIRST = 70_000  # other programs than those that the time passes are tried with
 MAGNITUDE = 100.0  # of the values that a smooth program's results are made of, where these may cancel
 SCHEDULES = ("gpipe", "1f1b", "interleaved-1f1b(2)", "zb-v", "forward-only")
+EXTRA = (50, 1000, "50%, 1 kB")  # for steps that go over the batch several times
 
 
-def test_refused_or_right(request, capsys):
+@pytest.mark.parametrize("random_of", COUNTS, ids=lambda one: one.__name__)
+def test_refused_or_right(random_of, request, capsys):
     """As many as are accepted of so many; the seed of each that is wrong is printed."""
-    count, right, wrong = counted(request.config), [], []
+    count, right, wrong = counted(request.config, COUNTS[random_of]), [], []
     seed = FIRST
     while len(right) + len(wrong) < count:
-        told = outcome(seed)
+        told = outcome(random_of(seed))
         if told is not None:
             (wrong if told else right).append(told or seed)
         seed += 1
@@ -33,21 +37,22 @@ def test_refused_or_right(request, capsys):
     assert not wrong, f"{len(wrong)} WRONG ANSWERS, the first:\n{min(wrong, key=len)}"
 
 
-def counted(config):
-    return COUNT * 25 if config.getoption("full") else COUNT // 2 if config.getoption("quick") else COUNT
+def counted(config, usual):
+    return usual * 25 if config.getoption("full") else usual // 2 if config.getoption("quick") else usual
 
 
-def outcome(seed):
-    """None if a seed's program is refused; else what is wrong with its answers, which should be nothing."""
-    made = random_program(seed)
+def outcome(made):
+    """None if a program is refused; else what is wrong with its answers, which should be nothing."""
+    seed = made.seed
     kind, islands = SCHEDULES[seed % len(SCHEDULES)], 1 + seed % 3
     replicas = 2 if made.microbatches % 2 == 0 and seed % 4 < 2 else 1
-    segments = 1 + seed % 7 % 3
-    where = f"{kind} on {replicas} x {islands} islands, in {segments} segments"
+    segments, extra = 1 + seed % 7 % 3, EXTRA[seed % 11 % 3]
+    where = f"{kind} on {replicas} x {islands} islands, in {segments} segments, with extra={extra}"
     text = f"# seed {seed}: {made.microbatches} microbatches of {made.batch}, {where}\n{made.text}"
     names = {"jax": jax, "jnp": jnp, "lax": lax}
     exec(compile(made.text, f"program_{seed}.py", "exec"), names)
-    plan = atoll.Plan(microbatches=made.microbatches // replicas, schedule=kind, replicas=replicas, segments=segments)
+    microbatches = made.microbatches // replicas
+    plan = atoll.Plan(microbatches=microbatches, schedule=kind, replicas=replicas, segments=segments, extra=extra)
     try:
         step = atoll.compile(
             names["program"],

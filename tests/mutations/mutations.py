@@ -331,7 +331,7 @@ MUTATIONS = (
     Mutation(
         "mixed-examples-pass",
         "passes/time/folding/levels.py",
-        "raise refuse_extra(turns, doing_again, keeping)",
+        "raise refuse_extra(turns, allowed, least, keeping)",
         "pass",
         killed_by="ir_tests/invalid/fold-batch.mlir",
         before="ir_tests/invalid/fold-batch.mlir",
@@ -351,6 +351,22 @@ MUTATIONS = (
         "return frozenset()",
         killed_by="ir_tests/fold-batch/decisions-are-kept.mlir",
         before="",
+    ),
+    Mutation(
+        "decisions-in-regions-are-made-again",
+        "passes/time/folding/turns.py",
+        "return any(map(_decides_itself, (node, *node.inner())))",
+        "return _decides_itself(node)",
+        killed_by="ir_tests/fold-batch/decisions-in-a-loop-are-kept.mlir",
+        before="ir_tests/fold-batch/decisions-are-kept.mlir",
+    ),
+    Mutation(
+        "more-is-kept-than-there-is-room-for",
+        "passes/time/folding/kept_values.py",
+        "if work[version] and size <= room:",
+        "if work[version]:",
+        killed_by="ir_tests/fold-batch/kept-where-there-is-room.mlir",
+        before="ir_tests/fold-batch/kept-for-a-later-loop.mlir",
     ),
     Mutation(
         "a-later-loop-takes-the-last-part",

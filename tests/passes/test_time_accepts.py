@@ -20,9 +20,11 @@ import jax
 import pytest
 from accepted import AXES, PROGRAMS, ROUNDED_TO, B
 from atoll.compiler.errors import CompileError
-from atoll.compiler.mlir.bindings import stablehlo
+from atoll.compiler.mlir.bindings import mpmd, stablehlo
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.mlir.locations import place
+from atoll.compiler.module.notes import SeveralLoops
+from atoll.compiler.module.noting import notes_of
 from timed_harness import ContractBrokenError, Program, faults, lowered, pair_of, take_to
 
 pytestmark = pytest.mark.timeout(1200)  # all are judged together
@@ -84,6 +86,19 @@ def test_operations_keep_their_places(name):
     found = places_in(modules["timed"])
     assert found == places_in(modules["stablehlo"])
     assert all(where for _, where in found)
+
+
+@pytest.mark.one_in(12)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_where_no_example_needs_the_batch_the_model_is_in_one_loop(name):
+    """What goes over the batch several times says so; all else does its products in one loop."""
+    fn, args, batch = PROGRAMS[name]
+    _, module, _ = lowered(Program(fn, args, batch, axes=AXES[name]))
+    take_to(module, "timed", FEW)
+    if any(isinstance(note.fact, SeveralLoops) for note in notes_of(module)):
+        return
+    loops = operations_in(module.operation, mpmd.ForOp)
+    assert sum(bool(operations_in(loop.operation, stablehlo.DotGeneralOp)) for loop in loops) <= 1
 
 
 def test_one_microbatch_changes_no_code():

@@ -23,7 +23,8 @@ from atoll.compiler.pipeline.pass_base import Step
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES, phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase
-from atoll.compiler.plan.plan import EXTRA, Plan
+from atoll.compiler.plan.allowance import EXTRA
+from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
 from evaluating import module_of
 from timed_contract import breaches
@@ -128,7 +129,7 @@ def take_to(
     module: ir.Module,
     phase: str,
     microbatches: int,
-    extra: int = EXTRA,
+    extra: int | str = EXTRA,
     replicas: int = 1,
     islands: str = Program.islands,
 ) -> None:

@@ -1,5 +1,6 @@
 """What it costs that a step goes over the batch more than once: work that is done again, or values that are kept."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.mlir.diagnostics import Refusal, refuse
 from atoll.compiler.module.graph import bytes_of
+from atoll.compiler.plan.allowance import Allowance
 from atoll.compiler.text.quantities import bytes_text
 from atoll.passes.time.folding.loops import FoldedLoop
 from atoll.passes.time.folding.turns import Turns
@@ -21,7 +23,7 @@ class Extra:
     """again: of the model's work, its products and convolutions, what is done again, in percent.
 
     whole: what is done for the whole batch at once, as the examples are mixed by then, likewise.
-    bytes: what loops keep of the whole batch for later ones.
+    bytes: what loops keep of the batch for later ones, in each replica.
     """
 
     again: int
@@ -29,7 +31,7 @@ class Extra:
     bytes: int
 
 
-def extra_of(scope: Interpretation, loops: Sequence[FoldedLoop]) -> Extra:
+def extra_of(scope: Interpretation, loops: Sequence[FoldedLoop], replicas: int) -> Extra:
     program = scope.batch.program
     times = Counter(
         entry.node.number
@@ -44,20 +46,40 @@ def extra_of(scope: Interpretation, loops: Sequence[FoldedLoop]) -> Extra:
     whole = sum(costs.get(node.number, 0) for node in mixed)
     taken = {value for loop in loops for value, _ in loop.taken}
     kept = sum(bytes_of(program.values[value].type) for value in taken)
-    return Extra(-(-100 * again // work), -(-100 * whole // work), kept)
+    return Extra(-(-100 * again // work), -(-100 * whole // work), -(-kept // replicas))
 
 
-def refuse_extra(turns: Turns, again: Extra, kept: Extra) -> Refusal:
-    """Of a step that goes over the batch more than once, though the plan lets nothing be extra."""
+def refuse_extra(turns: Turns, allowed: Allowance, least: Extra, keeping: Extra) -> Refusal:
+    """Of a step that goes over the batch more than once, at a higher price than the plan allows.
+
+    least: if no more is kept than is allowed, or has to be. keeping: if all is kept that several loops need.
+    """
     scope = turns.scope
     value = next(one for one in turns.sums if one in turns.early and turns.follows_work(one))
-    what = f"the examples of the batch are mixed: {why_mixed(turns, value)}"
-    kept_bytes = bytes_text(kept.bytes)
-    what += f", so that {again.again}% of the model's work would be done again, or {kept_bytes} of the batch kept"
-    remedy = (
-        f"allow it by extra={again.again} in the plan, give every example only what does not depend on the others, "
-    )
+    what = f"the examples of the batch are mixed: {why_mixed(turns, value)}, so that {_price(least, keeping)}"
+    if allowed != Allowance.of(0):
+        what += f", and the plan allows {allowed.percent}% and {bytes_text(allowed.kept or 0)}"
+    ways = " or ".join(f"extra={json.dumps(one.value)}" for one in _allowing(allowed, least, keeping))
+    remedy = f"allow it by {ways} in the plan, give every example only what does not depend on the others, "
     return refuse(mixing(turns, value).location, what, f"{remedy}or set {scope.batch.uncut}")
+
+
+def _price(least: Extra, keeping: Extra) -> str:
+    again, kept = f"{least.again}% of the model's work would be done again", bytes_text(least.bytes)
+    if not least.again:
+        return f"{kept} of the batch would be kept"
+    if least.bytes:
+        again += f" and {kept} of the batch kept"
+    return f"{again}, or {bytes_text(keeping.bytes)} of the batch kept"
+
+
+def _allowing(allowed: Allowance, least: Extra, keeping: Extra) -> list[Allowance]:
+    """What to allow instead: with the work that is done again, and without it."""
+    if allowed == Allowance.of(0) and least.again:
+        return [Allowance.of(least.again)]
+    kept = allowed.kept or 0
+    again = Allowance(max(allowed.percent, least.again), max(kept, least.bytes))
+    return list(dict.fromkeys((again, Allowance(allowed.percent, keeping.bytes))))
 
 
 def why_mixed(turns: Turns, value: int) -> str:

@@ -7,8 +7,10 @@ from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.needed_forms import needed_entries
 from atoll.compiler.batch_rules.states import SAME, Version
+from atoll.compiler.plan.allowance import Allowance
 from atoll.passes.time.folding.around import around_loops
 from atoll.passes.time.folding.extra import Extra, extra_of, refuse_extra
+from atoll.passes.time.folding.kept_values import dearest
 from atoll.passes.time.folding.loops import FoldedLoop
 from atoll.passes.time.folding.turns import Turns
 
@@ -23,28 +25,38 @@ class Levels:
     extra: Extra
 
 
-def levels_of(scope: Interpretation, most: int, *, keeps_all: bool = False) -> Levels:
+def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps_all: bool = False) -> Levels:
     """Divide what @main does among loops and what stands around them.
 
-    What several loops need of a model's work is made once and kept, if that takes no more memory than the arguments do.
-    Else each of them makes it again, if that is at most so many percent of all the work; and if it is more, it is kept
-    after all, which takes as much memory as it would with one microbatch.
+    What several loops need of a model's work is made once and kept, if there is room for it: as much as the plan
+    allows, or as the arguments take. Else what is dearest to make again is kept while there is room, and loops make the
+    rest again, if that is no more work than is allowed. If it is more, all is kept after all, which takes as much
+    memory as it would with one microbatch; or it is refused, if the plan allows less memory.
     keeps_all: keep it anyhow, as each replica has one microbatch.
     """
     turns = Turns.of(scope)
     kept = _loops(turns, turns.kept_before)
     if keeps_all:
-        return _levels(turns, kept)
+        return _levels(turns, kept, extra_of(scope, kept, replicas))
     again = _loops(turns, turns.decided_before)
-    doing_again, keeping = extra_of(scope, again), extra_of(scope, kept)
-    if doing_again.again > 0 and most == 0:
-        raise refuse_extra(turns, doing_again, keeping)
-    is_little = keeping.bytes <= sum(map(turns.bytes_of, scope.batch.program.body.arguments))
-    return _levels(turns, again if doing_again.again == 0 or (not is_little and doing_again.again <= most) else kept)
+    keeping, least = extra_of(scope, kept, replicas), extra_of(scope, again, replicas)
+    room = sum(map(turns.bytes_of, scope.batch.program.body.arguments)) if allowed.kept is None else allowed.kept
+    if least.again == 0 and (allowed.kept is None or least.bytes <= room):
+        return _levels(turns, again, least)
+    if keeping.bytes <= room:
+        return _levels(turns, kept, keeping)
+    chosen = dearest(turns, kept, (room - least.bytes) * replicas)
+    if chosen:
+        again = _loops(turns, lambda number: turns.decided_before(number) | (turns.kept_before(number) & chosen))
+        least = extra_of(scope, again, replicas)
+    if least.again <= allowed.percent and (allowed.kept is None or least.bytes <= room):
+        return _levels(turns, again, least)
+    if allowed.kept is not None:
+        raise refuse_extra(turns, allowed, least, keeping)
+    return _levels(turns, kept, keeping)
 
 
-def _levels(turns: Turns, loops: list[FoldedLoop]) -> Levels:
-    extra = extra_of(turns.scope, loops)
+def _levels(turns: Turns, loops: list[FoldedLoop], extra: Extra) -> Levels:
     return Levels(turns, loops, around_loops(turns.scope, turns.entries, loops), extra)
 
 

@@ -192,14 +192,23 @@ def is_cheap(entry: Entry) -> bool:
     return node is None or not (contracts(node) or node.name in _COSTLY or node.has_effect or _decides(node))
 
 
-_ROUNDS = frozenset(f"stablehlo.{name}" for name in ("ceil", "floor", "round_nearest_afz", "round_nearest_even"))
+_JUMPS = frozenset(
+    f"stablehlo.{name}"
+    for name in ("ceil", "floor", "is_finite", "remainder", "round_nearest_afz", "round_nearest_even", "sign")
+)
 _CHOOSES = frozenset(("stablehlo.compare", "stablehlo.sort", "chlo.top_k", "stablehlo.select_and_scatter"))
-_MAY_COUNT = frozenset(("stablehlo.convert", "stablehlo.reduce"))  # to an integer, as argmax does
+# What gives whole numbers decides, as argmax does, or a library that says which rows it has changed about.
+_MAY_COUNT = frozenset(f"stablehlo.{name}" for name in ("bitcast_convert", "convert", "custom_call", "reduce"))
 
 
 def _decides(node: Node) -> bool:
-    """Whether an operation makes a decision about floats: a comparison, an order, a rounding."""
-    if node.name not in _ROUNDS | _CHOOSES | _MAY_COUNT or not any(
+    """Whether an operation makes a decision about floats, itself or in its regions: a comparison, an order, a
+    rounding."""
+    return any(map(_decides_itself, (node, *node.inner())))
+
+
+def _decides_itself(node: Node) -> bool:
+    if node.name not in _JUMPS | _CHOOSES | _MAY_COUNT or not any(
         _is_float(node.operand_type(index)) for index in range(len(node.operands))
     ):
         return False

@@ -1,14 +1,19 @@
-"""Writes out loops over layers that sort examples, as if the model had no loop.
+"""Writes out loops whose iterations are proved one by one, as if the function had no loop.
 
-What such a layer keeps for its gradient are rows in the order of its own sort. Stacked, those of each layer are in an
-order of their own, which no state says. Layer by layer all of it is proved as elsewhere.
+In a loop over layers that sort examples, what a layer keeps for its gradient are rows in the order of its own sort.
+Stacked, those of each layer are in an order of their own, which no state says. In a loop whose iterations need a sum
+over the batch, such as steps of an optimizer, the sum is complete only when the loop is left. Iteration by iteration
+all of it is proved as elsewhere.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
-from atoll.compiler.batch_rules.counted_loop import CountedLoop, loops_of
+from atoll.compiler.batch_rules.counted_loop import CountedLoop, counted, loops_of
+from atoll.compiler.batch_rules.decision import Mixed
+from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
+from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.effects import erase_unused
 from atoll.compiler.mlir.functions import replace_within
@@ -17,17 +22,47 @@ _Value = ir.Value[ir.Type]
 # The rows of a stack, in its order.
 _Rows = list[_Value]
 
-# Each layer is compiled by itself, so that very many are better done for the whole batch.
-_MOST_LAYERS = 64
+# Each iteration is compiled by itself, so that very many are better done for the whole batch, or refused.
+_MOST_ITERATIONS, _MOST_OPERATIONS = 64, 50_000
 
 
-def write_out_layers(program: NodeTree, unproved: Sequence[Node]) -> bool:
+def write_out_sorting(program: NodeTree, unproved: Sequence[Node]) -> bool:
     """Write out those loops that are not proved as they are, and whose layers sort; whether there were any."""
-    loops = [one for _, one in loops_of(program) if isinstance(one, CountedLoop) and one.iterations <= _MOST_LAYERS]
-    chosen = [one for group in _sharing_stacks(loops) if _sorts(group, unproved) for one in group]
+    loops = [one for _, one in loops_of(program) if isinstance(one, CountedLoop) and _is_short(one)]
+    return _write_out(program, [one for group in _sharing_stacks(loops) if _sorts(group, unproved) for one in group])
+
+
+def write_out_mixing(scope: Interpretation, mixed: Mixed) -> bool:
+    """Write out the loop of @main in which examples are mixed, and those that share its stacks; False if it is left as
+    it is, as it is long, or its iterations are the batch.
+
+    scope: @main, as far as it could be interpreted.
+    """
+    whiles = (node for node in scope.body.nodes if node.name == "stablehlo.while" and not node.has_effect)
+    loops = [one for one in map(counted, whiles) if isinstance(one, CountedLoop) and _is_short(one)]
+    groups = (group for group in _sharing_stacks(loops) if any(_holds(one.node, mixed.node) for one in group))
+    chosen = next(groups, [])
+    return not any(_is_over_batch(scope, one) for one in chosen) and _write_out(scope.batch.program, chosen)
+
+
+def _holds(loop: Node, node: Node) -> bool:
+    return loop is node or any(inner is node for inner in loop.inner())
+
+
+def _is_over_batch(scope: Interpretation, loop: CountedLoop) -> bool:
+    taken = ((scope.own_state(loop.node.operands[slot]), stack) for slot, stack in loop.stacks.items())
+    return any(isinstance(state, Split) and state.dimension == stack.dimension for state, stack in taken)
+
+
+def _is_short(loop: CountedLoop) -> bool:
+    operations = sum(1 for _ in loop.node.inner())
+    return loop.iterations <= min(_MOST_ITERATIONS, _MOST_OPERATIONS // operations)
+
+
+def _write_out(program: NodeTree, chosen: Sequence[CountedLoop]) -> bool:
     rows: dict[int, _Rows] = {}  # of each stack that a loop before has written
     for loop in sorted(chosen, key=lambda one: one.node.number):
-        _Layers(loop, rows).run()
+        _WrittenOut(loop, rows).run()
     for loop in chosen:
         loop.node.operation.erase()
     if chosen:  # stacks that nobody takes whole would be refused, as their rows are in different orders
@@ -56,7 +91,7 @@ def _shares(one: CountedLoop, other: CountedLoop) -> bool:
     return one.iterations == other.iterations and any(one.node.results[slot] in taken for slot in one.stacks)
 
 
-class _Layers:
+class _WrittenOut:
     """One loop, whose iterations are made in front of it."""
 
     def __init__(self, loop: CountedLoop, rows: dict[int, _Rows]) -> None:
