@@ -46,7 +46,7 @@ def _predicted_panel(predicted: Prediction, topology: Topology, measured: Measur
 
 
 def _whole_panel(whole: WholeStep, topology: Topology, measured: Measurement | None) -> Panel:
-    """Of a step with several loops all tasks."""
+    """Of a step with no loop or several all tasks."""
     slower = 1.0 if measured is None else slowness_of_whole(whole, measured)
     times, count = whole.times(topology, slower), len(whole.islands)
     bars = []
@@ -58,7 +58,8 @@ def _whole_panel(whole: WholeStep, topology: Topology, measured: Measurement | N
                 Bar(row=task.row, kind=kind, label=label, start=1e3 * start, end=1e3 * end, title=title, chunk=chunk)
             )
     how = "speeds of devices assumed" if measured is None else "speeds of devices as measured in the mean"
-    title = f"predicted: {len(whole.loops)} loops, bubble {100 * times.bubble(count):.0f}%, {how}"
+    loops = f"{len(whole.loops) or 'no'} loop{'s' * (len(whole.loops) != 1)}"
+    title = f"predicted: {loops}, bubble {100 * times.bubble(count):.0f}%, {how}"
     return Panel(title, whole.islands, bars)
 
 
