@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from atoll.compiler.errors import UsageError
 from atoll.compiler.report.contents import ReportContents
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
@@ -20,11 +19,9 @@ def report_svg(report: ReportContents) -> str:
     The speed of devices is only assumed; what is predicted is how tasks compare and wait for each other.
     """
     predicted, whole, measured = report.pipeline, report.whole_step, report.measured
-    if predicted is None and whole is None and measured is None:
-        what = "there is nothing to draw: the program has no pipeline over microbatches, and no step was traced"
-        raise UsageError(what, remedy="run a step inside `with step.trace(path):`")
     shown = whole or predicted
-    names = shown.islands if shown is not None else tuple(island.name for island in report.islands)
+    assert shown is not None, "every step is predicted, by its pipeline or as a whole"
+    names = shown.islands
     panels = []
     if whole is not None:
         panels.append(_whole_panel(whole, Topology.parse(report.topology), measured))

@@ -125,15 +125,10 @@ class Report(ReportContents):
         return report_text(self)
 
     def _repr_html_(self) -> str:
-        has_tasks = any(one is not None for one in (self.pipeline, self.whole_step, self.measured))
-        picture = self.svg() if has_tasks else ""
-        return picture + preformatted(str(self))
+        return self.svg() + preformatted(str(self))
 
     def svg(self) -> str:
-        """A picture of the tasks in time: predicted, and below it as measured in the last step that was traced.
-
-        UsageError if there is neither.
-        """
+        """A picture of the tasks in time: predicted, and below it as measured in the last step that was traced."""
         return report_svg(self)
 
 
