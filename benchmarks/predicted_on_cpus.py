@@ -26,9 +26,8 @@ import jax
 from atoll.compiler.commands.plan import JobTarget
 from atoll.compiler.cost.measured_rates import rates_of_devices
 from atoll.compiler.errors import AtollError
-from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.planner.plans import best_plans
-from atoll.compiler.scaling.scale import parts_of_step
+from atoll.compiler.report.step_parts import parts_of_step
 from atoll.compiler.topology.devices import meshes_of
 from predicted_beside_measured import ranks, spearman
 from programs.small_steps import jobs
@@ -110,7 +109,8 @@ def taken(job: Any, islands: Any, turns: int) -> tuple[list[Taken], Taken]:  # n
         for plan in dict.fromkeys((*PLANS, automatic)):
             with contextlib.suppress(AtollError):  # no such program: the batch, or the layers, are too few
                 lowered = atoll.lower(job, topology=islands, plan=atoll.Plan.parse(plan))
-                predicted[plan] = parts_of_step(parse_text(lowered.ir("scheduled")), islands).step
+                report = lowered.report()
+                predicted[plan] = parts_of_step(report.pipeline, report.whole_step, islands).step
                 steps[plan] = stack.enter_context(lowered.compile())
         times = interleaved(steps, job, turns)
     rows = [Taken(plan, predicted[plan], times[plan]) for plan in steps]

@@ -32,7 +32,6 @@ HEADINGS = (
     ("compiler/mlir/ir_text.py", "ir"),
     ("compiler/plan/*", "plan"),
     ("compiler/planner/*", "plan"),
-    ("compiler/report/gantt.py", "command-line"),
     ("compiler/report/report.py", "plan"),
     ("compiler/saving.py", "saved-programs"),
     ("compiler/scaling/*", "command-line"),

@@ -50,12 +50,25 @@ class DeviceKind:
         """What work takes."""
         return sum(self.spent(operations, moved, exchanged))
 
+    def least_seconds(self, operations: float, moved: float, exchanged: float, part: float) -> float:
+        """What work takes at least as a part of any task, with whatever else there is in it.
+
+        A task takes the longer of all its computing and all its moving, and so at least any mean of the two. part: of
+        computing in the mean; that of moving is the rest.
+        """
+        computing, moving, collectives = self._times(operations, moved, exchanged)
+        return part * computing + (1 - part) * moving + collectives
+
     def spent(self, operations: float, moved: float, exchanged: float) -> "Spent":
         """On what. Computing and moving overlap, and what takes longer has the time; collectives wait for what they
         send."""
-        computing, moving = operations / self.speed, moved / (self.memory * self.moves_reach)
-        collectives = exchanged / (self.interconnect * self.moves_reach)
+        computing, moving, collectives = self._times(operations, moved, exchanged)
         return Spent(computing, 0.0, collectives) if computing >= moving else Spent(0.0, moving, collectives)
+
+    def _times(self, operations: float, moved: float, exchanged: float) -> "Spent":
+        """What each by itself takes."""
+        moving, collectives = moved / self.memory, exchanged / self.interconnect
+        return Spent(operations / self.speed, moving / self.moves_reach, collectives / self.moves_reach)
 
 
 DEVICE_KINDS: Mapping[str, DeviceKind] = {

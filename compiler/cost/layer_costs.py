@@ -15,7 +15,8 @@ class LayerCost:
 
     forward, backward, weight: the work for one microbatch, of which `weight` makes the gradients of parameters.
     update: the work after the last microbatch.
-    state: the bytes on each device of its parameters, of what the optimizer keeps for them, and of their sums.
+    state: the bytes on each device of its parameters, of what the optimizer keeps for them, of their sums, and of
+        what it takes of the batch.
     kept: the bytes on each device that a microbatch keeps for its backward.
     """
 
@@ -36,6 +37,7 @@ class LayerCosts:
     summed: the bytes of what each layer sums up over microbatches.
     operations: those of the whole forward part for one microbatch, on all devices together.
     names: the scopes in which each layer is; of a loop, with the number of its iteration.
+    places: the steps of the forward part before which all layers but the first begin.
     """
 
     islands: tuple[int, ...]
@@ -45,6 +47,7 @@ class LayerCosts:
     operations: int
     has_backward: bool
     names: tuple[tuple[tuple[str, ...], ...], ...]
+    places: tuple[int, ...]
 
 
 def write_layer_costs(module: ir.Module, costs: LayerCosts) -> None:
@@ -59,7 +62,7 @@ def read_layer_costs(module: ir.Module) -> LayerCosts:
     told = json.loads(text)
     layers = tuple(tuple(_layer(one) for one in row) for row in told.pop("layers"))
     names = tuple(tuple(map(tuple, one)) for one in told.pop("names"))
-    told |= {name: tuple(told[name]) for name in ("islands", "sent", "summed")}
+    told |= {name: tuple(told[name]) for name in ("islands", "sent", "summed", "places")}
     return LayerCosts(layers=layers, names=names, **told)
 
 

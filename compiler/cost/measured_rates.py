@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from atoll.compiler.topology.rates import Rates
 
-# Products as those of a layer's task, several in a row; and an array that no cache holds.
+# Products as those of a layer's task, several in a row; and as many arrays of a layer's size as no cache holds. For one
+# large array the system has to find pages each time, which takes several times as long as writing them.
 _WIDTH, _PRODUCTS = 512, 8
-_BYTES = 64 * 2**20
+_ARRAYS, _BYTES = 16, 4 * 2**20
 # Whatever else the machine does only adds to the time, so the fastest of so many counts.
 _REPEATS = 7
 
@@ -31,7 +32,7 @@ def rates_of_devices(devices: Sequence[jax.Device]) -> Rates:
     return Rates(
         "cpu",
         operations=_rounded(2 * _WIDTH**3 * _PRODUCTS / alone),
-        memory=_rounded(2 * _BYTES / memory),
+        memory=_rounded(2 * _ARRAYS * _BYTES / memory),
         at_once=min(at_once, Fraction(len(devices))),
     )
 
@@ -42,22 +43,26 @@ def _rounded(rate: float) -> int:
 
 
 def _products(device: jax.Device) -> _Work:
-    def chain(x: Any, w: Any) -> Any:  # noqa: ANN401 (traced)
+    def chain(x: Any, w: Any) -> list[Any]:  # noqa: ANN401 (traced)
         for _ in range(_PRODUCTS):
             x = x @ w
-        return x
+        return [x]
 
     square = jnp.full((_WIDTH, _WIDTH), 1 / _WIDTH, device=device)
     return _ready(jax.jit(chain), square, square)
 
 
 def _copy(device: jax.Device) -> _Work:
-    return _ready(jax.jit(lambda x: x + 1), jnp.zeros(_BYTES // 4, device=device))
+    def copies(*arrays: Any) -> list[Any]:  # noqa: ANN401 (traced)
+        return [array + 1 for array in arrays]
+
+    return _ready(jax.jit(copies), *(jnp.zeros(_BYTES // 4, device=device) for _ in range(_ARRAYS)))
 
 
-def _ready(function: Callable[..., jax.Array], *arguments: jax.Array) -> _Work:
+def _ready(function: Callable[..., Sequence[jax.Array]], *arguments: jax.Array) -> _Work:
     def work() -> None:
-        function(*arguments).block_until_ready()
+        for array in function(*arguments):
+            array.block_until_ready()
 
     work()  # compiled by now
     return work

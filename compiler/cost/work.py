@@ -54,6 +54,20 @@ class Work:
         return Work(times * self.operations, times * self.moved, times * self.exchanged)
 
 
+def reads_whole(operation: ir.OpView) -> bool:
+    """Whether an operation reads all of what it takes without counting that, as values are made where they are used."""
+    counts = (*_STORED, stablehlo.WhileOp, stablehlo.CaseOp, *_SLICES, *_NO_WORK, stablehlo.DynamicUpdateSliceOp)
+    return not isinstance(operation, counts)
+
+
+def is_written(value: _Value) -> bool:
+    """Whether what makes a value counts that it writes it; another order of its elements is written at once."""
+    owner = value.owner
+    if isinstance(owner, (stablehlo.TransposeOp, stablehlo.ReshapeOp)):
+        return is_written(owner.operation.operands[0])
+    return isinstance(owner, (*_STORED, stablehlo.WhileOp, stablehlo.DynamicUpdateSliceOp))
+
+
 def work_of(function: func.FuncOp, island: Island) -> Work:
     """The work of a fragment's function, once."""
     counter = WorkCounter(island)
@@ -83,21 +97,16 @@ class WorkCounter:
         given = set(block.arguments) if is_stored else set()
         for operation in block.operations:
             total += self.operation(operation)
-            stores = isinstance(operation, (*_STORED, stablehlo.WhileOp, stablehlo.CaseOp))
-            if stores or isinstance(operation, (*_SLICES, *_NO_WORK, stablehlo.DynamicUpdateSliceOp)):
+            if not reads_whole(operation):
                 continue
             fresh = {one for one in operation.operation.operands if one in given and one not in read}
             read |= fresh
             total += Work(moved=sum(map(self.local_bytes, fresh)))
         if is_stored:
             *_, end = block.operations
-            made = {one for one in end.operation.operands if one not in given and not self._is_written(one)}
+            made = {one for one in end.operation.operands if one not in given and not is_written(one)}
             total += Work(moved=sum(map(self.local_bytes, made)))
         return total
-
-    def _is_written(self, value: _Value) -> bool:
-        owner = value.owner
-        return isinstance(owner, (*_STORED, stablehlo.WhileOp, stablehlo.DynamicUpdateSliceOp))
 
     def operation(self, operation: ir.OpView) -> Work:
         """The work of one operation whose operands come before it; what it fuses with moves nothing."""

@@ -1,5 +1,8 @@
 """A time that no plan beats: over all cuts, islands and orders of tasks, with any memory and however fast links are.
 
+What a layer takes within a task is not what it takes alone: one may compute while another one's memory is waited for.
+So the bound takes of each layer what it adds to any task at least.
+
 No layer is on two islands. So there is one that has the slowest layer for every microbatch; all islands together do all
 of the work; and the first microbatch has its whole way to go. Where each island has one stage, an island besides waits
 for the stages before it, forward and back: the best cut is then the one whose worst head, work and tail are least.
@@ -8,10 +11,29 @@ for the stages before it, forward and back: the best cut is then the one whose w
 from collections.abc import Sequence
 
 from atoll.compiler.planner.chain import Chain
+from atoll.compiler.planner.model import Model
+
+# Each of these means of computing and moving gives a bound, of which the largest holds as well. None leaves either out,
+# so that what there is to do is seen in all of them.
+_PARTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def least_seconds_of_any_order(chain: Chain, homes: tuple[int, ...], microbatches: int) -> float:
-    """The bound for one replica with these islands, whatever the schedule."""
+def least_step(
+    model: Model, examples: float, homes: tuple[int, ...], microbatches: int, at_once: float | None
+) -> float:
+    """The bound for one replica with microbatches of so many examples; at_once: as in `Setting`."""
+    chains = (model.chain(examples, part) for part in _PARTS)
+    return max(least_seconds(chain, homes, microbatches, at_once) for chain in chains)
+
+
+def least_seconds_of_any_order(
+    chain: Chain, homes: tuple[int, ...], microbatches: int, at_once: float | None = None
+) -> float:
+    """The bound for one replica with these islands, whatever the schedule.
+
+    at_once: how many islands' work all of them do together, if they share cores; no more than one's at a time is done
+        by one.
+    """
     used = sorted(set(homes))
     layers = range(chain.layers)
     fastest = [min(chain.task(kind, one, one + 1) for kind in used) for one in layers]
@@ -24,16 +46,22 @@ def least_seconds_of_any_order(chain: Chain, homes: tuple[int, ...], microbatche
     }
     # The update counts only where islands are alike: on others it may be slower or faster than tasks are.
     whole = microbatches * sum(fastest) + (sum(update) if len(used) == 1 else 0.0)
-    whole /= sum(relative[kind] for kind in homes)
-    return max(way, slowest, whole)
+    together = sum(relative[kind] for kind in homes)
+    whole /= together if at_once is None or len(used) > 1 else min(together, at_once)
+    return max(max(way, slowest) / _speed(at_once), whole)
 
 
-def least_seconds(chain: Chain, homes: tuple[int, ...], microbatches: int) -> float:
+def _speed(at_once: float | None) -> float:
+    """How fast an island is that has all cores to itself."""
+    return 1.0 if at_once is None else min(1.0, at_once)
+
+
+def least_seconds(chain: Chain, homes: tuple[int, ...], microbatches: int, at_once: float | None = None) -> float:
     """The bound for the plans that the planner knows: only alike islands have several stages each."""
-    least = least_seconds_of_any_order(chain, homes, microbatches)
+    least = least_seconds_of_any_order(chain, homes, microbatches, at_once)
     if len(set(homes)) == 1 and len(homes) > 1 and chain.has_backward:
         return least
-    return max(least, least_seconds_in_line(chain, homes, microbatches))
+    return max(least, least_seconds_in_line(chain, homes, microbatches) / _speed(at_once))
 
 
 def _ratio(fast: float, own: float) -> float:

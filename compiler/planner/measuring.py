@@ -37,8 +37,12 @@ def batch_size(module: ir.Module) -> int | None:
     return None
 
 
-def measured(program: bytes, topology: Topology, microbatches: int) -> Measured:
-    """The layers of a module at phase `stablehlo` or before, with so many microbatches; it may refuse to be cut so."""
+def measured(program: bytes, topology: Topology, microbatches: int, like: Measured | None = None) -> Measured:
+    """The layers of a module at phase `stablehlo` or before, with so many microbatches; it may refuse to be cut so.
+
+    like: a count with another number of them, whose layers are taken: where least crosses depends on the size of
+        microbatches, and costs of different layers say nothing of how they grow.
+    """
     module = parse_text(program)
     batch = batch_size(module) or 1
     write_texts(module, topology, Plan(stages=1, microbatches=microbatches, replicas=1))
@@ -47,5 +51,6 @@ def measured(program: bytes, topology: Topology, microbatches: int) -> Measured:
         run_passes(module, steps_of_phase(phase))
     names = [step_name(step) for step in steps_of_phase(staged)]
     before = steps_of_phase(staged)[: names.index(_BEFORE)]
-    run_passes(module, [*before, pass_class(_MEASURE)()])
+    places = {} if like is None else {"places": like.costs.places}
+    run_passes(module, [*before, pass_class(_MEASURE)(**places)])
     return Measured(batch / microbatches, read_layer_costs(module))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from atoll.compiler.cost.devices import capacity_of
+from atoll.compiler.cost.devices import capacity_of, device_kind
 from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts
 from atoll.compiler.cost.task_costs import seconds_of
 from atoll.compiler.cost.work import Work
@@ -17,19 +17,29 @@ from atoll.compiler.topology.topology import Topology
 @dataclass(frozen=True)
 class Model:
     """Costs grow with the examples of a microbatch along a line: one part of them is for each example, and one, such as
-    reading the weights, for each microbatch."""
+    reading the weights, for each microbatch.
+
+    whole: the same of a step that is not divided at all, if that can be told apart: it sums up nothing.
+    """
 
     topology: Topology
     one: Measured
     other: Measured
+    whole: Measured | None = None
     limits: tuple[float, ...] | None = None  # for each kind of islands what to take for its devices' memory
 
     @classmethod
-    def of(cls, topology: Topology, one: Measured, other: Measured) -> "Model":
+    def of(cls, topology: Topology, one: Measured, other: Measured, whole: Measured | None = None) -> "Model":
         """If both have the same layers; or else of the one alone, whose costs are all taken to be for examples."""
-        if one.costs.names != other.costs.names or one.examples == other.examples:
+        if one.costs.places != other.costs.places or one.examples == other.examples:
             other = Measured(0.0, _scaled(one.costs, 0.0))
-        return cls(topology, one, other)
+        return cls(topology, one, other, whole)
+
+    def of_parts(self, parts: int) -> "Model":
+        """The model of a step whose batch is divided into so many parts, by replicas and microbatches."""
+        if parts > 1 or self.whole is None:
+            return self
+        return replace(Model.of(self.topology, self.whole, self.whole), limits=self.limits)
 
     @property
     def names(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
@@ -61,15 +71,21 @@ class Model:
         """The bytes that layers sum up over microbatches."""
         return sum(self.one.costs.summed[begin:end])
 
-    def chain(self, examples: float) -> Chain:
-        """The chain for microbatches of this size."""
+    def chain(self, examples: float, part: float | None = None) -> Chain:
+        """The chain for microbatches of this size.
+
+        part: if given, layers take the least that they take within any task, by that mean of computing and moving.
+        """
+
+        def takes(work: Work, island: Island) -> float:
+            if part is None:
+                return seconds_of(work, island, self.topology)
+            kind = device_kind(island, self.topology)
+            return kind.least_seconds(work.operations, work.moved, work.exchanged, part)
 
         def seconds(name: str) -> tuple[tuple[float, ...], ...]:
             return tuple(
-                tuple(
-                    seconds_of(self._work(examples, kind, layer, name), island, self.topology)
-                    for layer in range(len(self.names))
-                )
+                tuple(takes(self._work(examples, kind, layer, name), island) for layer in range(len(self.names)))
                 for kind, island in enumerate(self.forms)
             )
 

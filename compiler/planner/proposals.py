@@ -10,7 +10,7 @@ from atoll.compiler.cost.devices import islands_at_once
 from atoll.compiler.errors import PlanError
 from atoll.compiler.module.replicas import check_replicas, twins_of
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.planner.bound import least_seconds
+from atoll.compiler.planner.bound import least_step
 from atoll.compiler.planner.candidates import Candidate, Setting, candidates, placed, simulated
 from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.stage_names import stage_text
@@ -49,15 +49,21 @@ class Proposal:
     sent: float
     segments: int = 1
 
+    @property
+    def parts(self) -> int:
+        """Into how many parts the batch is divided."""
+        return self.replicas * self.candidate.setting.microbatches
+
     def plans(self, model: Model) -> list[Plan]:
         """How to write it: with the scopes of its stages, if they have names, and with their number alone."""
         one = self.candidate
+        names = model.of_parts(self.parts).names
         schedule: str | Schedule = one.kind.name
         if not one.is_in_order:
             built = one.kind.build(len(one.setting.homes), one.setting.microbatches)
             schedule = placed(built, one.stage_island)
         count = len(one.cut.begins)
-        texts = [stage_text(model.names, one.cut.begins) if count > 1 else None, count]
+        texts = [stage_text(names, one.cut.begins) if count > 1 else None, count]
         made = (
             Plan(stages=text, microbatches=one.setting.microbatches, schedule=schedule, replicas=self.replicas)
             for text in texts
@@ -88,7 +94,7 @@ def proposals(
     """
     found: list[Proposal] = []
     settings = [
-        (least_seconds(setting.chain, setting.homes, setting.microbatches), replicas, setting)
+        (_least(model, batch, replicas, setting), replicas, setting)
         for replicas, setting in _settings(model, batch, microbatches_allowed)
     ]
     best = below / _SLACK
@@ -103,17 +109,26 @@ def proposals(
     return Proposals(tuple(ranked), min(least for least, *_ in settings), len(found))
 
 
+def _least(model: Model, batch: int | None, replicas: int, setting: Setting) -> float:
+    """What a step takes at least, with any cut and schedule."""
+    parts = replicas * setting.microbatches
+    examples = (batch or 1) / parts
+    return least_step(model.of_parts(parts), examples, setting.homes, setting.microbatches, setting.at_once)
+
+
 def _settings(model: Model, batch: int | None, microbatches_allowed: bool) -> Iterator[tuple[int, Setting]]:
     """All numbers of replicas and microbatches."""
-    chains: dict[float, Chain] = {}
+    chains: dict[tuple[float, bool], Chain] = {}
     for replicas, microbatches, examples in _sizes(model.topology, batch, microbatches_allowed):
         homes = model.homes[: len(model.homes) // replicas]
-        if examples not in chains:
-            chains[examples] = model.chain(examples)
+        parts = replicas * microbatches
+        key = examples, parts == 1
+        if key not in chains:
+            chains[key] = model.of_parts(parts).chain(examples)
         memory = _memory(model, replicas)
         own = model.topology.islands[: len(homes)]
         at_once = islands_at_once(own, model.topology, replicas)
-        yield replicas, Setting(chains[examples], homes, memory, _links(model, homes), microbatches, at_once)
+        yield replicas, Setting(chains[key], homes, memory, _links(model, homes), microbatches, at_once)
 
 
 def _memory(model: Model, replicas: int) -> tuple[float, ...]:
@@ -167,7 +182,8 @@ def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
     twins = list(twins_of(model.topology, replicas).values())
     ends = []
     most = 1
-    stages = zip(candidate.stage_island, candidate.cut.begins, candidate.cut.ends(len(model.names)), strict=True)
+    layers = candidate.setting.chain.layers
+    stages = zip(candidate.stage_island, candidate.cut.begins, candidate.cut.ends(layers), strict=True)
     size = [0.0] * len(candidate.setting.homes)
     hidden = [0.0] * len(size)
     for home, first, behind in stages:

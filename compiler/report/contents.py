@@ -124,7 +124,7 @@ class ReportContents:
     compiler: str = ""
     chips: tuple[ChipReport, ...] = ()
     codes: tuple[CodeReport, ...] = ()
-    # All of a step that has several loops over microbatches; None for any other.
+    # All of a step that has no loop over microbatches or several; None where the pipeline says it all.
     whole_step: WholeStep | None = None
     # The last step that was traced; None if none was.
     measured: Measurement | None = None

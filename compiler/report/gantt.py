@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from atoll.compiler.errors import UsageError
 from atoll.compiler.report.contents import ReportContents
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
@@ -20,11 +19,9 @@ def report_svg(report: ReportContents) -> str:
     The speed of devices is only assumed; what is predicted is how tasks compare and wait for each other.
     """
     predicted, whole, measured = report.pipeline, report.whole_step, report.measured
-    if predicted is None and whole is None and measured is None:
-        what = "there is nothing to draw: the program has no pipeline over microbatches, and no step was traced"
-        raise UsageError(what, remedy="run a step inside `with step.trace(path):`")
     shown = whole or predicted
-    names = shown.islands if shown is not None else tuple(island.name for island in report.islands)
+    assert shown is not None, "every step is predicted, by its pipeline or as a whole"
+    names = shown.islands
     panels = []
     if whole is not None:
         panels.append(_whole_panel(whole, Topology.parse(report.topology), measured))
@@ -46,7 +43,7 @@ def _predicted_panel(predicted: Prediction, topology: Topology, measured: Measur
 
 
 def _whole_panel(whole: WholeStep, topology: Topology, measured: Measurement | None) -> Panel:
-    """Of a step with several loops all tasks."""
+    """Of a step with no loop or several all tasks."""
     slower = 1.0 if measured is None else slowness_of_whole(whole, measured)
     times, count = whole.times(topology, slower), len(whole.islands)
     bars = []
@@ -58,7 +55,8 @@ def _whole_panel(whole: WholeStep, topology: Topology, measured: Measurement | N
                 Bar(row=task.row, kind=kind, label=label, start=1e3 * start, end=1e3 * end, title=title, chunk=chunk)
             )
     how = "speeds of devices assumed" if measured is None else "speeds of devices as measured in the mean"
-    title = f"predicted: {len(whole.loops)} loops, bubble {100 * times.bubble(count):.0f}%, {how}"
+    loops = f"{len(whole.loops) or 'no'} loop{'s' * (len(whole.loops) != 1)}"
+    title = f"predicted: {loops}, bubble {100 * times.bubble(count):.0f}%, {how}"
     return Panel(title, whole.islands, bars)
 
 

@@ -29,7 +29,7 @@ from atoll.compiler.topology.topology import Topology
 class Prediction:
     """The schedule of a program's last loop over microbatches, and what the simulator says of it.
 
-    Where there are several loops, what all of them take is a `WholeStep`.
+    Where there are others, what all of them take is a `WholeStep`.
 
     schedule: a text for `Schedule.parse`; islands: the names of its islands; name, microbatches: as in the text.
     replicas: how many there are, of which this is one.

@@ -47,9 +47,10 @@ from atoll.compiler.report.contents import (
 )
 from atoll.compiler.report.gantt import report_svg
 from atoll.compiler.report.measurement import Measurement
-from atoll.compiler.report.prediction import Prediction, calls_of_functions, predict
+from atoll.compiler.report.prediction import Prediction, calls_of_functions
 from atoll.compiler.report.report_text import report_text
-from atoll.compiler.report.whole_step import WholeStep, whole_step
+from atoll.compiler.report.step_parts import predictions
+from atoll.compiler.report.whole_step import WholeStep
 from atoll.compiler.text.notebook import preformatted
 from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
 from atoll.compiler.topology.topology import Topology
@@ -79,6 +80,7 @@ class Report(ReportContents):
         transfers = tuple(
             _transfer(transfer, times, topology) for function, times in functions for transfer in transfers_in(function)
         )
+        pipeline, whole = predictions(module)
         return cls(
             topology=program.topology,
             plan=program.plan,
@@ -91,8 +93,8 @@ class Report(ReportContents):
             notes=notes_of(module),
             fragments=len(program.codes),
             buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
-            pipeline=predict(module),
-            whole_step=whole_step(module),
+            pipeline=pipeline,
+            whole_step=whole,
             replicas=replicas,
             exchanges=tuple(_exchanges(module, twins)),
         )
@@ -123,15 +125,10 @@ class Report(ReportContents):
         return report_text(self)
 
     def _repr_html_(self) -> str:
-        has_tasks = any(one is not None for one in (self.pipeline, self.whole_step, self.measured))
-        picture = self.svg() if has_tasks else ""
-        return picture + preformatted(str(self))
+        return self.svg() + preformatted(str(self))
 
     def svg(self) -> str:
-        """A picture of the tasks in time: predicted, and below it as measured in the last step that was traced.
-
-        UsageError if there is neither.
-        """
+        """A picture of the tasks in time: predicted, and below it as measured in the last step that was traced."""
         return report_svg(self)
 
 

@@ -65,13 +65,15 @@ def _loop_rows(report: ReportContents) -> list[str]:
     if one is None:
         return []
     bubbles = f"bubble {_percent(one.bubble)} ({_percent(one.bubble_without_links)} if links took no time)"
+    loops = {0: "no loop over microbatches", 1: "1 loop over microbatches, which no schedule is for"}
     rows = [
-        f"step      {len(one.loops)} loops over microbatches, one after the other",
+        f"step      {loops.get(len(one.loops), f'{len(one.loops)} loops over microbatches, one after the other')}",
         f"          predicted step {seconds_text(one.step)}, {bubbles}",
         f"          assumed: {_assumed(report.topology)}",
-        "",
-        f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}   with the loop before",
     ]
+    if not one.loops:
+        return rows
+    rows += ["", f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}   with the loop before"]
     for name, span in zip([*(f"L{span.loop}" for span in one.loops[:-1]), "last"], one.loops, strict=True):
         times = (seconds_text(time) for time in (span.start, span.end, span.overlap))
         rows.append(f"{name:<8}{''.join(f'{time:>12}' for time in times)}")

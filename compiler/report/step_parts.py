@@ -1,9 +1,12 @@
-"""Where the time of a predicted step goes."""
+"""What is predicted of a step, and where its time goes."""
 
 from dataclasses import dataclass, replace
 
-from atoll.compiler.report.prediction import Prediction
-from atoll.compiler.report.whole_step import WholeStep
+from atoll.compiler.mlir.bindings import ir, mpmd
+from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.report.prediction import Prediction, predict
+from atoll.compiler.report.whole_step import WholeStep, step_of_all_tasks
 from atoll.compiler.topology.topology import Topology
 
 
@@ -28,7 +31,22 @@ class StepParts:
         return max(0.0, self.step - self.busy - self.links - self.exchange)
 
 
-def parts_of_pipeline(pipeline: Prediction, topology: Topology) -> StepParts:
+def predictions(module: ir.Module) -> tuple[Prediction | None, WholeStep | None]:
+    """What is predicted of a module at phase `scheduled`: of its last loop over microbatches, if it has a schedule, and
+    of the whole step, where that loop is not all there is."""
+    loops, pipeline = operations_in(entry_function(module), mpmd.ForOp), predict(module)
+    return pipeline, None if pipeline is not None and len(loops) == 1 else step_of_all_tasks(module)
+
+
+def parts_of_step(pipeline: Prediction | None, whole: WholeStep | None, topology: Topology) -> StepParts:
+    """The parts of what `predictions` gives, as a report has it."""
+    if whole is not None:
+        return _parts_of_whole(whole, topology)
+    assert pipeline is not None
+    return _parts_of_pipeline(pipeline, topology)
+
+
+def _parts_of_pipeline(pipeline: Prediction, topology: Topology) -> StepParts:
     """Of a step with one loop over microbatches."""
     alone = replace(pipeline, exchanges=()).simulation(topology)
     busy = max(
@@ -45,7 +63,7 @@ def parts_of_pipeline(pipeline: Prediction, topology: Topology) -> StepParts:
     )
 
 
-def parts_of_whole(whole: WholeStep, topology: Topology) -> StepParts:
+def _parts_of_whole(whole: WholeStep, topology: Topology) -> StepParts:
     """Of a step with no loop or several."""
     count = len(whole.islands)
     alone = replace(

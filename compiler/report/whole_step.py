@@ -1,4 +1,4 @@
-"""What a step with several loops over microbatches should take: the loops, and the work before, between and after.
+"""What a step with no loop over microbatches or several should take: the loops, and all work around them.
 
 For a step with one loop the simulation of its schedule says it all. Where there are several, islands go on from one to
 the next by themselves, as their streams follow `@main`: so all tasks of the step are run on paper, with the values that
@@ -41,7 +41,7 @@ _Value = ir.Value[ir.Type]
 
 @dataclass(frozen=True, kw_only=True)
 class WholeStep:
-    """All tasks of a step that has several loops over microbatches, as they should run.
+    """All tasks of a step whose loops over microbatches are not one that has a schedule, as they should run.
 
     islands: the names of the first rows; each has another one, for what it exchanges with other replicas.
     tasks: with what they should take, and what they need and send.
@@ -73,15 +73,8 @@ class WholeStep:
         return step_times(tasks, _links(topology, self.islands), count, _at_once(topology, self.islands))
 
 
-def whole_step(module: ir.Module) -> WholeStep | None:
-    """What a step of a module at phase `scheduled` should take; None if it has fewer than two loops."""
-    if len(operations_in(entry_function(module), mpmd.ForOp)) < 2:
-        return None
-    return step_of_all_tasks(module)
-
-
 def step_of_all_tasks(module: ir.Module) -> WholeStep:
-    """The same, with however many loops."""
+    """What a step of a module at phase `scheduled` should take, with however many loops."""
     topology = topology_of(module)
     count = len(topology.islands) // replicas_of(module)
     islands = tuple(island.name for island in topology.islands[:count])

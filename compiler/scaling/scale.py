@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from atoll.compiler.cost.devices import capacity_of, stated_operations
 from atoll.compiler.cost.task_costs import operations_of_devices, task_costs, time_spent
 from atoll.compiler.emit.emit import emit, signature_of_module
-from atoll.compiler.mlir.bindings import ir, mpmd
-from atoll.compiler.mlir.functions import operations_in
+from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text
-from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.planned import asked_plan_of, segments_of
 from atoll.compiler.module.replicas import check_replicas, replicas_of
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
-from atoll.compiler.report.prediction import calls_of_functions, predict
-from atoll.compiler.report.step_parts import StepParts, parts_of_pipeline, parts_of_whole
-from atoll.compiler.report.whole_step import step_of_all_tasks
+from atoll.compiler.report.prediction import calls_of_functions
+from atoll.compiler.report.step_parts import parts_of_step, predictions
 from atoll.compiler.topology.topology import Topology
 from atoll.runtime.program_memory import peak_bytes
 
@@ -110,19 +107,10 @@ def scheduled(content: bytes, topology: Topology, plan: Plan) -> ir.Module:
     return module
 
 
-def parts_of_step(module: ir.Module, topology: Topology) -> StepParts:
-    """Of a module at phase `scheduled`, with however many loops over microbatches."""
-    loops = operations_in(entry_function(module), mpmd.ForOp)
-    pipeline = predict(module) if len(loops) == 1 else None
-    if pipeline is not None:
-        return parts_of_pipeline(pipeline, topology)
-    return parts_of_whole(step_of_all_tasks(module), topology)
-
-
 def predicted(module: ir.Module, asked: CopiesAsked, first: Callable[[], "Scale | None"]) -> Scale:
     """What is predicted. first: the row that efficiency is relative to, if this is not it."""
     topology, functions = asked.topology, calls_of_functions(module)
-    parts, replicas = parts_of_step(module, topology), replicas_of(module)
+    parts, replicas = parts_of_step(*predictions(module), topology), replicas_of(module)
     busiest, spent = max(time_spent(module, functions).items(), key=lambda one: sum(one[1]))
     (island,) = (one for one in topology.islands if one.name == busiest)
     devices = sum(island.size for island in topology.islands)

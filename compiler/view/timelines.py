@@ -93,7 +93,7 @@ def predicted_timeline(
 
 
 def whole_timeline(whole: WholeStep, topology: Topology, measured: Measurement | None, needs: Dependencies) -> Timeline:
-    """The same for a step with several loops."""
+    """The same for a step with no loop or several."""
     times = whole.times(topology, 1.0 if measured is None else slowness_of_whole(whole, measured))
     count = len(whole.islands)
     tasks = [
@@ -101,7 +101,8 @@ def whole_timeline(whole: WholeStep, topology: Topology, measured: Measurement |
         for task, start, end in zip(times.tasks, times.starts, times.ends, strict=True)
         if task.row < count
     ]
-    title = f"{len(whole.loops)} loops, {_how(measured)}"
+    loops = f"{len(whole.loops) or 'no'} loop{'s' * (len(whole.loops) != 1)}"
+    title = f"{loops}, {_how(measured)}"
     return _timeline("predicted", title, times.makespan, times.bubble(count), tasks, needs)
 
 

@@ -15,6 +15,9 @@ class MeasureLayers(Pass):
     A layer is what stands between two places where the model may be cut. Its backward operations, its parameters and
     its part of the update are counted with it.
 
+    places: the steps of the forward part before which layers are to begin, as another count has them; they are left
+        alone where the model has no such steps.
+
     Requires: phase `timed`, a topology, and the passes of phase `staged` that come before `seed-stages`.
 
         module attributes {atoll.topology = "2 x cpu[1]"} {
@@ -26,5 +29,7 @@ class MeasureLayers(Pass):
           %1 = dot_general %0, %b
     """
 
+    places: tuple[int, ...] | None = None
+
     def run(self, module: ir.Module) -> None:
-        write_layer_costs(module, layer_costs(module))
+        write_layer_costs(module, layer_costs(module, self.places))

@@ -166,7 +166,7 @@ def test_nothing_fits():
 def test_without_a_batch_there_is_one_microbatch():
     found = best(job((64,) * 3, batch_argnums=()), "2 x cpu[1]")
     assert found.notes == ("one microbatch and one replica, as no argument has the batch",)
-    assert all("microbatches=1," in one.plan and one.source == LAYERS for one in found.plans)
+    assert all("microbatches=1," in one.plan and one.source == PROGRAM for one in found.plans)
 
 
 JOB = """

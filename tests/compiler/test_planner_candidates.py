@@ -69,7 +69,7 @@ def test_islands_that_share_cores_are_as_many_as_gain_by_it():
             continue
         near += found[0].seconds <= best * 1.02
         fewer += len(found[0].setting.homes) < len(setting.homes)
-        asked = setting.chain, setting.homes, setting.microbatches
+        asked = setting.chain, setting.homes, setting.microbatches, setting.at_once
         assert least_seconds(*asked) <= min(best, found[0].seconds) * (1 + 1e-9), seed
     assert near >= 0.95 * len(seeds)
     assert fewer  # to send values costs more than another island gains

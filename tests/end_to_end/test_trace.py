@@ -235,11 +235,13 @@ def test_a_step_that_fails_is_traced_as_well(tmp_path):
     }
 
 
-def test_nothing_to_draw():
-    with atoll.compile(lambda x: x + 1, X, topology="1 x cpu[1]") as step:
-        report = step.report()
-    with pytest.raises(UsageError, match="there is nothing to draw"):
-        report.svg()
+@pytest.mark.parametrize("fn", [lambda x: x + 1, lambda x: x])
+def test_a_step_without_a_loop_is_drawn(fn):
+    """Also one in which there is nothing to do."""
+    report = atoll.lower(fn, X, topology="1 x cpu[1]").report()
+    assert report.pipeline is None
+    assert "predicted: no loops, bubble 0%" in report.svg()
+    assert "step      no loop over microbatches" in str(report)
 
 
 def test_recorded_times_are_those_of_the_devices(step):

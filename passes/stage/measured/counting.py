@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts
 from atoll.compiler.cost.operations import cost_of
-from atoll.compiler.cost.work import Work, WorkCounter
+from atoll.compiler.cost.work import Work, WorkCounter, is_written, reads_whole
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import ARGUMENT, Graph
@@ -13,16 +13,20 @@ from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
 from atoll.compiler.topology.island import Island
+from atoll.passes.stage.measured.kept import values_kept
 from atoll.passes.stage.measured.owners import Owners, layer_owners
 from atoll.passes.stage.measured.parts import Parts
 
 _FORWARD, _BACKWARD, _WEIGHT, _UPDATE = range(4)
 
 
-def layer_costs(module: ir.Module) -> LayerCosts:
-    """What each layer costs on islands of each kind."""
+def layer_costs(module: ir.Module, places: tuple[int, ...] | None = None) -> LayerCosts:
+    """What each layer costs on islands of each kind.
+
+    places: the steps before which layers begin, if that is not to be chosen.
+    """
     graph = Graph.of(module)
-    parts = Parts.of(module, graph)
+    parts = Parts.of(module, graph, places)
     belongs = layer_owners(graph, parts)
     islands: dict[tuple[object, ...], int] = {}
     topology = topology_of(module)
@@ -37,6 +41,7 @@ def layer_costs(module: ir.Module) -> LayerCosts:
         operations=sum(cost_of(graph.operations[index]) for index in parts.steps.forward),
         has_backward=any(role is Role.BACKWARD for role in belongs.roles),
         names=parts.names(),
+        places=parts.places,
     )
 
 
@@ -52,7 +57,8 @@ class _Sums:
         marks = argument_attributes(self._function)
         is_whole = [batch_dimension(one) is None and parts_of(one) is None for one in marks]
         self._parameters = [one for one in range(graph.arguments) if is_whole[one]]
-        self._owners = self._owners_of_parameters()
+        self._batch = [one for one in range(graph.arguments) if not is_whole[one]]
+        self._owners = self._owners_of_arguments()
         self._carried = [
             (one, belongs.parts[graph.producer[one.yielded]])
             for loop in graph.loops
@@ -60,6 +66,11 @@ class _Sums:
             for one in loop.carried
             if not one.is_part and graph.producer[one.yielded] != ARGUMENT
         ]
+        is_behind = [
+            role is not Role.FORWARD and not is_update
+            for role, is_update in zip(belongs.roles, belongs.is_update, strict=True)
+        ]
+        self._values_kept = values_kept(graph, parts.steps.forward, is_behind)
         self.summed = [0.0] * parts.count
         for one, owners in self._carried:
             _spread(self.summed, owners, graph.sizes[one.yielded])
@@ -91,6 +102,7 @@ class _Sums:
         updating += Work(moved=self._moved_by_update(counter))
         work[_UPDATE] = [updating * part for part in share]
         kept = self._kept(counter)
+        self._pass_on(counter, work)
         rows = zip(*work, state, kept, strict=True)
         return tuple(
             LayerCost(forward=one[0], backward=one[1], weight=one[2], update=one[3], state=one[4], kept=one[5])
@@ -115,13 +127,13 @@ class _Sums:
             return _FORWARD
         return _WEIGHT if self._belongs.is_weight[index] else _BACKWARD
 
-    def _owners_of_parameters(self) -> dict[int, Sequence[int]]:
-        """For each argument that the model takes, but for the batch, the parts that take it: those of a loop over its
-        layers, also where all layers are cast ahead, or else of the first operation."""
+    def _owners_of_arguments(self) -> dict[int, Sequence[int]]:
+        """For each argument that the model takes the parts that take it: those of a loop over its layers, also where
+        all layers are cast ahead, or else of the first operation."""
         graph, loops = self._graph, self._parts.steps.loops
         inside = set(self._parts.steps.forward)
         found: dict[int, Sequence[int]] = {}
-        for argument in self._parameters:
+        for argument in (*self._parameters, *self._batch):
             users = _users_through(graph, argument)
             taking = [one for one in users if one in loops] or [one for one in users if one in inside]
             if taking:
@@ -142,33 +154,63 @@ class _Sums:
         total = sum(own)
         share = [one / total if total else 1 / len(own) for one in own]
         sums = [0.0] * self._parts.count
-        for one, owners in self._carried:
-            _spread(sums, owners, counter.local_bytes(graph.values[one.yielded]))
+        for argument in self._batch:
+            size = graph.times[argument] * counter.local_bytes(graph.values[argument])
+            _spread(sums, self._owners.get(argument, [0]), size)
+        for value, owners in self._sums() or self._gradients():
+            _spread(sums, owners, counter.local_bytes(graph.values[value]))
         return [size + more + other * part for size, more, part in zip(own, sums, share, strict=True)], share
 
-    def _moved_by_update(self, counter: WorkCounter) -> float:
-        """What the update reads of arguments and sums, each once, and what it writes of results."""
+    def _sums(self) -> list[tuple[int, Sequence[int]]]:
+        """What is summed up over microbatches, and the parts whose it is."""
+        return [(one.yielded, owners) for one, owners in self._carried]
+
+    def _gradients(self) -> list[tuple[int, Sequence[int]]]:
+        """What waits for the update where nothing is summed up."""
+        belongs, graph = self._belongs, self._graph
+        waiting = (value for value in self._read_by_update() if graph.producer[value] != ARGUMENT)
+        return [(value, belongs.parts[graph.producer[value]]) for value in waiting]
+
+    def _read_by_update(self) -> dict[int, None]:
+        """What the update takes of arguments, sums and gradients."""
         graph, update = self._graph, self._belongs.is_update
-        summed = {one.yielded for loop in graph.loops for one in loop.carried}
-        read = {
-            value
+        return {
+            value: None
             for index, values in enumerate(graph.operands)
             if update[index]
             for value in values
-            if graph.producer[value] == ARGUMENT or value in summed
+            if graph.producer[value] == ARGUMENT or not update[graph.producer[value]]
         }
+
+    def _moved_by_update(self, counter: WorkCounter) -> float:
+        """What the update reads of arguments, sums and gradients, each once, and what it writes of results; and where
+        sums begin."""
+        graph, update = self._graph, self._belongs.is_update
         written = {one for one in graph.returned if graph.producer[one] != ARGUMENT and update[graph.producer[one]]}
-        return sum(counter.local_bytes(graph.values[value]) for value in (*read, *written))
+        zeros = [value for value, _ in self._sums()]
+        moved = (*self._read_by_update(), *written, *zeros)
+        return sum(counter.local_bytes(graph.values[value]) for value in moved)
 
     def _kept(self, counter: WorkCounter) -> list[float]:
-        """What backward operations take of what forward ones make."""
-        graph, kept = self._graph, [0.0] * self._parts.count
-        behind = {index for index, role in enumerate(self._belongs.roles) if role is not Role.FORWARD}
-        for index in self._parts.steps.forward:
-            for value in graph.results[index]:
-                if any(user in behind and not self._belongs.is_update[user] for user in graph.users[value]):
-                    _spread(kept, self._parts.of_operation(index), counter.local_bytes(graph.values[value]))
+        """The bytes that each part keeps for the way back."""
+        kept = [0.0] * self._parts.count
+        for one in self._values_kept:
+            _spread(kept, self._parts.of_operation(one.maker), counter.local_bytes(self._graph.values[one.value]))
         return kept
+
+    def _pass_on(self, counter: WorkCounter, work: Sequence[list[Work]]) -> None:
+        """Count what a forward task writes for its backward, and what that reads, where no operation counts it."""
+        graph, parts = self._graph, self._parts
+        for one in self._values_kept:
+            moved = Work(moved=counter.local_bytes(graph.values[one.value]))
+            passing = [] if is_written(graph.values[one.value]) else [(_FORWARD, parts.of_operation(one.maker))]
+            readers = [taker for taker in one.takers if reads_whole(graph.operations[taker])]
+            if readers:
+                kind = _WEIGHT if all(self._kind(taker) == _WEIGHT for taker in readers) else _BACKWARD
+                passing.append((kind, parts.of_operation(one.maker)))
+            for kind, owners in passing:
+                for part in owners:
+                    work[kind][part] += moved * (1 / len(owners))
 
 
 def _users_through(graph: Graph, value: int) -> list[int]:

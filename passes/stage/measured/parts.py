@@ -32,16 +32,18 @@ class Parts:
     crossing: tuple[float, ...]
 
     @classmethod
-    def of(cls, module: ir.Module, graph: Graph) -> "Parts":
+    def of(cls, module: ir.Module, graph: Graph, places: tuple[int, ...] | None = None) -> "Parts":
+        """places: what to take, if there are such steps, instead of the places where least crosses."""
         forward = forward_part(graph)
         inside = set(forward)
         found = layer_loops(module, graph)
         loops = {index: one for index, one in found.items() if index in inside and isinstance(one, CountedLoop)}
         steps = Steps(graph, forward, loops)
         crossing = steps.sent()
-        work = steps.work(owners_of(graph, forward))
-        places = _fewest(places_between_blocks(crossing), work, crossing, _scopes(steps))
-        return cls(steps, tuple(places), tuple(crossing[place] for place in places))
+        if places is None or any(place >= len(steps) for place in places):
+            work = steps.work(owners_of(graph, forward))
+            places = tuple(_fewest(places_between_blocks(crossing), work, crossing, _scopes(steps)))
+        return cls(steps, places, tuple(crossing[place] for place in places))
 
     @property
     def count(self) -> int:
