@@ -167,7 +167,7 @@ class Stuck:
 def test_an_island_that_writes_nothing_is_told():
     writing = WritingIslands()
     writing._number([((Stuck(), "left"), [True, True])])
-    with pytest.raises(AtollError, match=r"^island left has written nothing for 600 seconds; look at the disk"):
+    with pytest.raises(AtollError, match=r"^\S+: island left has written nothing for 600 seconds; look at the disk"):
         writing.finish()
 
 
