@@ -157,7 +157,7 @@ def test_a_defect_that_does_not_come_again_is_reported_from_the_start(module, te
 def test_a_defect_is_told_where_no_file_can_be_written(module, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     error = failure(module, raising(KeyError("lost")))
-    assert error.message.endswith("this is a defect of atoll; please report it with the input")
+    assert error.sentence.endswith("this is a defect of atoll; please report it with the input")
 
 
 def test_a_refusal_leaves_no_file(module, temporary):
