@@ -158,6 +158,7 @@ def numbered(value):
     return jax.tree.map(lambda leaf: numpy.full_like(leaf, value), initial())
 
 
+@pytest.mark.timeout(1800)  # each kill takes a cluster
 def test_islands_that_are_killed_lose_at_most_what_is_being_saved(started, kills, tmp_path):
     chance, there = random.Random(5), ()
     for number in range(0, 2 * kills, 2):
