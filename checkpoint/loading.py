@@ -11,7 +11,7 @@ import numpy
 from atoll.checkpoint.manifest import LeafEntry, from_json
 from atoll.checkpoint.saving import join_saving
 from atoll.compiler.errors import AtollError, UsageError
-from atoll.compiler.tracebacks import at_the_caller, first_line
+from atoll.compiler.tracebacks import first_line
 from atoll.runtime.array import Array, restored
 from atoll.runtime.leaves import check_alike, kind_of, kinds_of, leaves_of
 
@@ -26,37 +26,35 @@ def load_checkpoint(directory: str | Path, like: Tree = ..., *, step: int | None
         that. Anything else, such as what `jax.eval_shape` returns: into an array of numpy's.
     step: the last one, if it is not given.
     """
-    with at_the_caller():
-        if like is ...:
-            remedy = "give the state that a step was called with, or jax.eval_shape of what makes it"
-            raise UsageError("load_checkpoint needs `like`, which says where each leaf goes", remedy=remedy)
-        from atoll.checkpoint import on_orbax  # an extra, which takes seconds to import
+    if like is ...:
+        remedy = "give the state that a step was called with, or jax.eval_shape of what makes it"
+        raise UsageError("load_checkpoint needs `like`, which says where each leaf goes", remedy=remedy)
+    from atoll.checkpoint import on_orbax  # an extra, which takes seconds to import
 
-        place = on_orbax.directory_of(directory)
-        found = _step(directory, checkpoint_steps(directory), step)
-        name = str(place / str(found))
-        entries = _manifest(name, lambda: on_orbax.manifest_in(place, found))
-        leaves = leaves_of(like)
-        check_alike(f"checkpoint {name}", {path: one.kind for path, one in entries.items()}, kinds_of(leaves))
-        stored = {path: StoredLeaf(name, path, entries[path]) for path in leaves}
-        structure = jax.tree.structure(like)
-        wanted = [None if one.entry.is_empty else one for one in stored.values()]
-        with _told_where(name):
-            tensors = on_orbax.opened(place, found, jax.tree.unflatten(structure, wanted))
-        for one, tensor in zip(filter(None, wanted), jax.tree.leaves(tensors), strict=True):
-            one.tensor = tensor
-        return jax.tree.unflatten(structure, [_restored(stored[path], leaf) for path, leaf in leaves.items()])
+    place = on_orbax.directory_of(directory)
+    found = _step(directory, checkpoint_steps(directory), step)
+    name = str(place / str(found))
+    entries = _manifest(name, lambda: on_orbax.manifest_in(place, found))
+    leaves = leaves_of(like)
+    check_alike(f"checkpoint {name}", {path: one.kind for path, one in entries.items()}, kinds_of(leaves))
+    stored = {path: StoredLeaf(name, path, entries[path]) for path in leaves}
+    structure = jax.tree.structure(like)
+    wanted = [None if one.entry.is_empty else one for one in stored.values()]
+    with _told_where(name):
+        tensors = on_orbax.opened(place, found, jax.tree.unflatten(structure, wanted))
+    for one, tensor in zip(filter(None, wanted), jax.tree.leaves(tensors), strict=True):
+        one.tensor = tensor
+    return jax.tree.unflatten(structure, [_restored(stored[path], leaf) for path, leaf in leaves.items()])
 
 
 def checkpoint_steps(directory: str | Path) -> tuple[int, ...]:
     """The steps of which a directory has a checkpoint, in order; none if there is no such directory."""
-    with at_the_caller():
-        from atoll.checkpoint import on_orbax
+    from atoll.checkpoint import on_orbax
 
-        place = on_orbax.directory_of(directory)
-        join_saving(place)
-        on_orbax.settle(place)
-        return tuple(on_orbax.steps_of(place))
+    place = on_orbax.directory_of(directory)
+    join_saving(place)
+    on_orbax.settle(place)
+    return tuple(on_orbax.steps_of(place))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from atoll.checkpoint.conveyor import Conveyor, Crate
 from atoll.checkpoint.manifest import LeafEntry, entry_of, to_json
 from atoll.checkpoint.writing_islands import WritingIslands
 from atoll.compiler.errors import AtollError, UsageError
-from atoll.compiler.tracebacks import at_the_caller, first_line
+from atoll.compiler.tracebacks import first_line
 from atoll.runtime.array import Array, words_of
 from atoll.runtime.leaves import LeafKind, kinds_of, leaves_of
 
@@ -93,34 +93,33 @@ def save_checkpoint(
     room: how many bytes of the state may wait in a process to be written. Of a larger state the rest is read while the
         first of it is written.
     """
-    with at_the_caller():
-        from atoll.checkpoint import on_orbax  # an extra, which takes seconds to import
+    from atoll.checkpoint import on_orbax  # an extra, which takes seconds to import
 
-        number = _checked(step, keep, room)
-        leaves = leaves_of(tree)
-        entries = {path: _entry(path, leaves[path], kind) for path, kind in kinds_of(leaves).items()}
-        # Orbax takes no arrays without elements.
-        stand_ins = [None if one.is_empty else on_orbax.OrbaxLeaf(path, one) for path, one in entries.items()]
-        tree_of_them = jax.tree.unflatten(jax.tree.structure(tree), stand_ins)
-        _check_can_be_written(entries, on_orbax.names_of(tree_of_them), on_orbax.can_hold)
-        place, conveyor, islands = on_orbax.directory_of(directory), Conveyor(room), WritingIslands()
-        manifest, finish = to_json(entries), islands.finish
-        write = partial(on_orbax.write, place, number, tree_of_them, manifest, conveyor, finish, keep)
-        with _one_at_a_time:
-            wait_for_saving(place)
-            islands.begin(leaves, partial(on_orbax.probing, place), room)
-            saving = _under_way[str(place)] = Saving(str(place / str(number)), conveyor, islands, write)
-            _end_before_python()
-            try:
-                theirs = islands.take(leaves, entries)
-                islands.copy(conveyor)
-                for crate in _crates(leaves, entries, theirs):
-                    conveyor.put(crate)
-                conveyor.end()
-            except BaseException as error:
-                saving.give_up(error)
-                raise
-        return saving
+    number = _checked(step, keep, room)
+    leaves = leaves_of(tree)
+    entries = {path: _entry(path, leaves[path], kind) for path, kind in kinds_of(leaves).items()}
+    # Orbax takes no arrays without elements.
+    stand_ins = [None if one.is_empty else on_orbax.OrbaxLeaf(path, one) for path, one in entries.items()]
+    tree_of_them = jax.tree.unflatten(jax.tree.structure(tree), stand_ins)
+    _check_can_be_written(entries, on_orbax.names_of(tree_of_them), on_orbax.can_hold)
+    place, conveyor, islands = on_orbax.directory_of(directory), Conveyor(room), WritingIslands()
+    manifest, finish = to_json(entries), islands.finish
+    write = partial(on_orbax.write, place, number, tree_of_them, manifest, conveyor, finish, keep)
+    with _one_at_a_time:
+        wait_for_saving(place)
+        islands.begin(leaves, partial(on_orbax.probing, place), room)
+        saving = _under_way[str(place)] = Saving(str(place / str(number)), conveyor, islands, write)
+        _end_before_python()
+        try:
+            theirs = islands.take(leaves, entries)
+            islands.copy(conveyor)
+            for crate in _crates(leaves, entries, theirs):
+                conveyor.put(crate)
+            conveyor.end()
+        except BaseException as error:
+            saving.give_up(error)
+            raise
+    return saving
 
 
 def wait_for_saving(directory: Any) -> None:  # noqa: ANN401 (a path)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from types import TracebackType
 
 from atoll.compiler import activity, display
-from atoll.compiler.errors import AtollError, TopologyError, UsageError
+from atoll.compiler.errors import TopologyError, UsageError
 from atoll.compiler.mlir.bindings import cpu_devices_to_come
+from atoll.compiler.text.language import of_wrong_type
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.platforms import platform_of
 from atoll.compiler.topology.topology import Topology, as_topology
@@ -44,13 +45,10 @@ class Cluster:
             self._shared = HostedIslands(OwnDevices(meshes), limits)
         else:
             self.topology = islands
-            try:
-                with display.shown():
-                    count = sum(island.processes for island in islands.islands)
-                    activity.announce(f"starting {count} processes")
-                    self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
-            except AtollError as error:
-                raise replace(error, where=error.where or caller()) from None
+            with display.shown():
+                count = sum(island.processes for island in islands.islands)
+                activity.announce(f"starting {count} processes")
+                self._shared = HostedIslands(_processes(islands, cluster, watchdog), limits)
         self._shared.owner = weakref.ref(self)
         self._closed = False
         # What is not closed is given up when the process ends, before anything that it needs is gone.
@@ -101,7 +99,7 @@ def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandPr
     """What starts the processes of its islands."""
     if not isinstance(cluster, str):
         remedy = 'write "ray", "auto", "HOST:PORT" or "up", or leave it out'
-        raise UsageError(f"cluster is {cluster!r}, of type {type(cluster).__name__}", caller(), remedy)
+        raise UsageError(f"cluster is {of_wrong_type(cluster)}", caller(), remedy)
     if not isinstance(watchdog, (int, float)) or not 0 < watchdog < float("inf"):
         raise UsageError(f"watchdog is {watchdog!r}", caller(), "write a number of seconds above 0")
     if topology.meshes is not None:

@@ -21,7 +21,7 @@ from atoll.compiler.report.report import Report
 from atoll.compiler.saving import check_portable, check_saveable, loaded_topology
 from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.topology import Topology
-from atoll.compiler.tracebacks import at_the_caller, caller
+from atoll.compiler.tracebacks import caller
 from atoll.runtime.array import Array
 from atoll.runtime.compilation import fragments_of, prebuilt_of
 from atoll.runtime.controller import Controller
@@ -85,8 +85,7 @@ class Compiled(Inspectable):
             what = "a feed cannot be put on islands, as what it gives differs from step to step"
             raise UsageError(what, caller(), "pass it to the step itself, and write ... here")
         leaves = self._calling.flatten_some(args)
-        with at_the_caller():
-            placed = iter(self._controller.put(leaves))
+        placed = iter(self._controller.put(leaves))
 
         def on_islands(leaf: Any) -> Any:  # noqa: ANN401 (an array)
             return leaf if leaf is ... else next(placed)
@@ -98,8 +97,7 @@ class Compiled(Inspectable):
 
     def call_flat(self, leaves: Sequence[Any]) -> list[Array]:
         """The same as a call, with the leaves of the arguments; returns the leaves of the result."""
-        with at_the_caller():
-            return self._controller.start(leaves)
+        return self._controller.start(leaves)
 
     def save(self, path: str | Path, executables: bool = False) -> None:
         """Write the program to one file, which `atoll.load` reads without needing your source.
@@ -124,8 +122,7 @@ class Compiled(Inspectable):
 
     def stats(self) -> Any:  # noqa: ANN401 (see Controller)
         """Counts of the last step that ended: tasks, messages, bytes per link, controller time, order."""
-        with at_the_caller():
-            return self._controller.stats()
+        return self._controller.stats()
 
     @contextmanager
     def trace(self, path: str | Path) -> Iterator[None]:

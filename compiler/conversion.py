@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 from atoll.compiler.errors import UsageError
-from atoll.compiler.tracebacks import at_the_caller
 from atoll.runtime.array import Array
 from atoll.runtime.converting import in_jax
 from atoll.runtime.leaves import check_alike, kinds_of, leaves_of
@@ -17,8 +16,7 @@ def to_jax(tree: Tree) -> Tree:
 
     What else is in it stays what it is. Functions of jax take the result; they refuse arrays on islands.
     """
-    with at_the_caller():
-        return in_jax(tree)
+    return in_jax(tree)
 
 
 def from_jax(tree: Tree, like: Tree = ...) -> Tree:
@@ -27,14 +25,13 @@ def from_jax(tree: Tree, like: Tree = ...) -> Tree:
     like: a pytree of the same structure, shapes and dtypes, such as what a step returned. Its arrays may have been
         donated since. Where it has a leaf that is on no island, the value stays what it is.
     """
-    with at_the_caller():
-        if like is ...:
-            remedy = "give a tree of arrays as a step or its .put returned them"
-            raise UsageError("from_jax needs `like`, which says where values go", remedy=remedy)
-        values, places = leaves_of(tree), leaves_of(like)
-        check_alike("the tree", kinds_of(values), kinds_of(places))
-        found = [_placed(values[path], place) for path, place in places.items()]
-        return jax.tree.unflatten(jax.tree.structure(like), found)
+    if like is ...:
+        remedy = "give a tree of arrays as a step or its .put returned them"
+        raise UsageError("from_jax needs `like`, which says where values go", remedy=remedy)
+    values, places = leaves_of(tree), leaves_of(like)
+    check_alike("the tree", kinds_of(values), kinds_of(places))
+    found = [_placed(values[path], place) for path, place in places.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
 def _placed(value: Any, place: Any) -> Any:  # noqa: ANN401 (leaves)

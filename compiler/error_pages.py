@@ -8,7 +8,7 @@ from types import TracebackType
 PAGE = "docs/errors.md"
 
 # The heading for what a file raises; the first pattern that fits decides. What stands in none of these is used by
-# several of them, and the file that has called it decides.
+# several of them, or has no heading here, and the file that has called it decides.
 HEADINGS = (
     ("checkpoint/*", "checkpoints"),
     ("compiler/ahead/*", "memory"),
@@ -51,6 +51,7 @@ HEADINGS = (
     ("runtime/ground.py", "devices"),
     ("runtime/hosted_islands.py", "compiling"),
     ("runtime/keeping/*", "processes"),
+    ("runtime/leaves.py", ""),
     ("runtime/processes/*", "processes"),
     ("runtime/program_file.py", "saved-programs"),
     ("runtime/*", "running"),

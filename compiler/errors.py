@@ -5,9 +5,24 @@ from typing import ClassVar
 
 from atoll.compiler.error_pages import PAGE, heading_of
 from atoll.compiler.source_line import excerpt_at
+from atoll.compiler.tracebacks import failing_line
 
 # The most characters of a message: MLIR may append an operation in full, which can fill pages.
 MESSAGE_WIDTH = 300
+
+
+class _Place:
+    """The place of an error: the one that it was given, else the user's line through which it was raised.
+
+    So whoever raises an error about what the user has just written need not know where that is.
+    """
+
+    def __get__(self, error: "AtollError | None", _: type) -> str:
+        # Of the class itself, it is what dataclasses take for the default.
+        return "" if error is None else error.__dict__["_where"] or failing_line(error)
+
+    def __set__(self, error: "AtollError", where: str) -> None:
+        error.__dict__["_where"] = where
 
 
 @dataclass(eq=False)
@@ -15,7 +30,8 @@ class AtollError(Exception):
     """Something that the user can put right; any other exception is a defect of atoll.
 
     what: what is wrong, one clause without a full stop.
-    where: the place in the user's own words: `train.py:12`, `topology text, line 1, column 5`.
+    where: the place in the user's own words: `train.py:12`, `topology text, line 1, column 5`. Without any, it is the
+        line of the user's through which the error came, once it was raised.
     remedy: what to do about it, one clause.
     excerpt: lines shown below the sentence, such as the offending text with a caret. Without any, it is the line that
         `where` names, if that can be read.
@@ -25,7 +41,7 @@ class AtollError(Exception):
     heading: ClassVar[str] = "running"
 
     what: str
-    where: str = ""
+    where: _Place = _Place()
     remedy: str = ""
     excerpt: str = ""
 

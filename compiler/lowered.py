@@ -29,6 +29,7 @@ from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.replica_prints import callbacks_of_replicas
 from atoll.compiler.report.report import Report
+from atoll.compiler.text.language import of_wrong_type
 from atoll.compiler.topology.devices import are_absent, meshes_of, reserve_cpu_devices
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
@@ -180,7 +181,7 @@ def _is_empty(value: object) -> bool:
 def _check_plan(plan: object) -> None:
     if not isinstance(plan, Plan):
         remedy = "write atoll.Plan(stages=2), or atoll.Plan.parse of a text"
-        raise PlanError(f"the plan is a {type(plan).__name__}", caller(), remedy)
+        raise PlanError(f"the plan is {of_wrong_type(plan)}", caller(), remedy)
 
 
 def lower_traced(

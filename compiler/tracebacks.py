@@ -1,14 +1,14 @@
 """Finds the user's lines among the frames of Python: whose code called us, and whose code failed."""
 
 import functools
+import inspect
+import linecache
 import sysconfig
-import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from types import FrameType, TracebackType
 
-from atoll.compiler.errors import UsageError
 from atoll.compiler.source_line import SourceLine
 
 # The folder of packages in Python, and in Debian's Python. Looked for by name, as Python may take packages from
@@ -29,21 +29,16 @@ def is_library(filename: str) -> bool:
 
 def caller() -> str:
     """The user's `file:line` that is calling into atoll."""
-    return _innermost(traceback.extract_stack())
-
-
-@contextmanager
-def at_the_caller() -> Iterator[None]:
-    """Have an error in how something is used say where the user does so."""
-    try:
-        yield
-    except UsageError as error:
-        raise replace(error, where=error.where or caller()) from None
+    frame = inspect.currentframe()
+    while frame is not None and _is_of_library(frame):
+        frame = frame.f_back
+    return "" if frame is None else _place(frame, frame.f_lineno, frame.f_lasti)
 
 
 def failing_line(error: BaseException) -> str:
     """The innermost `file:line` of the user's that an exception came through; empty if there is none."""
-    return _innermost(traceback.extract_tb(error.__traceback__))
+    user = [step for step in _steps(error.__traceback__) if not _is_of_library(step.tb_frame)]
+    return _place(user[-1].tb_frame, user[-1].tb_lineno, user[-1].tb_lasti) if user else ""
 
 
 def first_line(error: BaseException) -> str:
@@ -57,10 +52,20 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[:3] if lines[0].endswith(":") else lines[:1]).rstrip(" .,;:")
 
 
-def _innermost(frames: Iterable[traceback.FrameSummary]) -> str:
-    user = [frame for frame in frames if not is_library(frame.filename)]
-    if not user:
-        return ""
-    frame = user[-1]
-    ends_there = frame.end_lineno == frame.lineno
-    return SourceLine(f"{frame.filename}:{frame.lineno}", frame.colno or 0, frame.end_colno if ends_there else None)
+def _steps(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _is_of_library(frame: FrameType) -> bool:
+    """Whether it runs code of a library's; also what that has made of a text, as dataclasses make constructors."""
+    filename = frame.f_code.co_filename
+    return is_library(filename) or (filename.startswith("<") and is_library(frame.f_globals.get("__file__") or ""))
+
+
+def _place(frame: FrameType, number: int, instruction: int) -> SourceLine:
+    code = frame.f_code
+    linecache.lazycache(code.co_filename, frame.f_globals)  # of what is in no file its loader knows the source
+    first, last, start, end = next(islice(code.co_positions(), instruction // 2, None))
+    return SourceLine(f"{code.co_filename}:{number}", start or 0, end if first == last else None)

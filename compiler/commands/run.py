@@ -28,8 +28,8 @@ from atoll.compiler.compiled import Compiled
 from atoll.compiler.emit.emit import signature_of_module
 from atoll.compiler.errors import InternalError, UsageError
 from atoll.compiler.export.alone.job import as_planned
-from atoll.compiler.export.frontend import leaves_of
 from atoll.compiler.export.job import Job
+from atoll.compiler.export.leaves import leaves_of
 from atoll.compiler.export.reference import Reference, reference_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text

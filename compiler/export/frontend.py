@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import jax
-import numpy
 from atoll.compiler import activity
 from atoll.compiler.errors import AtollError, CompileError
 from atoll.compiler.export import meshes
 from atoll.compiler.export.alone.job import Alone
-from atoll.compiler.export.batch_axes import axes_of
-from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
+from atoll.compiler.export.leaves import Leaf, check_batch, leaves_of, shapes_of
 from atoll.compiler.export.signature import Parameter, Signature
 from atoll.compiler.export.weak_types import Variant, Weak, program_text, settle
 from atoll.compiler.mlir.attributes import integer
@@ -47,25 +44,6 @@ RESULT = "result"
 _DEVICES_MISSING = ("require devices", "different from the lowering platform")
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """One array among the arguments."""
-
-    argnum: int
-    path: str  # `state['params']['w']`
-    value: Any
-    batch_axis: int | None  # None if it has no batch
-
-
-def leaves_of(job: Job) -> Iterator[Leaf]:
-    """The leaves of all arguments that are not static, in the order of `@main`'s arguments."""
-    for argnum, name in enumerate(job.argument_names()):
-        if argnum not in job.static_argnums:
-            leaves = jax.tree_util.tree_flatten_with_path(job.args[argnum])[0]
-            for (path, value), axis in zip(leaves, axes_of(job, argnum), strict=True):
-                yield Leaf(argnum, name + jax.tree_util.keystr(path), value, axis)
-
-
 def export(job: Job, topology: Topology | None = None) -> ir.Module:
     """The job's function as a module of our own, with `@main` marked: paths, batch, donation.
 
@@ -87,8 +65,8 @@ def trace_on_mesh(
     job: Job, topology: Topology | None, weak: Weak | None = None
 ) -> tuple[jax.stages.Traced, meshes.AnyMesh | None]:
     """The same, and the mesh that it is traced on."""
-    shapes, leaves = _shapes_of_kinds(job, weak), list(leaves_of(job))
-    _check_batch(job)
+    shapes, leaves = shapes_of(job, weak), list(leaves_of(job))
+    check_batch(job)
     hide_own_frames()
     activity.announce(f"tracing {job.name}")
     shardings = meshes.JobShardings.of(job, [leaf.value for leaf in leaves], topology)
@@ -168,7 +146,7 @@ def signature_of(job: Job, traced: jax.stages.Traced, weak: Weak | None = None) 
 
     weak: which leaves are weakly typed; without it, those that are.
     """
-    pairs = zip(leaves_of(job), _shapes_of_kinds(job, weak), strict=True)
+    pairs = zip(leaves_of(job), shapes_of(job, weak), strict=True)
     inputs = [(leaf.path, shape, leaf.argnum in job.donate_argnums) for leaf, shape in pairs]
     return Signature(
         tuple(Parameter(path, one.shape, str(one.dtype), one.weak_type, donated) for path, one, donated in inputs),
@@ -180,82 +158,6 @@ def results_of(traced: jax.stages.Traced) -> list[tuple[str, jax.ShapeDtypeStruc
     """Path and shape of every result."""
     flat = jax.tree_util.tree_flatten_with_path(traced.out_info)[0]
     return [(RESULT + jax.tree_util.keystr(path), value) for path, value in flat]
-
-
-def shapes_of(job: Job) -> list[jax.ShapeDtypeStruct]:
-    """The shape and dtype that jax gives each leaf. jax is asked, as only it knows what it accepts as an array: about
-    all at once, which takes as long as about one."""
-    leaves = list(leaves_of(job))
-    try:
-        shapes = _asked_of_jax([leaf.value for leaf in leaves])
-    except (TypeError, ValueError, OverflowError):  # it does not say about which
-        shapes = [_shape_of(job, leaf) for leaf in leaves]
-    for leaf, shape in zip(leaves, shapes, strict=True):
-        if not all(isinstance(size, int) for size in shape.shape):
-            what = f"{leaf.path} has the symbolic shape {shape.shape}"
-            raise CompileError(what, job.where, "give it a shape of numbers")
-    return shapes
-
-
-def _shapes_of_kinds(job: Job, weak: Weak | None) -> list[jax.ShapeDtypeStruct]:
-    shapes = shapes_of(job)
-    if weak is None:
-        return shapes
-    return [_abstract(one.shape, one.dtype, is_weak) for one, is_weak in zip(shapes, weak, strict=True)]
-
-
-def _abstract(shape: Sequence[int], dtype: Any, is_weak: bool) -> jax.ShapeDtypeStruct:  # noqa: ANN401 (jax's or numpy's)
-    return jax.ShapeDtypeStruct(shape, dtype, weak_type=is_weak)  # type: ignore[no-untyped-call] # jax's
-
-
-# For a leaf that is no array: among arrays, such as an activation function in a model of Equinox, and by itself.
-_ARRAYS_ALONE = (
-    "pass the arrays alone: arrays, rest = eqx.partition({name}, eqx.is_array) of Equinox, or by hand, and put "
-    "both together in the function: eqx.combine(arrays, rest)"
-)
-_ARRAY_OR_STATIC = "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
-
-
-def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
-    try:
-        return _asked_of_jax([leaf.value])[0]
-    except (TypeError, ValueError, OverflowError) as error:
-        if isinstance(leaf.value, Feed):
-            what = f"{leaf.path} is a feed, which says nothing of the shapes that the step is compiled for"
-            raise CompileError(
-                what, job.where, "pass arrays or jax.ShapeDtypeStruct here, and the feed to the step"
-            ) from None
-        kind = "function" if callable(leaf.value) else type(leaf.value).__name__
-        dtype = f" of {leaf.value.dtype}" if isinstance(leaf.value, numpy.ndarray) else ""
-        what = f"{leaf.path} is a {kind}{dtype}, which jax does not take for an array"
-        name = job.argument_names()[leaf.argnum]
-        is_beside_arrays = leaf.path != name and not isinstance(leaf.value, int)
-        remedy = _ARRAYS_ALONE.format(name=name) if is_beside_arrays else _ARRAY_OR_STATIC
-        raise CompileError(what, job.where, remedy) from error
-
-
-def _asked_of_jax(values: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    found = jax.eval_shape(lambda arrays: arrays, list(values))
-    # Without their mesh, if they are on one.
-    return [_abstract(one.shape, one.dtype, one.weak_type) for one in found]
-
-
-def _check_batch(job: Job) -> None:
-    """Every leaf with the batch must have its axis, and the same number of examples there."""
-    remedy = "name the axis of each leaf in batch_axes, None for a leaf without a batch"
-    sizes: dict[int, Leaf] = {}
-    for leaf in leaves_of(job):
-        axis, shape = leaf.batch_axis, numpy.shape(leaf.value)
-        if axis is None:
-            continue
-        if not 0 <= axis < len(shape):
-            raise CompileError(f"{leaf.path} has no axis {axis} for the batch", job.where, remedy)
-        sizes.setdefault(shape[axis], leaf)
-        if len(sizes) > 1:
-            (size, first), (other, second) = sizes.items()
-            what = f"{first.path} has {size} examples on axis {first.batch_axis} and {second.path} has {other}"
-            where = "" if first.batch_axis == second.batch_axis else f" on axis {second.batch_axis}"
-            raise CompileError(what + where, job.where, remedy)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 from atoll.compiler.export import meshes
-from atoll.compiler.export.frontend import leaves_of, trace_on_mesh
+from atoll.compiler.export.frontend import trace_on_mesh
 from atoll.compiler.export.job import Job
+from atoll.compiler.export.leaves import leaves_of
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
 from jax.sharding import Mesh, NamedSharding

@@ -9,6 +9,7 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.plan.stage_text import Component, Pattern
 from atoll.compiler.topology.topology import Topology
+from atoll.compiler.tracebacks import caller
 
 # The keys in a pytree path: `state['params'].layers[0]` has the components state, params, layers, 0.
 _KEY = re.compile(r"\['?([^\]']*)'?\]|\.?([^.\[\]]+)")
@@ -57,7 +58,9 @@ class ScopePatterns:
                 if pattern not in self.matched:
                     what = f"pattern {pattern} of stage {stage} matches no scope and no parameter"
                     remedy = f"the program's scopes are {listed(scopes)}"
-                    raise PlanError(what, "plan", remedy if scopes else f"its parameters are {listed(parameters)}")
+                    raise PlanError(
+                        what, caller() or "plan", remedy if scopes else f"its parameters are {listed(parameters)}"
+                    )
 
     def _candidates(self, path: tuple[str, ...]) -> list[tuple[int, Pattern]]:
         """The patterns whose first name begins a component of the path: all others cannot match."""
@@ -87,7 +90,7 @@ def _by_island(placement: Mapping[str, str], topology: Topology) -> list[list[Pa
     for pattern, island in placement.items():
         if island not in names:
             what = f"placement puts {pattern} on island {island}, which the topology does not have"
-            raise PlanError(what, "plan", f"its islands are {', '.join(names)}")
+            raise PlanError(what, caller() or "plan", f"its islands are {', '.join(names)}")
         stages[names.index(island)].append(Pattern.parse(pattern))
     return stages
 

@@ -37,6 +37,15 @@ def shown(word: object) -> str:
     return repr(text if len(text) <= WORD_WIDTH else text[: WORD_WIDTH - 3] + "...")
 
 
+def of_wrong_type(value: object) -> str:
+    """A value that is of another type than asked for, as the user wrote it, and that type: `3, of type int`."""
+    if value is None:
+        return "None"
+    text = " ".join(repr(value).split())
+    text = text if len(text) <= WORD_WIDTH else text[: WORD_WIDTH - 3] + "..."
+    return f"{text}, of type {type(value).__name__}"
+
+
 def known_names(word: object, known: Iterable[str]) -> str:
     """The remedy for an unknown name: it suggests the nearest known one, if any is near, and lists them."""
     names = list(known)

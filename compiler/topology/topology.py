@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from atoll.compiler.errors import TopologyError
-from atoll.compiler.text.language import MOST_DIGITS, Language, Place, Reader, known_names, shown
+from atoll.compiler.text.language import (
+    MOST_DIGITS,
+    Language,
+    Place,
+    Reader,
+    known_names,
+    of_wrong_type,
+    shown,
+)
 from atoll.compiler.text.notebook import preformatted
 from atoll.compiler.text.quantities import (
     BANDWIDTH,
@@ -130,8 +138,7 @@ class Topology:
         """Some of its islands, in the order in which they are named, and the links between them."""
         known = {island.name: number for number, island in enumerate(self.islands)}
         if not isinstance(names, (tuple, list)) or not names:
-            kind = type(names).__name__
-            what = "no islands are named" if not names else f"the islands are {shown(names)}, of type {kind}"
+            what = "no islands are named" if not names else f"the islands are {of_wrong_type(names)}"
             raise TopologyError(what, remedy='name them in a tuple, as in islands=("left",)')
         for name in names:
             if name not in known:
@@ -185,7 +192,7 @@ def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
     if isinstance(islands, str):
         return Topology.parse(islands)
     if not isinstance(islands, (list, tuple)) or not all(isinstance(devices, (list, tuple)) for devices in islands):
-        found = "one list of all devices" if isinstance(islands, (list, tuple)) else type(islands).__name__
+        found = "one list of all devices" if isinstance(islands, (list, tuple)) else of_wrong_type(islands)
         what = f"a topology is made of a text or of a list of devices for each island, not {found}"
         raise TopologyError(what, remedy='write for example atoll.topology("2 x cpu[4]")')
     # Imported here so that reading a text, as the command line does, needs no JAX.

@@ -1,6 +1,12 @@
-"""Training with checkpoints: a run goes on where it stopped, and goes back when the loss has jumped."""
+"""Training with checkpoints: a run goes on where it stopped, and goes back when the loss has jumped.
+
+    python examples/palm/run.py FOLDER STEPS ["TOPOLOGY" "PLAN"]
+
+trains the toy until it has done so many steps, with a checkpoint after every 10.
+"""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,12 +14,18 @@ from typing import Any
 
 import jax
 from atoll.examples.palm.data import batch
-from atoll.examples.palm.sizes import Size
+from atoll.examples.palm.sizes import TOY, Size
 from atoll.examples.palm.spikes import batch_number, has_jumped, restart
+from atoll.examples.palm.toy import job
+from atoll.examples.palm.train import init_state
 
 import atoll
 
 State = Any  # a pytree of arrays
+
+TOPOLOGY = "4 x cpu[1]"
+PLAN = "stages=2, microbatches=2, schedule=zb-h1, replicas=2"
+_JOURNAL = "journal.json"
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ def run(
     step: the train step, compiled by whatever; initial: makes the state before the first step.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "journal.json"
+    file = folder / _JOURNAL
     journal = Journal.read(file)
 
     def state_after(count: int) -> State:
@@ -103,3 +115,20 @@ def run(
             checkpoint = Checkpoint(atoll.save_checkpoint(folder, done + 1, state), journal)
     checkpoint.end(file)
     return state, journal
+
+
+def main(folder: str, steps: str, topology: str = TOPOLOGY, plan: str = PLAN) -> None:
+    """Train the toy; in a folder in which a run has stopped, from there on, by whatever plan."""
+    done = len(Journal.read(Path(folder, _JOURNAL)).losses)
+    with atoll.compile(job, topology=topology, plan=atoll.Plan.parse(plan)) as step:
+        _, journal = run(
+            step, lambda: init_state(jax.random.key(0), TOY), TOY, int(steps), Path(folder), Care(every=10)
+        )
+    for number in range(done, len(journal.losses), 10):
+        print(f"step {number + 1:3}  loss {journal.losses[number]:.4f}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 5):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,7 +1,9 @@
 """Islands in processes write their parts of a checkpoint themselves. The processes are started without Ray."""
 
 import os
+import random
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -139,22 +141,47 @@ def test_an_island_that_cannot_write_has_it_written_here(started, read_here, tmp
     assert bits(atoll.load_checkpoint(tmp_path, like=initial())) == bits(initial())
 
 
-def test_an_island_that_is_killed_loses_at_most_what_is_being_saved(started, tmp_path):
-    with started("2 x cpu[1]") as cluster:
-        state = compiled(cluster).put(initial(), X, Y)[0]
-        atoll.save_checkpoint(tmp_path, 1, state).wait()
-        saving = atoll.save_checkpoint(tmp_path, 2, state)
-        os.kill(cluster.shared.ground.pids["island1"][0], signal.SIGKILL)
-        saving.join()
-        complete = atoll.checkpoint_steps(tmp_path)
-        if complete != (1, 2):
-            with pytest.raises(AtollError, match=r"/2 was not written: island island1 was lost"):
-                saving.wait()
-            assert complete == (1,)
-        with pytest.raises(atoll.IslandLost):
-            atoll.save_checkpoint(tmp_path, 3, state).wait()
-    for step in complete:
-        assert bits(atoll.load_checkpoint(tmp_path, like=initial(), step=step)) == bits(initial())
+@pytest.fixture
+def kills(request):
+    return 20 if request.config.getoption("--full") else 2
+
+
+def value_of(directory, step):
+    """Which state the checkpoint of a step is; all of it has to say so."""
+    found = atoll.load_checkpoint(directory, like=initial(), step=step)
+    assert bits(found) == bits(numbered(int(found["step"])))
+    return int(found["step"])
+
+
+def numbered(value):
+    """All of it says which one it is."""
+    return jax.tree.map(lambda leaf: numpy.full_like(leaf, value), initial())
+
+
+@pytest.mark.timeout(1800)  # each kill takes a cluster
+def test_islands_that_are_killed_lose_at_most_what_is_being_saved(started, kills, tmp_path):
+    chance, there = random.Random(5), ()
+    for number in range(0, 2 * kills, 2):
+        with started("2 x cpu[1]") as cluster:
+            step = compiled(cluster)
+            first, second = (step.put(numbered(value), X, Y)[0] for value in (number, number + 1))
+            began = time.monotonic()
+            atoll.save_checkpoint(tmp_path, number, first).wait()
+            took = time.monotonic() - began
+            saving = atoll.save_checkpoint(tmp_path, number + 1, second)
+            time.sleep(chance.uniform(0, took))
+            killed = chance.choice(("island0", "island1"))
+            os.kill(cluster.shared.ground.pids[killed][0], signal.SIGKILL)
+            saving.join()
+            there, before = atoll.checkpoint_steps(tmp_path), (*there, number)
+            if there == before:
+                with pytest.raises(AtollError, match=rf"/{number + 1} was not written: island {killed} was lost"):
+                    saving.wait()
+            else:
+                assert there == (*before, number + 1)
+            with pytest.raises(atoll.IslandLost):
+                step(second, X, Y)[1].block_until_ready()
+        assert [value_of(tmp_path, one) for one in there] == list(there)
 
 
 class Stuck:
@@ -167,7 +194,7 @@ class Stuck:
 def test_an_island_that_writes_nothing_is_told():
     writing = WritingIslands()
     writing._number([((Stuck(), "left"), [True, True])])
-    with pytest.raises(AtollError, match=r"^island left has written nothing for 600 seconds; look at the disk"):
+    with pytest.raises(AtollError, match=r"^\S+: island left has written nothing for 600 seconds; look at the disk"):
         writing.finish()
 
 

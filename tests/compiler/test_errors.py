@@ -210,7 +210,7 @@ def raising_files():
 
 
 def test_every_heading_belongs_to_a_part_of_atoll_and_the_other_way_round():
-    assert {heading for _, heading in HEADINGS} | BY_CLASS == headings()
+    assert {heading for _, heading in HEADINGS if heading} | BY_CLASS == headings()
 
 
 def test_every_file_that_raises_an_error_has_a_heading():
@@ -301,21 +301,59 @@ def test_an_error_names_its_part_of_the_page_and_shows_the_line(heading):
     assert error.page == f"{PAGE}#{heading}"
     assert str(error).splitlines()[-1] == f"  see {error.page}"
     assert error.remedy or heading in ("running", "compiling", "defects")
+    shows_the_line(error)
+
+
+def shows_the_line(error):
+    """A place in a file of the user's, and that line with carets; or a place in a text, and that."""
+    line, carets = error.details.splitlines()
+    assert set(carets) == {" ", "^"}
     if re.search(r"\.py:\d+$", error.where):
-        line, carets = error.details.splitlines()
         assert line.strip() in Path(error.where.rpartition(":")[0]).read_text()
-        assert set(carets) == {" ", "^"}
     else:
-        assert heading in (
-            "defects",
-            "ir",
-            "lost-islands",
-            "plan",
-            "saved-programs",
-            "schedules",
-            "topology",
-            "devices",
-        )
+        assert re.search(r" text, line 1, column \d+$", error.where)
+
+
+# What the front door is given that it cannot take: the line that gives it is shown, with carets under the call.
+ASKED = {
+    "plan": [
+        "atoll.Plan(microbatches=-1)",
+        "atoll.Plan(stages=1.5)",
+        "atoll.Plan(placement={'a': 'left'}, stages=2)",
+        "atoll.Plan.parse(2)",
+        "atoll.lower(jnp.sin, X, topology=ONE, plan=atoll.Plan(stages='nowhere'))",
+    ],
+    "schedules": ["atoll.Plan(schedule='x')", "atoll.schedule('x', islands=2, microbatches=2)"],
+    "topology": ["atoll.lower(jnp.sin, X, topology=2)", "atoll.topology([3])", "atoll.Topology(())"],
+    "arguments": [
+        "atoll.lower(jnp.sin, X, topology=ONE, plan=None)",
+        "atoll.Job(3)",
+        "atoll.lower(jnp.sum, {'a': X, 'b': len}, topology=ONE)",
+    ],
+    "saved-programs": ["atoll.load('nowhere')"],
+    "calls": ["atoll.Feed(3)", "atoll.from_jax({})", "atoll.from_jax({'w': X}, like={})"],
+    "checkpoints": [
+        "atoll.load_checkpoint('nowhere')",
+        "atoll.load_checkpoint('nowhere', like={})",
+        "atoll.save_checkpoint('nowhere', -1, {'w': jnp.ones(2)})",
+        "atoll.save_checkpoint('nowhere', 1, {'w': object()})",
+    ],
+    "processes": ["atoll.Cluster(ONE, cluster='here')", "atoll.Cluster(ONE, cluster='ray', watchdog=0)"],
+    "command-line": ["lowered(jnp.sin).report().svg()"],
+}
+
+
+@pytest.mark.parametrize(("heading", "asked"), [(heading, one) for heading, all_ in ASKED.items() for one in all_])
+def test_what_cannot_be_taken_is_shown_where_it_is_given(heading, asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "train.py"
+    program.write_text(f"found = {asked}\n")
+    with pytest.raises(AtollError) as caught:
+        exec(compile(program.read_text(), program, "exec"), {**globals(), "__file__": str(program)})
+    error = caught.value
+    assert (error.where, error.page) == (f"{program}:1", f"{PAGE}#{heading}")
+    assert error.remedy or "must be a" in error.what or "takes a whole number" in error.what
+    assert error.details == f"  found = {asked}\n          {'^' * len(asked)}"
 
 
 def test_an_error_of_the_command_line_names_its_part_of_the_page(capsys):

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy
 import pytest
 import standing_python
-from atoll.compiler.export.frontend import export, leaves_of
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.leaves import leaves_of
 from atoll.compiler.mlir import bindings
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, stablehlo

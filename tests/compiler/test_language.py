@@ -19,6 +19,7 @@ from atoll.compiler.topology.topology import Topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark.lexer import PatternRE
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -36,7 +37,7 @@ def test_every_terminal_that_is_an_expression_has_a_human_name(language):
 def test_a_text_must_be_a_string(language, text):
     with pytest.raises(language.error) as caught:
         language.parse(text)
-    assert caught.value.message == f"{language.name} must be a string, not {type(text).__name__}"
+    assert told(caught.value) == f"{language.name} must be a string, not {type(text).__name__}"
 
 
 def test_the_caret_is_below_its_line():

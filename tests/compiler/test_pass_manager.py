@@ -19,6 +19,7 @@ from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.compiler.pipeline.reproducer import take_steps_left
 from atoll.passes.normalize.inline_calls import InlineCalls
+from told import told
 
 MODULE = """
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
@@ -156,7 +157,7 @@ def test_a_defect_that_does_not_come_again_is_reported_from_the_start(module, te
 def test_a_defect_is_told_where_no_file_can_be_written(module, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     error = failure(module, raising(KeyError("lost")))
-    assert error.message.endswith("this is a defect of atoll; please report it with the input")
+    assert error.sentence.endswith("this is a defect of atoll; please report it with the input")
 
 
 def test_a_refusal_leaves_no_file(module, temporary):
@@ -194,7 +195,7 @@ def test_propagation_without_main_is_refused_before_it_ends_the_process():
 def test_any_other_exception_is_an_internal_error_in_one_sentence(module, error, temporary):
     found = failure(module, raising(error))
     first = str(error).splitlines()[0].rstrip(".") if str(error) else "no message"
-    assert found.message == (
+    assert told(found) == (
         f"pass {Nothing.name()}: internal error, {type(error).__name__}: {first}; "
         f"this is a defect of atoll; please report it with {reproducer(temporary, Nothing.name())}, "
         "which `atoll opt` runs"

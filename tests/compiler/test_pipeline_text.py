@@ -5,6 +5,7 @@ from atoll.compiler.errors import UsageError
 from atoll.compiler.pipeline.pipeline_text import Nested, Option, PassText, PipelineText
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -81,8 +82,7 @@ def test_a_fault_in_a_text(text, column, sentence):
 def test_a_fault_in_a_value(make, sentence):
     with pytest.raises(UsageError) as caught:
         make()
-    assert str(caught.value).startswith(sentence)
-    assert not caught.value.where
+    assert told(caught.value).startswith(sentence)
 
 
 def test_elements_point_at_their_text():

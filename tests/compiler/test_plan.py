@@ -8,6 +8,7 @@ from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, schedule
 from atoll.compiler.schedules.schedule import Schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -197,7 +198,7 @@ def test_a_fault_of_a_stage_text_shows_the_stage_text(text):
 def test_a_fault_in_a_value(fields, sentence):
     with pytest.raises(PlanError) as caught:
         Plan(**fields)
-    assert str(caught.value).startswith(sentence)
+    assert told(caught.value).startswith(sentence)
 
 
 def test_a_fault_of_a_schedule_shows_its_place_in_the_table():

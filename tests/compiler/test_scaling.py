@@ -28,6 +28,7 @@ from atoll.compiler.schedules.costs import LinkCost
 from atoll.compiler.schedules.step_task import StepTask
 from atoll.compiler.schedules.whole_step import step_times
 from atoll.compiler.topology.topology import topology
+from told import told
 
 import atoll
 
@@ -119,7 +120,7 @@ def test_a_plan_by_which_copies_compute_something_else():
 def test_what_are_no_numbers_of_copies(text, what):
     with pytest.raises(UsageError) as caught:
         copies_of(text, 2)
-    assert caught.value.sentence.startswith(what)
+    assert told(caught.value).startswith(what)
 
 
 def test_numbers_of_copies():

@@ -8,6 +8,7 @@ from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -129,7 +130,7 @@ def test_of_many_islands_that_wait_some_are_named():
 def test_a_wrong_number_of_islands_or_chunks(fields, message):
     with pytest.raises(PlanError) as caught:
         Schedule(*fields)
-    assert caught.value.message == message
+    assert told(caught.value) == message
 
 
 names = st.sampled_from(["gpipe", "1f1b", "interleaved-1f1b(2)", "zb-h1", "zb-h2", "zb-v", "v-min", "dualpipe-v"])

@@ -6,6 +6,7 @@ import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, kind_named, schedule
 from atoll.compiler.schedules.walk import check
+from told import told
 
 from atoll import schedule as front_door
 
@@ -172,4 +173,4 @@ def test_chunks_are_written_in_the_name_or_beside_it():
 def test_what_cannot_be_built(arguments, sentence):
     with pytest.raises(PlanError) as caught:
         schedule(*arguments)
-    assert str(caught.value).startswith(sentence)
+    assert told(caught.value).startswith(sentence)

@@ -20,6 +20,7 @@ from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -111,7 +112,7 @@ def test_nothing_fits():
     costs = Costs((1, 1), (1, 1), (1, 1), (0, 0), (3, 7))
     with pytest.raises(PlanError) as caught:
         search(2, 4, costs, [4, 6.5])
-    assert caught.value.message == (
+    assert told(caught.value) == (
         "no schedule fits: island 1 can keep 6.5 and a microbatch takes 7; "
         "the least that fits is 3, 7 on the islands; take more and smaller microbatches"
     )
@@ -134,7 +135,7 @@ def test_what_cannot_be_searched(islands, limits, sentence):
         costs = replace(costs, update=(0.0,) * islands)
     with pytest.raises(PlanError) as caught:
         search(islands, 4, costs, limits)
-    assert caught.value.message == sentence
+    assert told(caught.value) == sentence
 
 
 def test_a_map_that_is_decided_is_kept():

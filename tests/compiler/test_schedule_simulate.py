@@ -14,6 +14,7 @@ from atoll.compiler.schedules.task import Task
 from atoll.compiler.schedules.walk import check, needs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -140,7 +141,7 @@ def test_costs_that_do_not_fit():
 def test_costs_that_are_no_costs(costs, sentence):
     with pytest.raises(PlanError) as caught:
         schedule("1f1b", 2, 2).simulate(**costs)
-    assert str(caught.value).startswith(sentence)
+    assert told(caught.value).startswith(sentence)
 
 
 def test_work_may_cost_nothing():

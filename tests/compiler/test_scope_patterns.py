@@ -72,7 +72,7 @@ def test_two_stages_that_claim_one_scope():
 def test_a_pattern_that_matches_nothing_lists_the_scopes():
     found = patterns("a | b")
     found.stage_of(("a",))
-    message = r"^plan: pattern b of stage 1 matches no scope and no parameter; the program's scopes are a, c\n"
+    message = r"^\S+: pattern b of stage 1 matches no scope and no parameter; the program's scopes are a, c\n"
     with pytest.raises(PlanError, match=message):
         found.check_all_matched(["a", "c"], ["x"])
 

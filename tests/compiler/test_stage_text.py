@@ -5,6 +5,7 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.stage_text import Component, Pattern, StageText
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -93,7 +94,7 @@ def test_a_fault_in_a_text(text, column, what, remedy):
 def test_a_fault_in_a_value(make, sentence):
     with pytest.raises(PlanError) as caught:
         make()
-    assert caught.value.message == sentence
+    assert told(caught.value) == sentence
 
 
 def test_one_pattern():

@@ -10,6 +10,7 @@ from atoll.compiler.topology.island import PHYSICAL_RANK, Axis, Island, devices_
 from atoll.compiler.topology.topology import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Link, Rates, Topology, topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 
 def cpus(name, count=4):
@@ -215,7 +216,7 @@ def test_a_fault_in_a_text(text, place, what, remedy):
         (lambda: Topology((cpus("a"), cpus("a"))), "island 'a' is there twice"),
         (lambda: Topology((cpus("a"),), (Link("a", "b"),)), "a link to unknown island 'b'; known are a"),
         (lambda: Topology(tuple(cpus(f"i{n}") for n in range(4097))), "there are more than 4096 islands"),
-        (lambda: topology(None), "a topology is made of a text or of a list of devices for each island, not NoneType"),
+        (lambda: topology(None), "a topology is made of a text or of a list of devices for each island, not None"),
         (lambda: topology([["cpu"]]), "'cpu' is no device"),
         (lambda: topology([[]]), "island 'island0' has devices of 0 kinds: it is empty"),
         (lambda: Topology.from_devices({}), "there are no islands"),
@@ -226,7 +227,7 @@ def test_a_fault_in_a_text(text, place, what, remedy):
 def test_a_fault_in_a_value(make, sentence):
     with pytest.raises(TopologyError) as caught:
         make()
-    assert str(caught.value).startswith(sentence)
+    assert told(caught.value).startswith(sentence)
 
 
 # Real devices.

@@ -9,6 +9,7 @@ from atoll.compiler.errors import UsageError
 from atoll.compiler.scaling.failures import YEAR, Failures
 from atoll.compiler.scaling.goodput import best_interval, best_steps, expected_goodput, young
 from atoll.compiler.scaling.year import Habits, going_on, mean_of, stopping
+from told import told
 
 pytestmark = pytest.mark.own
 
@@ -115,7 +116,7 @@ def test_failures_that_leave_nothing():
         assert sum(getattr(found, part) for part in PARTS) == pytest.approx(1)
     with pytest.raises(UsageError) as caught:
         Failures.parse("device=1 h, restart=1 h, save=1 s").check(120, 2)
-    assert caught.value.sentence == (
+    assert told(caught.value) == (
         "of 120 devices on 2 islands one fails every 30 s; nothing gets on so: give longer times, or fewer copies"
     )
 

@@ -70,15 +70,15 @@ def test_a_saved_program_runs_on_some_islands_of_a_cluster(cluster, tmp_path):
 
 
 def test_what_is_not_there_is_refused(cluster):
-    with pytest.raises(atoll.TopologyError, match=r"^no island is called 'island7'; "):
+    with pytest.raises(atoll.TopologyError, match=r"^\S+: no island is called 'island7'; "):
         atoll.compile(predict, PARAMS, X, topology=cluster, islands=("island7",))
     with pytest.raises(
-        atoll.TopologyError, match=r"^the islands are 'island0', of type str; name them in a tuple, as in "
+        atoll.TopologyError, match=r"^\S+: the islands are 'island0', of type str; name them in a tuple, as in "
     ):
         atoll.compile(predict, PARAMS, X, topology=cluster, islands="island0")
-    with pytest.raises(atoll.TopologyError, match=r"^the islands are '5', of type int; name them in a tuple"):
+    with pytest.raises(atoll.TopologyError, match=r"^\S+: the islands are 5, of type int; name them in a tuple"):
         atoll.compile(predict, PARAMS, X, topology=cluster, islands=5)
-    with pytest.raises(atoll.TopologyError, match=r"^no islands are named; name them"):
+    with pytest.raises(atoll.TopologyError, match=r"^\S+: no islands are named; name them"):
         atoll.compile(predict, PARAMS, X, topology=cluster, islands=())
 
 

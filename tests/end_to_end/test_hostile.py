@@ -378,9 +378,11 @@ def test_what_jax_takes_for_no_array_is_refused(value, sentence):
         assert int(step(4)) == 5
 
 
-@pytest.mark.parametrize("plan", ["stages=2", None, 2])
-def test_a_plan_of_another_class_is_refused(plan):
-    with pytest.raises(atoll.PlanError, match=r"test_hostile\.py:\d+: the plan is a \w+; write atoll\.Plan"):
+@pytest.mark.parametrize(
+    ("plan", "found"), [("stages=2", "'stages=2', of type str"), (None, "None"), (2, "2, of type int")]
+)
+def test_a_plan_of_another_class_is_refused(plan, found):
+    with pytest.raises(atoll.PlanError, match=rf"test_hostile\.py:\d+: the plan is {found}; write atoll\.Plan"):
         atoll.compile(two_layers, WEIGHTS, X, topology="2 x cpu[1]", plan=plan)
 
 
@@ -388,8 +390,13 @@ def test_what_a_topology_is_made_of():
     devices = jax.devices()
     with atoll.compile(two_layers, WEIGHTS, X, topology=[[devices[1]], [devices[0]]]) as step:
         assert_same(step(WEIGHTS, X), jax.jit(two_layers)(WEIGHTS, X))
-    for wrong, found in ((None, "NoneType"), (2, "int"), ({}, "dict"), (devices, "one list of all devices")):
-        with pytest.raises(atoll.TopologyError, match=f"list of devices for each island, not {found}"):
+    for wrong, found in (
+        (None, "None"),
+        (2, "2, of type int"),
+        ({}, "{}, of type dict"),
+        (devices, "one list of all devices"),
+    ):
+        with pytest.raises(atoll.TopologyError, match=rf"test_hostile\.py:\d+: .* for each island, not {found}"):
             atoll.compile(two_layers, WEIGHTS, X, topology=wrong)
 
 

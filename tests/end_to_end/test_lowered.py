@@ -145,7 +145,7 @@ def test_it_is_compiled_as_often_as_one_likes():
     ("options", "error", "sentence"),
     [
         ({"topology": "2 x cpu"}, atoll.TopologyError, "the size of 'cpu' is missing"),
-        ({"topology": "2 x cpu[1]", "plan": 3}, atoll.PlanError, "the plan is a int"),
+        ({"topology": "2 x cpu[1]", "plan": 3}, atoll.PlanError, "the plan is 3, of type int"),
         ({"topology": "3 x cpu[1]", "plan": atoll.Plan(replicas=2)}, atoll.PlanError, "3 islands"),
         (
             {"topology": "2 x cpu[1]", "donate_argnums": 0},
@@ -255,7 +255,7 @@ def test_no_devices_are_needed():
         try:
             lowered.compile()
         except atoll.TopologyError as error:
-            print(error.sentence.replace(" ", "_"))
+            print(f"{error.what}; {error.remedy}".replace(" ", "_"))
         atoll.lower(lambda x: x @ x, numpy.ones((4, 4), "float32"), topology="64 x gpu[8]")
         print(len(jax.devices()))
     """)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy
 import optax
 import pytest
-from atoll.compiler.export.frontend import export, leaves_of
+from atoll.compiler.export.frontend import export
+from atoll.compiler.export.leaves import leaves_of
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.main_function import entry_function

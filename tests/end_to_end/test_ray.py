@@ -126,7 +126,7 @@ def test_one_word_is_enough(cluster, tmp_path):
         assert step.report().measured is not None
         found = step(PARAMS, X)
     with pytest.raises(
-        atoll.AtollError, match=r"^island island1 has ended with its cluster.*; read arrays before you close"
+        atoll.AtollError, match=r"^\S+: island island1 has ended with its cluster.*; read arrays before you close"
     ):
         numpy.asarray(found)
     lowered = atoll.lower(predict, PARAMS, X, topology=cluster.topology.only(("c", "d")), plan=STAGES)

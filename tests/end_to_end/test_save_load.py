@@ -17,6 +17,7 @@ import optax
 import pytest
 import standing_python
 import zoo
+from atoll.runtime.program_file import load_program, save_program
 from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
@@ -223,6 +224,14 @@ def test_a_file_that_is_not_whole(change, sentence, saved):
     step.close()
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(atoll.AtollError, match=f"step.atoll {sentence}"):
+        atoll.load(path)
+
+
+def test_a_file_that_does_not_tell_how_it_is_called(saved):
+    path, step = saved(lambda x: x + 1, jnp.ones(3))
+    step.close()
+    save_program(dataclasses.replace(load_program(path), trees="{}"), path)
+    with pytest.raises(atoll.AtollError, match=r"step.atoll does not tell how it is called; save it again\n"):
         atoll.load(path)
 
 

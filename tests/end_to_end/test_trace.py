@@ -202,10 +202,13 @@ def test_the_picture_has_what_is_predicted_beside_what_was_measured(step, traced
 
 def test_a_trace_says_what_it_cannot(step, tmp_path):
     unknown = step.trace(tmp_path / "nowhere" / "steps.pftrace")
-    with pytest.raises(UsageError, match=r"^cannot write .*: No such file or directory; name another file"), unknown:
+    with (
+        pytest.raises(UsageError, match=r"^\S+: cannot write .*: No such file or directory; name another file"),
+        unknown,
+    ):
         pytest.fail("there is no such folder")
     outer, inner = step.trace(tmp_path / "outer.pftrace"), step.trace(tmp_path / "inner.pftrace")
-    remark = r"^steps are being traced already; end that trace first"
+    remark = r"^\S+: steps are being traced already; end that trace first"
     with outer, pytest.raises(UsageError, match=remark), inner:
         pytest.fail("one trace at a time")
     assert read_slices(tmp_path / "outer.pftrace") == []

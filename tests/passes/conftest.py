@@ -9,8 +9,9 @@ import numpy
 import pytest
 from atoll.compiler.emit.fragment_code import code_of
 from atoll.compiler.emit.memories import Memories
-from atoll.compiler.export.frontend import export, leaves_of
+from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
+from atoll.compiler.export.leaves import leaves_of
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, functions_in, result_attributes

@@ -53,7 +53,7 @@ TWO = Job(two_scopes, jnp.zeros(3))
 
 
 def test_a_pattern_that_matches_nothing(module_at):
-    message = r"plan: pass seed-stages: pattern c of stage 1 matches no scope and no parameter; .* are a, b, b/inner\n"
+    message = r"\S+: pass seed-stages: pattern c of stage 1 matches no scope and no parameter; .* are a, b, b/inner\n"
     with pytest.raises(PlanError, match=message):
         module_at(TWO, "staged", Plan(stages="a | c"), TOPOLOGY)
 

@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import numpy
 import pytest
-from atoll.compiler.export.frontend import leaves_of, lower_traced, trace
+from atoll.compiler.export.frontend import lower_traced, trace
 from atoll.compiler.export.job import Job
+from atoll.compiler.export.leaves import leaves_of
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes

@@ -217,11 +217,11 @@ def test_a_callback_without_its_process_is_refused(make_code, make_meshes):
         (
             0,
             numpy.zeros((4, 3), "float32"),
-            r"^w is float32\[4, 3\], but the step was compiled for float32\[4, 4\]",
+            r"^\S+: w is float32\[4, 3\], but the step was compiled for float32\[4, 4\]",
         ),
-        (1, numpy.zeros((4, 4), "int32"), r"^v is int32\[4, 4\], but the step was compiled for float32\[4, 4\]"),
-        (2, "x", r"^x is a str, not an array; pass an array of float32\[4, 4\]\n"),
-        (2, 3.0, r"^x is float32\[\], but the step was compiled for float32\[4, 4\]"),
+        (1, numpy.zeros((4, 4), "int32"), r"^\S+: v is int32\[4, 4\], but the step was compiled for float32\[4, 4\]"),
+        (2, "x", r"^\S+: x is a str, not an array; pass an array of float32\[4, 4\]\n"),
+        (2, 3.0, r"^\S+: x is float32\[\], but the step was compiled for float32\[4, 4\]"),
     ],
 )
 def test_an_argument_that_does_not_fit_is_refused(index, value, sentence, make_train_program, make_meshes, values):
@@ -230,16 +230,18 @@ def test_an_argument_that_does_not_fit_is_refused(index, value, sentence, make_t
     with Controller(make_train_program(), make_meshes()) as controller:
         with pytest.raises(UsageError, match=sentence):
             controller.start(arguments)
-        with pytest.raises(UsageError, match=r"^the step takes 3 arrays, not 2"):
+        with pytest.raises(UsageError, match=r"^\S+: the step takes 3 arrays, not 2"):
             controller.start(values[:2])
 
 
 def test_islands_that_do_not_fit_are_refused(make_train_program, make_meshes):
     with pytest.raises(
-        TopologyError, match=r"^the program runs on island 'right', which is not there; give it devices"
+        TopologyError, match=r"^\S+: the program runs on island 'right', which is not there; give it devices"
     ):
         Controller(make_train_program(), make_meshes(names=("left", "wrong")))
-    with pytest.raises(TopologyError, match=r"^island left has the axes x=1, the program was made for devices=1; make"):
+    with pytest.raises(
+        TopologyError, match=r"^\S+: island left has the axes x=1, the program was made for devices=1; make"
+    ):
         Controller(make_train_program(), make_meshes(axes=("x",)))
 
 
@@ -306,7 +308,7 @@ def test_closing_waits_for_what_runs(make_train_program, make_meshes, values, re
     assert not set(threading.enumerate()) - before
     for found in results:
         numpy.testing.assert_allclose(found[2], reference_step(*values)[2], rtol=1e-5)
-    with pytest.raises(UsageError, match=r"^this program was closed; compile or load it again\n"):
+    with pytest.raises(UsageError, match=r"^\S+: this program was closed; compile or load it again\n"):
         controller.start(values)
 
 
@@ -677,7 +679,7 @@ def test_an_island_does_not_wait_for_ever(waiting):
         for _ in range(100):  # whoever reads is as patient as the island, and may give up before it
             with pytest.raises(AtollError, match=r" after 0.5 seconds") as caught:
                 left.block_until_ready()
-            if str(caught.value).startswith("an argument could not be brought to island left: island right has not "):
+            if caught.value.what.startswith("an argument could not be brought to island left: island right has not "):
                 break
         else:
             pytest.fail("the island has not given up")

@@ -76,16 +76,18 @@ def test_a_donated_array_is_gone_and_says_so(train, values):
     state = train.start([w, v, x])[:2]
     assert w.is_deleted()
     assert not x.is_deleted()
-    with pytest.raises(UsageError, match=r"^the array given as w was donated or deleted; pass another one\n"):
+    with pytest.raises(UsageError, match=r"^\S+: the array given as w was donated or deleted; pass another one\n"):
         train.start([w, v, x])
     again = train.start([*state, x])
-    with pytest.raises(UsageError, match=r"^result\[0\] was donated to a step and is gone; use what the step returned"):
+    with pytest.raises(
+        UsageError, match=r"^\S+: result\[0\] was donated to a step and is gone; use what the step returned"
+    ):
         train.start([*state, x])
-    with pytest.raises(UsageError, match=r"^result\[1\] was donated to a step and is gone"):
+    with pytest.raises(UsageError, match=r"^\S+: result\[1\] was donated to a step and is gone"):
         numpy.asarray(state[1])
     assert state[0].islands == ()
     with pytest.raises(
-        UsageError, match=r"^w and v are the same array, and it is donated; pass a copy for one of them\n"
+        UsageError, match=r"^\S+: w and v are the same array, and it is donated; pass a copy for one of them\n"
     ):
         train.start([again[0], again[0], x])
     numpy.asarray(again[0])

@@ -93,7 +93,9 @@ def test_a_host_that_fails_says_so_to_whoever_waits(make_train_program, make_mes
     controller.stats()
     monkeypatch.setattr("atoll.runtime.island.RunningIsland.order", fail)
     *_, loss = controller.start(values)
-    sentence = r"^the host of island (left|right) has failed: RuntimeError: no such thing; this is a defect of atoll"
+    sentence = (
+        r"^\S+: the host of island (left|right) has failed: RuntimeError: no such thing; this is a defect of atoll"
+    )
     for use in (controller.stats, lambda: numpy.asarray(loss), lambda: controller.start(values)):
         with pytest.raises(AtollError, match=sentence):
             use()

@@ -140,7 +140,7 @@ def test_one_controller_at_a_time(up, make_train_program, values):
         assert [one.has.programs[0][1:] for one in found.processes] == [(3, 1)] * len(found.processes)
         assert all(one.has.arrays for one in found.processes)
         sentence = (
-            rf"^the cluster that is up is used by process {os.getpid()} \(\S+\) on \S+, since \d\d:\d\d:\d\d; "
+            rf"^\S+: the cluster that is up is used by process {os.getpid()} \(\S+\) on \S+, since \d\d:\d\d:\d\d; "
             r"wait until that one has closed it"
         )
         with pytest.raises(TopologyError, match=sentence):
@@ -152,14 +152,20 @@ def test_one_controller_at_a_time(up, make_train_program, values):
 
 
 def test_what_does_not_fit_is_told(up, monkeypatch, tmp_path):
-    with pytest.raises(TopologyError, match=r"^the cluster that is up has other islands: two islands; write this"):
+    with pytest.raises(TopologyError, match=r"^\S+: the cluster that is up has other islands: two islands; write this"):
         OnUp(up.islands[:1], up.where)
-    with pytest.raises(UsageError, match=r"^no cluster is up here; start one with `atoll up --topology \"...\"`\n"):
+    with pytest.raises(
+        UsageError, match=r"^\S+: no cluster is up here; start one with `atoll up --topology \"...\"`\n"
+    ):
         OnUp(up.islands, tmp_path / "none")
-    with pytest.raises(UsageError, match=r"^a cluster is up already, two islands, kept by process \d+; end it with"):
+    with pytest.raises(
+        UsageError, match=r"^\S+: a cluster is up already, two islands, kept by process \d+; end it with"
+    ):
         records.sweep(up.where)
     monkeypatch.setattr(records, "versions", lambda: {"jax": "0.0.1"})
-    with pytest.raises(TopologyError, match=r"^the cluster that is up has jax \S+, and this process jax 0.0.1; end it"):
+    with pytest.raises(
+        TopologyError, match=r"^\S+: the cluster that is up has jax \S+, and this process jax 0.0.1; end it"
+    ):
         OnUp(up.islands, up.where)
 
 
@@ -189,7 +195,7 @@ def test_a_record_of_others_is_not_believed(up, tmp_path):
 def test_a_record_of_what_has_ended_is_swept_and_told(up, tmp_path):
     stale = tmp_path / "stale"
     record = dataclasses.replace(records.read(up.where), secret="00" * 32)
-    sentence = r"^the cluster that was up, two islands, kept by process \d+ on \S+, has ended without `atoll down`"
+    sentence = r"^\S+: the cluster that was up, two islands, kept by process \d+ on \S+, has ended without `atoll down`"
     for use in (records.reached, status, lambda where: end(where, force=False), lambda where: OnUp((), where)):
         records.write(stale, record)
         with pytest.raises(UsageError, match=rf"{sentence}; start one with `atoll up "):

@@ -302,7 +302,9 @@ def test_a_program_for_other_islands_is_refused(shared, make_train_program):
 
 
 def test_devices_that_are_not_there():
-    with pytest.raises(TopologyError, match=r"^island far needs 1 gpu devices, and its process has 0; write a smaller"):
+    with pytest.raises(
+        TopologyError, match=r"^\S+: island far needs 1 gpu devices, and its process has 0; write a smaller"
+    ):
         HostedIslands(IslandProcesses([Wanted("far", (("devices", 1),), "gpu")], LocalProcesses(), 20.0))
 
 
@@ -339,7 +341,7 @@ def test_an_island_that_is_lost_is_named_and_the_other_goes_on(make_train_progra
     with pytest.raises(IslandLost, match=sentence):
         run_for_ever(controller, values)
     assert time.monotonic() - began < 20
-    with pytest.raises(IslandLost, match=rf"^result\[1\] is gone: {sentence}"):
+    with pytest.raises(IslandLost, match=rf"^\S+: result\[1\] is gone: {sentence}"):
         numpy.asarray(v)
     for use in (lambda: controller.start(values), lambda: controller.put(values)):
         with pytest.raises(IslandLost, match=sentence):

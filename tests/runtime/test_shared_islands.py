@@ -171,7 +171,7 @@ def test_what_can_never_fit_is_refused_with_the_arithmetic(make_meshes, make_tra
     shared = HostedIslands(OwnDevices(make_meshes(SHAPE, AXES)), {"left": 40})
     with pytest.raises(
         TopologyError,
-        match=r"^a step can never run here: a device of island left has 40 bytes; the step needs \d+; cut into more",
+        match=r"^\S+: a step can never run here: a device of island left has 40 bytes; the step needs \d+; cut into",
     ):
         on(shared, make_train_program(SPEC, SIZES))
 
@@ -183,8 +183,8 @@ def test_a_step_that_waits_in_vain_says_for_what(make_meshes, make_train_program
     kept = [controller.put(values) for _ in range(2)]
     with pytest.raises(
         UsageError,
-        match=r"^there is no memory for the step: a device of island left has 100 bytes; the step needs \d+, arrays "
-        r"that are kept there take \d+; let go of arrays, or give the island more memory\n",
+        match=r"^\S+: there is no memory for the step: a device of island left has 100 bytes; the step needs \d+, "
+        r"arrays that are kept there take \d+; let go of arrays, or give the island more memory\n",
     ):
         controller.start(values)
     del kept
