@@ -230,7 +230,6 @@ ORDINARY = frozenset(
         "order",
         "other",
         "others",
-        "out",
         "outline",
         "output",
         "own",

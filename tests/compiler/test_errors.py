@@ -339,7 +339,6 @@ ASKED = {
         "atoll.save_checkpoint('nowhere', 1, {'w': object()})",
     ],
     "processes": ["atoll.Cluster(ONE, cluster='here')", "atoll.Cluster(ONE, cluster='ray', watchdog=0)"],
-    "command-line": ["lowered(jnp.sin).report().svg()"],
 }
 
 
