@@ -48,6 +48,8 @@ HEADINGS = (
     ("runtime/arguments.py", "calls"),
     ("runtime/compilation.py", "compiling"),
     ("runtime/controller.py", "calls"),
+    ("runtime/fed.py", "calls"),
+    ("runtime/feeder.py", "calls"),
     ("runtime/ground.py", "devices"),
     ("runtime/hosted_islands.py", "compiling"),
     ("runtime/keeping/*", "processes"),

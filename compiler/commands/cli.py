@@ -5,6 +5,7 @@ import errno
 import importlib
 import io
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -295,8 +296,9 @@ def _parser() -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(
             command.name,
             help=command.summary,
-            description=command.summary[0].upper() + command.summary[1:] + ".",
+            description=textwrap.fill(command.summary[0].upper() + command.summary[1:] + "."),
             epilog=f"example: {command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # the example stays on its line, to be copied
         )
         command.add_arguments(subparser)
         subparser.add_argument(

@@ -87,6 +87,16 @@ def within_call(inner: ir.Location, call: ir.Location) -> ir.Location:
     return ir.Location.name(stack, joined) if stack else joined
 
 
+def in_iteration(inner: ir.Location, loop: ir.Location, number: int) -> ir.Location:
+    """The location of an operation of a loop's body that stands for one iteration, as if it had a scope of its own:
+    `layers/3/tanh` for `layers/while/body/tanh`."""
+    stack, around = name_stack(inner), name_stack(loop)
+    if not stack.startswith(f"{around}/body/"):
+        return inner
+    scopes = (around.rpartition("/")[0], str(number), stack.removeprefix(f"{around}/body/"))
+    return ir.Location.name("/".join(filter(None, scopes)), _without_name(inner))
+
+
 def unframed(location: ir.Location) -> ir.Location:
     """The name stack alone."""
     unknown = ir.Location.unknown()

@@ -76,6 +76,7 @@ class Model:
     stacks: what is divided with the loops; none of what is left out is claimed.
     traffic: what crosses between stages, where it is worked out by hand.
     mixes: the operation that makes microbatches impossible, if one does.
+    is_written_out: whether several microbatches have its loops written out. Then its stacks are not divided.
     tolerance: how far results may be from those of `jax.jit`, as a part of the largest beside them.
     state_tolerance: how far the state may be after a step: optimizers that divide gradients by their size make as much
         of the rounding of a small one.
@@ -86,6 +87,7 @@ class Model:
     stacks: tuple[Stack, ...] = (Stack(),)
     traffic: Traffic | None = None
     mixes: str = ""
+    is_written_out: bool = False
     tolerance: float = 1e-5
     state_tolerance: float = 1e-5
 

@@ -36,8 +36,9 @@ def check(name, count, microbatches, *, steps=2, **options):
         return
     with compiled(model, count, microbatches, **options) as step:
         check_steps(step, model, steps)
-        check_balanced(step, model, count)
-        check_traffic(step, model, count, microbatches)
+        if not (microbatches > 1 and model.is_written_out):
+            check_balanced(step, model, count)
+            check_traffic(step, model, count, microbatches)
 
 
 def compiled(model, count, microbatches, *, topology=None, plan=None, **options):

@@ -142,7 +142,7 @@ def balanced_experts() -> Model:
         return head(p["head"], x) + 0.1 * total
 
     layers = {"router": normal(6, LAYERS, WIDTH, 3), **stack(1, LAYERS, 3)}
-    return Model(train(loss, with_head(layers), examples()), mixes="mul")
+    return Model(train(loss, with_head(layers), examples()), is_written_out=True)
 
 
 def experts_layer(p, x):

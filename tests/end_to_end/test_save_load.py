@@ -313,6 +313,6 @@ def test_another_process_without_the_source(tmp_path):
     assert done.stdout == "5.0 1.0\n", done.stderr
     (tmp_path / "train.py").rename(tmp_path / "gone.py")
     told = (
-        "UsageError: result[1] of the saved program is a train:Out, which cannot be imported: No module named 'train'"
+        "serve.py:3: result[1] of the saved program is a train:Out, which cannot be imported: No module named 'train'"
     )
     assert told in run("serve.py").stderr

@@ -122,8 +122,13 @@ NEED = {
         (lambda x, places: x.at[jnp.arange(B), places].set(7.0), (), (X, PLACES)),
     ],
     "stablehlo.while": [
-        (lambda w, x: lax.fori_loop(0, 3, lambda _, x: jnp.tanh(x @ w), x), (WEIGHTS,), (X,)),
-        (jax.grad(lambda w, x: lax.scan(lambda x, w: (jnp.sin(x * w), x), x, w)[0].sum()), (WEIGHTS,), (X,)),
+        # Shorter ones are written out.
+        (lambda w, x: lax.fori_loop(0, 65, lambda _, x: jnp.tanh(x @ w), x), (WEIGHTS,), (X,)),
+        (
+            jax.grad(lambda w, x: lax.scan(lambda x, w: (jnp.sin(x * w), x), x, jnp.tile(w, (11, 1)))[0].sum()),
+            (WEIGHTS,),
+            (X,),
+        ),
         (lambda n, x: lax.fori_loop(0, n, lambda i, y: y + i * x.sum(0), jnp.zeros(6)), (numpy.int32(3),), (X,)),
     ],
     "stablehlo.case": [

@@ -212,7 +212,7 @@ def test_after_a_function_of_the_users_processes_are_new(up, make_train_program,
     monkeypatch.syspath_prepend(tmp_path)
     program = make_train_program((), AXES, donated=False)
     pids = []
-    for factor in (1, 2):
+    for factor in (1, 10):  # of another length, which tells the files of one second apart
         (tmp_path / "users_data.py").write_text(
             f"import loaders\ndef give(*place):\n    return loaders.squares(*place) * {factor}\n"
         )

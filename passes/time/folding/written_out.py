@@ -17,6 +17,7 @@ from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.effects import erase_unused
 from atoll.compiler.mlir.functions import replace_within
+from atoll.compiler.mlir.locations import in_iteration
 
 _Value = ir.Value[ir.Type]
 # The rows of a stack, in its order.
@@ -162,6 +163,7 @@ class _WrittenOut:
                     made[node.operation.results[0]] = row
                     continue
             copy = node.operation.clone(ip=self._point)
+            copy.location = in_iteration(node.location, self._loop.node.location, number)
             replace_within(copy.opview, made)
             made.update(zip(node.operation.results, copy.results, strict=True))
         handed = dict(carried)
