@@ -22,8 +22,8 @@ from atoll.runtime.processes.wire import Wire
 # How many seconds the keeper may take to have all processes ready: some may have to start again.
 _READY = 150.0
 
-# How many seconds it may take to answer.
-_ANSWERING = 60.0
+# How many seconds it may take to answer, and to hang up.
+_ANSWERING, _PARTING = 60.0, 5.0
 
 
 class OnUp:
@@ -58,7 +58,8 @@ class OnUp:
             self._ask("end", seat)
 
     def close(self) -> None:
-        self._wire.close()
+        """Hang up, and wait until the keeper has heard it: whoever asks next for the islands is not to be refused."""
+        self._wire.end(_PARTING)
 
     def _ask(self, name: str, argument: object = None) -> Any:  # noqa: ANN401 (the answer)
         return self._say(Ask(name, argument), _ANSWERING).told

@@ -90,6 +90,14 @@ class Wire:
             done += count
         return content
 
+    def end(self, patience: float) -> None:
+        """Say nothing more, and wait until the other side has hung up, so many seconds at most."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+            while self.receive(patience) is not None:
+                pass
+        self.close()
+
     def close(self) -> None:
         """Whoever waits for a frame, on either side, is told that there is none."""
         with suppress(OSError):
