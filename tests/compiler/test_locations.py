@@ -5,7 +5,7 @@ from atoll.compiler.mlir.bindings import ir, new_context, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import functions_in, operations_in
 from atoll.compiler.mlir.ir_text import parse_text
-from atoll.compiler.mlir.locations import frames, name_stack, place, user_frame, within_call
+from atoll.compiler.mlir.locations import frames, in_iteration, name_stack, place, user_frame, within_call
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.passes.normalize import inline_calls
@@ -114,6 +114,23 @@ def test_a_call_lends_its_scopes_and_its_frames():
 def test_a_call_adds_what_is_known(inner, call, stack, places):
     joined = within_call(inner(), call())
     assert (name_stack(joined), lines(joined)) == (stack, places)
+
+
+@pytest.mark.parametrize(
+    ("inner", "loop", "stack"),
+    [
+        (
+            "jit(f)/jvp(layers)/while/body/closed_call/tanh",
+            "jit(f)/jvp(layers)/while",
+            "jit(f)/jvp(layers)/3/closed_call/tanh",
+        ),
+        ("while/body/while/body/tanh", "while", "3/while/body/tanh"),  # of a loop within, which stays
+        ("jit(f)/head/tanh", "jit(f)/layers/while", "jit(f)/head/tanh"),
+    ],
+)
+def test_an_iteration_is_a_scope(inner, loop, stack):
+    made = in_iteration(named(inner, at("nn.py", 2)), named(loop), 3)
+    assert (name_stack(made), lines(made)) == (stack, ["nn.py:2"])
 
 
 def test_a_chain_of_calls_may_be_longer_than_pythons_stack():
