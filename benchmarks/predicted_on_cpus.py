@@ -23,12 +23,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+from atoll.compiler.commands.calibrate import measured_rates_of
 from atoll.compiler.commands.plan import JobTarget
-from atoll.compiler.cost.measured_rates import rates_of_devices
 from atoll.compiler.errors import AtollError
 from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.report.step_parts import parts_of_step
-from atoll.compiler.topology.devices import meshes_of
 from predicted_beside_measured import ranks, spearman
 from programs.small_steps import jobs
 from rows import Row, tell
@@ -97,8 +96,7 @@ def main() -> int:
 def calibrated() -> Any:  # noqa: ANN401 (an `atoll.Topology`)
     """The islands, with what their devices do on this machine."""
     islands = atoll.topology(f"{ISLANDS} x cpu[1]; link * <-> * : 5 GB/s, 50 us")
-    devices = [device for mesh in meshes_of(islands).values() for device in mesh.devices.flat]
-    return replace(islands, rates=(rates_of_devices(devices),))
+    return replace(islands, rates=(measured_rates_of(islands),))
 
 
 def taken(job: Any, islands: Any, turns: int) -> tuple[list[Taken], Taken]:  # noqa: ANN401 (of `atoll`)

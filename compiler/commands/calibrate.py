@@ -1,6 +1,7 @@
 """`atoll calibrate`: measures what the CPU devices of this machine do, and writes it into a topology."""
 
 import argparse
+import logging
 import os
 import platform
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from atoll.compiler import display
 from atoll.compiler.activity import announce
 from atoll.compiler.ahead.cache import Cache, key_of
+from atoll.compiler.commands.task_time import seconds_of_a_task
 from atoll.compiler.commands.topology_option import topology_asked
 from atoll.compiler.cost.measured_rates import rates_of_devices
 from atoll.compiler.errors import AtollError, UsageError
@@ -17,7 +19,11 @@ from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.rates import Rates
 from atoll.compiler.topology.topology import Topology
 
+log = logging.getLogger(__name__)
+
 _SUFFIX = ".rates"
+# The part of the cores that others may keep busy before it is told: what they do changes what is measured.
+_BUSY = 0.5
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,19 +36,37 @@ def run(options: argparse.Namespace) -> int:
     rates = None if options.again else read_rates(kept.find(key))
     if rates is None:
         with display.shown():
-            announce("measuring what CPU devices do, alone and together")
-            devices = [device for mesh in meshes_of(islands).values() for device in mesh.devices.flat]
-            rates = rates_of_devices(devices)
+            rates = measured_rates_of(islands)
         kept.keep(key, str(rates).encode())
     print(replace(islands, rates=(rates,)))
     return 0
 
 
+def measured_rates_of(islands: Topology) -> Rates:
+    """What the CPU devices of some islands do, and what the runtime needs for a task."""
+    _tell_if_busy()
+    announce("measuring what CPU devices do, alone and together")
+    devices = [device for mesh in meshes_of(islands).values() for device in mesh.devices.flat]
+    rates = rates_of_devices(devices)
+    announce("measuring what a task takes that does nothing")
+    return replace(rates, task=round(seconds_of_a_task(islands) * 1e6) * 1000)
+
+
 def machine_with(islands: Topology) -> str:
     """What rates depend on: the processor, its cores, who compiles, and how many devices work at once."""
     devices = sum(island.size for island in islands.islands)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine()} {_processor()}, {cores} cores, jaxlib {version('jaxlib')}, {devices} devices"
+    return f"{platform.machine()} {_processor()}, {_cores()} cores, jaxlib {version('jaxlib')}, {devices} devices"
+
+
+def _tell_if_busy() -> None:
+    load = os.getloadavg()[0]
+    if load > _BUSY * _cores():
+        told = "the machine is busy with something else (its load is %.1f) and can do more than is measured now; "
+        log.warning(told + "measure with --again when it is not", load)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from atoll.compiler.cost.work import Work
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
 
@@ -31,7 +32,11 @@ class DeviceKind:
 
     operations: of products in bfloat16; float32 counts alike, as jax's default precision takes the same units.
     memory: the bytes that go through its main memory; capacity: the bytes that this has.
+    convolutions: the same as `operations` of convolutions; None if they are done as fast as products.
     interconnect: the bytes that it sends to other devices of its island.
+    overlaps: whether it computes while its memory is waited for. A core does not: before it multiplies, it puts what it
+        was given into another order.
+    task: the seconds that a task takes beside its work.
     """
 
     operations: float
@@ -40,40 +45,53 @@ class DeviceKind:
     interconnect: float
     products_reach: float = _PRODUCTS
     moves_reach: float = _MOVES
+    convolutions: float | None = None
+    overlaps: bool = True
+    task: float = 0.0
 
     @property
     def speed(self) -> float:
         """The operations a second that are assumed."""
         return self.operations * self.products_reach
 
-    def seconds(self, operations: float, moved: float, exchanged: float) -> float:
+    def seconds(self, work: Work) -> float:
         """What work takes."""
-        return sum(self.spent(operations, moved, exchanged))
+        return sum(self.spent(work))
 
-    def least_seconds(self, operations: float, moved: float, exchanged: float, part: float) -> float:
+    def least_seconds(self, work: Work, part: float) -> float:
         """What work takes at least as a part of any task, with whatever else there is in it.
 
-        A task takes the longer of all its computing and all its moving, and so at least any mean of the two. part: of
-        computing in the mean; that of moving is the rest.
+        Where computing and moving overlap, a task takes the longer of all its computing and all its moving, and so at
+        least any mean of the two. part: of computing in the mean; that of moving is the rest.
         """
-        computing, moving, collectives = self._times(operations, moved, exchanged)
-        return part * computing + (1 - part) * moving + collectives
+        computing, moving, collectives = self._times(work)
+        return (part * computing + (1 - part) * moving if self.overlaps else computing + moving) + collectives
 
-    def spent(self, operations: float, moved: float, exchanged: float) -> "Spent":
-        """On what. Computing and moving overlap, and what takes longer has the time; collectives wait for what they
+    def spent(self, work: Work) -> "Spent":
+        """On what. Where computing and moving overlap, what takes longer has the time; collectives wait for what they
         send."""
-        computing, moving, collectives = self._times(operations, moved, exchanged)
+        computing, moving, collectives = self._times(work)
+        if not self.overlaps:
+            return Spent(computing, moving, collectives)
         return Spent(computing, 0.0, collectives) if computing >= moving else Spent(0.0, moving, collectives)
 
-    def _times(self, operations: float, moved: float, exchanged: float) -> "Spent":
+    def _times(self, work: Work) -> "Spent":
         """What each by itself takes."""
-        moving, collectives = moved / self.memory, exchanged / self.interconnect
-        return Spent(operations / self.speed, moving / self.moves_reach, collectives / self.moves_reach)
+        convolving = self.speed if self.convolutions is None else self.convolutions * self.products_reach
+        computing = (work.operations - work.convolved) / self.speed + work.convolved / convolving
+        moving, collectives = work.moved / self.memory, work.exchanged / self.interconnect
+        return Spent(computing, moving / self.moves_reach, collectives / self.moves_reach)
 
 
 DEVICE_KINDS: Mapping[str, DeviceKind] = {
     "cpu": DeviceKind(
-        operations=20e9, memory=20e9, capacity=None, interconnect=5e9, products_reach=1.0, moves_reach=1.0
+        operations=20e9,
+        memory=20e9,
+        capacity=None,
+        interconnect=5e9,
+        products_reach=1.0,
+        moves_reach=1.0,
+        overlaps=False,
     ),
     "gpu": DeviceKind(operations=312e12, memory=2039e9, capacity=80 * 10**9, interconnect=300e9),
     "v4": DeviceKind(operations=275e12, memory=1228e9, capacity=32 * 2**30, interconnect=300e9),
@@ -89,8 +107,13 @@ def device_kind(island: Island, topology: Topology) -> DeviceKind:
     stated, measured = DEVICE_KINDS[island.kind], topology.rates_of(island.kind)
     if measured is None:
         return stated
-    operations, memory = measured.operations / stated.products_reach, measured.memory / stated.moves_reach
-    return replace(stated, operations=operations, memory=memory)
+    return replace(
+        stated,
+        operations=measured.operations / stated.products_reach,
+        memory=measured.memory / stated.moves_reach,
+        convolutions=None if measured.convolutions is None else measured.convolutions / stated.products_reach,
+        task=measured.task / 1e9,
+    )
 
 
 def islands_at_once(islands: Sequence[Island], topology: Topology, replicas: int) -> float | None:

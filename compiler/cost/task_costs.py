@@ -129,7 +129,8 @@ class _TaskCosts:
     def spent(self, call: mpmd.FragmentCallOp) -> Spent:
         work = self.work(call)
         kind = device_kind(self._islands[island_of_task(call)], self._topology)
-        return kind.spent(work.operations, work.moved, work.exchanged)
+        spent = kind.spent(work)
+        return spent._replace(computing=spent.computing + kind.task)
 
     def work(self, call: mpmd.FragmentCallOp) -> Work:
         island = self._islands[island_of_task(call)]
@@ -141,7 +142,7 @@ class _TaskCosts:
 
 def seconds_of(work: Work, island: Island, topology: Topology) -> float:
     """What work should take that each device of an island does."""
-    return device_kind(island, topology).seconds(work.operations, work.moved, work.exchanged)
+    return device_kind(island, topology).seconds(work)
 
 
 def _cost_of_codes(module: ir.Module) -> dict[str, int]:

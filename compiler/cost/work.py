@@ -10,7 +10,7 @@ other operations with an order of their own take and make, the arguments of the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 
 from atoll.compiler.cost.operations import cost_of, trip_count
@@ -41,17 +41,21 @@ _Value = ir.Value[ir.Type]
 
 @dataclass(frozen=True)
 class Work:
-    """On each device: operations, the bytes through its memory, and the bytes that it sends to others of its island."""
+    """On each device: operations, the bytes through its memory, and the bytes that it sends to others of its island.
+
+    convolved: those of the operations that are a convolution's.
+    """
 
     operations: float = 0.0
     moved: float = 0.0
     exchanged: float = 0.0
+    convolved: float = 0.0
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.operations + other.operations, self.moved + other.moved, self.exchanged + other.exchanged)
+        return Work(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Work)))
 
     def __mul__(self, times: float) -> "Work":
-        return Work(times * self.operations, times * self.moved, times * self.exchanged)
+        return Work(*(times * getattr(self, one.name) for one in fields(Work)))
 
 
 def reads_whole(operation: ir.OpView) -> bool:
@@ -127,7 +131,8 @@ class WorkCounter:
         parts = self._parts(self.specs.get(results[0], ())) if results else 1
         if isinstance(operation, stablehlo.ReduceOp):
             return self._reduction(operation)
-        work = Work(operations=cost_of(operation) / parts)
+        cost = cost_of(operation) / parts
+        work = Work(operations=cost, convolved=cost if isinstance(operation, stablehlo.ConvolutionOp) else 0.0)
         if isinstance(operation, _STORED):
             work += Work(moved=sum(map(self.local_bytes, (*operation.operation.operands, *results))))
         elif isinstance(operation, _SLICES):

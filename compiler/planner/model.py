@@ -1,7 +1,7 @@
 """The chain of a program for microbatches of any size, from what its layers cost with two sizes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 from atoll.compiler.cost.devices import capacity_of, device_kind
@@ -80,8 +80,7 @@ class Model:
         def takes(work: Work, island: Island) -> float:
             if part is None:
                 return seconds_of(work, island, self.topology)
-            kind = device_kind(island, self.topology)
-            return kind.least_seconds(work.operations, work.moved, work.exchanged, part)
+            return device_kind(island, self.topology).least_seconds(work, part)
 
         def seconds(name: str) -> tuple[tuple[float, ...], ...]:
             return tuple(
@@ -112,7 +111,7 @@ class Model:
         def part(field: str) -> float:
             return self._between(examples, lambda costs: getattr(getattr(costs.layers[kind][layer], name), field))
 
-        return Work(part("operations"), part("moved"), part("exchanged"))
+        return Work(*(part(one.name) for one in fields(Work)))
 
     def _of_layer(self, examples: float, kind: int, layer: int, name: str) -> float:
         return self._between(examples, lambda costs: getattr(costs.layers[kind][layer], name))

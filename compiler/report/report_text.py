@@ -147,6 +147,10 @@ def _assumed(topology: str) -> str:
         found, measured = device_kind(island, islands), islands.rates_of(kind)
         text = f"{count_text(round(found.speed))} operations a second on a device of kind {kind}, "
         text += f"and {count_text(round(found.memory * found.moves_reach))}B through its memory"
+        if found.convolutions is not None:
+            text += f", {count_text(round(found.convolutions * found.products_reach))} in convolutions"
+        if found.task:
+            text += f", {seconds_text(found.task)} a task"
         if measured is not None:
             text += ", as the topology says"
         if measured is not None and measured.at_once is not None:

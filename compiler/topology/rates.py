@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from atoll.compiler.errors import TopologyError
 from atoll.compiler.text.language import known_names, shown
-from atoll.compiler.text.quantities import BANDWIDTH, OPERATIONS, amount_text, whole_number
+from atoll.compiler.text.quantities import BANDWIDTH, LATENCY, OPERATIONS, amount_text, whole_number
 from atoll.compiler.topology.island import ISLAND_KINDS
 
 
@@ -14,12 +14,16 @@ class Rates:
     """The rates of one device while others of its kind do nothing, and what all of them do together.
 
     operations: those of products, in a second. memory: the bytes that go through its memory in a second.
+    convolutions: their operations in a second; None if they are done as fast as products.
+    task: the nanoseconds that a task takes beside its work.
     at_once: how many times as much all devices of the kind do together, as they share cores; None if each has its own.
     """
 
     kind: str
     operations: int
     memory: int
+    convolutions: int | None = None
+    task: int = 0
     at_once: Fraction | None = None
 
     def __post_init__(self) -> None:
@@ -28,10 +32,19 @@ class Rates:
             raise TopologyError(f"rates of the unknown kind {shown(self.kind)}", remedy=remedy)
         whole_number("the operations a second", self.operations, TopologyError)
         whole_number("the bytes a second", self.memory, TopologyError)
+        if self.convolutions is not None:
+            whole_number("the operations a second in convolutions", self.convolutions, TopologyError)
+        whole_number("the time of a task", self.task, TopologyError, least=0)
         if self.at_once is not None and self.at_once < 1:
             what = f"all devices of kind {self.kind} together do less than one of them"
             raise TopologyError(what, remedy="write 1 or more at once, or leave it out")
 
     def __str__(self) -> str:
-        text = f"rates {self.kind} : {amount_text(self.operations, OPERATIONS)}, {amount_text(self.memory, BANDWIDTH)}"
-        return text if self.at_once is None else f"{text}, {float(self.at_once):g} at once"
+        parts = [amount_text(self.operations, OPERATIONS), amount_text(self.memory, BANDWIDTH)]
+        if self.convolutions is not None:
+            parts.append(f"{amount_text(self.convolutions, OPERATIONS)} in convolutions")
+        if self.task:
+            parts.append(f"{amount_text(self.task, LATENCY)} a task")
+        if self.at_once is not None:
+            parts.append(f"{float(self.at_once):g} at once")
+        return f"rates {self.kind} : {', '.join(parts)}"

@@ -340,12 +340,26 @@ class _Reader(Reader):
             Link("one", "other", *speed)  # refuses what no link can have
         return _OtherLinks(place, speed)
 
-    def rates(self, kind: Token, operations: _Amount, memory: _Amount, at_once: Token | None) -> _PlacedRates:
+    def rates(
+        self,
+        kind: Token,
+        operations: _Amount,
+        memory: _Amount,
+        convolutions: _Amount | None,
+        task: _Amount | None,
+        at_once: Token | None,
+    ) -> _PlacedRates:
         place = self.at(kind)
-        per_second = self._amount(operations, OPERATIONS), self._amount(memory, BANDWIDTH)
-        together = None if at_once is None else Fraction(self._digits(at_once))
         with place.blamed():
-            return _PlacedRates(place, Rates(str(kind), *per_second, together))
+            rates = Rates(
+                str(kind),
+                self._amount(operations, OPERATIONS),
+                self._amount(memory, BANDWIDTH),
+                convolutions=None if convolutions is None else self._amount(convolutions, OPERATIONS),
+                task=0 if task is None else self._amount(task, LATENCY),
+                at_once=None if at_once is None else Fraction(self._digits(at_once)),
+            )
+        return _PlacedRates(place, rates)
 
     def device(self, kind: Token, size: _Size | None, memory: _Amount | None, processes: int | None) -> Island:
         """An island with a provisional name; the statement around it knows the right one."""

@@ -1,11 +1,13 @@
 """`atoll calibrate`: what is measured, kept and printed. How fast devices are, no test says."""
 
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
 import jax
 import pytest
 from atoll.compiler.commands import calibrate
+from atoll.compiler.commands.task_time import seconds_of_a_task
 from atoll.compiler.cost import measured_rates
 from atoll.compiler.errors import UsageError
 from atoll.compiler.topology.rates import Rates
@@ -13,23 +15,46 @@ from atoll.compiler.topology.topology import topology
 
 pytestmark = pytest.mark.own
 
-RATES = Rates("cpu", 7 * 10**9, 3 * 10**9, Fraction("1.25"))
+RATES = Rates("cpu", 7 * 10**9, 3 * 10**9, at_once=Fraction("1.25"))
+
+
+FEW, MANY, IMAGES = (
+    one.work() for one in (measured_rates._FEW_ROWS, measured_rates._MANY_ROWS, measured_rates._CONVOLUTION)
+)
+
+
+def seconds_by(work, operations, memory, convolutions):
+    return (work.operations - work.convolved) / operations + work.moved / memory + work.convolved / convolutions
+
+
+def test_rates_are_those_by_which_layers_take_what_they_took():
+    assert MANY.operations > 50 * FEW.operations
+    assert MANY.moved < 2 * FEW.moved
+    assert IMAGES.convolved > 0.9 * IMAGES.operations
+    rates = (4e10, 5e9, 7e9)
+    took = [seconds_by(work, *rates) for work in (FEW, MANY, IMAGES)]
+    assert measured_rates.rates_of((FEW, MANY, IMAGES), took) == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("took", [(1.0, 1.0, 1.0), (1e-3, 1.0, 1e-9), (1e-6, 1.0, 1.0), (1.0, 1e-6, 1.0)])
+def test_what_noise_hides_leaves_rates_that_can_be(took):
+    assert all(0 < rate < float("inf") for rate in measured_rates.rates_of((FEW, MANY, IMAGES), took))
 
 
 def test_all_devices_work_side_by_side(monkeypatch):
-    """One takes half a second alone; four together take two and a half times as long, and do four times as much."""
+    """Four together take two and a half times as long as one alone, and do four times as much."""
     sides = []
+    alone = iter(seconds_by(work, 4e10, 5e9, 7e9) for work in (FEW, MANY, IMAGES))
+    whole = sum(seconds_by(work, 4e10, 5e9, 7e9) for work in (FEW, MANY, IMAGES))
 
     def fastest(works):
         sides.append(len(works))
-        return {1: 0.5, 4: 1.25}[len(works)]
+        return next(alone) if len(works) == 1 else 2.5 * whole
 
     monkeypatch.setattr(measured_rates, "_fastest", fastest)
     found = measured_rates.rates_of_devices(jax.devices("cpu")[:4])
-    assert sides == [1, 1, 4]
-    assert found.operations == round(2 * 512**3 * 8 / 0.5 / 1e8) * 10**8
-    assert found.memory == round(2 * 64 * 2**20 / 0.5 / 1e8) * 10**8
-    assert found.at_once == Fraction("1.6")
+    assert sides == [1, 1, 1, 4]
+    assert found == Rates("cpu", 4 * 10**10, 5 * 10**9, convolutions=7 * 10**9, at_once=Fraction("1.6"))
 
 
 def test_each_work_is_done_once_at_a_time_on_every_side():
@@ -58,14 +83,15 @@ def test_it_is_measured_once_for_each_machine(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ATOLL_CACHE_DIR", str(tmp_path))
     asked = []
     monkeypatch.setattr(calibrate, "rates_of_devices", lambda devices: asked.append(len(devices)) or RATES)
+    monkeypatch.setattr(calibrate, "seconds_of_a_task", lambda islands: 123.4e-6)
 
     def run(text, again=False):
         assert calibrate.run(SimpleNamespace(topology=text, again=again)) == 0
         return capsys.readouterr().out
 
-    told = "2 x cpu[1]\nrates cpu : 7 Gop/s, 3 GB/s, 1.25 at once\n"
+    told = "2 x cpu[1]\nrates cpu : 7 Gop/s, 3 GB/s, 123 us a task, 1.25 at once\n"
     assert run("2 x cpu[1]") == run("2 x cpu[1]") == told
-    assert topology(told).rates == (RATES,)
+    assert topology(told).rates == (replace(RATES, task=123_000),)
     assert asked == [2]
     assert run("2 x cpu[1]; rates cpu : 1 Gop/s, 1 GB/s", again=True) == told
     run("2 x cpu[2]")
@@ -82,3 +108,18 @@ def test_what_cannot_be_read_is_measured_again(content):
 def test_only_cpus_are_measured():
     with pytest.raises(UsageError, match="only CPU devices are measured, and the topology has others"):
         calibrate.run(SimpleNamespace(topology="1 x v5e[2x2]", again=False))
+
+
+@pytest.mark.parametrize("text", ["2 x cpu[1]", "1 x cpu[data=2]"])
+def test_a_task_takes_some_time(text):
+    assert 0 < seconds_of_a_task(topology(text)) < 10
+
+
+def test_who_measures_beside_something_else_is_told(monkeypatch, caplog):
+    monkeypatch.setattr(calibrate.os, "getloadavg", lambda: (64.25, 0.0, 0.0))
+    calibrate._tell_if_busy()
+    assert "the machine is busy with something else (its load is 64.2)" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(calibrate.os, "getloadavg", lambda: (0.1, 64.0, 64.0))
+    calibrate._tell_if_busy()
+    assert not caplog.text

@@ -11,6 +11,7 @@ import pytest
 from atoll.compiler.commands.plan import JobTarget, ModuleTarget
 from atoll.compiler.commands.simulate import FixedModule, GrowingJob, copies_of, plan_asked
 from atoll.compiler.cost.devices import Spent, device_kind
+from atoll.compiler.cost.work import Work
 from atoll.compiler.emit.bundles import bundles_of
 from atoll.compiler.errors import AtollError, PlanError, UsageError
 from atoll.compiler.export.job import Job
@@ -132,9 +133,9 @@ def test_numbers_of_copies():
 
 def test_on_what_a_device_spends_its_time():
     v4 = device_kind((one := topology("1 x v4[2x2x1]")).islands[0], one)
-    assert v4.spent(275e12, 1228e9, 0) == Spent(2.0, 0.0, 0.0)
-    assert v4.spent(275e10, 1228e9, 300e9) == Spent(0.0, 1.25, 1.25)
-    assert v4.seconds(275e10, 1228e9, 300e9) == 2.5
+    assert v4.spent(Work(275e12, 1228e9)) == Spent(2.0, 0.0, 0.0)
+    assert v4.spent(Work(275e10, 1228e9, 300e9)) == Spent(0.0, 1.25, 1.25)
+    assert v4.seconds(Work(275e10, 1228e9, 300e9)) == 2.5
 
 
 def test_a_row_is_what_the_report_of_that_program_says():

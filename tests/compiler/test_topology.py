@@ -73,10 +73,13 @@ def test_links_serve_both_directions_and_have_a_default():
 
 
 def test_what_devices_were_measured_to_do():
-    text = "3 x cpu[4]\nlink island0 <-> island1 : 25 GB/s, 1 ms\nrates cpu : 2500 Mop/s, 9 GB/s, 1.6 at once"
+    text = "3 x cpu[4]\nlink island0 <-> island1 : 25 GB/s, 1 ms\nrates cpu : 2500 Mop/s, 9 GB/s, "
+    text += "800 Mop/s in convolutions, 120 us a task, 1.6 at once"
     parsed = topology(text)
     assert str(parsed) == text
-    assert parsed.rates_of("cpu") == Rates("cpu", 2_500_000_000, 9 * 10**9, Fraction("1.6"))
+    assert parsed.rates_of("cpu") == Rates(
+        "cpu", 2_500_000_000, 9 * 10**9, convolutions=800_000_000, task=120_000, at_once=Fraction("1.6")
+    )
     assert parsed.rates_of("gpu") is None
     assert parsed.only(["island1"]).rates == parsed.rates
     assert topology("1 x gpu[1]; rates gpu : 100 Top/s, 2 TB/s").rates[0].at_once is None

@@ -1,11 +1,15 @@
 """What a fragment does on each device: operations, bytes through its memory, bytes between devices."""
 
+import jax
+import numpy
 import pytest
 from atoll.compiler.cost.devices import DEVICE_KINDS, capacity_of, islands_at_once
-from atoll.compiler.cost.task_costs import seconds_of
+from atoll.compiler.cost.task_costs import named_seconds, seconds_of
 from atoll.compiler.cost.work import Work, work_of
+from atoll.compiler.lowered import lower
 from atoll.compiler.mlir.functions import functions_in
 from atoll.compiler.mlir.ir_text import parse_text
+from atoll.compiler.plan.plan import Plan
 from atoll.compiler.topology.island import ISLAND_KINDS
 from atoll.compiler.topology.topology import topology
 
@@ -33,6 +37,7 @@ def product(left="", right=""):
       }}"""
 
 
+X_LIKE = numpy.zeros((4, 4), numpy.float32)
 PRODUCT, X, W, Y = 2 * 8 * 64 * 32, 4 * 8 * 64, 4 * 64 * 32, 4 * 8 * 32
 
 
@@ -104,6 +109,28 @@ def test_what_takes_longer_counts():
     assert seconds_of(Work(137.5e12, 1.0, 240e9), island, islands) == pytest.approx(2.0)
 
 
+def test_a_core_computes_and_moves_in_turn():
+    (island,) = (islands := topology("1 x cpu[1]; rates cpu : 5 Gop/s, 2 GB/s, 1 Gop/s in convolutions")).islands
+    assert seconds_of(Work(5e9, 2e9), island, islands) == pytest.approx(2.0)
+    assert seconds_of(Work(6e9, 2e9, convolved=1e9), island, islands) == pytest.approx(3.0)
+
+
+CONVOLUTION = """
+      func.func @f(%x: tensor<4x8x8x3xf32>, %w: tensor<3x3x3x5xf32>) -> tensor<4x6x6x5xf32> {
+        %0 = stablehlo.convolution(%x, %w) dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f], window = {}
+          {batch_group_count = 1 : i64, feature_group_count = 1 : i64}
+          : (tensor<4x8x8x3xf32>, tensor<3x3x3x5xf32>) -> tensor<4x6x6x5xf32>
+        %1 = stablehlo.tanh %0 : tensor<4x6x6x5xf32>
+        return %1 : tensor<4x6x6x5xf32>
+      }"""
+
+
+def test_the_operations_of_convolutions_are_told_apart():
+    found = work(CONVOLUTION, ALONE)
+    assert found.convolved == 2 * 4 * 6 * 6 * 5 * 3 * 3 * 3
+    assert found.operations == found.convolved + 4 * 6 * 6 * 5
+
+
 def test_what_was_measured_counts_where_the_topology_says_so():
     islands = topology("2 x cpu[2]; rates cpu : 5 Gop/s, 2 GB/s, 1.5 at once")
     one, _ = islands.islands
@@ -113,6 +140,14 @@ def test_what_was_measured_counts_where_the_topology_says_so():
     assert islands_at_once(islands.islands, islands, 1) == pytest.approx(0.75)
     assert islands_at_once([one], islands, 2) == pytest.approx(0.375)
     assert islands_at_once([one], topology("2 x cpu[2]; rates cpu : 5 Gop/s, 2 GB/s"), 1) is None
+
+
+def test_a_task_takes_what_was_measured_beside_its_work():
+    def seconds(rates):
+        lowered = lower(jax.numpy.tanh, X_LIKE, topology=f"1 x cpu[1]; rates cpu : {rates}", plan=Plan(microbatches=1))
+        return sum(named_seconds(parse_text(lowered.ir("scheduled"))).values())
+
+    assert seconds("1 Gop/s, 1 GB/s, 120 us a task") == pytest.approx(seconds("1 Gop/s, 1 GB/s") + 120e-6)
 
 
 def test_every_kind_is_in_the_table():
