@@ -97,13 +97,13 @@ class Cut:
 def merged(chain: Chain, most: int) -> tuple[Chain, tuple[int, ...]]:
     """The chain with at most so many layers, some of which are several in one; and the first layer of each.
 
-    They are taken together in stretches of about the same work.
+    They are taken together in stretches of about the same work, each from where the least crosses.
     """
     if chain.layers <= most:
         return chain, tuple(range(chain.layers))
     sums, whole = chain.least_tasks, chain.least_tasks[-1] or 1.0
     stretches = groupby(range(chain.layers), key=lambda layer: int(sums[layer] / whole * most))
-    begins = tuple(next(stretch) for _, stretch in stretches)
+    begins = tuple(min(stretch, key=chain.sent.__getitem__) for _, stretch in stretches)
     ends = (*begins[1:], chain.layers)
 
     def together(what: str) -> Table:
