@@ -1,5 +1,6 @@
 """Sums up what belongs to each layer: its work, its bytes, and what crosses before it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts
@@ -8,6 +9,7 @@ from atoll.compiler.cost.work import Work, WorkCounter, is_written, reads_whole
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.homes import replaced_arguments
 from atoll.compiler.module.interface import batch_dimension, parts_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.planned import topology_of
@@ -101,12 +103,11 @@ class _Sums:
         state, share = self._state(counter)
         updating += Work(moved=self._moved_by_update(counter))
         work[_UPDATE] = [updating * part for part in share]
-        kept = self._kept(counter)
+        kept, made = self._kept(counter), self._made(counter)
         self._pass_on(counter, work)
-        rows = zip(*work, state, kept, strict=True)
+        names = ("forward", "backward", "weight", "update", "state", "kept", "made")
         return tuple(
-            LayerCost(forward=one[0], backward=one[1], weight=one[2], update=one[3], state=one[4], kept=one[5])
-            for one in rows
+            LayerCost(**dict(zip(names, row, strict=True))) for row in zip(*work, state, kept, made, strict=True)
         )
 
     def _note_sums(self, counter: WorkCounter) -> None:
@@ -197,6 +198,22 @@ class _Sums:
         for one in self._values_kept:
             _spread(kept, self._parts.of_operation(one.maker), counter.local_bytes(self._graph.values[one.value]))
         return kept
+
+    def _made(self, counter: WorkCounter) -> list[float]:
+        """The bytes of each part's results that take over neither a donated argument's memory nor that of a sum, which
+        only one of its type can."""
+        graph, values = self._graph, self._graph.values
+        made, replacing = [0.0] * self._parts.count, {result for _, result in replaced_arguments(graph.module)}
+        ending = Counter(str(values[value].type) for value, _ in self._sums() or self._gradients())
+        for number, value in enumerate(graph.returned):
+            if number in replacing or graph.producer[value] == ARGUMENT:
+                continue
+            form = str(values[value].type)
+            if ending[form]:
+                ending[form] -= 1
+            else:
+                _spread(made, self._belongs.parts[graph.producer[value]], counter.local_bytes(values[value]))
+        return made
 
     def _pass_on(self, counter: WorkCounter, work: Sequence[list[Work]]) -> None:
         """Count what a forward task writes for its backward, and what that reads, where no operation counts it."""

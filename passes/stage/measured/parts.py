@@ -13,6 +13,7 @@ from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import read_scope
 from atoll.passes.stage.cut.even_cut import even_cut
 from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.cut.homes import alike
 from atoll.passes.stage.cut.recomputed import recomputed_stretches
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import layer_loops
@@ -47,7 +48,9 @@ class Parts:
             work, closed = steps.work(owners), steps.inside(recomputed_stretches(graph, owners))
             # The places of the automatic cut: inside of blocks only where these are too large for so many islands.
             counts = _divisors(len(topology_of(module).islands))
-            found_places = {place for parts in counts for place in even_cut(work, crossing, closed, parts).places}
+            found_places = {
+                place for parts in counts for place in even_cut(work, crossing, closed, alike(parts)).places
+            }
             places = tuple(_fewest(sorted(found_places), work, crossing, _scopes(steps)))
         return cls(steps, places, tuple(crossing[place] for place in places))
 
