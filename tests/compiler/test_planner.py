@@ -16,6 +16,7 @@ from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
 from atoll.compiler.planner.stage_names import stage_text
 from atoll.compiler.topology.topology import topology
+from jax.sharding import PartitionSpec
 
 pytestmark = pytest.mark.own
 
@@ -174,6 +175,19 @@ def test_what_layers_need_is_the_peak_of_their_program(widths, donated, freed):
     chain = known_of(program, lambda _: None).model.chain(4.0)
     (island,) = program.lowered(Plan(stages=1, microbatches=4, schedule="1f1b", replicas=1)).report().islands
     assert chain.needs(0, 0, chain.layers, 1) == island.peak_bytes + freed
+
+
+def test_the_sums_of_divided_parameters_are_divided():
+    """Also over the axis that divides the examples, which a summand is not divided over."""
+    whole = job((64,) * 4, donate_argnums=0)
+    shardings = PartitionSpec("data", "model"), PartitionSpec("data")
+    divided = Job(step, *whole.args, batch_argnums=1, donate_argnums=0, in_shardings=shardings)
+    chains = [
+        known_of(JobTarget(one, topology("1 x cpu[data=2, model=2]")), lambda _: None).model.chain(4.0)
+        for one in (whole, divided)
+    ]
+    first, second = (one.total("state", 0, 0, one.layers) for one in chains)
+    assert second < 0.3 * first
 
 
 def test_nothing_fits():

@@ -14,6 +14,7 @@ from atoll.compiler.module.interface import batch_dimension, parts_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
+from atoll.compiler.module.shardings import Spec
 from atoll.compiler.topology.island import Island
 from atoll.passes.stage.measured.kept import values_kept
 from atoll.passes.stage.measured.owners import Owners, layer_owners
@@ -111,17 +112,16 @@ class _Sums:
         )
 
     def _note_sums(self, counter: WorkCounter) -> None:
-        """The sum of a parameter's gradients is divided as the parameter is, where nothing else is known of it."""
-        values = self._graph.values
-        specs = {
-            str(values[one].type): counter.specs[values[one]]
-            for one in self._parameters
-            if values[one] in counter.specs
-        }
-        for one, _ in self._carried:
-            value = values[one.yielded]
-            if value not in counter.specs:
-                counter.note(value, specs.get(str(value.type), ()))
+        """The sum of a parameter's gradients is divided as the parameter is, whatever its last summand is by itself. It
+        may have the parameter's dimensions in another order."""
+        values, specs = self._graph.values, dict[tuple[str, tuple[int, ...]], list[tuple[int, tuple[str, ...]]]]()
+        for one in self._parameters:
+            if values[one] in counter.specs:
+                shape = ir.RankedTensorType(values[one].type).shape
+                specs[_sizes(values[one])] = list(zip(shape, counter.specs[values[one]], strict=True))
+        for one in (one.yielded for one, _ in self._carried):
+            if _sizes(values[one]) in specs:
+                counter.note(values[one], _in_order(values[one], specs[_sizes(values[one])]))
 
     def _kind(self, index: int) -> int:
         if self._belongs.roles[index] is Role.FORWARD:
@@ -244,3 +244,19 @@ def _users_through(graph: Graph, value: int) -> list[int]:
 def _spread(sums: list[float], parts: Sequence[int], amount: float) -> None:
     for part in parts:
         sums[part] += amount / len(parts)
+
+
+def _sizes(value: ir.Value) -> tuple[str, tuple[int, ...]]:
+    """What a value and any transpose of it have in common."""
+    tensor = ir.RankedTensorType(value.type)
+    return str(tensor.element_type), tuple(sorted(tensor.shape))
+
+
+def _in_order(value: ir.Value, divided: Sequence[tuple[int, tuple[str, ...]]]) -> Spec:
+    """How a value is divided that has these sizes, each with its axes, in some order; the first of equal ones first."""
+    left, spec = list(divided), []
+    for size in ir.RankedTensorType(value.type).shape:
+        found = next(one for one in left if one[0] == size)
+        left.remove(found)
+        spec.append(found[1])
+    return tuple(spec)
