@@ -18,6 +18,7 @@ class LayerCost:
     state: the bytes on each device of its parameters, of what the optimizer keeps for them, of their sums, and of
         what it takes of the batch.
     kept: the bytes on each device that a microbatch keeps for its backward.
+    made: the bytes on each device of its results that take over the memory of no donated argument and of no sum.
     """
 
     forward: Work
@@ -26,6 +27,11 @@ class LayerCost:
     update: Work
     state: float
     kept: float
+    made: float
+
+    def needs(self, microbatches: float) -> float:
+        """The most bytes on each device, if so many microbatches are kept at once."""
+        return self.state + max(microbatches * self.kept, self.made)
 
 
 @dataclass(frozen=True, kw_only=True)

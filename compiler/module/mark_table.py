@@ -65,7 +65,7 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("pipeline/resume",),
-        readers=("commands/dump", "fold-batch", "module/planned"),
+        readers=("commands/dump", "fold-batch", "module/planned", "stage/measured/stage_homes"),
     ),
     Mark(
         marks.PLAN,

@@ -69,8 +69,9 @@ class Candidate:
     @property
     def memory(self) -> tuple[float, ...]:
         """What is needed on each device of the islands."""
-        state = _states(self.setting.chain, self.cut, self.stage_island)
-        return tuple(one + peak for one, peak in zip(state, self.simulation.peak, strict=True))
+        state, made = (_on_islands(what, self.setting.chain, self.cut, self.stage_island) for what in ("state", "made"))
+        peaks = map(max, self.simulation.peak, made)
+        return tuple(one + peak for one, peak in zip(state, peaks, strict=True))
 
     @property
     def bytes_sent(self) -> float:
@@ -256,9 +257,9 @@ def _neighbours(candidate: Candidate) -> Iterator[Cut]:
                     yield replace(candidate.cut, begins=shifted)
 
 
-def _states(chain: Chain, cut: Cut, stage_island: Sequence[int]) -> list[float]:
-    """The bytes that stay on each device of the islands."""
-    state = [0.0] * (max(stage_island) + 1)
+def _on_islands(what: str, chain: Chain, cut: Cut, stage_island: Sequence[int]) -> list[float]:
+    """The sum of one of the chain's tables on each of the islands."""
+    found = [0.0] * (max(stage_island) + 1)
     for home, kind, begin, end in zip(stage_island, cut.kinds, cut.begins, cut.ends(chain.layers), strict=True):
-        state[home] += chain.total("state", kind, begin, end)
-    return state
+        found[home] += chain.total(what, kind, begin, end)
+    return found

@@ -8,6 +8,7 @@ from itertools import accumulate, groupby
 from atoll.compiler.schedules.costs import Costs, LinkCost
 
 Table = tuple[tuple[float, ...], ...]  # for each kind of islands, for each layer
+_TABLES = ("forward", "backward", "weight", "update", "state", "kept", "made")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Chain:
     update: seconds of what follows the last microbatch.
     state: the bytes on each device that are there all the time: weights, what the optimizer keeps, sums.
     kept: the bytes on each device that a microbatch keeps from its forward task to its backward.
+    made: the bytes on each device of results that take over no memory, once nothing of microbatches is kept.
     sent, returned: the bytes that cross between a layer and the one before it, forward and back; 0 for layer 0.
     """
 
@@ -28,6 +30,7 @@ class Chain:
     update: Table
     state: Table
     kept: Table
+    made: Table
     sent: tuple[float, ...]
     returned: tuple[float, ...]
 
@@ -48,6 +51,11 @@ class Chain:
         sums = self.sums[what][kind]
         return sums[end] - sums[begin]
 
+    def needs(self, kind: int, begin: int, end: int, microbatches: int) -> float:
+        """The most bytes on each device of these layers, if so many microbatches are kept at once."""
+        kept = max(microbatches * self.total("kept", kind, begin, end), self.total("made", kind, begin, end))
+        return self.total("state", kind, begin, end) + kept
+
     def task(self, kind: int, begin: int, end: int) -> float:
         """The seconds of all tasks of these layers with one microbatch."""
         return self.tasks[kind][end] - self.tasks[kind][begin]
@@ -55,8 +63,7 @@ class Chain:
     @cached_property
     def sums(self) -> dict[str, list[list[float]]]:
         """For each table and kind, the sum of all layers in front of each one."""
-        names = ("forward", "backward", "weight", "update", "state", "kept")
-        return {name: [[0.0, *accumulate(row)] for row in getattr(self, name)] for name in names}
+        return {name: [[0.0, *accumulate(row)] for row in getattr(self, name)] for name in _TABLES}
 
     @cached_property
     def tasks(self) -> list[list[float]]:
@@ -97,20 +104,20 @@ class Cut:
 def merged(chain: Chain, most: int) -> tuple[Chain, tuple[int, ...]]:
     """The chain with at most so many layers, some of which are several in one; and the first layer of each.
 
-    They are taken together in stretches of about the same work.
+    They are taken together in stretches of about the same work, each from where the least crosses.
     """
     if chain.layers <= most:
         return chain, tuple(range(chain.layers))
     sums, whole = chain.least_tasks, chain.least_tasks[-1] or 1.0
     stretches = groupby(range(chain.layers), key=lambda layer: int(sums[layer] / whole * most))
-    begins = tuple(next(stretch) for _, stretch in stretches)
+    begins = tuple(min(stretch, key=chain.sent.__getitem__) for _, stretch in stretches)
     ends = (*begins[1:], chain.layers)
 
     def together(what: str) -> Table:
         spans = list(zip(begins, ends, strict=True))
         return tuple(tuple(chain.total(what, kind, *span) for span in spans) for kind in range(chain.kinds))
 
-    tables = {what: together(what) for what in ("forward", "backward", "weight", "update", "state", "kept")}
+    tables = {what: together(what) for what in _TABLES}
     sent, returned = (tuple(row[begin] for begin in begins) for row in (chain.sent, chain.returned))
     return Chain(**tables, sent=sent, returned=returned), begins
 

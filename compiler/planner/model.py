@@ -103,6 +103,7 @@ class Model:
             update=seconds("update"),
             state=size("state"),
             kept=size("kept"),
+            made=size("made"),
             sent=sent,
             returned=sent if self.one.costs.has_backward else nothing,
         )

@@ -57,8 +57,7 @@ class CutProblem:
     def fits(self, kind: int, begin: int, end: int, behind: int) -> bool:
         """Whether a stage fits its island; behind: how many stages there are from it to the last one."""
         microbatches = self.microbatches if self.keeps_all else min(behind, self.microbatches)
-        kept = microbatches * self.chain.total("kept", kind, begin, end)
-        return self.chain.total("state", kind, begin, end) + kept <= self.pools[kind].memory
+        return self.chain.needs(kind, begin, end, microbatches) <= self.pools[kind].memory
 
     def _with_stage(self, label: _Label | None, kind: int, begin: int, end: int) -> _Label:
         task = self.chain.task(kind, begin, end)

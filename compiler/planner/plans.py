@@ -6,23 +6,23 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.planner.known import Known, Target, Told, known_of
 from atoll.compiler.planner.proposals import Proposals, proposals
 from atoll.compiler.planner.ranking import Ranking, what_binds, why_first
-from atoll.compiler.planner.rows import rows_of
+from atoll.compiler.planner.rows import rows_of, rows_of_automatic_cut
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.tracebacks import caller
+
+_REMEDY = "take more or larger islands, donate what results replace, or divide more over their devices by shardings"
 
 
 def best_plans(program: Target, told: Told = lambda _: None) -> Ranking:
     """The best plans for a program on its topology; PlanError if none fits the memory of the islands."""
     known = known_of(program, told)
     found = _proposed(known, told)
-    if not found.ranked:
-        raise _nothing_fits(known)
-    limited = any(limit < inf for limit in known.model.memory)
-    best = found.ranked[0].seconds
-    faster = _proposed(known.without_limits(), told, best).ranked if limited else ()
-    rows = rows_of(program, known, found.ranked, told)
+    rows = rows_of(program, known, found.ranked, told) or rows_of_automatic_cut(program, known, told)
     if not rows:
         raise _nothing_fits(known)
+    limited = any(limit < inf for limit in known.model.memory)
+    best = found.ranked[0].seconds if found.ranked else rows[0].step
+    faster = _proposed(known.without_limits(), told, best).ranked if limited else ()
     return Ranking(
         topology=str(program.topology),
         plans=tuple(rows),
@@ -43,17 +43,20 @@ def _nothing_fits(known: Known) -> PlanError:
     model = known.model
     chain = model.chain(1.0 if known.batch is not None and known.is_cut else float(known.batch or 1))
     kinds, layers = range(chain.kinds), range(chain.layers)
-    state, kept = (max(chain.total(name, kind, 0, chain.layers) for kind in kinds) for name in ("state", "kept"))
-    there, most = sum(model.memory[home] for home in model.homes), max(model.memory)
-    least = max(min(chain.state[kind][one] + chain.kept[kind][one] for kind in kinds) for one in layers)
+    state, kept, made = (
+        max(chain.total(name, kind, 0, chain.layers) for kind in kinds) for name in ("state", "kept", "made")
+    )
+    fewest, most = (bound(model.memory[home] for home in model.homes) for bound in (min, max))
+    least = max(min(chain.needs(kind, one, one + 1, 1) for kind in kinds) for one in layers)
     needs = [bytes_text(round(one)) for one in (state, kept, least)]
     what = f"no plan fits: all layers together take {needs[0]} of a device for parameters, sums and what the optimizer "
-    what += f"keeps, and {needs[1]} for the smallest microbatch; "
+    what += f"keeps, {bytes_text(round(made))} for results that take over no memory, and {needs[1]} for the "
+    what += "smallest microbatch; "
     if least > most:
         what += f"one of them alone takes {needs[2]}, and a device has {bytes_text(round(most))}"
-    elif there < inf:
-        what += f"one device of each of the {len(model.homes)} islands together have {bytes_text(round(there))}"
     else:
-        fewest = bytes_text(round(min(model.memory)))
-        what += f"no cut that was tried leaves few enough of them to an island of which a device has {fewest}"
-    return PlanError(what, caller(), "take more or larger islands, or shardings that divide more over their devices")
+        what += (
+            f"no cut that was tried leaves few enough of them to each of the {len(model.homes)} islands, of which a "
+        )
+        what += f"device has {bytes_text(round(fewest))} or more"
+    return PlanError(what, caller(), _REMEDY)

@@ -13,6 +13,8 @@ from atoll.compiler.report.step_parts import parts_of_step
 # How many rows there are; of how many the program is made at least, and for how many that is tried at the most; and up
 # to how many stages, with their segments: with more that takes long.
 _SHOWN, _MADE, _TRIED, _MOST_STAGES = 6, 4, 12, 16
+# With so many microbatches the automatic cut is tried where nothing else fits.
+_MICROBATCHES = (1, 4, 16)
 
 
 def rows_of(program: Target, known: Known, ranked: Sequence[Proposal], told: Told) -> list[PlanRow]:
@@ -38,13 +40,28 @@ def rows_of(program: Target, known: Known, ranked: Sequence[Proposal], told: Tol
         if _is_soon_made(one) and is_promising and tried < _TRIED:
             tried += 1
             told(f"making the program of {plans[0]}")
-            options = [row for plan in plans if (row := _of_program(program, known, one, plan)) is not None]
+            options = [row for plan in plans if (row := _of_program(program, known, plan)) is not None]
             made += sorted(options, key=lambda row: row.step)[:1]
         elif len(said) + len(large) < _SHOWN:
             (said if _is_soon_made(one) else large).append(_of_layers(known, one, plans[-1]))
         else:
             break
     return [*sorted([*made, *large], key=lambda row: row.step), *said][:_SHOWN]
+
+
+def rows_of_automatic_cut(program: Target, known: Known, told: Told) -> list[PlanRow]:
+    """What the automatic cut makes of all islands, which leaves those empty that have room for nothing.
+
+    Proposals have a layer on each island that they use, and use the first of the topology: so none of them may fit.
+    """
+    stages = len(program.topology.islands)
+    counts = [one for one in _MICROBATCHES if known.batch and known.batch % one == 0] if known.is_cut else [1]
+    found = []
+    for microbatches in counts:
+        plan = Plan(stages=stages, microbatches=microbatches, schedule="1f1b", replicas=1)
+        told(f"making the program of {plan}")
+        found.append(_of_program(program, known, plan))
+    return sorted((row for row in found if row is not None), key=lambda row: row.step)
 
 
 def _is_whole(one: Proposal) -> bool:
@@ -72,12 +89,12 @@ def _of_layers(known: Known, one: Proposal, plan: Plan) -> PlanRow:
         bubble=1 - (1 - simulation.bubble) * simulation.makespan / one.seconds if one.seconds else 0.0,
         memory=max(one.candidate.memory),
         sent=one.sent,
-        mfu=_mfu(known, one, one.seconds),
+        mfu=_mfu(known, plan, one.seconds),
         hfu=None,
     )
 
 
-def _of_program(program: Target, known: Known, one: Proposal, plan: Plan) -> PlanRow | None:
+def _of_program(program: Target, known: Known, plan: Plan) -> PlanRow | None:
     """What the report of the program says; None if no such program can be made, or if it needs too much memory."""
     try:
         report = program.lowered(plan).report()
@@ -101,16 +118,15 @@ def _of_program(program: Target, known: Known, one: Proposal, plan: Plan) -> Pla
         bubble=parts.bubble,
         memory=max(island.peak_bytes for island in report.islands),
         sent=sum(link.bytes for link in report.links),
-        mfu=_mfu(known, one, parts.step),
+        mfu=_mfu(known, plan, parts.step),
         hfu=None if peak is None else cost / (parts.step * peak),
     )
 
 
-def _mfu(known: Known, one: Proposal, step: float) -> float | None:
+def _mfu(known: Known, plan: Plan, step: float) -> float | None:
     peak = stated_operations(known.topology.islands)
     if peak is None or not step:
         return None
-    setting = one.candidate.setting
-    microbatches = setting.microbatches * one.replicas
-    forward = known.model.operations((known.batch or 1) / microbatches) * microbatches
-    return forward * (3 if setting.chain.has_backward else 1) / (step * peak)
+    parts = int(plan.microbatches) * int(plan.replicas)
+    forward = known.model.operations((known.batch or 1) / parts) * parts
+    return forward * (3 if known.model.one.costs.has_backward else 1) / (step * peak)

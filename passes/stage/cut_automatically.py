@@ -21,6 +21,7 @@ from atoll.passes.stage.cut.unevenness import unevenness_of
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import layer_loops
 from atoll.passes.stage.layers.steps import Steps
+from atoll.passes.stage.measured.stage_homes import stage_homes
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ class CutAutomatically(Pass):
     The work of an operation is its own, that of its gradients, and the update of its parameters. A loop over layers may
     be cut between any two of them: then it notes the stage of each layer. What only prepares parameters and data, such
     as casts of all weights ahead of the model, counts where it is used; ways over several inputs with the same
-    parameters go side by side. Where the parts stay uneven, a note says how much, and why.
+    parameters go side by side. On unlike islands the parts follow what each of them does in a second and how much
+    memory it has. Where the parts stay uneven, a note says how much, and why.
 
     Requires: phase `stablehlo`, and `seed-stages` before.
 
@@ -62,7 +64,8 @@ class CutAutomatically(Pass):
         owners = owners_of(graph, forward)
         closed = steps.inside(recomputed_stretches(graph, owners))
         work = steps.work(owners)
-        cut = even_cut(work, steps.crossing(), closed, stages_of(module))
+        homes = stage_homes(module, stages_of(module), len(steps))
+        cut = even_cut(work, steps.crossing(), closed, homes)
         steps.write_stages([bisect_right(cut.cuts, step) for step in range(len(steps))])
         uneven = unevenness_of(cut, work)
         if uneven is not None and forward:

@@ -20,6 +20,7 @@ from atoll.compiler.replicas.speed import speed_between
 from atoll.passes.stage.cut.contiguous_cut import contiguous_cut
 from atoll.passes.stage.cut.exchange_sums import sums_exchanged
 from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.cut.homes import alike
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import read_loops, that_hold_parameters
 from atoll.passes.stage.layers.steps import Steps
@@ -128,7 +129,7 @@ def _cut(steps: Steps, count: int) -> None:
     stages: list[int | None] = [None] * len(planned)
     for stage in {one for one in planned if one is not None}:
         inside = [step for step, one in enumerate(planned) if one == stage]
-        cuts = contiguous_cut([work[step] for step in inside], [crossing[step] for step in inside], count)
+        cuts = contiguous_cut([work[step] for step in inside], [crossing[step] for step in inside], alike(count))
         for number, step in enumerate(inside):
             stages[step] = stage * count + bisect_right(cuts, number)
     steps.write_stages(stages)

@@ -1,6 +1,7 @@
 """Random chains for tests of the planner."""
 
 import random
+from dataclasses import replace
 from itertools import product
 from math import inf
 
@@ -30,6 +31,7 @@ def random_problem(seed, layers=None, kinds=None):
         update=table(0, 5),
         state=table(1, 9, is_time=False),
         kept=table(0, 6, is_time=False),
+        made=(),
         sent=(0, *row(0, 9)[1:]),
         returned=(0, *row(0, 9)[1:]),
     )
@@ -40,4 +42,5 @@ def random_problem(seed, layers=None, kinds=None):
         for pair in product(range(kinds), repeat=2)
     }
     links = {(one, other): links[min(one, other), max(one, other)] for one, other in links}
-    return CutProblem(chain, pools, links, draw.choice([1, 2, 4, 8]), keeps_all=draw.random() < 0.3)
+    problem = CutProblem(chain, pools, links, draw.choice([1, 2, 4, 8]), keeps_all=draw.random() < 0.3)
+    return replace(problem, chain=replace(chain, made=table(0, 6, is_time=False)))

@@ -34,7 +34,8 @@ def closed_form(problem, cut):
 
     for number, stage in enumerate(stages):
         at_once = microbatches if problem.keeps_all else min(len(stages) - number, microbatches)
-        if all_of("state", stage) + at_once * all_of("kept", stage) > problem.pools[stage[0]].memory:
+        most = max(at_once * all_of("kept", stage), all_of("made", stage))
+        if all_of("state", stage) + most > problem.pools[stage[0]].memory:
             return inf
     tasks = [sum(all_of(name, stage) for name in ("forward", "backward", "weight")) for stage in stages]
     ways, busy = 0.0, []

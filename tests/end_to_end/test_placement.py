@@ -247,7 +247,18 @@ def test_the_order_of_stages_is_blamed_on_the_users_line():
 
 
 def test_a_limit_of_memory_that_does_not_hold_the_values():
-    topology = "island left : cpu[1] 1 KiB; island right : cpu[1]"
+    topology = "island left : cpu[1] 1 KiB; island right : cpu[1] 1 KiB"
     case = zoo.CASES["mlp_sgd"]()
     with pytest.raises(atoll.PlanError, match=r"a device of island left has 1 KiB and needs at least [0-9.]+ KiB"):
         atoll.compile(case.fn, *case.args, topology=topology)
+
+
+def test_an_island_that_has_room_for_nothing_stays_empty():
+    case = zoo.CASES["mlp_sgd"]()
+    topology = "island left : cpu[1] 1 KiB; island right : cpu[1]"
+    with atoll.compile(case.fn, *case.args, topology=topology) as step:
+        assert tasks(step)["left"] == ()
+        for found, expected in zip(
+            *map(jax.tree.leaves, (step(*case.args), jax.jit(case.fn)(*case.args))), strict=True
+        ):
+            numpy.testing.assert_allclose(numpy.asarray(found), numpy.asarray(expected), rtol=1e-5, atol=1e-6)

@@ -144,6 +144,30 @@ def behind_a_narrow_layer():
     return Model(step, (params, normal(8, 64), normal(8, 64)), (1, 2))
 
 
+def products(widths):
+    """Layers of these widths, in which nothing is larger than what goes from one to the next."""
+
+    def loss_fn(params, x, y):
+        for w in params:
+            x = jnp.tanh(x @ w)
+        return jnp.mean((x - y) ** 2)
+
+    params = [normal(*pair) for pair in pairwise(widths)]
+    return Model(trained(loss_fn), (params, normal(8, widths[0]), normal(8, widths[-1])), (1, 2))
+
+
+@model
+def growing_layers():
+    """More crosses behind each layer than before it, and least of all behind the mean of the loss."""
+    return products((64, 80, 96, 112, 128, 144, 160, 176))
+
+
+@model
+def widest_in_the_middle():
+    """Nowhere between the first layer and the last does less cross than on both sides."""
+    return products((48, 64, 80, 96, 96, 80, 64, 48))
+
+
 @model
 def distillation():
     """A teacher that is frozen costs a third of a student of the same size."""

@@ -2,6 +2,7 @@
 
 import pytest
 from atoll.passes.stage.cut.even_cut import even_cut
+from atoll.passes.stage.cut.homes import alike
 from atoll.passes.stage.cut.unevenness import unevenness_of
 
 pytestmark = pytest.mark.own
@@ -10,11 +11,11 @@ INF = float("inf")
 
 
 def cut(work, crossing, parts, closed=()):
-    return even_cut(work, crossing, closed, parts).cuts
+    return even_cut(work, crossing, closed, alike(parts)).cuts
 
 
 def told(work, crossing, parts, closed=()):
-    return unevenness_of(even_cut(work, crossing, closed, parts), work)
+    return unevenness_of(even_cut(work, crossing, closed, alike(parts)), work)
 
 
 def test_blocks_stay_whole_where_they_are_even():

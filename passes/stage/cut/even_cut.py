@@ -6,6 +6,7 @@ from itertools import accumulate, pairwise
 from math import inf
 
 from atoll.passes.stage.cut.contiguous_cut import FLOORS, contiguous_cut, places_between_blocks, smallest_bottleneck
+from atoll.passes.stage.cut.homes import Home, even_share
 
 # How many times an even share, or the best that is possible, the costliest part may cost before it counts as uneven.
 UNEVEN = 1.2
@@ -16,13 +17,25 @@ class EvenCut:
     """Where to cut, and what it gives.
 
     cuts: a part begins at each of them. places: where they could have been.
-    work: what each part costs; fewer than `parts`, which were asked for, if there are too few places.
+    work: what each part costs; fewer than there are homes, if there are too few places.
+    homes: where parts go, as many as were asked for.
     """
 
     cuts: tuple[int, ...]
     places: tuple[int, ...]
     work: tuple[float, ...]
-    parts: int
+    homes: tuple[Home, ...]
+
+    @property
+    def parts(self) -> int:
+        """How many were asked for."""
+        return len(self.homes)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """What each part takes in its home; nothing for parts that are empty."""
+        work = (*self.work, *(0,) * (self.parts - len(self.work)))
+        return tuple(one * home.pace for one, home in zip(work, self.homes, strict=True))
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -31,31 +44,50 @@ class EvenCut:
         return tuple(one / whole for one in self.work) + (0,) * (self.parts - len(self.work))
 
     @property
+    def loads(self) -> tuple[float, ...]:
+        """How many times an even share each part takes."""
+        share = even_share(self.work, self.homes) or 1
+        return tuple(time / share for time in self.times)
+
+    @property
     def is_even(self) -> bool:
         """Whether no part is idle most of the time, or holds the others up."""
-        return FLOORS[0] <= min(self.shares) * self.parts and max(self.shares) * self.parts <= UNEVEN
+        return FLOORS[0] <= min(self.loads) and max(self.loads) <= UNEVEN
+
+    def has_room(self) -> bool:
+        """Whether each part fits its home."""
+        ends = (0, *self.cuts, None)
+        return all(
+            home.room == inf or sum(home.needs[begin:end]) <= home.room
+            for home, (begin, end) in zip(self.homes, pairwise(ends), strict=False)
+        )
 
 
-def even_cut(work: Sequence[float], crossing: Sequence[float], closed: Collection[int], parts: int) -> EvenCut:
-    """The best cut between blocks. Where that leaves a part idle or uneven: the best of all, if it is clearly better.
+def even_cut(
+    work: Sequence[float], crossing: Sequence[float], closed: Collection[int], homes: Sequence[Home]
+) -> EvenCut:
+    """The best cut between blocks. Where that leaves a part idle or uneven, or without room: the best of all, if it is
+    clearly better.
 
     crossing: what crosses a cut before each element; infinite where there can be none.
     closed: where a cut inside of blocks would cost more than what crosses.
     """
     between = places_between_blocks(crossing)
-    first = _cut(work, crossing, between, parts)
-    if first.is_even:
+    first = _cut(work, crossing, between, homes)
+    if first.is_even and first.has_room():
         return first
     inside = (place for place in range(1, len(work)) if place not in closed and crossing[place] < inf)
-    second = _cut(work, crossing, sorted({*between, *inside}), parts)
-    is_idle = min(first.shares) * parts < FLOORS[0]
-    is_busier = is_idle and min(second.shares) > 2 * min(first.shares)
-    is_worse = max(first.work) > UNEVEN * smallest_bottleneck(work, parts, second.places)
+    second = _cut(work, crossing, sorted({*between, *inside}), homes)
+    if first.has_room() != second.has_room():
+        return second
+    is_idle = min(first.loads) < FLOORS[0]
+    is_busier = is_idle and min(second.loads) > 2 * min(first.loads)
+    is_worse = max(first.times) > UNEVEN * smallest_bottleneck(work, homes, second.places)
     return second if is_busier or is_worse else first
 
 
-def _cut(work: Sequence[float], crossing: Sequence[float], places: Sequence[int], parts: int) -> EvenCut:
-    cuts = contiguous_cut(work, crossing, parts, places)
+def _cut(work: Sequence[float], crossing: Sequence[float], places: Sequence[int], homes: Sequence[Home]) -> EvenCut:
+    cuts = contiguous_cut(work, crossing, homes, places)
     sums = [0, *accumulate(work)]
     found = tuple(sums[end] - sums[start] for start, end in pairwise((0, *cuts, len(work))))
-    return EvenCut(tuple(cuts), tuple(places), found, parts)
+    return EvenCut(tuple(cuts), tuple(places), found, tuple(homes))

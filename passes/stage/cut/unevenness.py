@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 
 from atoll.passes.stage.cut.contiguous_cut import smallest_bottleneck
 from atoll.passes.stage.cut.even_cut import EvenCut
+from atoll.passes.stage.cut.homes import even_share, without_limits
 
 # How far from an even share a part is before anybody is told.
 _TOLERANCE = 0.2
@@ -25,20 +27,26 @@ class Unevenness:
 
 def unevenness_of(cut: EvenCut, work: Sequence[float]) -> Unevenness | None:
     """What is uneven about a cut of this work; None if each part is within a fifth of its share."""
-    if cut.parts == 1 or all(abs(share * cut.parts - 1) <= _TOLERANCE for share in cut.shares):
+    if cut.parts == 1 or all(abs(load - 1) <= _TOLERANCE for load in cut.loads):
         return None
     pieces = [range(*ends) for ends in pairwise((0, *cut.places, len(work)))]
     piece = max(pieces, key=lambda piece: sum(work[one] for one in piece))
-    heaviest, most = sum(work[one] for one in piece), max(cut.work, default=0)
-    if heaviest * cut.parts > (1 + _TOLERANCE) * sum(work):
+    heaviest, slowest = sum(work[one] for one in piece), max(cut.times)
+    if heaviest > (1 + _TOLERANCE) * even_share(work, cut.homes):
         why = f"{{}} and what belongs to it, {_percent(heaviest / sum(work))}, are in one piece"
     elif len(cut.work) < cut.parts:
         why = f"there is no place to cut for more than {len(cut.work)} of the {cut.parts} stages"
-    elif most <= _NEARLY * smallest_bottleneck(work, cut.parts, cut.places):
+    elif slowest > _NEARLY * smallest_bottleneck(work, without_limits(cut.homes), cut.places) and _has_limits(cut):
+        why = "the memory of the islands has no room for a more even cut"
+    elif slowest <= _NEARLY * smallest_bottleneck(work, cut.homes, cut.places):
         why = f"no other cut of the {len(pieces)} pieces makes the largest part smaller"
     else:
         why = "a more even cut would send more"
     return Unevenness(", ".join(map(_percent, cut.shares)), max(piece, key=lambda one: work[one], default=0), why)
+
+
+def _has_limits(cut: EvenCut) -> bool:
+    return any(home.room < inf for home in cut.homes)
 
 
 def _percent(share: float) -> str:

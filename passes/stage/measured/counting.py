@@ -1,5 +1,6 @@
 """Sums up what belongs to each layer: its work, its bytes, and what crosses before it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts
@@ -8,10 +9,12 @@ from atoll.compiler.cost.work import Work, WorkCounter, is_written, reads_whole
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.homes import replaced_arguments
 from atoll.compiler.module.interface import batch_dimension, parts_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
+from atoll.compiler.module.shardings import Spec
 from atoll.compiler.topology.island import Island
 from atoll.passes.stage.measured.kept import values_kept
 from atoll.passes.stage.measured.owners import Owners, layer_owners
@@ -101,26 +104,24 @@ class _Sums:
         state, share = self._state(counter)
         updating += Work(moved=self._moved_by_update(counter))
         work[_UPDATE] = [updating * part for part in share]
-        kept = self._kept(counter)
+        kept, made = self._kept(counter), self._made(counter)
         self._pass_on(counter, work)
-        rows = zip(*work, state, kept, strict=True)
+        names = ("forward", "backward", "weight", "update", "state", "kept", "made")
         return tuple(
-            LayerCost(forward=one[0], backward=one[1], weight=one[2], update=one[3], state=one[4], kept=one[5])
-            for one in rows
+            LayerCost(**dict(zip(names, row, strict=True))) for row in zip(*work, state, kept, made, strict=True)
         )
 
     def _note_sums(self, counter: WorkCounter) -> None:
-        """The sum of a parameter's gradients is divided as the parameter is, where nothing else is known of it."""
-        values = self._graph.values
-        specs = {
-            str(values[one].type): counter.specs[values[one]]
-            for one in self._parameters
-            if values[one] in counter.specs
-        }
-        for one, _ in self._carried:
-            value = values[one.yielded]
-            if value not in counter.specs:
-                counter.note(value, specs.get(str(value.type), ()))
+        """The sum of a parameter's gradients is divided as the parameter is, whatever its last summand is by itself. It
+        may have the parameter's dimensions in another order."""
+        values, specs = self._graph.values, dict[tuple[str, tuple[int, ...]], list[tuple[int, tuple[str, ...]]]]()
+        for one in self._parameters:
+            if values[one] in counter.specs:
+                shape = ir.RankedTensorType(values[one].type).shape
+                specs[_sizes(values[one])] = list(zip(shape, counter.specs[values[one]], strict=True))
+        for one in (one.yielded for one, _ in self._carried):
+            if _sizes(values[one]) in specs:
+                counter.note(values[one], _in_order(values[one], specs[_sizes(values[one])]))
 
     def _kind(self, index: int) -> int:
         if self._belongs.roles[index] is Role.FORWARD:
@@ -198,6 +199,22 @@ class _Sums:
             _spread(kept, self._parts.of_operation(one.maker), counter.local_bytes(self._graph.values[one.value]))
         return kept
 
+    def _made(self, counter: WorkCounter) -> list[float]:
+        """The bytes of each part's results that take over neither a donated argument's memory nor that of a sum, which
+        only one of its type can."""
+        graph, values = self._graph, self._graph.values
+        made, replacing = [0.0] * self._parts.count, {result for _, result in replaced_arguments(graph.module)}
+        ending = Counter(str(values[value].type) for value, _ in self._sums() or self._gradients())
+        for number, value in enumerate(graph.returned):
+            if number in replacing or graph.producer[value] == ARGUMENT:
+                continue
+            form = str(values[value].type)
+            if ending[form]:
+                ending[form] -= 1
+            else:
+                _spread(made, self._belongs.parts[graph.producer[value]], counter.local_bytes(values[value]))
+        return made
+
     def _pass_on(self, counter: WorkCounter, work: Sequence[list[Work]]) -> None:
         """Count what a forward task writes for its backward, and what that reads, where no operation counts it."""
         graph, parts = self._graph, self._parts
@@ -227,3 +244,19 @@ def _users_through(graph: Graph, value: int) -> list[int]:
 def _spread(sums: list[float], parts: Sequence[int], amount: float) -> None:
     for part in parts:
         sums[part] += amount / len(parts)
+
+
+def _sizes(value: ir.Value) -> tuple[str, tuple[int, ...]]:
+    """What a value and any transpose of it have in common."""
+    tensor = ir.RankedTensorType(value.type)
+    return str(tensor.element_type), tuple(sorted(tensor.shape))
+
+
+def _in_order(value: ir.Value, divided: Sequence[tuple[int, tuple[str, ...]]]) -> Spec:
+    """How a value is divided that has these sizes, each with its axes, in some order; the first of equal ones first."""
+    left, spec = list(divided), []
+    for size in ir.RankedTensorType(value.type).shape:
+        found = next(one for one in left if one[0] == size)
+        left.remove(found)
+        spec.append(found[1])
+    return tuple(spec)

@@ -9,9 +9,12 @@ from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import name_stack
 from atoll.compiler.module.graph import Graph
+from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import read_scope
-from atoll.passes.stage.cut.contiguous_cut import places_between_blocks
+from atoll.passes.stage.cut.even_cut import even_cut
 from atoll.passes.stage.cut.forward_part import forward_part
+from atoll.passes.stage.cut.homes import alike
+from atoll.passes.stage.cut.recomputed import recomputed_stretches
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.layers.choice import layer_loops
 from atoll.passes.stage.layers.steps import Steps
@@ -41,8 +44,14 @@ class Parts:
         steps = Steps(graph, forward, loops)
         crossing = steps.sent()
         if places is None or any(place >= len(steps) for place in places):
-            work = steps.work(owners_of(graph, forward))
-            places = tuple(_fewest(places_between_blocks(crossing), work, crossing, _scopes(steps)))
+            owners = owners_of(graph, forward)
+            work, closed = steps.work(owners), steps.inside(recomputed_stretches(graph, owners))
+            # The places of the automatic cut: inside of blocks only where these are too large for so many islands.
+            counts = _divisors(len(topology_of(module).islands))
+            found_places = {
+                place for parts in counts for place in even_cut(work, crossing, closed, alike(parts)).places
+            }
+            places = tuple(_fewest(sorted(found_places), work, crossing, _scopes(steps)))
         return cls(steps, places, tuple(crossing[place] for place in places))
 
     @property
@@ -66,6 +75,11 @@ class Parts:
                     layer = loop.iterations - 1 - layer
                 found[part][(*path, str(layer)) if loop is not None and path else path] = None
         return tuple(tuple(one) for one in found)
+
+
+def _divisors(count: int) -> list[int]:
+    """The numbers of islands that one of several replicas may have; at least one of them is more than one."""
+    return [one for one in range(2, count + 1) if count % one == 0] or [2]
 
 
 def _fewest(
