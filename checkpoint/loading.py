@@ -102,7 +102,8 @@ def _told_where(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise AtollError(f"checkpoint {what} cannot be read: {first_line(error)}") from error
+        remedy = "see whether all of its files are there, or give the step of another one"
+        raise AtollError(f"checkpoint {what} cannot be read: {first_line(error)}", remedy=remedy) from error
 
 
 def _restored(stored: StoredLeaf, like: Any) -> Any:  # noqa: ANN401 (leaves)

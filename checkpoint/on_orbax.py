@@ -4,6 +4,7 @@ A checkpoint is what orbax's `CheckpointManager` writes: `DIRECTORY/STEP/default
 is written under another name, which is changed at the end: half a checkpoint is never found under its step.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,13 +94,29 @@ def write(
     settle(directory)
     _clear(directory)
     is_there, writing = step in steps_of(directory), _Writing(conveyor, others_finish)
-    with _manager(directory / _NEW if is_there else directory, writing, is_to_write=True) as manager:
+    place = directory / _NEW if is_there else directory
+    with _told_once(writing), _manager(place, writing, is_to_write=True) as manager:
         manager.save(step, args=ocp.args.PyTreeSave(tree), custom_metadata=dict(manifest), force=True)
     if is_there:
         _take_its_place(directory, step)
     for old in steps_of(directory)[:-keep] if keep else ():
         _remove(directory, old)
     _clear(directory)
+
+
+@contextmanager
+def _told_once(writing: "_Writing") -> Iterator[None]:
+    """What goes wrong in writing is raised: keep orbax, through whose threads it comes, from logging it as well."""
+
+    def is_something_else(record: logging.LogRecord) -> bool:
+        return not record.exc_info or record.exc_info[1] is not writing.failure
+
+    log = logging.getLogger("absl")
+    log.addFilter(is_something_else)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_something_else)
 
 
 def settle(directory: Directory) -> None:
@@ -144,12 +161,20 @@ class _Writing(_Handler):
     def __init__(self, conveyor: Conveyor, others_finish: Callable[[], None]) -> None:
         self._conveyor = conveyor
         self._others_finish = others_finish
+        self.failure: BaseException | None = None
 
     async def serialize(self, values: Sequence[Any], infos: Sequence[Any], args: Any = None) -> Sequence[Any]:  # noqa: ANN401, ARG002
         writing = self._write({value.path: (value.entry, info) for value, info in zip(values, infos, strict=True)})
         return [ocp.future.CommitFutureAwaitingContractedSignals(writing, name="atoll")]
 
     async def _write(self, leaves: Mapping[str, tuple[LeafEntry, Any]]) -> None:
+        try:
+            await self._write_all(leaves)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    async def _write_all(self, leaves: Mapping[str, tuple[LeafEntry, Any]]) -> None:
         opened: dict[str, Any] = {}
         written = []
         for path, (entry, info) in leaves.items():

@@ -68,12 +68,16 @@ class Saving:
         except BaseException as error:
             if self._is_given_up:
                 return
-            self._error = AtollError(f"checkpoint {self.path} was not written: {first_line(error)}")
+            what = error.what if isinstance(error, AtollError) else first_line(error)
+            remedy = error.remedy if isinstance(error, AtollError) else _IS_THERE
+            self._error = AtollError(f"checkpoint {self.path} was not written: {what}", remedy=remedy)
             log.error("%s", self._error)
             self._conveyor.break_down(self._error)
         finally:
             self._islands.let_go()
 
+
+_IS_THERE = "see whether the directory is there, may be written to, and has room"
 
 # By directory the checkpoint that is being written there, or was the last: no two are at once.
 _under_way: dict[str, Saving] = {}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from atoll.compiler import activity, display
@@ -74,6 +74,10 @@ class Compiled(Inspectable):
             raise CompileError(what, caller(), "pass arguments by position: they are told apart by number")
         leaves, tree = self._calling.flatten(args)
         return jax.tree.unflatten(tree, self.call_flat(leaves))
+
+    def __reduce__(self) -> NoReturn:
+        what = "a compiled program has devices and threads, and cannot be pickled or copied"
+        raise UsageError(what, remedy="write it by .save(FILE), and read it where it is needed by atoll.load(FILE)")
 
     def put(self, *args: Any) -> tuple[Any, ...]:  # noqa: ANN401 (any pytrees)
         """The arguments, put on the islands where a step takes them, so that a call does not have to move them.

@@ -38,6 +38,10 @@ class Inspectable:
         self._calling = calling
         self._dumps = dumps
 
+    def __repr__(self) -> str:
+        topology = "; ".join(str(self.topology).splitlines())
+        return f"{type(self).__name__}({self._calling.name} on {topology!r}: {self.plan})"
+
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases that `ir` can show; for a loaded program only the last one, the program itself."""

@@ -1,5 +1,6 @@
 """What a step returns: an array that may still be on its way."""
 
+import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -174,6 +175,13 @@ class Array(Converting):
         place = f"on {', '.join(self.islands)}" if self.islands else self.promise.gone
         return f"Array({self._port.dtype}{list(self.shape)} {place})"
 
+    def _repr_html_(self) -> str:
+        """What it is and where, as notebooks show it; waits for nothing."""
+        if self.is_deleted():
+            return f"<pre>{html.escape(repr(self))}</pre>"
+        rows = (f"<tr><td>{_stretch(one.index)}</td><td>{', '.join(one.islands)}</td></tr>" for one in self.parts)
+        return f"<table><tr><th>{self._port.dtype}{list(self.shape)}</th><th>on</th></tr>{''.join(rows)}</table>"
+
     def __str__(self) -> str:
         """The values, as jax prints them; waits for them."""
         return repr(self) if self.is_deleted() else str(self.to_jax())
@@ -190,6 +198,13 @@ class Array(Converting):
         known = not name.startswith("_") and hasattr(_arrays(), name)
         remedy = f"; .islands, .sharding and .parts say where it is, or write .to_jax().{name}" if known else ""
         raise AttributeError(f"an array on an island has no {name}{remedy}", name=name, obj=self)
+
+
+def _stretch(index: tuple[slice, ...]) -> str:
+    """Where a part is in the whole, as one would index it."""
+    if all(one == slice(None) for one in index):
+        return "all of it"
+    return f"[{', '.join(':' if one == slice(None) else f'{one.start}:{one.stop}' for one in index)}]"
 
 
 @cache

@@ -71,7 +71,9 @@ def _find_job(module: ModuleType, path: str, name: str) -> Job:
     found = getattr(module, name, None)
     if isinstance(found, Job):
         return found
-    what = f"{name} is a {type(found).__name__}, not an atoll.Job" if found is not None else f"there is no {name!r}"
+    what = f"there is no {name!r}"
+    if found is not None:
+        what = f"{name} is of type {type(found).__name__}, not an atoll.Job"
     remedy = known_names(name, jobs) if jobs else f"write {name or 'job'} = atoll.Job(fn, *args)"
     raise UsageError(what, path, remedy)
 

@@ -89,7 +89,8 @@ def predicted_timeline(
     for number, (start, end) in enumerate(found.updates):
         if end > start:
             tasks.append(TimedTask(prediction.islands[number], f"{UPDATE}{number}", start, end))
-    return _timeline("predicted", f"{prediction.name}, {_how(measured)}", found.makespan, found.bubble, tasks, needs)
+    title = f"{prediction.name}, {_how(measured)}"
+    return _timeline("predicted", title, found.makespan, found.bubble, tasks, _Ways(needs, topology))
 
 
 def whole_timeline(whole: WholeStep, topology: Topology, measured: Measurement | None, needs: Dependencies) -> Timeline:
@@ -103,25 +104,25 @@ def whole_timeline(whole: WholeStep, topology: Topology, measured: Measurement |
     ]
     loops = f"{len(whole.loops) or 'no'} loop{'s' * (len(whole.loops) != 1)}"
     title = f"{loops}, {_how(measured)}"
-    return _timeline("predicted", title, times.makespan, times.bubble(count), tasks, needs)
+    return _timeline("predicted", title, times.makespan, times.bubble(count), tasks, _Ways(needs, topology))
 
 
 def _how(measured: Measurement | None) -> str:
     return "for the speed that is assumed of devices" if measured is None else "for devices as fast as measured"
 
 
-def measured_timeline(measured: Measurement, islands: Iterable[str], needs: Dependencies) -> Timeline:
+def measured_timeline(
+    measured: Measurement, islands: Iterable[str], topology: Topology, needs: Dependencies
+) -> Timeline:
     """The last step that was traced."""
     tasks = [TimedTask(island, task, start, end) for task, island, start, end in measured.tasks]
     bubble = measured.bubble(list(islands))
-    return _timeline("measured", "the last traced step", measured.step, bubble, tasks, needs)
+    return _timeline("measured", "the last traced step", measured.step, bubble, tasks, _Ways(needs, topology))
 
 
-def _timeline(
-    name: str, title: str, step: float, bubble: float, tasks: Iterable[TimedTask], needs: Dependencies
-) -> Timeline:
+def _timeline(name: str, title: str, step: float, bubble: float, tasks: Iterable[TimedTask], ways: "_Ways") -> Timeline:
     bars = tuple(sorted(tasks, key=lambda one: (one.start, one.end)))
-    reasons = _Reasons(bars, needs)
+    reasons = _Reasons(bars, ways)
     return Timeline(
         name=name,
         title=title,
@@ -133,22 +134,42 @@ def _timeline(
     )
 
 
+@dataclass(frozen=True)
+class _Ways:
+    """What tasks take of each other, and how long it is on its way by what the topology says of links."""
+
+    needs: Dependencies
+    topology: Topology
+
+    def arrival(self, maker: TimedTask, user: TimedTask) -> float:
+        """When what a task makes is there for another one."""
+        crossed = self.needs.get(_placed(user), {}).get(_placed(maker), 0)
+        if maker.island == user.island or not crossed:
+            return maker.end
+        link = self.topology.link(maker.island, user.island)
+        return maker.end + link.latency / 1e9 + crossed / link.bandwidth
+
+
+def _placed(bar: TimedTask) -> PlacedTask:
+    return PlacedTask(bar.island, bar.task)
+
+
 class _Reasons:
     """For each bar, what it began after: the bar before it on its island, and those whose results it takes."""
 
-    def __init__(self, bars: tuple[TimedTask, ...], needs: Dependencies) -> None:
-        self._bars, self._needs = bars, needs
+    def __init__(self, bars: tuple[TimedTask, ...], ways: _Ways) -> None:
+        self._bars, self._ways = bars, ways
         self._before = _rows(bars)
         self._numbers: dict[PlacedTask, list[int]] = defaultdict(list)
         for number, bar in enumerate(bars):
-            self._numbers[PlacedTask(bar.island, bar.task)].append(number)
+            self._numbers[_placed(bar)].append(number)
 
     def pauses(self, least: float) -> Iterable[Pause]:
         for number, bar in enumerate(self._bars):
             before = self._before.get(number)
             free = 0.0 if before is None else self._bars[before].end
             if bar.start - free > least:
-                cause = self._latest(self._makers(number))
+                cause = self._latest(number, self._makers(number))
                 if cause is not None and self._bars[cause].end <= free and self._bars[cause].island == bar.island:
                     cause = None
                 yield Pause(bar.island, free, bar.start, number, cause, self._why(number, cause))
@@ -158,24 +179,25 @@ class _Reasons:
         while number is not None:
             yield number
             before = self._before.get(number)
-            number = self._latest([*self._makers(number), *([] if before is None else [before])])
+            number = self._latest(number, [*self._makers(number), *([] if before is None else [before])])
 
     def _makers(self, number: int) -> list[int]:
         """The bars whose results a bar takes, as far as they began before it."""
-        bar = self._bars[number]
-        makers = self._needs.get(PlacedTask(bar.island, bar.task), {})
+        makers = self._ways.needs.get(_placed(self._bars[number]), {})
         found = (one for maker in makers for one in self._numbers.get(maker, ()))
         return [one for one in found if one < number]
 
-    def _latest(self, numbers: Iterable[int]) -> int | None:
-        return max(numbers, key=lambda one: self._bars[one].end, default=None)
+    def _latest(self, number: int, others: Iterable[int]) -> int | None:
+        """Of other bars the one whose results are there last for this one."""
+        bar = self._bars[number]
+        return max(others, key=lambda one: self._ways.arrival(self._bars[one], bar), default=None)
 
     def _why(self, number: int, cause: int | None) -> str:
         bar = self._bars[number]
         if cause is None:
             return f"nothing that {bar.task} takes was missing: the host was at work, or the end of an exchange"
         maker = self._bars[cause]
-        crossed = self._needs[PlacedTask(bar.island, bar.task)][PlacedTask(maker.island, maker.task)]
+        crossed = self._ways.needs[_placed(bar)][_placed(maker)]
         if maker.island == bar.island:
             return f"{bar.task} takes what {maker.task} makes"
         return f"{bar.task} takes what {maker.task} on {maker.island} makes: {bytes_text(crossed)} cross"

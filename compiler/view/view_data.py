@@ -139,7 +139,7 @@ class Viewed:
             found.append(predicted_timeline(report.pipeline, self._topology, report.measured, needs).to_data())
         if report.measured is not None:
             names = [island.name for island in report.islands]
-            found.append(measured_timeline(report.measured, names, needs).to_data())
+            found.append(measured_timeline(report.measured, names, self._topology, needs).to_data())
         return found
 
 

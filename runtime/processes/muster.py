@@ -84,7 +84,8 @@ class Muster:
             if (knock := self._knocks.get(1.0)) is not None:
                 return knock
             if trouble := self._trouble():
-                raise TopologyError(f"a process of an island cannot start: {trouble}")
+                what = f"a process of an island cannot start: {trouble}"
+                raise TopologyError(what, remedy="read what it wrote, on its machine in /tmp/ray/session_latest/logs")
         missing = {self._names[seat[0]]: None for seat in self._seats if seat not in self._here}
         what = f"no process has come up for island {', '.join(missing)} in {_STARTING:g} seconds"
         raise TopologyError(what, remedy="see whether its machine is there and can reach this one")

@@ -123,12 +123,13 @@ tensorstore.open = fail
 """
 
 
-def test_what_cannot_be_written_leaves_what_was_there(started, tmp_path):
+def test_what_cannot_be_written_leaves_what_was_there(started, tmp_path, caplog):
     atoll.save_checkpoint(tmp_path, 1, initial()).wait()
     with started("2 x cpu[1]", {(1, 0): BREAKS}) as cluster:
         state = compiled(cluster).put(initial(), X, Y)[0]
         with pytest.raises(AtollError, match=r"checkpoint .*/2 was not written: the disk is full"):
             atoll.save_checkpoint(tmp_path, 2, state).wait()
+    assert [one.name for one in caplog.records if one.levelname == "ERROR"] == ["atoll.checkpoint.saving"]
     assert atoll.checkpoint_steps(tmp_path) == (1,)
 
 

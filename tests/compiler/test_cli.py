@@ -231,7 +231,7 @@ MISTAKES = [
     (("dump", "train.txt:job"), "'train.txt:job' is no target; write FILE.py:NAME"),
     (("dump", "train.py:jub"), "train.py: there is no 'jub'; did you mean 'job'?"),
     (("dump", "train.py:"), "train.py: there is no ''; known are job, failing"),
-    (("dump", "train.py:not_a_job"), "train.py: not_a_job is a function, not an atoll.Job; known are job"),
+    (("dump", "train.py:not_a_job"), "train.py: not_a_job is of type function, not an atoll.Job; known are job"),
     (("dump", "empty.py:job"), "empty.py: there is no 'job'; write job = atoll.Job(fn, *args)"),
     (("dump", "syntax.py:job"), "{folder}/syntax.py:2: SyntaxError: "),
     (

@@ -2,8 +2,10 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,15 @@ FAILS = {
 @functools.cache
 def outcomes() -> dict[str, dict[str, str]]:
     """Pass -> module -> `changed`, `unchanged`, `aborted` or the error; all in one run of the script."""
-    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, timeout=200, check=False)
+    with tempfile.TemporaryDirectory() as temporary:  # passes that fail leave reproducers there
+        done = subprocess.run(
+            [sys.executable, SCRIPT],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+            env=os.environ | {"TMPDIR": temporary},
+        )
     assert done.returncode == 0, done.stderr
     lines = map(json.loads, done.stdout.splitlines())
     return {line["pass"]: line["outcomes"] for line in lines}

@@ -111,6 +111,8 @@ def test_to_jax_and_from_jax_are_there_and_back(few):
     back = atoll.from_jax(jax.tree.map(lambda leaf: leaf + 1, whole), like=state)
     layers = back["params"]["layers"]
     assert [part.islands for part in layers.parts] == [("island0",), ("island1",)]
+    first = layers.parts[0].index[0]
+    assert f"<td>[{first.start}:{first.stop}, :, :]</td><td>island0</td>" in layers._repr_html_()
     assert set(layers.sharding) == {"island0", "island1"}
     numpy.testing.assert_array_equal(layers, numpy.asarray(whole["params"]["layers"]) + 1)
     found, _ = few(back, X, Y)

@@ -3,6 +3,8 @@
 Islands of several devices, where jax itself lowers other things than on one.
 """
 
+import copy
+import pickle
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -410,6 +412,14 @@ def test_without_the_devices_jax_is_left_as_it_was():
     command, settings = ["python", "-c", text], standing_python.settings()
     found = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert found.stdout.strip().isdigit(), found.stderr
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_compiled_program_is_saved_and_not_copied(copied):
+    with atoll.compile(jnp.sin, X, topology="1 x cpu[1]") as step:
+        assert repr(step).startswith("Compiled(sin on '1 x cpu[1]': stages=auto, ")
+        with pytest.raises(atoll.AtollError, match=r"test_hostile\.py:\d+: a compiled .*; write it by \.save\(FILE\)"):
+            copied(step)
 
 
 def test_an_attribute_of_jax_arrays_is_told_where_to_find():

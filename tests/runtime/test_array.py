@@ -51,6 +51,8 @@ def test_what_it_is(matrix):
     assert matrix.block_until_ready() is matrix
     assert repr(matrix) == "Array(float32[2, 3] on left)"
     assert f"{matrix}" == str(matrix) == "[[0. 1. 2.]\n [3. 4. 5.]]"
+    assert "<th>float32[2, 3]</th>" in matrix._repr_html_()
+    assert "<td>all of it</td><td>left</td>" in matrix._repr_html_()
 
 
 def test_it_converts(matrix):
@@ -194,6 +196,7 @@ def test_a_copy_stays_where_it_is_and_outlives_the_other(matrix, make):
     matrix.delete()
     assert matrix.is_deleted()
     assert repr(matrix) == "Array(float32[2, 3] deleted)"
+    assert matrix._repr_html_() == "<pre>Array(float32[2, 3] deleted)</pre>"
     with pytest.raises(UsageError, match=r"^\S+: result\['y'\] was deleted; keep it for as long as it is needed\n"):
         matrix.to_jax()
     with pytest.raises(UsageError, match="was deleted"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy
 from atoll.compiler.topology.devices import meshes_of
-from atoll.examples.palm import toy
+from atoll.examples.palm import model, toy
 from atoll.examples.palm.data import batch
 from atoll.examples.palm.sizes import TOY
 from atoll.examples.palm.train import init_state
@@ -19,6 +19,8 @@ import atoll
 
 PICTURES = Path(__file__).resolve().parent.parent.parent / "docs" / "pictures"
 WIDTH, HEIGHT = 1280, 860
+
+FEED_FORWARD = '@ layer["down"]'  # the line that costs most
 
 
 def page(folder):
@@ -37,26 +39,32 @@ def page(folder):
     return folder / "step.html"
 
 
-def main():
-    PICTURES.mkdir(exist_ok=True)
+def line_of(text):
+    """The line of the model that has this; in what costs most it is named by its number."""
+    [number] = [number for number, line in enumerate(Path(model.__file__).read_text().splitlines(), 1) if text in line]
+    return number
+
+
+def take_all(pictures):
     with tempfile.TemporaryDirectory() as folder, Browser(WIDTH, HEIGHT) as browser:
         browser.open(page(Path(folder)))
-        take(browser, "overview")
+        take(browser, pictures / "view-overview.webp")
         browser.click("#tab-source")
-        browser.press("#source-details button", "model.py:115")
-        take(browser, "source")
+        browser.press("#source-details button", f"model.py:{line_of(FEED_FORWARD)}")
+        take(browser, pictures / "view-source.webp")
         browser.key("t", "t")
         browser.click("#tab-ir")
         browser.press(".ir .tools button", "changes")
         browser.press(".passes [role=option]", "split-backward")
         browser.until("document.querySelectorAll('#ir-text .come').length > 0")
-        take(browser, "ir")
+        take(browser, pictures / "view-ir.webp")
+        assert browser.problems == []
 
 
-def take(browser, name):
+def take(browser, file):
     browser.evaluate("new Promise(done => setTimeout(done, 500))")
-    browser.screenshot(PICTURES / f"view-{name}.webp", format="webp", quality=60)
+    browser.screenshot(file, format="webp", quality=60)
 
 
 if __name__ == "__main__":
-    main()
+    take_all(PICTURES)

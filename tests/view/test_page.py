@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import browser
+import pictures
 import pytest
 import shown
 from atoll.compiler.commands.cli import run_here
@@ -268,6 +269,15 @@ def test_a_saved_program_can_be_looked_at(opened, lowered, tmp_path):
     opened.click("#tab-ir")
     assert "has no IR" in opened.text("#panel-ir")
     assert opened.problems == []
+
+
+@needs_browser
+def test_the_pictures_of_the_documents_can_be_taken(pytestconfig, tmp_path):
+    if not pytestconfig.getoption("full"):
+        pytest.skip("with --full: it trains the demo's model for eleven steps")
+    pictures.take_all(tmp_path)
+    committed = sorted(file.name for file in (ROOT / "docs" / "pictures").glob("view-*.webp"))
+    assert sorted(file.name for file in tmp_path.iterdir()) == committed
 
 
 @needs_browser

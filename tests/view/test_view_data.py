@@ -133,11 +133,31 @@ def test_tasks_need_those_before_them_on_other_islands(step):
 
 def test_a_measured_pause_has_its_cause(step):
     measured = Measurement.of([("F0@0", "island0", 5.0, 6.0), ("F0@1", "island1", 6.5, 7.0)])
-    line = measured_timeline(measured, ["island0", "island1"], dependencies_of(step.program))
+    islands = ["island0", "island1"]
+    line = measured_timeline(measured, islands, Topology.parse(shown.TOPOLOGY), dependencies_of(step.program))
     [pause] = line.pauses
     assert (pause.island, pause.start, pause.end, pause.cause) == ("island1", 0.0, 1.5, 0)
     assert line.critical == (1, 0)
     assert line.step == 2.0
+
+
+def test_what_is_long_on_its_way_is_the_cause_though_it_was_made_before_the_last_task_here(step):
+    measured = Measurement.of(
+        [
+            ("F0@0", "island0", 0.0, 1.0),
+            ("F1@0", "island0", 1.0, 5.0),
+            ("F0@1", "island1", 1.0, 2.0),
+            ("B0@1", "island1", 2.0, 4.0),
+            ("B0@0", "island0", 9.0, 10.0),
+        ]
+    )
+    slow = Topology.parse(f"2 x cpu[1]; link island0 <-> island1 : {4 * 4 * WIDTH // 4} B/s, 1 us")
+    line = measured_timeline(measured, ["island0", "island1"], slow, dependencies_of(step.program))
+    bars = [(bar.task, bar.start) for bar in line.bars]
+    assert [bars[one][0] for one in line.critical] == ["B0@0", "B0@1", "F0@1", "F0@0"]
+    [pause] = [one for one in line.pauses if one.island == "island0"]
+    assert (pause.start, pause.end, bars[pause.cause][0]) == (5.0, 9.0, "B0@1")
+    assert pause.why.startswith("B0@0 takes what B0@1 on island1 makes: ")
 
 
 def test_alternatives_are_simulated_like_the_schedule_that_is_chosen(step, data):

@@ -19,7 +19,7 @@ export function percent(part) {
 }
 
 export function count(number) {
-  for (const [unit, size] of [["P", 1e15], ["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
+  for (const [unit, size] of [["E", 1e18], ["P", 1e15], ["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
     if (number >= size) return `${short(number / size)} ${unit}`;
   }
   return String(number);

@@ -99,7 +99,7 @@ function figures(data) {
   const crossing = data.links.reduce((sum, one) => sum + one.bytes, 0);
   return [
     data.timelines.map((line) => figure(`step, ${line.name}`, seconds(line.step), `islands pause ${percent(line.bubble)} of it`)),
-    figure("crosses in a step", bytes(crossing), `over ${plural(data.links.length, "direction")} of links`),
+    figure("crosses in a step", bytes(crossing), `over ${plural(data.links.length, "one-way link")}`),
     figure("peak memory", bytes(worst.peak), `a device of ${worst.island}`),
   ];
 }

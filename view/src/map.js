@@ -159,7 +159,7 @@ function edge(from, to) {
 
 function overview(data, show) {
   const crossing = data.links.reduce((sum, one) => sum + one.bytes, 0);
-  const rows = [...data.transfers].sort((a, b) => b.bytes * b.times - a.bytes * a.times);
+  const rows = largestFirst(data.transfers);
   const place = h("div", {}, rows.length > 0 && transferTable(rows.slice(0, MOVED), show));
   if (rows.length > MOVED) {
     place.append(link(`and ${rows.length - MOVED} smaller`, () => place.replaceChildren(transferTable(rows, show))));
@@ -203,12 +203,14 @@ function linkDetails(data, one, show) {
   return [
     h("h3", {}, `${one.source} → ${one.target}`),
     h("p", {}, `${bytes(one.bytes)} a step over ${one.text}${one.is_default ? ", which is assumed: the topology does not say" : ""}.`),
-    values.length > 0 && transferTable(values, show),
+    values.length > 0 && transferTable(largestFirst(values), show),
     exchanges.length > 0 && h("h4", {}, "Sums that replicas exchange"),
     exchanges.length > 0 && table([["after"], ["form"], ["values", true], ["bytes", true]],
       exchanges.map((value) => [value.task ? `the last ${value.task}` : "the loop", value.form, value.sums, bytes(value.bytes)])),
   ].filter(Boolean);
 }
+
+const largestFirst = (transfers) => [...transfers].sort((a, b) => b.bytes * b.times - a.bytes * a.times);
 
 // What crosses, and why: the value, the line that makes it, and the operation that needs it.
 export function transferTable(values, show) {

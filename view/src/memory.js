@@ -3,7 +3,7 @@
 import { h, s, table, link } from "./dom.js";
 import { bytes, percent } from "./format.js";
 
-const WIDTH = 720, HEIGHT = 150, LEFT = 74, BOTTOM = 22, TOP = 14;
+const WIDTH = 560, HEIGHT = 150, LEFT = 74, BOTTOM = 22, TOP = 14;
 
 export function memoryPanel(data, show) {
   const sections = new Map();
@@ -32,7 +32,7 @@ function chart(one, island, most) {
   const y = (size) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - size / most);
   const said = h("output", { class: "hint" }, "\u00a0");
   const steps = points.map(([, size], index) => `${index ? "L" : "M"}${LEFT + index * wide} ${y(size)}H${LEFT + (index + 1) * wide}`).join("");
-  const every = Math.ceil(points.length / 14);
+  const every = Math.ceil(points.length / 10);
   const tell = (index) => { said.textContent = points[index][0] ? `${points[index][0]}: ${bytes(points[index][1])} alive at most` : "\u00a0"; };
   const drawing = s("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "area", role: "img", "aria-label": `memory of ${one.island}, peak ${bytes(one.peak)}`,
