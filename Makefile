@@ -76,6 +76,9 @@ site: .venv/installed-docs ## make a site of the documents, in build/site, with 
 mutations: .venv/installed-test ## put known faults into copies of the code, and see that tests find each of them
 	@.venv/bin/python tests/mutations/run.py --jobs 2
 
+zoo-counts: .venv/installed-test ## count anew the loops, tasks and bytes of the zoo, where a change of them is meant
+	@JAX_PLATFORMS=cpu PYTHONPATH=tests/end_to_end:tests/passes .venv/bin/python -m zoo_counts
+
 clean: ## remove what the other targets made
 	@rm -rf .venv .venv-newest .hypothesis .mypy_cache .ruff_cache atoll.egg-info atoll-demo build view/node_modules
 	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any, TypeVar
 
-from atoll.compiler.text.quantities import bytes_text
+from atoll.compiler.text.quantities import bytes_text, count_text
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,15 @@ class AcrossBatch:
 @dataclass(frozen=True)
 class SeveralLoops:
     """How often a step goes over the batch, and what that costs: the parts of the model's work, in percent, that are
-    done again and that are done for the whole batch at once, and what is kept of the batch from one loop to another."""
+    done again and that are done for the whole batch at once, and what each replica keeps of the batch from one loop to
+    another. allowed, room: what the plan lets be done again, in percent, and kept, in bytes."""
 
     loops: int
     again: int
     whole: int
     bytes: int
+    allowed: int
+    room: int
 
     def __str__(self) -> str:
         costs = []
@@ -91,6 +94,38 @@ class SeveralLoops:
             costs.append(f"{bytes_text(self.bytes)} of the batch are kept from one time to another")
         ways = "once" if self.loops == 1 else f"{self.loops} times"
         return f"the microbatches go over the stages {ways}: {', '.join(costs) or 'nothing is done again or kept'}"
+
+
+@dataclass(frozen=True)
+class LineExtra:
+    """What one line adds to the cost of a step that goes over the batch several times.
+
+    again, whole: operations of the model's work, those of the whole batch, that are done again, and done at once.
+    bytes: what each replica keeps of what the line makes.
+    ends: the numbers of the loops, `0 2`, at whose end all microbatches wait for each other, as this line says.
+    """
+
+    again: int
+    whole: int
+    bytes: int
+    ends: str
+
+    @property
+    def loops(self) -> tuple[int, ...]:
+        return tuple(map(int, self.ends.split()))
+
+    def __str__(self) -> str:
+        costs = []
+        if self.again:
+            costs.append(f"{count_text(self.again)} operations are done again")
+        if self.whole:
+            costs.append(f"{count_text(self.whole)} operations are done for the whole batch at once")
+        if self.bytes:
+            costs.append(f"{bytes_text(self.bytes)} of the batch are kept")
+        if self.ends:
+            names = ", ".join(f"L{number}" for number in self.loops)
+            costs.append(f"microbatches wait for each other at the end of {names}")
+        return f"extra: {', '.join(costs)}"
 
 
 @dataclass(frozen=True)
@@ -239,6 +274,7 @@ Fact = (
     | Joined
     | AcrossBatch
     | SeveralLoops
+    | LineExtra
     | WholeLoop
     | UnevenStages
     | JoinedStack
@@ -260,6 +296,7 @@ FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "joined": Joined,
     "across-batch": AcrossBatch,
     "several-loops": SeveralLoops,
+    "line-extra": LineExtra,
     "whole-loop": WholeLoop,
     "uneven-stages": UnevenStages,
     "joined-stack": JoinedStack,

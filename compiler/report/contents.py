@@ -23,6 +23,7 @@ class IslandReport:
     host_bytes: what is in the memory of the host, for each device, at the worst moment; no other number has it but that
         of whole arrays.
     cost: floating-point operations, counted from shapes; an element of anything else counts as one.
+    kept_bytes: on each of its devices, what loops over microbatches keep of the batch for later ones.
     """
 
     name: str
@@ -32,6 +33,7 @@ class IslandReport:
     array_peak_bytes: int
     host_bytes: int
     cost: int
+    kept_bytes: int
 
 
 @dataclass(frozen=True)

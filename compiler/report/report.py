@@ -46,6 +46,7 @@ from atoll.compiler.report.contents import (
     TransferReport,
 )
 from atoll.compiler.report.gantt import report_svg
+from atoll.compiler.report.kept import kept_by_island
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction, calls_of_functions
 from atoll.compiler.report.report_text import report_text
@@ -75,7 +76,11 @@ class Report(ReportContents):
         replicas = replicas_of(module)
         twins = twins_of(topology, replicas)
         cost_of = {name: costs[first] for first, names in twins.items() for name in names}
-        islands = tuple(_island(program, island, cost_of[island.name]) for island in program.islands)
+        kept = kept_by_island(module)
+        kept_by = {name: kept[first] for first, names in twins.items() for name in names}
+        islands = tuple(
+            _island(program, island, cost_of[island.name], kept_by[island.name]) for island in program.islands
+        )
         _check_memory(topology, islands)
         transfers = tuple(
             _transfer(transfer, times, topology) for function, times in functions for transfer in transfers_in(function)
@@ -149,7 +154,7 @@ def _made(kind: type[Any], fields: dict[str, Any]) -> Any:  # noqa: ANN401 (an o
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
-def _island(program: Program, island: IslandProgram, cost: int) -> IslandReport:
+def _island(program: Program, island: IslandProgram, cost: int, kept: int) -> IslandReport:
     tasks = [rolled_task(one) for one in island.instructions if isinstance(one, Run)]
     return IslandReport(
         name=island.name,
@@ -159,6 +164,7 @@ def _island(program: Program, island: IslandProgram, cost: int) -> IslandReport:
         array_peak_bytes=peak_bytes(program, island, whole=True),
         host_bytes=host_peak_bytes(program, island),
         cost=cost,
+        kept_bytes=kept,
     )
 
 

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 
 from atoll.compiler.cost.devices import device_kind
-from atoll.compiler.module.notes import SeveralLoops, Traffic
+from atoll.compiler.module.notes import LineExtra, SeveralLoops, Traffic
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chip_text import chip_rows, code_rows
 from atoll.compiler.report.contents import ExchangeReport, ReportContents
+from atoll.compiler.report.extra_text import extra_rows
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
 from atoll.compiler.text.quantities import bytes_text, count_text, seconds_text
 from atoll.compiler.topology.topology import Topology
+
+_OF_LOOPS = "overlap with the loop before; pause of an island until the next one begins"
 
 # Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
 _BUFFERS_SHOWN = 4
@@ -27,6 +30,7 @@ def report_text(report: ReportContents) -> str:
         _pipeline_rows(report),
         _measured_rows(report),
         _note_rows(report),
+        extra_rows(report),
         _shared_rows(report),
         _exchange_rows(report),
         _transfer_rows(report),
@@ -73,10 +77,10 @@ def _loop_rows(report: ReportContents) -> list[str]:
     ]
     if not one.loops:
         return rows
-    rows += ["", f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}   with the loop before"]
+    rows += ["", f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}{'pause':>8}   {_OF_LOOPS}"]
     for name, span in zip([*(f"L{span.loop}" for span in one.loops[:-1]), "last"], one.loops, strict=True):
         times = (seconds_text(time) for time in (span.start, span.end, span.overlap))
-        rows.append(f"{name:<8}{''.join(f'{time:>12}' for time in times)}")
+        rows.append(f"{name:<8}{''.join(f'{time:>12}' for time in times)}{_percent(span.pause):>8}")
     return rows
 
 
@@ -194,7 +198,7 @@ def _buffer_row(one: BufferGroup) -> str:
 
 
 def _note_rows(report: ReportContents) -> list[str]:
-    return [str(one) for one in report.notes if not isinstance(one.fact, Traffic)]
+    return [str(one) for one in report.notes if not isinstance(one.fact, Traffic | LineExtra)]
 
 
 def _shared_rows(report: ReportContents) -> list[str]:

@@ -46,7 +46,7 @@ class WholeStep:
     islands: the names of the first rows; each has another one, for what it exchanges with other replicas.
     tasks: with what they should take, and what they need and send.
     step: seconds; bubble: the part of them in which an island pauses, on average; and if links took no time.
-    loops: when each loop begins and ends, and how long it overlaps with the one before.
+    loops: when each loop begins and ends, how long it overlaps with the one before, and how islands pause in it.
     """
 
     islands: tuple[str, ...]
@@ -87,7 +87,7 @@ def step_of_all_tasks(module: ir.Module) -> WholeStep:
         step=times.makespan,
         bubble=times.bubble(count),
         bubble_without_links=step_times(tasks, {}, count, at_once).bubble(count),
-        loops=tuple(times.loops()),
+        loops=tuple(times.loops(count)),
     )
 
 

@@ -6,7 +6,7 @@ loop to the next as soon as what the next one needs is there.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from atoll.compiler.schedules.costs import LinkCost
@@ -16,12 +16,17 @@ from atoll.compiler.schedules.step_task import StepTask
 
 
 class LoopTimes(NamedTuple):
-    """When a loop's first task begins and its last one ends, and for how long the loop before it was still at work."""
+    """When a loop's first task begins and its last one ends, and for how long the loop before it was still at work.
+
+    pause: the part of the step in which an island pauses, on average, from the beginning of this loop to that of the
+        next one; of the first from the beginning of the step, of the last to its end. Together they are the bubble.
+    """
 
     loop: int
     start: float
     end: float
     overlap: float
+    pause: float
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,16 @@ class StepTimes:
 
     def bubble(self, rows: int) -> float:
         """The part of the makespan in which the first rows, which are the islands, do not work, on average."""
-        spans = zip(self.tasks, self.starts, self.ends, strict=True)
-        work = sum(end - start for task, start, end in spans if task.row < rows)
-        return 1 - work / rows / self.makespan if self.makespan else 0.0
+        return self._pause(rows, 0.0, self.makespan)
 
-    def loops(self) -> list[LoopTimes]:
-        """The loops in their order."""
+    def _pause(self, rows: int, begin: float, end: float) -> float:
+        """The part of the makespan in which rows do not work, on average, between two points of time."""
+        spans = (span for task, *span in zip(self.tasks, self.starts, self.ends, strict=True) if task.row < rows)
+        work = sum(max(0.0, min(end, until) - max(begin, since)) for since, until in spans)
+        return (end - begin - work / rows) / self.makespan if self.makespan else 0.0
+
+    def loops(self, rows: int) -> list[LoopTimes]:
+        """The loops in their order; the first rows are the islands."""
         numbers = sorted({task.loop for task in self.tasks if task.loop is not None})
         if not numbers:
             return []
@@ -52,7 +61,10 @@ class StepTimes:
             own = [index for index, task in enumerate(self.tasks) if task.loop == number]
             spans.append((number, min(self.starts[one] for one in own), max(self.ends[one] for one in own)))
         overlaps = [0.0, *(max(0.0, before[2] - after[1]) for before, after in pairwise(spans))]
-        return [LoopTimes(*span, overlap) for span, overlap in zip(spans, overlaps, strict=True)]
+        # A loop may begin before the one in front of it: what is between two beginnings is counted once.
+        borders = [0.0, *accumulate((start for _, start, _ in spans[1:]), max), self.makespan]
+        pauses = (self._pause(rows, begin, end) for begin, end in pairwise(borders))
+        return [LoopTimes(*span, *rest) for span, *rest in zip(spans, overlaps, pauses, strict=True)]
 
 
 def step_times(

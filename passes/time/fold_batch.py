@@ -91,7 +91,7 @@ def fold(module: ir.Module, rules: Mapping[str, Rule]) -> None:
     check_alone_cuts(scope)
     levels = levels_of(scope, plan.allowance, plan.replicas, keeps_all=plan.microbatches == 1)
     cross_check(scope, levels)
-    for node, fact in (*whole_batch_work(scope.batch.program, levels), *ways_over_the_batch(levels)):
+    for node, fact in (*whole_batch_work(scope.batch.program, levels), *ways_over_the_batch(levels, plan.replicas)):
         add_note(module, node.location, fact)
     rewrite(module, scope, levels)
     islands = _islands(module)

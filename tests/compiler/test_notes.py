@@ -14,6 +14,7 @@ from atoll.compiler.module.notes import (
     Gathered,
     Joined,
     JoinedStack,
+    LineExtra,
     ManySweeps,
     NeededWhole,
     NotDivisible,
@@ -44,9 +45,11 @@ FACTS = {
     ): "all microbatches wait for each other, as sum goes over the whole batch",
     AcrossBatch("sum goes over the whole batch", 12): "all microbatches wait for each other for 12 sums, first as sum "
     "goes over the whole batch",
-    SeveralLoops(2, again=34, whole=5, bytes=2048): "the microbatches go over the stages 2 times: 34% of the model's "
-    "work are done again, 5% of the model's work are done for the whole batch at once, 2.0 KiB of the batch are kept "
-    "from one time to another",
+    SeveralLoops(2, 34, 5, bytes=2048, allowed=50, room=9): "the microbatches go over the stages 2 times: 34% of the "
+    "model's work are done again, 5% of the model's work are done for the whole batch at once, 2.0 KiB of the batch "
+    "are kept from one time to another",
+    LineExtra(24600, 3, 2048, "0 2"): "extra: 24.6 k operations are done again, 3 operations are done for the whole "
+    "batch at once, 2.0 KiB of the batch are kept, microbatches wait for each other at the end of L0, L2",
     WholeLoop("", "its length depends on data"): "not cut, and on one stage: the loop, as its length depends on data",
     UnevenStages("50%, 50%, 0%", "a more even cut would send more"): "uneven stages, with 50%, 50%, 0% of the work: a "
     "more even cut would send more",

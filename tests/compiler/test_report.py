@@ -241,3 +241,60 @@ def test_a_shared_parameter_is_as_large_as_it_is_however_many_microbatches_use_i
     lowered = atoll.lower(fn, *shapes, topology="2 x cpu[1]", batch_argnums=1, plan=plan)
     [table] = lowered.report().shared
     assert table.bytes == 8 * 4 * 4
+
+
+def gated(w, x):
+    y = jnp.tanh(x @ w)
+    share = (y @ w).mean(0)
+    return jnp.tanh((y * share) @ w).mean()
+
+
+def line_of_gated(offset):
+    return f"{__file__}:{gated.__code__.co_firstlineno + offset}"
+
+
+def extra_table(topology="2 x cpu[1]", in_shardings=None, **plan):
+    """What the report says of `gated`, whose examples need a sum of them all: the text's table, and the report."""
+    shapes, plan = (
+        (jax.ShapeDtypeStruct((size, 64), "float32") for size in (64, 128)),
+        atoll.Plan(microbatches=4, **plan),
+    )
+    report = atoll.lower(
+        gated, *shapes, topology=topology, batch_argnums=1, plan=plan, in_shardings=in_shardings
+    ).report()
+    assert Report.from_json(report.to_json()) == report
+    lines = str(report).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("extra "))
+    return [line.split() for line in lines[start : lines.index("", start)]], report
+
+
+def test_a_table_says_what_each_line_keeps_and_waits_for():
+    table, report = extra_table(stages=2)
+    bubble = f"{100 * report.whole_step.loops[0].pause:.0f}%"
+    assert table == [
+        ["extra", "done", "again", "at", "once", "kept", "waits", "bubble", "line"],
+        ["32.0", "KiB", line_of_gated(1)],
+        ["1", bubble, line_of_gated(2)],
+        ["in", "all", "32.0", "KiB", "1", bubble],
+        ["allowed", "50%", "48.0", "KiB"],
+        ["kept", "on", "each", "device:", "island0", "32.0", "KiB"],
+    ]
+
+
+def test_a_table_says_what_each_line_does_again():
+    table, report = extra_table(stages=1, extra="100%, 0 B")
+    work = 2 * 128 * 64 * 64
+    assert table[1:] == [
+        [*f"{work / 1e6:.1f} M".split(), line_of_gated(1)],
+        ["1", f"{100 * report.whole_step.loops[0].pause:.0f}%", line_of_gated(2)],
+        ["in", "all", "34%", "1", f"{100 * report.whole_step.loops[0].pause:.0f}%"],
+        ["allowed", "100%", "0", "B"],
+    ]
+
+
+def test_a_device_keeps_its_share():
+    """Of what its replica does: as the island divides it."""
+    examples = jax.sharding.PartitionSpec("data")
+    table, report = extra_table("1 x cpu[data=2, model=2]", (None, examples), stages=1)
+    assert table[1][:2] == ["32.0", "KiB"]
+    assert [one.kept_bytes for one in report.islands] == [16 * 1024]

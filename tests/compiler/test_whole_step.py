@@ -31,7 +31,9 @@ def test_islands_go_on_as_soon_as_what_they_need_is_there():
     assert times.starts == (0.0, 1.0, 2.0, 3.5, 5.5, 7.5)
     assert times.makespan == 8.5
     assert times.bubble(2) == pytest.approx(1 - 10 / 17)
-    assert times.loops() == [LoopTimes(0, 0.0, 7.5, 0.0), LoopTimes(1, 2.0, 5.0, 5.5)]
+    # Before the second loop begins one island has two units of work and the other one none; after that three and five.
+    pauses = [pytest.approx(1 / 8.5), pytest.approx(2.5 / 8.5)]
+    assert times.loops(2) == [LoopTimes(0, 0.0, 7.5, 0.0, pauses[0]), LoopTimes(1, 2.0, 5.0, 5.5, pauses[1])]
 
 
 def test_what_is_exchanged_takes_no_time_of_its_island():
@@ -182,10 +184,12 @@ def test_an_open_schedule_searches_for_every_loop():
 
 def test_loops_overlap_where_nothing_waits_for_a_sum():
     """Going back, one island is done with a loop while the other one still adds up the gradients of its weights."""
-    loops = lowered(centred, extra=100).report().whole_step.loops
+    step = lowered(centred, extra=100).report().whole_step
+    loops = step.loops
     assert len(loops) > 4
     # On the way forward each loop needs the mean that the one before it completes.
     assert [one.overlap for one in loops[:4]] == [0.0] * 4
+    assert sum(one.pause for one in loops) == pytest.approx(step.bubble)
     overlapping = [after for after in loops if after.overlap > 0]
     assert overlapping
     assert all(one.start < loops[one.loop - 1].end for one in overlapping)

@@ -1,6 +1,9 @@
 """Random steps that go over the batch several times: each is refused, or computes what `jax.jit` computes, whether what
 several loops need is kept or made again."""
 
+import re
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -17,7 +20,7 @@ EXTRA = (50, 1000)  # the usual, and all that several loops need is made again
 
 
 def prepared(seed):
-    """The pair of a seed's program; None if it is refused."""
+    """The pair of a seed's program; if it is refused, the reason without its numbers."""
     made = random_sequence(seed)
     text = f"# seed {seed}, {made.microbatches} microbatches of {made.batch} examples\n{made.text}"
     names = {"jax": jax, "jnp": jnp}
@@ -29,21 +32,25 @@ def prepared(seed):
             take_to(module, "timed", made.microbatches, EXTRA[seed % 2])
         except InternalError:
             raise
-        except (CompileError, PlanError):
-            return None
+        except (CompileError, PlanError) as error:
+            return re.sub(r"\d[\d.]*( [kMG]?B\b)?", "N", error.what)
         return judged(program, job, module, original)
 
 
 def test_refused_or_right(request, capsys):
     first = request.config.getoption("first_seed")
     count = 5000 if request.config.getoption("full") else COUNT
-    accepted, wrong = 0, []
+    accepted, refused, wrong = 0, Counter(), []
     for start in range(first, first + count, AT_ONCE):
-        made = map(prepared, range(start, min(start + AT_ONCE, first + count)))
+        made = [prepared(seed) for seed in range(start, min(start + AT_ONCE, first + count))]
+        refused.update(one for one in made if isinstance(one, str))
         pairs = [one for one in made if isinstance(one, Pair)]
         wrong += filter(None, faults(pairs))
         accepted += len(pairs)
         with capsys.disabled():
             print(f" [up to seed {start + AT_ONCE}: {accepted} accepted, {len(wrong)} wrong]", end="", flush=True)
+    with capsys.disabled():
+        for reason, times in refused.most_common():
+            print(f"\n  refused {times} of {count}: {reason}", end="")
     assert not wrong, f"{len(wrong)} WRONG ANSWERS, the first:\n{min(wrong, key=len)}"
     assert accepted >= 0.7 * count

@@ -32,21 +32,37 @@ class Extra:
 
 
 def extra_of(scope: Interpretation, loops: Sequence[FoldedLoop], replicas: int) -> Extra:
-    program = scope.batch.program
-    times = Counter(
-        entry.node.number
-        for loop in loops
-        for entry in loop.entries
-        if entry.node is not None and contracts(entry.node)
-    )
-    costs = {node.number: cost_of(node.operation.opview) for node in program.body.nodes if contracts(node)}
-    work = max(1, sum(costs.values()))
-    again = sum((count - 1) * costs[number] for number, count in times.items())
-    mixed = (node for node in program.body.nodes if not scope.mixed.isdisjoint(node.results))
-    whole = sum(costs.get(node.number, 0) for node in mixed)
-    taken = {value for loop in loops for value, _ in loop.taken}
-    kept = sum(bytes_of(program.values[value].type) for value in taken)
+    work = max(1, sum(_cost(node) for node in scope.batch.program.body.nodes))
+    again, whole = sum(done_again(loops).values()), sum(done_at_once(scope).values())
+    kept = kept_of(scope, loops).total()
     return Extra(-(-100 * again // work), -(-100 * whole // work), -(-kept // replicas))
+
+
+def done_again(loops: Sequence[FoldedLoop]) -> dict[Node, int]:
+    """Of the model's work what stands in more than one loop, and the operations that this is too much."""
+    nodes = [entry.node for loop in loops for entry in loop.entries if entry.node is not None]
+    times = Counter(node for node in nodes if contracts(node))
+    return {node: (count - 1) * _cost(node) for node, count in times.items() if count > 1}
+
+
+def done_at_once(scope: Interpretation) -> dict[Node, int]:
+    """Of the model's work what is done for the whole batch, as the examples are mixed by then."""
+    mixed = (node for node in scope.batch.program.body.nodes if not scope.mixed.isdisjoint(node.results))
+    return {node: _cost(node) for node in mixed if contracts(node)}
+
+
+def kept_of(scope: Interpretation, loops: Sequence[FoldedLoop]) -> Counter[Node]:
+    """What makes values that loops keep for later ones, and the bytes of these for the whole batch."""
+    program, kept = scope.batch.program, Counter[Node]()
+    for value in {value for loop in loops for value, _ in loop.taken}:
+        producer = program.producers[value]
+        assert producer is not None, "an argument is there anyway"
+        kept[producer] += bytes_of(program.values[value].type)
+    return kept
+
+
+def _cost(node: Node) -> int:
+    return cost_of(node.operation.opview) if contracts(node) else 0
 
 
 def refuse_extra(turns: Turns, allowed: Allowance, least: Extra, keeping: Extra) -> Refusal:

@@ -17,12 +17,17 @@ from atoll.passes.time.folding.turns import Turns
 
 @dataclass
 class Levels:
-    """The loops, and what stands around them: `around[i]` before loop i, the last one after all loops."""
+    """The loops, and what stands around them: `around[i]` before loop i, the last one after all loops.
+
+    allowed, room: how many percent of the model's work may be done again, and how many bytes each replica may keep.
+    """
 
     turns: Turns
     loops: list[FoldedLoop]
     around: list[list[Entry]]
     extra: Extra
+    allowed: int
+    room: int
 
 
 def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps_all: bool = False) -> Levels:
@@ -36,28 +41,30 @@ def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps
     """
     turns = Turns.of(scope)
     kept = _loops(turns, turns.kept_before)
-    if keeps_all:
-        return _levels(turns, kept, extra_of(scope, kept, replicas))
-    again = _loops(turns, turns.decided_before)
-    keeping, least = extra_of(scope, kept, replicas), extra_of(scope, again, replicas)
+    keeping = extra_of(scope, kept, replicas)
     room = sum(map(turns.bytes_of, scope.batch.program.body.arguments)) if allowed.kept is None else allowed.kept
+
+    def levels(loops: list[FoldedLoop], extra: Extra) -> Levels:
+        around = around_loops(scope, turns.entries, loops)
+        return Levels(turns, loops, around, extra, allowed.percent, keeping.bytes if keeps_all else room)
+
+    if keeps_all:
+        return levels(kept, keeping)
+    again = _loops(turns, turns.decided_before)
+    least = extra_of(scope, again, replicas)
     if least.again == 0 and (allowed.kept is None or least.bytes <= room):
-        return _levels(turns, again, least)
+        return levels(again, least)
     if keeping.bytes <= room:
-        return _levels(turns, kept, keeping)
+        return levels(kept, keeping)
     chosen = dearest(turns, kept, (room - least.bytes) * replicas)
     if chosen:
         again = _loops(turns, lambda number: turns.decided_before(number) | (turns.kept_before(number) & chosen))
         least = extra_of(scope, again, replicas)
     if least.again <= allowed.percent and (allowed.kept is None or least.bytes <= room):
-        return _levels(turns, again, least)
+        return levels(again, least)
     if allowed.kept is not None:
         raise refuse_extra(turns, allowed, least, keeping)
-    return _levels(turns, kept, keeping)
-
-
-def _levels(turns: Turns, loops: list[FoldedLoop], extra: Extra) -> Levels:
-    return Levels(turns, loops, around_loops(turns.scope, turns.entries, loops), extra)
+    return levels(kept, keeping)
 
 
 def _loops(turns: Turns, given: Callable[[int], Collection[Version]]) -> list[FoldedLoop]:
