@@ -19,6 +19,7 @@ PASSES = {
     "hide-microbatch-index": "atoll.passes.place.hide_microbatch_index:HideMicrobatchIndex",
     "inline-calls": "atoll.passes.normalize.inline_calls:InlineCalls",
     "join-branches": "atoll.passes.stage.join_branches:JoinBranches",
+    "join-sums": "atoll.passes.stage.join_sums:JoinSums",
     "keep-less": "atoll.passes.stage.keep_less:KeepLess",
     "make-fragments": "atoll.passes.place.make_fragments:MakeFragments",
     "mark-arguments": "atoll.passes.normalize.mark_arguments:MarkArguments",

@@ -10,6 +10,7 @@ from atoll.compiler.batch_rules.nodes import Node, kind_of_body
 from atoll.compiler.batch_rules.orders import decide_sort, make_sort
 from atoll.compiler.batch_rules.rule import FactorRule, Linear
 from atoll.compiler.batch_rules.states import Places, State
+from atoll.compiler.mlir.bindings import ir
 
 
 def _reduce(node: Node) -> Sequence[Factor]:
@@ -88,6 +89,14 @@ def _matrices(node: Node) -> Sequence[Factor]:
     return [Factor((one,) * len(node.operands), (one,)) for one in range(rank)]
 
 
+def _triangular_solve(node: Node) -> Sequence[Factor]:
+    """Each right-hand side is solved for by itself: the columns of the second operand, or its rows if the triangle
+    stands on the right."""
+    rank = len(node.operand_shape())
+    along = rank - 1 if ir.BoolAttr(node.operation.attributes["left_side"]).value else rank - 2
+    return [*_matrices(node), Factor((None, along), (along,))]
+
+
 RULES = (
     FactorRule(
         ("stablehlo.reduce",),
@@ -104,5 +113,10 @@ RULES = (
     ),
     FactorRule(("chlo.top_k",), "along all dimensions but the last", _all_but_last),
     FactorRule(("stablehlo.fft",), "along dimensions that are not transformed", _transform),
-    FactorRule(("stablehlo.cholesky", "stablehlo.triangular_solve"), "matrix by matrix", _matrices),
+    FactorRule(("stablehlo.cholesky",), "matrix by matrix", _matrices),
+    FactorRule(
+        ("stablehlo.triangular_solve",),
+        "matrix by matrix, or along what each triangle is solved for",
+        _triangular_solve,
+    ),
 )

@@ -237,6 +237,7 @@ MARKS = (
         gone="scheduled",
         writers=(
             "copy-cheap-operations",
+            "join-sums",
             "make-fragments",
             "seed-stages",
             "spread-stages",
@@ -247,6 +248,7 @@ MARKS = (
             "copy-cheap-operations",
             "cut-segments",
             "join-branches",
+            "join-sums",
             "keep-less",
             "make-fragments",
             "module/check_names",
@@ -290,7 +292,7 @@ MARKS = (
         says="how they combine what each has",
         since="staged",
         gone=None,
-        writers=("make-fragments", "stage/shares/share_code"),
+        writers=("make-fragments", "stage/operations/exchanges"),
         readers=(
             "emit/emit",
             "make-fragments",
@@ -298,8 +300,9 @@ MARKS = (
             "module/tasks",
             "place/fragments/partition",
             "replicas/check_exchanges",
+            "replicas/own_sums",
             "spread-stages",
-            "stage/shares/share_code",
+            "stage/operations/exchanges",
         ),
     ),
     Mark(
@@ -308,7 +311,7 @@ MARKS = (
         says="the dimension along which shares are the whole",
         since="staged",
         gone=None,
-        writers=("stage/shares/share_code",),
+        writers=("stage/operations/exchanges", "stage/shares/share_code"),
         readers=("make-fragments", "module/interface", "module/tasks", "replicas/check_exchanges", "share-update"),
     ),
     Mark(

@@ -90,6 +90,9 @@ PHASES = (
             "share-update",
             # Once the forward part is fixed, the rest goes where it causes the least traffic.
             "spread-stages",
+            # Needs the island on which sums meet, to know what an exchange there costs; before sweeps, as what takes
+            # the result comes after the exchange.
+            "join-sums",
             # Needs the stage of every operation, and decides from it which fragment computes what.
             "order-sweeps",
             "keep-less",

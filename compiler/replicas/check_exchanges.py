@@ -1,12 +1,20 @@
 """Checks that replicas exchange what they have to, each sum over the batch that is used, once; and that shares fit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from atoll.compiler.batch_rules.states import COMBINE
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.diagnostics import refuse
-from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
+from atoll.compiler.mlir.functions import (
+    argument_attributes,
+    arguments_of,
+    body_of,
+    functions_in,
+    operands_within,
+    operations_in,
+    result_attributes,
+)
 from atoll.compiler.module.graph import parts_of_loop
 from atoll.compiler.module.interface import share_of
 from atoll.compiler.module.marks import EXCHANGE, SHARE
@@ -17,11 +25,14 @@ from atoll.compiler.module.tasks import (
     GATHER,
     OWN_SHARE,
     ExchangeOp,
+    code_name,
     dataflow_functions,
     exchange_kind,
     exchange_share,
     exchanges_in,
+    is_exchange,
 )
+from atoll.compiler.replicas.own_sums import LINEAR
 
 
 def check_exchanges(module: ir.Module) -> None:
@@ -32,10 +43,10 @@ def check_exchanges(module: ir.Module) -> None:
     replicas, functions = replicas_of(module), dataflow_functions(module)
     if replicas > 1:
         check_replicas(replicas, topology_of(module))
-    _check_exchanges(functions, replicas)
+    _check_exchanges(module, functions, replicas)
 
 
-def _check_exchanges(functions: Mapping[str, func.FuncOp], replicas: int) -> None:
+def _check_exchanges(module: ir.Module, functions: Mapping[str, func.FuncOp], replicas: int) -> None:
     """functions: `@main`, and those of a microbatch."""
     main = functions["main"]
     sums = _sums(main) if replicas > 1 else {}
@@ -55,12 +66,7 @@ def _check_exchanges(functions: Mapping[str, func.FuncOp], replicas: int) -> Non
             dimension = exchange_share(exchange)
             if dimension is not None and exchange_kind(exchange) != GATHER:
                 shares[exchange.operation.results[0]] = dimension
-    for total, (loop, number) in sums.items():
-        users = [use.owner.operation for use in total.uses]
-        if users and (len(users) > 1 or text_attribute(users[0].attributes, EXCHANGE) not in COMBINE):
-            what = f"result {number} of a loop is a sum of one replica, and {users[0].name} takes it"
-            remedy = f"let one mpmd.transfer with {EXCHANGE} take it, and all else take what that makes"
-            raise refuse(loop.location, what, remedy)
+    _check_sums(module, main, sums)
     _check_results(main, shares)
 
 
@@ -130,6 +136,53 @@ def _check_results(main: func.FuncOp, shares: Mapping["ir.Value[ir.Type]", int])
         if value in shares and share_of(marks) != shares[value]:
             what = f"result {number} of @main is a share along dimension {shares[value]}, and is not marked as one"
             raise refuse(main.location, what, f"add {SHARE} = {shares[value]} : i32 to it, or return the whole")
+
+
+def _check_sums(
+    module: ir.Module, main: func.FuncOp, sums: Mapping["ir.Value[ir.Type]", tuple[mpmd.ForOp, int]]
+) -> None:
+    """Refuse a sum of one replica that anything takes but an exchange, or what adds it to others that are exchanged."""
+    own, code = dict(sums), functions_in(module)
+    for operation in body_of(main).operations:
+        taken = [value for value in operation.operation.operands if value in own]
+        if not taken:
+            continue
+        loop, number = own[taken[0]]
+        made = _made_of_sums(operation, own, code)
+        if made is None or any(len(list(value.uses)) > 1 for value in taken):
+            what = f"result {number} of a loop is a sum of one replica, and {operation.operation.name} takes it"
+            remedy = f"let one mpmd.transfer with {EXCHANGE} take it, and all else take what that makes"
+            raise refuse(loop.location, what, remedy)
+        own.update(dict.fromkeys((operation.operation.results[index] for index in made), (loop, number)))
+
+
+def _made_of_sums(
+    operation: ir.OpView, own: Collection["ir.Value[ir.Type]"], code: Mapping[str, func.FuncOp]
+) -> Sequence[int] | None:
+    """Which results of an operation are sums of one replica again; None if it may not take one."""
+    if is_exchange(operation):
+        # What is made of several sums is a sum.
+        (source,) = operation.operation.operands
+        kinds = COMBINE if isinstance(source.owner, mpmd.ForOp) else ("add",)
+        return [] if exchange_kind(operation) in kinds else None
+    if isinstance(operation, mpmd.TransferOp):
+        return [0]
+    if isinstance(operation, mpmd.FragmentOp):
+        block = operation.operation.regions[0].blocks[0]
+    elif isinstance(operation, mpmd.FragmentCallOp):
+        block = body_of(code[code_name(operation)])
+    else:
+        return None
+    given = zip(block.arguments, operation.operation.operands, strict=True)
+    inside: set[ir.Value[ir.Type]] = {argument for argument, value in given if value in own}
+    *body, end = block.operations
+    for one in body:
+        taken = operands_within(one)
+        if not inside.isdisjoint(taken):
+            if one.operation.name not in LINEAR or not inside.issuperset(taken):
+                return None
+            inside.update(one.operation.results)
+    return [index for index, value in enumerate(end.operation.operands) if value in inside]
 
 
 def _sums(main: func.FuncOp) -> dict["ir.Value[ir.Type]", tuple[mpmd.ForOp, int]]:

@@ -5,7 +5,7 @@
 module attributes {atoll.topology = "2 x cpu[data=2, model=2]"} {
   sdy.mesh @mesh = <["data"=4, "model"=2]>
   func.func @main(%x: tensor<8xf32>) -> tensor<8xf32> {
-    // expected-error @below {{shard_map is written for the mesh (data=4, model=2), and the islands' is (data=2, model=2); give both the same axes in the same order, as in topology="2 x cpu[data=4, model=2]"}}
+    // expected-error @below {{shard_map is written for the mesh (data=4, model=2), and the islands' is (data=2, model=2); give both the same axes in the same order, as in topology="2 x cpu[data=4, model=2]", or set replicas=2, whose islands together have that mesh}}
     %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"data"}]>] out_shardings=[<@mesh, [{"data"}]>]
         manual_axes={"data"} (%part: tensor<2xf32>) {
       sdy.return %part : tensor<2xf32>
@@ -20,7 +20,7 @@ module attributes {atoll.topology = "2 x cpu[data=2, model=2]"} {
 module attributes {atoll.topology = "2 x cpu[data=2, model=2]"} {
   sdy.mesh @mesh = <["model"=2, "data"=2]>
   func.func @main(%x: tensor<8xf32>) -> tensor<8xf32> {
-    // expected-error @below {{shard_map is written for the mesh (model=2, data=2), and the islands' is (data=2, model=2)}}
+    // expected-error @below {{shard_map is written for the mesh (model=2, data=2), and the islands' is (data=2, model=2); give both the same axes in the same order, as in topology="2 x cpu[model=2, data=2]"}}
     %0 = sdy.manual_computation(%x) in_shardings=[<@mesh, [{"data"}]>] out_shardings=[<@mesh, [{"data"}]>]
         manual_axes={"data"} (%part: tensor<4xf32>) {
       sdy.return %part : tensor<4xf32>

@@ -787,3 +787,34 @@ module attributes {atoll.topology = ["2 x cpu[1]"]} {
     return
   }
 }
+
+// -----
+
+// A sum of one replica may be added to another before both are exchanged, and nothing else.
+
+!on0 = !mpmd.mesh_tensor<"island0", tensor<f32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+module attributes {atoll.plan = "replicas=2", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !on0 {atoll.path = "x"}) -> (!on0 {atoll.path = "y"}) attributes {topology = #islands} {
+    // expected-error @below {{result 0 of a loop is a sum of one replica, and mpmd.fragment takes it}}
+    %0 = mpmd.for (%x) {atoll.order = {island0 = "F0@0"}, atoll.role = "F", iterations = 2 : ui32}
+        (%s: !on0, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%s) : (!on0) -> !on0
+      mpmd.return %1 : !on0
+    } : !on0
+    %1 = mpmd.fragment<mesh="island0", origin=["U0"]> (%0) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<f32>) {
+      %2 = stablehlo.multiply %a, %a : tensor<f32>
+      mpmd.return %2 : tensor<f32>
+    } : (!on0) -> !on0
+    %3 = mpmd.transfer {atoll.exchange = "add"} %1 : (!on0) -> !on0
+    return %3 : !on0
+  }
+  func.func private @microbatch(%s: !on0) -> !on0 attributes {topology = #islands} {
+    %0 = mpmd.fragment<mesh="island0", origin=["F0"]> (%s) {atoll.stage = 0 : i32, atoll.sweep = 0 : i32}
+        (%a: tensor<f32>) {
+      mpmd.return %a : tensor<f32>
+    } : (!on0) -> !on0
+    return %0 : !on0
+  }
+}

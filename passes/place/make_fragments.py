@@ -31,6 +31,7 @@ from atoll.compiler.module.replicas import replicas_of
 from atoll.compiler.module.shardings import not_followed
 from atoll.compiler.module.value_shardings import specs_of
 from atoll.compiler.pipeline.pass_base import Pass
+from atoll.compiler.replicas.own_sums import exchanged_later
 from atoll.passes.place.fragments.own_shardings import localise, without_sharding
 from atoll.passes.place.fragments.partition import Dataflow, FragmentPlan, PlacedExchange
 
@@ -48,7 +49,8 @@ class MakeFragments(Pass):
 
     With replicas, what a loop sums up is the sum of one replica; an exchange, which is a transfer to where the sum
     already is, makes it the sum of all. Where a replica needs only its own share of that sum, the exchange gives the
-    share alone. What replicas exchange in the update stands after the fragment that makes it.
+    share alone. What replicas exchange in the update stands after the fragment that makes it; a sum of a loop that is
+    only added to what is exchanged there is not exchanged itself.
 
     The body of a loop over microbatches becomes a function, as transfers stand in functions only; what it takes from
     outside is sent before the loop begins, and what it sums up is sent when it has ended.
@@ -90,6 +92,7 @@ class _Placement:
         # Each loop is an odd region; what stands before it and after it, an even one.
         self._regions = 2 * len(self.graph.loops) + 1
         self._is_replicated = replicas_of(module) > 1
+        self._exchanged_later = exchanged_later(self.graph)
         self._has_parts = [PARTS in marks for marks in argument_attributes(self.main)]
         # What a loop keeps for later ones, a part of each microbatch.
         self._kept = {one.yielded for loop in self.graph.loops for one in loop.carried if one.is_part}
@@ -275,7 +278,8 @@ class _Placement:
                 self._build_exchange(shares, result, held, after, self._kind_of(one.yielded))
                 continue
             # A sum that nobody uses after the loop is not worth an exchange.
-            if self._is_replicated and self._is_used_after(loop, one.yielded):
+            is_used = self._is_used_after(loop, one.yielded) and one.yielded not in self._exchanged_later
+            if self._is_replicated and is_used:
                 held[one.yielded, island] = self._exchanged(one.yielded, result)
             self._send(one.yielded, island, held, after)
 

@@ -112,11 +112,26 @@ def _check_shard_maps(module: ir.Module, meshes: Mapping[str, sdy.MeshOp], topol
             if needed != list(islands.items()):
                 both = f"the mesh ({mesh_text(axes)}), and the islands' is ({mesh_text(islands)})"
                 remedy = f"give both the same axes in the same order, as in {topology_with(axes, topology)}"
+                share = _replicas_sharing(needed, islands, topology)
+                if share is not None:
+                    remedy += f", or set replicas={share}, whose islands together have that mesh"
                 raise refuse(one.location, f"shard_map is written for {both}", remedy)
             order = sdy.MeshAttr(meshes[name].attributes["mesh"]).device_ids
             if order:
                 what = f"shard_map is written for devices in the order {', '.join(map(str, order))}"
                 raise refuse(one.location, what, "give all meshes of the function the same devices in the same order")
+
+
+def _replicas_sharing(needed: Sequence[tuple[str, int]], islands: Axes, topology: Topology) -> int | None:
+    """As how many replicas the islands would have a mesh together, one axis of which their devices divide; None if
+    they cannot."""
+    if [axis for axis, _ in needed] != list(islands):
+        return None
+    larger = [(size, islands[axis]) for axis, size in needed if size != islands[axis]]
+    if len(larger) != 1 or larger[0][0] % larger[0][1]:
+        return None
+    replicas = larger[0][0] // larger[0][1]
+    return None if len(topology.islands) % replicas else replicas
 
 
 def _check_collectives(module: ir.Module, topology: Topology) -> None:

@@ -4,18 +4,19 @@ import jax
 import jax.numpy as jnp
 import pytest
 import zoo
-from atoll.compiler.errors import CompileError, PlanError
+from atoll.compiler.errors import AtollError, CompileError, PlanError
 from jax import lax
 from microbatched import compiled_by_xla, double_precision, evaluated  # noqa: F401 (fixtures)
 from random_programs import random_program
 from random_sequences import random_sequence
 from references import reference
+from refusal_counts import reasons
 from timed_harness import difference
 
 import atoll
 
 COUNTS = {random_program: 20, random_sequence: 8}
-FIRST = 70_000  # other programs than those that the time passes are tried with
+FIRST = 70_000  # behind the first seed: other programs than those that the time passes are tried with
 MAGNITUDE = 100.0  # of the values that a smooth program's results are made of, where these may cancel
 SCHEDULES = ("gpipe", "1f1b", "interleaved-1f1b(2)", "zb-v", "forward-only")
 EXTRA = (50, 1000, "50%, 1 kB")  # for steps that go over the batch several times
@@ -23,17 +24,19 @@ EXTRA = (50, 1000, "50%, 1 kB")  # for steps that go over the batch several time
 
 @pytest.mark.parametrize("random_of", COUNTS, ids=lambda one: one.__name__)
 def test_refused_or_right(random_of, request, capsys):
-    """As many as are accepted of so many; the seed of each that is wrong is printed."""
-    count, right, wrong = counted(request.config, COUNTS[random_of]), [], []
-    seed = FIRST
+    """As many as are accepted of so many; those that are refused are counted by reason."""
+    count, right, wrong, refused = counted(request.config, COUNTS[random_of]), [], [], []
+    first = seed = FIRST + request.config.getoption("--first-seed")
     while len(right) + len(wrong) < count:
         told = outcome(random_of(seed))
-        if told is not None:
+        if isinstance(told, AtollError):
+            refused.append(told)
+        else:
             (wrong if told else right).append(told or seed)
         seed += 1
-        assert seed < FIRST + 5 * count
+        assert seed < first + 5 * count
     with capsys.disabled():
-        print(f" [seeds {FIRST} to {seed - 1}: {len(right) + len(wrong)} accepted]", end="")
+        print(f" [seeds {first} to {seed - 1}: {len(right) + len(wrong)} accepted]{reasons(refused)}")
     assert not wrong, f"{len(wrong)} WRONG ANSWERS, the first:\n{min(wrong, key=len)}"
 
 
@@ -42,7 +45,7 @@ def counted(config, usual):
 
 
 def outcome(made):
-    """None if a program is refused; else what is wrong with its answers, which should be nothing."""
+    """Why a program is refused, or what is wrong with its answers, which should be nothing."""
     seed = made.seed
     kind, islands = SCHEDULES[seed % len(SCHEDULES)], 1 + seed % 3
     replicas = 2 if made.microbatches % 2 == 0 and seed % 4 < 2 else 1
@@ -64,7 +67,7 @@ def outcome(made):
     except (CompileError, PlanError) as error:
         if "internal error" in str(error):
             return f"{error}\n{text}"
-        return None
+        return error
     with step:
         found = list(zoo.leaves(step(*made.arguments)))
     expected = list(zoo.leaves(reference(names["program"], *made.arguments)))

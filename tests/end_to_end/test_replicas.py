@@ -95,6 +95,23 @@ def test_same_answer_as_jit(name, replicas, stages, microbatches, schedule, link
             assert rows[replica * count : (replica + 1) * count] == rows[:count]
 
 
+@pytest.mark.parametrize("segments", [1, 2])
+def test_the_two_halves_of_a_tied_gradient_are_exchanged_as_one(segments):
+    """Where they are worth messages of their own: the last stage's goes to the first, which exchanges their sum."""
+    case = zoo.CASES["tied_embedding"]()
+    plan = atoll.Plan(stages=2, microbatches=4, schedule="1f1b", replicas=2, segments=segments)
+    with compiled(case, plan, topology(4, NARROW)) as step:
+        found = step(*zoo.arguments_of(case))
+        expected = list(zoo.leaves(reference(case.fn, *case.args)))
+        assert error_of(zoo.leaves(found), expected) < 1e-5
+        check_same_bits(found, 2)
+        sent = step.stats().bytes_per_link
+    _, loss, gradients = found
+    each = sum(leaf.nbytes for leaf in jax.tree.leaves((loss, gradients)))
+    assert sent["island0", "island2"] + sent["island1", "island3"] == each
+    assert sent["island2", "island0"] + sent["island3", "island1"] == each
+
+
 def dropped_out(params, key, x, weight, y):
     """A train step with dropout, and a mean over the examples that count, which takes a loop before the main one."""
 

@@ -494,8 +494,8 @@ MUTATIONS = (
     Mutation(
         "a-sum-of-one-replica-may-be-used",
         "compiler/replicas/check_exchanges.py",
-        "if users and (len(users) > 1 or",
-        "if users and (len(users) > 9 and",
+        "        if made is None or any(",
+        "        if made is None and any(",
         killed_by="ir_tests/invalid/verify-placed.mlir",
         before="ir_tests/invalid/verify-placed.mlir",
     ),

@@ -1,7 +1,7 @@
 """Random programs: each is refused, or computes what `jax.jit` computes.
 
-A failure shows the program as Python, with its seed. `--full` tries seventy-five times as many, `--quick` half,
-`--first-seed=N` others.
+A failure shows the program as Python, with its seed; what is refused is counted by reason. `--full` tries a hundred and
+twenty-five times as many, `--quick` half, `--first-seed=N` others.
 """
 
 import jax
@@ -10,6 +10,7 @@ import pytest
 from atoll.compiler.errors import AtollError, CompileError, PlanError
 from jax import lax
 from random_programs import random_program
+from refusal_counts import reasons
 from timed_harness import ContractBrokenError, Pair, Program, faults, pair_of
 
 pytestmark = pytest.mark.timeout(6 * 3600)  # for `--full`
@@ -39,20 +40,23 @@ def prepared(seed):
 @pytest.fixture(scope="module")
 def seeds(request):
     first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
-    return range(first, first + (COUNT * 75 if is_full else COUNT // 2 if is_quick else COUNT))
+    return range(first, first + (COUNT * 125 if is_full else COUNT // 2 if is_quick else COUNT))
 
 
 def test_refused_or_right(seeds, capsys):
-    accepted, wrong, defects = 0, [], []
+    accepted, wrong, defects, refused = 0, [], [], []
     for first in range(seeds.start, seeds.stop, PREPARED):
         made = [prepared(seed) for seed in seeds[first - seeds.start :][:PREPARED]]
         pairs = [one for one in made if isinstance(one, Pair)]
         wrong += filter(None, faults(pairs))
         defects += [str(one) for one in made if isinstance(one, AssertionError)]
+        refused += [one for one in made if isinstance(one, AtollError)]
         accepted += len(pairs)
         with capsys.disabled():
             tried = f"{first + len(made) - seeds.start} of {len(seeds)}"
             print(f" [{tried} random programs: {accepted} accepted]", end="", flush=True)
+    with capsys.disabled():
+        print(reasons(refused))
     failures = [*sorted(wrong, key=len), *sorted(defects, key=len)]
     assert not failures, f"{len(wrong)} wrong answers and {len(defects)} defects, the first:\n{failures[0]}"
     assert accepted >= 0.4 * len(seeds)

@@ -28,12 +28,18 @@ SQUARES = (X[:, :4, None] * X[:, None, :4]).astype("float32") + 9 * numpy.eye(4,
 IMAGES = numpy.random.default_rng(1).normal(size=(B, 4, 4, 2)).astype("float32")
 KERNEL = numpy.random.default_rng(2).normal(size=(3, 3, 2, 3)).astype("float32")
 WEIGHTS = numpy.random.default_rng(3).normal(size=(6, 6)).astype("float32")
+TRIANGLE = WEIGHTS + 6 * numpy.eye(6, dtype="float32")
 PLACES = numpy.array([3, 0, 2, 2], "int32")
 FLAGS = X > 0
 
 
 def convolve(x, kernel):
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def solved(triangle, x):
+    """Each example is a column, for one triangle."""
+    return jax.scipy.linalg.solve_triangular(triangle, x.T, lower=True)
 
 
 def total(fn):
@@ -106,6 +112,8 @@ NEED = {
         (jnp.linalg.cholesky, (), (SQUARES,)),
         (jnp.linalg.inv, (), (SQUARES,)),
         (lambda x: jnp.linalg.eigh(x).eigenvalues, (), (SQUARES,)),
+        (jax.value_and_grad(lambda w, x: jnp.sum(solved(w, x) ** 2), (0, 1)), (TRIANGLE,), (X,)),
+        (lambda w, x: lax.linalg.triangular_solve(w, x, lower=True), (TRIANGLE,), (X,)),
     ],
     "stablehlo.dynamic_slice": [(lambda n, x: lax.dynamic_slice_in_dim(x, n, 2, 1), (numpy.int32(3),), (X,))],
     "stablehlo.dynamic_update_slice": [
@@ -140,7 +148,13 @@ NEED = {
 ONLY_SPARE_WORK = {"stablehlo.iota", "stablehlo.constant"}
 # What jax writes for other platforms, and only with a mesh; the goldens have it, `ir_tests/fold-batch`. What devices do
 # is in `test_time_devices.py`.
-ELSEWHERE = {"sdy.sharding_constraint", "stablehlo.cholesky", "chlo.ragged_dot", *NEEDED_BY_DEVICES}
+ELSEWHERE = {
+    "sdy.sharding_constraint",
+    "stablehlo.cholesky",
+    "stablehlo.triangular_solve",
+    "chlo.ragged_dot",
+    *NEEDED_BY_DEVICES,
+}
 
 
 @dataclass(frozen=True)

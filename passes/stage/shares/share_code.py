@@ -23,17 +23,13 @@ from atoll.compiler.mlir.functions import (
     set_result_attributes,
 )
 from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import EXCHANGE, SHARE
+from atoll.compiler.module.marks import SHARE
 from atoll.compiler.module.notes import Gathered
 from atoll.compiler.module.tasks import GATHER, OWN_SHARE
+from atoll.passes.stage.operations.exchanges import exchange_attributes
 from atoll.passes.stage.shares.shares import Shares
 
 _Value = ir.Value[ir.Type]
-
-# What stands for an exchange between replicas as long as values live on no islands.
-CALLED = EXCHANGE
-# The first names of dimensions in Shardy's rules.
-_NAMES = "ijklmnopqrstuvwxyz"
 
 
 def write_shares(module: ir.Module, shares: Shares, state: Mapping[int, int]) -> list[tuple[ir.Location, Gathered]]:
@@ -112,33 +108,8 @@ class _Own(Local):
     def exchange(
         self, kind: str, value: _Value, result: ir.RankedTensorType, location: ir.Location, along: int | None = None
     ) -> _Value:
-        attributes = {
-            "call_target_name": ir.StringAttr.get(CALLED),
-            EXCHANGE: ir.StringAttr.get(kind),
-            "sdy.sharding_rule": _rule(ir.RankedTensorType(value.type).shape, result.shape, along),
-        }
-        if along is not None:
-            attributes[SHARE] = integer(along)
+        attributes = exchange_attributes(kind, ir.RankedTensorType(value.type).shape, result.shape, along)
         return self.one("stablehlo.custom_call", result, [value], location, attributes)
-
-
-def _rule(taken: Sequence[int], made: Sequence[int], along: int | None) -> ir.Attribute:
-    """How Shardy sees an exchange: a sharding passes through every dimension but the shared one."""
-    names, sizes, blocked = [_name(number) for number in range(len(taken))], list(taken), ""
-    results = list(names)
-    if along is not None:
-        results[along] = _name(len(taken))
-        sizes.append(made[along])
-        blocked = f" blocked_propagation={{{names[along]}, {results[along]}}}"
-    factors = ", ".join(f"{_name(number)}={size}" for number, size in enumerate(sizes))
-    text = f"([{', '.join(names)}])->([{', '.join(results)}]) {{{factors}}}{blocked}, custom"
-    return ir.Attribute.parse(f"#sdy.op_sharding_rule<{text}>")
-
-
-def _name(number: int) -> str:
-    """What Shardy calls a dimension in a rule: `i`, ..., `z`, `z_1`, `z_2`."""
-    last = len(_NAMES) - 1
-    return _NAMES[number] if number <= last else f"{_NAMES[last]}_{number - last}"
 
 
 @dataclass(frozen=True)
