@@ -85,7 +85,7 @@ class Muster:
                 return knock
             if trouble := self._trouble():
                 what = f"a process of an island cannot start: {trouble}"
-                raise TopologyError(what, remedy="read what it wrote, on its machine in /tmp/ray/session_latest/logs")
+                raise TopologyError(what, remedy="run atoll doctor on its machine, which says what would fail there")
         missing = {self._names[seat[0]]: None for seat in self._seats if seat not in self._here}
         what = f"no process has come up for island {', '.join(missing)} in {_STARTING:g} seconds"
         raise TopologyError(what, remedy="see whether its machine is there and can reach this one")
