@@ -50,13 +50,11 @@ def _nothing_fits(known: Known) -> PlanError:
     least = max(min(chain.needs(kind, one, one + 1, 1) for kind in kinds) for one in layers)
     needs = [bytes_text(round(one)) for one in (state, kept, least)]
     what = f"no plan fits: all layers together take {needs[0]} of a device for parameters, sums and what the optimizer "
-    what += f"keeps, {bytes_text(round(made))} for results that take over no memory, and {needs[1]} for the "
-    what += "smallest microbatch; "
+    what += f"keeps, {bytes_text(round(made))} for results that take over no memory, " if made else "keeps, "
+    what += f"and {needs[1]} for the smallest microbatch; "
     if least > most:
         what += f"one of them alone takes {needs[2]}, and a device has {bytes_text(round(most))}"
     else:
-        what += (
-            f"no cut that was tried leaves few enough of them to each of the {len(model.homes)} islands, of which a "
-        )
-        what += f"device has {bytes_text(round(fewest))} or more"
+        what += f"no cut that was tried leaves few enough of them to each of the {len(model.homes)} islands, "
+        what += f"of which a device has {bytes_text(round(fewest))} or more"
     return PlanError(what, caller(), _REMEDY)

@@ -246,13 +246,13 @@ def _spread(sums: list[float], parts: Sequence[int], amount: float) -> None:
         sums[part] += amount / len(parts)
 
 
-def _sizes(value: ir.Value) -> tuple[str, tuple[int, ...]]:
+def _sizes(value: ir.Value[ir.Type]) -> tuple[str, tuple[int, ...]]:
     """What a value and any transpose of it have in common."""
     tensor = ir.RankedTensorType(value.type)
     return str(tensor.element_type), tuple(sorted(tensor.shape))
 
 
-def _in_order(value: ir.Value, divided: Sequence[tuple[int, tuple[str, ...]]]) -> Spec:
+def _in_order(value: ir.Value[ir.Type], divided: Sequence[tuple[int, tuple[str, ...]]]) -> Spec:
     """How a value is divided that has these sizes, each with its axes, in some order; the first of equal ones first."""
     left, spec = list(divided), []
     for size in ir.RankedTensorType(value.type).shape:
