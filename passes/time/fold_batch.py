@@ -146,9 +146,13 @@ def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
         size = extent // blocks
         if divider is None or size % batch.parts:
             batch = _read_again(batch)
-            scope = with_preparation(batch, _states(batch))
-            if scope is not None:
-                return scope
+            try:
+                scope = with_preparation(batch, _states(batch))
+            except Mixed as deeper:
+                refusal = _refusal(deeper, batch)
+            else:
+                if scope is not None:
+                    return scope
         if divider is None:  # the user is told what is wrong with the examples as they come
             raise (closer if mixed.wants_blocks and closer is not None else refusal) from None
     if size % batch.parts:

@@ -16,8 +16,6 @@ B = 8
 # Why a plan that divides the batch is refused: headings of "What is refused" in docs/microbatches.md.
 CARRIED = "What one piece of the batch hands to the next"
 LOOPED = "A sum that is used before the loop around it is left"
-# And why one is refused whose order is for a function that goes forward and backward once.
-SWEPT = "A function that goes over the model more than twice"
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,8 @@ class Entry:
     """How a program is made, and what is known of it.
 
     double: whether it is computed in float64, as a rounding error decides a step in float32.
-    refused: why plans refuse it, None if none does; naming: what the error says, a pattern.
+    refused: why plans that divide the batch refuse it, None if none does; naming: what the error says, a pattern.
     at: the function that has the marked lines, if not the one that makes the program.
-    plans: those that refuse it, for what they are and not for the function: the line is that of the call that compiles.
-    If there are none, all do that divide the batch.
     wrong: why it is known to fail by plans that divide the batch, where it should not.
     """
 
@@ -52,7 +48,6 @@ class Entry:
     refused: str | None = None
     naming: str = ""
     at: Callable[..., Any] | None = None
-    plans: tuple[str, ...] = ()
     wrong: str | None = None
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import B, Program, layers, mlp, normal, real, weights, whole
+from programs import CARRIED, B, Program, layers, mlp, normal, real, weights, whole
 
 SEEN, A, T = 6, 4, 5
 DISCOUNT = 0.9
@@ -122,6 +122,25 @@ def proximal_policy_optimisation():
 
     params = ppo_params()
     return Program(step, (params, optimizer.init(params), *rollout()), batch=(2, 3, 4, 5, 6), state=2)
+
+
+@real(refused=CARRIED, naming="work of a model with all of the examples, which gather at .* mixes")
+def epochs_over_shuffled_minibatches():
+    """PPO as libraries have it: an optimizer step for each minibatch of the rollout, in another order in each epoch."""
+
+    def step(params, key, *rollout):
+        def epoch(params, key):
+            order = jax.random.permutation(key, B)
+            minibatches = jax.tree.map(lambda x: x[order].reshape(2, -1, *x.shape[1:]), rollout)
+
+            def update(params, minibatch):
+                return descend(params, jax.grad(ppo_loss, has_aux=True)(params, *minibatch)[0]), None
+
+            return lax.scan(update, params, minibatches)[0], None  # refused
+
+        return lax.scan(epoch, params, jax.random.split(jax.random.wrap_key_data(key), 2))[0]
+
+    return Program(step, (ppo_params(), jnp.asarray([0, 1], "uint32"), *rollout()), batch=(2, 3, 4, 5, 6))
 
 
 @real

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from jax.scipy.stats import norm
-from programs import SWEPT, B, Program, layers, mlp, normal, real, trained, weights, whole
+from programs import B, Program, layers, mlp, normal, real, trained, weights, whole
 
 D = 6
 
@@ -96,7 +96,7 @@ def mixture_of_densities():
     return trained(loss_fn, optax.sgd(0.01), layers(1, D, 8, 9), normal(2, B, D), normal(3, B))
 
 
-@real(refused=SWEPT, naming="goes over the stages forward and backward", plans=("zigzag",))
+@real
 def factors_of_users_and_things():
     """Recommendations by pairs: what was taken above what was not; tables are updated where they were read."""
 

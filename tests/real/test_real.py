@@ -96,7 +96,7 @@ def computed(plan, request):
 @pytest.mark.usefixtures("precision", "computed")
 def test_same_answer_as_jit_or_a_documented_refusal(name, plan, record_property):
     entry = PROGRAMS[name]
-    is_refused = entry.refused is not None and plan in (entry.plans or DIVIDING)
+    is_refused = entry.refused is not None and plan in DIVIDING
     known = "known to fail" if marks_of(name, plan) else "right"
     record_property("real", (name, plan, f"refused: {entry.refused}" if is_refused else known))
     if is_refused:
@@ -129,7 +129,7 @@ def fed_back(program, args, result):
 
 def compiled(program, plan):
     topology, plan = PLANS[plan]
-    return atoll.compile(  # refused
+    return atoll.compile(
         program.step,
         *program.args,
         topology=topology,
@@ -172,7 +172,7 @@ def check_refused(entry, plan):
     assert "internal error" not in str(told)
     assert re.search(entry.naming, str(told)), str(told)
     assert told.remedy, "it does not say what to do"
-    marked = lines_marked_in(compiled if entry.plans else entry.at or entry.build)
+    marked = lines_marked_in(entry.at or entry.build)
     assert any(told.where == place or told.where.startswith(f"{place}:") for place in marked), f"{told}\nnot: {marked}"
 
 

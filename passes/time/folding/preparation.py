@@ -10,18 +10,19 @@ from dataclasses import dataclass, field, replace
 from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.decision import Mixed
 from atoll.compiler.batch_rules.interpretation import Batch, Interpretation
-from atoll.compiler.batch_rules.nodes import Node
+from atoll.compiler.batch_rules.nodes import Node, described
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.locations import place
 
 
 def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | None:
     """@main, with what mixes examples made for the whole batch: before the model, or where it does; None if that does
-    not help.
+    not help. Raises Mixed for what mixes them where it may not be made for the whole batch.
 
     states: those of the arguments.
     """
-    preparation = _Preparation(batch, states)
+    preparation, mixing = _Preparation(batch, states), list[Node]()
     while True:
         scope = Interpretation(preparation.batch, batch.program.body)
         given = zip(batch.program.body.arguments, states, strict=True)
@@ -29,17 +30,32 @@ def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | 
             scope.interpret([SAME if value in preparation.batch.cuts else state for value, state in given])
         except Mixed as mixed:
             if not preparation.add(mixed.node.number):
-                return None
+                raise
+            mixing.append(mixed.node)
             continue
         joined = preparation.arguments_joined(scope)
         if joined:
             preparation.batch = replace(preparation.batch, cuts={**preparation.batch.cuts, **joined})
             continue
         left = preparation.left_whole(scope)
-        if left is None:
-            return scope if preparation.leads_to_model(scope) else None
-        if not preparation.add(left.number):
+        if left is None and preparation.leads_to_model(scope):
+            return scope
+        if left is None or not preparation.add(left.number):
+            loop = next((one for one in (left, *scope.joined) if one is not None and _is_model_in_loop(one)), None)
+            if loop is not None and mixing:
+                raise _loop_over_mixed(loop, mixing[0])
             return None
+
+
+def _is_model_in_loop(node: Node) -> bool:
+    return node.name == "stablehlo.while" and contracts(node)
+
+
+def _loop_over_mixed(loop: Node, mixing: Node) -> Mixed:
+    """A model in a loop, such as steps of an optimizer for pieces of the shuffled batch: no part of it can be told."""
+    before = f"{described(mixing)} at {place(mixing.location)}"
+    why = f"does the work of a model with all of the examples, which {before} mixes"
+    return Mixed(loop, why, "mix them outside of the function, and call it for each piece")
 
 
 @dataclass
