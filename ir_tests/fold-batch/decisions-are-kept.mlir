@@ -1,6 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// What is made again may be rounded otherwise, so decisions about it are kept: here which numbers are positive.
+// What is made again may be rounded otherwise, so decisions about it that two loops use are kept: here which numbers
+// are positive. The first loop counts these, and the second one chooses by it.
 
 // CHECK:      mpmd.for
 // CHECK:        stablehlo.dot_general
@@ -18,7 +19,7 @@ module attributes {atoll.plan = "microbatches=2, extra=100"} {
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x1xf32>, tensor<1x64xf32>)
         -> tensor<4x64xf32>
     %1 = stablehlo.compare GT, %0, %zeros : (tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xi1>
-    %2 = stablehlo.select %1, %0, %zeros : tensor<4x64xi1>, tensor<4x64xf32>
+    %2 = stablehlo.convert %1 : (tensor<4x64xi1>) -> tensor<4x64xf32>
     %3 = stablehlo.reduce(%2 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x64xf32>, tensor<f32>) -> tensor<64xf32>
     %4 = stablehlo.broadcast_in_dim %3, dims = [1] : (tensor<64xf32>) -> tensor<4x64xf32>

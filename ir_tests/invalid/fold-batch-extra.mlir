@@ -505,7 +505,8 @@ module attributes {atoll.plan = "microbatches=2, extra=\"20%, 12 B\""} {
         -> tensor<4x3xf32>
     %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
     %positive = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
-    %1 = stablehlo.select %positive, %0, %zeros : (tensor<4x3xi1>, tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+    %ones = stablehlo.constant dense<1.0> : tensor<4x3xf32>
+    %1 = stablehlo.select %positive, %0, %ones : (tensor<4x3xi1>, tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
     // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again and 12 B of the batch kept, or 48 B of the batch kept, and the plan allows 20% and 12 B; allow it by extra="100%, 12 B" or extra="20%, 48 B" in the plan}}
     %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>

@@ -12,8 +12,8 @@ from atoll.passes.time.folding.loops import FoldedLoop
 from atoll.passes.time.folding.turns import Turns
 
 
-def dearest(turns: Turns, loops: Sequence[FoldedLoop], room: int) -> frozenset[Version]:
-    """Of what the loops would keep, as much as there is room for. Decisions are not among it, as they are kept anyhow.
+def dearest(turns: Turns, loops: Sequence[FoldedLoop], kept: Collection[Version], room: int) -> frozenset[Version]:
+    """Of what the loops would keep, as much as there is room for, beside what is kept anyhow.
 
     Those come first that save most work for each byte: what leads to them from others that may be kept, once for each
     loop that takes them. Of equals the first come first, so that what is made again is made of the nearest.
@@ -21,8 +21,7 @@ def dearest(turns: Turns, loops: Sequence[FoldedLoop], room: int) -> frozenset[V
     takers = Counter(version for loop in loops for version in loop.taken)
     work = _work(turns, takers.keys())
     chosen = set[Version]()
-    decided = turns.decided_before(len(loops))
-    candidates = [version for version in takers if version not in decided]
+    candidates = [version for version in takers if version not in kept]
     for version in sorted(candidates, key=lambda one: _worth(turns, one, work[one] * takers[one])):
         size = turns.bytes_of(version[0])
         if work[version] and size <= room:

@@ -1,6 +1,6 @@
 """Which loop does what: the loops follow each other, as sums that are complete may be needed again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.decision import Entry
@@ -40,7 +40,7 @@ def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps
     keeps_all: keep it anyhow, as each replica has one microbatch.
     """
     turns = Turns.of(scope)
-    kept = _loops(turns, turns.kept_before)
+    kept, _ = _loops(turns, turns.kept_before)
     keeping = extra_of(scope, kept, replicas)
     room = sum(map(turns.bytes_of, scope.batch.program.body.arguments)) if allowed.kept is None else allowed.kept
 
@@ -50,15 +50,15 @@ def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps
 
     if keeps_all:
         return levels(kept, keeping)
-    again = _loops(turns, turns.decided_before)
+    again, anyhow = _loops(turns, lambda _: ())
     least = extra_of(scope, again, replicas)
     if least.again == 0 and (allowed.kept is None or least.bytes <= room):
         return levels(again, least)
     if keeping.bytes <= room:
         return levels(kept, keeping)
-    chosen = dearest(turns, kept, (room - least.bytes) * replicas)
+    chosen = dearest(turns, kept, anyhow, (room - least.bytes) * replicas)
     if chosen:
-        again = _loops(turns, lambda number: turns.decided_before(number) | (turns.kept_before(number) & chosen))
+        again, _ = _loops(turns, lambda number: turns.kept_before(number) & chosen)
         least = extra_of(scope, again, replicas)
     if least.again <= allowed.percent and (allowed.kept is None or least.bytes <= room):
         return levels(again, least)
@@ -67,8 +67,21 @@ def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps
     return levels(kept, keeping)
 
 
-def _loops(turns: Turns, given: Callable[[int], Collection[Version]]) -> list[FoldedLoop]:
-    """The loops, if each takes of earlier ones what is `given` to it."""
+def _loops(turns: Turns, given: Callable[[int], Collection[Version]]) -> tuple[list[FoldedLoop], Mapping[Version, int]]:
+    """The loops, if each takes of earlier ones what is `given` to it; and what is kept anyhow, with the loop that makes
+    it, as its bits must be the same everywhere."""
+    anyhow: dict[Version, int] = {}
+    while True:
+        loops = _filled(turns, given, anyhow)
+        found = turns.same_everywhere.kept_by(loops)
+        if found.keys() <= anyhow.keys():
+            return loops, anyhow
+        anyhow |= found
+
+
+def _filled(
+    turns: Turns, given: Callable[[int], Collection[Version]], anyhow: Mapping[Version, int]
+) -> list[FoldedLoop]:
     scope = turns.scope
     loops = [FoldedLoop() for _ in range(turns.count)]
     for version in turns.returned:
@@ -78,9 +91,9 @@ def _loops(turns: Turns, given: Callable[[int], Collection[Version]]) -> list[Fo
     # From the last to the first: all later loops have then asked for what a loop is to keep for them.
     for number in reversed(range(len(loops))):
         loop = loops[number]
-        _fill(scope, loop, given(number))
+        _fill(scope, loop, {*given(number), *(version for version, maker in anyhow.items() if maker < number)})
         for version in loop.taken:
-            kept = loops[turns.loop_of(version)].kept
+            kept = loops[anyhow.get(version, turns.loop_of(version))].kept
             if version not in kept:
                 kept.append(version)
     return loops

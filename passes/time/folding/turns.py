@@ -14,11 +14,11 @@ from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.needed_forms import needed_entries
-from atoll.compiler.batch_rules.nodes import Node
 from atoll.compiler.batch_rules.states import SAME, Split, Version
-from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import bytes_of
+from atoll.passes.time.folding.bits import decides
 from atoll.passes.time.folding.loops import is_in_loop
+from atoll.passes.time.folding.same_everywhere import SameEverywhere
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,6 @@ class Turns:
     def follows_work(self, value: int) -> bool:
         """Whether work of a model leads to a value that loops complete."""
         return (value, self.scope.completed[value]) in self._turns
-
-    def decided_before(self, number: int) -> frozenset[Version]:
-        """Those of them that have to be kept, as they are decisions about numbers that might be rounded otherwise when
-        made again."""
-        return frozenset(version for version in self.kept_before(number) if version in self._decisions)
 
     @cached_property
     def _level(self) -> dict[Version, int]:
@@ -152,10 +147,9 @@ class Turns:
         return sources
 
     @cached_property
-    def _decisions(self) -> frozenset[Version]:
-        return frozenset(
-            version for entry in self.entries if entry.node and _decides(entry.node) for version in entry.makes()
-        )
+    def same_everywhere(self) -> SameEverywhere:
+        """What must have the same bits in all loops that use it."""
+        return SameEverywhere(self.scope, self.entries)
 
     def bytes_of(self, value: int) -> int:
         """The bytes of a value of the whole batch."""
@@ -189,33 +183,4 @@ _COSTLY = frozenset(
 def is_cheap(entry: Entry) -> bool:
     """Whether something is made again at little cost, and comes out the same."""
     node = entry.node
-    return node is None or not (contracts(node) or node.name in _COSTLY or node.has_effect or _decides(node))
-
-
-_JUMPS = frozenset(
-    f"stablehlo.{name}"
-    for name in ("ceil", "floor", "is_finite", "remainder", "round_nearest_afz", "round_nearest_even", "sign")
-)
-_CHOOSES = frozenset(("stablehlo.compare", "stablehlo.sort", "chlo.top_k", "stablehlo.select_and_scatter"))
-# What gives whole numbers decides, as argmax does, or a library that says which rows it has changed about.
-_MAY_COUNT = frozenset(f"stablehlo.{name}" for name in ("bitcast_convert", "convert", "custom_call", "reduce"))
-
-
-def _decides(node: Node) -> bool:
-    """Whether an operation makes a decision about floats, itself or in its regions: a comparison, an order, a
-    rounding."""
-    return any(map(_decides_itself, (node, *node.inner())))
-
-
-def _decides_itself(node: Node) -> bool:
-    if node.name not in _JUMPS | _CHOOSES | _MAY_COUNT or not any(
-        _is_float(node.operand_type(index)) for index in range(len(node.operands))
-    ):
-        return False
-    return node.name not in _MAY_COUNT or not all(
-        _is_float(node.result_type(index)) for index in range(len(node.results))
-    )
-
-
-def _is_float(type_: ir.RankedTensorType) -> bool:
-    return isinstance(type_.element_type, ir.FloatType)
+    return node is None or not (contracts(node) or node.name in _COSTLY or node.has_effect or decides(node))
