@@ -181,7 +181,7 @@ def _commands() -> Iterator[str]:
     (commands,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     for name, command in commands.choices.items():
         yield f"## `atoll {name}`"
-        yield command.description
+        yield " ".join(command.description.split())  # of which help on a terminal makes lines
         yield f"```text\n{command.epilog.removeprefix('example: ')}\n```"
         actions = [one for one in command._actions if one.dest != "help"]
         yield "\n".join(["| | |", "|---|---|", *(f"| `{_spelled(one)}` | {one.help} |" for one in actions)])

@@ -833,8 +833,8 @@ MUTATIONS = (
     Mutation(
         "a-checkpoint-is-taken-away-before-the-new-one-is-written",
         "checkpoint/on_orbax.py",
-        "directory / _NEW if is_there else directory, writing",
-        "directory, writing",
+        "place = directory / _NEW if is_there else directory",
+        "place = directory",
         killed_by="tests/checkpoint/test_kills.py::test_a_kill_loses_at_most_what_is_being_saved",
     ),
     Mutation(
