@@ -20,6 +20,7 @@ PASSES = {
     "inline-calls": "atoll.passes.normalize.inline_calls:InlineCalls",
     "join-branches": "atoll.passes.stage.join_branches:JoinBranches",
     "keep-less": "atoll.passes.stage.keep_less:KeepLess",
+    "keep-narrow": "atoll.passes.stage.keep_narrow:KeepNarrow",
     "make-fragments": "atoll.passes.place.make_fragments:MakeFragments",
     "mark-arguments": "atoll.passes.normalize.mark_arguments:MarkArguments",
     "measure-layers": "atoll.passes.stage.measure_layers:MeasureLayers",
