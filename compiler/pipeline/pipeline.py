@@ -102,6 +102,8 @@ PHASES = (
             "join-branches",
             # A copy belongs to one fragment, so fragments have to be known.
             "copy-cheap-operations",
+            # Last, when nothing changes any more in what is kept and for whom.
+            "keep-narrow",
             "verify-staged",
         ),
     ),
