@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from atoll.compiler.batch_rules.counted_loop import CountedLoop, loops_of
+from atoll.compiler.batch_rules.counted_loop import MICROBATCHES, CountedLoop, loops_of
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, operations_in
+from atoll.compiler.module.graph import parts_of_loop
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH, LAYERS
 from atoll.compiler.module.noting import add_note
@@ -65,9 +66,7 @@ def _split_next(module: ir.Module) -> bool:
         raise refuse(marked[0].location, what, f"remove {LAYERS}")
     program.parts = first.iterations
     alike = {number: loop for number, loop in loops.items() if loop.iterations == first.iterations}
-    marks = argument_attributes(entry_function(module))
-    fixed = [value for value, one in zip(program.body.arguments, marks, strict=True) if BATCH in one]
-    stacking = Stacking.of(program, alike, fixed, first.node.number)
+    stacking = Stacking.of(program, alike, list(_in_parts(module, program)), first.node.number)
     by_layer = {number: stages_of_layers(loop) for number, loop in stacking.loops.items() if loop.node.has(LAYERS)}
     ranges = list(_ranges(list(by_layer.values())))
     by_loop = {number: [stages[one.start] for one in ranges] for number, stages in by_layer.items()}
@@ -78,6 +77,15 @@ def _split_next(module: ir.Module) -> bool:
     for location, one in joined:
         add_note(module, location, one)
     return True
+
+
+def _in_parts(module: ir.Module, program: NodeTree) -> Iterator[int]:
+    """The values of @main of which each microbatch has a part: what comes with the batch, and what a loop has kept."""
+    marks = argument_attributes(entry_function(module))
+    yield from (value for value, one in zip(program.body.arguments, marks, strict=True) if BATCH in one)
+    for node in program.body.nodes:
+        if node.name == MICROBATCHES:
+            yield from (node.results[number] for number in parts_of_loop(node.operation))
 
 
 def _check(node: Node, loop: CountedLoop | str) -> None:
