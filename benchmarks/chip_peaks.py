@@ -82,7 +82,7 @@ def attention() -> _Step:
         return jnp.mean(x**2)
 
     one = {name: _shape(512, 8, 64) for name in ("q", "k", "v")} | {"out": _shape(8, 64, 512)}
-    return _trained(loss_fn), _state([one] * 2), _shape(4, 256, 512)
+    return _trained(loss_fn), _state([one] * 2), _shape(64, 256, 512)
 
 
 def convolutions() -> _Step:

@@ -22,6 +22,7 @@ PASSES = {
     "join-sums": "atoll.passes.stage.join_sums:JoinSums",
     "keep-less": "atoll.passes.stage.keep_less:KeepLess",
     "keep-narrow": "atoll.passes.stage.keep_narrow:KeepNarrow",
+    "make-again": "atoll.passes.stage.make_again:MakeAgain",
     "make-fragments": "atoll.passes.place.make_fragments:MakeFragments",
     "mark-arguments": "atoll.passes.normalize.mark_arguments:MarkArguments",
     "measure-layers": "atoll.passes.stage.measure_layers:MeasureLayers",

@@ -19,6 +19,7 @@ ORDINARY = frozenset(
         "absent",
         "across",
         "admit",
+        "again",
         "alive",
         "alternative",
         "answer",

@@ -98,6 +98,8 @@ PHASES = (
             "keep-less",
             # Makes two fragments out of one, so it runs before operations are copied to fragments.
             "split-backward",
+            # Once it is known which sweeps there are; and before the copies that it makes need copies of constants.
+            "make-again",
             # Once fragments are known: pieces of a choice that have come to the same one are joined.
             "join-branches",
             # A copy belongs to one fragment, so fragments have to be known.
