@@ -149,7 +149,8 @@ def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
             try:
                 scope = with_preparation(batch, _states(batch))
             except Mixed as deeper:
-                refusal = _refusal(deeper, batch)
+                if divider is None and not (mixed.wants_blocks and closer is not None):
+                    raise _refusal(deeper, batch) from None
             else:
                 if scope is not None:
                     return scope

@@ -43,7 +43,8 @@ def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | 
         if left is None or not preparation.add(left.number):
             loop = next((one for one in (left, *scope.joined) if one is not None and _is_model_in_loop(one)), None)
             if loop is not None and mixing:
-                raise _loop_over_mixed(loop, mixing[0])
+                remedy = "mix them outside of the function, and call it for each piece"
+                raise Mixed(loop, _before_a_loop(mixing[0]), remedy)
             return None
 
 
@@ -51,11 +52,10 @@ def _is_model_in_loop(node: Node) -> bool:
     return node.name == "stablehlo.while" and contracts(node)
 
 
-def _loop_over_mixed(loop: Node, mixing: Node) -> Mixed:
-    """A model in a loop, such as steps of an optimizer for pieces of the shuffled batch: no part of it can be told."""
+def _before_a_loop(mixing: Node) -> str:
+    """Why a model in a loop cannot be done in parts, such as optimizer steps for pieces of the shuffled batch."""
     before = f"{described(mixing)} at {place(mixing.location)}"
-    why = f"does the work of a model with all of the examples, which {before} mixes"
-    return Mixed(loop, why, "mix them outside of the function, and call it for each piece")
+    return f"does the work of a model with all of the examples, which {before} mixes"
 
 
 @dataclass
