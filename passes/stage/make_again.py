@@ -18,9 +18,8 @@ log = logging.getLogger(__name__)
 
 _Fragment = tuple[int, int, int]  # region, stage and sweep
 
-# What moves elements or chooses among them, and quotients: they have the same bits wherever they are computed. Not
-# products and sums, as XLA may round them together, and not conversions, as it may leave out one that another undoes:
-# `x == max(x)` would then find nothing.
+# What moves elements or chooses among them, and quotients: they are rounded alike wherever they are computed. Not
+# products and sums, as XLA may round them together, and not conversions, as it may leave out one that another undoes.
 _EXACT = (
     stablehlo.AbsOp,
     stablehlo.AndOp,
@@ -50,7 +49,8 @@ class MakeAgain(Pass):
 
     For a softmax jax keeps the exponentials as well as their shares of the sum. Both are used on the way forward and
     back, so `keep-less` can move neither; but who has the exponentials and the sum has the shares after one division.
-    Done so is only what has the same result wherever it is computed, so that no value is rounded in two ways.
+    Done so is only what is rounded alike wherever it is computed. A quotient is, but by an exponential XLA may multiply
+    instead where it sees it; so one that is compared is kept, or `x == max(x)` could find nothing.
 
     Requires: `order-sweeps` before.
 
@@ -138,7 +138,20 @@ class _Again:
             found.add(index)
             makers = (graph.producer[one] for one in graph.operands[index] if one not in at_hand)
             left += [maker for maker in makers if maker == ARGUMENT or not self.is_copied[maker]]
-        return sorted(found)
+        divides = any(isinstance(graph.operations[index], stablehlo.DivOp) for index in found)
+        return [] if divides and self._is_compared(value) else sorted(found)
+
+    def _is_compared(self, value: int) -> bool:
+        """Whether a comparison takes a value, or what is chosen or moved of it. What a loop does is not looked at."""
+        left, seen = [value], set[int]()
+        while left:
+            users = set(self.graph.users[left.pop()]) - seen
+            seen |= users
+            if any(isinstance(self.graph.operations[user], (stablehlo.CompareOp, stablehlo.WhileOp)) for user in users):
+                return True
+            exact = (user for user in users if isinstance(self.graph.operations[user], _EXACT))
+            left += [result for user in exact for result in self.graph.results[user]]
+        return False
 
     def _may_be_made_again(self, index: int, fragment: _Fragment) -> bool:
         graph = self.graph

@@ -27,7 +27,9 @@ def test_a_process_that_does_not_come(monkeypatch):
 def test_a_process_that_cannot_begin(monkeypatch):
     waiting = muster.Muster({0: "left"}, [(0, 0)], lambda: "it ended with 3")
     monkeypatch.setattr(waiting, "_knocks", SimpleNamespace(get=lambda _: None))
-    with pytest.raises(TopologyError, match=r"^\S+: a process of an island cannot start: it ended with 3; run atoll doctor"):
+    with pytest.raises(
+        TopologyError, match=r"^\S+: a process of an island cannot start: it ended with 3; run atoll doctor"
+    ):
         waiting.wait()
 
 

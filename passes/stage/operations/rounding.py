@@ -47,7 +47,8 @@ def _rounds(user: ir.OpView, number: int) -> bool:
         case stablehlo.ConvertOp():
             return isinstance(ir.ShapedType(user.operation.results[0].type).element_type, ir.BF16Type)
         case stablehlo.DotGeneralOp() | stablehlo.ConvolutionOp():
-            return all(map(is_float32, user.operation.operands)) and _is_default(user.operation)
+            floats = all(map(is_float32, user.operation.operands))
+            return floats and _is_default(user.operation) and _is_for_matrices(user)
         case stablehlo.WhileOp():
             return _loop_rounds(user, number)
     return False
@@ -59,6 +60,25 @@ def _is_default(product: ir.Operation) -> bool:
         return False
     return "precision_config" not in attributes or all(
         str(one) == _DEFAULT for one in ir.ArrayAttr(attributes["precision_config"])
+    )
+
+
+def _is_for_matrices(product: stablehlo.DotGeneralOp | stablehlo.ConvolutionOp) -> bool:
+    """Whether the units that multiply matrices do it. What multiplies by vectors, or channel by channel, XLA may do
+    elsewhere, where nothing is rounded."""
+    if isinstance(product, stablehlo.ConvolutionOp):
+        groups = ("feature_group_count", "batch_group_count")
+        return all(ir.IntegerAttr(product.attributes[one]).value == 1 for one in groups)
+    numbers = stablehlo.DotDimensionNumbers(product.attributes["dot_dimension_numbers"])
+    sides = zip(
+        product.operation.operands,
+        (numbers.lhs_batching_dimensions, numbers.rhs_batching_dimensions),
+        (numbers.lhs_contracting_dimensions, numbers.rhs_contracting_dimensions),
+        strict=True,
+    )
+    return all(
+        any(size > 1 for one, size in enumerate(ir.RankedTensorType(side.type).shape) if one not in {*batch, *summed})
+        for side, batch, summed in sides
     )
 
 
