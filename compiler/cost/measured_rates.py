@@ -1,7 +1,7 @@
 """Measures what CPU devices of this machine do: products, what goes through memory, and several at the same time.
 
-Each thing that is measured is a layer of a train step, there and back. What it does is counted as fragments are, and
-the rates are those by which what is counted takes what was measured.
+Each thing that is measured is layers of a train step, there and back. What they do is counted as fragments are, and the
+rates are those by which what is counted takes what was measured.
 """
 
 import threading
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import jax
@@ -21,10 +22,11 @@ from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.topology.island import ONLY_AXIS, Axis, Island
 from atoll.compiler.topology.rates import Rates
 
-# A layer with a few rows mostly reads and writes its weights, and with many mostly computes.
-_WIDTH, _FEW, _MANY = 1024, 8, 512
-# It makes images smaller and gives them more channels. Those that do not are faster, those of few channels slower.
-_IMAGES, _WINDOW, _STRIDES = (16, 16, 16, 16), (3, 3, 16, 32), (2, 2)
+# A layer with a few rows mostly reads and writes its weights, and with many mostly computes. Of the first there are as
+# many as no cache holds, as a step comes to each of its weights after all others.
+_WIDTH, _FEW, _MANY, _DEEP = 1024, 8, 512, 12
+# Of few channels, as models that are tried on CPUs have; with many, convolutions are up to four times as fast.
+_IMAGES, _WINDOW, _STRIDES = (32, 16, 16, 8), (3, 3, 8, 16), (2, 2)
 # Whatever else the machine does only adds to the time, so the fastest of so many counts.
 _REPEATS = 12
 # What is taken to be the least part of a layer's time that each of the things it does has, as noise may leave nothing.
@@ -34,41 +36,46 @@ _ALONE = Island("alone", "cpu", (Axis(ONLY_AXIS, 1),))
 
 # What a device does, ready to be done again; it returns when all of it is done.
 _Do = Callable[[], None]
-_Function = Callable[..., Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A layer there and back, whose gradient is added to that of other examples."""
+class _Layers:
+    """Some layers, one after the other and back, whose gradients are added to those of other examples."""
 
-    function: _Function
-    shapes: tuple[tuple[int, ...], ...]
+    layer: Callable[[jax.Array, jax.Array], jax.Array]
+    weights: tuple[int, ...]
+    examples: tuple[int, ...]
+    count: int = 1
 
     def work(self) -> Work:
-        """What is counted of it."""
-        given = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in self.shapes]  # type: ignore[no-untyped-call]
-        module = parse_text(jax.jit(self.function).trace(*given).lower(lowering_platforms=("cpu",)).as_text())
+        """What is counted of them."""
+        given = jax.tree.map(lambda one: jax.ShapeDtypeStruct(one, jnp.float32), self._shapes(), is_leaf=_is_shape)
+        module = parse_text(jax.jit(self._there_and_back).trace(*given).lower(lowering_platforms=("cpu",)).as_text())
         return work_of(functions_in(module)["main"], _ALONE)
 
     def ready(self, device: jax.Device) -> _Do:
         """The same on a device, compiled by now."""
-        function = jax.jit(self.function)
-        arguments = [jnp.full(shape, 1e-3, device=device) for shape in self.shapes]
+        function = jax.jit(self._there_and_back)
+        given = jax.tree.map(lambda one: jnp.full(one, 1e-3, device=device), self._shapes(), is_leaf=_is_shape)
 
         def do() -> None:
-            jax.block_until_ready(function(*arguments))  # type: ignore[no-untyped-call]
+            jax.block_until_ready(function(*given))  # type: ignore[no-untyped-call]
 
         do()
         return do
 
+    def _shapes(self) -> tuple[Any, ...]:
+        weights = [self.weights] * self.count
+        return weights, weights, self.examples
 
-def _there_and_back(layer: Callable[[jax.Array, jax.Array], jax.Array]) -> _Function:
-    def both(gradients: jax.Array, weights: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        y, back = jax.vjp(layer, weights, x)
+    def _there_and_back(self, gradients: list[Any], weights: list[Any], x: jax.Array) -> Any:  # noqa: ANN401 (a tree)
+        y, back = jax.vjp(lambda weights, x: reduce(lambda x, one: self.layer(one, x), weights, x), weights, x)
         more, before = back(y)
-        return gradients + more, before
+        return jax.tree.map(jnp.add, gradients, more), before
 
-    return both
+
+def _is_shape(one: object) -> bool:
+    return isinstance(one, tuple) and all(isinstance(size, int) for size in one)
 
 
 def _product(weights: jax.Array, x: jax.Array) -> jax.Array:
@@ -79,22 +86,18 @@ def _convolution(weights: jax.Array, x: jax.Array) -> jax.Array:
     return jax.lax.conv_general_dilated(x, weights, _STRIDES, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def _layer(layer: Callable[[jax.Array, jax.Array], jax.Array], weights: tuple[int, ...], x: tuple[int, ...]) -> _Layer:
-    return _Layer(_there_and_back(layer), (weights, weights, x))
-
-
-_FEW_ROWS = _layer(_product, (_WIDTH, _WIDTH), (_FEW, _WIDTH))
-_MANY_ROWS = _layer(_product, (_WIDTH, _WIDTH), (_MANY, _WIDTH))
-_CONVOLUTION = _layer(_convolution, _WINDOW, _IMAGES)
+_FEW_ROWS = _Layers(_product, (_WIDTH, _WIDTH), (_FEW, _WIDTH), _DEEP)
+_MANY_ROWS = _Layers(_product, (_WIDTH, _WIDTH), (_MANY, _WIDTH))
+_CONVOLUTION = _Layers(_convolution, _WINDOW, _IMAGES)
 
 
 def rates_of_devices(devices: Sequence[jax.Device]) -> Rates:
     """What one of some CPU devices does alone, and how many times as much all of them do together."""
-    layers = (_FEW_ROWS, _MANY_ROWS, _CONVOLUTION)
-    ready = [[layer.ready(device) for layer in layers] for device in devices]
+    some = (_FEW_ROWS, _MANY_ROWS, _CONVOLUTION)
+    ready = [[layers.ready(device) for layers in some] for device in devices]
     alone = [_fastest([do]) for do in ready[0]]
-    together = _fastest([_in_turn(some) for some in ready])
-    operations, memory, convolutions = rates_of([layer.work() for layer in layers], alone)
+    together = _fastest([_in_turn(works) for works in ready])
+    operations, memory, convolutions = rates_of([layers.work() for layers in some], alone)
     at_once = Fraction(round(100 * max(1.0, len(devices) * sum(alone) / together)), 100)
     return Rates(
         "cpu",
@@ -107,7 +110,7 @@ def rates_of_devices(devices: Sequence[jax.Device]) -> Rates:
 
 def rates_of(works: Sequence[Work], seconds: Sequence[float]) -> tuple[float, float, float]:
     """The operations and the bytes a second, and the operations of convolutions, by which a device that computes and
-    moves in turn takes so many seconds for a layer with few rows, one with many, and one that convolves."""
+    moves in turn takes so many seconds for layers with few rows, for one with many, and for one that convolves."""
     few, many, images = works
     scale = few.operations * many.moved - many.operations * few.moved
     computing = (seconds[0] * many.moved - seconds[1] * few.moved) / scale

@@ -24,10 +24,10 @@ _Value = ir.Value[ir.Type]
 class KeepNarrow(Pass):
     """Keep in bfloat16 what later sweeps of its stage round to that in any case, on TPUs.
 
-    The units of a TPU that multiply take bfloat16, and round a float32 that they are given in the default precision. So
-    what later sweeps only multiply, matrix by matrix, has half of its bytes until then, and what comes of it is the same. Within one
-    executable XLA does so as well; it cannot where a value goes from one task to another. Other devices multiply
-    float32 as it is, so that the pass does nothing unless all islands are TPUs.
+    The units of a TPU that multiply matrices take bfloat16, and round a float32 that they are given in the default
+    precision. So what later sweeps only multiply by matrices has half of its bytes until then, and what comes of it is
+    the same. Within one executable XLA does so as well; it cannot where a value goes from one task to another. Other
+    devices multiply float32 as it is, so that the pass does nothing unless all islands are TPUs.
 
     Requires: `copy-cheap-operations` before.
 

@@ -28,8 +28,7 @@ def seconds_by(work, operations, memory, convolutions):
 
 
 def test_rates_are_those_by_which_layers_take_what_they_took():
-    assert MANY.operations > 50 * FEW.operations
-    assert MANY.moved < 2 * FEW.moved
+    assert MANY.operations / MANY.moved > 30 * FEW.operations / FEW.moved
     assert IMAGES.convolved > 0.9 * IMAGES.operations
     rates = (4e10, 5e9, 7e9)
     took = [seconds_by(work, *rates) for work in (FEW, MANY, IMAGES)]
