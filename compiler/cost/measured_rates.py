@@ -49,7 +49,7 @@ class _Layers:
 
     def work(self) -> Work:
         """What is counted of them."""
-        given = jax.tree.map(lambda one: jax.ShapeDtypeStruct(one, jnp.float32), self._shapes(), is_leaf=_is_shape)
+        given = jax.tree.map(_described, self._shapes(), is_leaf=_is_shape)
         module = parse_text(jax.jit(self._there_and_back).trace(*given).lower(lowering_platforms=("cpu",)).as_text())
         return work_of(functions_in(module)["main"], _ALONE)
 
@@ -72,6 +72,10 @@ class _Layers:
         y, back = jax.vjp(lambda weights, x: reduce(lambda x, one: self.layer(one, x), weights, x), weights, x)
         more, before = back(y)
         return jax.tree.map(jnp.add, gradients, more), before
+
+
+def _described(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)  # type: ignore[no-untyped-call] # jax's
 
 
 def _is_shape(one: object) -> bool:
