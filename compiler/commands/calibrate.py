@@ -1,7 +1,6 @@
 """`atoll calibrate`: measures what the CPU devices of this machine do, and writes it into a topology."""
 
 import argparse
-import logging
 import os
 import platform
 from dataclasses import replace
@@ -19,10 +18,8 @@ from atoll.compiler.topology.devices import meshes_of
 from atoll.compiler.topology.rates import Rates
 from atoll.compiler.topology.topology import Topology
 
-log = logging.getLogger(__name__)
-
 _SUFFIX = ".rates"
-# The part of the cores that others may keep busy before it is told: what they do changes what is measured.
+# The part of the cores that others may keep busy before it is noted: what they do changes what is measured.
 _BUSY = 0.5
 
 
@@ -33,18 +30,19 @@ def run(options: argparse.Namespace) -> int:
         what = "only CPU devices are measured, and the topology has others"
         raise UsageError(what, remedy="write `rates KIND : ...` with what is known of these")
     kept, key = Cache.usual(_SUFFIX), key_of(machine_with(islands))
-    rates = None if options.again else read_rates(kept.find(key))
-    if rates is None:
+    told = None if options.again else read_rates(kept.find(key))
+    if told is None:
+        note = _note_if_busy()
         with display.shown():
-            rates = measured_rates_of(islands)
-        kept.keep(key, str(rates).encode())
-    print(replace(islands, rates=(rates,)))
+            told = f"{measured_rates_of(islands)}{note}"
+        kept.keep(key, told.encode())
+    print(replace(islands, rates=()))
+    print(told)
     return 0
 
 
 def measured_rates_of(islands: Topology) -> Rates:
     """What the CPU devices of some islands do, and what the runtime needs for a task."""
-    _tell_if_busy()
     announce("measuring what CPU devices do, alone and together")
     devices = [device for mesh in meshes_of(islands).values() for device in mesh.devices.flat]
     rates = rates_of_devices(devices)
@@ -53,16 +51,20 @@ def measured_rates_of(islands: Topology) -> Rates:
 
 
 def machine_with(islands: Topology) -> str:
-    """What rates depend on: the processor, its cores, who compiles, and how many devices work at once."""
+    """What rates depend on: the processor, its cores, who compiles, how many devices work at once, and on what."""
     devices = sum(island.size for island in islands.islands)
-    return f"{platform.machine()} {_processor()}, {_cores()} cores, jaxlib {version('jaxlib')}, {devices} devices"
+    compiles = f"jaxlib {version('jaxlib')}"
+    return (
+        f"{platform.machine()} {_processor()}, {_cores()} cores, {compiles}, {devices} devices, layers there and back"
+    )
 
 
-def _tell_if_busy() -> None:
+def _note_if_busy() -> str:
+    """A comment behind the rates, which goes where they go."""
     load = os.getloadavg()[0]
-    if load > _BUSY * _cores():
-        told = "the machine is busy with something else (its load is %.1f) and can do more than is measured now; "
-        log.warning(told + "measure with --again when it is not", load)
+    if load <= _BUSY * _cores():
+        return ""
+    return f"  # by a machine with other work (a load of {load:.1f}), which may do more"
 
 
 def _cores() -> int:
@@ -77,10 +79,11 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def read_rates(content: bytes | None) -> Rates | None:
-    """What was measured before; None if nothing was, or nothing that can be read."""
+def read_rates(content: bytes | None) -> str | None:
+    """What was measured before, as it was told; None if nothing was, or nothing that can be read."""
     try:
-        (found,) = Topology.parse(f"1 x cpu[1]; {(content or b'').decode()}").rates
+        told = (content or b"").decode()
+        (_,) = Topology.parse(f"1 x cpu[1]; {told}").rates
     except (ValueError, AtollError):
         return None
-    return found
+    return told
