@@ -20,7 +20,7 @@ _Fragment = tuple[int, int, int]  # region, stage and sweep
 
 # What moves elements or chooses among them, and quotients: they are rounded alike wherever they are computed. Not
 # products and sums, as XLA may round them together, and not conversions, as it may leave out one that another undoes.
-_EXACT = (
+EXACT = (
     stablehlo.AbsOp,
     stablehlo.AndOp,
     stablehlo.BroadcastInDimOp,
@@ -149,7 +149,7 @@ class _Again:
             seen |= users
             if any(isinstance(self.graph.operations[user], (stablehlo.CompareOp, stablehlo.WhileOp)) for user in users):
                 return True
-            exact = (user for user in users if isinstance(self.graph.operations[user], _EXACT))
+            exact = (user for user in users if isinstance(self.graph.operations[user], EXACT))
             left += [result for user in exact for result in self.graph.results[user]]
         return False
 
@@ -157,7 +157,7 @@ class _Again:
         graph = self.graph
         is_here = graph.region[index] == fragment[0]
         is_constant = self.changing.isdisjoint(graph.operands[index])
-        return is_here and is_constant and isinstance(graph.operations[index], _EXACT)
+        return is_here and is_constant and isinstance(graph.operations[index], EXACT)
 
     def _copy(self, chain: Sequence[int], fragment: _Fragment) -> None:
         """Clone operations into a fragment, each beside the one that it repeats, where all that it takes is there."""

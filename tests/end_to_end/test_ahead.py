@@ -215,7 +215,8 @@ def test_residuals_on_the_host_take_no_memory_of_the_chips(monkeypatch, tmp_path
     assert kept.chips[0].host == 0
     assert offloaded.chips[0].host >= hidden
     assert offloaded.islands[0].host_bytes == hidden
-    assert offloaded.chips[0].held == kept.chips[0].held - hidden
+    # A product takes it on the way back, so that chips keep it in bfloat16.
+    assert offloaded.chips[0].held == kept.chips[0].held - hidden // 2
     assert "on the host, for each device: island0 " in str(offloaded)
 
 

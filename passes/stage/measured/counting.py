@@ -116,7 +116,7 @@ class _Sums:
         may have the parameter's dimensions in another order."""
         values, specs = self._graph.values, dict[tuple[str, tuple[int, ...]], list[tuple[int, tuple[str, ...]]]]()
         for one in self._parameters:
-            if values[one] in counter.specs:
+            if counter.specs.get(values[one]):  # empty where the island has none of the axes
                 shape = ir.RankedTensorType(values[one].type).shape
                 specs[_sizes(values[one])] = list(zip(shape, counter.specs[values[one]], strict=True))
         for one in (one.yielded for one, _ in self._carried):

@@ -55,8 +55,8 @@ def _seconds(layers: Sequence[LayerCost], island: Island, topology: Topology, sh
 
 
 def _kept(shape: PipelineShape) -> list[float]:
-    """How many microbatches each stage keeps at once."""
-    if shape.microbatches == 1:
+    """How many microbatches each stage keeps at once; an order that is still to be found may keep as few as one."""
+    if shape.microbatches == 1 or shape.plan.has_open_schedule:
         return [1.0] * shape.planned_stages
     peaks = shape.schedule().simulate().peak
     return [peaks[island] for island in shape.stage_island]
