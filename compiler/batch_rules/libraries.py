@@ -56,9 +56,7 @@ def _resized(rule: str, forms: Sequence[State], local: Local) -> str:
     named = [one.split(", ") for one in re.findall(r"\[([^\]]*)\]", names)]
     along = {one[form.dimension] for one, form in zip(named, forms, strict=True) if isinstance(form, Split)}
     for name in along:
-        sizes = re.sub(
-            rf"\b{name}=(\d+)", lambda found: f"{found[0].split('=')[0]}={local.share(int(found[1]))}", sizes
-        )
+        sizes = re.sub(rf"(?<=\b{name}=)\d+", lambda size: str(local.share(int(size[0]))), sizes)
     return f"{names} {{{sizes}"
 
 

@@ -12,8 +12,7 @@ from atoll.compiler.module.graph import Graph
 from atoll.compiler.module.marks import EXCHANGE
 
 # What a sum of one replica may go through on its way to the exchange: it is no matter whether they do it or their sum.
-ADDING = "stablehlo.add"
-LINEAR = frozenset((ADDING, "stablehlo.reshape", "stablehlo.transpose"))
+LINEAR = frozenset(("stablehlo.add", "stablehlo.reshape", "stablehlo.transpose"))
 
 
 def added_up(graph: Graph) -> Mapping[int, Sequence[int]]:

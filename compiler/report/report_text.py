@@ -150,11 +150,11 @@ def _assumed(topology: str) -> str:
     for kind, island in {island.kind: island for island in reversed(islands.islands)}.items():
         found, measured = device_kind(island, islands), islands.rates_of(kind)
         text = f"{count_text(round(found.speed))} operations a second on a device of kind {kind}, "
-        text += f"and {count_text(round(found.memory * found.moves_reach))}B through its memory"
         if found.convolutions is not None:
-            text += f", {count_text(round(found.convolutions * found.products_reach))} in convolutions"
+            text += f"{count_text(round(found.convolutions * found.products_reach))} in convolutions, "
+        text += f"and {count_text(round(found.memory * found.moves_reach))}B through its memory"
         if found.task:
-            text += f", {seconds_text(found.task)} a task"
+            text += f", with {seconds_text(found.task)} for a task beside its work"
         if measured is not None:
             text += ", as the topology says"
         if measured is not None and measured.at_once is not None:

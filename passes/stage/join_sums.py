@@ -89,11 +89,7 @@ def _exchange(maker: ir.Operation) -> None:
     (value,) = maker.results
     shape = ir.RankedTensorType(value.type).shape
     attributes = {**exchange_attributes("add", shape, shape), STAGE: maker.attributes[STAGE]}
-    block, users = maker.block, [(use.owner, use.operand_number) for use in value.uses]
-    following = list(block.operations)
-    after = following[following.index(maker.opview) + 1]
-    call = ir.Operation.create(
-        "stablehlo.custom_call", [value.type], [value], attributes, loc=maker.location, ip=ir.InsertionPoint(after)
-    )
+    users, after = [(use.owner, use.operand_number) for use in value.uses], ir.InsertionPoint.after(maker)
+    call = ir.Operation.create("stablehlo.custom_call", [value.type], [value], attributes, loc=maker.location, ip=after)
     for owner, number in users:
         owner.operands[number] = call.results[0]

@@ -9,5 +9,9 @@ from atoll.compiler.errors import AtollError
 
 def reasons(refused: Iterable[AtollError]) -> str:
     """A line for each reason, the most common first; places and numbers in it are no matter."""
-    counts = Counter(re.sub(r"\S+\.py:[\d:]+", "...", re.sub(r"\b\d+\b", "N", error.what)) for error in refused)
+    counts = Counter(_without_numbers(error.what) for error in refused)
     return "".join(f"\n   {count} refused: {reason}" for reason, count in counts.most_common())
+
+
+def _without_numbers(what: str) -> str:
+    return re.sub(r"\b\d[\d.]*( [kMG]?i?B\b)?", "N", re.sub(r"\S+\.py:[\d:]+", "...", what))

@@ -1,14 +1,12 @@
 """Random steps that go over the batch several times: each is refused, or computes what `jax.jit` computes, whether what
 several loops need is kept or made again."""
 
-import re
-from collections import Counter
-
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.errors import CompileError, InternalError, PlanError
+from atoll.compiler.errors import AtollError, CompileError, InternalError, PlanError
 from random_sequences import random_sequence
+from refusal_counts import reasons
 from timed_harness import Pair, Program, faults, judged, lowered, take_to
 
 pytestmark = [pytest.mark.timeout(6 * 3600), pytest.mark.own]
@@ -20,7 +18,7 @@ EXTRA = (50, 1000)  # the usual, and all that several loops need is made again
 
 
 def prepared(seed):
-    """The pair of a seed's program; if it is refused, the reason without its numbers."""
+    """The pair of a seed's program, or the error that refuses it."""
     made = random_sequence(seed)
     text = f"# seed {seed}, {made.microbatches} microbatches of {made.batch} examples\n{made.text}"
     names = {"jax": jax, "jnp": jnp}
@@ -33,24 +31,23 @@ def prepared(seed):
         except InternalError:
             raise
         except (CompileError, PlanError) as error:
-            return re.sub(r"\d[\d.]*( [kMG]?B\b)?", "N", error.what)
+            return error
         return judged(program, job, module, original)
 
 
 def test_refused_or_right(request, capsys):
     first = request.config.getoption("first_seed")
     count = 5000 if request.config.getoption("full") else COUNT
-    accepted, refused, wrong = 0, Counter(), []
+    accepted, refused, wrong = 0, [], []
     for start in range(first, first + count, AT_ONCE):
         made = [prepared(seed) for seed in range(start, min(start + AT_ONCE, first + count))]
-        refused.update(one for one in made if isinstance(one, str))
+        refused += [one for one in made if isinstance(one, AtollError)]
         pairs = [one for one in made if isinstance(one, Pair)]
         wrong += filter(None, faults(pairs))
         accepted += len(pairs)
         with capsys.disabled():
             print(f" [up to seed {start + AT_ONCE}: {accepted} accepted, {len(wrong)} wrong]", end="", flush=True)
     with capsys.disabled():
-        for reason, times in refused.most_common():
-            print(f"\n  refused {times} of {count}: {reason}", end="")
+        print(reasons(refused))
     assert not wrong, f"{len(wrong)} WRONG ANSWERS, the first:\n{min(wrong, key=len)}"
     assert accepted >= 0.7 * count
