@@ -1,15 +1,20 @@
-"""A long list of names, folded where it repeats itself."""
+"""A long list of names, folded where it counts and where it repeats itself."""
 
+import itertools
+import re
 from collections.abc import Sequence
 
 _LONGEST = 16  # names in what is repeated
+_SHORTEST = 3  # names that count: two are as short as they are
 
 
 def folded(names: Sequence[str]) -> tuple[str, ...]:
-    """The list in parts: a name, or what is repeated with how often: `4 x F0`, `8 x (F0 B0)`.
+    """The list in parts: a name, names that count up or down, or what is repeated with how often.
 
-    From left to right, each part is the repetition that covers the most names, or of several the shortest period.
+    `F0`, `F0..F8`, `4 x F0`, `8 x (F0..F8 B8..B0)`. From left to right, each part is the repetition that covers the
+    most names, or of several the shortest period.
     """
+    names = _counted(names)
     parts = []
     index = 0
     while index < len(names):
@@ -20,6 +25,31 @@ def folded(names: Sequence[str]) -> tuple[str, ...]:
         parts.append(part)
         index += period * times
     return tuple(parts)
+
+
+def _counted(names: Sequence[str]) -> list[str]:
+    """The names, with the first and the last alone of those that count."""
+    steps = [*itertools.starmap(_step, itertools.pairwise(names)), None]
+    short = []
+    index = 0
+    while index < len(names):
+        end = index + 1
+        while steps[index] is not None and steps[end - 1] == steps[index]:
+            end += 1
+        counts = end - index >= _SHORTEST
+        short.append(f"{names[index]}..{names[end - 1]}" if counts else names[index])
+        index = end if counts else index + 1
+    return short
+
+
+def _step(before: str, after: str) -> tuple[int, int] | None:
+    """Which part of a name counts, and by 1 or -1, if the names have all else in common."""
+    befores, afters = re.split(r"(\d+)", before), re.split(r"(\d+)", after)
+    different = [index for index, pair in enumerate(zip(befores, afters, strict=False)) if pair[0] != pair[1]]
+    if len(befores) != len(afters) or len(different) != 1 or different[0] % 2 == 0:
+        return None
+    step = int(afters[different[0]]) - int(befores[different[0]])
+    return (different[0], step) if abs(step) == 1 else None
 
 
 def _repetition(names: Sequence[str]) -> tuple[int, int]:

@@ -1,12 +1,14 @@
 """The report as text for people."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from atoll.compiler.cost.devices import device_kind
 from atoll.compiler.module.notes import LineExtra, SeveralLoops, Traffic
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chip_text import chip_rows, code_rows
-from atoll.compiler.report.contents import ExchangeReport, ReportContents
+from atoll.compiler.report.contents import ExchangeReport, ReportContents, TransferReport
 from atoll.compiler.report.extra_text import extra_rows
 from atoll.compiler.report.measurement import Measurement
 from atoll.compiler.report.prediction import Prediction
@@ -213,20 +215,29 @@ def _shared_rows(report: ReportContents) -> list[str]:
 def _transfer_rows(report: ReportContents) -> list[str]:
     if not report.links:
         return ["nothing crosses between islands"]
-    often = 7 * any(one.times > 1 for one in report.transfers)  # the width of `x 512`
+    transfers = _alike_together(report.transfers)
+    often = 7 * any(one.times > 1 for one in transfers)  # the width of `x 512`
     of_each = " (in each replica the same)" if report.replicas > 1 else ""
     rows = [f"{'transfer':<28}{'bytes':>12}{'':{often}}   made at{of_each}"]
-    for one in report.transfers:
+    for one in transfers:
         times = f" x {one.times}" if one.times > 1 else ""
         where = one.where + "".join(f", resharded on {island}" for island in one.resharded)
         rows.append(_row(one.source, one.target, one.bytes, where, f"{times:<{often}}"))
-    rows = [*rows, ""] if report.transfers else []  # replicas of one stage exchange sums, and that alone
+    rows = [*rows, ""] if transfers else []  # replicas of one stage exchange sums, and that alone
     rows += [f"{'link':<28}{'bytes':>12}{'':{often}}   each step, over"]
     for link in report.links:
         default = " (assumed: the topology does not say)" if link.is_default else ""
         rows.append(_row(link.source, link.target, link.bytes, link.text + default, " " * often))
     traffic = [str(one.fact) for one in report.notes if isinstance(one.fact, Traffic)]
     return [*rows, "", *traffic] if traffic else rows
+
+
+def _alike_together(transfers: Sequence[TransferReport]) -> list[TransferReport]:
+    """One transfer for all of the same size from the same line: each layer of a loop may send its own value."""
+    times: Counter[TransferReport] = Counter()
+    for one in transfers:
+        times[replace(one, times=1)] += one.times
+    return [replace(one, times=count) for one, count in times.items()]
 
 
 def _row(source: str, target: str, size: int, text: str, times: str) -> str:

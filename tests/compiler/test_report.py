@@ -212,7 +212,7 @@ def test_the_text_of_a_pipeline(pipeline):
     for part in (
         "pipeline  zb-v, 8 microbatches, 4 stages on 2 islands",
         "assumed: 20.0 G operations a second on a device of kind cpu",
-        "4.0 KiB x 8 ",
+        "4.0 KiB x 16 ",
         "buffers ",
     ):
         assert part in text
