@@ -46,14 +46,16 @@ def aligned(graph: Graph, forward: Sequence[int]) -> list[int]:
 
     An operation that takes a parameter goes to where the first one takes it, unless it needs what comes of that: then
     the model goes through a layer twice, or ties its first to its last. Parameters that a step has changed, as for a
-    gradient elsewhere, count as those that they are made of. All else follows what it takes.
+    gradient elsewhere, count as those that they are made of. What only transposes or casts a parameter goes along with
+    what takes that: a head that is tied to the embedding would else be transposed where the embedding is, and cross to
+    the last stage with every microbatch. All else follows what it takes.
     """
     ranks = {index: rank for rank, index in enumerate(forward)}
     ways = _Ways(graph, forward)
     if not ways.is_any_pulled:
         return list(forward)
     places = dict(ways.places)
-    for index in reversed(forward):  # what is no part of the model goes along with what takes it
+    for index in reversed(forward):  # what prepares a parameter, or is no part of the model, goes with what takes it
         if index not in ways.places:
             users = (user for value in graph.results[index] for user in graph.users[value])
             places[index] = min([ranks[index], *(places[user] for user in users if user in places)])
@@ -72,7 +74,8 @@ class _Ways:
     def __post_init__(self) -> None:
         is_model, parameters, owners = reads_floats(self.graph), parameters_of(self.graph), self._owners_of_updates()
         for rank, index in enumerate(self.forward):
-            if is_model[index]:
+            only_prepares = all(source_of(self.graph, value) in parameters for value in self.graph.results[index])
+            if is_model[index] and not only_prepares:
                 taken = {source_of(self.graph, value) for value in self.graph.operands[index]}
                 changed = {self.places[owner] for one in taken if (owner := owners.get(one)) in self.places}
                 self._place(index, rank, taken & parameters, changed)

@@ -1,6 +1,6 @@
 """What the forward part of a model does, step by step, for choosing where to cut it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
@@ -103,28 +103,42 @@ class Steps:
         return found
 
     def crossing(self) -> list[float]:
-        """For each step, the bytes that a cut before it has cross: of values, and of parameters that are used before it
-        and from it on, with their gradients."""
+        """For each step, the bytes that a cut before it has cross: of values, with every microbatch of a replica, and
+        once of parameters that are used before it and from it on. Gradients go back by the same ways, so they are left
+        out."""
         changes = [0] * (len(self) + 1)
-        for value in parameters_of(self.graph):
-            users = [user for user in self.graph.users[value] if user in self._first]
-            if users:
-                changes[min(self.of(user)[0] for user in users) + 1] += 2 * self.graph.sizes[value]
-                changes[max(self._last_use(user, value) for user in users) + 1] -= 2 * self.graph.sizes[value]
-        return [one + other for one, other in zip(self.sent(), accumulate(changes[:-1]), strict=True)]
+        for parameter, uses in self._uses_of_parameters().items():
+            size = self.graph.sizes[parameter]
+            changes[min(self.of(user)[0] for user, _ in uses) + 1] += size
+            changes[max(self._last_use(user, value) for user, value in uses) + 1] -= size
+        values = self._of_values(lambda index: self.graph.iterations(self.graph.region[index]))
+        return [one + other for one, other in zip(values, accumulate(changes[:-1]), strict=True)]
+
+    def _uses_of_parameters(self) -> dict[int, list[tuple[int, int]]]:
+        """For each parameter the operations that take it, and as what: as it is, cast, or in another shape."""
+        parameters, found = parameters_of(self.graph), dict[int, list[tuple[int, int]]]()
+        for index in self.forward:
+            for value in self.graph.operands[index]:
+                if (source := source_of(self.graph, value)) in parameters:
+                    found.setdefault(source, []).append((index, value))
+        return found
 
     def sent(self) -> list[float]:
-        """For each step, the bytes of values made before it and used from it on."""
+        """For each step, the bytes of values made before it and used from it on, of one microbatch."""
+        return self._of_values(lambda _: 1)
+
+    def _of_values(self, times: Callable[[int], int]) -> list[float]:
+        """times: how often what an operation makes counts."""
         changes = [0] * (len(self) + 1)
         for value, producer in enumerate(self.graph.producer):
             if producer in self._first:
                 last = max((self._last_use(user, value) for user in self.graph.users[value]), default=0)
                 made = self.of(producer).stop
                 if last >= made:
-                    changes[made] += self.graph.sizes[value]
-                    changes[last + 1] -= self.graph.sizes[value]
+                    changes[made] += times(producer) * self.graph.sizes[value]
+                    changes[last + 1] -= times(producer) * self.graph.sizes[value]
         for index, loop in self.loops.items():
-            carried = sum(bytes_of(loop.node.operand_type(slot)) for slot in loop.carried)
+            carried = times(index) * sum(bytes_of(loop.node.operand_type(slot)) for slot in loop.carried)
             changes[self.of(index).start + 1] += carried
             changes[self.of(index).stop] -= carried
         sent: list[float] = list(accumulate(changes[:-1]))
