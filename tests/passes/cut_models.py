@@ -229,3 +229,20 @@ def sharpness_aware():
         return descend(params, gradients), loss
 
     return Model(step, (layers(8), normal(8, 32), normal(8, 32)), (1, 2))
+
+
+@model
+def encoder_and_decoder():
+    """The last norm of both has one scale, and every layer of the decoder takes what comes out of the encoder."""
+
+    def loss_fn(params, x, y):
+        def normed(h):
+            return h * params["scale"] / jnp.sqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-6)
+
+        context, h = normed(through(params["encoder"], x)), x
+        for layer, across in zip(params["decoder"], params["across"], strict=True):
+            h = h + jnp.tanh(h @ layer["w"] + context @ across + layer["b"])
+        return jnp.mean((normed(h) - y) ** 2)
+
+    params = {"encoder": layers(8), "decoder": layers(4), "across": list(normal(4, 32, 32)), "scale": normal(32) + 1}
+    return Model(trained(loss_fn), (params, normal(8, 32), normal(8, 32)), (1, 2))

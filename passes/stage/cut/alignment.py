@@ -7,23 +7,13 @@ would be on stages of its own, and every parameter would cross to the second and
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.main_function import entry_function
-from atoll.compiler.module.marks import BATCH
 from atoll.compiler.module.scopes import Role
+from atoll.passes.stage.cut.parameters import Parameters
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.operations.backward_partners import source_of
 from atoll.passes.stage.operations.cheap_operations import is_inexact, is_scalar
 from atoll.passes.stage.operations.roles import roles_of
-
-
-def parameters_of(graph: Graph) -> frozenset[int]:
-    """The arguments that a model learns, or that are frozen: of floating-point numbers, and without the batch."""
-    marks = argument_attributes(entry_function(graph.module))
-    return frozenset(
-        number for number, one in enumerate(marks) if BATCH not in one and is_inexact(graph.values[number])
-    )
 
 
 def reads_floats(graph: Graph) -> list[bool]:
@@ -46,16 +36,16 @@ def aligned(graph: Graph, forward: Sequence[int]) -> list[int]:
 
     An operation that takes a parameter goes to where the first one takes it, unless it needs what comes of that: then
     the model goes through a layer twice, or ties its first to its last. Parameters that a step has changed, as for a
-    gradient elsewhere, count as those that they are made of. What only transposes or casts a parameter goes along with
-    what takes that: a head that is tied to the embedding would else be transposed where the embedding is, and cross to
-    the last stage with every microbatch. All else follows what it takes.
+    gradient elsewhere, count as those that they are made of. What only prepares parameters goes along with what takes
+    that: the table of a head that is tied to the embedding would else be transposed where the embedding is, and cross
+    to the last stage with every microbatch. All else follows what it takes.
     """
     ranks = {index: rank for rank, index in enumerate(forward)}
     ways = _Ways(graph, forward)
     if not ways.is_any_pulled:
         return list(forward)
     places = dict(ways.places)
-    for index in reversed(forward):  # what prepares a parameter, or is no part of the model, goes with what takes it
+    for index in reversed(forward):  # what prepares parameters, or is no part of the model, goes with what takes it
         if index not in ways.places:
             users = (user for value in graph.results[index] for user in graph.users[value])
             places[index] = min([ranks[index], *(places[user] for user in users if user in places)])
@@ -72,13 +62,13 @@ class _Ways:
     _passed: dict[int, int] = field(default_factory=dict)  # the parameters an operation depends on, as bits
 
     def __post_init__(self) -> None:
-        is_model, parameters, owners = reads_floats(self.graph), parameters_of(self.graph), self._owners_of_updates()
+        is_model, parameters, owners = reads_floats(self.graph), Parameters(self.graph), self._owners_of_updates()
         for rank, index in enumerate(self.forward):
-            only_prepares = all(source_of(self.graph, value) in parameters for value in self.graph.results[index])
-            if is_model[index] and not only_prepares:
-                taken = {source_of(self.graph, value) for value in self.graph.operands[index]}
-                changed = {self.places[owner] for one in taken if (owner := owners.get(one)) in self.places}
-                self._place(index, rank, taken & parameters, changed)
+            if is_model[index] and index not in parameters.prepared:
+                taken = self.graph.operands[index]
+                sources = {source_of(self.graph, value) for value in taken}
+                changed = {self.places[owner] for one in sources if (owner := owners.get(one)) in self.places}
+                self._place(index, rank, frozenset[int]().union(*map(parameters.behind, taken)), changed)
 
     def _place(self, index: int, rank: int, own: Collection[int], changed: Collection[int]) -> None:
         producers = [one for one in self._producers(index) if one in self.places]

@@ -11,7 +11,7 @@ from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import Graph, bytes_of
 from atoll.compiler.module.marks import LAYERS, STAGE
-from atoll.passes.stage.cut.alignment import parameters_of
+from atoll.passes.stage.cut.parameters import Parameters
 from atoll.passes.stage.cut.work import work_of
 from atoll.passes.stage.layers.layer_stages import stages_of_layers
 from atoll.passes.stage.operations.backward_partners import source_of
@@ -115,12 +115,12 @@ class Steps:
         return [one + other for one, other in zip(values, accumulate(changes[:-1]), strict=True)]
 
     def _uses_of_parameters(self) -> dict[int, list[tuple[int, int]]]:
-        """For each parameter the operations that take it, and as what: as it is, cast, or in another shape."""
-        parameters, found = parameters_of(self.graph), dict[int, list[tuple[int, int]]]()
+        """For each parameter the operations that take it, or what is prepared of it, and as which value."""
+        parameters, found = Parameters(self.graph), dict[int, list[tuple[int, int]]]()
         for index in self.forward:
             for value in self.graph.operands[index]:
-                if (source := source_of(self.graph, value)) in parameters:
-                    found.setdefault(source, []).append((index, value))
+                for parameter in parameters.behind(value):
+                    found.setdefault(parameter, []).append((index, value))
         return found
 
     def sent(self) -> list[float]:
