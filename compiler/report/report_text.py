@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from atoll.compiler.cost.devices import device_kind
 from atoll.compiler.module.notes import LineExtra, SeveralLoops, Traffic
+from atoll.compiler.plan.plan import AUTO, Plan
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chip_text import chip_rows, code_rows
 from atoll.compiler.report.contents import ExchangeReport, ReportContents, TransferReport
@@ -16,6 +17,10 @@ from atoll.compiler.text.quantities import bytes_text, count_text, seconds_text
 from atoll.compiler.topology.topology import Topology
 
 _OF_LOOPS = "overlap with the loop before; pause of an island until the next one begins"
+
+# Of a step without microbatches that leaves islands idle, and the share of their time from which on it is told.
+_IN_TURN = "          islands work in turn, as the plan leaves microbatches open: try microbatches=4, or ask atoll plan"
+_WAITING = 0.2
 
 # Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
 _BUFFERS_SHOWN = 4
@@ -78,7 +83,8 @@ def _loop_rows(report: ReportContents) -> list[str]:
         f"          assumed: {_assumed(report.topology)}",
     ]
     if not one.loops:
-        return rows
+        is_open = Plan.parse(report.plan).microbatches == AUTO
+        return [*rows, _IN_TURN] if is_open and one.bubble > _WAITING else rows
     rows += ["", f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}{'pause':>8}   {_OF_LOOPS}"]
     for name, span in zip([*(f"L{span.loop}" for span in one.loops[:-1]), "last"], one.loops, strict=True):
         times = (seconds_text(time) for time in (span.start, span.end, span.overlap))
