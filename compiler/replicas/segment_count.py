@@ -16,8 +16,10 @@ from atoll.compiler.replicas.speed import Speed
 # Only the exchange of one segment outlasts the loop, so beyond some number more segments gain little, and each costs a
 # task of its own.
 _MOST = 32
-# Each segment also reads parameters and adds up sums in tasks of its own, which only a part like this is worth.
+# Each segment also reads parameters and adds up sums in tasks of its own, and is compiled by itself. That is only worth
+# it for such a part of what is waited for, and of the step.
 _LEAST_SAVED = 0.1
+_LEAST_OF_STEP = 0.01
 _ALIKE = 1.01
 
 
@@ -36,17 +38,18 @@ class Sum:
         ]
 
 
-def segments_worthwhile(sums: Sequence[Sum], stages: int, replicas: int, speed: Speed) -> int:
+def segments_worthwhile(sums: Sequence[Sum], stages: int, replicas: int, speed: Speed, computing: float = 0.0) -> int:
     """The least number with which an island waits as little as can be for its exchanges; one, if others save little.
 
-    sums: of all stages, in the order of the model.
+    sums: of all stages, in the order of the model. computing: the seconds that an island computes in a step at least.
     """
     size = sum(one.summand.size for one in sums) / stages
     most = max(size / max(1.0, worth_a_message(one.summand, replicas, speed)) for one in sums)
     counts = range(1, int(max(1, min(_MOST, most))) + 1)
     waits = {count: waited(sums, stages, count, replicas, speed) for count in counts}
     least = min(waits.values())
-    if least > (1 - _LEAST_SAVED) * waits[1]:
+    worth = max(_LEAST_SAVED * waits[1], _LEAST_OF_STEP * (computing + waits[1]))
+    if waits[1] - least < worth:
         return 1
     return next(count for count, wait in waits.items() if wait <= _ALIKE * least)
 

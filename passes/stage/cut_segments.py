@@ -2,10 +2,11 @@
 
 import logging
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
+from atoll.compiler.cost.devices import device_kind
 from atoll.compiler.mlir.attributes import integer, integer_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.graph import ARGUMENT, Graph
@@ -37,7 +38,7 @@ class CutSegments(Pass):
     of the plan, and gets its segment when stages are spread.
 
     If the plan leaves their number open, it is the one with which islands should wait least for what they exchange
-    with other replicas. The plan states the number from here on.
+    with other replicas, or one if that is little beside what they compute. The plan states the number from here on.
 
     Requires: `seed-stages` and `cut-automatically` before.
 
@@ -58,13 +59,15 @@ class CutSegments(Pass):
         graph, count = Graph.of(module), shape.segments
         forward = forward_part(graph)
         loops = _loops(module, graph, set(forward))
+        steps = Steps(graph, forward, loops)
+        work = steps.work(owners_of(graph, forward))
         if shape.plan.has_open_segments:
-            count = _worthwhile(module, graph, loops, shape)
+            count = _worthwhile(module, steps, sum(work), shape)
             set_plan(module, replace(shape.plan, segments=count))
         if count == 1:
             log.info("nothing to do: one segment of a stage is enough for its sums")
             return
-        _cut(Steps(graph, forward, loops), count)
+        _cut(steps, work, count)
         for index in {*range(len(graph.operations))}.difference(forward):
             attributes = graph.operations[index].operation.attributes
             if STAGE in attributes:
@@ -73,12 +76,12 @@ class CutSegments(Pass):
         module.operation.attributes[STAGES] = integer(stages_of(module) * count)
 
 
-def _worthwhile(module: ir.Module, graph: Graph, loops: Mapping[int, CountedLoop], shape: PipelineShape) -> int:
-    """With how many segments a stage should wait least for its exchanges."""
-    plan, topology = shape.plan, topology_of(module)
+def _worthwhile(module: ir.Module, steps: Steps, work: float, shape: PipelineShape) -> int:
+    """With how many segments a stage should wait least for its exchanges. work: of a replica, in a step."""
+    plan, topology, graph = shape.plan, topology_of(module), steps.graph
     stacks = {
         str(graph.values[argument].type): loop.iterations
-        for index, loop in loops.items()
+        for index, loop in steps.loops.items()
         for argument in _stacked_arguments(graph, index, loop)
     }
     sums = sums_exchanged(module, graph, stacks, is_shared=plan.update == SHARDED)
@@ -86,7 +89,9 @@ def _worthwhile(module: ir.Module, graph: Graph, loops: Mapping[int, CountedLoop
         return 1
     speeds = [speed_between(twins, topology) for twins in twins_of(topology, plan.replicas).values()]
     slowest = min(speeds, key=lambda one: one.bandwidth)
-    count = segments_worthwhile(sums, shape.planned_stages, plan.replicas, slowest)
+    fastest = max(island.size * device_kind(island, topology).speed for island in topology.islands)
+    computing = work / shape.islands / fastest
+    count = segments_worthwhile(sums, shape.planned_stages, plan.replicas, slowest, computing)
     size = sum(one.summand.size for one in sums) // shape.planned_stages
     log.info("%d segments a stage, for sums of %d bytes", count, size)
     return count
@@ -124,8 +129,8 @@ def _stacked_arguments(graph: Graph, index: int, loop: CountedLoop) -> set[int]:
     return {value for value in found if value < graph.arguments}
 
 
-def _cut(steps: Steps, count: int) -> None:
-    work, crossing, planned = steps.work(owners_of(steps.graph, steps.forward)), steps.crossing(), steps.read_stages()
+def _cut(steps: Steps, work: Sequence[float], count: int) -> None:
+    crossing, planned = steps.crossing(), steps.read_stages()
     stages: list[int | None] = [None] * len(planned)
     for stage in {one for one in planned if one is not None}:
         inside = [step for step, one in enumerate(planned) if one == stage]

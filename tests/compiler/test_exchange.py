@@ -254,6 +254,12 @@ def test_how_many_segments_are_worthwhile(sums, stages, replicas, expected):
     assert segments_worthwhile(sums, stages, replicas, SPEED) == expected
 
 
+@pytest.mark.parametrize(("computing", "expected"), [(0.1, 32), (30.0, 32), (300.0, 1)])
+def test_segments_are_not_worthwhile_for_little_of_a_step(computing, expected):
+    sums = [stack(64, 2500)]  # 640 kB, at 1 MB/s
+    assert segments_worthwhile(sums, 1, 2, SPEED, computing) == expected
+
+
 def test_with_the_segments_chosen_an_island_waits_least():
     """With two segments of it a stack cannot go round any more, and has to take a tree."""
     sums = [stack(118, 4096, 64, parts=(1, 4096, 64))]
