@@ -115,7 +115,7 @@ MARKS = (
         readers=(
             "module/interface",
             "split-layer-loops",
-            "stage/cut/alignment",
+            "stage/cut/parameters",
             "stage/layers/choice",
             "time/folding/rewrite",
             "time/roles/dataflow_roles",

@@ -22,7 +22,7 @@ from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
 from atoll.compiler.module.notes import Note
 from atoll.compiler.module.noting import notes_of
-from atoll.compiler.module.planned import segments_of, stages_of, topology_of
+from atoll.compiler.module.planned import asked_plan_of, plan_of, segments_of, stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.tasks import (
     OWN_SHARE,
@@ -32,6 +32,7 @@ from atoll.compiler.module.tasks import (
     microbatch_name,
     transfers_in,
 )
+from atoll.compiler.plan.resolved_plan import filled_in
 from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
@@ -100,6 +101,7 @@ class Report(ReportContents):
             buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
             pipeline=pipeline,
             whole_step=whole,
+            microbatches_open="microbatches" in filled_in(asked_plan_of(module), plan_of(module)),
             replicas=replicas,
             exchanges=tuple(_exchanges(module, twins)),
         )

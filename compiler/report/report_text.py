@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from atoll.compiler.cost.devices import device_kind
 from atoll.compiler.module.notes import LineExtra, SeveralLoops, Traffic
-from atoll.compiler.plan.plan import AUTO, Plan
 from atoll.compiler.report.buffers import BufferGroup
 from atoll.compiler.report.chip_text import chip_rows, code_rows
 from atoll.compiler.report.contents import ExchangeReport, ReportContents, TransferReport
@@ -83,8 +82,7 @@ def _loop_rows(report: ReportContents) -> list[str]:
         f"          assumed: {_assumed(report.topology)}",
     ]
     if not one.loops:
-        is_open = Plan.parse(report.plan).microbatches == AUTO
-        return [*rows, _IN_TURN] if is_open and one.bubble > _WAITING else rows
+        return [*rows, _IN_TURN] if report.microbatches_open and one.bubble > _WAITING else rows
     rows += ["", f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}{'pause':>8}   {_OF_LOOPS}"]
     for name, span in zip([*(f"L{span.loop}" for span in one.loops[:-1]), "last"], one.loops, strict=True):
         times = (seconds_text(time) for time in (span.start, span.end, span.overlap))
