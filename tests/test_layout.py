@@ -82,6 +82,14 @@ atoll.lower(job, topology=2)
 """
 
 
+def test_files_are_short():
+    """A file is about one thing: half of them have at most 150 lines, and none has above 400."""
+    rooms = (ROOT / name for name in ("checkpoint", "compiler", "passes", "runtime"))
+    lengths = {file: len(file.read_text().splitlines()) for room in rooms for file in room.rglob("*.py")}
+    assert sorted(lengths.values())[len(lengths) // 2] <= 150
+    assert {file: length for file, length in lengths.items() if length > 400} == {}
+
+
 def package_files():
     """Every file that a wheel must have: its path in the tree, and in the package `atoll`."""
     for folder in FOLDERS:

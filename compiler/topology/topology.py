@@ -39,6 +39,7 @@ from atoll.compiler.topology.island import (
     island_of_mesh,
 )
 from atoll.compiler.topology.link import DEFAULT_BANDWIDTH, DEFAULT_LATENCY, Link
+from atoll.compiler.topology.meshes import check_meshes, mesh_of
 from atoll.compiler.topology.rates import Rates
 from lark import Token, v_args
 from lark.tree import Meta
@@ -130,7 +131,7 @@ class Topology:
     @classmethod
     def from_devices(cls, meshes: "Mapping[str, jax.sharding.Mesh]") -> "Topology":
         """The topology of real devices: an island for each mesh. Links have the default."""
-        _check_meshes(meshes)
+        check_meshes(meshes)
         islands = tuple(island_of_mesh(name, mesh) for name, mesh in meshes.items())
         return cls(islands, meshes=tuple(meshes.values()))
 
@@ -195,17 +196,7 @@ def topology(islands: "str | Sequence[Sequence[jax.Device]]") -> Topology:
         found = "one list of all devices" if isinstance(islands, (list, tuple)) else of_wrong_type(islands)
         what = f"a topology is made of a text or of a list of devices for each island, not {found}"
         raise TopologyError(what, remedy='write for example atoll.topology("2 x cpu[4]")')
-    # Imported here so that reading a text, as the command line does, needs no JAX.
-    import jax
-    import numpy
-
-    for device in (device for devices in islands for device in devices):
-        if not isinstance(device, jax.Device):
-            raise TopologyError(f"{shown(device)} is no device", remedy="take devices from jax.devices()")
-    meshes = {
-        _counted_name(index): jax.sharding.Mesh(numpy.array(devices, dtype=object), (ONLY_AXIS,))
-        for index, devices in enumerate(islands)
-    }
+    meshes = {_counted_name(index): mesh_of(devices) for index, devices in enumerate(islands)}
     return Topology.from_devices(meshes)
 
 
@@ -218,23 +209,6 @@ def as_topology(islands: "Topology | str | Sequence[Sequence[jax.Device]]") -> T
 def noted_topology(text: str) -> Topology:
     """The topology of a module's text, kept: passes ask for it again and again."""
     return Topology.parse(text)
-
-
-def _check_meshes(meshes: "Mapping[str, jax.sharding.Mesh]") -> None:
-    import jax
-
-    remedy = 'write for example Topology.from_devices({"left": mesh, "right": other_mesh})'
-    if not isinstance(meshes, Mapping):
-        raise TopologyError(f"from_devices takes a dict of meshes, not {type(meshes).__name__}", remedy=remedy)
-    owners: dict[jax.Device, str] = {}
-    for name, mesh in meshes.items():
-        if not isinstance(mesh, jax.sharding.Mesh):
-            raise TopologyError(f"island {shown(name)} is no jax.sharding.Mesh", remedy=remedy)
-        for device in mesh.devices.flat:
-            owner = owners.setdefault(device, name)
-            if owner != name:
-                what = f"device {shown(device)} is in island {shown(owner)} and in {shown(name)}"
-                raise TopologyError(what, remedy="give each device to one island")
 
 
 def _counted_name(index: int) -> str:

@@ -14,7 +14,7 @@ from atoll.compiler.export.alone.job import as_planned
 from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.ir_text import parse_text
-from atoll.compiler.module import mark_table, marks
+from atoll.compiler.module import mark, marks
 from atoll.compiler.module.mark_table import MARKS, rows_of_marks
 from atoll.compiler.module.marking import check_marks, standing_marks
 from atoll.compiler.pipeline.pass_manager import run_passes
@@ -96,7 +96,7 @@ def test_a_row_says_who_writes_and_who_reads(mark):
 
 
 def test_the_table_goes_through_the_phases_in_order():
-    assert list(mark_table.PHASE_NAMES) == PHASE_NAMES
+    assert list(mark.PHASE_NAMES) == PHASE_NAMES
     since = [PHASE_NAMES.index(mark.since) for mark in IN_THE_PIPELINE]
     assert since == sorted(since)
     assert all(PHASE_NAMES.index(mark.gone) >= PHASE_NAMES.index(mark.since) for mark in IN_THE_PIPELINE if mark.gone)
