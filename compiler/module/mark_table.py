@@ -24,7 +24,13 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("pipeline/resume",),
-        readers=("commands/dump", "fold-batch", "module/planned", "stage/measured/stage_homes"),
+        readers=(
+            "commands/dump",
+            "fold-batch",
+            "module/planned",
+            "stage/measured/stage_homes",
+            "time/folding/device_parts",
+        ),
     ),
     Mark(
         marks.PLAN,

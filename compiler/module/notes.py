@@ -74,8 +74,9 @@ class AcrossBatch:
 @dataclass(frozen=True)
 class SeveralLoops:
     """How often a step goes over the batch, and what that costs: the parts of the model's work, in percent, that are
-    done again and that are done for the whole batch at once, and what each replica keeps of the batch from one loop to
-    another. allowed, room: what the plan lets be done again, in percent, and kept, in bytes."""
+    done again and that are done for the whole batch at once, and what a device keeps of the batch from one loop to
+    another, if its island has the whole model. allowed, room: what the plan lets be done again, in percent, and kept
+    on a device, in bytes."""
 
     loops: int
     again: int
@@ -101,7 +102,7 @@ class LineExtra:
     """What one line adds to the cost of a step that goes over the batch several times.
 
     again, whole: operations of the model's work, those of the whole batch, that are done again, and done at once.
-    bytes: what each replica keeps of what the line makes.
+    bytes: what a device keeps of what the line makes, if its island has the whole model.
     ends: the numbers of the loops, `0 2`, at whose end all microbatches wait for each other, as this line says.
     """
 

@@ -19,7 +19,7 @@ _BYTES = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) ?([A-Za-z]+)")
 class Allowance:
     """percent: how much of the model's work may be done again.
 
-    kept: how many bytes each replica may keep of the batch for later loops; None if the plan does not say. Then what is
+    kept: how many bytes a device may keep of the batch for later loops; None if the plan does not say. Then what is
     dear to make again is kept while it takes no more memory than the arguments, and all of it where too much work would
     be done again: that takes the memory that one microbatch takes.
     """

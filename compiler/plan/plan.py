@@ -48,7 +48,7 @@ class Plan:
     segments: how many an island runs each stage in, so that replicas exchange the sums of one while others still run.
     update: whether each replica makes the `whole` update, or the update and its state are `sharded` over replicas.
     extra: what it may cost that examples need something of the whole batch: how many percent of the model's work may
-        be done again, above which it is kept instead; or that and the bytes that a replica may keep, `"20%, 2 GB"`.
+        be done again, above which it is kept instead; or that and the bytes that a device may keep, `"20%, 2 GB"`.
         What costs more is refused, and with 0 whatever costs anything.
     offload: scope patterns, as in a stage text, of arguments and results that are in the memory of the host between
         tasks, such as `"opt_state"`; empty for none.

@@ -12,7 +12,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
     %low = stablehlo.constant dense<0xFF800000> : tensor<f32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = stablehlo.reduce(%0 init: %low) applies stablehlo.maximum across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -32,7 +32,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
     %high = stablehlo.constant dense<0x7F800000> : tensor<f32>
-    // expected-error-re @below {{reduce goes over the whole batch, and divide at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and divide at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = stablehlo.reduce(%0 init: %high) applies stablehlo.minimum across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -51,7 +51,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and multiply at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and multiply at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0, 1]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<f32>
     %2 = stablehlo.rsqrt %1 : tensor<f32>
@@ -75,7 +75,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %2 = stablehlo.dot_general %1, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
     %3 = stablehlo.multiply %2, %2 : tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and divide at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and divide at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %4 = stablehlo.reduce(%3 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %5 = stablehlo.broadcast_in_dim %4, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -94,7 +94,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 50% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=50 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 50% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=50 in the plan}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -115,7 +115,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 200% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=200 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 200% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=200 in the plan}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -139,7 +139,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 150% of the model's work would be done again, or 96 B of the batch kept; allow it by extra=150 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 150% of the model's work would be done again, or 96 B of the batch kept on a device; allow it by extra=150 in the plan}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -167,7 +167,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %no = stablehlo.constant dense<false> : tensor<i1>
     %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
     %1 = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
-    // expected-error-re @below {{reduce goes over the whole batch, and select at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and select at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %2 = stablehlo.reduce(%1 init: %no) applies stablehlo.or across dimensions = [0]
         : (tensor<4x3xi1>, tensor<i1>) -> tensor<3xi1>
     %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xi1>) -> tensor<4x3xi1>
@@ -189,7 +189,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %yes = stablehlo.constant dense<true> : tensor<i1>
     %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
     %1 = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
-    // expected-error-re @below {{reduce goes over the whole batch, and select at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and select at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %2 = stablehlo.reduce(%1 init: %yes) applies stablehlo.and across dimensions = [0]
         : (tensor<4x3xi1>, tensor<i1>) -> tensor<3xi1>
     %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xi1>) -> tensor<4x3xi1>
@@ -208,7 +208,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{dot_general combines the examples of the batch with each other, so that 22% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=22 in the plan}}
+    // expected-error-re @below {{dot_general combines the examples of the batch with each other, so that 22% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=22 in the plan}}
     %1 = stablehlo.dot_general %0, %0, contracting_dims = [1] x [1] : (tensor<4x3xf32>, tensor<4x3xf32>)
         -> tensor<4x4xf32>
     %2 = stablehlo.dot_general %1, %0, contracting_dims = [1] x [0] : (tensor<4x4xf32>, tensor<4x3xf32>)
@@ -231,7 +231,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reverse combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reverse combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = stablehlo.reverse %0, dims = [0] : tensor<4x3xf32>
     %2 = stablehlo.add %0, %1 : tensor<4x3xf32>
     return %2 : tensor<4x3xf32>
@@ -248,7 +248,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{sort combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{sort combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = "stablehlo.sort"(%0) <{dimension = 0 : i64}> ({
     ^bb0(%a: tensor<f32>, %b: tensor<f32>):
       %less = stablehlo.compare LT, %a, %b : (tensor<f32>, tensor<f32>) -> tensor<i1>
@@ -269,7 +269,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce_window combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{reduce_window combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = "stablehlo.reduce_window"(%0, %zero) <{
         window_dimensions = array<i64: 4, 1>, padding = dense<[[3, 0], [0, 0]]> : tensor<2x2xi64>}> ({
     ^bb0(%a: tensor<f32>, %b: tensor<f32>):
@@ -291,7 +291,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{slice combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{slice combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = stablehlo.slice %0 [0:1, 0:3] : (tensor<4x3xf32>) -> tensor<1x3xf32>
     %2 = stablehlo.reshape %1 : (tensor<1x3xf32>) -> tensor<3xf32>
     %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -310,7 +310,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{custom_call combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{custom_call combines the examples of the batch with each other, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1 = stablehlo.custom_call @mystery(%0) : (tensor<4x3xf32>) -> tensor<4x3xf32>
     %2 = stablehlo.add %0, %1 : tensor<4x3xf32>
     return %2 : tensor<4x3xf32>
@@ -327,7 +327,7 @@ module attributes {atoll.plan = "microbatches=2, replicas=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 24 B of the batch kept; allow it by extra=100 in the plan, .*or set replicas=1 and microbatches=1}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 24 B of the batch kept on a device; allow it by extra=100 in the plan, .*or set replicas=1 and microbatches=1}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -346,7 +346,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{dot_general goes over the whole batch, and dot_general at .*:[0-9]+ needs its result for every example, so that 34% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=34 in the plan}}
+    // expected-error-re @below {{dot_general goes over the whole batch, and dot_general at .*:[0-9]+ needs its result for every example, so that 34% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=34 in the plan}}
     %1 = stablehlo.dot_general %0, %0, contracting_dims = [0] x [0] : (tensor<4x3xf32>, tensor<4x3xf32>)
         -> tensor<3x3xf32>
     %2 = stablehlo.dot_general %0, %1, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
@@ -366,7 +366,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
     %start = stablehlo.constant dense<0> : tensor<i32>
-    // expected-error-re @below {{while goes over the whole batch, and multiply at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept; allow it by extra=100 in the plan}}
+    // expected-error-re @below {{while goes over the whole batch, and multiply at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device; allow it by extra=100 in the plan}}
     %1:2 = stablehlo.while(%i = %start, %s = %zero) : tensor<i32>, tensor<f32>
     cond {
       %end = stablehlo.constant dense<2> : tensor<i32>
@@ -396,7 +396,7 @@ module attributes {atoll.plan = "microbatches=2, extra=\"20%, 16 B\""} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept, and the plan allows 20% and 16 B; allow it by extra="100%, 16 B" or extra="20%, 48 B" in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 48 B of the batch kept on a device, and the plan allows 20% and 16 B; allow it by extra="100%, 16 B" or extra="20%, 48 B" in the plan}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -415,7 +415,7 @@ module attributes {atoll.plan = "microbatches=2, replicas=2, extra=\"20%, 16 B\"
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 24 B of the batch kept, and the plan allows 20% and 16 B; allow it by extra="100%, 16 B" or extra="20%, 24 B" in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 24 B of the batch kept on a device, and the plan allows 20% and 16 B; allow it by extra="100%, 16 B" or extra="20%, 24 B" in the plan}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -434,7 +434,7 @@ module attributes {atoll.plan = "microbatches=2, extra=\"20%, 48 B\""} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 50% of the model's work would be done again and 48 B of the batch kept, or 96 B of the batch kept, and the plan allows 20% and 48 B; allow it by extra="50%, 48 B" or extra="20%, 96 B" in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 50% of the model's work would be done again and 48 B of the batch kept, or 96 B of the batch kept on a device, and the plan allows 20% and 48 B; allow it by extra="50%, 48 B" or extra="20%, 96 B" in the plan}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -462,7 +462,7 @@ module attributes {atoll.plan = "microbatches=2, extra=0"} {
     %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
     %positive = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
     %1 = stablehlo.convert %positive : (tensor<4x3xi1>) -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 12 B of the batch would be kept; allow it by extra="0%, 12 B" in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 12 B of the batch would be kept on a device; allow it by extra="0%, 12 B" in the plan}}
     %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -484,7 +484,7 @@ module attributes {atoll.plan = "microbatches=2, extra=\"100%, 8 B\""} {
     %zeros = stablehlo.constant dense<0.0> : tensor<4x3xf32>
     %positive = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
     %1 = stablehlo.convert %positive : (tensor<4x3xi1>) -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 12 B of the batch would be kept, and the plan allows 100% and 8 B; allow it by extra="100%, 12 B" in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 12 B of the batch would be kept on a device, and the plan allows 100% and 8 B; allow it by extra="100%, 12 B" in the plan}}
     %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
@@ -507,11 +507,57 @@ module attributes {atoll.plan = "microbatches=2, extra=\"20%, 12 B\""} {
     %positive = stablehlo.compare GT, %0, %zeros : (tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xi1>
     %ones = stablehlo.constant dense<1.0> : tensor<4x3xf32>
     %1 = stablehlo.select %positive, %0, %ones : (tensor<4x3xi1>, tensor<4x3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
-    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again and 12 B of the batch kept, or 48 B of the batch kept, and the plan allows 20% and 12 B; allow it by extra="100%, 12 B" or extra="20%, 48 B" in the plan}}
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again and 12 B of the batch kept, or 48 B of the batch kept on a device, and the plan allows 20% and 12 B; allow it by extra="100%, 12 B" or extra="20%, 48 B" in the plan}}
     %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0]
         : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
     %3 = stablehlo.broadcast_in_dim %2, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
     %4 = stablehlo.subtract %1, %3 : tensor<4x3xf32>
     return %4 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Similarities that each example needs in two forms, by its row and by its column, are made twice whatever is kept.
+
+module attributes {atoll.plan = "microbatches=2, extra=\"20%, 1 KiB\""} {
+  func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %low = stablehlo.constant dense<0xFF800000> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    // expected-error-re @below {{dot_general combines the examples of the batch with each other, so that 58% of the model's work would be done again and 48 B of the batch kept on a device, and the plan allows 20% and 1.0 KiB; allow it by extra="58%, 1 KiB" in the plan}}
+    %1 = stablehlo.dot_general %0, %0, contracting_dims = [1] x [1] : (tensor<4x3xf32>, tensor<4x3xf32>)
+        -> tensor<4x4xf32>
+    %2 = stablehlo.reduce(%1 init: %low) applies stablehlo.maximum across dimensions = [0]
+        : (tensor<4x4xf32>, tensor<f32>) -> tensor<4xf32>
+    %3 = stablehlo.reduce(%1 init: %low) applies stablehlo.maximum across dimensions = [1]
+        : (tensor<4x4xf32>, tensor<f32>) -> tensor<4xf32>
+    %4 = stablehlo.add %2, %3 : tensor<4xf32>
+    %5 = stablehlo.broadcast_in_dim %4, dims = [0] : (tensor<4xf32>) -> tensor<4x3xf32>
+    %6 = stablehlo.multiply %0, %5 : tensor<4x3xf32>
+    return %6 : tensor<4x3xf32>
+  }
+}
+
+// -----
+
+// Devices that divide the examples each keep their part, so that the plan is for that part.
+
+module attributes {atoll.plan = "microbatches=2, extra=\"20%, 16 B\"", atoll.topology = "1 x cpu[data=2]"} {
+  sdy.mesh @mesh = <["data"=2]>
+  func.func @main(
+      %w: tensor<3x3xf32> {atoll.path = "w"},
+      %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch, sdy.sharding = #sdy.sharding<@mesh, [{"data"}, {}]>})
+      -> (tensor<4x3xf32> {atoll.path = "y"}) {
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
+        -> tensor<4x3xf32>
+    // expected-error-re @below {{reduce goes over the whole batch, and subtract at .*:[0-9]+ needs its result for every example, so that 100% of the model's work would be done again, or 24 B of the batch kept on a device, and the plan allows 20% and 16 B; allow it by extra="100%, 16 B" or extra="20%, 24 B" in the plan}}
+    %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0]
+        : (tensor<4x3xf32>, tensor<f32>) -> tensor<3xf32>
+    %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<3xf32>) -> tensor<4x3xf32>
+    %3 = stablehlo.subtract %0, %2 : tensor<4x3xf32>
+    return %3 : tensor<4x3xf32>
   }
 }

@@ -457,7 +457,7 @@ module attributes {atoll.plan = "replicas=2, microbatches=2, extra=0"} {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x2xf32>, tensor<2x2xf32>)
         -> tensor<4x2xf32>
-    // expected-error @below {{needs its result for every example, so that 100% of the model's work would be done again, or 16 B of the batch kept; allow it by extra=100 in the plan, give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
+    // expected-error @below {{needs its result for every example, so that 100% of the model's work would be done again, or 16 B of the batch kept on a device; allow it by extra=100 in the plan, give every example only what does not depend on the others, or set replicas=1 and microbatches=1}}
     %1 = stablehlo.reduce(%0 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<4x2xf32>, tensor<f32>)
         -> tensor<2xf32>
     %2 = stablehlo.broadcast_in_dim %1, dims = [1] : (tensor<2xf32>) -> tensor<4x2xf32>

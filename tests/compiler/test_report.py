@@ -6,6 +6,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+from atoll.compiler.errors import CompileError
 from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.notes import WholeLoop
@@ -304,8 +305,13 @@ def test_a_table_says_what_each_line_does_again():
 
 
 def test_a_device_keeps_its_share():
-    """Of what its replica does: as the island divides it."""
+    """Of what its replica does: as the island divides it, in the table and in what the plan allows."""
     examples = jax.sharding.PartitionSpec("data")
     table, report = extra_table("1 x cpu[data=2, model=2]", (None, examples), stages=1)
-    assert table[1][:2] == ["32.0", "KiB"]
+    assert table[1][:2] == ["16.0", "KiB"]
+    assert table[-2] == ["allowed", "50%", "32.0", "KiB"]  # the weights, and half of the examples
     assert [one.kept_bytes for one in report.islands] == [16 * 1024]
+    shardings = {"topology": "1 x cpu[data=2, model=2]", "in_shardings": (None, examples), "stages": 1}
+    assert extra_table(**shardings, extra="0%, 16 KiB")[0][1] == table[1]
+    with pytest.raises(CompileError, match=r"or 16\.0 KiB of the batch kept on a device"):
+        extra_table(**shardings, extra="0%, 15 KiB")

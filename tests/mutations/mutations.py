@@ -331,7 +331,7 @@ MUTATIONS = (
     Mutation(
         "mixed-examples-pass",
         "passes/time/folding/levels.py",
-        "raise refuse_extra(turns, allowed, least, keeping)",
+        "raise refuse_extra(turns, allowed, again.extra, keeping)",
         "pass",
         killed_by="ir_tests/invalid/fold-batch.mlir",
         before="ir_tests/invalid/fold-batch.mlir",

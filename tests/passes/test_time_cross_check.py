@@ -14,7 +14,7 @@ from atoll.compiler.pipeline.registry import steps_of_phase
 from atoll.compiler.pipeline.resume import write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.topology.topology import topology
-from atoll.passes.time.folding import cross_check
+from atoll.passes.time.folding import cross_check, propagation
 
 SHAPES = jax.ShapeDtypeStruct((4, 4), "float32"), jax.ShapeDtypeStruct((8, 4), "float32")
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_compared_says_so(told):
     ("passes", "why"), [("verify-placed", "pass verify-placed: "), ("canonicalize", "it has changed the operations")]
 )
 def test_a_propagation_that_fails_fails_nothing_else(told, monkeypatch, passes, why):
-    monkeypatch.setattr(cross_check, "_PROPAGATION", passes)
+    monkeypatch.setattr(propagation, "_PROPAGATION", passes)
     _, (line,) = told(mlp)
     assert line.startswith(f"not compared with Shardy's propagation: {why}")
 

@@ -1,5 +1,6 @@
 """Models that make examples."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -160,6 +161,50 @@ def penalty_on_the_critics_gradient():
 
     share = jax.nn.sigmoid(normal(8, B))
     return Program(step, (adversaries()[1], normal(5, B, D), normal(6, B, D), share), batch=(1, 2, 3))
+
+
+@real(double=True)
+def critic_of_bounded_slope():
+    """Spectral norm in Flax: each weight by its largest singular value, which a vector in the state follows."""
+
+    class Critic(nn.Module):
+        @nn.compact
+        def __call__(self, x, is_training):
+            for width in (16, 16):
+                x = nn.leaky_relu(nn.SpectralNorm(nn.Dense(width))(x, update_stats=is_training))
+            return nn.SpectralNorm(nn.Dense(1))(x, update_stats=is_training)[:, 0]
+
+    critic = Critic()
+    optimizer = optax.adam(1e-3, b1=0.0)
+
+    def step(state, noise, real_x):
+        def loss_fn(params):
+            variables = {"params": params, "batch_stats": state["statistics"]}
+            both = jnp.concatenate([real_x, mlp(state["generator"], noise)])
+            scores, changes = critic.apply(variables, both, True, mutable=["batch_stats"])
+            true, made = jnp.split(scores, 2)
+            return jnp.mean(nn.relu(1 - true)) + jnp.mean(nn.relu(1 + made)), changes["batch_stats"]
+
+        (loss, statistics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state["params"])
+        updates, memory = optimizer.update(grads, state["memory"])
+
+        def fooled(generator):
+            variables = {"params": state["params"], "batch_stats": statistics}
+            return -critic.apply(variables, mlp(generator, noise), False).mean()
+
+        state = {
+            "params": optax.apply_updates(state["params"], updates),
+            "statistics": statistics,
+            "memory": memory,
+            "generator": descend(state["generator"], jax.grad(fooled)(state["generator"])),
+        }
+        return state, loss, grads
+
+    noise, x = normal(1, B, 4), normal(2, B, 6)
+    variables = critic.init(jax.random.key(0), x, False)
+    params = variables["params"]
+    state = {"params": params, "statistics": variables["batch_stats"], "memory": optimizer.init(params)}
+    return Program(step, (state | {"generator": layers(5, 4, 8, 6)}, noise, x), batch=(1, 2))
 
 
 @real

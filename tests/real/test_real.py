@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import audio  # noqa: F401 (its programs)
+import contrast  # noqa: F401
 import finetuning  # noqa: F401
 import generative  # noqa: F401
 import graphs  # noqa: F401

@@ -179,6 +179,29 @@ def roots_of_statistics():
     return Program(step, args, batch=(3, 4), state=3)
 
 
+@real(double=True)
+def curvature_of_the_last_steps():
+    """L-BFGS by itself: the last steps and the changes of the gradient along them give the direction."""
+    return trained(loss_fn, optax.lbfgs(0.1, memory_size=2, linesearch=None), model(), *examples())
+
+
+@real(double=True)
+def length_of_the_step_by_a_search():
+    """L-BFGS as optax has it: along its direction a step is looked for that lessens the loss of the whole batch."""
+    optimizer = optax.lbfgs(memory_size=2)
+
+    def step(params, memory, x, y):
+        def of_batch(params):
+            return loss_fn(params, x, y)
+
+        loss, grads = optax.value_and_grad_from_state(of_batch)(params, state=memory)
+        updates, memory = optimizer.update(grads, memory, params, value=loss, grad=grads, value_fn=of_batch)
+        return optax.apply_updates(params, updates), memory, loss, grads
+
+    params = model()
+    return Program(step, (params, optimizer.init(params), *examples()), batch=(2, 3), state=2)
+
+
 @real
 def rate_that_follows_a_plateau():
     """What the loss says changes the rate of the updates to come."""

@@ -1,5 +1,8 @@
 """Models of pictures."""
 
+import functools
+from typing import Any
+
 import equinox as eqx
 import flax.linen as nn
 import jax
@@ -33,12 +36,13 @@ def encoder():
 
 class Residual(nn.Module):
     width: int = 8
+    norm: Any = functools.partial(nn.GroupNorm, 2)
 
     @nn.compact
     def __call__(self, x):
         x = nn.Conv(self.width, (3, 3))(x)
         for _ in range(2):
-            h = nn.GroupNorm(2)(nn.Conv(self.width, (3, 3), use_bias=False)(nn.relu(x)))
+            h = self.norm()(nn.Conv(self.width, (3, 3), use_bias=False)(nn.relu(x)))
             x = x + h
         x = nn.max_pool(x, (2, 2), (2, 2))
         return nn.Dense(LABELS)(x.mean((1, 2)))
@@ -54,6 +58,29 @@ def residual_network_with_smoothed_labels():
 
     params = model.init(jax.random.key(0), images())
     return trained(loss_fn, optax.sgd(optax.cosine_decay_schedule(0.1, 9), 0.9), params, images(), whole(2, 4, B))
+
+
+@real
+def residual_network_with_batch_statistics():
+    model = Residual(norm=functools.partial(nn.BatchNorm, use_running_average=False, momentum=0.9))
+    optimizer = optax.sgd(0.1, momentum=0.9, nesterov=True)
+
+    def step(state, x, labels):
+        def loss_fn(params):
+            variables = {"params": params, "batch_stats": state["statistics"]}
+            logits, changes = model.apply(variables, x, mutable=["batch_stats"])
+            return cross_entropy(logits, labels), (changes["batch_stats"], logits)
+
+        (loss, (statistics, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state["params"])
+        updates, memory = optimizer.update(grads, state["memory"])
+        params = optax.apply_updates(state["params"], updates)
+        accuracy = jnp.mean(logits.argmax(-1) == labels)
+        return {"params": params, "statistics": statistics, "memory": memory}, loss, accuracy, grads
+
+    variables = model.init(jax.random.key(0), images())
+    params = variables["params"]
+    state = {"params": params, "statistics": variables["batch_stats"], "memory": optimizer.init(params)}
+    return Program(step, (state, images(), whole(2, 4, B)), batch=(1, 2))
 
 
 @real
@@ -204,18 +231,6 @@ def mixup_with_the_batch_in_reverse():
         return 0.7 * cross_entropy(logits, labels) + 0.3 * cross_entropy(logits, labels[::-1])
 
     return trained(loss_fn, optax.sgd(0.1), layers(1, 6, 8, 4), normal(2, B, 6), whole(3, 4, B))
-
-
-@real
-def contrast_with_the_other_pictures():
-    """SimCLR and CLIP: the other examples are the negatives."""
-
-    def loss_fn(params, x, y):
-        a, b = (z / jnp.linalg.norm(z, axis=-1, keepdims=True) for z in (mlp(params, x), mlp(params, y)))
-        logits = a @ b.T / 0.1
-        return cross_entropy(logits, jnp.arange(B))
-
-    return trained(loss_fn, optax.sgd(0.1), layers(1, 6, 8, 4), normal(2, B, 6), normal(3, B, 6))
 
 
 @real

@@ -7,13 +7,12 @@ that move examples about it passes all the same. So where the two differ, the lo
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from atoll.compiler.batch_rules.decision import Decision, Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
-from atoll.compiler.batch_rules.nodes import Body, Node, NodeTree, described
+from atoll.compiler.batch_rules.nodes import NodeTree, described
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, State
-from atoll.compiler.errors import CompileError
 from atoll.compiler.mlir.bindings import ir, sdy
 from atoll.compiler.mlir.functions import (
     argument_attributes,
@@ -28,14 +27,12 @@ from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.shardings import SHARDING, result_specs
-from atoll.compiler.pipeline.pass_manager import run_passes
-from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.passes.time.folding.levels import Levels
+from atoll.passes.time.folding.propagation import after_propagation, all_nodes
 
 log = logging.getLogger(__name__)
 
 _MESH, _AXIS = "microbatches", "microbatch"
-_PROPAGATION = "sdy-add-data-flow-edges, sdy-aggressive-propagate, sdy-sink-data-flow-edges"
 
 # How many differences get a line of their own; the others, and what follows from them, are only counted.
 _LINES = 10
@@ -55,16 +52,10 @@ def cross_check(scope: Interpretation, levels: Levels) -> None:
         if not _divide_examples(copy, program.parts):
             log.info("not compared with Shardy's propagation: the program has operations of Shardy's own")
             return
-        try:
-            run_passes(copy, steps_of_text(_PROPAGATION))
-        except CompileError as error:
-            log.info("not compared with Shardy's propagation: %s", error)
-            return
-        other = NodeTree.of(copy, program.parts)
-    if [node.name for node in _nodes(program.body)] != [node.name for node in _nodes(other.body)]:
-        log.info("not compared with Shardy's propagation: it has changed the operations")
+        other = after_propagation(program, copy, "not compared with Shardy's propagation")
+    if other is None:
         return
-    _tell(program, _forms(scope, levels), _propagated(other))
+    _tell(program, _forms(scope, levels), _states(other))
 
 
 def _divide_examples(copy: ir.Module, parts: int) -> bool:
@@ -102,16 +93,10 @@ def _sharding(dimensions: Sequence[str]) -> ir.Attribute:
     return ir.Attribute.parse(f"#sdy.sharding<@{_MESH}, [{', '.join(dimensions)}]>")
 
 
-def _nodes(body: Body) -> Iterator[Node]:
-    for node in body.nodes:
-        yield node
-        yield from node.inner()
-
-
-def _propagated(program: NodeTree) -> dict[int, State]:
+def _states(program: NodeTree) -> dict[int, State]:
     """The form that propagation gives to each result that has dimensions."""
     found: dict[int, State] = {}
-    for node in _nodes(program.body):
+    for node in all_nodes(program.body):
         for value, spec in zip(node.results, result_specs(node.operation.opview), strict=False):
             found[value] = next((Split(number) for number, axes in enumerate(spec) if axes), SAME)
     return found
@@ -152,7 +137,7 @@ def _tell(program: NodeTree, forms: dict[int, set[State]], propagated: dict[int,
     """One line for each difference that does not follow from another one."""
     differing: set[int] = set()
     lines: dict[str, None] = {}
-    for node in _nodes(program.body):
+    for node in all_nodes(program.body):
         if node.name == "stablehlo.constant":  # it is the same in every part
             continue
         follows = any(operand in differing for operand in (*node.operands, *node.captured))

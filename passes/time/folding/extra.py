@@ -2,20 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler.batch_rules.contraction import contracts
+from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node, described, described_beside
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.mlir.diagnostics import Refusal, refuse
-from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.plan.allowance import Allowance
 from atoll.compiler.text.quantities import bytes_text
 from atoll.passes.time.folding.loops import FoldedLoop
 from atoll.passes.time.folding.turns import Turns
+
+# What stands around loops: before each of them, and after all.
+Around = Sequence[Sequence[Entry]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Extra:
     """again: of the model's work, its products and convolutions, what is done again, in percent.
 
     whole: what is done for the whole batch at once, as the examples are mixed by then, likewise.
-    bytes: what loops keep of the batch for later ones, in each replica.
+    bytes: what loops keep of the batch for later ones, on a device of an island that has the whole model.
     """
 
     again: int
@@ -31,33 +34,38 @@ class Extra:
     bytes: int
 
 
-def extra_of(scope: Interpretation, loops: Sequence[FoldedLoop], replicas: int) -> Extra:
-    work = max(1, sum(_cost(node) for node in scope.batch.program.body.nodes))
-    again, whole = sum(done_again(loops).values()), sum(done_at_once(scope).values())
-    kept = kept_of(scope, loops).total()
+def extra_of(turns: Turns, loops: Sequence[FoldedLoop], around: Around, replicas: int) -> Extra:
+    work = max(1, sum(_cost(node) for node in turns.scope.batch.program.body.nodes))
+    again, whole = sum(done_again(loops, around).values()), sum(done_at_once(turns.scope, around).values())
+    kept = kept_of(turns, loops).total()
     return Extra(-(-100 * again // work), -(-100 * whole // work), -(-kept // replicas))
 
 
-def done_again(loops: Sequence[FoldedLoop]) -> dict[Node, int]:
-    """Of the model's work what stands in more than one loop, and the operations that this is too much."""
-    nodes = [entry.node for loop in loops for entry in loop.entries if entry.node is not None]
-    times = Counter(node for node in nodes if contracts(node))
+def done_again(loops: Sequence[FoldedLoop], around: Around) -> dict[Node, int]:
+    """Of the model's work what stands in more than one loop, in one loop in two forms, or in a loop and around it as
+    well; and the operations that this is too much."""
+    times = Counter(_works([*(loop.entries for loop in loops), *around]))
     return {node: (count - 1) * _cost(node) for node, count in times.items() if count > 1}
 
 
-def done_at_once(scope: Interpretation) -> dict[Node, int]:
+def done_at_once(scope: Interpretation, around: Around) -> dict[Node, int]:
     """Of the model's work what is done for the whole batch, as the examples are mixed by then."""
-    mixed = (node for node in scope.batch.program.body.nodes if not scope.mixed.isdisjoint(node.results))
-    return {node: _cost(node) for node in mixed if contracts(node)}
+    return {node: _cost(node) for node in _works(around) if not scope.mixed.isdisjoint(node.results)}
 
 
-def kept_of(scope: Interpretation, loops: Sequence[FoldedLoop]) -> Counter[Node]:
-    """What makes values that loops keep for later ones, and the bytes of these for the whole batch."""
-    program, kept = scope.batch.program, Counter[Node]()
-    for value in {value for loop in loops for value, _ in loop.taken}:
-        producer = program.producers[value]
+def _works(places: Iterable[Sequence[Entry]]) -> Iterator[Node]:
+    for entry in (entry for entries in places for entry in entries):
+        if entry.node is not None and entry.completes is None and contracts(entry.node):
+            yield entry.node
+
+
+def kept_of(turns: Turns, loops: Sequence[FoldedLoop]) -> Counter[Node]:
+    """What makes values that loops keep for later ones, and the bytes of these for the whole batch, on a device."""
+    producers, kept = turns.scope.batch.program.producers, Counter[Node]()
+    for version in {version for loop in loops for version in loop.taken}:
+        producer = producers[version[0]]
         assert producer is not None, "an argument is there anyway"
-        kept[producer] += bytes_of(program.values[value].type)
+        kept[producer] += turns.device_parts.bytes_on_device(version)
     return kept
 
 
@@ -83,10 +91,13 @@ def refuse_extra(turns: Turns, allowed: Allowance, least: Extra, keeping: Extra)
 def _price(least: Extra, keeping: Extra) -> str:
     again, kept = f"{least.again}% of the model's work would be done again", bytes_text(least.bytes)
     if not least.again:
-        return f"{kept} of the batch would be kept"
+        return f"{kept} of the batch would be kept on a device"
     if least.bytes:
         again += f" and {kept} of the batch kept"
-    return f"{again}, or {bytes_text(keeping.bytes)} of the batch kept"
+    if keeping.again >= least.again:  # even if all is kept, as examples need the same product in two forms
+        return f"{again} on a device" if least.bytes else again
+    other = f"{bytes_text(keeping.bytes)} of the batch kept on a device"
+    return f"{again}, or {keeping.again}% and {other}" if keeping.again else f"{again}, or {other}"
 
 
 def _allowing(allowed: Allowance, least: Extra, keeping: Extra) -> list[Allowance]:
@@ -95,7 +106,8 @@ def _allowing(allowed: Allowance, least: Extra, keeping: Extra) -> list[Allowanc
         return [Allowance.of(least.again)]
     kept = allowed.kept or 0
     again = Allowance(max(allowed.percent, least.again), max(kept, least.bytes))
-    return list(dict.fromkeys((again, Allowance(allowed.percent, keeping.bytes))))
+    kept_anyhow = Allowance(max(allowed.percent, keeping.again), max(kept, keeping.bytes))
+    return list(dict.fromkeys((again, kept_anyhow)))
 
 
 def why_mixed(turns: Turns, value: int) -> str:

@@ -23,7 +23,7 @@ def dearest(turns: Turns, loops: Sequence[FoldedLoop], kept: Collection[Version]
     chosen = set[Version]()
     candidates = [version for version in takers if version not in kept]
     for version in sorted(candidates, key=lambda one: _worth(turns, one, work[one] * takers[one])):
-        size = turns.bytes_of(version[0])
+        size = turns.device_parts.bytes_on_device(version)
         if work[version] and size <= room:
             chosen.add(version)
             room -= size
@@ -31,7 +31,7 @@ def dearest(turns: Turns, loops: Sequence[FoldedLoop], kept: Collection[Version]
 
 
 def _worth(turns: Turns, version: Version, saved: int) -> tuple[Fraction, int]:
-    return -Fraction(saved, max(1, turns.bytes_of(version[0]))), version[0]
+    return -Fraction(saved, max(1, turns.device_parts.bytes_on_device(version))), version[0]
 
 
 def _work(turns: Turns, candidates: Collection[Version]) -> dict[Version, int]:

@@ -1,7 +1,7 @@
 """Which loop does what: the loops follow each other, as sums that are complete may be needed again."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
@@ -19,7 +19,7 @@ from atoll.passes.time.folding.turns import Turns
 class Levels:
     """The loops, and what stands around them: `around[i]` before loop i, the last one after all loops.
 
-    allowed, room: how many percent of the model's work may be done again, and how many bytes each replica may keep.
+    allowed, room: how many percent of the model's work may be done again, and how many bytes may be kept on a device.
     """
 
     turns: Turns
@@ -27,44 +27,51 @@ class Levels:
     around: list[list[Entry]]
     extra: Extra
     allowed: int
-    room: int
+    room: int = 0
 
 
 def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps_all: bool = False) -> Levels:
     """Divide what @main does among loops and what stands around them.
 
-    What several loops need of a model's work is made once and kept, if there is room for it: as much as the plan
+    What several loops need of a model's work is made once and kept, if a device has room for it: as much as the plan
     allows, or as the arguments take. Else what is dearest to make again is kept while there is room, and loops make the
     rest again, if that is no more work than is allowed. If it is more, all is kept after all, which takes as much
     memory as it would with one microbatch; or it is refused, if the plan allows less memory.
     keeps_all: keep it anyhow, as each replica has one microbatch.
     """
     turns = Turns.of(scope)
-    kept, _ = _loops(turns, turns.kept_before)
-    keeping = extra_of(scope, kept, replicas)
-    room = sum(map(turns.bytes_of, scope.batch.program.body.arguments)) if allowed.kept is None else allowed.kept
 
-    def levels(loops: list[FoldedLoop], extra: Extra) -> Levels:
+    def levels(loops: list[FoldedLoop]) -> Levels:
         around = around_loops(scope, turns.entries, loops)
-        return Levels(turns, loops, around, extra, allowed.percent, keeping.bytes if keeps_all else room)
+        return Levels(turns, loops, around, extra_of(turns, loops, around, replicas), allowed.percent)
 
+    kept = levels(_loops(turns, turns.kept_before)[0])
+    keeping = kept.extra
     if keeps_all:
-        return levels(kept, keeping)
-    again, anyhow = _loops(turns, lambda _: ())
-    least = extra_of(scope, again, replicas)
-    if least.again == 0 and (allowed.kept is None or least.bytes <= room):
-        return levels(again, least)
-    if keeping.bytes <= room:
-        return levels(kept, keeping)
-    chosen = dearest(turns, kept, anyhow, (room - least.bytes) * replicas)
+        return replace(kept, room=keeping.bytes)
+    room = _arguments(turns, keeping) if allowed.kept is None else allowed.kept
+    loops, anyhow = _loops(turns, lambda _: ())
+    again = levels(loops)
+    if again.extra.again == 0 and (allowed.kept is None or again.extra.bytes <= room):
+        return replace(again, room=room)
+    if keeping.bytes <= room and (allowed.kept is None or keeping.again <= allowed.percent):
+        return replace(kept, room=room)
+    chosen = dearest(turns, kept.loops, anyhow, (room - again.extra.bytes) * replicas)
     if chosen:
-        again, _ = _loops(turns, lambda number: turns.kept_before(number) & chosen)
-        least = extra_of(scope, again, replicas)
-    if least.again <= allowed.percent and (allowed.kept is None or least.bytes <= room):
-        return levels(again, least)
+        again = levels(_loops(turns, lambda number: turns.kept_before(number) & chosen)[0])
+    if again.extra.again <= allowed.percent and (allowed.kept is None or again.extra.bytes <= room):
+        return replace(again, room=room)
     if allowed.kept is not None:
-        raise refuse_extra(turns, allowed, least, keeping)
-    return levels(kept, keeping)
+        raise refuse_extra(turns, allowed, again.extra, keeping)
+    return replace(kept, room=room)
+
+
+def _arguments(turns: Turns, keeping: Extra) -> int:
+    """The bytes that the arguments take on a device: nobody asks how islands divide them where nothing is kept."""
+    arguments = turns.scope.batch.program.body.arguments
+    if not keeping.bytes:
+        return sum(map(turns.bytes_of, arguments))
+    return sum(turns.device_parts.bytes_on_device((value, turns.scope.state(value))) for value in arguments)
 
 
 def _loops(turns: Turns, given: Callable[[int], Collection[Version]]) -> tuple[list[FoldedLoop], Mapping[Version, int]]:

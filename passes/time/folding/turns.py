@@ -17,6 +17,7 @@ from atoll.compiler.batch_rules.needed_forms import needed_entries
 from atoll.compiler.batch_rules.states import SAME, Split, Version
 from atoll.compiler.module.graph import bytes_of
 from atoll.passes.time.folding.bits import decides
+from atoll.passes.time.folding.device_parts import DeviceParts
 from atoll.passes.time.folding.loops import is_in_loop
 from atoll.passes.time.folding.same_everywhere import SameEverywhere
 
@@ -150,6 +151,11 @@ class Turns:
     def same_everywhere(self) -> SameEverywhere:
         """What must have the same bits in all loops that use it."""
         return SameEverywhere(self.scope, self.entries)
+
+    @cached_property
+    def device_parts(self) -> DeviceParts:
+        """What a device has of a value."""
+        return DeviceParts.of(self.scope.batch.program)
 
     def bytes_of(self, value: int) -> int:
         """The bytes of a value of the whole batch."""

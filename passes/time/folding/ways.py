@@ -59,7 +59,11 @@ def _line_by_line(levels: Levels, replicas: int) -> Iterator[tuple[Node, LineExt
     ends: defaultdict[Node, set[int]] = defaultdict(set)
     for value in _waited(levels):
         ends[mixing(turns, value)].add(turns.loop_of((value, turns.scope.completed[value])))
-    again, whole, kept = done_again(levels.loops), done_at_once(turns.scope), kept_of(turns.scope, levels.loops)
+    again, whole, kept = (
+        done_again(levels.loops, levels.around),
+        done_at_once(turns.scope, levels.around),
+        kept_of(turns, levels.loops),
+    )
     lines: dict[str, _Line] = {}
     for node in sorted({*again, *whole, *kept, *ends}, key=lambda one: one.number):
         line = lines.setdefault(place(node.location), _Line(node))
