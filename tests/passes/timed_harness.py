@@ -28,6 +28,7 @@ from atoll.compiler.plan.allowance import EXTRA
 from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
 from evaluating import module_of
+from jax._src.interpreters import pxla
 from timed_contract import breaches
 from untimed import part_results, untime
 
@@ -56,10 +57,15 @@ if jax.__version_info__ < (0, 11):  # newer ones have no such option
 
 @contextmanager
 def compiling_quickly() -> Iterator[None]:
-    """All that is compiled takes XLA less trouble: what is lowered by name, and the single operations of tests too."""
-    single, compile_ = jax.config.read("jax_disable_most_optimizations"), jax.stages.Lowered.compile
+    """All that is compiled for CPUs takes XLA less trouble: what `jax.jit` compiles, single operations, and tasks."""
+    single, create = jax.config.read("jax_disable_most_optimizations"), pxla.create_compile_options
+
+    def quickly(*given: Any) -> Any:
+        *about, backend, devices, options = given
+        return create(*about, backend, devices, {**(QUICKLY if backend.platform == "cpu" else {}), **options})
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.stages.Lowered, "compile", functools.partialmethod(compile_, QUICKLY))
+        patch.setattr(pxla, "create_compile_options", quickly)
         jax.config.update("jax_disable_most_optimizations", True)
         try:
             yield
