@@ -46,14 +46,23 @@ else
 test: lint test-main test-newest ## lint; tests; those that another jax could change on the newest Python that is here (TESTS=... for some alone)
 endif
 
-fast: lint ## lint; goldens, and tests of what is pure
-	@.venv/$(PYTEST) $(FAST)
+fast: .venv/installed-test ## lint; goldens, and tests of what is pure
+	$(style)
+	@types=$$(mktemp); .venv/bin/mypy >$$types 2>&1 & mypy=$$!; \
+	.venv/$(PYTEST) $(FAST); tests=$$?; \
+	wait $$mypy; is_typed=$$?; cat $$types; rm $$types; \
+	exit $$((tests || is_typed))
 
 lint: .venv/installed-test ## check format, style and types
-	@echo "lint: ruff and mypy"
-	@.venv/bin/ruff format --check --quiet .
-	@.venv/bin/ruff check --quiet .
+	$(style)
 	@.venv/bin/mypy
+
+# Types are left to each target: mypy, which takes half a minute without its cache, runs beside the tests of `make fast`.
+define style
+@echo "lint: ruff and mypy"
+@.venv/bin/ruff format --check --quiet .
+@.venv/bin/ruff check --quiet .
+endef
 
 format: .venv/installed-test ## format, and correct what can be corrected of style
 	@.venv/bin/ruff check --fix --quiet . || true
@@ -83,9 +92,10 @@ clean: ## remove what the other targets made
 	@rm -rf .venv .venv-newest .hypothesis .mypy_cache .ruff_cache atoll.egg-info atoll-demo build view/node_modules
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
+# One process more than there are processors: tests of islands in processes, and those of Ray, wait for what they started.
 test-main: .venv/installed-test
 	@$(call name_versions,.venv)
-	@.venv/$(PYTEST)
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) .venv/$(PYTEST)
 
 .SECONDEXPANSION: # NEWEST is looked for when this target is considered, not when the file is read
 test-newest: $$(if $$(NEWEST),.venv-newest/installed-test)

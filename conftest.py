@@ -8,6 +8,7 @@ prints, on either stream, with `...` for any text; if there are none, anything m
 with 1 if an `error:` is shown, and with 0 otherwise.
 """
 
+import contextlib
 import doctest
 import importlib.util
 import itertools
@@ -42,6 +43,7 @@ os.environ.setdefault(_PLATFORMS, "cpu")
 
 _HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 _ROOT = Path(__file__).resolve().parent
+_quickly = contextlib.ExitStack()  # what holds while the blocks of a document run
 _TIME_LIMIT = 300  # seconds that a command may take; the demo takes longest, and machines are busy
 
 # The page of the examples that is always run. What the others run is in `tests/examples` too; they run with `--full`.
@@ -69,10 +71,13 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
 def fault_of(command: str, shown: str, folder: Path) -> str | None:
     """What is wrong with a command and the output that is shown for it; None if they are right."""
     dry = next((text for text in _DRY if command.startswith(text)), "")
+    environment = {**standing_python.settings(), "COLUMNS": "100"}  # a width of lines that does not vary
+    if command.startswith("atoll compile "):
+        environment.pop("XLA_FLAGS", None)  # libtpu ends a process that has flags of CPUs
     ran = subprocess.run(
         ["bash", "-c", _DRY.get(dry, "") + command.removeprefix(dry)],
         cwd=folder,
-        env={**standing_python.settings(), "COLUMNS": "100"},  # a width of lines that does not vary
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -94,7 +99,13 @@ def _run_console(example: Example) -> str | None:
 
 
 def _make_folder(namespace: dict[str, Any]) -> None:
-    """What a document's commands write stays in its folder; the repository stays as it is."""
+    """What a document's commands write stays in its folder; the repository stays as it is.
+
+    What its blocks compile takes XLA less trouble, as it does in commands: nearly all of it runs a few times.
+    """
+    from timed_harness import compiling_quickly  # imports jax, which nothing here needs where no document is run
+
+    _quickly.enter_context(compiling_quickly())
     namespace["folder"] = TemporaryDirectory(prefix="atoll-document-")
     os.environ["ATOLL_CACHE_DIR"] = str(Path(namespace["folder"].name, "cache"))
     os.environ["ATOLL_UP"] = str(Path(namespace["folder"].name, "up"))
@@ -105,6 +116,7 @@ def _make_folder(namespace: dict[str, Any]) -> None:
 
 
 def _remove_folder(namespace: dict[str, Any]) -> None:
+    _quickly.close()
     namespace["folder"].cleanup()
 
 

@@ -43,14 +43,15 @@ def search_for_garbage_of_the_module_alone():
 
 
 def pytest_collection_finish():
-    """Libraries and tests have made a million objects by now, which stay. To go through them again and again for
-    garbage takes a twentieth of all time."""
+    """What libraries and tests have made by now stays."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_configure(config):
+    # Libraries and tests make a million objects, which stay. To go through them again and again for garbage would take
+    # a quarter of the time until tests run, and a twentieth of theirs.
+    gc.set_threshold(100_000, 50, 100)
     config.addinivalue_line("markers", "one_in(n): of what its parameters make, a part runs that the day chooses")
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
     config.addinivalue_line("markers", "accelerator: runs on GPUs or TPUs, where there are any; see `--on`")

@@ -30,7 +30,7 @@ import atoll
 _TOPOLOGY = "4 x cpu[1]"
 _REPLICAS, _STAGES = 2, 2
 _PLAN = Plan(stages=_STAGES, microbatches=2, schedule="zb-h1", replicas=_REPLICAS)
-_STEPS = 60
+_STEPS = 30
 _CHECKED = 3  # the first steps, which `jax.jit` computes as well
 _BAR = 30  # characters
 _LINES = 6  # where no terminal can show a bar

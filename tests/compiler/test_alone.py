@@ -16,17 +16,13 @@ from atoll.compiler.pipeline.registry import steps_of_text
 from atoll.compiler.pipeline.resume import write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import resolved
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(autouse=True)
 def double_precision():
     with jax.enable_x64(True):
         yield
-
-
-def jitted(function):
-    """Compiled without optimisation, which takes most of the time."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def planned(step, *arguments, microbatches=2, scope="part", **options):
@@ -36,7 +32,7 @@ def planned(step, *arguments, microbatches=2, scope="part", **options):
 
 def made(*arguments, **options):
     """What the function that a plan asks for gives."""
-    return jitted(planned(*arguments, **options).fn)(*arguments[1:])
+    return jax.jit(planned(*arguments, **options).fn)(*arguments[1:])
 
 
 def refusal(*arguments, **options):
@@ -53,7 +49,7 @@ NUMBERS = [("batch_norm", 1), ("batch_norm", 4), ("load_balancing", 4), *((name,
 def test_it_is_what_one_would_write_by_hand(name, microbatches):
     make, arguments, batch = alone_steps.CASES[name]
     got = made(make(in_scope), *arguments, microbatches=microbatches, batch_argnums=batch)
-    wanted = jitted(make(by_hand(microbatches)))(*arguments)
+    wanted = jax.jit(make(by_hand(microbatches)))(*arguments)
     jax.tree.map(lambda a, b: numpy.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), got, wanted)
 
 
@@ -97,7 +93,7 @@ def test_what_a_loop_carries_is_of_each_microbatch():
 
     weights = normal(3, 4, 4)
     got = made(step, weights, X, Y, batch_argnums=(1, 2))
-    jax.tree.map(numpy.testing.assert_allclose, got, jitted(jax.value_and_grad(wanted))(weights))
+    jax.tree.map(numpy.testing.assert_allclose, got, jax.jit(jax.value_and_grad(wanted))(weights))
 
 
 def test_a_statistic_that_is_used_outside_and_inside():
@@ -121,7 +117,7 @@ def test_a_statistic_that_is_used_outside_and_inside():
         return (((h - square).reshape(8, 4) - Y) ** 2).mean() + (square.mean(0) ** 3).sum()
 
     got = made(step, W, X, Y, batch_argnums=(1, 2))
-    jax.tree.map(numpy.testing.assert_allclose, got, jitted(jax.value_and_grad(wanted))(W))
+    jax.tree.map(numpy.testing.assert_allclose, got, jax.jit(jax.value_and_grad(wanted))(W))
 
 
 def test_a_statistic_that_is_told_and_goes_into_a_loop():
@@ -153,7 +149,7 @@ def test_a_statistic_that_is_told_and_goes_into_a_loop():
         return ((h.reshape(8, 4) - Y) ** 2).mean() + told.sum(), told
 
     got = made(step, W, X, Y, batch_argnums=(1, 2))
-    jax.tree.map(numpy.testing.assert_allclose, got, jitted(jax.value_and_grad(wanted, has_aux=True))(W))
+    jax.tree.map(numpy.testing.assert_allclose, got, jax.jit(jax.value_and_grad(wanted, has_aux=True))(W))
 
 
 def test_a_mean_that_vmap_takes():

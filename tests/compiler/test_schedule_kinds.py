@@ -66,7 +66,7 @@ def test_formulas_of_schedules_with_one_chunk(islands, counts):
                 assert simulation.span == 3 * m
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("chunks", [1, 2, 3, 4])
 @pytest.mark.parametrize(("islands", "counts"), SIZES)
 def test_formulas_of_schedules_that_go_round(islands, counts, chunks):

@@ -14,6 +14,7 @@ import standing_python
 import zoo
 from atoll.examples.palm import toy
 from atoll.runtime.program import Run
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

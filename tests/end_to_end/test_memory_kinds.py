@@ -7,6 +7,7 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 import atoll
 

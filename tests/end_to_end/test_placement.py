@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy
 import pytest
 import zoo
-from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
+from timed_harness import compiled_quickly, compiling_quickly  # noqa: F401 (a fixture)
 
 import atoll
 
@@ -188,7 +188,8 @@ def test_real_meshes_whose_devices_are_in_an_unusual_order():
     topology = atoll.Topology.from_devices({"left": left, "right": right})
     case = zoo.CASES["mlp_sgd"]()
     plan = atoll.Plan(stages="layer_[0..1] | layer_[2..3]")
-    with atoll.compile(case.fn, *case.args, topology=topology, plan=plan) as step:
+    # Bits are compared, and those of a sum depend on the code that XLA makes.
+    with compiling_quickly(False), atoll.compile(case.fn, *case.args, topology=topology, plan=plan) as step:
         results, expected = step(*case.args), jax.jit(case.fn)(*case.args)
         for ours, theirs in zip(jax.tree.leaves(results), jax.tree.leaves(expected), strict=True):
             numpy.testing.assert_array_equal(ours, theirs)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
+import standing_python
 import zoo
 from atoll.examples.palm import data
 from atoll.examples.palm.sizes import TOY
@@ -42,6 +43,14 @@ island d : cpu[1]
 island e : cpu[data=2, model=2] in 2 processes
 island f : cpu[2] in 2 processes
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """Here and in the processes, which have this setting of jax's from here: so bits can be compared."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +319,8 @@ def test_processes_stay_for_the_next_program(running_ray, tmp_path, monkeypatch)
     monkeypatch.setenv("ATOLL_UP", str(tmp_path / "up"))
 
     def command(*arguments):
-        ran = subprocess.run([sys.executable, "-m", "atoll", *arguments], capture_output=True, text=True)
+        settings = standing_python.settings()
+        ran = subprocess.run(["python", "-m", "atoll", *arguments], capture_output=True, text=True, env=settings)
         assert not ran.stderr
         return ran.stdout
 

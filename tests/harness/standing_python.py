@@ -23,6 +23,7 @@ import sys
 import sysconfig
 import types
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -34,7 +35,10 @@ _IMPORTED = ("jax.export", "optax", "atoll.compiler.commands.dump", "atoll.compi
 _READ_ONCE = ("JAX_", "LANG", "LC_", "PYTHON")
 
 # What programs train in documents is small: nearly all of their time is XLA's, which need not take all of its trouble.
+# Newer releases than 0.10 have no such flag, and end a process that is given one.
 _QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+if metadata.version("jaxlib").startswith("0.10."):
+    _QUICKLY["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 _COMMANDS = {"python": "", "atoll": "-m atoll", "atoll-opt": "-m atoll opt"}
 _ASKING = Path(__file__).with_name("ask_standing_python.py")

@@ -12,7 +12,7 @@ from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.notes import Joined
 from atoll.compiler.module.noting import notes_of
 from jax import lax
-from timed_harness import Program, faults, lowered, pair_of, take_to
+from timed_harness import Program, compiled_quickly, faults, lowered, pair_of, take_to  # noqa: F401 (a fixture)
 
 LAYERS, TOKENS, WIDTH, EXPERTS = 3, 8, 4, 2
 

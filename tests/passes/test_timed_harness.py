@@ -2,11 +2,23 @@
 
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy
 import pytest
+from atoll.compiler.mlir.binary import Binary
 from atoll.compiler.mlir.ir_text import parse_text
-from timed_harness import ContractBrokenError, Program, answers, difference, differences, judged, lowered
+from timed_harness import (
+    QUICKLY,
+    ContractBrokenError,
+    Program,
+    answers,
+    compiling_quickly,
+    difference,
+    differences,
+    judged,
+    lowered,
+)
 
 
 def step(w, x):
@@ -250,3 +262,12 @@ def test_difference_of_integers_and_types():
     assert difference(numpy.array([1, 2]), numpy.array([1, 2])) == ""
     assert difference(numpy.array([1, 2]), numpy.array([1, 3])) == "1 of 2 elements differ"
     assert "float32(2,), not int32" in difference(numpy.zeros(2, "int32"), numpy.zeros(2, "float32"))
+
+
+def test_tasks_that_islands_share_are_compiled_quickly_too():
+    """They go to XLA by a way of their own, not by `jax.stages.Lowered.compile`. Nothing is left of it afterwards."""
+    there = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    binary = Binary(jax.jit(jnp.sin, in_shardings=there, out_shardings=there).lower(1.0))
+    with compiling_quickly():
+        assert QUICKLY.items() <= dict(binary._options(jax.devices()[:1]).env_option_overrides).items()
+    assert not binary._options(jax.devices()[:1]).env_option_overrides

@@ -28,6 +28,7 @@ from atoll.compiler.plan.allowance import EXTRA
 from atoll.compiler.plan.plan import Plan
 from atoll.runtime.fragment import Fragment
 from evaluating import module_of
+from jax._src.interpreters import pxla
 from timed_contract import breaches
 from untimed import part_results, untime
 
@@ -54,17 +55,28 @@ if jax.__version_info__ < (0, 11):  # newer ones have no such option
     QUICKLY["xla_cpu_use_fusion_emitters"] = False
 
 
+_usual_options = pxla.create_compile_options
+
+
+def _quick_options(*given: Any) -> Any:
+    *about, backend, devices, options = given
+    return _usual_options(*about, backend, devices, {**(QUICKLY if backend.platform == "cpu" else {}), **options})
+
+
 @contextmanager
-def compiling_quickly() -> Iterator[None]:
-    """All that is compiled takes XLA less trouble: what is lowered by name, and the single operations of tests too."""
-    single, compile_ = jax.config.read("jax_disable_most_optimizations"), jax.stages.Lowered.compile
+def compiling_quickly(is_wanted: bool = True) -> Iterator[None]:
+    """All that is compiled for CPUs takes XLA less trouble: what `jax.jit` compiles, single operations, and tasks.
+
+    Or it is compiled as it is for users, amid a module that asked for the other.
+    """
+    before = jax.config.read("jax_disable_most_optimizations")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.stages.Lowered, "compile", functools.partialmethod(compile_, QUICKLY))
-        jax.config.update("jax_disable_most_optimizations", True)
+        patch.setattr(pxla, "create_compile_options", _quick_options if is_wanted else _usual_options)
+        jax.config.update("jax_disable_most_optimizations", is_wanted)
         try:
             yield
         finally:
-            jax.config.update("jax_disable_most_optimizations", single)
+            jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module", autouse=True)

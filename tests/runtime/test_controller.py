@@ -16,6 +16,7 @@ from atoll.runtime.fragment import lower_code
 from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run, Send
 from atoll.runtime.site import AHEAD
 from atoll.runtime.sleeping import SleepingDevices
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 
 def callback_code(make_code, function, shape=(4,)):

@@ -10,6 +10,7 @@ from atoll.compiler.errors import UsageError
 from atoll.runtime.array import Array
 from atoll.runtime.controller import Controller
 from atoll.runtime.step import Step
+from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
 
 
 @pytest.fixture
