@@ -75,6 +75,17 @@ def test_a_console_block_must_begin_with_a_command():
         list(CONFTEST.commands("atoll demo\n"))
 
 
+PLANNING = (ROOT / "docs" / "planning.md").read_text()
+
+
+@pytest.mark.parametrize("table", re.findall(r"^```text\n(\$ atoll plan .*?)^```$", PLANNING, re.MULTILINE | re.DOTALL))
+def test_what_is_planned_for_large_models_is_as_shown(table, request):
+    if not request.config.getoption("full"):
+        pytest.skip("each takes most of a minute: --full")
+    [(command, shown)] = CONFTEST.commands(table)
+    assert CONFTEST.fault_of(command, shown, ROOT) is None
+
+
 @pytest.mark.parametrize(
     ("command", "shown"),
     [

@@ -96,7 +96,7 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
     limit: of cuts whose closed form takes more than these seconds nobody wants to know.
     """
     found: list[Candidate] = []
-    for _, islands, cut in _promising(setting, limit):
+    for islands, cut in _promising(setting, limit):
         here = setting.with_islands(islands)
         starts = [one for one in (simulated(here, cut, kind) for kind in _straight_kinds(here)) if one is not None]
         starts += list(_chunked(here))
@@ -109,19 +109,20 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
     return list(best.values())
 
 
-def _promising(setting: Setting, limit: float) -> list[tuple[float, int, Cut]]:
+def _promising(setting: Setting, limit: float) -> list[tuple[int, Cut]]:
     """The cuts with the best closed forms. That of islands which share cores says nothing of how many of them to use,
     as it takes each to have its own: so each number has its best."""
     counts = [len(setting.homes)] if setting.at_once is None else range(1, len(setting.homes) + 1)
     most = _SIMULATED if len(setting.homes) <= _FEW else _SIMULATED_OF_MANY
-    found: list[tuple[float, int, Cut]] = []
+    found = []
     for count in counts:
-        found += sorted(_best_cuts(setting.with_islands(count), limit), key=lambda one: one[0])[:most]
-    return found
+        for cuts in _best_cuts(setting.with_islands(count), limit):
+            found += [(islands, cut) for _, islands, cut in sorted(cuts, key=lambda one: one[0])[:most]]
+    return list(dict.fromkeys(found))
 
 
-def _best_cuts(setting: Setting, limit: float) -> Iterator[tuple[float, int, Cut]]:
-    """For each number of islands from the first on the best cuts by closed form, with their seconds."""
+def _best_cuts(setting: Setting, limit: float) -> Iterator[list[tuple[float, int, Cut]]]:
+    """By each closed form the best cuts for each number of islands from the first on, with their seconds."""
     islands = len(setting.homes)
     chain, places = merged(setting.chain, max(_FINE, 2 * islands))
     is_limited = any(one < inf for one in setting.memory)
@@ -129,10 +130,15 @@ def _best_cuts(setting: Setting, limit: float) -> Iterator[tuple[float, int, Cut
         tuple(setting.homes[:count].count(kind) for kind in range(chain.kinds)): count
         for count in range(1, islands + 1)
     }
-    for keeps_all in (False, True)[: 2 if chain.has_backward and is_limited else 1]:
-        problem = CutProblem(chain, setting.pools, setting.links, setting.microbatches, keeps_all)
-        for used, (seconds, cut) in _within_slack(problem, islands, limit, usable).items():
-            yield seconds, usable[used], replace(cut, begins=tuple(places[one] for one in cut.begins))
+    problem = CutProblem(chain, setting.pools, setting.links, setting.microbatches)
+    forms = [problem]
+    if chain.has_backward:
+        forms += [replace(problem, splits_backward=True), *([replace(problem, keeps_all=True)] if is_limited else [])]
+    for form in forms:
+        yield [
+            (seconds, usable[used], replace(cut, begins=tuple(places[one] for one in cut.begins)))
+            for used, (seconds, cut) in _within_slack(form, islands, limit, usable).items()
+        ]
 
 
 _Found = dict[tuple[int, ...], tuple[float, Cut]]
@@ -210,7 +216,8 @@ def simulated(setting: Setting, cut: Cut, kind: Kind) -> Candidate | None:
         return None
     homes = _homes(setting, cut, kind)
     schedule, way = _scheduled(kind, islands, setting.microbatches, homes)
-    costs = costs_of_cut(setting.chain, cut, setting.links, homes, setting.at_once)
+    splits = kind.splits_backward
+    costs = costs_of_cut(setting.chain, cut, setting.links, homes, setting.at_once, splits_backward=splits)
     found = Candidate(setting, cut, kind, homes, simulate(schedule, costs, way))
     limits = (setting.memory[home] for home in setting.homes)
     return found if all(need <= limit for need, limit in zip(found.memory, limits, strict=True)) else None

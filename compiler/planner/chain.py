@@ -22,6 +22,7 @@ class Chain:
     kept: the bytes on each device that a microbatch keeps from its forward task to its backward.
     made: the bytes on each device of results that take over no memory, once nothing of microbatches is kept.
     sent, returned: the bytes that cross between a layer and the one before it, forward and back; 0 for layer 0.
+    beside: the seconds that any task takes beside the work of its layers, on islands of each kind.
     """
 
     forward: Table
@@ -33,6 +34,7 @@ class Chain:
     made: Table
     sent: tuple[float, ...]
     returned: tuple[float, ...]
+    beside: tuple[float, ...]
 
     @property
     def layers(self) -> int:
@@ -42,7 +44,7 @@ class Chain:
     def kinds(self) -> int:
         return len(self.forward)
 
-    @property
+    @cached_property
     def has_backward(self) -> bool:
         return any(map(any, self.backward)) or any(map(any, self.weight))
 
@@ -57,8 +59,13 @@ class Chain:
         return self.total("state", kind, begin, end) + kept
 
     def task(self, kind: int, begin: int, end: int) -> float:
-        """The seconds of all tasks of these layers with one microbatch."""
+        """The seconds of all work of these layers with one microbatch, in whichever tasks it is done."""
         return self.tasks[kind][end] - self.tasks[kind][begin]
+
+    def last_task(self, kind: int, begin: int, end: int) -> float:
+        """The seconds of what follows the last microbatch, which is no task if there is nothing to do."""
+        update = self.total("update", kind, begin, end)
+        return update + self.beside[kind] if update else 0.0
 
     @cached_property
     def sums(self) -> dict[str, list[list[float]]]:
@@ -119,28 +126,41 @@ def merged(chain: Chain, most: int) -> tuple[Chain, tuple[int, ...]]:
 
     tables = {what: together(what) for what in _TABLES}
     sent, returned = (tuple(row[begin] for begin in begins) for row in (chain.sent, chain.returned))
-    return Chain(**tables, sent=sent, returned=returned), begins
+    return Chain(**tables, sent=sent, returned=returned, beside=chain.beside), begins
 
 
 def costs_of_cut(
-    chain: Chain, cut: Cut, links: Links, stage_island: Sequence[int], at_once: float | None = None
+    chain: Chain,
+    cut: Cut,
+    links: Links,
+    stage_island: Sequence[int],
+    at_once: float | None = None,
+    *,
+    splits_backward: bool = False,
 ) -> Costs:
-    """What the stages of a cut cost, for the simulator; activations are in bytes."""
+    """What the stages of a cut cost, for the simulator; activations are in bytes.
+
+    splits_backward: whether the gradients of weights are tasks of their own.
+    """
     stages = list(zip(cut.kinds, cut.begins, cut.ends(chain.layers), strict=True))
     islands = max(stage_island) + 1
     update = [0.0] * islands
     for home, stage in zip(stage_island, stages, strict=True):
-        update[home] += chain.total("update", *stage)
+        update[home] += chain.last_task(*stage)
     ways = {
         (stage_island[one], stage_island[other]): links[cut.kinds[one], cut.kinds[other]]
         for first in range(len(stages) - 1)
         for one, other in ((first, first + 1), (first + 1, first))
         if stage_island[one] != stage_island[other]
     }
+
+    def task(what: str, stage: tuple[int, int, int]) -> float:
+        return chain.total(what, *stage) + chain.beside[stage[0]]
+
     return Costs(
-        forward=tuple(chain.total("forward", *stage) for stage in stages),
-        backward=tuple(chain.total("backward", *stage) for stage in stages),
-        weight=tuple(chain.total("weight", *stage) for stage in stages),
+        forward=tuple(task("forward", stage) for stage in stages),
+        backward=tuple(task("backward", stage) for stage in stages),
+        weight=tuple(task("weight", stage) if splits_backward else chain.total("weight", *stage) for stage in stages),
         update=tuple(update),
         activations=tuple(chain.total("kept", *stage) for stage in stages),
         links=ways,

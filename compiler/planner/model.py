@@ -106,6 +106,7 @@ class Model:
             made=size("made"),
             sent=sent,
             returned=sent if self.one.costs.has_backward else nothing,
+            beside=tuple(0.0 if part is not None else device_kind(one, self.topology).task for one in self.forms),
         )
 
     def _work(self, examples: float, kind: int, layer: int, name: str) -> Work:

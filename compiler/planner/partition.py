@@ -1,17 +1,21 @@
 """The best contiguous stages for the orders whose step has a closed form, by dynamic programming; exact.
 
-Under GPipe and 1F1B a step takes about the sum of all stages and of the ways between them, and the slowest stage or way
-once more for each further microbatch; and then the longest update. A stage keeps its state, and the activations of as
-many microbatches as there are stages from it to the last one, or of all microbatches under GPipe.
+Under GPipe and 1F1B a step takes about what it takes with one microbatch, and the slowest stage or way once more for
+each further one. One microbatch goes there and back, and behind its backward a stage ends with its update, while those
+before it still go back. A stage keeps its state, and the activations of as many microbatches as there are stages from
+it to the last one, or of all microbatches under GPipe. Where the gradients of weights are tasks of their own, no other
+stage waits for them: those of the last microbatch are made as updates are.
 
 Stages are put together from the last one on, as the memory of a stage depends on how many come after it. What was put
 together is known by where it begins, by how many islands of each kind it takes, and by the kind of its first island.
-For each of these all labels are kept that may be best in the end: none is worse than another in its sum, its slowest
-part and its longest update at once.
+For each of these all labels are kept that may be best in the end: none is worse than another in its way, its slowest
+part and its end at once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from math import inf
 from typing import NamedTuple
 
@@ -19,14 +23,37 @@ from atoll.compiler.planner.chain import Chain, Cut, Links, Pool
 
 
 class _Label(NamedTuple):
-    """Stages from some layer to the end. behind: the label without its first stage."""
+    """Stages from some layer to the end.
 
-    total: float
+    way: the seconds in which a microbatch goes there and back; end: in which all of them have ended with one.
+    slowest: those of the slowest stage or way. behind: the label without its first stage.
+    """
+
+    way: float
     slowest: float
-    update: float
+    end: float
     begin: int
     kind: int
     behind: "_Label | None"
+
+
+class _Sums(NamedTuple):
+    """Of the layers in front of each one, the work on the way of a microbatch, there and in all; the whole work with
+    one; and that which follows the last way back."""
+
+    there: list[float]
+    way: list[float]
+    whole: list[float]
+    last: list[float]
+
+
+class StageTime(NamedTuple):
+    """The same of a stage, with what its tasks take beside their work."""
+
+    there: float
+    way: float
+    whole: float
+    last: float
 
 
 _Key = tuple[int, tuple[int, ...], int]  # where it begins, islands of each kind, the kind of the first
@@ -34,13 +61,18 @@ _Key = tuple[int, tuple[int, ...], int]  # where it begins, islands of each kind
 
 @dataclass(frozen=True)
 class CutProblem:
-    """What to cut, over which islands, for how many microbatches. keeps_all: whether, as GPipe, all are kept."""
+    """What to cut, over which islands, for how many microbatches.
+
+    keeps_all: whether, as GPipe, all are kept.
+    splits_backward: whether the gradients of weights are tasks of their own.
+    """
 
     chain: Chain
     pools: Sequence[Pool]
     links: Links
     microbatches: int
     keeps_all: bool = False
+    splits_backward: bool = False
 
     def seconds(self, cut: Cut) -> float:
         """The closed form for any cut; infinite if a stage does not fit."""
@@ -60,24 +92,61 @@ class CutProblem:
         return self.chain.needs(kind, begin, end, microbatches) <= self.pools[kind].memory
 
     def _with_stage(self, label: _Label | None, kind: int, begin: int, end: int) -> _Label:
-        task = self.chain.task(kind, begin, end)
-        update = self.chain.total("update", kind, begin, end)
+        own = self.stage(kind, begin, end)
         if label is None:
-            return _Label(task, task, update, begin, kind, None)
-        ways, occupied = self._ways(kind, label.kind, end)
-        slowest = max(task, occupied, label.slowest)
-        return _Label(task + ways + label.total, slowest, max(update, label.update), begin, kind, label)
+            return _Label(own.way, own.whole, own.way + own.last, begin, kind, None)
+        there, back, occupied = self._ways(kind, label.kind, end)
+        way = own.way + there + back + label.way
+        ended = max(own.there + there + label.end, way + own.last)
+        return _Label(way, max(own.whole, occupied, label.slowest), ended, begin, kind, label)
 
-    def _ways(self, kind: int, following: int, at: int) -> tuple[float, float]:
-        """What the ways forward and back over a cut take, and for how long the busier one is occupied."""
+    def stage(self, kind: int, begin: int, end: int) -> StageTime:
+        """What the tasks of a stage take."""
+        sums, beside = self._sums[kind], self._beside[kind]
+        there, way, whole, last = (row[end] - row[begin] for row in sums)
+        last += beside.last if last else 0.0
+        return StageTime(there + beside.there, way + beside.way, whole + beside.whole, last)
+
+    @cached_property
+    def _sums(self) -> list[_Sums]:
+        """For each kind of islands."""
+        chain, found = self.chain, []
+        for kind, whole in enumerate(chain.tasks):
+            there, back, weight, update = (chain.sums[one][kind] for one in ("forward", "backward", "weight", "update"))
+            split = _Sums(there, _added(there, back), whole, _added(weight, update))
+            found.append(split if self.splits_backward else _Sums(there, whole, whole, update))
+        return found
+
+    @cached_property
+    def _beside(self) -> list[StageTime]:
+        """For each kind of islands what tasks take beside their work: one there and one back, one for weights if they
+        are apart, and one for the update."""
+        on_way, apart = (2 if self.chain.has_backward else 1), (1 if self.splits_backward else 0)
+        counts = 1, on_way, on_way + apart, 1 + apart
+        return [StageTime(*(one * count for count in counts)) for one in self.chain.beside]
+
+    @cached_property
+    def _least(self) -> _Sums:
+        """What the layers in front of each one take at least, each on its best islands."""
+        layers = range(self.chain.layers)
+        each = [
+            [min(one[at + 1] - one[at] for one in kinds) for at in layers] for kinds in zip(*self._sums, strict=True)
+        ]
+        return _Sums(*([0.0, *accumulate(row)] for row in each))
+
+    def _ways(self, kind: int, following: int, at: int) -> tuple[float, float, float]:
+        """What the ways there and back over a cut take, and for how long the busier one is occupied."""
         forward, back = self.links[kind, following], self.links[following, kind]
         sent = self.chain.sent[at] / forward.bandwidth
         returned = self.chain.returned[at] / back.bandwidth
-        latency = forward.latency + (back.latency if self.chain.has_backward else 0.0)
-        return sent + returned + latency, max(sent, returned)
+        return (
+            sent + forward.latency,
+            returned + (back.latency if self.chain.has_backward else 0.0),
+            max(sent, returned),
+        )
 
     def _value(self, label: _Label) -> float:
-        return label.total + (self.microbatches - 1) * label.slowest + label.update
+        return label.end + (self.microbatches - 1) * label.slowest
 
     def best_cuts(self, limit: float = inf) -> dict[tuple[int, ...], tuple[float, Cut]]:
         """For each choice of how many islands of each kind to use the best cut and its seconds, if at most `limit`."""
@@ -111,23 +180,26 @@ class CutProblem:
         """
         found = []
         end = self.chain.layers if label is None else label.begin
-        ways, occupied = (0.0, 0.0) if label is None else self._ways(kind, label.kind, end)
-        total, slow, late = (0.0, 0.0, 0.0) if label is None else label[:3]
-        tasks, updates, rests = self.chain.tasks[kind], self.chain.sums["update"][kind], self.chain.least_tasks
-        more = self.microbatches - 1
+        to, back, occupied = (0.0, 0.0, 0.0) if label is None else self._ways(kind, label.kind, end)
+        way_behind, slow, end_behind = (0.0, 0.0, 0.0) if label is None else label[:3]
+        sums, beside, rests, more = self._sums[kind], self._beside[kind], self._least, self.microbatches - 1
+        there_to, way_to, whole_to, last_to = (row[end] for row in sums)
+        there_to, whole_to = there_to + beside.there + to + end_behind, whole_to + beside.whole
+        way_to += beside.way + to + back + way_behind
         for begin in reversed(range(end)):
-            task = tasks[end] - tasks[begin]
-            now, slowest = total + ways + task, max(task, occupied, slow)
-            update = max(updates[end] - updates[begin], late)
-            if now + more * slowest + update > limit or not self.fits(kind, begin, end, behind):
+            way, last = way_to - sums.way[begin], last_to - sums.last[begin]
+            slowest = max(whole_to - sums.whole[begin], occupied, slow)
+            ended = max(there_to - sums.there[begin], way + (last + beside.last if last else 0.0))
+            if ended + more * slowest > limit or not self.fits(kind, begin, end, behind):
                 break
-            rest = rests[begin]
             if begin:
                 # Whatever the stages before it are, they do the rest, and one of them does its part of it.
-                least = now + rest + more * max(slowest, rest / (left - 1)) + update if left > 1 else inf
-                if least > limit:
+                if left == 1:
                     continue
-            found.append(_Label(now, slowest, update, begin, kind, label))
+                least = max(way + rests.way[begin], ended + rests.there[begin])
+                if least + more * max(slowest, rests.whole[begin] / (left - 1)) > limit:
+                    continue
+            found.append(_Label(way, slowest, ended, begin, kind, label))
         return found
 
     def _left(self, used: tuple[int, ...]) -> int:
@@ -144,6 +216,10 @@ def _keep(labels: dict[_Key, list[_Label]], key: _Key, new: _Label) -> None:
         return
     known[:] = [one for one in known if not (new[0] <= one[0] and new[1] <= one[1] and new[2] <= one[2])]
     known.append(new)
+
+
+def _added(row: Sequence[float], other: Sequence[float]) -> list[float]:
+    return [one + more for one, more in zip(row, other, strict=True)]
 
 
 def _cut_of(label: _Label) -> Cut:

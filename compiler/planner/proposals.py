@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from math import inf
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ from atoll.compiler.planner.bound import least_step
 from atoll.compiler.planner.candidates import Candidate, Setting, candidates, placed, simulated
 from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.stage_names import stage_text
-from atoll.compiler.replicas.exchange import DIRECT, RING, seconds
-from atoll.compiler.replicas.speed import speed_between
+from atoll.compiler.replicas.exchange import DIRECT, RING, Summand, seconds
+from atoll.compiler.replicas.segment_count import Sum, segments_worthwhile
+from atoll.compiler.replicas.speed import Speed, speed_between
 from atoll.compiler.schedules.costs import LinkCost
 from atoll.compiler.topology.topology import Topology
 
@@ -29,8 +31,6 @@ _MOST_MICROBATCHES = 64
 _SLACK = 1.15
 # So many numbers of replicas and microbatches are looked at, those with the least bounds.
 _MOST_SETTINGS = 16
-# As many segments as `cut-segments` makes of a stage at the most.
-_SEGMENTS = 32
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,6 @@ def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
         return Proposal(candidate, 1, candidate.seconds, 0.0, sent)
     twins = list(twins_of(model.topology, replicas).values())
     ends = []
-    most = 1
     layers = candidate.setting.chain.layers
     stages = zip(candidate.stage_island, candidate.cut.begins, candidate.cut.ends(layers), strict=True)
     size = [0.0] * len(candidate.setting.homes)
@@ -190,16 +189,23 @@ def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
         size[home] += model.summed(first, behind)
         kind = candidate.setting.homes[home]
         hidden[home] += sum(candidate.setting.chain.total(one, kind, first, behind) for one in ("backward", "weight"))
+    speeds = [speed_between(twins[home], model.topology) for home in range(len(size))]
+    slowest = min(speeds, key=lambda one: one.bandwidth)
+    segments = _segments(model.one.costs.summed, len(candidate.cut.begins), replicas, slowest)
     for home, (begin, end) in enumerate(candidate.simulation.updates):
-        speed = speed_between(twins[home], model.topology)
-        takes = min(seconds(form, round(size[home]), replicas, speed) for form in (DIRECT, RING))
-        segments = max(1, min(_SEGMENTS, int(size[home] / max(1, speed.chunk))))
+        takes = min(seconds(form, round(size[home]), replicas, speeds[home]) for form in (DIRECT, RING))
         left = max(takes / segments, takes - hidden[home] * (1 - 1 / segments))
-        most = max(most, segments)
         ends.append((begin + left + (end - begin), left))
         sent += 2 * (replicas - 1) * size[home]
-    slowest, exchange = max(ends)
-    return Proposal(candidate, replicas, slowest, exchange, sent, most)
+    last, exchange = max(ends)
+    return Proposal(candidate, replicas, last, exchange, sent, segments)
+
+
+@cache
+def _segments(summed: tuple[float, ...], stages: int, replicas: int, speed: Speed) -> int:
+    """In how many segments `cut-segments` should run stages whose layers sum up so many bytes each."""
+    sums = [Sum(Summand((round(size),), "uint8", itemsize=1)) for size in summed if size]
+    return segments_worthwhile(sums, stages, replicas, speed) if sums else 1
 
 
 def without_links(candidate: Candidate) -> float:

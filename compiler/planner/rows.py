@@ -11,8 +11,8 @@ from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow
 from atoll.compiler.report.step_parts import parts_of_step
 
 # How many rows there are; of how many the program is made at least, and for how many that is tried at the most; and up
-# to how many stages, with their segments: with more that takes long.
-_SHOWN, _MADE, _TRIED, _MOST_STAGES = 6, 4, 12, 16
+# to how many stages, with their segments, and to how many islands: with more that takes long.
+_SHOWN, _MADE, _TRIED, _MOST_STAGES, _MOST_ISLANDS = 6, 4, 12, 16, 16
 # With so many microbatches the automatic cut is tried where nothing else fits.
 _MICROBATCHES = (1, 4, 16)
 
@@ -70,8 +70,9 @@ def _is_whole(one: Proposal) -> bool:
 
 
 def _is_soon_made(one: Proposal) -> bool:
-    """Whether its program has few stages."""
-    return len(one.candidate.cut.begins) * one.segments <= _MOST_STAGES
+    """Whether its program has few stages on few islands."""
+    stages, islands = len(one.candidate.cut.begins), len(one.candidate.setting.homes)
+    return stages * one.segments <= _MOST_STAGES and islands * one.replicas <= _MOST_ISLANDS
 
 
 def _of_layers(known: Known, one: Proposal, plan: Plan) -> PlanRow:

@@ -34,6 +34,7 @@ def random_problem(seed, layers=None, kinds=None):
         made=(),
         sent=(0, *row(0, 9)[1:]),
         returned=(0, *row(0, 9)[1:]),
+        beside=(),
     )
     memory = [draw.choice([inf, 20, 40, 60]) for _ in speeds]
     pools = [Pool(draw.randint(1, 3), one) for one in memory]
@@ -43,4 +44,7 @@ def random_problem(seed, layers=None, kinds=None):
     }
     links = {(one, other): links[min(one, other), max(one, other)] for one, other in links}
     problem = CutProblem(chain, pools, links, draw.choice([1, 2, 4, 8]), keeps_all=draw.random() < 0.3)
-    return replace(problem, chain=replace(chain, made=table(0, 6, is_time=False)))
+    made = table(0, 6, is_time=False)
+    beside = tuple(draw.choice([0.0, 0.5, 2.0]) for _ in speeds)
+    splits = not problem.keeps_all and draw.random() < 0.5
+    return replace(problem, chain=replace(chain, made=made, beside=beside), splits_backward=splits)

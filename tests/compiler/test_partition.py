@@ -37,13 +37,26 @@ def closed_form(problem, cut):
         most = max(at_once * all_of("kept", stage), all_of("made", stage))
         if all_of("state", stage) + most > problem.pools[stage[0]].memory:
             return inf
-    tasks = [sum(all_of(name, stage) for name in ("forward", "backward", "weight")) for stage in stages]
-    ways, busy = 0.0, []
-    for (one, *_), (other, begin, _) in pairwise(stages):
+    # What no other stage waits for is made at the end, for the last microbatch.
+    apart = ("weight",) if problem.splits_backward else ()
+    there, back, whole, last = [], [], [], []
+    for stage in stages:
+        beside = chain.beside[stage[0]]
+        there.append(all_of("forward", stage) + beside)
+        own = sum(all_of(one, stage) for one in ("backward", "weight") if one not in apart)
+        back.append(own + (beside if chain.has_backward else 0))
+        whole.append(there[-1] + back[-1] + sum(all_of(one, stage) + beside for one in apart))
+        end = sum(all_of(one, stage) for one in ("update", *apart))
+        last.append(end + beside * (1 + len(apart)) if end else 0)
+    forth, busy = sum(there), []
+    for number, ((one, *_), (other, begin, _)) in enumerate(pairwise(stages)):
         link = problem.links[one, other]
         busy += [chain.sent[begin] / link.bandwidth, chain.returned[begin] / link.bandwidth]
-        ways += sum(busy[-2:]) + link.latency * (2 if chain.has_backward else 1)
-    return sum(tasks) + ways + (microbatches - 1) * max(tasks + busy) + max(all_of("update", one) for one in stages)
+        forth += busy[-2] + link.latency
+        back[number] += busy[-1] + (link.latency if chain.has_backward else 0)
+    # A stage ends when the microbatch has come back from all stages behind it, and its own last work is done.
+    ends = [forth + sum(back[number:]) + last[number] for number in range(len(stages))]
+    return max(ends) + (microbatches - 1) * max(whole + busy)
 
 
 def by_brute_force(problem):
@@ -106,7 +119,7 @@ def by_milp(problem):
     ]
     if not stages:
         return inf
-    size = len(stages) + 2  # and the slowest stage, and the longest update
+    size = len(stages) + 2  # and the slowest stage, and the end with one microbatch
 
     def row(values):
         out = numpy.zeros(size)
@@ -116,18 +129,25 @@ def by_milp(problem):
 
     def way(end):
         if end == layers:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         link = problem.links[0, 0]
         sent, returned = chain.sent[end] / link.bandwidth, chain.returned[end] / link.bandwidth
-        return sent + returned + link.latency * (2 if chain.has_backward else 1), max(sent, returned)
+        latency = link.latency if chain.has_backward else 0
+        return sent + link.latency, returned + latency, max(sent, returned)
 
     cost, limits = numpy.zeros(size), []
     cost[-2:] = problem.microbatches - 1, 1
+    there, back, last = numpy.zeros((3, size))
     for number, (begin, end, kind, _) in enumerate(stages):
-        task = chain.task(kind, begin, end)
-        cost[number] = task + way(end)[0]
-        limits.append((row({number: max(task, way(end)[1]), size - 2: -1}), -inf, 0))
-        limits.append((row({number: chain.total("update", kind, begin, end), size - 1: -1}), -inf, 0))
+        own, (forth, returning, occupied) = problem.stage(kind, begin, end), way(end)
+        there[number] = own.there + forth
+        back[number] = own.way - own.there + returning
+        last[number] = own.last
+        limits.append((row({number: max(own.whole, occupied), size - 2: -1}), -inf, 0))
+    for place in range(layers):  # where a stage may begin, which then ends after all that go back from there on
+        begins = numpy.array([*(one[0] for one in stages), -1, -1])
+        ended = there + back * (begins >= place) + last * (begins == place)
+        limits.append((ended - row({size - 1: 1}), -inf, 0))
     for layer in range(layers):
         limits.append((row({n: 1 for n, one in enumerate(stages) if one[0] <= layer < one[1]}), 1, 1))
     for place, behind in product(range(1, layers), range(1, most + 1)):

@@ -13,6 +13,7 @@ from atoll.compiler.export.job import Job
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.known import known_of
 from atoll.compiler.planner.plans import best_plans
+from atoll.compiler.planner.proposals import proposals
 from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
 from atoll.compiler.planner.stage_names import stage_text
 from atoll.compiler.topology.topology import topology
@@ -137,6 +138,19 @@ def test_what_links_cost_decides(islands, wanted):
     for one in found.plans:
         assert str(Plan.parse(one.plan)) == one.plan
     assert PROGRAM in {one.source for one in found.plans}
+
+
+@pytest.mark.parametrize(("delay", "several"), [("10 ns", True), ("1 ms", False)])
+def test_the_segments_of_a_proposal_are_those_of_its_program(delay, several):
+    """Where small messages are worth sending, a stage runs in several; where latency counts, in one."""
+    islands = f"2 x cpu[1]; link island0 <-> island1 : 1 GB/s, {delay}"
+    program = JobTarget(job((64,) * 9, batch=64), topology(islands))
+    known = known_of(program, lambda _: None)
+    found = proposals(known.model, known.batch, known.is_cut).ranked
+    one = next(one for one in found if one.replicas == 2 and one.candidate.setting.microbatches > 1)
+    plan = program.lowered(one.plans(known.model)[-1]).plan
+    assert one.segments == (1 if plan.segments == "auto" else plan.segments)  # one is not told
+    assert (one.segments > 1) == several
 
 
 def test_memory_forces_stages():
