@@ -185,13 +185,16 @@ def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
     stages = zip(candidate.stage_island, candidate.cut.begins, candidate.cut.ends(layers), strict=True)
     size = [0.0] * len(candidate.setting.homes)
     hidden = [0.0] * len(size)
+    forward = 0.0
     for home, first, behind in stages:
         size[home] += model.summed(first, behind)
         kind = candidate.setting.homes[home]
         hidden[home] += sum(candidate.setting.chain.total(one, kind, first, behind) for one in ("backward", "weight"))
+        forward += candidate.setting.chain.total("forward", kind, first, behind)
+    computing = candidate.setting.microbatches * (forward + sum(hidden)) / len(size)
     speeds = [speed_between(twins[home], model.topology) for home in range(len(size))]
     slowest = min(speeds, key=lambda one: one.bandwidth)
-    segments = _segments(model.one.costs.summed, len(candidate.cut.begins), replicas, slowest)
+    segments = _segments(model.one.costs.summed, len(candidate.cut.begins), replicas, slowest, computing)
     for home, (begin, end) in enumerate(candidate.simulation.updates):
         takes = min(seconds(form, round(size[home]), replicas, speeds[home]) for form in (DIRECT, RING))
         left = max(takes / segments, takes - hidden[home] * (1 - 1 / segments))
@@ -202,10 +205,10 @@ def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
 
 
 @cache
-def _segments(summed: tuple[float, ...], stages: int, replicas: int, speed: Speed) -> int:
+def _segments(summed: tuple[float, ...], stages: int, replicas: int, speed: Speed, computing: float) -> int:
     """In how many segments `cut-segments` should run stages whose layers sum up so many bytes each."""
     sums = [Sum(Summand((round(size),), "uint8", itemsize=1)) for size in summed if size]
-    return segments_worthwhile(sums, stages, replicas, speed) if sums else 1
+    return segments_worthwhile(sums, stages, replicas, speed, computing) if sums else 1
 
 
 def without_links(candidate: Candidate) -> float:
