@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import jax
 from atoll.compiler import activity, display
 from atoll.compiler.cluster import Cluster, check_alone
+from atoll.compiler.debug_flags import check_results
 from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.export.calling import Calling, Described, Flat
 from atoll.compiler.export.feed import Feed
@@ -101,7 +102,9 @@ class Compiled(Inspectable):
 
     def call_flat(self, leaves: Sequence[Any]) -> list[Array]:
         """The same as a call, with the leaves of the arguments; returns the leaves of the result."""
-        return self._controller.start(leaves)
+        results = self._controller.start(leaves)
+        check_results(results)
+        return results
 
     def save(self, path: str | Path, executables: bool = False) -> None:
         """Write the program to one file, which `atoll.load` reads without needing your source.

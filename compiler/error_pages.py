@@ -17,6 +17,7 @@ HEADINGS = (
     ("compiler/commands/*", "command-line"),
     ("compiler/compiled*.py", "calls"),
     ("compiler/conversion.py", "calls"),
+    ("compiler/debug_flags.py", "running"),
     ("compiler/emit/memories.py", "memory"),
     ("compiler/export/calling.py", "calls"),
     ("compiler/export/feed.py", "calls"),

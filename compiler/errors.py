@@ -11,6 +11,11 @@ from atoll.compiler.tracebacks import failing_line
 MESSAGE_WIDTH = 300
 
 
+def with_article(noun: str) -> str:
+    """`a list`, `an int`: what somebody gave is named by its type, whatever that is called."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
 class _Place:
     """The place of an error: the one that it was given, else the user's line through which it was raised.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import UsageError, with_article
 from atoll.runtime.array import Array
 from atoll.runtime.failure import reason
 from atoll.runtime.fed import Fed
@@ -66,7 +66,7 @@ def _check_fits(one: Input, value: Any) -> None:  # noqa: ANN401 (whatever the u
 
 def _type_of(one: Input, value: Any) -> Any:  # noqa: ANN401 (whatever the user gave; jax's type of an array)
     remedy = f"pass an array of {one.dtype}{list(one.shape)}"
-    what = f"{one.path} is a {type(value).__name__}, not an array"
+    what = f"{one.path} is {with_article(type(value).__name__)}, not an array"
     if isinstance(value, jax.ShapeDtypeStruct):
         raise UsageError(what, remedy=remedy)
     try:

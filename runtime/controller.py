@@ -1,6 +1,7 @@
 """Runs a program: asks the hosts of its islands for one step after the other."""
 
 import atexit
+import os
 import sys
 import threading
 import time
@@ -92,6 +93,7 @@ class Controller:
         self._trace: Trace | None = None
         self._next_step = 0
         self._closed = False
+        self._process = os.getpid()
 
     def _check_memory(self) -> None:
         for name, limit in self._hosted.budget.limits.items():
@@ -141,6 +143,7 @@ class Controller:
         arguments: one array for each input of the program, with its shape and dtype.
         """
         began = time.perf_counter_ns()
+        self._check_process()
         with self._callers:
             self._check_open()
             check_arguments(self.program.inputs, arguments)
@@ -162,12 +165,19 @@ class Controller:
 
         `...` stands for one that is left out, and for which there is nothing in what is returned.
         """
+        self._check_process()
         given = {number: value for number, value in enumerate(arguments) if value is not ...}
         with self._callers:
             self._check_open()
             check_arguments([self.program.inputs[number] for number in given], list(given.values()))
             self._compile()  # hosts that place values themselves have to know the program
             return self._feeder.put(given)
+
+    def _check_process(self) -> None:
+        """UsageError in a fork: it has no threads of ours, and locks that nobody opens. So do not lock before this."""
+        if os.getpid() != self._process:
+            what = "this process is a fork of the one that compiled the program, and has no threads that could run it"
+            raise UsageError(what, remedy="call it there; or start processes by `spawn`, and compile or load it there")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -326,6 +336,8 @@ class Controller:
         hurry: whether nobody waits for the steps any more, as something in them may hang. Those of islands in this
             process are waited for even so: it must not end while XLA is at work in it.
         """
+        if os.getpid() != self._process:  # nothing of it runs in a fork
+            return
         hurry = hurry and not self._hosted.ground.is_near
         with self._callers:
             if self._closed:

@@ -147,7 +147,8 @@ class Host:
 
     def _work(self) -> None:
         try:
-            self._carry_islands()
+            with jax.disable_jit(False):  # if the user has switched it off, that is for the function, not for tasks
+                self._carry_islands()
         except BaseException as error:
             self.fail(error)
             raise

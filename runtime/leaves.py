@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import UsageError, with_article
 from atoll.runtime.array import Array
 
 
@@ -52,7 +52,7 @@ def kind_of(path: str, leaf: Any) -> LeafKind:  # noqa: ANN401 (whatever the use
         return LeafKind(leaf.shape, str(leaf.dtype))
     if isinstance(leaf, (bool, int, float, complex)):
         return LeafKind((), str(numpy.asarray(leaf).dtype), is_weak=True)
-    what = f"{path} is a {type(leaf).__name__}, not an array or a number"
+    what = f"{path} is {with_article(type(leaf).__name__)}, not an array or a number"
     raise UsageError(what, remedy="leave it out of the tree, or make it an array")
 
 

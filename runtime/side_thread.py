@@ -4,6 +4,7 @@ instruction while a step is traced."""
 import threading
 from collections.abc import Callable
 
+import jax
 from atoll.runtime.inbox import Inbox
 
 
@@ -39,6 +40,7 @@ class SideThread:
         return SideThread(self._name)
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-            del call  # it would keep arrays alive
+        with jax.disable_jit(False):  # as on the thread that carries the island
+            while (call := self._calls.get()) is not None:
+                call()
+                del call  # it would keep arrays alive

@@ -49,6 +49,7 @@ ROOMS = (
     "inspectable",
     "replica_prints",
     "conversion",
+    "debug_flags",
     "cluster",
     "compiled",
     "compiled_ahead",
@@ -73,6 +74,7 @@ MAY_IMPORT = {
     "compiler/cluster.py": ["compiler*", "runtime*"],  # what a user holds: islands, and what has them
     "compiler/compiled.py": ["compiler*", "runtime*"],  # or a compiled program, and what runs it
     "compiler/conversion.py": ["compiler*", "runtime*"],  # or arrays, on islands and off them
+    "compiler/debug_flags.py": ["compiler*", "runtime*"],  # and what jax is asked to look for in them
     "compiler/export/feed.py": ["compiler*", "runtime.fed"],  # what a user gives, and what hosts get of it
     "compiler/replica_prints.py": ["compiler*", "runtime.replica_print"],  # what it calls, and what calls it
     # Of the passes their table, since the registry loads them; of the runtime the format of what it is given.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, with_article
 from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
@@ -143,7 +143,8 @@ class Traced(Calling):
     def _static_text(self, number: int, value: object) -> str:
         data = static_data(value)
         if not is_told_apart(data):
-            what = f"static argument {self.names[number]} is a {type(value).__name__}, which a file cannot describe"
+            kind = with_article(type(value).__name__)
+            what = f"static argument {self.names[number]} is {kind}, which a file cannot describe"
             raise CompileError(what, remedy="make it of numbers, strings, tuples, dataclasses or named functions")
         return json.dumps(data)
 

@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, with_article
 from atoll.compiler.tracebacks import caller
 
 Argnums = int | Iterable[int]
@@ -118,7 +118,7 @@ class Job:
             try:
                 hash(self.args[index])
             except TypeError:
-                what = f"static argument {index} is a {type(self.args[index]).__name__}, which has no hash"
+                what = f"static argument {index} is {with_article(type(self.args[index]).__name__)}, which has no hash"
                 raise CompileError(
                     what, self.where, "make it hashable, such as a tuple or a frozen dataclass"
                 ) from None

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, with_article
 from atoll.compiler.export.batch_axes import axes_of
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.export.job import Job
@@ -74,7 +74,7 @@ def _shape_of(job: Job, leaf: Leaf) -> jax.ShapeDtypeStruct:
             ) from None
         kind = "function" if callable(leaf.value) else type(leaf.value).__name__
         dtype = f" of {leaf.value.dtype}" if isinstance(leaf.value, numpy.ndarray) else ""
-        what = f"{leaf.path} is a {kind}{dtype}, which jax does not take for an array"
+        what = f"{leaf.path} is {with_article(kind)}{dtype}, which jax does not take for an array"
         name = job.argument_names()[leaf.argnum]
         is_beside_arrays = leaf.path != name and not isinstance(leaf.value, int)
         remedy = _ARRAYS_ALONE.format(name=name) if is_beside_arrays else _ARRAY_OR_STATIC
@@ -96,6 +96,7 @@ def check_batch(job: Job) -> None:
         if axis is None:
             continue
         if not 0 <= axis < len(shape):
+            _check_no_list_of_numbers(job, leaf)
             raise CompileError(f"{leaf.path} has no axis {axis} for the batch", job.where, remedy)
         sizes.setdefault(shape[axis], leaf)
         if len(sizes) > 1:
@@ -103,3 +104,11 @@ def check_batch(job: Job) -> None:
             what = f"{first.path} has {size} examples on axis {first.batch_axis} and {second.path} has {other}"
             where = "" if first.batch_axis == second.batch_axis else f" on axis {second.batch_axis}"
             raise CompileError(what + where, job.where, remedy)
+
+
+def _check_no_list_of_numbers(job: Job, leaf: Leaf) -> None:
+    """CompileError if the leaf is one of an argument that is nothing but numbers in lists: one array was meant."""
+    name, given = job.argument_names()[leaf.argnum], job.args[leaf.argnum]
+    if type(given) in (list, tuple) and all(isinstance(one, (int, float, complex)) for one in jax.tree.leaves(given)):
+        what = f"{name} is a {type(given).__name__} of numbers, each of which jax takes for an array without an axis"
+        raise CompileError(what, job.where, f"pass numpy.array({name})")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, with_article
 from atoll.compiler.export.job import Job
 from atoll.compiler.mlir.memory_kinds import DEVICE, HOST
 from atoll.compiler.module.island_axes import axes_of_islands, misfit
@@ -167,7 +167,7 @@ def _ordinary_memory(mesh: AnyMesh) -> str | None:
 
 def _on_mesh(job: Job, spec: object, mesh: AbstractMesh | None) -> NamedSharding:
     if not isinstance(spec, PartitionSpec | None):
-        what = f"a sharding is a {type(spec).__name__}"
+        what = f"a sharding is {with_article(type(spec).__name__)}"
         raise CompileError(what, job.where, "write jax.sharding.PartitionSpec, or a NamedSharding on a mesh")
     if mesh is None:
         raise CompileError("shardings need a topology", job.where, 'give one: topology="2 x cpu[data=2, model=2]"')

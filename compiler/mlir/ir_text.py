@@ -35,9 +35,12 @@ def parse_text(text: str | bytes) -> ir.Module:
     return _parse(content, lambda context: ir.Module.parse(text, context))
 
 
-def print_module(module: ir.Module, debug_info: bool = False) -> str:
-    """The module as text that parses to the same module; with its locations if `debug_info` is set."""
-    text = module.operation.get_asm(enable_debug_info=debug_info)
+def print_module(module: ir.Module, debug_info: bool = False, most_numbers: int | None = None) -> str:
+    """The module as text that parses to the same module; with its locations if `debug_info` is set.
+
+    most_numbers: of constants with more numbers the text has only the type, and parses to nothing any more.
+    """
+    text = module.operation.get_asm(enable_debug_info=debug_info, large_elements_limit=most_numbers)
     assert isinstance(text, str)
     return text if text.endswith("\n") else text + "\n"
 

@@ -54,7 +54,7 @@ from atoll.compiler.report.report_text import report_text
 from atoll.compiler.report.step_parts import predictions
 from atoll.compiler.report.whole_step import WholeStep
 from atoll.compiler.text.notebook import preformatted
-from atoll.compiler.text.quantities import MEMORY, amount_text, bytes_text
+from atoll.compiler.text.quantities import MEMORY, amount_text, enough_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
 from atoll.runtime.program import IslandProgram, Program, Run, Send
@@ -174,7 +174,7 @@ def _check_memory(topology: Topology, islands: tuple[IslandReport, ...]) -> None
     """PlanError for the first island whose values do not fit the limit that the topology sets."""
     for island, found in zip(topology.islands, islands, strict=True):
         if island.memory is not None and found.peak_bytes > island.memory:
-            limit, needed = amount_text(island.memory, MEMORY), bytes_text(found.peak_bytes)
+            limit, needed = amount_text(island.memory, MEMORY), enough_text(found.peak_bytes, island.memory, MEMORY)
             what = f"a device of island {island.name} has {limit} and needs at least {needed}"
             remedy = "cut into more stages, or give the island more devices and shardings over them"
             raise PlanError(what, caller(), remedy)

@@ -57,9 +57,22 @@ def exact_amount(number: str, unit: str, units: Units) -> int:
 
 def amount_text(amount: int, units: Units) -> str:
     """The amount in the largest unit that needs no fraction; nothing is nothing of the smallest."""
-    exact = (name for name in units if amount % units[name] == 0)
-    unit = max(exact, key=lambda name: units[name]) if amount else next(iter(units))
+    unit = _exact_unit(amount, units)
     return f"{amount // units[unit]} {unit}"
+
+
+def enough_text(amount: int, limit: int, units: Units) -> str:
+    """An amount beside a limit, in the unit that `amount_text` has for that: not less, by a tenth of it at most."""
+    unit = _exact_unit(limit, units)
+    if units[unit] == 1:
+        return f"{amount} {unit}"
+    tenths = -(-10 * amount // units[unit])
+    return f"{tenths // 10}.{tenths % 10} {unit}"
+
+
+def _exact_unit(amount: int, units: Units) -> str:
+    exact = (name for name in units if amount % units[name] == 0)
+    return max(exact, key=lambda name: units[name]) if amount else next(iter(units))
 
 
 def bytes_text(count: int) -> str:

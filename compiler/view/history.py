@@ -15,6 +15,9 @@ from atoll.compiler.tracebacks import is_library
 # The name under which the module before all passes is kept beside those at each phase.
 INPUT = "input"
 
+# The numbers of a constant that are shown; a program may have some of a hundred million, and nobody reads them.
+_MOST_NUMBERS = 1000
+
 _LOCATION = re.compile(r"^(#loc\d*) = loc\((.*)\)$")
 _FILE = re.compile(r'^"((?:[^"\\]|\\.)*)":(\d+):')
 _ALIAS = re.compile(r"#loc\d*")
@@ -73,8 +76,8 @@ def _of_phase(before: bytes, phase: str) -> list[PassedText]:
 
 
 def _text(module: ir.Module, name: str, phase: str) -> PassedText:
-    text = print_module(module)
-    return PassedText(name, phase, text, _places(text, print_module(module, debug_info=True)))
+    text, located = (print_module(module, debug_info, _MOST_NUMBERS) for debug_info in (False, True))
+    return PassedText(name, phase, text, _places(text, located))
 
 
 def _places(text: str, located: str) -> tuple[str, ...]:

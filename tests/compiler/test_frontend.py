@@ -446,7 +446,7 @@ def test_an_ordered_effect_is_refused_at_its_line():
     ("value", "what"),
     [
         ("text", "a.b[0] is a str"),
-        (object(), "a.b[0] is a object"),
+        (object(), "a.b[0] is an object"),
         (numpy.array(["text"]), "a.b[0] is a ndarray of <U4"),
         (numpy.array([object()]), "a.b[0] is a ndarray of object"),
         (b"bytes", "a.b[0] is a bytes"),
@@ -464,10 +464,10 @@ def test_what_is_no_array_is_named_by_its_path(value, what):
     assert error.where.startswith(f"{__file__}:")
 
 
-@pytest.mark.parametrize(("value", "kind"), [("text", "str"), (jax.nn.relu, "function"), (2**80, "int")])
+@pytest.mark.parametrize(("value", "kind"), [("text", "a str"), (jax.nn.relu, "a function"), (2**80, "an int")])
 def test_what_is_no_array_by_itself_may_be_static(value, kind):
     error = failure(lambda a: a, value)
-    assert error.what == f"a is a {kind}, which jax does not take for an array"
+    assert error.what == f"a is {kind}, which jax does not take for an array"
     assert error.remedy == "pass arrays or jax.ShapeDtypeStruct, or name the argument in static_argnums"
     assert failure(lambda a: a, [2**80]).remedy == error.remedy
 
@@ -486,12 +486,20 @@ def test_a_result_that_is_no_array_is_left_out():
         ({"a": shape(4), "b": shape(5)}, "x['a'] has 4 examples on axis 0 and x['b'] has 5"),
         ({"a": shape(4), "b": shape()}, "x['b'] has no axis 0 for the batch"),
         ({"a": shape(4), "b": 3}, "x['b'] has no axis 0 for the batch"),
+        ([shape(4), 3], "x[1] has no axis 0 for the batch"),
     ],
 )
 def test_a_batch_has_one_size(batch, what):
     error = failure(lambda x: x, batch, batch_argnums=0)
     assert error.what == what
     assert error.remedy == "name the axis of each leaf in batch_axes, None for a leaf without a batch"
+
+
+@pytest.mark.parametrize(("batch", "kind"), [([1.0, 2.0], "list"), ([[1, 2], [3, 4]], "list"), ((True,), "tuple")])
+def test_a_batch_in_lists_is_to_be_an_array(batch, kind):
+    error = failure(lambda x: x, batch, batch_argnums=0)
+    assert error.what.startswith(f"x is a {kind} of numbers, each of which jax takes for an array")
+    assert error.remedy == "pass numpy.array(x)"
 
 
 @pytest.mark.parametrize(

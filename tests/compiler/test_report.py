@@ -11,6 +11,7 @@ from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.notes import WholeLoop
 from atoll.compiler.report.report import Report
+from atoll.compiler.text.quantities import MEMORY, amount_text, enough_text
 from atoll.runtime.program import Run
 
 import atoll
@@ -120,6 +121,20 @@ def test_what_is_sharded_counts_by_device():
     spec = jax.sharding.PartitionSpec(None, "model")
     with atoll.compile(fn, w, x, topology="1 x cpu[data=2, model=2]", in_shardings=(spec, None)) as step:
         assert step.report().islands[0].input_bytes == w.size * 4 // 2 + x.size * 4
+
+
+@pytest.mark.parametrize(
+    ("limit", "needed", "texts"),
+    [
+        (2368 * 2**10, 2400 * 2**10, ("2368 KiB", "2400.0 KiB")),
+        (2368 * 2**10, 2368 * 2**10 + 1, ("2368 KiB", "2368.1 KiB")),
+        (3 * 10**9, 3 * 2**30, ("3 GB", "3.3 GB")),
+        (512, 513, ("512 B", "513 B")),
+        (0, 1, ("0 B", "1 B")),
+    ],
+)
+def test_a_limit_and_what_is_over_it_are_told_in_one_unit(limit, needed, texts):
+    assert (amount_text(limit, MEMORY), enough_text(needed, limit, MEMORY)) == texts
 
 
 def test_values_that_fit_no_device():

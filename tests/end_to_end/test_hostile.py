@@ -380,6 +380,29 @@ def test_what_jax_takes_for_no_array_is_refused(value, sentence):
         assert int(step(4)) == 5
 
 
+def test_without_jit_a_step_is_computed_all_the_same():
+    before = jax.config.jax_disable_jit
+    jax.config.update("jax_disable_jit", True)  # on all threads, unlike jax.disable_jit
+    try:
+        with atoll.compile(two_layers, WEIGHTS, X, topology="2 x cpu[1]", plan=atoll.Plan(stages=2)) as step:
+            found, expected = step(WEIGHTS, X), two_layers(WEIGHTS, X)
+            assert_same(found, expected)
+    finally:
+        jax.config.update("jax_disable_jit", before)
+
+
+@pytest.mark.parametrize(("flag", "number", "found"), [("nans", -1, "nan"), ("infs", 0, "inf"), ("nans", 0, None)])
+def test_flags_that_look_for_nans_are_heard(flag, number, found):
+    with atoll.compile(lambda n: (n, jnp.log(n)), 2.0, topology="1 x cpu[1]") as step:
+        with getattr(jax, f"debug_{flag}")(True):
+            if found:
+                with pytest.raises(atoll.AtollError, match=rf"test_hostile\.py:\d+: result\[1\] has {found} in it"):
+                    step(float(number))
+            else:
+                assert float(step(float(number))[1]) == -numpy.inf
+        step(float(number))
+
+
 @pytest.mark.parametrize(
     ("plan", "found"), [("stages=2", "'stages=2', of type str"), (None, "None"), (2, "2, of type int")]
 )

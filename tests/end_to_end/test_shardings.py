@@ -156,7 +156,7 @@ def test_donated_divided_state_keeps_its_division():
     ("shardings", "expected"),
     [
         ((P("rows"),), "the axes are data, model"),
-        ((3,), "a sharding is a int"),
+        ((3,), "a sharding is an int"),
         ((P("data", None, "model"),), "fn cannot be traced"),
         ((P(("data", "model")),), "fn cannot be traced"),
         ((P("data"), P()), "; correct in_shardings and out_shardings: prefixes"),

@@ -313,6 +313,18 @@ def test_closing_waits_for_what_runs(make_train_program, make_meshes, values, re
         controller.start(values)
 
 
+def test_a_fork_is_told_so_before_it_waits_for_anything(train, values, reference_step, monkeypatch):
+    found = train.start(values)
+    with monkeypatch.context() as in_fork, train._callers:  # a thread that the fork has not holds the lock
+        in_fork.setattr("os.getpid", lambda: -1)
+        for call in (train.start, train.put):
+            with pytest.raises(UsageError, match=r"^\S+: this process is a fork .* has no threads that could run it; "):
+                call(values)
+        train.close()
+    numpy.testing.assert_allclose(found[2], reference_step(*values)[2], rtol=1e-5)
+    numpy.testing.assert_allclose(train.start(values)[2], reference_step(*values)[2], rtol=1e-5)
+
+
 def test_a_controller_that_is_forgotten_ends_its_threads(make_train_program, make_meshes, values, reference_step):
     before = set(threading.enumerate())
     controller = Controller(make_train_program(), make_meshes())

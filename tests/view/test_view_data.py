@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from itertools import pairwise
 
+import numpy
 import pytest
 import shown
 from atoll.compiler.module.notes import Traffic
@@ -16,6 +17,8 @@ from atoll.compiler.view.packing import Packing, unpacked
 from atoll.compiler.view.timelines import measured_timeline
 from atoll.compiler.view.view_data import Viewed
 from shown import WIDTH, lowered
+
+import atoll
 
 SHOWN = shown.__file__
 LAYER = 4 * WIDTH * WIDTH  # bytes
@@ -180,6 +183,15 @@ def test_lines_of_ir_know_the_users_lines(texts):
     assert len(products) > 4
     assert len(set(products)) == 1
     assert products[0].startswith(f"{SHOWN}:")
+
+
+def test_a_large_constant_is_not_written_out_after_every_pass():
+    numbers = numpy.arange(2000, dtype="float32")
+    lowered = atoll.lower(lambda x: (x + numbers, x + numbers[:3]), numpy.float32(1), topology="1 x cpu[1]")
+    texts = list(history(lowered.viewed().dumps))
+    assert max(len(one.text) for one in texts) < 5000
+    assert all("[0.000000e+00, 1.000000e+00, 2.000000e+00]" in one.text for one in texts)
+    assert any(place.startswith(f"{__file__}:") for place in texts[-1].places)
 
 
 def test_texts_are_packed_and_unpacked(texts):
