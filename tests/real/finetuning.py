@@ -291,3 +291,37 @@ def memory_of_what_mattered():
     params = layers(1, D, 8, 4)
     args = (params, jax.tree.map(jnp.ones_like, params), normal(2, B, D), normal(3, B, 4), layers(5, D, 8, 4))
     return Program(step, args, batch=(2, 3), state=2)
+
+
+@real
+def groups_along_the_batch():
+    """GRPO by tokens: answers to one question follow each other in the batch, the upper bound of the ratio is wider,
+    and a token counts as much as any other of the batch."""
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
+
+    def log_probs(params, tokens):
+        found = jax.nn.log_softmax(logits(params, tokens[:, :-1]))
+        return jnp.take_along_axis(found, tokens[:, 1:, None], -1)[..., 0]
+
+    def step(state, reference, tokens, is_answer, rewards, old):
+        params, memory = state
+        groups = rewards.reshape(-1, 4)
+        advantage = (groups - groups.mean(1, keepdims=True)) / (groups.std(1, keepdims=True) + 1e-4)
+        advantage, mask, theirs = advantage.reshape(-1, 1), is_answer[:, 1:], log_probs(reference, tokens)
+
+        def loss_fn(params):
+            ours = log_probs(params, tokens)
+            ratio = jnp.exp(ours - old)
+            gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 0.8, 1.28) * advantage)
+            divergence = jnp.exp(theirs - ours) - (theirs - ours) - 1
+            count = jnp.maximum(mask.sum(), 1)
+            return jnp.sum((0.04 * divergence - gain) * mask) / count, jnp.sum(divergence * mask) / count
+
+        found, grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        updates, memory = optimizer.update(grads, memory, params)
+        return (optax.apply_updates(params, updates), memory), found, grads
+
+    params = base()
+    is_answer = (jnp.arange(T) < 3 + whole(6, T - 2, B)[:, None]).astype(jnp.float32)
+    rolled = (sentences(), is_answer, normal(7, B), -jnp.abs(normal(8, B, T - 1)))
+    return Program(step, ((params, optimizer.init(params)), base(), *rolled), batch=(2, 3, 4, 5))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import B, Program, layers, mlp, normal, real, trained, weights, whole
+from programs import B, Program, layer_norm, layers, mlp, normal, real, trained, weights, whole
 
 D = 6
 
@@ -343,3 +343,47 @@ def guesses_of_a_smaller_model():
 
     args = (whole(1, words, B, length), 2 + whole(2, 3, B), jax.random.key(3), model(10), model(20))
     return Program(step, args, batch=(0, 1), state=3)
+
+
+@real
+def diffusion_transformer():
+    """DiT: the time and the class scale and gate each block; classes are left out by chance, clear examples count more
+    up to a bound, and an average of the parameters is kept."""
+    optimizer = optax.adamw(1e-3)
+
+    def model(params, x, t, classes):
+        given = jnp.concatenate([jnp.cos(10 * t), jnp.sin(10 * t)], -1) @ params["time"] + params["classes"][classes]
+        h = x @ params["in"] + params["places"]
+        for p in params["blocks"]:
+            shift, scale, gate, gate_too = (y[:, None] for y in jnp.split(jax.nn.silu(given) @ p["given"], 4, -1))
+            q, k, v = jnp.split((layer_norm(h) * (1 + scale) + shift) @ p["qkv"], 3, -1)
+            heads = (y.reshape(*y.shape[:2], 2, 4) for y in (q, k, v))
+            h = h + gate * (jax.nn.dot_product_attention(*heads).reshape(h.shape) @ p["out"])
+            h = h + gate_too * jax.nn.gelu(layer_norm(h) @ p["up"]) @ p["down"]
+        return layer_norm(h) @ params["out"]
+
+    def step(state, x, classes):
+        params, average, memory, key = state
+        key, *keys = jax.random.split(key, 4)
+        t, noise = jax.random.uniform(keys[0], (x.shape[0], 1)), jax.random.normal(keys[1], x.shape)
+        classes = jnp.where(jax.random.bernoulli(keys[2], 0.1, classes.shape), 5, classes)
+        signal, spread = jnp.cos(t * jnp.pi / 2), jnp.sin(t * jnp.pi / 2) + 1e-3
+        noisy = signal[..., None] * x + spread[..., None] * noise
+        weight = jnp.minimum((signal / spread) ** 2, 5)[:, 0]
+
+        def loss_fn(params):
+            return jnp.mean(weight * jnp.mean((model(params, noisy, t, classes) - noise) ** 2, (1, 2)))
+
+        loss, grads = jax.value_and_grad(loss_fn)(params)
+        updates, memory = optimizer.update(grads, memory, params)
+        params = optax.apply_updates(params, updates)
+        return (params, optax.incremental_update(params, average, 0.01), memory, key), loss, grads
+
+    def block(seed):
+        given, qkv = normal(seed, 8, 32, scale=0.1), weights(seed + 1, 8, 24)
+        return {"given": given, "qkv": qkv, **{name: weights(seed + 2, 8, 8) for name in ("out", "up", "down")}}
+
+    ends = {"time": weights(1, 2, 8), "classes": normal(2, 6, 8), "in": weights(3, D, 8), "out": weights(4, 8, D)}
+    params = {**ends, "places": normal(5, 5, 8), "blocks": [block(10), block(20)]}
+    state = (params, jax.tree.map(jnp.copy, params), optimizer.init(params), jax.random.PRNGKey(0))
+    return Program(step, (state, normal(6, B, 5, D), whole(7, 5, B)), batch=(1, 2))

@@ -112,3 +112,31 @@ def points_whatever_way_they_are_turned():
 
     params = [{"edge": weights(i, 5, 8), "move": normal(i + 1, 8, 1), "node": weights(i + 2, 8, 4)} for i in (1, 5)]
     return trained(loss_fn, optax.sgd(0.01), params, normal(10, B, N, 3), normal(11, B, N, 3))
+
+
+@real
+def attention_along_edges_with_padding():
+    """GAT as jraph has it: a softmax over the edges into each node, and a node that padding leads to."""
+
+    def messages(p, nodes, senders, receivers):
+        h = nodes @ p["w"]
+        scores = jax.nn.leaky_relu(h[senders] @ p["from"] + h[receivers] @ p["to"])
+        most = jax.ops.segment_max(scores, receivers, N + 1)
+        share = jnp.exp(scores - most[receivers])
+        share = share / (jax.ops.segment_sum(share, receivers, N + 1)[receivers] + 1e-9)
+        return jax.nn.elu(jax.ops.segment_sum(share[:, None] * h[senders], receivers, N + 1))
+
+    def loss_fn(params, nodes, edges, sizes, aims):
+        def one(nodes, senders, receivers, size):
+            h = jnp.pad(nodes, ((0, 1), (0, 0)))
+            ends = [jnp.where(jnp.arange(E) < size, end, N) for end in (senders, receivers)]
+            for p in params["layers"]:
+                h = messages(p, h, *ends)
+            return h[:N].mean(0) @ params["out"]
+
+        return jnp.mean((jax.vmap(one)(nodes, *edges, sizes) - aims) ** 2)
+
+    attending = [{"w": weights(i, D, D), "from": normal(i + 1, D), "to": normal(i + 2, D)} for i in (10, 20)]
+    edges, sizes = (whole(6, N, B, E), whole(7, N, B, E)), 2 + whole(8, E - 2, B)
+    params = {"layers": attending, "out": normal(3, D)}
+    return trained(loss_fn, optax.adamax(1e-2), params, normal(5, B, N, D), edges, sizes, normal(9, B))

@@ -342,3 +342,34 @@ def model_of_the_world():
 
     params = {"o": weights(1, SEEN, 8), "h": weights(2, 8, 8), "a": normal(3, A, 8), "r": normal(4, 8)}
     return Program(step, (params, normal(5, B, SEEN), whole(6, A, B, T), normal(7, B, T)), batch=(1, 2, 3))
+
+
+@real
+def replayed_by_priority():
+    """Double and dueling deep Q: weights by the chances of a draw, over the largest of them; errors are what next
+    draws go by, and the target follows every second step."""
+    optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3))
+
+    def values(params, seen):
+        h = jnp.tanh(mlp(params["trunk"], seen))
+        gain = mlp(params["gain"], h)
+        return mlp(params["state"], h) + gain - gain.mean(-1, keepdims=True)
+
+    def step(state, batch, chances):
+        def loss_fn(params):
+            best = values(params, batch["next"]).argmax(-1)[:, None]
+            later = jnp.take_along_axis(values(state["target"], batch["next"]), best, 1)[:, 0]
+            aim = batch["reward"] + 0.9 * (1 - batch["done"]) * later
+            ours = jnp.take_along_axis(values(params, batch["obs"]), batch["action"][:, None], 1)[:, 0]
+            error, weight = lax.stop_gradient(aim) - ours, (B * chances) ** -0.4
+            return jnp.mean(weight / weight.max() * optax.huber_loss(error)), jnp.abs(error) + 1e-6
+
+        (loss, priorities), grads = jax.value_and_grad(loss_fn, has_aux=True)(state["params"])
+        updates, memory = optimizer.update(grads, state["memory"], state["params"])
+        params, count = optax.apply_updates(state["params"], updates), state["count"] + 1
+        target = optax.periodic_update(params, state["target"], count, 2)
+        return {"params": params, "memory": memory, "target": target, "count": count}, loss, priorities
+
+    params = {"trunk": layers(1, SEEN, 12, 8), "gain": layers(4, 8, 8, A), "state": layers(6, 8, 8, 1)}
+    state = {"params": params, "memory": optimizer.init(params), "target": jax.tree.map(jnp.copy, params)}
+    return Program(step, (state | {"count": jnp.int32(0)}, transitions(), jax.nn.softmax(normal(9, B))), batch=(1, 2))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import audio  # noqa: F401 (its programs)
 import contrast  # noqa: F401
+import experts  # noqa: F401
 import finetuning  # noqa: F401
 import generative  # noqa: F401
 import graphs  # noqa: F401
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import language  # noqa: F401
 import numpy
 import pytest
+import recurrent  # noqa: F401
 import reinforcement  # noqa: F401
 import science  # noqa: F401
 import training  # noqa: F401

@@ -278,3 +278,129 @@ def clipped_where_gradients_are_complete():
 
     params = {"embed": normal(1, 12, D), "first": weights(2, D, D), "second": weights(3, D, D)}
     return trained(loss_fn, optimizer, params, whole(4, 12, B, 5))
+
+
+@jax.custom_vjp
+def rounded_product(x, w):
+    return rounded_forward(x, w)[0]
+
+
+def rounded(x, axis):
+    scale = jnp.max(jnp.abs(x), axis, keepdims=True) / 127 + 1e-9
+    return jnp.round(x / scale).astype(jnp.int8), scale
+
+
+def rounded_forward(x, w):
+    (x, of_x), (w, of_w) = rounded(x, -1), rounded(w, 0)
+    return jnp.matmul(x, w, preferred_element_type=jnp.int32) * of_x * of_w, (x, of_x, w, of_w)
+
+
+def rounded_backward(kept, gradient):
+    x, of_x, w, of_w = kept
+    return gradient @ (w * of_w).T, (x * of_x).T @ gradient
+
+
+rounded_product.defvjp(rounded_forward, rounded_backward)
+
+
+@real(double=True)
+def products_of_eight_bit_numbers():
+    """Rows and columns are scaled by their largest number, and multiplied as whole numbers."""
+
+    def loss_fn(params, x, y):
+        for layer in params:
+            x = jnp.tanh(rounded_product(x, layer["w"]) + layer["b"])
+        return jnp.mean((x - y) ** 2)
+
+    return trained(loss_fn, optax.sgd(0.05, momentum=0.9, nesterov=True), model(), *examples())
+
+
+@real(double=True)
+def ranges_that_are_observed():
+    """Activations are rounded within the range of those of earlier steps, which the least and the largest move."""
+
+    def fake(x, least, most):
+        step = (most - least) / 255
+        return x + lax.stop_gradient(jnp.clip(jnp.round((x - least) / step), 0, 255) * step + least - x)
+
+    def step(params, ranges, x, y):
+        def loss_fn(params):
+            h, seen = x, []
+            for layer, (least, most) in zip(params, ranges, strict=True):
+                h = jax.nn.gelu(h @ layer["w"] + layer["b"])
+                seen.append((0.9 * least + 0.1 * h.min(), 0.9 * most + 0.1 * h.max()))
+                h = fake(h, least, most)
+            return jnp.mean((h - y) ** 2), seen
+
+        (loss, seen), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        return descend(params, grads), seen, loss
+
+    ranges = [(jnp.float32(-1), jnp.float32(3))] * 3
+    return Program(step, (model(), jax.tree.map(jnp.float64, ranges), *examples()), batch=(2, 3), state=2)
+
+
+@real(double=True)
+def basis_of_statistics_that_follows_by_halves():
+    """SOAP: Adam where the statistics of Shampoo are diagonal; every second step that basis is made anew."""
+
+    def moved(now, w, g, s):
+        left, right = 0.9 * s["left"] + 0.1 * g @ g.T, 0.9 * s["right"] + 0.1 * g.T @ g
+
+        def renewed():
+            return jnp.linalg.qr(left @ s["basis"])[0], jnp.linalg.qr(right @ s["other"])[0]
+
+        basis, other = lax.cond(now % 2 == 0, renewed, lambda: (s["basis"], s["other"]))
+        mean, size = 0.9 * s["mean"] + 0.1 * g, 0.95 * s["size"] + 0.05 * (basis.T @ g @ other) ** 2
+        way = basis @ ((basis.T @ mean @ other) / (jnp.sqrt(size) + 1e-8)) @ other.T
+        after = {"left": left, "right": right, "basis": basis, "other": other, "mean": mean, "size": size}
+        return w - 0.01 * way, after
+
+    def step(state, x, y):
+        loss, grads = jax.value_and_grad(lambda w: jnp.mean((jnp.tanh(x @ w[0]) @ w[1] - y) ** 2))(state["weights"])
+        found = [moved(state["now"], *one) for one in zip(state["weights"], grads, state["memory"], strict=True)]
+        return {"weights": [w for w, _ in found], "memory": [s for _, s in found], "now": state["now"] + 1}, loss
+
+    def memory(rows, columns):
+        bases = {"basis": jnp.eye(rows), "other": jnp.eye(columns)}
+        squares = {"left": 1e-3 * jnp.eye(rows), "right": 1e-3 * jnp.eye(columns)}
+        return {**squares, **bases, "mean": jnp.zeros((rows, columns)), "size": jnp.zeros((rows, columns))}
+
+    start = {"weights": [weights(1, D, 8), weights(2, 8, 3)], "memory": [memory(D, 8), memory(8, 3)], "now": 0}
+    return Program(step, (jax.tree.map(jnp.asarray, start), *examples()), batch=(1, 2))
+
+
+@jax.custom_vjp
+def loss_of_words(x, head, labels):
+    return loss_forward(x, head, labels)[0]
+
+
+def loss_forward(x, head, labels):
+    logits, counts = x @ head, labels >= 0
+    total = jax.nn.logsumexp(logits, -1)
+    losses = total - jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], 1)[:, 0]
+    count = jnp.maximum(counts.sum(), 1)
+    return jnp.where(counts, losses, 0).sum() / count, (x, head, labels, total, count)
+
+
+def loss_backward(kept, gradient):
+    x, head, labels, total, count = kept
+    chances = jnp.exp(x @ head - total[:, None])
+    apart = chances.at[jnp.arange(len(labels)), labels].add(-1.0, mode="drop")
+    apart = apart * ((labels >= 0) * gradient / count)[:, None]
+    return apart @ head.T, x.T @ apart, None
+
+
+loss_of_words.defvjp(loss_forward, loss_backward)
+
+
+@real
+def loss_that_keeps_no_logits():
+    """A fused cross entropy, whose backward part makes the logits again; some labels do not count."""
+
+    def loss_fn(params, tokens, labels):
+        h = jnp.tanh(params["embed"].at[tokens].get(mode="clip") @ params["first"])
+        return loss_of_words(h.reshape(-1, D), params["head"], labels.reshape(-1))
+
+    params = {"embed": normal(1, 12, D), "first": weights(2, D, D), "head": weights(3, D, 12)}
+    labels = jnp.where(whole(4, 3, B, 5) == 0, -100, whole(5, 12, B, 5))
+    return trained(loss_fn, optax.novograd(1e-2), params, whole(6, 12, B, 5), labels)

@@ -349,3 +349,45 @@ def quantised_codes():
     return Program(
         step, ({"in": layers(1, 6, 8, 4), "out": layers(4, 4, 8, 6)}, book, normal(7, B, 6)), batch=(2,), state=2
     )
+
+
+class Shortened(nn.Module):
+    """A transformer in which layers are left out by chance, for each picture by itself."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(8, (4, 4), (4, 4))(x).reshape(x.shape[0], -1, 8)
+        token = self.param("token", nn.initializers.normal(0.02), (1, 1, 8))
+        x = jnp.concatenate([jnp.tile(token, (x.shape[0], 1, 1)), x], 1)
+        h = nn.LayerNorm()(x)
+        x = x + self.kept(nn.MultiHeadDotProductAttention(2)(h, h), 0.1)
+        x = x + self.kept(nn.Dense(8)(nn.gelu(nn.Dense(16)(nn.LayerNorm()(x)))), 0.3)
+        return nn.Dense(LABELS)(nn.LayerNorm()(x)[:, 0])
+
+    def kept(self, x, rate):
+        return x * jax.random.bernoulli(self.make_rng("layers"), 1 - rate, (x.shape[0], 1, 1)) / (1 - rate)
+
+
+@real(double=True)
+def layers_left_out_by_chance():
+    """ViT: each picture skips other layers, is mixed with another one, and has smoothed labels."""
+    model, optimizer = Shortened(), optax.chain(optax.clip_by_global_norm(1.0), optax.lamb(1e-3))
+
+    def step(state, key, x, labels):
+        params, memory = state
+        key, mix, shuffle, leave = jax.random.split(key, 4)
+        share, order = jax.random.beta(mix, 0.8, 0.8), jax.random.permutation(shuffle, x.shape[0])
+        soft = optax.smooth_labels(jax.nn.one_hot(labels, LABELS), 0.1)
+        x, soft = (share * y + (1 - share) * y[order] for y in (x, soft))
+
+        def loss_fn(params):
+            logits = model.apply(params, x, rngs={"layers": leave})
+            return optax.softmax_cross_entropy(logits, soft).mean(), logits
+
+        (loss, logits), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        updates, memory = optimizer.update(grads, memory, params)
+        return (optax.apply_updates(params, updates), memory), key, loss, (logits.argmax(-1) == labels).mean()
+
+    params = model.init({name: jax.random.key(0) for name in ("params", "layers")}, images())
+    state = (params, optimizer.init(params))
+    return Program(step, (state, jax.random.key(1), images(), whole(2, LABELS, B)), batch=(2, 3), state=2)
