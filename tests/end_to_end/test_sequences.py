@@ -245,12 +245,12 @@ def test_what_is_kept_is_that_of_the_products():
 
 def test_a_contrastive_loss_needs_little_memory_if_towers_are_gone_through_again():
     """Gradient caching, without being asked for: one more way forward, and the memory of a microbatch."""
-    ran = {count: measured(*contrast(16, 64), atoll.Plan(microbatches=count, schedule="1f1b")) for count in (8, 1)}
+    ran = {count: measured(*contrast(28, 96), atoll.Plan(microbatches=count, schedule="1f1b")) for count in (8, 1)}
     many, one = (ran[count][0] for count in (8, 1))
     assert many.keys() == one.keys()
     assert all(peak <= one[name] / 3 for name, peak in many.items())
     again = share_done_again(ran[8][2])
-    assert again <= 36  # a third, and what similarities take of parts that are there whole
+    assert again <= 37  # a third, and what similarities take of parts that are there whole
     assert ran[8][1] / ran[1][1] == pytest.approx(1 + again / 100, abs=0.01)
 
 

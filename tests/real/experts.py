@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from programs import B, Program, cross_entropy, normal, real, weights, whole
+from programs import B, Program, cross_entropy, normal, real, trained, weights, whole
 
 T, D, V, E = 6, 8, 16, 4
 
@@ -17,6 +17,46 @@ def attend(q, k, v):
     scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / jnp.sqrt(q.shape[-1])
     scores = jnp.where(jnp.tril(jnp.ones((q.shape[1], q.shape[1]), bool)), scores, -jnp.inf)
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), v)
+
+
+def of_matrices(params):
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+@real
+def two_experts_a_token_and_two_losses_of_their_router():
+    """Mixtral: all experts see all tokens, and gates choose; one loss balances them, another keeps logits small."""
+
+    def experts(p, x):
+        rows = x.reshape(-1, D)
+        logits = rows @ p["router"]
+        gates, chosen = lax.top_k(jax.nn.softmax(logits), 2)
+        share = jax.nn.one_hot(chosen, E) * (gates / gates.sum(-1, keepdims=True))[..., None]
+        made = jax.nn.silu(jnp.einsum("nd,edf->nef", rows, p["gate"])) * jnp.einsum("nd,edf->nef", rows, p["up"])
+        made = jnp.einsum("nef,efd,nke->nd", made, p["down"], share)
+        asked = jax.nn.one_hot(chosen, E).sum(1).mean(0)
+        balance = E * jnp.sum(asked * jax.nn.softmax(logits).mean(0))
+        return made.reshape(x.shape), balance, jnp.mean(jax.nn.logsumexp(logits, -1) ** 2)
+
+    def loss_fn(params, tokens):
+        x, losses = params["embed"][tokens[:, :-1]], 0.0
+        for p in params["blocks"]:
+            h = root_mean_square(x)
+            q, k, v = (jnp.einsum("btd,dhe->bthe", h, p[name]) for name in "qkv")
+            x = x + jnp.einsum("bthe,hed->btd", attend(q, k, v), p["o"])
+            made, balance, size = experts(p, root_mean_square(x) * p["scale"])
+            x, losses = x + made, losses + 0.01 * balance + 0.001 * size
+        return cross_entropy(x @ params["embed"].T, tokens[:, 1:]) + losses
+
+    def block(seed):
+        heads = {name: weights(seed + i, 2, D, 4).swapaxes(0, 1) for i, name in enumerate("qkv")}
+        inner = {"gate": weights(seed + 4, E, D, 12), "up": weights(seed + 5, E, D, 12)}
+        outer = {"o": weights(seed + 6, 2, 4, D), "down": weights(seed + 7, E, 12, D)}
+        return {**heads, **inner, **outer, "router": weights(seed + 8, D, E), "scale": jnp.ones(D)}
+
+    params = {"embed": normal(1, V, D), "blocks": [block(10), block(20)]}
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3, weight_decay=0.1, mask=of_matrices))
+    return trained(loss_fn, optimizer, params, whole(3, V, B, T + 1))
 
 
 @real

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.scopes import Role
-from atoll.passes.stage.cut.parameters import Parameters
+from atoll.passes.stage.cut.again import done_before
+from atoll.passes.stage.cut.parameters import ParameterPart, Parameters
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.operations.backward_partners import source_of
 from atoll.passes.stage.operations.cheap_operations import is_inexact, is_scalar
@@ -38,7 +39,8 @@ def aligned(graph: Graph, forward: Sequence[int]) -> list[int]:
     the model goes through a layer twice, or ties its first to its last. Parameters that a step has changed, as for a
     gradient elsewhere, count as those that they are made of. What only prepares parameters goes along with what takes
     that: the table of a head that is tied to the embedding would else be transposed where the embedding is, and cross
-    to the last stage with every microbatch. All else follows what it takes.
+    to the last stage with every microbatch. What a later loop does again goes to where it was done first. All else
+    follows what it takes.
     """
     ranks = {index: rank for rank, index in enumerate(forward)}
     ways = _Ways(graph, forward)
@@ -63,19 +65,21 @@ class _Ways:
 
     def __post_init__(self) -> None:
         is_model, parameters, owners = reads_floats(self.graph), Parameters(self.graph), self._owners_of_updates()
+        before, numbers = done_before(self.graph), dict[ParameterPart, int]()
         for rank, index in enumerate(self.forward):
             if is_model[index] and index not in parameters.prepared:
                 taken = self.graph.operands[index]
-                sources = {source_of(self.graph, value) for value in taken}
-                changed = {self.places[owner] for one in sources if (owner := owners.get(one)) in self.places}
-                self._place(index, rank, frozenset[int]().union(*map(parameters.behind, taken)), changed)
+                alike = [before.get(index), *(owners.get(source_of(self.graph, value)) for value in taken)]
+                own = frozenset[ParameterPart]().union(*map(parameters.behind, taken))
+                known = {numbers.setdefault(one, len(numbers)) for one in own}
+                self._place(index, rank, known, {self.places[one] for one in alike if one in self.places})
 
-    def _place(self, index: int, rank: int, own: Collection[int], changed: Collection[int]) -> None:
+    def _place(self, index: int, rank: int, own: Collection[int], alike: Collection[int]) -> None:
         producers = [one for one in self._producers(index) if one in self.places]
         passed = 0
         for one in producers:
             passed |= self._passed[one]
-        pulling = [self._first[one] for one in own if one in self._first and not passed >> one & 1] + [*changed]
+        pulling = [self._first[one] for one in own if one in self._first and not passed >> one & 1] + [*alike]
         is_new = any(one not in self._first for one in own)
         latest = max((self.places[one] for one in producers), default=0)
         follows = any(self._is_pulled(one) for one in producers)

@@ -8,10 +8,11 @@ from typing import Any
 
 from atoll.compiler.batch_rules.counted_loop import CountedLoop
 from atoll.compiler.mlir.attributes import integer, integer_attribute
-from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.module.graph import Graph, bytes_of
 from atoll.compiler.module.marks import LAYERS, STAGE
-from atoll.passes.stage.cut.parameters import Parameters
+from atoll.passes.stage.cut.again import done_before
+from atoll.passes.stage.cut.parameters import ParameterPart, Parameters
 from atoll.passes.stage.cut.work import work_of
 from atoll.passes.stage.layers.layer_stages import stages_of_layers
 from atoll.passes.stage.operations.backward_partners import source_of
@@ -23,7 +24,8 @@ class Steps:
 
     A layer is two steps, between which there is no place to cut: so the place between two layers is a valley of its own
     to `contiguous_cut`, whatever crosses elsewhere. Two loops over the same layers, of which neither needs the other,
-    have their steps in common: a layer is on one stage for both.
+    have their steps in common: a layer is on one stage for both. So have an operation and what does it again in a later
+    loop over microbatches.
     """
 
     graph: Graph
@@ -34,8 +36,9 @@ class Steps:
 
     def __post_init__(self) -> None:
         self._first, self._length, before = {}, 0, None
+        again = done_before(self.graph)
         for index in self.forward:
-            if before is not None and self._go_together(before, index):
+            if before is not None and (self._is_same(before, index, again) or self._go_together(before, index)):
                 self._first[index] = self._first[before]
             else:
                 self._first[index] = self._length
@@ -44,6 +47,9 @@ class Steps:
 
     def __len__(self) -> int:
         return self._length
+
+    def _is_same(self, one: int, other: int, again: Mapping[int, int]) -> bool:
+        return self._count(one) == self._count(other) == 1 and again.get(other) in (one, again.get(one, one))
 
     def _go_together(self, one: int, other: int) -> bool:
         if one not in self.loops or other not in self.loops:
@@ -108,19 +114,20 @@ class Steps:
         out."""
         changes = [0] * (len(self) + 1)
         for parameter, uses in self._uses_of_parameters().items():
-            size = self.graph.sizes[parameter]
-            changes[min(self.of(user)[0] for user, _ in uses) + 1] += size
-            changes[max(self._last_use(user, value) for user, value in uses) + 1] -= size
+            changes[min(self.of(user)[0] for user, _ in uses) + 1] += parameter.bytes
+            changes[max(self._last_use(user, value) for user, value in uses) + 1] -= parameter.bytes
         values = self._of_values(lambda index: self.graph.iterations(self.graph.region[index]))
         return [one + other for one, other in zip(values, accumulate(changes[:-1]), strict=True)]
 
-    def _uses_of_parameters(self) -> dict[int, list[tuple[int, int]]]:
-        """For each parameter the operations that take it, or what is prepared of it, and as which value."""
-        parameters, found = Parameters(self.graph), dict[int, list[tuple[int, int]]]()
+    def _uses_of_parameters(self) -> dict[ParameterPart, list[tuple[int, int]]]:
+        """For each parameter the operations that take it, or what is prepared of it, and as which value. What is sliced
+        is used as what slices take of it."""
+        parameters, found = Parameters(self.graph), dict[ParameterPart, list[tuple[int, int]]]()
         for index in self.forward:
-            for value in self.graph.operands[index]:
-                for parameter in parameters.behind(value):
-                    found.setdefault(parameter, []).append((index, value))
+            if not isinstance(self.graph.operations[index], stablehlo.SliceOp):
+                for value in self.graph.operands[index]:
+                    for parameter in parameters.behind(value):
+                        found.setdefault(parameter, []).append((index, value))
         return found
 
     def sent(self) -> list[float]:
