@@ -38,7 +38,7 @@ class Sum:
         ]
 
 
-def segments_worthwhile(sums: Sequence[Sum], stages: int, replicas: int, speed: Speed, computing: float = 0.0) -> int:
+def segments_worthwhile(sums: Sequence[Sum], stages: int, replicas: int, speed: Speed, computing: float) -> int:
     """The least number with which an island waits as little as can be for its exchanges; one, if others save little.
 
     sums: of all stages, in the order of the model. computing: the seconds that an island computes in a step at least.

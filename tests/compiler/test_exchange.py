@@ -251,7 +251,7 @@ def stack(layers, *shape, **more):
     ],
 )
 def test_how_many_segments_are_worthwhile(sums, stages, replicas, expected):
-    assert segments_worthwhile(sums, stages, replicas, SPEED) == expected
+    assert segments_worthwhile(sums, stages, replicas, SPEED, 0.0) == expected
 
 
 @pytest.mark.parametrize(("computing", "expected"), [(0.1, 32), (30.0, 32), (300.0, 1)])

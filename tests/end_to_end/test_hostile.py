@@ -391,7 +391,9 @@ def test_without_jit_a_step_is_computed_all_the_same():
         jax.config.update("jax_disable_jit", before)
 
 
-@pytest.mark.parametrize(("flag", "number", "found"), [("nans", -1, "nan"), ("infs", 0, "inf"), ("nans", 0, None)])
+@pytest.mark.parametrize(
+    ("flag", "number", "found"), [("nans", -1, "a NaN"), ("infs", 0, "an infinity"), ("nans", 0, None)]
+)
 def test_flags_that_look_for_nans_are_heard(flag, number, found):
     with atoll.compile(lambda n: (n, jnp.log(n)), 2.0, topology="1 x cpu[1]") as step:
         with getattr(jax, f"debug_{flag}")(True):

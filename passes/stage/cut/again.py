@@ -1,9 +1,9 @@
 """Finds what a later loop over microbatches does again, as there was no room to keep it."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import named_attributes
+from atoll.compiler.mlir.functions import named_attributes, operations_in
 from atoll.compiler.module.graph import Graph
 
 
@@ -21,7 +21,7 @@ def done_before(graph: Graph) -> dict[int, int]:
     found: dict[int, int] = {}
     for index, operation in enumerate(graph.operations):
         taken = tuple(numbers[value] for value in graph.operands[index])
-        one = first.setdefault((taken, _what(operation.operation)), index)
+        one = first.setdefault((taken, _what(operation)), index)
         if one != index:
             for value, before in zip(graph.results[index], graph.results[one], strict=True):
                 numbers[value] = numbers[before]
@@ -30,8 +30,17 @@ def done_before(graph: Graph) -> dict[int, int]:
     return found
 
 
-def _what(operation: ir.Operation) -> Hashable:
-    """What an operation does, apart from what it takes."""
-    types = tuple(one.type for one in operation.results)
-    within = (_what(one.operation) for region in operation.regions for block in region for one in block.operations)
-    return operation.name, types, frozenset(named_attributes(operation.attributes).items()), tuple(within)
+def _what(operation: ir.OpView) -> Hashable:
+    """What an operation does, apart from what it takes: all values, those within its regions too, are numbered as they
+    come."""
+    numbers: dict[ir.Value[ir.Type], int] = {}
+
+    def numbered(values: Iterable[ir.Value[ir.Type]]) -> Hashable:
+        return tuple((numbers.setdefault(one, len(numbers)), one.type) for one in values)
+
+    def row(one: ir.Operation) -> Hashable:
+        blocks = tuple(numbered(block.arguments) for region in one.regions for block in region)
+        attributes = frozenset(named_attributes(one.attributes).items())
+        return one.name, attributes, numbered(one.operands), blocks, numbered(one.results)
+
+    return tuple(row(one.operation) for one in operations_in(operation, ir.OpView))

@@ -70,7 +70,7 @@ class _Ways:
             if is_model[index] and index not in parameters.prepared:
                 taken = self.graph.operands[index]
                 alike = [before.get(index), *(owners.get(source_of(self.graph, value)) for value in taken)]
-                own = frozenset[ParameterPart]().union(*map(parameters.behind, taken))
+                own = frozenset[ParameterPart]().union(*map(parameters.of_value, taken))
                 known = {numbers.setdefault(one, len(numbers)) for one in own}
                 self._place(index, rank, known, {self.places[one] for one in alike if one in self.places})
 

@@ -41,7 +41,7 @@ class Parameters:
                     found[index] = frozenset(self._sliced(index, one) for one in frozenset().union(*made_of))
         return found
 
-    def behind(self, value: int) -> frozenset[ParameterPart]:
+    def of_value(self, value: int) -> frozenset[ParameterPart]:
         """The parameters that a value is made of, if it is one or only prepares some."""
         return self._made_of(value, self.prepared)
 

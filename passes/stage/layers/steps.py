@@ -49,7 +49,7 @@ class Steps:
         return self._length
 
     def _is_same(self, one: int, other: int, again: Mapping[int, int]) -> bool:
-        return self._count(one) == self._count(other) == 1 and again.get(other) in (one, again.get(one, one))
+        return self._count(one) == self._count(other) == 1 and again.get(other) == again.get(one, one)
 
     def _go_together(self, one: int, other: int) -> bool:
         if one not in self.loops or other not in self.loops:
@@ -126,7 +126,7 @@ class Steps:
         for index in self.forward:
             if not isinstance(self.graph.operations[index], stablehlo.SliceOp):
                 for value in self.graph.operands[index]:
-                    for parameter in parameters.behind(value):
+                    for parameter in parameters.of_value(value):
                         found.setdefault(parameter, []).append((index, value))
         return found
 
