@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 from atoll.compiler.mlir.ir_text import parse_text, print_module
+from atoll.runtime.processes.settings import told_to_xla
 from atoll.runtime.program import Buffer, Code, Prebuilt, Program
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def machine_of(mesh: jax.sharding.Mesh) -> str:
     """What beside a fragment decides what XLA makes of it for a mesh: versions, flags, the devices and their places."""
     device = mesh.devices.flat[0]
     flags = " ".join(sorted(one for one in os.environ.get("XLA_FLAGS", "").split() if not one.startswith(_COUNT)))
+    flags = f"{flags} {told_to_xla()}".strip()
     versions = [f"jax {jax.__version__}", f"jaxlib {version('jaxlib')}"]
     match device.platform:
         case "tpu":

@@ -66,10 +66,11 @@ MAY_IMPORT = {
     "examples/*": ["*"],
     "compiler/commands/demo.py": ["*"],  # stands where a user's program would
     "compiler/commands/*": ["compiler*", "passes", "runtime*"],
-    # What is compiled ahead is lowered as islands lower it, and its errors are read alike.
+    # What is compiled ahead is lowered as islands lower it, with the same settings, and its errors are read alike.
     "compiler/ahead/*": [
         "compiler*",
         *(f"runtime.{name}" for name in ("compilation", "failure", "fragment", "prebuilt", "program*")),
+        "runtime.processes.settings",
     ],
     "compiler/cluster.py": ["compiler*", "runtime*"],  # what a user holds: islands, and what has them
     "compiler/compiled.py": ["compiler*", "runtime*"],  # or a compiled program, and what runs it

@@ -22,6 +22,7 @@ from atoll.runtime.compilation import AT_A_TIME, fragments_of
 from atoll.runtime.fragment import lower_ahead
 from atoll.runtime.prebuilt import key_of as prebuilt_key_of
 from atoll.runtime.prebuilt import machine_of
+from atoll.runtime.processes.settings import told_to_xla
 from atoll.runtime.program import Code, IslandProgram, Prebuilt, Program, Run
 from atoll.runtime.program_memory import device_sizes
 
@@ -96,7 +97,7 @@ class Slices:
 def settings() -> tuple[str, ...]:
     """What beside a code and a slice decides what is compiled: the compilers' versions, and what they are told."""
     told = (os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS"))
-    return (libtpu_version(), jax.__version__, *told)
+    return (libtpu_version(), jax.__version__, *told, told_to_xla())
 
 
 def compile_ahead(program: Program, slices: Slices, cache: Cache) -> dict[str, dict[int, CodeAhead]]:

@@ -6,15 +6,21 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+# What XLA is told of them, beside a module, decides what it makes of it. Each with what jax has if nobody has set it.
+_OF_XLA = {
+    "jax_compiler_enable_remat_pass": True,
+    "jax_disable_most_optimizations": False,
+    "jax_exec_time_optimization_effort": 0.0,
+    "jax_memory_fitting_effort": 0.0,
+    "jax_memory_fitting_level": "O2",
+    "jax_optimization_level": "UNKNOWN",
+}
+
 _NAMES = (
+    *_OF_XLA,
     "jax_compilation_cache_dir",
-    "jax_compiler_enable_remat_pass",
-    "jax_disable_most_optimizations",
     "jax_enable_compilation_cache",
     "jax_enable_x64",
-    "jax_exec_time_optimization_effort",
-    "jax_memory_fitting_effort",
-    "jax_optimization_level",
     "jax_persistent_cache_min_compile_time_secs",
     "jax_persistent_cache_min_entry_size_bytes",
 )
@@ -23,6 +29,12 @@ _NAMES = (
 def current() -> dict[str, Any]:
     """Those that hold for this thread, of those that this jax has."""
     return {name: _value(name) for name in _NAMES if name in jax.config.values}
+
+
+def told_to_xla() -> str:
+    """Those that decide what XLA makes of a module, where somebody has set them; empty where nobody has."""
+    values = current()
+    return " ".join(f"{name}={values[name]}" for name, usual in _OF_XLA.items() if values.get(name, usual) != usual)
 
 
 # After the first compilation jax does not look again where its cache is, or whether there is one.

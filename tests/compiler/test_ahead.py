@@ -14,6 +14,7 @@ from atoll.compiler.ahead.measuring import chip_report
 from atoll.compiler.ahead.memory import peak_of
 from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
+from atoll.runtime.prebuilt import machine_of
 from atoll.runtime.program import Buffer, Code, Free, Input, IslandProgram, Output, Program, Receive, Run
 
 MODULE = """\
@@ -129,6 +130,22 @@ def test_what_is_damaged_or_cannot_be_kept_is_made_again(tmp_path, monkeypatch):
             assert str(Cache.usual().folder) == found
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize(("name", "value"), [("jax_optimization_level", "O1"), ("jax_memory_fitting_level", "O0")])
+def test_what_jax_tells_xla_makes_another_executable(name, value, monkeypatch):
+    """By the key in the cache, and by that in a program's file."""
+    monkeypatch.setattr(compilation, "libtpu_version", lambda: "0.0.1")
+    mesh, before = jax.make_mesh((1,), ("devices",), devices=jax.devices()[:1]), getattr(jax.config, name)
+    usual = compilation.settings(), machine_of(mesh)
+    try:
+        jax.config.update(name, value)
+        assert name not in str(usual)
+        assert compilation.settings() != usual[0]
+        assert machine_of(mesh).endswith(f"{name}={value}")
+    finally:
+        jax.config.update(name, before)
+    assert (compilation.settings(), machine_of(mesh)) == usual
 
 
 def test_what_jax_cannot_read_is_counted_as_the_compiler_counts(monkeypatch):
