@@ -26,6 +26,10 @@ SUBTRACT = """("stablehlo.subtract", "stablehlo.complex"),
         every_dimension,
         lambda _: Linear("""
 
+AGAIN = "passes/stage/make_again.py"
+NARROW = "passes/stage/keep_narrow.py"
+ROUNDING = "passes/stage/operations/rounding.py"
+
 MUTATIONS = (
     # Rules of the batch.
     Mutation(
@@ -850,6 +854,161 @@ MUTATIONS = (
         "not start % block and (",
         "start >= 0 and (",
         killed_by="tests/checkpoint/test_writing_islands.py::test_parts_in_whole_blocks",
+    ),
+    # What is kept between tasks.
+    Mutation(
+        "another-stage-may-make-it-again-too",
+        AGAIN,
+        "return found if all(one[:2] == home[:2] and one[2] > home[2] for one in found) else {}",
+        "return found",
+        killed_by="ir_tests/make-again/for-another-stage.mlir",
+    ),
+    Mutation(
+        "products-are-exact-and-made-again",
+        AGAIN,
+        "    stablehlo.MinOp,\n",
+        "    stablehlo.MinOp,\n    stablehlo.MulOp,\n",
+        killed_by="ir_tests/make-again/not-exact.mlir",
+    ),
+    Mutation(
+        "conversions-are-exact-and-made-again",
+        AGAIN,
+        "    stablehlo.ConcatenateOp,\n",
+        "    stablehlo.ConcatenateOp,\n    stablehlo.ConvertOp,\n",
+        killed_by="ir_tests/make-again/not-exact.mlir",
+    ),
+    Mutation(
+        "what-two-are-made-of-is-made-again-twice",
+        AGAIN,
+        "if (index, fragment) not in self.copies:",
+        "if index not in self.copies:",
+        killed_by="ir_tests/make-again/not-exact.mlir",
+    ),
+    Mutation(
+        "scalars-are-made-again",
+        AGAIN,
+        " or is_scalar(graph.values[value]):",
+        ":",
+        killed_by="ir_tests/make-again/not-exact.mlir",
+    ),
+    Mutation(
+        "what-a-loop-changes-is-taken-later",
+        AGAIN,
+        "return is_here and is_constant and",
+        "return is_here and",
+        killed_by="ir_tests/make-again/in-a-loop.mlir",
+    ),
+    Mutation(
+        "what-a-loop-hands-on-is-made-again",
+        AGAIN,
+        "if graph.is_yielded[value] or value in graph.returned or (home",
+        "if value in graph.returned or (home",
+        killed_by="ir_tests/make-again/in-a-loop.mlir",
+    ),
+    Mutation(
+        "what-main-returns-is-made-again",
+        AGAIN,
+        "if graph.is_yielded[value] or value in graph.returned or (home",
+        "if graph.is_yielded[value] or (home",
+        killed_by="ir_tests/make-again/not-at-hand.mlir",
+    ),
+    Mutation(
+        "to-make-it-again-more-is-taken",
+        AGAIN,
+        "if index == ARGUMENT or not self._may_be_made_again(index, fragment):\n                return []",
+        "if index == ARGUMENT or not self._may_be_made_again(index, fragment):\n                continue",
+        killed_by="ir_tests/make-again/not-at-hand.mlir",
+    ),
+    Mutation(
+        "what-is-compared-is-divided-again",
+        AGAIN,
+        "return [] if divides and self._is_compared(value) else",
+        "return",
+        killed_by="ir_tests/make-again/compared.mlir",
+    ),
+    Mutation(
+        "a-comparison-is-not-looked-for-behind-others",
+        AGAIN,
+        "exact = (user for user in users if isinstance(self.graph.operations[user], EXACT))",
+        "exact = ()",
+        killed_by="ir_tests/make-again/compared.mlir",
+    ),
+    Mutation(
+        "what-was-made-again-is-made-of-what-was-kept",
+        AGAIN,
+        "self._let_take(copy.opview, graph.operands[index], fragment)",
+        "self._let_take(copy.opview, [], fragment)",
+        killed_by="ir_tests/make-again/one-from-another.mlir",
+    ),
+    Mutation(
+        "all-devices-round-what-they-multiply",
+        NARROW,
+        "if not all(island.kind in PHYSICAL_RANK",
+        "if not any(island.kind in PHYSICAL_RANK",
+        killed_by="ir_tests/keep-narrow/not-only-tpus.mlir",
+    ),
+    Mutation(
+        "what-main-returns-is-narrow",
+        NARROW,
+        "graph.is_yielded[value] or value in graph.returned:",
+        "graph.is_yielded[value]:",
+        killed_by="ir_tests/keep-narrow/for-others.mlir",
+    ),
+    Mutation(
+        "what-a-loop-hands-on-is-narrow",
+        NARROW,
+        "graph.is_yielded[value] or value in graph.returned:",
+        "value in graph.returned:",
+        killed_by="ir_tests/keep-narrow/for-others.mlir",
+    ),
+    Mutation(
+        "another-stage-takes-it-narrow",
+        NARROW,
+        "if stages[user] == stages[maker] and (sweeps",
+        "if (sweeps",
+        killed_by="ir_tests/keep-narrow/for-others.mlir",
+    ),
+    Mutation(
+        "the-product-beside-needs-the-wide-one",
+        NARROW,
+        "[*_rounding_beside(graph, value, stages, sweeps), *later]",
+        "later",
+        killed_by="ir_tests/keep-narrow/basic.mlir",
+    ),
+    Mutation(
+        "each-user-widens-for-itself",
+        NARROW,
+        "if sweeps[user] not in widened:",
+        "if user >= 0:",
+        killed_by="ir_tests/keep-narrow/basic.mlir",
+    ),
+    Mutation(
+        "one-user-that-rounds-is-enough",
+        NARROW,
+        "if later and all(takes_rounded",
+        "if later and any(takes_rounded",
+        killed_by="ir_tests/keep-narrow/basic.mlir",
+    ),
+    Mutation(
+        "full-precision-is-rounded",
+        ROUNDING,
+        "return floats and _is_default(user.operation) and",
+        "return floats and",
+        killed_by="ir_tests/keep-narrow/full-precision.mlir",
+    ),
+    Mutation(
+        "vectors-are-multiplied-like-matrices",
+        ROUNDING,
+        "_is_default(user.operation) and _is_for_matrices(user)",
+        "_is_default(user.operation)",
+        killed_by="ir_tests/keep-narrow/vectors.mlir",
+    ),
+    Mutation(
+        "what-a-loop-returns-is-narrow",
+        ROUNDING,
+        "        and not list(loop.operation.results[number].uses)\n",
+        "",
+        killed_by="ir_tests/keep-narrow/in-a-loop.mlir",
     ),
     # What a step should take.
     Mutation(
