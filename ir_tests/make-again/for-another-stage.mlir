@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "make-again" | filecheck %s
 
-// Another stage takes the quotient, which is there anyway, so that nobody makes it again; although the other stage could,
-// who has what it is made of.
+// Another stage takes the quotient, which is there anyway, so that nobody makes it again; although the other stage has
+// what it is made of.
 
 // CHECK:     divide
 // CHECK-NOT: divide

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import jax
 import pytest
 from atoll.compiler.topology.slices import mesh_of_slice
 from atoll.examples.palm.slices import CASES, row
@@ -26,6 +27,24 @@ def test_a_plan_that_does_not_fit_is_a_row_too(monkeypatch):
     monkeypatch.setattr(atoll, "lower", lower)
     found = row(CASES["62b-small"])
     assert found.startswith("| 62B | `2 x v5e[4x4](data=2, model=8)` | does not fit | each device of island")
+
+
+@pytest.mark.parametrize(("chosen", "found"), [("UNKNOWN", "O1"), ("O3", "O3")])
+def test_the_compiler_does_less_unless_somebody_says_how_much(chosen, found, monkeypatch):
+    levels, before = [], jax.config.jax_optimization_level
+
+    def lower(*_, **__):
+        levels.append(jax.config.jax_optimization_level)
+        raise atoll.PlanError("it does not fit")
+
+    monkeypatch.setattr(atoll, "lower", lower)
+    jax.config.update("jax_optimization_level", chosen)
+    try:
+        row(CASES["62b-small"])
+        assert levels == [found]
+        assert jax.config.jax_optimization_level == chosen
+    finally:
+        jax.config.update("jax_optimization_level", before)
 
 
 @needs_libtpu

@@ -987,7 +987,7 @@ MUTATIONS = (
         NARROW,
         "if later and all(takes_rounded",
         "if later and any(takes_rounded",
-        killed_by="ir_tests/keep-narrow/basic.mlir",
+        killed_by="ir_tests/keep-narrow/for-others.mlir",
     ),
     Mutation(
         "full-precision-is-rounded",
