@@ -1,8 +1,8 @@
 // RUN: atoll-opt %s --passes "keep-narrow" | filecheck %s
 
 // The first value leaves @main, and is there with all of its bits in any case. So is the second, which the loop hands
-// on. The third another stage multiplies, to which it goes as it is; the fourth is no float32; and all bits of the fifth
-// are added to something.
+// on. The third another stage multiplies, to which it goes as it is; the fourth is no float32; and the fifth is also
+// added to something.
 
 // CHECK-NOT: convert
 module attributes {
