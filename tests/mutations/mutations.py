@@ -1010,6 +1010,21 @@ MUTATIONS = (
         "",
         killed_by="ir_tests/keep-narrow/in-a-loop.mlir",
     ),
+    # Programs for TPUs that are not here.
+    Mutation(
+        "what-was-compiled-is-found-under-other-settings",
+        "compiler/ahead/compilation.py",
+        "*told, told_to_xla())",
+        "*told)",
+        killed_by="tests/compiler/test_ahead.py::test_what_jax_tells_xla_makes_another_executable",
+    ),
+    Mutation(
+        "a-file-has-executables-for-any-settings",
+        "runtime/prebuilt.py",
+        'flags = f"{flags} {told_to_xla()}".strip()',
+        "flags = flags.strip()",
+        killed_by="tests/compiler/test_ahead.py::test_what_jax_tells_xla_makes_another_executable",
+    ),
     # What a step should take.
     Mutation(
         "a-ring-is-over-with-the-loop",
