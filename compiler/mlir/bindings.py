@@ -44,21 +44,29 @@ __all__ = [
 
 
 def new_context() -> ir.Context:
-    """A context with every dialect an atoll module may hold, and with the native passes registered.
+    """A context that knows every dialect an atoll module may hold, and with the native passes registered.
+
+    What passes write is loaded; the rest is when a module that has it is parsed. To load all of it takes ten times as
+    long, and every module that is copied has a context of its own, as has every task that is compiled.
 
     One thread: native passes that ran on several would report errors through Python from threads that wait for
     the interpreter, and the order of diagnostics would change from run to run.
     """
     context = ir.Context()
-    registry = ir.DialectRegistry()
-    _jax_mlir_ext.register_dialects(registry)
-    context.append_dialect_registry(registry)
-    context.load_all_available_dialects()
+    context.append_dialect_registry(_known_dialects())
     for dialect in (stablehlo, chlo, sdy, mpmd):
         dialect.register_dialect(context)
+    context.get_dialect_descriptor("func")
     _register_native_passes()
     context.enable_multithreading(False)
     return context
+
+
+@functools.cache
+def _known_dialects() -> ir.DialectRegistry:
+    registry = ir.DialectRegistry()
+    _jax_mlir_ext.register_dialects(registry)
+    return registry
 
 
 @functools.cache

@@ -4,9 +4,10 @@ Asking the bindings costs microseconds a question; a train step of a large model
 decisions ask every question many times.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from atoll.compiler.mlir.bindings import builtin, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, body_of, operands_within
@@ -17,6 +18,8 @@ from atoll.compiler.module.replicas import replicas_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_Answer = TypeVar("_Answer")
 
 # The producer of a value that no operation makes: an argument of @main, or in a loop a value that it carries.
 ARGUMENT = -1
@@ -67,6 +70,7 @@ class Graph:
     returned: list[int] = field(default_factory=list)  # the values that @main returns, in order
     loops: list[Loop] = field(default_factory=list)
     arguments: int = 0  # how many @main has
+    answers: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)  # to what was asked `once`
 
     @classmethod
     def of(cls, module: ir.Module) -> "Graph":
@@ -232,6 +236,19 @@ def _results_of_placeholders(body: "Iterable[ir.OpView]") -> "set[ir.Value[ir.Ty
                     break
                 maker = maker.operation.operands[0].owner
     return found
+
+
+def once(ask: Callable[[Graph], _Answer]) -> Callable[[Graph], _Answer]:
+    """What is asked of one graph in many places, and computed for the first of them. Nobody may change the answer."""
+
+    @wraps(ask)
+    def answer(graph: Graph) -> _Answer:
+        if ask not in graph.answers:
+            graph.answers[ask] = ask(graph)
+        found: _Answer = graph.answers[ask]
+        return found
+
+    return answer
 
 
 def elements_of(type_: ir.Type) -> int:

@@ -7,9 +7,9 @@
 // CHECK-NEXT: dot_general %0, {{.*}} {atoll.stage = 0 : i32}
 // CHECK-NEXT: dot_general %1, {{.*}} {atoll.stage = 1 : i32}
 module attributes {atoll.plan = "stages=2", atoll.stages = 2 : i32} {
-  func.func @main(%x: tensor<8x8xf32>, %a: tensor<8x4xf32>, %b: tensor<4x8xf32>, %w: tensor<8x8xf32>,
+  func.func @main(%x: tensor<8x16xf32>, %a: tensor<16x4xf32>, %b: tensor<4x8xf32>, %w: tensor<8x8xf32>,
       %dy: tensor<8x8xf32>) -> tensor<8x8xf32> {
-    %0 = stablehlo.dot_general %x, %a, contracting_dims = [1] x [0] : (tensor<8x8xf32>, tensor<8x4xf32>)
+    %0 = stablehlo.dot_general %x, %a, contracting_dims = [1] x [0] : (tensor<8x16xf32>, tensor<16x4xf32>)
         -> tensor<8x4xf32> loc("jit(step)/jvp()/dot_general")
     %1 = stablehlo.dot_general %0, %b, contracting_dims = [1] x [0] : (tensor<8x4xf32>, tensor<4x8xf32>)
         -> tensor<8x8xf32> loc("jit(step)/jvp()/dot_general")

@@ -13,7 +13,7 @@ from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.module.planned import stages_of
 from atoll.compiler.module.slots import slot, sweep_from
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.passes.stage.operations.cheap_operations import sent_operands
+from atoll.passes.stage.operations.cheap_operations import sent_beside
 from atoll.passes.stage.operations.sweeps import exchanges_behind
 
 _Fragment = tuple[int, int, int]  # region, stage and sweep
@@ -49,7 +49,7 @@ class CopyCheapOperations(Pass):
                 copies.give(index, graph.operations[index], (graph.region[index], stage, sweep))
         for loop in graph.loops:
             copies.give_initial(loop, {one: stages[graph.producer[one.yielded]] or 0 for one in loop.carried})
-        sources = sent_operands(graph, is_copied)
+        sources = sent_beside(graph, is_copied)
         returned = {value: None for value in graph.returned if copies.is_cheap(value)}
         copies.give_returned(
             {value: _last_fragment(graph, sources[graph.producer[value]], stages, sweeps, count) for value in returned}

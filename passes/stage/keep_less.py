@@ -12,7 +12,7 @@ from atoll.compiler.module.marking import read_marks, write_marks
 from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.passes.stage.cut.minimum_cut import NEVER, SINK, SOURCE, minimum_cut
-from atoll.passes.stage.operations.cheap_operations import copied, may_be_copied, sent_operands
+from atoll.passes.stage.operations.cheap_operations import may_be_copied, sent_operands
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,13 @@ class _Uses:
     graph: Graph
     stages: list[int | None]
     sweeps: list[int | None]
-    sources: list[list[int]]
+    sources: Sequence[Sequence[int]]
     users: list[list[int]]
     leaves: frozenset[int]
 
     @classmethod
     def of(cls, graph: Graph, stages: list[int | None], sweeps: list[int | None]) -> "_Uses":
-        sources = sent_operands(graph, copied(graph))
+        sources = sent_operands(graph)
         users: list[list[int]] = [[] for _ in graph.values]
         for index, stage in enumerate(stages):
             for value in sources[index] if stage is not None else ():

@@ -80,7 +80,7 @@ class _Again:
     graph: Graph
     stages: list[int | None]
     sweeps: list[int | None]
-    is_copied: list[bool]
+    is_copied: Sequence[bool]
     changing: frozenset[int]
     at_hand: dict[_Fragment, set[int]]
     copies: "dict[tuple[int, _Fragment], ir.Operation]" = field(default_factory=dict)
@@ -90,7 +90,7 @@ class _Again:
         is_copied = copied(graph)
         changing = frozenset(one.argument for loop in graph.loops for one in loop.carried if not one.is_part)
         found = cls(graph, stages, sweeps, is_copied, changing, defaultdict(set))
-        for index, sources in enumerate(sent_operands(graph, is_copied)):
+        for index, sources in enumerate(sent_operands(graph)):
             if (fragment := found.fragment(index)) is not None:
                 found.at_hand[fragment].update(sources)
         return found

@@ -11,7 +11,7 @@ from atoll.compiler.module.marks import STAGE, SWEEP
 from atoll.compiler.module.planned import shape_of
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.task_name import BACKWARD, FORWARD, WEIGHT
-from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
+from atoll.passes.stage.operations.cheap_operations import sent_operands
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class SplitBackward(Pass):
 
 def _needed_elsewhere(graph: Graph, backward: list[int], stages: list[int | None]) -> set[int]:
     """The backward operations that another stage's backward operations need, directly or through others."""
-    sources = sent_operands(graph, copied(graph))
+    sources = sent_operands(graph)
     inside = set(backward)
     needed: set[int] = set()
     for index in reversed(backward):

@@ -195,7 +195,7 @@ def _marks_of_rest(graph: Graph, is_copied: Sequence[bool], name: str) -> list[i
     return [None if is_copy else mark for is_copy, mark in zip(is_copied, read_marks(graph, name), strict=True)]
 
 
-def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -> Iterator[Value]:
+def _values(graph: Graph, is_copied: Sequence[bool], homes: list[tuple[int, int]]) -> Iterator[Value]:
     """Each value with the operations that must have it; after these nodes comes one for each home."""
     first_home = len(graph.operations)
     nodes: list[dict[int, None]] = [
@@ -204,7 +204,7 @@ def _values(graph: Graph, is_copied: list[bool], homes: list[tuple[int, int]]) -
     for number, (argument, result) in enumerate(homes):
         nodes[argument][first_home + number] = None
         nodes[graph.returned[result]][first_home + number] = None
-    for index, sources in enumerate(sent_operands(graph, is_copied)):
+    for index, sources in enumerate(sent_operands(graph)):
         if not is_copied[index]:
             for value in sources:
                 nodes[value][index] = None

@@ -109,7 +109,7 @@ def compiled_once(program):
     }
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(8)
 def test_same_answer_as_jit_in_the_planned_places(named, name, count, shape):
     case, expected, structure = named
     arguments, before = zoo.arguments_of(case), len(COMPILED)
@@ -178,7 +178,7 @@ def divided_cases(config):
             yield (name, *UNLIKE)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_same_answer_from_divided_arguments(named, islands):
     """With arguments and state divided over the devices of each island, and what follows from that inside the model."""
     case, expected, structure = named

@@ -112,7 +112,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("seed", range(COUNT // 4 if metafunc.config.getoption("quick") else COUNT))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.usefixtures("double_precision", "evaluated")
 def test_random_layers(seed):
     chosen = random.Random(seed)

@@ -93,7 +93,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(("build", "name", "microbatches"), marked)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 def test_state_stays_with_its_layer(build, name, microbatches):
     check(build(), name, microbatches)
 

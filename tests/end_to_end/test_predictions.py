@@ -181,6 +181,7 @@ PLANS = [
 ]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("donates", [True, False], ids=["donated", "kept"])
 @pytest.mark.parametrize(("name", "islands", "plan"), PLANS)
 def test_the_most_bytes_of_every_plan_are_as_predicted(name, islands, plan, donates):

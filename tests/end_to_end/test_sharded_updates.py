@@ -71,7 +71,7 @@ OPTIMIZED = [
 HALF = ("master_half",)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(("build", "name", "replicas", "stages", "microbatches"), OPTIMIZED)
 def test_optimizers(build, name, replicas, stages, microbatches):
     model, row = build(), ROWS[name]

@@ -1,5 +1,7 @@
 """Which tests of many alike a run of all tests takes: the day of the commit chooses, so that in time all of them run.
 
+Of the seeds of random programs a half is tried.
+
 `@pytest.mark.one_in(3)`: of the tests that a function makes of its parameters a third runs, and of those that XLA
 compiles a third as well. What finds a fault of `mutations/` always runs; and with `--full`, or named, all do.
 """
@@ -56,6 +58,23 @@ def left_out(items: Iterable[pytest.Item], chosen_by: str) -> set[pytest.Item]:
         kept = random.Random(chosen_by + function).sample(range(len(tests)), -(-len(tests) // count))
         out.update(test for number, test in enumerate(tests) if number not in kept)
     return out
+
+
+def seeds(config: pytest.Config, usual: int, full: int) -> range:
+    """Those of random programs: of the usual ones the half that the day chooses; with `--full` more than these, and
+    from `--first-seed` on as many as usual."""
+    first = config.getoption("--first-seed")
+    if config.getoption("--full"):
+        return range(first, first + full)
+    if first:
+        return range(first, first + usual)
+    begin = usual // 2 * turn(day())
+    return range(begin, begin + -(-usual // 2))
+
+
+def turn(chosen_by: str) -> int:
+    """Which half of what is alike is tried."""
+    return random.Random(chosen_by).randrange(2)
 
 
 def names_tests(config: pytest.Config) -> bool:

@@ -2,8 +2,9 @@
 
 from types import SimpleNamespace
 
+import chosen
 import pytest
-from chosen import left_out, names_tests
+from chosen import left_out, names_tests, seeds
 
 pytestmark = pytest.mark.own
 
@@ -68,3 +69,23 @@ def test_what_finds_a_known_fault_always_runs():
 )
 def test_whoever_asks_for_certain_tests_gets_them(arguments, keyword, is_named):
     assert names_tests(SimpleNamespace(args=arguments, option=SimpleNamespace(keyword=keyword))) == is_named
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"--full": True, "--first-seed": 3}, range(3, 103)),
+        ({"--full": False, "--first-seed": 3}, range(3, 10)),
+    ],
+)
+def test_seeds_that_are_asked_for(options, expected):
+    assert seeds(SimpleNamespace(getoption=options.get), 7, 100) == expected
+
+
+def test_the_day_chooses_a_half_of_the_seeds_and_every_seed_has_its_day(monkeypatch):
+    config = SimpleNamespace(getoption={"--full": False, "--first-seed": 0}.get)
+    found = set()
+    for day in map(str, range(20)):
+        monkeypatch.setattr(chosen, "day", lambda day=day: day)
+        found.add(seeds(config, 7, 100))
+    assert found == {range(4), range(3, 7)}

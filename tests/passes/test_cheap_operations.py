@@ -55,7 +55,7 @@ def test_a_scalar_that_is_computed_is_sent_and_its_broadcast_copied():
     is_copied = copied(graph)
     assert is_copied == [True, True, False, True, True, False]
     scalar, argument = graph.results[2][0], 0
-    assert sent_operands(graph, is_copied)[-1] == [scalar, argument]
+    assert sent_operands(graph)[-1] == [scalar, argument]
 
 
 def sums(first):
@@ -82,7 +82,7 @@ def test_one_scalar_is_sent_for_all_that_is_made_of_it():
     graph = sums("stablehlo.negate %0")
     is_copied = copied(graph)
     assert is_copied[6:] == [True] * 5
-    assert sent_operands(graph, is_copied)[-1] == graph.results[3]
+    assert sent_operands(graph)[-1] == graph.results[3]
 
 
 @pytest.mark.parametrize("first", ["stablehlo.add %0, %2", "stablehlo.add %0, %s"])
@@ -90,7 +90,7 @@ def test_of_two_scalars_what_is_made_of_both_is_sent(first):
     graph = sums(first)
     is_copied = copied(graph)
     assert is_copied[6:] == [False] + [True] * 4
-    assert sent_operands(graph, is_copied)[-1] == graph.results[6]
+    assert sent_operands(graph)[-1] == graph.results[6]
 
 
 def test_in_the_model_a_scalar_is_computed_where_the_plan_says():

@@ -182,12 +182,14 @@ def assert_told_at(fn, places):
     assert any(f"{one}:".startswith(f"{place}:") for one in told for place in places), f"{told}\nnot at {places}"
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", SINGLE)
 def test_each_program_gets_its_own_line(name, tmp_path):
     for padding in (0, 7, 3):
         assert_told_at(*written(tmp_path, SINGLE[name], padding))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", DOUBLE)
 def test_the_second_of_two_gets_its_own_line(name, tmp_path):
     for padding in (0, 7):

@@ -1,6 +1,7 @@
 """Random steps that go over the batch several times: each is refused, or computes what `jax.jit` computes, whether what
 several loops need is kept or made again."""
 
+import chosen
 import jax
 import jax.numpy as jnp
 import pytest
@@ -36,11 +37,10 @@ def prepared(seed):
 
 
 def test_refused_or_right(request, capsys):
-    first = request.config.getoption("first_seed")
-    count = 5000 if request.config.getoption("full") else COUNT
+    seeds = chosen.seeds(request.config, COUNT, 5000)
     accepted, refused, wrong = 0, [], []
-    for start in range(first, first + count, AT_ONCE):
-        made = [prepared(seed) for seed in range(start, min(start + AT_ONCE, first + count))]
+    for start in range(seeds.start, seeds.stop, AT_ONCE):
+        made = [prepared(seed) for seed in range(start, min(start + AT_ONCE, seeds.stop))]
         refused += [one for one in made if isinstance(one, AtollError)]
         pairs = [one for one in made if isinstance(one, Pair)]
         wrong += filter(None, faults(pairs))
@@ -50,4 +50,4 @@ def test_refused_or_right(request, capsys):
     with capsys.disabled():
         print(reasons(refused))
     assert not wrong, f"{len(wrong)} WRONG ANSWERS, the first:\n{min(wrong, key=len)}"
-    assert accepted >= 0.7 * count
+    assert accepted >= 0.7 * len(seeds)

@@ -1,9 +1,10 @@
 """Random updates, shared over replicas: what these compute together is what `jax.jit` computes.
 
 The replicas are run in lockstep, in one module: what they exchange is made of what all of them have. `--full` tries
-seventy times as many, `--quick` a third, `--first-seed=N` others.
+seventy times as many, `--first-seed=N` others.
 """
 
+import chosen
 import jax
 import jax.numpy as jnp
 import numpy
@@ -166,10 +167,9 @@ def check(seed):
 
 
 def test_replicas_together_compute_what_jit_computes(request, capsys):
-    first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
-    count = COUNT * 70 if is_full else COUNT // 3 if is_quick else COUNT
+    seeds = chosen.seeds(request.config, COUNT, COUNT * 70)
     with jax.enable_x64(True):
-        found = [check(seed) for seed in range(first, first + count)]
+        found = [check(seed) for seed in seeds]
     with capsys.disabled():
-        print(f" [{sum(found)} arrays shared in {count} random updates]", end="", flush=True)
-    assert sum(found) > count / 2
+        print(f" [{sum(found)} arrays shared in {len(seeds)} random updates]", end="", flush=True)
+    assert sum(found) > len(seeds) / 2

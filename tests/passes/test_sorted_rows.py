@@ -1,5 +1,6 @@
 """Random programs that sort rows by a key: each is refused, or right. `--full` tries eighty times as many."""
 
+import chosen
 import jax
 import jax.numpy as jnp
 import pytest
@@ -27,8 +28,7 @@ def prepared(seed, platform="cpu"):
 
 @pytest.mark.timeout(3600)  # for `--full`
 def test_refused_or_right(request):
-    first, is_full = map(request.config.getoption, ("--first-seed", "--full"))
-    made = [prepared(seed) for seed in range(first, first + (COUNT * 80 if is_full else COUNT))]
+    made = [prepared(seed) for seed in chosen.seeds(request.config, COUNT, COUNT * 80)]
     pairs = [one for one in made if isinstance(one, Pair)]
     defects = [str(one) for one in made if isinstance(one, AssertionError)]
     failures = sorted([*filter(None, faults(pairs)), *defects], key=len)
@@ -39,8 +39,7 @@ def test_refused_or_right(request):
 @pytest.mark.timeout(3600)  # for `--full`
 def test_refused_or_right_where_groups_are_multiplied_at_once(request):
     """As TPUs and GPUs do it: jax leaves `ragged_dot` as one operation, which numpy computes here."""
-    first, is_full = map(request.config.getoption, ("--first-seed", "--full"))
-    made = [prepared(seed, "tpu") for seed in range(first, first + (COUNT * 80 if is_full else COUNT))]
+    made = [prepared(seed, "tpu") for seed in chosen.seeds(request.config, COUNT, COUNT * 80)]
     assert not [one for one in made if isinstance(one, AssertionError)]
     pairs = [one for one in made if isinstance(one, Pair)]
     in_loops = 0

@@ -1,9 +1,10 @@
 """Random programs: each is refused, or computes what `jax.jit` computes.
 
 A failure shows the program as Python, with its seed; what is refused is counted by reason. `--full` tries a hundred and
-twenty-five times as many, `--quick` half, `--first-seed=N` others.
+twenty-five times as many, `--first-seed=N` others.
 """
 
+import chosen
 import jax
 import jax.numpy as jnp
 import pytest
@@ -39,8 +40,7 @@ def prepared(seed):
 
 @pytest.fixture(scope="module")
 def seeds(request):
-    first, is_full, is_quick = map(request.config.getoption, ("--first-seed", "--full", "--quick"))
-    return range(first, first + (COUNT * 125 if is_full else COUNT // 2 if is_quick else COUNT))
+    return chosen.seeds(request.config, COUNT, COUNT * 125)
 
 
 def test_refused_or_right(seeds, capsys):

@@ -10,7 +10,7 @@ from atoll.compiler.mlir.functions import argument_attributes
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BATCH
-from atoll.passes.stage.operations.cheap_operations import copied, is_inexact, may_be_copied, sent_operands
+from atoll.passes.stage.operations.cheap_operations import is_inexact, may_be_copied, sent_operands
 
 
 class ParameterPart(NamedTuple):
@@ -33,7 +33,7 @@ class Parameters:
     @cached_property
     def prepared(self) -> dict[int, frozenset[ParameterPart]]:
         """The operations that only prepare parameters, and which ones each prepares."""
-        sources, found = sent_operands(self.graph, copied(self.graph)), dict[int, frozenset[ParameterPart]]()
+        sources, found = sent_operands(self.graph), dict[int, frozenset[ParameterPart]]()
         for index, operation in enumerate(self.graph.operations):
             if may_be_copied(operation) or isinstance(operation, stablehlo.ReduceOp):
                 made_of = [self._made_of(value, found) for value in sources[index]]

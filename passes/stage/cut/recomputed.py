@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.scopes import Role
-from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
+from atoll.passes.stage.operations.cheap_operations import sent_operands
 from atoll.passes.stage.operations.roles import roles_of
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -21,7 +21,7 @@ def recomputed_stretches(graph: Graph, owners: Sequence[int | None]) -> list[set
     again = [role is Role.REMATERIALISED for role in roles_of(graph)]
     links = [
         (index, producer)
-        for index, sources in enumerate(sent_operands(graph, copied(graph)))
+        for index, sources in enumerate(sent_operands(graph))
         for producer in (graph.producer[value] for value in sources)
         if producer != ARGUMENT and again[index] and again[producer]
     ]

@@ -37,11 +37,11 @@ class _Owners:
     graph: Graph
     forward: Sequence[int]
     _place: Mapping[int, int] = field(init=False)  # of each forward operation in the order of the cut
-    _sources: list[list[int]] = field(init=False)
+    _sources: Sequence[Sequence[int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._place = {index: place for place, index in enumerate(self.forward)}
-        self._sources = sent_operands(self.graph, copied(self.graph))
+        self._sources = sent_operands(self.graph)
 
     def found(self) -> list[int | None]:
         is_copied, roles, takers = copied(self.graph), roles_of(self.graph), self._takers()

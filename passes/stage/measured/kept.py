@@ -23,7 +23,7 @@ def values_kept(graph: Graph, forward: Sequence[int], is_behind: Sequence[bool])
     needs stages to decide.
     """
     is_copied = copied(graph)
-    sources = sent_operands(graph, is_copied)
+    sources = sent_operands(graph)
     users: list[list[int]] = [[] for _ in graph.values]
     for index, taken in enumerate(sources):
         for value in taken:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
-from atoll.compiler.module.graph import ARGUMENT, Graph, elements_of
+from atoll.compiler.module.graph import ARGUMENT, Graph, elements_of, once
 from atoll.compiler.module.scopes import Role
 from atoll.passes.stage.operations.roles import roles_of
 
@@ -36,28 +36,42 @@ def may_be_copied(operation: ir.OpView) -> bool:
     return operation.operation.name in _CHEAP
 
 
-def copied(graph: Graph) -> list[bool]:
+def copied(graph: Graph) -> Sequence[bool]:
     """Which operations are copied to wherever they are used: what depends only on constants and scalar arguments;
     broadcasts of scalars, as then the scalar is sent in place of the array; and in the update, scalars that are made of
     one scalar."""
+    is_copied, _ = _copied_and_sent(graph)
+    return is_copied
+
+
+def sent_operands(graph: Graph) -> Sequence[Sequence[int]]:
+    """What must be at hand for each operation when everything that is copied is copied to it."""
+    _, sources = _copied_and_sent(graph)
+    return sources
+
+
+def sent_beside(graph: Graph, is_copied: Sequence[bool]) -> list[list[int]]:
+    """The same when others are copied."""
+    sources: list[list[int]] = []
+    for index in range(len(graph.operations)):
+        sources.append(_sources_of(graph, index, is_copied, sources))
+    return sources
+
+
+@once
+def _copied_and_sent(graph: Graph) -> tuple[list[bool], list[list[int]]]:
     roles = roles_of(graph)
     is_copied: list[bool] = []
     sources: list[list[int]] = []
     for index, operation in enumerate(graph.operations):
         sources.append(_sources_of(graph, index, is_copied, sources))
         # What a loop hands from one iteration to the next exists once, not once in each fragment.
-        is_yielded = any(graph.is_yielded[value] for value in graph.results[index])
-        sends_no_more = _sends_no_more(graph, index, roles[index], is_copied, sources[index])
-        is_copied.append(may_be_copied(operation) and not is_yielded and sends_no_more)
-    return is_copied
-
-
-def sent_operands(graph: Graph, is_copied: Sequence[bool]) -> list[list[int]]:
-    """What must be at hand for each operation when everything that is copied is copied to it."""
-    sources: list[list[int]] = []
-    for index in range(len(graph.operations)):
-        sources.append(_sources_of(graph, index, is_copied, sources))
-    return sources
+        is_copied.append(
+            may_be_copied(operation)
+            and not any(graph.is_yielded[value] for value in graph.results[index])
+            and _sends_no_more(graph, index, roles[index], is_copied, sources[index])
+        )
+    return is_copied, sources
 
 
 def _sources_of(graph: Graph, index: int, is_copied: Sequence[bool], sources: Sequence[list[int]]) -> list[int]:

@@ -1,11 +1,14 @@
 """What each operation of @main is for, by its scope and by what it depends on."""
 
+from collections.abc import Sequence
+
 from atoll.compiler.mlir.locations import name_stack
-from atoll.compiler.module.graph import ARGUMENT, Graph
+from atoll.compiler.module.graph import ARGUMENT, Graph, once
 from atoll.compiler.module.scopes import Role, read_scope
 
 
-def roles_of(graph: Graph) -> list[Role]:
+@once
+def roles_of(graph: Graph) -> Sequence[Role]:
     """The role of each operation.
 
     What stands under no `jvp` is forward if a differentiated operation needs it, such as preparing the batch; all else

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.scopes import Role
 from atoll.compiler.module.slots import slot, sweep_from
-from atoll.passes.stage.operations.cheap_operations import copied, sent_operands
+from atoll.passes.stage.operations.cheap_operations import sent_operands
 from atoll.passes.stage.operations.roles import roles_of
 
 # A role's operations begin in this sweep, and come later only if what they need comes later.
@@ -35,7 +35,7 @@ class Sweeps:
     def of(cls, graph: Graph) -> "Sweeps":
         by_region = _first_sweeps(graph)
         first = (by_region[region][role] for region, role in zip(graph.region, roles_of(graph), strict=True))
-        sent = sent_operands(graph, copied(graph))
+        sent = sent_operands(graph)
         producers = tuple(_producers_beside(graph, index, sources) for index, sources in enumerate(sent))
         return cls(tuple(first), producers, tuple(exchanges_behind(graph)))
 
