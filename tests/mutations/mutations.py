@@ -393,6 +393,14 @@ MUTATIONS = (
         before="",
     ),
     Mutation(
+        "what-is-made-again-hides-what-is-kept",
+        "passes/time/folding/rewrite.py",
+        "                del inner.values[version]\n",
+        "                pass\n",
+        killed_by="ir_tests/fold-batch/kept-beside-what-is-made-again.mlir",
+        before="",
+    ),
+    Mutation(
         "wholes-are-cut-where-there-is-no-room",
         "passes/time/folding/levels.py",
         "    has_room = cut.extra.bytes <= cut.room or parted.extra.bytes > parted.room\n",
