@@ -331,7 +331,7 @@ MUTATIONS = (
     Mutation(
         "mixed-examples-pass",
         "passes/time/folding/levels.py",
-        "return _TooDear(again.extra, keeping)",
+        "return _Costs(again.extra, keeping)",
         "pass",
         killed_by="ir_tests/invalid/fold-batch.mlir",
         before="ir_tests/invalid/fold-batch.mlir",

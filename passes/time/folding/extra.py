@@ -61,7 +61,7 @@ def _works(places: Iterable[Sequence[Entry]]) -> Iterator[Node]:
 
 def kept_of(turns: Turns, loops: Sequence[FoldedLoop], replicas: int) -> Counter[Node]:
     """What makes values that are kept for later loops, and the bytes of these on a device: parts that loops keep, and
-    wholes that loops cut theirs out of in place of making them again."""
+    mixed examples that loops cut theirs out of in place of making it again."""
     scope, kept = turns.scope, Counter[Node]()
     for version in {version for loop in loops for version in loop.taken}:
         producer = scope.batch.program.producers[version[0]]
@@ -69,7 +69,7 @@ def kept_of(turns: Turns, loops: Sequence[FoldedLoop], replicas: int) -> Counter
         kept[producer] += -(-turns.device_parts.bytes_on_device(version) // replicas)
     cut = {entry.derived[0]: entry.node for loop in loops for entry in loop.entries if entry.derived is not None}
     for value, node in cut.items():
-        if node is not None and node.number in scope.batch.once:
+        if node is not None and node.number in scope.batch.once and value in scope.mixed:
             kept[node] += turns.device_parts.bytes_on_device((value, SAME))
     return kept
 

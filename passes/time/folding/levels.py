@@ -41,18 +41,18 @@ def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps
     repeated = frozenset(node.number for node in made_in_parts(turns).values() if contracts(node))
     parted = _levels(turns, allowed, replicas, keeps_all)
     cut = _levels(_turns(turns.scope.making_once(repeated)), allowed, replicas, keeps_all) if repeated else parted
-    if isinstance(parted, _TooDear):
-        if isinstance(cut, _TooDear):
+    if isinstance(parted, _Costs):
+        if isinstance(cut, _Costs):
             raise refuse_extra(turns, allowed, parted.least, cut.keeping)
         return cut
-    if isinstance(cut, _TooDear):
+    if isinstance(cut, _Costs):
         return parted
     has_room = cut.extra.bytes <= cut.room or parted.extra.bytes > parted.room
     return cut if has_room and cut.extra.again < parted.extra.again else parted
 
 
 @dataclass(frozen=True)
-class _TooDear:
+class _Costs:
     """What a step would cost that costs more than the plan allows.
 
     least: if no more is kept than is allowed, or has to be. keeping: if all is kept that several loops need.
@@ -62,11 +62,11 @@ class _TooDear:
     keeping: Extra
 
 
-def _levels(turns: Turns, allowed: Allowance, replicas: int, keeps_all: bool) -> Levels | _TooDear:
+def _levels(turns: Turns, allowed: Allowance, replicas: int, keeps_all: bool) -> Levels | _Costs:
     """What several loops need of a model's work is made once and kept, if a device has room for it: as much as the plan
     allows, or as the arguments take. Else what is dearest to make again is kept while there is room, and loops make the
     rest again, if that is no more work than is allowed. If it is more, all is kept after all, which takes as much
-    memory as it would with one microbatch; or it is too dear, if the plan allows less memory.
+    memory as it would with one microbatch; or it costs too much, if the plan allows less memory.
 
     keeps_all: keep it anyhow, as each replica has one microbatch.
     """
@@ -92,7 +92,7 @@ def _levels(turns: Turns, allowed: Allowance, replicas: int, keeps_all: bool) ->
     if again.extra.again <= allowed.percent and (allowed.kept is None or again.extra.bytes <= room):
         return replace(again, room=room)
     if allowed.kept is not None:
-        return _TooDear(again.extra, keeping)
+        return _Costs(again.extra, keeping)
     return replace(kept, room=room)
 
 
