@@ -110,8 +110,11 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
 
 
 def _make_what_is_not_there(inner: LocalBlock, loop: FoldedLoop) -> None:
-    """The entries of a loop. An operation may make again, beside what it stands there for, what an earlier loop has kept:
-    rounded otherwise, that could contradict what has been made of it."""
+    """The entries of a loop.
+
+    Beside what it stands there for an operation may make again what an earlier loop has kept: rounded otherwise, that
+    could contradict what has been made of it.
+    """
     for entry in loop.entries:
         inner.make(entry)
         for version in entry.makes():
