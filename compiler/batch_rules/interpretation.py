@@ -67,6 +67,7 @@ class Batch:
         microbatch.
     axes: the axis that replicas divide, of each `shard_map` that is written for the devices of all of them.
     differing: operations that differ from part to part, whatever they take.
+    once: those whose results, the same for all, are made whole alone: parts of them are cut out.
     """
 
     program: NodeTree
@@ -78,6 +79,7 @@ class Batch:
     joinable: frozenset[int] = frozenset()
     axes: Mapping[int, ReplicaAxis] = field(default_factory=dict)
     differing: frozenset[int] = frozenset()
+    once: frozenset[int] = frozenset()
 
     @property
     def parts(self) -> int:
@@ -240,7 +242,7 @@ class Interpretation:
             return made_in_order(self, node, ordered[0]) if len(wanted) == 1 else None
         parts = {index: form for index, form in wanted.items() if isinstance(form, Split)}
         rule = self.batch.rules.get(node.name)
-        if any(one in self.completed for one in node.results):
+        if node.number in self.batch.once or any(one in self.completed for one in node.results):
             return None  # a sum is whole only after its loop, so its parts can only be cut out of it
         if rule is None or len(parts) < len(wanted) or (node.captured and not rule.takes_batch_in_regions):
             return None
@@ -248,6 +250,10 @@ class Interpretation:
             return rule.backward(self, node, parts)
         except Mixed:  # no refusal: the whole is made once and cut, which is always right
             return None
+
+    def making_once(self, nodes: frozenset[int]) -> "Interpretation":
+        """The same, but for operations of which no parts are made any more."""
+        return replace(self, batch=replace(self.batch, once=self.batch.once | nodes), _derived={})
 
     def origin(self, value: int) -> Node | None:
         """The operation that a partial value comes from; None if it came into the block as an argument."""

@@ -518,15 +518,15 @@ module attributes {atoll.plan = "microbatches=2, extra=\"20%, 12 B\""} {
 
 // -----
 
-// Similarities that each example needs in two forms, by its row and by its column, are made twice whatever is kept.
+// Similarities that each example needs in two forms, by its row and by its column, are made twice, or whole and kept.
 
-module attributes {atoll.plan = "microbatches=2, extra=\"20%, 1 KiB\""} {
+module attributes {atoll.plan = "microbatches=2, extra=\"20%, 56 B\""} {
   func.func @main(%w: tensor<3x3xf32> {atoll.path = "w"}, %x: tensor<4x3xf32> {atoll.path = "x", atoll.batch})
       -> (tensor<4x3xf32> {atoll.path = "y"}) {
     %low = stablehlo.constant dense<0xFF800000> : tensor<f32>
     %0 = stablehlo.dot_general %x, %w, contracting_dims = [1] x [0] : (tensor<4x3xf32>, tensor<3x3xf32>)
         -> tensor<4x3xf32>
-    // expected-error-re @below {{dot_general combines the examples of the batch with each other, so that 58% of the model's work would be done again and 48 B of the batch kept on a device, and the plan allows 20% and 1.0 KiB; allow it by extra="58%, 1 KiB" in the plan}}
+    // expected-error-re @below {{dot_general combines the examples of the batch with each other, so that 58% of the model's work would be done again and 48 B of the batch kept, or 112 B of the batch kept on a device, and the plan allows 20% and 56 B; allow it by extra="58%, 56 B" or extra="20%, 112 B" in the plan}}
     %1 = stablehlo.dot_general %0, %0, contracting_dims = [1] x [1] : (tensor<4x3xf32>, tensor<4x3xf32>)
         -> tensor<4x4xf32>
     %2 = stablehlo.reduce(%1 init: %low) applies stablehlo.maximum across dimensions = [0]

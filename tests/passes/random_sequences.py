@@ -32,6 +32,8 @@ PAIRS = (
     "loss = loss + jax.nn.logsumexp(h @ h.T, -1).mean()",
     "loss = loss - jnp.trace(jax.nn.log_softmax(h @ h.T)) / len(h)",
     "loss = loss + jnp.abs(h[:, None] - h[None]).mean()",
+    "loss = loss + (h @ h.T - 2 * jnp.eye(len(h))).max(1).mean()",
+    "loss = loss + jax.nn.relu(0.1 + (h @ h.T).max(0) - jnp.diagonal(h @ h.T)).mean()",
 )
 
 STEPS = {

@@ -31,6 +31,20 @@ def contrast_with_the_other_pictures():
 
 
 @real
+def contrast_with_the_hardest_of_the_others():
+    """VSE++: each picture against the text that is most like it but not its own, and each text likewise."""
+
+    def loss_fn(params, x, y):
+        a, b = mlp(params, x), mlp(params, y)
+        scores = a @ b.T
+        own, others = jnp.diagonal(scores), jnp.where(jnp.eye(B, dtype=bool), -jnp.inf, scores)
+        hardest = others.max(1), others.max(0)
+        return sum(jax.nn.relu(0.2 + one - own).mean() for one in hardest)
+
+    return trained(loss_fn, optax.sgd(0.1), layers(1, 6, 8, 4), normal(2, B, 6), normal(3, B, 6))
+
+
+@real
 def views_against_all_others():
     """SimCLR in Flax: both views in one batch, batch statistics in the encoder, and LARS."""
     model = Projected()

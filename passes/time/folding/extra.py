@@ -9,12 +9,12 @@ from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node, described, described_beside
-from atoll.compiler.batch_rules.states import Split
+from atoll.compiler.batch_rules.states import SAME, Split
 from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.mlir.diagnostics import Refusal, refuse
 from atoll.compiler.plan.allowance import Allowance
 from atoll.compiler.text.quantities import bytes_text
-from atoll.passes.time.folding.loops import FoldedLoop
+from atoll.passes.time.folding.loops import FoldedLoop, is_cut
 from atoll.passes.time.folding.turns import Turns
 
 # What stands around loops: before each of them, and after all.
@@ -26,7 +26,7 @@ class Extra:
     """again: of the model's work, its products and convolutions, what is done again, in percent.
 
     whole: what is done for the whole batch at once, as the examples are mixed by then, likewise.
-    bytes: what loops keep of the batch for later ones, on a device of an island that has the whole model.
+    bytes: what is kept of the batch for later loops, on a device of an island that has the whole model.
     """
 
     again: int
@@ -37,8 +37,7 @@ class Extra:
 def extra_of(turns: Turns, loops: Sequence[FoldedLoop], around: Around, replicas: int) -> Extra:
     work = max(1, sum(_cost(node) for node in turns.scope.batch.program.body.nodes))
     again, whole = sum(done_again(loops, around).values()), sum(done_at_once(turns.scope, around).values())
-    kept = kept_of(turns, loops).total()
-    return Extra(-(-100 * again // work), -(-100 * whole // work), -(-kept // replicas))
+    return Extra(-(-100 * again // work), -(-100 * whole // work), kept_of(turns, loops, replicas).total())
 
 
 def done_again(loops: Sequence[FoldedLoop], around: Around) -> dict[Node, int]:
@@ -55,17 +54,23 @@ def done_at_once(scope: Interpretation, around: Around) -> dict[Node, int]:
 
 def _works(places: Iterable[Sequence[Entry]]) -> Iterator[Node]:
     for entry in (entry for entries in places for entry in entries):
-        if entry.node is not None and entry.completes is None and contracts(entry.node):
+        is_made = entry.completes is None and not is_cut(entry)
+        if entry.node is not None and is_made and contracts(entry.node):
             yield entry.node
 
 
-def kept_of(turns: Turns, loops: Sequence[FoldedLoop]) -> Counter[Node]:
-    """What makes values that loops keep for later ones, and the bytes of these for the whole batch, on a device."""
-    producers, kept = turns.scope.batch.program.producers, Counter[Node]()
+def kept_of(turns: Turns, loops: Sequence[FoldedLoop], replicas: int) -> Counter[Node]:
+    """What makes values that are kept for later loops, and the bytes of these on a device: parts that loops keep, and
+    mixed examples that loops cut theirs out of in place of making it again."""
+    scope, kept = turns.scope, Counter[Node]()
     for version in {version for loop in loops for version in loop.taken}:
-        producer = producers[version[0]]
+        producer = scope.batch.program.producers[version[0]]
         assert producer is not None, "an argument is there anyway"
-        kept[producer] += turns.device_parts.bytes_on_device(version)
+        kept[producer] += -(-turns.device_parts.bytes_on_device(version) // replicas)
+    cut = {entry.derived[0]: entry.node for loop in loops for entry in loop.entries if entry.derived is not None}
+    for value, node in cut.items():
+        if node is not None and node.number in scope.batch.once and value in scope.mixed:
+            kept[node] += turns.device_parts.bytes_on_device((value, SAME))
     return kept
 
 

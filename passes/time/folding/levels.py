@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+from atoll.compiler.batch_rules.contraction import contracts
 from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.needed_forms import needed_entries
@@ -13,6 +14,7 @@ from atoll.passes.time.folding.extra import Extra, extra_of, refuse_extra
 from atoll.passes.time.folding.kept_values import dearest
 from atoll.passes.time.folding.loops import FoldedLoop
 from atoll.passes.time.folding.turns import Turns
+from atoll.passes.time.folding.wholes import made_in_parts, needed_whole
 
 
 @dataclass
@@ -33,16 +35,44 @@ class Levels:
 def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps_all: bool = False) -> Levels:
     """Divide what @main does among loops and what stands around them.
 
-    What several loops need of a model's work is made once and kept, if a device has room for it: as much as the plan
+    What is made whole anyway, and in parts as well, is cut where a device has room for it beside what is kept.
+    """
+    turns = _turns(scope)
+    repeated = frozenset(node.number for node in made_in_parts(turns).values() if contracts(node))
+    parted = _levels(turns, allowed, replicas, keeps_all)
+    cut = _levels(_turns(turns.scope.making_once(repeated)), allowed, replicas, keeps_all) if repeated else parted
+    if isinstance(parted, _Costs):
+        if isinstance(cut, _Costs):
+            raise refuse_extra(turns, allowed, parted.least, cut.keeping)
+        return cut
+    if isinstance(cut, _Costs):
+        return parted
+    has_room = cut.extra.bytes <= cut.room or parted.extra.bytes > parted.room
+    return cut if has_room and cut.extra.again < parted.extra.again else parted
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What a step would cost that costs more than the plan allows.
+
+    least: if no more is kept than is allowed, or has to be. keeping: if all is kept that several loops need.
+    """
+
+    least: Extra
+    keeping: Extra
+
+
+def _levels(turns: Turns, allowed: Allowance, replicas: int, keeps_all: bool) -> Levels | _Costs:
+    """What several loops need of a model's work is made once and kept, if a device has room for it: as much as the plan
     allows, or as the arguments take. Else what is dearest to make again is kept while there is room, and loops make the
     rest again, if that is no more work than is allowed. If it is more, all is kept after all, which takes as much
-    memory as it would with one microbatch; or it is refused, if the plan allows less memory.
+    memory as it would with one microbatch; or it costs too much, if the plan allows less memory.
+
     keeps_all: keep it anyhow, as each replica has one microbatch.
     """
-    turns = Turns.of(scope)
 
     def levels(loops: list[FoldedLoop]) -> Levels:
-        around = around_loops(scope, turns.entries, loops)
+        around = around_loops(turns.scope, turns.entries, loops)
         return Levels(turns, loops, around, extra_of(turns, loops, around, replicas), allowed.percent)
 
     kept = levels(_loops(turns, turns.kept_before)[0])
@@ -62,8 +92,18 @@ def levels_of(scope: Interpretation, allowed: Allowance, replicas: int, *, keeps
     if again.extra.again <= allowed.percent and (allowed.kept is None or again.extra.bytes <= room):
         return replace(again, room=room)
     if allowed.kept is not None:
-        raise refuse_extra(turns, allowed, again.extra, keeping)
+        return _Costs(again.extra, keeping)
     return replace(kept, room=room)
+
+
+def _turns(scope: Interpretation) -> Turns:
+    """In which loop everything is made, if what must have the same bits everywhere is made once."""
+    while True:
+        turns = Turns.of(scope)
+        found = needed_whole(turns)
+        if not found:
+            return turns
+        scope = scope.making_once(found)
 
 
 def _arguments(turns: Turns, keeping: Extra) -> int:

@@ -27,3 +27,8 @@ class FoldedLoop:
 def is_in_loop(entry: Entry) -> bool:
     """Whether an entry makes anything that differs from microbatch to microbatch."""
     return any(form != SAME for _, form in entry.makes())
+
+
+def is_cut(entry: Entry) -> bool:
+    """Whether an entry takes a part of what is there whole: it does nothing of the operation that made that."""
+    return entry.derived is not None

@@ -93,7 +93,7 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
     index = ir.RankedTensorType.get([], ir.IntegerType.get_unsigned(32))
     block = made.regions[0].blocks.append(*types, index, arg_locs=[location] * (len(types) + 1))
     inner = outer.inside(block, block.arguments[len(types)])
-    inner.make_all(loop.entries)
+    _make_what_is_not_there(inner, loop)
     yielded = []
     for value, carried in zip(loop.sums, block.arguments, strict=False):
         form, here = scope.completed[value], _producer_location(scope, value)
@@ -107,6 +107,19 @@ def _make_loop(scope: Interpretation, outer: LocalBlock, loop: FoldedLoop) -> No
     # A total is known as such until what it stands for is made of it; `kept` may have parts of the same value.
     sums: list[Version] = [(value, _total(scope.completed[value])) for value in loop.sums]
     outer.values.update(zip((*sums, *loop.kept), made.results, strict=True))
+
+
+def _make_what_is_not_there(inner: LocalBlock, loop: FoldedLoop) -> None:
+    """The entries of a loop.
+
+    Beside what it stands there for an operation may make again what an earlier loop has kept: rounded otherwise, that
+    could contradict what has been made of it.
+    """
+    for entry in loop.entries:
+        inner.make(entry)
+        for version in entry.makes():
+            if version in loop.taken:
+                del inner.values[version]
 
 
 def _kind(form: Partial | Split) -> str:

@@ -44,13 +44,13 @@ class SameEverywhere:
         """Decisions that two loops make and go on with."""
         seen = set[Version]()
         for loop in loops:
-            made = {version for entry in loop.entries for version in entry.makes() if version in self._decisions}
-            used = {version for entry in loop.entries for version in self._jumps(entry)}
+            made = {version for entry in loop.entries for version in entry.makes() if version in self.decisions}
+            used = {version for entry in loop.entries for version in self.jumps(entry)}
             used.update(loop.kept, ((value, self.scope.completed[value]) for value in loop.sums))
             yield from made & used & seen
             seen |= made & used
 
-    def _jumps(self, entry: Entry) -> Iterator[Version]:
+    def jumps(self, entry: Entry) -> Iterator[Version]:
         """What an entry takes, but for what it chooses by without a jump."""
         chooses = entry.node is not None and entry.decision is not None and is_continuous(entry.node)
         yield from list(entry.needs())[1 if chooses else 0 :]
@@ -78,7 +78,7 @@ class SameEverywhere:
             for version in entry.makes():
                 beside[version] = both[0]
                 made_of[version] = both[1] | ({version} & again)
-                if version in self._decisions:
+                if version in self.decisions:
                     yield from both[0] & both[1]
 
     def _copies_in(self, version: Version) -> _Versions:
@@ -106,17 +106,20 @@ class SameEverywhere:
     def _origins(self) -> dict[Version, _Versions]:
         """What may be rounded otherwise, and what of that it is, bit by bit: itself, or what it is copied from."""
         origins: dict[Version, _Versions] = {}
-        bits = self._bits_and_decisions[0]
         for entry in self.entries:
             is_copy = entry.node is not None and entry.derived is None and copies(entry.node)
             for version in entry.makes():
-                if bits.get(version, Bits.SURE) == Bits.ROUNDED:
+                if self.bits.get(version, Bits.SURE) == Bits.ROUNDED:
                     sources = (origins.get(one, _NONE) for one in entry.needs())
                     origins[version] = _NONE.union(*sources) if is_copy else frozenset((version,))
         return origins
 
     @property
-    def _decisions(self) -> _Versions:
+    def bits(self) -> Mapping[Version, Bits]:
+        return self._bits_and_decisions[0]
+
+    @property
+    def decisions(self) -> _Versions:
         return self._bits_and_decisions[1]
 
     @cached_property

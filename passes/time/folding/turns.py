@@ -18,7 +18,7 @@ from atoll.compiler.batch_rules.states import SAME, Split, Version
 from atoll.compiler.module.graph import bytes_of
 from atoll.passes.time.folding.bits import decides
 from atoll.passes.time.folding.device_parts import DeviceParts
-from atoll.passes.time.folding.loops import is_in_loop
+from atoll.passes.time.folding.loops import is_cut, is_in_loop
 from atoll.passes.time.folding.same_everywhere import SameEverywhere
 
 
@@ -163,7 +163,7 @@ class Turns:
 
 
 def _works(entry: Entry) -> bool:
-    return entry.node is not None and contracts(entry.node)
+    return entry.node is not None and contracts(entry.node) and not is_cut(entry)
 
 
 # What takes more than a few operations for each element, though it is no product.
@@ -189,4 +189,8 @@ _COSTLY = frozenset(
 def is_cheap(entry: Entry) -> bool:
     """Whether something is made again at little cost, and comes out the same."""
     node = entry.node
-    return node is None or not (contracts(node) or node.name in _COSTLY or node.has_effect or decides(node))
+    return (
+        node is None
+        or is_cut(entry)
+        or not (contracts(node) or node.name in _COSTLY or node.has_effect or decides(node))
+    )

@@ -62,7 +62,7 @@ def _line_by_line(levels: Levels, replicas: int) -> Iterator[tuple[Node, LineExt
     again, whole, kept = (
         done_again(levels.loops, levels.around),
         done_at_once(turns.scope, levels.around),
-        kept_of(turns, levels.loops),
+        kept_of(turns, levels.loops, replicas),
     )
     lines: dict[str, _Line] = {}
     for node in sorted({*again, *whole, *kept, *ends}, key=lambda one: one.number):
@@ -73,4 +73,4 @@ def _line_by_line(levels: Levels, replicas: int) -> Iterator[tuple[Node, LineExt
         line.ends |= ends[node]
     for line in lines.values():
         numbers = " ".join(map(str, sorted(line.ends)))
-        yield line.node, LineExtra(line.again, line.whole, -(-line.kept // replicas), numbers)
+        yield line.node, LineExtra(line.again, line.whole, line.kept, numbers)
