@@ -85,6 +85,7 @@ MAY_IMPORT = {
     # What a user holds goes into files and comes back: arrays, and nothing of what made them.
     "checkpoint/*": ["checkpoint*", "compiler.errors", "compiler.tracebacks", "runtime.array", "runtime.leaves"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.
+    "passes/time/dividing/*": ["passes*", "compiler*"],  # asks the planner, which has passes count what layers cost
     "passes/*": [
         "passes*",
         *(f"compiler.{room}*" for room in ROOMS[: ROOMS.index("emit")] if room != "export"),

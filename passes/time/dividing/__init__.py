@@ -1,0 +1,1 @@
+"""How `resolve-plan` divides the batch where the plan leaves that open."""
