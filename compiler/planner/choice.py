@@ -15,8 +15,7 @@ from atoll.compiler.plan.pipeline_shape import PipelineShape
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import islands_of_replica, resolved
 from atoll.compiler.planner.candidates import Setting, automatic
-from atoll.compiler.planner.known import counted
-from atoll.compiler.planner.measuring import cut_batch
+from atoll.compiler.planner.measuring import cut_batch, measured
 from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.proposals import Proposal, divisions, on_replicas, settings_of
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
@@ -25,6 +24,8 @@ from atoll.compiler.tracebacks import first_line
 
 # The kinds of schedules that stand for the order that is searched, with one stage on each island and with several.
 _STRAIGHT, _IN_CHUNKS = ("1f1b", "gpipe", "zb-h1", "zb-h2"), ("interleaved-1f1b", "interleaved-zb")
+# Layers are counted with about so many parts.
+_COUNTED_WITH = 8
 # With more stages than this the first of them alone does, as tables of tasks get long.
 _MANY = 16
 # A step that takes so much longer than the shortest is as good: fewer parts have fewer tasks and larger products.
@@ -64,7 +65,7 @@ class Division:
         if not numbers:
             raise NoChoiceError(f"the batch of {self.batch} is not to be divided")
         try:
-            model = counted(self.program, self.topology, numbers, self.plan)
+            model = self._counted(min(numbers, key=lambda one: abs(one - _COUNTED_WITH)))
         except AtollError as error:
             raise NoChoiceError(f"the batch cannot be cut: {first_line(error)}") from None
         if model.one.loops > 1:
@@ -75,6 +76,13 @@ class Division:
             if self._is_proved(model, one):
                 return Choice(one.replicas, one.candidate.setting.microbatches, one.seconds, undivided)
         raise NoChoiceError("the stages of the plan go unevenly round the islands")
+
+    def _counted(self, parts: int) -> Model:
+        """What layers cost with so many parts and with the whole batch: each count takes about a quarter of the time in
+        which the program is made."""
+        part = measured(self.program, self.topology, parts, plan=self.plan)
+        whole = measured(self.program, self.topology, 1, part, self.plan)
+        return Model.of(self.topology, part, whole, whole)
 
     def _options(self, model: Model, sizes: list[tuple[int, int, float]]) -> list[Proposal]:
         return [
@@ -113,7 +121,7 @@ class Division:
         microbatches = one.candidate.setting.microbatches
         if one.parts == 1:
             return True
-        if one.replicas == 1 and self.batch / microbatches in (model.one.examples, model.other.examples):
+        if one.replicas == 1 and self.batch / microbatches == model.one.examples:
             return True
         plan = replace(self.plan, microbatches=microbatches, replicas=one.replicas)
         try:

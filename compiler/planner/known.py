@@ -1,11 +1,12 @@
 """What is known of a program before any plan is chosen: what its layers cost, and how its batch is divided."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from atoll.compiler.errors import CompileError
+from atoll.compiler.lowered import Lowered
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.measuring import batch_size, measured
@@ -13,12 +14,8 @@ from atoll.compiler.planner.model import Model
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
 
-if TYPE_CHECKING:
-    from atoll.compiler.lowered import Lowered
-
 # The sizes of microbatches with which layers are counted: the batch in so many parts, as near as there is such a size.
 _COUNTED_WITH = (2, 8)
-_ANY_PLAN = Plan()
 
 Told = Callable[[str], None]
 
@@ -33,7 +30,7 @@ class Target(Protocol):
     def exported(self) -> bytes:
         """Its module, before any pass has asked for a plan."""
 
-    def lowered(self, plan: Plan) -> "Lowered":
+    def lowered(self, plan: Plan) -> Lowered:
         """The program for a plan."""
 
 
@@ -70,20 +67,13 @@ def known_of(program: Target, told: Told) -> Known:
     elif not sizes:
         note = f"one microbatch and one replica, as the batch of {batch} is not to be divided"
     else:
+        chosen = [min(sizes, key=lambda one: abs(one - wanted)) for wanted in _COUNTED_WITH]
         try:
-            return Known(topology, counted(exported, topology, sizes), batch)
+            first = measured(exported, topology, chosen[0])
+            other = measured(exported, topology, chosen[1], first)
+            whole = measured(exported, topology, 1, first)
+            return Known(topology, Model.of(topology, first, other, whole), batch)
         except CompileError as error:
             note = f"one microbatch and one replica, as the batch cannot be cut: {first_line(error)}"
     whole = measured(exported, topology, 1)
     return Known(topology, Model.of(topology, whole, whole), batch, (note,))
-
-
-def counted(exported: bytes, topology: Topology, numbers: Sequence[int], plan: Plan = _ANY_PLAN) -> Model:
-    """What the layers of a program with a batch cost; CompileError if its batch cannot be cut.
-
-    numbers: of microbatches above one that divide the batch. plan: says whatever else matters for that.
-    """
-    chosen = [min(numbers, key=lambda one: abs(one - wanted)) for wanted in _COUNTED_WITH]
-    first = measured(exported, topology, chosen[0], plan=plan)
-    other = measured(exported, topology, chosen[1], first, plan)
-    return Model.of(topology, first, other, measured(exported, topology, 1, first, plan))
