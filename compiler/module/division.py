@@ -2,7 +2,7 @@
 
 from atoll.compiler.errors import AtollError
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.module.notes import ChosenDivision, OneMicrobatch
+from atoll.compiler.module.notes import OneMicrobatch, PlannedDivision
 from atoll.compiler.module.noting import add_note, notes_of
 from atoll.compiler.module.planned import plan_of, set_plan
 from atoll.compiler.tracebacks import first_line
@@ -11,7 +11,7 @@ from atoll.compiler.tracebacks import first_line
 def is_division_chosen(module: ir.Module) -> bool:
     """Whether the batch is divided although nobody has asked for that."""
     facts = (note.fact for note in notes_of(module))
-    return any(isinstance(fact, ChosenDivision) and fact.parts > 1 for fact in facts)
+    return any(isinstance(fact, PlannedDivision) and fact.parts > 1 for fact in facts)
 
 
 def undivided(module: ir.Module, refusal: AtollError) -> ir.Module:

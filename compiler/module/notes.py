@@ -21,7 +21,7 @@ class OwnPieces:
 
 
 @dataclass(frozen=True)
-class ChosenDivision:
+class PlannedDivision:
     """The plan leaves open how the batch is divided, and that was chosen by which a step should take the least time.
 
     step, undivided: the predicted nanoseconds of a step, and of one with one microbatch and one replica; 0 for the
@@ -308,7 +308,7 @@ class ManySweeps:
 Fact = (
     AloneScope
     | OwnPieces
-    | ChosenDivision
+    | PlannedDivision
     | OneMicrobatch
     | BatchBlocks
     | WholeBatch
@@ -332,7 +332,7 @@ Fact = (
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "alone-scope": AloneScope,
     "own-pieces": OwnPieces,
-    "chosen-division": ChosenDivision,
+    "planned-division": PlannedDivision,
     "one-microbatch": OneMicrobatch,
     "batch-blocks": BatchBlocks,
     "whole-batch": WholeBatch,

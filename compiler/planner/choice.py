@@ -50,7 +50,7 @@ class NoChoiceError(Exception):
 
 
 @dataclass(frozen=True)
-class Division:
+class BatchDivision:
     """What is to be divided. program: at phase `stablehlo`, with a batch; plan: as it was asked for."""
 
     program: bytes

@@ -3,7 +3,7 @@
 // Two stages have work for more than one microbatch: as many as make the step as short as any, to five percent.
 
 // CHECK:      atoll.filled = {microbatches = 16 : i64, replicas = 1 : i64, segments = 1 : i64, stages = 2 : i64}
-// CHECK-SAME: kind = "chosen-division", microbatches = 16 : i64, replicas = 1 : i64
+// CHECK-SAME: kind = "planned-division", microbatches = 16 : i64, replicas = 1 : i64
 // CHECK-SAME: atoll.plan = "stages=2, microbatches=16, schedule=auto, replicas=1, segments=1"
 module attributes {atoll.phase = "stablehlo", atoll.topology = "2 x cpu[1]"} {
   func.func @main(%a: tensor<512x512xf32> {atoll.path = "a"}, %b: tensor<512x512xf32> {atoll.path = "b"},

@@ -13,8 +13,8 @@ from atoll.compiler.module.planned import leaves_division_open, plan_of, set_pla
 from atoll.compiler.pipeline.pass_base import Pass
 from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
-from atoll.passes.time.dividing.planned_division import with_planned_division
 from atoll.passes.time.folding.own_pieces import own_loop
+from atoll.passes.time.folding.planned_division import with_planned_division
 
 log = logging.getLogger(__name__)
 

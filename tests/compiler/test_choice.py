@@ -6,7 +6,7 @@ import pytest
 from atoll.compiler.errors import PlanError
 from atoll.compiler.export.frontend import export
 from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
-from atoll.compiler.module.notes import ChosenDivision, OneMicrobatch
+from atoll.compiler.module.notes import OneMicrobatch, PlannedDivision
 from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.planned import asked_plan_of, plan_of
 from atoll.compiler.pipeline.pass_manager import run_passes
@@ -14,7 +14,7 @@ from atoll.compiler.pipeline.pipeline import phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase, steps_of_text
 from atoll.compiler.pipeline.resume import write_texts
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.planner.choice import Choice, Division
+from atoll.compiler.planner.choice import BatchDivision, Choice
 from atoll.compiler.topology.topology import topology
 
 import atoll
@@ -96,7 +96,7 @@ def test_the_same_program_gets_the_same_plan(whole):
 
 
 def test_what_a_plan_says_of_all_parts_is_not_asked_about(whole, monkeypatch):
-    monkeypatch.setattr(Division, "chosen", None)
+    monkeypatch.setattr(BatchDivision, "chosen", None)
     assert numbers(decided(whole, "4 x cpu[1]", "microbatches=1")[0]) == (4, 1, 1)
 
 
@@ -129,10 +129,10 @@ def test_one_microbatch_has_its_reason(fn, options, plan, why):
 
 def test_what_a_later_pass_refuses_is_taken_back(monkeypatch):
     """The number that is chosen here does not divide the batch, which stands for whatever only a later phase knows."""
-    monkeypatch.setattr(Division, "chosen", lambda *_: Choice(1, 3, 1.0, 2.0))
+    monkeypatch.setattr(BatchDivision, "chosen", lambda *_: Choice(1, 3, 1.0, 2.0))
     lowered = atoll.lower(job(), topology="2 x cpu[1]")
     assert lowered.program.plan == "stages=auto, microbatches=auto, schedule=auto, replicas=auto"
-    [note] = [one.fact for one in lowered.report().notes if isinstance(one.fact, OneMicrobatch | ChosenDivision)]
+    [note] = [one.fact for one in lowered.report().notes if isinstance(one.fact, OneMicrobatch | PlannedDivision)]
     assert str(note).startswith("one microbatch, as more are refused: ")
     with pytest.raises(PlanError, match="has 512 examples, which 3 microbatches cannot share evenly"):
         atoll.lower(job(), topology="2 x cpu[1]", plan=Plan(microbatches=3))
@@ -155,7 +155,7 @@ def test_own_pieces_are_not_asked_about(monkeypatch):
         pieces = x.reshape(4, -1, WIDTH)
         return jax.lax.scan(lambda total, piece: (total + net(weights, piece), None), 0.0, pieces)[0]
 
-    monkeypatch.setattr(Division, "chosen", None)
+    monkeypatch.setattr(BatchDivision, "chosen", None)
     assert "microbatches=4" in atoll.lower(job(accumulating, donate_argnums=()), topology="2 x cpu[1]").program.plan
 
 

@@ -11,7 +11,6 @@ from atoll.compiler.module.notes import (
     AcrossBatch,
     AloneScope,
     BatchBlocks,
-    ChosenDivision,
     Gathered,
     Joined,
     JoinedStack,
@@ -24,6 +23,7 @@ from atoll.compiler.module.notes import (
     OneMicrobatch,
     OneReplica,
     OwnPieces,
+    PlannedDivision,
     SeveralLoops,
     SourcePlace,
     Traffic,
@@ -39,14 +39,14 @@ FACTS = {
         "net/norm", 7
     ): "computed for each microbatch alone, as per_microbatch says: 7 operations in scope net/norm",
     OwnPieces(4): "as many microbatches as the loop takes pieces of the batch: 4",
-    ChosenDivision(
+    PlannedDivision(
         8, 1, 2_000_000, 9_000_000
     ): "chosen: 8 microbatches, a predicted step of 2 ms, not one of 9 ms with one microbatch",
-    ChosenDivision(
+    PlannedDivision(
         1, 2, 2_000_000, 0
     ): "chosen: 1 microbatch in each of 2 replicas, a predicted step of 2 ms, not one of "
     "which it is not sure that it fits with one microbatch",
-    ChosenDivision(
+    PlannedDivision(
         1, 1, 2_000_000, 2_000_000
     ): "chosen: one microbatch, a predicted step of 2 ms, as no other number is said to take less",
     OneMicrobatch("the batch of 3 is not to be divided"): "one microbatch, as the batch of 3 is not to be divided",

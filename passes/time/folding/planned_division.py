@@ -14,11 +14,11 @@ from atoll.compiler.mlir.ir_text import to_bytecode
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import TOPOLOGY
-from atoll.compiler.module.notes import ChosenDivision, OneMicrobatch
+from atoll.compiler.module.notes import OneMicrobatch, PlannedDivision
 from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import topology_of, written_plan_of
 from atoll.compiler.plan.resolved_plan import ResolvedPlan, filled_in, islands_of_replica, resolved
-from atoll.compiler.planner.choice import Division, NoChoiceError
+from atoll.compiler.planner.choice import BatchDivision, NoChoiceError
 from atoll.compiler.planner.measuring import batch_size
 from atoll.compiler.text.quantities import seconds_text
 from atoll.compiler.topology.topology import Topology
@@ -47,12 +47,12 @@ def with_planned_division(module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan
         add_note(module, location, OneMicrobatch(f"all work of a step is predicted to take {seconds_text(seconds)}"))
         return plan
     try:
-        chosen = Division(to_bytecode(module), batch, topology, asked).chosen(replicas)
+        chosen = BatchDivision(to_bytecode(module), batch, topology, asked).chosen(replicas)
     except NoChoiceError as none:
         add_note(module, location, OneMicrobatch(str(none)))
         return plan
     step, undivided = (round(seconds * 1e9) for seconds in (chosen.seconds, chosen.undivided or 0.0))
-    add_note(module, location, ChosenDivision(chosen.microbatches, chosen.replicas, step, undivided))
+    add_note(module, location, PlannedDivision(chosen.microbatches, chosen.replicas, step, undivided))
     return resolved(replace(asked, microbatches=chosen.microbatches, replicas=chosen.replicas), len(topology.islands))
 
 

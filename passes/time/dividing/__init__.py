@@ -1,1 +1,0 @@
-"""How `resolve-plan` divides the batch where the plan leaves that open."""
