@@ -63,8 +63,8 @@ def stage_text(layers: int) -> str:
 def main() -> None:
     sizes = [int(argument) for argument in sys.argv[1:]] or [8, 32, 118]
     plans = {
-        "automatic cut, 4 stages": lambda _: Plan(stages=4),
-        "stage text, 4 stages": lambda layers: Plan(stages=stage_text(layers)),
+        "automatic cut, 4 stages": lambda _: Plan(stages=4, microbatches=1),
+        "stage text, 4 stages": lambda layers: Plan(stages=stage_text(layers), microbatches=1),
         "4 stages, 8 microbatches, zb-h1": lambda _: Plan(stages=4, microbatches=8, schedule="zb-h1"),
     }
     for title, plan in plans.items():

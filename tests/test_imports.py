@@ -85,6 +85,8 @@ MAY_IMPORT = {
     "checkpoint/writing_islands.py": ["checkpoint*", "compiler.errors", "runtime.array", "runtime.failure"],
     # What a user holds goes into files and comes back: arrays, and nothing of what made them.
     "checkpoint/*": ["checkpoint*", "compiler.errors", "compiler.tracebacks", "runtime.array", "runtime.leaves"],
+    # Asks the planner, which has passes count what layers cost.
+    "passes/time/folding/planned_division.py": ["passes*", "compiler*"],
     # Passes build on what is known of a module, and on what they prove; what comes after them is not for them.
     "passes/*": [
         "passes*",

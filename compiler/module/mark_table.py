@@ -30,6 +30,7 @@ MARKS = (
             "module/planned",
             "stage/measured/stage_homes",
             "time/folding/device_parts",
+            "time/folding/planned_division",
         ),
     ),
     Mark(
@@ -48,7 +49,7 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("verify-placed", "verify-scheduled", "verify-stablehlo", "verify-staged", "verify-timed"),
-        readers=("pipeline/resume",),
+        readers=("module/planned", "pipeline/resume"),
     ),
     Mark(
         marks.PATH,

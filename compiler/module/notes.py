@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any, TypeVar
 
-from atoll.compiler.text.quantities import bytes_text, count_text
+from atoll.compiler.text.quantities import bytes_text, count_text, seconds_text
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,44 @@ class OwnPieces:
 
     def __str__(self) -> str:
         return f"as many microbatches as the loop takes pieces of the batch: {self.count}"
+
+
+@dataclass(frozen=True)
+class PlannedDivision:
+    """The plan leaves open how the batch is divided, and that was chosen by which a step should take the least time.
+
+    step, undivided: the predicted nanoseconds of a step, and of one with one microbatch and one replica; 0 for the
+        latter where it is not known to fit the memory.
+    """
+
+    microbatches: int
+    replicas: int
+    step: int
+    undivided: int
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the batch is divided."""
+        return self.microbatches * self.replicas
+
+    def __str__(self) -> str:
+        step = f"a predicted step of {seconds_text(self.step / 1e9)}"
+        if self.parts == 1:
+            return f"chosen: one microbatch, {step}, as no other number is said to take less"
+        whole = f"of {seconds_text(self.undivided / 1e9)}" if self.undivided else "of which it is not sure that it fits"
+        several = f"{self.microbatches} microbatch{'es' if self.microbatches > 1 else ''}"
+        replicas = f" in each of {self.replicas} replicas" if self.replicas > 1 else ""
+        return f"chosen: {several}{replicas}, {step}, not one {whole} with one microbatch"
+
+
+@dataclass(frozen=True)
+class OneMicrobatch:
+    """The plan leaves the number of microbatches open, and there is one. why: a clause."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"one microbatch, as {self.why}"
 
 
 @dataclass(frozen=True)
@@ -270,6 +308,8 @@ class ManySweeps:
 Fact = (
     AloneScope
     | OwnPieces
+    | PlannedDivision
+    | OneMicrobatch
     | BatchBlocks
     | WholeBatch
     | Joined
@@ -292,6 +332,8 @@ Fact = (
 FACTS_BY_KIND: Mapping[str, type[Fact]] = {
     "alone-scope": AloneScope,
     "own-pieces": OwnPieces,
+    "planned-division": PlannedDivision,
+    "one-microbatch": OneMicrobatch,
     "batch-blocks": BatchBlocks,
     "whole-batch": WholeBatch,
     "joined": Joined,

@@ -5,11 +5,14 @@ import functools
 from atoll.compiler.mlir.attributes import integer, integer_attribute, integer_in, text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import refuse
-from atoll.compiler.module.marks import FILLED, PLAN, STAGES, TOPOLOGY
+from atoll.compiler.module.marks import FILLED, PHASE, PLAN, STAGES, TOPOLOGY
 from atoll.compiler.plan.pipeline_shape import PipelineShape
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.resolved_plan import ResolvedPlan, as_asked, filled_in, islands_of_replica, resolved
+from atoll.compiler.schedules.schedule import Schedule
 from atoll.compiler.topology.topology import Topology, noted_topology
+
+_WHOLE = "stablehlo"  # the phase in which the batch is still whole
 
 
 def plan_of(module: ir.Module) -> ResolvedPlan:
@@ -20,13 +23,26 @@ def plan_of(module: ir.Module) -> ResolvedPlan:
 
 def asked_plan_of(module: ir.Module) -> Plan:
     """The plan as it was asked for, before what it leaves open was filled in."""
-    return as_asked(Plan.parse(_text_of(module)), _filled(module))
+    return as_asked(written_plan_of(module), _filled(module))
+
+
+def written_plan_of(module: ir.Module) -> Plan:
+    """The plan as it stands in the module, with what is open yet."""
+    return Plan.parse(_text_of(module))
+
+
+def leaves_division_open(module: ir.Module) -> bool:
+    """Whether `resolve-plan` has yet to say into how many microbatches the batch is divided. It is past that once the
+    module is at phase `timed`."""
+    plan = plan_of(module)
+    is_open = "microbatches" in filled_in(written_plan_of(module), plan)
+    return is_open and not isinstance(plan.schedule, Schedule) and text_of(module.operation, PHASE) in (None, _WHOLE)
 
 
 def set_plan(module: ir.Module, plan: ResolvedPlan) -> None:
     """Write the plan with what has been decided by now, and note which parts of it were open."""
     attributes = module.operation.attributes
-    filled = _filled(module) | filled_in(Plan.parse(_text_of(module)), plan)
+    filled = _filled(module) | filled_in(written_plan_of(module), plan)
     attributes[PLAN] = ir.StringAttr.get(str(plan))
     if filled:
         attributes[FILLED] = ir.DictAttr.get({name: integer(value, 64) for name, value in filled.items()})

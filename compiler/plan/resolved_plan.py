@@ -18,6 +18,7 @@ from atoll.compiler.tracebacks import caller
 
 # The kinds that stand for an open schedule: if each island has one stage, and if islands have several.
 _ONE_STAGE_EACH, _SEVERAL_EACH = "1f1b", "interleaved-1f1b"
+_DIVIDING = ("microbatches", "replicas", "segments")  # the fields that divide the batch or the work of a stage
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,12 @@ def filled_in(before: Plan, after: ResolvedPlan) -> dict[str, int]:
 def as_asked(plan: Plan, filled: Mapping[str, int]) -> Plan:
     """The plan as somebody wrote it, before these parts were filled in: each is `auto` again, unless it was edited.
 
-    But the number of segments is shown if there are several, as they make tasks that nobody asked for.
+    But numbers of microbatches, replicas and segments are shown if there are several, as these make tasks that nobody
+    asked for, and other sums.
     """
     written = {one.name: getattr(plan, one.name) for one in fields(Plan)}
     reopened = {name: AUTO for name, value in written.items() if name in filled and filled[name] == value}
-    if plan.segments != 1:
-        reopened.pop("segments", None)
+    for name in _DIVIDING:
+        if written[name] != 1:
+            reopened.pop(name, None)
     return Plan(**written | reopened)

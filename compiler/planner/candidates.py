@@ -1,6 +1,6 @@
 """Ways to run a chain on some islands: cuts and schedules, each as the simulator sees it."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
@@ -109,6 +109,18 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
     return list(best.values())
 
 
+def automatic(setting: Setting, kinds: Iterable[Kind]) -> list[Candidate]:
+    """With stages that take about the same time on all islands, as the automatic cut makes them, by these kinds of
+    schedules; none if there are more stages than layers, or what is made does not fit the memory."""
+    islands = len(setting.homes)
+    found = []
+    for kind in kinds:
+        homes = [setting.homes[one] for one in kind.stage_island(islands)]
+        if len(homes) <= setting.chain.layers and setting.microbatches >= kind.least_microbatches(islands):
+            found.append(simulated(setting, _even(setting.chain, homes), kind))
+    return [one for one in found if one is not None]
+
+
 def _promising(setting: Setting, limit: float) -> list[tuple[int, Cut]]:
     """The cuts with the best closed forms. That of islands which share cores says nothing of how many of them to use,
     as it takes each to have its own: so each number has its best."""
@@ -163,11 +175,13 @@ def _within_slack(problem: CutProblem, islands: int, limit: float, usable: Conta
 
 
 def _even(chain: Chain, homes: Sequence[int]) -> Cut:
-    """Stages of about the same work, on islands in their order."""
+    """Stages that take about the same time, on islands in their order."""
     sums = [0.0, *accumulate(chain.task(0, layer, layer + 1) for layer in range(chain.layers))]
+    whole = [chain.task(kind, 0, chain.layers) or 1.0 for kind in range(chain.kinds)]
+    speeds = list(accumulate(whole[homes[0]] / whole[home] for home in homes))
     begins = [0]
     for stage in range(1, len(homes)):
-        goal = sums[-1] * stage / len(homes)
+        goal = sums[-1] * speeds[stage - 1] / speeds[-1]
         left = chain.layers - (len(homes) - stage)
         place = next((layer for layer, total in enumerate(sums) if total >= goal), left)
         begins.append(max(begins[-1] + 1, min(place, left)))

@@ -1,30 +1,36 @@
 """Asks passes what the layers of a program cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.compiler.cost.layer_costs import LayerCosts, read_layer_costs
-from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import argument_attributes, arguments_of
+from atoll.compiler.mlir.bindings import ir, mpmd
+from atoll.compiler.mlir.functions import argument_attributes, arguments_of, operations_in
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.pipeline.pass_base import step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
-from atoll.compiler.pipeline.pipeline import PHASES, phase_named
+from atoll.compiler.pipeline.pipeline import phase_named
 from atoll.compiler.pipeline.registry import pass_class, steps_of_phase
-from atoll.compiler.pipeline.resume import write_texts
+from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.topology.topology import Topology
 
 _MEASURE, _BEFORE = "measure-layers", "seed-stages"
+_STAGED = phase_named("staged")
+_ANY_PLAN = Plan()
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What layers cost with so many examples in a microbatch; without a batch 1 stands for all there is."""
+    """What layers cost with so many examples in a microbatch; without a batch 1 stands for all there is.
+
+    loops: how many loops over microbatches the step has.
+    """
 
     examples: float
     costs: LayerCosts
+    loops: int = 0
 
 
 def batch_size(module: ir.Module) -> int | None:
@@ -37,20 +43,30 @@ def batch_size(module: ir.Module) -> int | None:
     return None
 
 
-def measured(program: bytes, topology: Topology, microbatches: int, like: Measured | None = None) -> Measured:
+def cut_batch(module: ir.Module, topology: Topology, plan: Plan) -> None:
+    """Bring a module of phase `stablehlo` or before to phase `timed`; CompileError if its batch cannot be cut so."""
+    write_texts(module, topology, plan)
+    for phase, steps in phases_left(module):
+        if phase is _STAGED:
+            break
+        run_passes(module, steps)
+
+
+def measured(
+    program: bytes, topology: Topology, microbatches: int, like: Measured | None = None, plan: Plan = _ANY_PLAN
+) -> Measured:
     """The layers of a module at phase `stablehlo` or before, with so many microbatches; it may refuse to be cut so.
 
     like: a count with another number of them, whose layers are taken: where least crosses depends on the size of
         microbatches, and costs of different layers say nothing of how they grow.
+    plan: says whatever else may matter for how the batch is cut.
     """
     module = parse_text(program)
     batch = batch_size(module) or 1
-    write_texts(module, topology, Plan(stages=1, microbatches=microbatches, replicas=1))
-    staged = phase_named("staged")
-    for phase in PHASES[: PHASES.index(staged)]:
-        run_passes(module, steps_of_phase(phase))
-    names = [step_name(step) for step in steps_of_phase(staged)]
-    before = steps_of_phase(staged)[: names.index(_BEFORE)]
+    cut_batch(module, topology, replace(plan, stages=1, microbatches=microbatches, schedule="1f1b", replicas=1))
+    loops = operations_in(module.operation, mpmd.ForOp)
+    names = [step_name(step) for step in steps_of_phase(_STAGED)]
+    before = steps_of_phase(_STAGED)[: names.index(_BEFORE)]
     places = {} if like is None else {"places": like.costs.places}
     run_passes(module, [*before, pass_class(_MEASURE)(**places)])
-    return Measured(batch / microbatches, read_layer_costs(module))
+    return Measured(batch / microbatches, read_layer_costs(module), len(loops))

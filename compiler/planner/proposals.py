@@ -1,6 +1,6 @@
 """Plans for a model on a topology, the most promising first, by what its layers cost."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -95,7 +95,7 @@ def proposals(
     found: list[Proposal] = []
     settings = [
         (_least(model, batch, replicas, setting), replicas, setting)
-        for replicas, setting in _settings(model, batch, microbatches_allowed)
+        for replicas, setting in settings_of(model, _sizes(model.topology, batch, microbatches_allowed))
     ]
     best = below / _SLACK
     # What cannot be nearly as good as the best is not looked at, so those that may be best come first.
@@ -103,7 +103,7 @@ def proposals(
         if least > _SLACK * best:
             break
         told(f"{replicas} replica{'s' if replicas > 1 else ''} of {setting.microbatches} microbatches")
-        found += [_proposal(model, one, replicas) for one in candidates(setting, _SLACK * best)]
+        found += [on_replicas(model, one, replicas) for one in candidates(setting, _SLACK * best)]
         best = min([best, *(one.seconds for one in found)])
     ranked = sorted(found, key=lambda one: one.seconds)
     return Proposals(tuple(ranked), min(least for least, *_ in settings), len(found))
@@ -116,10 +116,10 @@ def _least(model: Model, batch: int | None, replicas: int, setting: Setting) -> 
     return least_step(model.of_parts(parts), examples, setting.homes, setting.microbatches, setting.at_once)
 
 
-def _settings(model: Model, batch: int | None, microbatches_allowed: bool) -> Iterator[tuple[int, Setting]]:
-    """All numbers of replicas and microbatches."""
+def settings_of(model: Model, sizes: Iterable[tuple[int, int, float]]) -> Iterator[tuple[int, Setting]]:
+    """Each number of replicas with what one of them is. sizes: replicas, microbatches, the examples of one of these."""
     chains: dict[tuple[float, bool], Chain] = {}
-    for replicas, microbatches, examples in _sizes(model.topology, batch, microbatches_allowed):
+    for replicas, microbatches, examples in sizes:
         homes = model.homes[: len(model.homes) // replicas]
         parts = replicas * microbatches
         key = examples, parts == 1
@@ -141,15 +141,18 @@ def _memory(model: Model, replicas: int) -> tuple[float, ...]:
     return tuple(least)
 
 
-def _sizes(topology: Topology, batch: int | None, microbatches_allowed: bool) -> Iterator[tuple[int, int, float]]:
-    """Numbers of replicas and of microbatches, with the examples that a microbatch then has."""
-    count = len(topology.islands)
-    if batch is None or not microbatches_allowed:
-        yield 1, 1, float(batch or 1)
-        return
-    for replicas, microbatches in product(range(1, count + 1), range(1, _MOST_MICROBATCHES + 1)):
+def divisions(topology: Topology, batch: int) -> Iterator[tuple[int, int, float]]:
+    """Numbers of replicas and of microbatches that the batch allows, with the examples that a microbatch then has."""
+    for replicas, microbatches in product(range(1, len(topology.islands) + 1), range(1, _MOST_MICROBATCHES + 1)):
         if batch % (replicas * microbatches) == 0 and _are_alike(topology, replicas):
             yield replicas, microbatches, batch / (replicas * microbatches)
+
+
+def _sizes(topology: Topology, batch: int | None, microbatches_allowed: bool) -> Iterator[tuple[int, int, float]]:
+    """The same for any program."""
+    if batch is None or not microbatches_allowed:
+        return iter([(1, 1, float(batch or 1))])
+    return divisions(topology, batch)
 
 
 def _are_alike(topology: Topology, replicas: int) -> bool:
@@ -174,7 +177,7 @@ def _links(model: Model, homes: Sequence[int]) -> dict[tuple[int, int], LinkCost
     return found
 
 
-def _proposal(model: Model, candidate: Candidate, replicas: int) -> Proposal:
+def on_replicas(model: Model, candidate: Candidate, replicas: int) -> Proposal:
     """The candidate on so many replicas. Sums are exchanged segment by segment while the last backward task runs."""
     sent = candidate.bytes_sent * replicas
     if replicas == 1:

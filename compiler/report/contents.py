@@ -119,8 +119,6 @@ class ReportContents:
     buffers: tuple[BufferGroup, ...]
     # Of the last loop over microbatches; None for a program without one, or with one that no schedule is for.
     pipeline: Prediction | None
-    # Whether there is a batch, and nobody has said how many microbatches it is divided into.
-    could_divide: bool = False
     # How many replicas there are. `transfers` and `shared` are of one of them; `links` of all.
     replicas: int = 1
     exchanges: tuple[ExchangeReport, ...] = ()

@@ -17,13 +17,12 @@ from atoll.compiler.mlir.functions import argument_attributes, arguments_of, bod
 from atoll.compiler.mlir.locations import place
 from atoll.compiler.module.graph import bytes_of, iterations_of
 from atoll.compiler.module.homes import replaced_arguments
-from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
 from atoll.compiler.module.notes import Note
 from atoll.compiler.module.noting import notes_of
-from atoll.compiler.module.planned import asked_plan_of, plan_of, segments_of, stages_of, topology_of
+from atoll.compiler.module.planned import segments_of, stages_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of
 from atoll.compiler.module.tasks import (
     OWN_SHARE,
@@ -33,7 +32,6 @@ from atoll.compiler.module.tasks import (
     microbatch_name,
     transfers_in,
 )
-from atoll.compiler.plan.resolved_plan import filled_in
 from atoll.compiler.replicas.exchange import bytes_sent, messages, seconds
 from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.report.abbreviation import folded
@@ -102,7 +100,6 @@ class Report(ReportContents):
             buffers=tuple(group for island in program.islands for group in groups_of(program, island)),
             pipeline=pipeline,
             whole_step=whole,
-            could_divide=_could_divide(module),
             replicas=replicas,
             exchanges=tuple(_exchanges(module, twins)),
         )
@@ -169,11 +166,6 @@ def _island(program: Program, island: IslandProgram, cost: int, kept: int) -> Is
         cost=cost,
         kept_bytes=kept,
     )
-
-
-def _could_divide(module: ir.Module) -> bool:
-    has_batch = any(batch_dimension(marks) is not None for marks in argument_attributes(entry_function(module)))
-    return has_batch and "microbatches" in filled_in(asked_plan_of(module), plan_of(module))
 
 
 def _check_memory(topology: Topology, islands: tuple[IslandReport, ...]) -> None:

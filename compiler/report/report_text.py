@@ -17,12 +17,6 @@ from atoll.compiler.topology.topology import Topology
 
 _OF_LOOPS = "overlap with the loop before; pause of an island until the next one begins"
 
-# What is told of a step that could have microbatches, and from which bubble on.
-_ONE_MICROBATCH = (
-    "the plan leaves open how many microbatches there are, so there is one: try microbatches=4, or atoll plan"
-)
-_WAITING = 0.2
-
 # Of each island's kinds of buffers the text shows those that take most; the object and its JSON have all.
 _BUFFERS_SHOWN = 4
 
@@ -84,7 +78,7 @@ def _loop_rows(report: ReportContents) -> list[str]:
         f"          assumed: {_assumed(report.topology)}",
     ]
     if not one.loops:
-        return [*rows, f"          {_ONE_MICROBATCH}"] if report.could_divide and one.bubble > _WAITING else rows
+        return rows
     rows += ["", f"{'loop':<8}{'begins':>12}{'ends':>12}{'overlap':>12}{'pause':>8}   {_OF_LOOPS}"]
     for name, span in zip([*(f"L{span.loop}" for span in one.loops[:-1]), "last"], one.loops, strict=True):
         times = (seconds_text(time) for time in (span.start, span.end, span.overlap))

@@ -9,12 +9,12 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.marks import ALONE
 from atoll.compiler.module.notes import OwnPieces
 from atoll.compiler.module.noting import add_note, add_notes
-from atoll.compiler.module.planned import asked_plan_of, plan_of, set_plan
+from atoll.compiler.module.planned import leaves_division_open, plan_of, set_plan
 from atoll.compiler.pipeline.pass_base import Pass
-from atoll.compiler.plan.resolved_plan import ResolvedPlan, filled_in
-from atoll.compiler.schedules.schedule import Schedule
+from atoll.compiler.plan.resolved_plan import ResolvedPlan
 from atoll.compiler.tracebacks import caller
 from atoll.passes.time.folding.own_pieces import own_loop
+from atoll.passes.time.folding.planned_division import with_planned_division
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,8 @@ class ResolvePlan(Pass):
     """Write into the plan what it leaves open: microbatches, replicas, and stages where the topology is known.
 
     A step that takes its batch in pieces by itself, to accumulate gradients, says by that how many microbatches there
-    are, if there are stages to work on them side by side. What was filled in is noted, so that other islands can have
+    are, if there are stages to work on them side by side. Any other batch is divided so that the step is predicted to
+    take the least time, if there is more than one island. What was filled in is noted, so that other islands can have
     another answer.
 
     Requires: phase `stablehlo`.
@@ -36,20 +37,21 @@ class ResolvePlan(Pass):
     """
 
     def run(self, module: ir.Module) -> None:
-        plan = self._with_own_pieces(module, plan_of(module))
+        plan = plan_of(module)
+        if leaves_division_open(module):
+            plan = _with_own_pieces(module, plan) or with_planned_division(module, plan)
         _take_alone(module, plan)
         set_plan(module, plan)
         log.info("the plan is %s", plan)
 
-    def _with_own_pieces(self, module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan:
-        is_open = "microbatches" in filled_in(asked_plan_of(module), plan)
-        if not is_open or isinstance(plan.schedule, Schedule) or (plan.stage_count or 0) < 2:
-            return plan
-        loop = own_loop(module)
-        if loop is None or loop.iterations % plan.replicas:
-            return plan
-        add_note(module, loop.node.location, OwnPieces(loop.iterations))
-        return replace(plan, microbatches=loop.iterations // plan.replicas)
+
+def _with_own_pieces(module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan | None:
+    """With as many microbatches as the step itself takes pieces of the batch; None if it takes none."""
+    loop = own_loop(module) if (plan.stage_count or 0) > 1 else None
+    if loop is None or loop.iterations % plan.replicas:
+        return None
+    add_note(module, loop.node.location, OwnPieces(loop.iterations))
+    return replace(plan, microbatches=loop.iterations // plan.replicas)
 
 
 def _take_alone(module: ir.Module, plan: ResolvedPlan) -> None:

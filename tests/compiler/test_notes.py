@@ -20,8 +20,10 @@ from atoll.compiler.module.notes import (
     NotDivisible,
     Note,
     NotFollowed,
+    OneMicrobatch,
     OneReplica,
     OwnPieces,
+    PlannedDivision,
     SeveralLoops,
     SourcePlace,
     Traffic,
@@ -37,6 +39,17 @@ FACTS = {
         "net/norm", 7
     ): "computed for each microbatch alone, as per_microbatch says: 7 operations in scope net/norm",
     OwnPieces(4): "as many microbatches as the loop takes pieces of the batch: 4",
+    PlannedDivision(
+        8, 1, 2_000_000, 9_000_000
+    ): "chosen: 8 microbatches, a predicted step of 2 ms, not one of 9 ms with one microbatch",
+    PlannedDivision(
+        1, 2, 2_000_000, 0
+    ): "chosen: 1 microbatch in each of 2 replicas, a predicted step of 2 ms, not one of "
+    "which it is not sure that it fits with one microbatch",
+    PlannedDivision(
+        1, 1, 2_000_000, 2_000_000
+    ): "chosen: one microbatch, a predicted step of 2 ms, as no other number is said to take less",
+    OneMicrobatch("the batch of 3 is not to be divided"): "one microbatch, as the batch of 3 is not to be divided",
     BatchBlocks("reshape", 4): "examples are taken in 4 blocks, some of each a microbatch, as reshape divides them",
     WholeBatch("sort", 96): "computed for the whole batch, as no rule makes only a part of it: sort, 96 bytes",
     Joined("sort", 2048): "done once for the whole batch, as it mixes the examples: sort, for which 2.0 KiB are joined",

@@ -239,14 +239,14 @@ def test_the_text_of_a_pipeline(pipeline):
 
 
 @pytest.mark.parametrize(("microbatches", "batch", "is_told"), [("auto", 2, True), (1, 2, False), ("auto", (), False)])
-def test_a_bubble_for_want_of_microbatches_is_told_if_nobody_asked_for_it(microbatches, batch, is_told):
+def test_why_there_is_one_microbatch_is_told_if_nobody_asked_for_it(microbatches, batch, is_told):
     def fn(a, b, x):
         return jnp.tanh(jnp.tanh(x @ a) @ b)
 
     shapes = [jax.ShapeDtypeStruct((64, 64), "float32")] * 3
     plan = atoll.Plan(stages=2, microbatches=microbatches)
     text = str(atoll.lower(fn, *shapes, topology="2 x cpu[1]", batch_argnums=batch, plan=plan).report())
-    assert ("the plan leaves open how many microbatches there are" in text) == is_told
+    assert ("one microbatch, as all work of a step is predicted to take" in text) == is_told
 
 
 def test_a_picture_of_the_prediction(pipeline):

@@ -17,7 +17,7 @@ import atoll
 
 FILE = Path(__file__).with_suffix(".txt")
 PLANS = {
-    "stages": atoll.Plan(stages=2, schedule="gpipe"),
+    "stages": atoll.Plan(stages=2, microbatches=1, schedule="gpipe"),
     "microbatches": atoll.Plan(stages=2, microbatches=4, schedule="1f1b"),
     "replicas": atoll.Plan(replicas=2, stages=1, microbatches=2, schedule="gpipe"),
 }

@@ -1094,4 +1094,26 @@ MUTATIONS = (
         "most = microbatches",
         killed_by="tests/compiler/test_scaling.py::test_the_plan_of_copies[2-False-3]",
     ),
+    # What a plan leaves open.
+    Mutation(
+        "what-was-divided-is-open-again",
+        "compiler/plan/resolved_plan.py",
+        "        if written[name] != 1:\n",
+        "        if written[name] < 1:\n",
+        killed_by="tests/compiler/test_choice.py::test_a_module_that_is_divided_stays_so_on_other_islands",
+    ),
+    Mutation(
+        "what-was-chosen-is-not-taken-back",
+        "compiler/module/division.py",
+        "fact.parts > 1",
+        "fact.parts < 1",
+        killed_by="tests/compiler/test_choice.py::test_what_a_later_pass_refuses_is_taken_back",
+    ),
+    Mutation(
+        "replicas-that-nobody-asked-for-print",
+        "passes/time/folding/planned_division.py",
+        "is_given or host_calls_in(module.operation) or",
+        "is_given or",
+        killed_by="tests/compiler/test_choice.py::test_replicas_are_not_chosen_where_each_would_print",
+    ),
 )
