@@ -41,7 +41,8 @@ class Site:
 
     tell: is called with the record of a step that is over.
     deliver: is called with what other islands are to get.
-    later: makes a call once those under way have returned. post: has the host's thread make a call; for any thread.
+    later: makes a call once those under way have returned. post: makes a call, or has it made; for a thread that has
+        nothing else to do.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class Window:
     """Executions in the order in which they were enqueued, which is that in which an island's devices run them.
 
     tell: is called with the record of a step that is over.
-    watcher: the name of the thread that waits for one; post: has the window's own thread make a call.
+    watcher: the name of the thread that waits for one; post: what it calls at last, which makes a call where it may.
     """
 
     def __init__(
