@@ -2,10 +2,11 @@
 
 import threading
 import weakref
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
+from typing import Any
 
 import jax
 from atoll.compiler.errors import CompileError
@@ -129,6 +130,13 @@ class Host:
     def is_idle(self) -> bool:
         """Whether it has nothing to do."""
         return self._thread is None and not self._has_more
+
+    def owned(self) -> Mapping[int, Sequence[Any]]:
+        """The values that its islands keep, by the programs that they belong to."""
+        found: defaultdict[int, list[Any]] = defaultdict(list)
+        for program, values in chain.from_iterable(site.store.owned().items() for site in self._sites.values()):
+            found[program] += values
+        return found
 
     def join(self, patience: float) -> None:
         """Wait until no program is loaded any more."""
@@ -258,8 +266,8 @@ class Host:
                 self._bring(message)
             case Drop(island, handle, _):
                 self._sites[island].store.drop(handle)
-            case Put(_, island, _, handle, value, size):
-                self._sites[island].store.put(handle, value, size)
+            case Put(program, island, _, handle, value, size):
+                self._sites[island].store.put(handle, program, value, size)
             case Fetch(request, island, handle):
                 self._sites[island].store.wait(handle, lambda value: self._tell(Told(request, value)))
             case Ping(request):
@@ -315,7 +323,7 @@ class Host:
                 program.under_way += 1
                 program.streams[name].order(start.step, order, traced=start.traced)
             else:
-                self._sites[name].reserve(order)
+                self._sites[name].reserve(start.program, order)
                 self._sites[name].queue(Errand(self._sites[name], program.transport, order.forwards))
 
     def _deliver(self, offer: Offer) -> None:

@@ -5,7 +5,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -174,6 +174,10 @@ class IslandProcess:
     def _obey(self) -> None:
         while (message := self._urgent.get()) is not None:
             self._host.receive(message)
+
+    def owned(self) -> Mapping[int, Sequence[Any]]:
+        """The values that are here, by the programs that they belong to."""
+        return self._host.owned()
 
     def end(self, patience: float) -> bool:
         """Forget the controller and all that is here for it; whether that came to an end in so many seconds, each.
