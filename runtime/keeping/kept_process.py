@@ -16,7 +16,7 @@ import jax
 from atoll.compiler.errors import AtollError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import Failure
-from atoll.runtime.keeping.talk import Cleared, Contents, Describe, Deserted, Leave, ProgramThere, Serve
+from atoll.runtime.keeping.talk import Cleared, Contents, Describe, Deserted, Leave, ProgramContents, Serve
 from atoll.runtime.kept_executables import KeptExecutables
 from atoll.runtime.processes.assignment import Assignment
 from atoll.runtime.processes.greetings import Alive, Farewell, Here, Unable
@@ -129,12 +129,12 @@ class KeptProcess:
         serving = self._serving
         programs, owned = ({}, {}) if serving is None else (serving.programs.copy(), serving.owned())
         told = [
-            ProgramThere(number, one.compilations, one.steps, _bytes_of(owned.get(number, ())))
+            ProgramContents(number, one.compilations, one.steps, _bytes_of(owned.get(number, ())))
             for number, one in programs.items()
             if one.is_run
         ]
         told += [
-            ProgramThere(number, None, 0, _bytes_of(values))
+            ProgramContents(number, None, 0, _bytes_of(values))
             for number, values in owned.items()
             if number not in programs
         ]

@@ -54,14 +54,14 @@ class Contents:
 
     seat: Seat
     request: int
-    programs: tuple["ProgramThere", ...]
+    programs: tuple["ProgramContents", ...]
     kept: int
     arrays: int
     memory: int
 
 
 @dataclass(frozen=True)
-class ProgramThere:
+class ProgramContents:
     """What a program has in a process.
 
     compilations: how many fragments were compiled for it; None if it was closed, and only its arrays are still there.

@@ -3,7 +3,7 @@
 import pytest
 from atoll.compiler.commands.cli import run_here
 from atoll.compiler.commands.status import lines
-from atoll.runtime.keeping.talk import Contents, Guest, Process, ProgramThere, Status
+from atoll.runtime.keeping.talk import Contents, Guest, Process, ProgramContents, Status
 
 pytestmark = pytest.mark.own
 
@@ -34,7 +34,7 @@ def _words(command):
 
 
 def test_what_is_up_is_listed():
-    has = Contents((0, 0), 1, (ProgramThere(0, 3, 7, 1024), ProgramThere(1, None, 0, 512)), 5, 2048, 1 << 28)
+    has = Contents((0, 0), 1, (ProgramContents(0, 3, 7, 1024), ProgramContents(1, None, 0, 512)), 5, 2048, 1 << 28)
     processes = [Process("a", 11, "here", "serves", has), Process("b", 12, "there", "has ended", None)]
     guest = Guest(9, "here", "train.py", 0.0)
     found = list(lines(Status(7, 0.0, "2 x cpu[1]", "ray", guest, processes, "no memory")))
