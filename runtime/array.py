@@ -127,7 +127,7 @@ class Array(Converting):
         return restored(self.promise.read(), self._port.dtype, self.weak_type)
 
     def _number(self) -> Any:  # noqa: ANN401 (as above)
-        # Of a `jax.Array` it is numpy's too; to make one first takes longer than all else. What is no number jax refuses.
+        # That of a `jax.Array` is numpy's too, and to make one first takes longer. What is no number jax refuses.
         is_number = not self.shape and not self._port.dtype.startswith("key<")
         return self.promise.read() if is_number else self.to_jax()
 
