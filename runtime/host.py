@@ -240,10 +240,7 @@ class Host:
                 site.window.watch()
         if len(self._inbox):
             return self._inbox.get()
-        for stream in self._streams:
-            if stream.is_watched and stream.left <= 0:
-                return _give_up, stream
-        return None
+        return next(((_give_up, one) for one in self._streams if one.is_watched and one.left <= 0), None)
 
     @property
     def _left(self) -> float | None:
