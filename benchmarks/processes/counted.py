@@ -5,7 +5,11 @@ import resource
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+
+from atoll.runtime.hosted_islands import HostedIslands
+from atoll.runtime.processes.island_processes import IslandProcesses
 
 
 @dataclass
@@ -18,6 +22,12 @@ class Counted:
     def add(self, other: "Counted", times: int) -> None:
         self.wake_ups += times * other.wake_ups
         self.seconds += times * other.seconds
+
+
+def processes_of(islands: HostedIslands) -> tuple[int, ...]:
+    """Those that have the islands; this one, if they are near."""
+    ground = islands.ground
+    return tuple(chain(*ground.pids.values())) if isinstance(ground, IslandProcesses) else (os.getpid(),)
 
 
 @contextmanager

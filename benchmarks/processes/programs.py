@@ -1,15 +1,13 @@
 """Programs that only send, made by hand; and what runs them."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy
 from atoll.runtime.controller import Controller
-from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Send
+from processes.counted import processes_of
 
 import atoll
 
@@ -60,7 +58,4 @@ def running(cluster: str | None, program: Program) -> Iterator[Running]:
             with nullcontext(controller.start(arguments)):
                 controller.stats()
 
-        ground = made.shared.ground
-        yield Running(
-            step, tuple(chain(*ground.pids.values())) if isinstance(ground, IslandProcesses) else (os.getpid(),)
-        )
+        yield Running(step, processes_of(made.shared))
