@@ -53,7 +53,8 @@ class Host:
 
     What happens on its own thread, such as a value that one of its islands sends to another, waits in a queue of its
     own, which costs a hundredth of a message between threads. No island is called from inside another. While no program
-    is loaded there is no thread: then whoever brings a message sees to it. So does who `bring`s one while it waits.
+    is loaded there is no thread: then whoever brings a message sees to it. So does whoever `bring`s one while nobody
+    carries the islands.
 
     tell: takes what is said to the controller; from any thread.
     say: takes what is said to another host, by its number.
@@ -152,11 +153,6 @@ class Host:
             self._tell(CompileFailed(load.program, self.number, Failure.of(error)))
             return
         self._inbox.put((self._add, (load, executables)))
-        if load.islands:
-            with self._carrying:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
-                    self._thread.start()
         made = sum(not one.is_found for its in executables.values() for one in its.values())
         self._tell(Loaded(load.program, self.number, made))
 
@@ -198,7 +194,7 @@ class Host:
 
     def _carry_islands(self) -> None:
         while True:
-            with self._carrying:  # another thread may bring a message, or a program, at this moment
+            with self._carrying:  # another thread may bring a message at this moment
                 self._make_calls()
                 if not self._has_more:
                     self._thread = None
@@ -306,6 +302,9 @@ class Host:
         }
         self._programs[load.program] = _Loaded(transport, load.hosts, streams, tuple(sides.values()))
         self._note_streams()
+        if streams and self._thread is None:  # which nobody else changes meanwhile: this is who carries the islands
+            self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
+            self._thread.start()
 
     def _note_streams(self) -> None:
         self._streams = tuple(chain.from_iterable(one.streams.values() for one in self._programs.values()))
