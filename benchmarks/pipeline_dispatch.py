@@ -6,9 +6,8 @@ of its result. *at once* is one program, in which a step is one message to each 
 stage, and the caller waits for each result before it calls the next. Both with islands in processes of their own, and
 within this process. Steps a second; a step takes one value through all stages.
 
-The floor is what the threads cost that one value wakes up on its way from one process to the next: one that reads, one
-that carries the island, and, if it is not computed yet, one that sends; with the time that waking one takes, as
-measured between two threads.
+The floor is what it costs that threads wake up: how often they do for a stage of *at once*, in the processes that have
+the islands, as Linux counts it; with the time that waking one takes, as measured between two threads.
 
     python benchmarks/pipeline_dispatch.py --stages 1 2 4 8 16
 """
@@ -23,12 +22,10 @@ from contextlib import ExitStack
 import jax
 import jax.numpy as jnp
 from atoll.runtime.inbox import Inbox
+from processes.counted import counting, processes_of
 from rows import Row, tell
 
 import atoll
-
-# How many threads a value wakes up between one process and the next, at most.
-_WOKEN = 3
 
 
 def main() -> None:
@@ -41,24 +38,25 @@ def main() -> None:
     os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={most}")
     waking = time_to_wake()
     print(f"to wake a thread takes {waking * 1e6:.0f} us")
-    columns = ("stages", "islands", "at once", "in turn", "ratio", "us a stage", "floor")
+    columns = ("stages", "islands", "at once", "in turn", "ratio", "us a stage", "wake-ups", "floor")
     print(*(f"{name:>10}" for name in columns))
     for where in (None, "ray"):
         with atoll.Cluster(f"{most} x cpu[1]", cluster=where) as cluster:
             for count in options.stages:
-                at_once, in_turn = steps_a_second(cluster, count, options.steps, options.rounds)
+                at_once, in_turn, woken = steps_a_second(cluster, count, options.steps, options.rounds)
                 case = f"{count} stages in {'processes' if where else 'one process'}, at once"
                 tell(Row(case, "steps a second", at_once, {"in turn": in_turn}, more_is_better=True))
-                floor = f"{_WOKEN * waking * 1e6:.0f}" if where else "-"
                 print(
                     f"{count:>10} {'processes' if where else 'here':>10} {at_once:>10.0f} {in_turn:>10.0f} "
-                    f"{at_once / in_turn:>10.2f} {1e6 / at_once / count:>10.0f} {floor:>10}",
+                    f"{at_once / in_turn:>10.2f} {1e6 / at_once / count:>10.0f} {woken / count:>10.1f} "
+                    f"{woken / count * waking * 1e6:>10.0f}",
                     flush=True,
                 )
 
 
-def steps_a_second(cluster: atoll.Cluster, count: int, steps: int, rounds: int) -> tuple[float, float]:
-    """Of one program with so many stages, and of a program for each stage; medians of rounds that take turns."""
+def steps_a_second(cluster: atoll.Cluster, count: int, steps: int, rounds: int) -> tuple[float, float, float]:
+    """Of one program with so many stages, and of a program for each stage; medians of rounds that take turns. And how
+    often threads wake up for a step of the first."""
 
     def stage(x: jax.Array) -> jax.Array:
         return x * 0.5 + 1.0
@@ -84,16 +82,20 @@ def steps_a_second(cluster: atoll.Cluster, count: int, steps: int, rounds: int) 
                 value.block_until_ready()
 
         sides = (lambda: whole(x).block_until_ready(), in_turn)
-        taken = list[float](), list[float]()
+        processes = processes_of(cluster.shared)[:count]
+        taken, woken = (list[float](), list[float]()), (list[int](), list[int]())
         for number in range(rounds + 1):
-            for side, seconds in zip(sides, taken, strict=True):
-                began = time.perf_counter()
-                for _ in range(steps):
-                    side()
+            for side, seconds, wake_ups in zip(sides, taken, woken, strict=True):
+                with counting(processes) as counted:
+                    began = time.perf_counter()
+                    for _ in range(steps):
+                        side()
+                    took = time.perf_counter() - began
                 if number:  # the first is for caches
-                    seconds.append(time.perf_counter() - began)
+                    seconds.append(took)
+                    wake_ups.append(counted.wake_ups)
     at_once, turn = (steps / statistics.median(seconds) for seconds in taken)
-    return at_once, turn
+    return at_once, turn, statistics.median(woken[0]) / steps
 
 
 def time_to_wake(times: int = 5000) -> float:

@@ -4,7 +4,7 @@ Steps are admitted in the order in which every island carries them out. So a val
 longer needed by any step before it, and nothing about other islands has to be known while it runs.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from atoll.runtime.array import Array
+from atoll.runtime.budget import Held
 from atoll.runtime.fed import Fed
 from atoll.runtime.feeder import Feeder
 from atoll.runtime.handle import Handle
@@ -102,7 +103,8 @@ class Admission:
             for number, count in counts.items():
                 handle = self._read.get((name, number))  # an argument that is passed through
                 if handle is None:
-                    handle = Handle(self.hosted, name, number, 0, self.step)  # it takes memory once it is asked for
+                    # It takes memory once it is asked for.
+                    handle = Handle(self.hosted, name, self.step.key[0], number, 0, self.step)
                     self.outputs[name][number] = handle
                 else:
                     handle.shared = True
@@ -121,34 +123,34 @@ class Admission:
     # Memory, in bytes on each device of an island.
 
     @property
-    def own(self) -> dict[str, int]:
+    def own(self) -> Mapping[str, Held]:
         """Of what the step works with on each island, what is kept there already."""
         own = self._borrowed()
         for handle in self.taken:
             if handle.hosted is self.hosted:
-                own[handle.island] += handle.size
+                own[handle.island][handle.program] += handle.size
         return own
 
     def working(self, needs: Mapping[str, int]) -> dict[str, int]:
         """What it works with beside what is kept, its results among that; needs: with all of it."""
         borrowed = self._borrowed()
         made = {name: sum(self.sizes[name][number] for number in here) for name, here in self.outputs.items()}
-        return {name: max(0, size - borrowed[name] - made[name]) for name, size in needs.items()}
+        return {name: max(0, size - borrowed[name].total() - made[name]) for name, size in needs.items()}
 
-    def _borrowed(self) -> dict[str, int]:
-        borrowed = dict.fromkeys(self.feeds, 0)
+    def _borrowed(self) -> dict[str, Counter[int]]:
+        borrowed: dict[str, Counter[int]] = {name: Counter() for name in self.feeds}
         for (name, _), handle in self._read.items():
-            borrowed[name] += handle.size
+            borrowed[name][handle.program] += handle.size
         return borrowed
 
     def count(self) -> None:
         """It is asked for: its results take memory from now on, and what it takes does so no longer."""
         for handle in self.taken:
-            handle.hosted.budget.change(handle.island, -handle.size)
+            handle.hosted.budget.change(handle.island, handle.program, -handle.size)
         for name, here in self.outputs.items():
             for number, handle in here.items():
                 handle.size = self.sizes[name][number]
-                self.hosted.budget.change(name, handle.size)
+                self.hosted.budget.change(name, handle.program, handle.size)
 
     def orders(self) -> Mapping[tuple[HostedIslands, str], Order]:
         """What each island has to do, by its cluster and its name."""

@@ -126,6 +126,11 @@ class Array(Converting):
     def to_jax(self) -> jax.Array:
         return restored(self.promise.read(), self._port.dtype, self.weak_type)
 
+    def _number(self) -> Any:  # noqa: ANN401 (as above)
+        # That of a `jax.Array` is numpy's too, and to make one first takes longer. What is no number jax refuses.
+        is_number = not self.shape and not self._port.dtype.startswith("key<")
+        return self.promise.read() if is_number else self.to_jax()
+
     __jax_array__ = to_jax
 
     def copy_to_host_async(self) -> None:

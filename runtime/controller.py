@@ -97,7 +97,7 @@ class Controller:
 
     def _check_memory(self) -> None:
         for name, limit in self._hosted.budget.limits.items():
-            short = Shortage(name, limit, 0, 0, self._needs.get(name, 0))
+            short = Shortage(self._number, name, limit, {}, {}, self._needs.get(name, 0))
             if short.never_fits:
                 remedy = "cut into more stages or microbatches, or give the island more memory"
                 raise TopologyError(f"a step can never run here: {short}", remedy=remedy)

@@ -62,6 +62,10 @@ class Converting:
         """A copy as a `jax.Array` on jax's default device; later donations do not touch it."""
         raise NotImplementedError
 
+    def _number(self) -> Any:  # noqa: ANN401 (what Python makes a number of)
+        """What stands for it where Python asks for one number."""
+        return self.to_jax()
+
     T: _Property[jax.Array] = _Property()
     mT: _Property[jax.Array] = _Property()  # noqa: N815 (jax's name)
     real: _Property[jax.Array] = _Property()
@@ -174,16 +178,16 @@ class Converting:
         return in_jax(value) in self.to_jax()
 
     def __float__(self) -> float:
-        return float(self.to_jax())
+        return float(self._number())
 
     def __int__(self) -> int:
-        return int(self.to_jax())
+        return int(self._number())
 
     def __complex__(self) -> complex:
-        return complex(self.to_jax())
+        return complex(self._number())
 
     def __bool__(self) -> bool:
-        return bool(self.to_jax())
+        return bool(self._number())
 
     def __index__(self) -> int:
         return self.to_jax().__index__()

@@ -87,9 +87,9 @@ class Feeder:
     def _keep(self, name: str, number: int | None, value: Any) -> Handle:  # noqa: ANN401 (an array)
         size = value.nbytes if number is None else self._sizes[name][number]
         placed = self._place(value, name, number)
-        handle = Handle(self._hosted, name, number or 0, size)
+        handle = Handle(self._hosted, name, self._program, number or 0, size)
         self._hosted.send(name, Put(self._program, name, number, handle.number, placed, placed.nbytes))
-        self._hosted.budget.change(name, size)
+        self._hosted.budget.change(name, self._program, size)
         return handle
 
 

@@ -19,17 +19,19 @@ class Handle:
     """A value that an island keeps for as long as anything here refers to this.
 
     step: which makes it; None if it was put there.
-    buffer: of the program, from which its failure is traced back.
+    program: the number of the one that made it, or for which it was put there.
+    buffer: of that program, from which its failure is traced back.
     size: bytes on each device of the island.
     """
 
-    __slots__ = ("buffer", "hosted", "island", "number", "readers", "shared", "size", "step", "taken")
+    __slots__ = ("buffer", "hosted", "island", "number", "program", "readers", "shared", "size", "step", "taken")
 
     def __init__(
-        self, hosted: "HostedIslands", island: str, buffer: int, size: int, step: "Step | None" = None
+        self, hosted: "HostedIslands", island: str, program: int, buffer: int, size: int, step: "Step | None" = None
     ) -> None:
         self.hosted = hosted
         self.island = island
+        self.program = program
         self.buffer = buffer
         self.size = size
         self.step = step
@@ -61,4 +63,4 @@ class Handle:
         if self.taken or is_finalizing():  # when the process ends, nothing that this would need may be left
             return
         self.hosted.send(self.island, Drop(self.island, self.number, self.size))
-        self.hosted.let_go(self.island, self.size)
+        self.hosted.let_go(self.island, self.program, self.size)

@@ -2,8 +2,8 @@
 
 import threading
 import weakref
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
@@ -53,7 +53,8 @@ class Host:
 
     What happens on its own thread, such as a value that one of its islands sends to another, waits in a queue of its
     own, which costs a hundredth of a message between threads. No island is called from inside another. While no program
-    is loaded there is no thread: then whoever brings a message sees to it.
+    is loaded there is no thread: then whoever brings a message sees to it. So does whoever `bring`s one while nobody
+    carries the islands.
 
     tell: takes what is said to the controller; from any thread.
     say: takes what is said to another host, by its number.
@@ -76,15 +77,15 @@ class Host:
         self._inbox: Inbox[Call] = Inbox()
         self._calls: deque[Call] = deque()  # those that its own thread has to make
         self._sites = {
-            name: Site(name, mesh, self._end, self._deliver, self._calls.append, self._inbox.put)
+            name: Site(name, mesh, self._end, self._deliver, self._calls.append, self._make_or_leave)
             for name, mesh in meshes.items()
         }
         self._programs: dict[int, _Loaded] = {}
         self._streams: tuple[RunningIsland, ...] = ()  # of all programs
         self._sequences: dict[int, int] = {}  # by sender, the number of the last of its messages
         self._thread: threading.Thread | None = None
-        self._ident: int | None = None  # of the thread that carries the islands at this moment
-        self._without_thread = threading.Lock()
+        self._ident: int | None = None  # of the thread that carries the islands at this moment, or did so last
+        self._carrying = threading.Lock()  # held by that thread
 
     # What others call.
 
@@ -98,13 +99,45 @@ class Host:
             self._bring(message)  # on this thread: its own may wait, in a collective, for the process that says so
         elif not (isinstance(message, Fetch) and self._is_answered(message)):
             self._inbox.put((self._obey, message))
-        if self._thread is None:
+        self._go_on_without_thread()
+
+    def bring(self, message: ToHost | Offer) -> None:
+        """The same for a thread that has nothing else to do until it returns: what follows from a message of a step it
+        does itself, if no other thread carries the islands.
+        """
+        if isinstance(message, (Start, Offer)):
+            self._make_or_leave((self._obey, message))
+        else:
+            self.receive(message)
+
+    def _make_or_leave(self, call: Call) -> None:
+        """Make a call, and those that follow, if no thread carries the islands: to wake the host's takes longer."""
+        if self._thread is None or not self._carrying.acquire(blocking=False):
+            self._inbox.put(call)
             self._go_on_without_thread()
+            return
+        try:
+            self._inbox.leave(call)
+            del call  # it would keep arrays alive
+            self._make_calls()
+            if self._thread is not None and not self._streams:  # the last program is over, and with it the thread
+                self._inbox.put((_do_nothing, None))
+        except BaseException as error:
+            self._inbox.put((_raise, error))  # which ends the thread, and with it all that the host does
+        finally:
+            self._carrying.release()
 
     @property
     def is_idle(self) -> bool:
         """Whether it has nothing to do."""
         return self._thread is None and not self._has_more
+
+    def owned(self) -> Mapping[int, Sequence[Any]]:
+        """The values that its islands keep, by the programs that they belong to."""
+        found: defaultdict[int, list[Any]] = defaultdict(list)
+        for program, values in chain.from_iterable(site.store.owned().items() for site in self._sites.values()):
+            found[program] += values
+        return found
 
     def join(self, patience: float) -> None:
         """Wait until no program is loaded any more."""
@@ -120,11 +153,6 @@ class Host:
             self._tell(CompileFailed(load.program, self.number, Failure.of(error)))
             return
         self._inbox.put((self._add, (load, executables)))
-        if load.islands:
-            with self._without_thread:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
-                    self._thread.start()
         made = sum(not one.is_found for its in executables.values() for one in its.values())
         self._tell(Loaded(load.program, self.number, made))
 
@@ -165,18 +193,14 @@ class Host:
         self._tell(HostFailed(self.number, failure))
 
     def _carry_islands(self) -> None:
-        self._ident = threading.get_ident()
-        call: Callable[[Any], None]
         while True:
-            call, argument = self._calls.popleft() if self._calls else self._next()
-            call(argument)
-            del argument  # it would keep arrays alive
-            if not self._has_more:
-                # With the lock, as another thread may bring a program at this moment.
-                with self._without_thread:
-                    if not self._has_more:
-                        self._thread = self._ident = None
-                        break
+            with self._carrying:  # another thread may bring a message at this moment
+                self._make_calls()
+                if not self._has_more:
+                    self._thread = None
+                    break
+                left = self._left
+            self._inbox.wait(left)
 
     @property
     def _has_more(self) -> bool:
@@ -184,41 +208,46 @@ class Host:
 
     def _go_on_without_thread(self) -> None:
         # Without waiting for the lock: a destructor may be here. Whoever has it looks again after giving it back.
-        while len(self._inbox) and self._thread is None and self._without_thread.acquire(blocking=False):
+        while len(self._inbox) and self._thread is None and self._carrying.acquire(blocking=False):
             try:
-                self._ident = threading.get_ident()
-                while (self._calls or len(self._inbox)) and self._thread is None:
-                    call, argument = self._calls.popleft() if self._calls else self._next()
-                    call(argument)
-                    del argument
+                self._make_calls(lambda: self._thread is None)
             finally:
-                self._without_thread.release()
+                self._carrying.release()
 
-    def _next(self) -> Call:
-        """What happens next. Before it waits, it has devices watched that have something to do."""
-        while True:
-            for site in self._sites.values():
-                site.window.retire_ready()
-            if self._calls:
-                return self._calls.popleft()
-            if not (len(self._inbox) or self._streams):  # the last program was closed, and its last step is over
-                return _do_nothing, None
-            for site in self._sites.values():
-                if site.window.is_awaited and site.window.has_room():
-                    return site.go_on, None
-                if not len(self._inbox):
-                    site.window.watch()
-            if (call := self._inbox.get(self._left)) is not None:
-                return call
-            for stream in self._streams:
-                if stream.is_watched and stream.left <= 0:
-                    return _give_up, stream
+    def _make_calls(self, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Do all that can be done, as long as this thread is the one for it."""
+        self._ident = threading.get_ident()
+        while goes_on() and (found := self._calls.popleft() if self._calls else self._next()):
+            call, argument = found
+            del found  # it would keep arrays alive, as would the argument
+            call(argument)
+            del argument
+
+    def _next(self) -> Call | None:
+        """What happens next, if it is known. If not, it has devices watched that have something to do."""
+        for site in self._sites.values():
+            site.window.retire_ready()
+        if self._calls:
+            return self._calls.popleft()
+        for site in self._sites.values():
+            if site.window.is_awaited and site.window.has_room():
+                return site.go_on, None
+            if not len(self._inbox):
+                site.window.watch()
+        if len(self._inbox):
+            return self._inbox.get()
+        return next(((_give_up, one) for one in self._streams if one.is_watched and one.left <= 0), None)
 
     @property
     def _left(self) -> float | None:
-        """For how many seconds to wait if nothing comes; None if it may take any time."""
-        left = [stream.left for stream in self._streams if stream.is_watched]
-        return max(0.0, min(left)) if left else None
+        """For how many seconds its thread may wait if nothing comes; None if it may take any time.
+
+        While it waits other threads may carry the islands. So it looks again when one that waits for nothing now could
+        have waited for too long.
+        """
+        if not self._streams:
+            return None
+        return max(0.0, min(one.left if one.is_watched else one.patience for one in self._streams))
 
     # Messages.
 
@@ -230,8 +259,8 @@ class Host:
                 self._bring(message)
             case Drop(island, handle, _):
                 self._sites[island].store.drop(handle)
-            case Put(_, island, _, handle, value, size):
-                self._sites[island].store.put(handle, value, size)
+            case Put(program, island, _, handle, value, size):
+                self._sites[island].store.put(handle, program, value, size)
             case Fetch(request, island, handle):
                 self._sites[island].store.wait(handle, lambda value: self._tell(Told(request, value)))
             case Ping(request):
@@ -273,6 +302,9 @@ class Host:
         }
         self._programs[load.program] = _Loaded(transport, load.hosts, streams, tuple(sides.values()))
         self._note_streams()
+        if streams and self._thread is None:  # which nobody else changes meanwhile: this is who carries the islands
+            self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
+            self._thread.start()
 
     def _note_streams(self) -> None:
         self._streams = tuple(chain.from_iterable(one.streams.values() for one in self._programs.values()))
@@ -287,7 +319,7 @@ class Host:
                 program.under_way += 1
                 program.streams[name].order(start.step, order, traced=start.traced)
             else:
-                self._sites[name].reserve(order)
+                self._sites[name].reserve(start.program, order)
                 self._sites[name].queue(Errand(self._sites[name], program.transport, order.forwards))
 
     def _deliver(self, offer: Offer) -> None:
@@ -348,10 +380,6 @@ class _Loaded:
     is_closing: bool = False
 
 
-def _do_nothing(_: None) -> None:
-    pass
-
-
 def _give_up(island: RunningIsland) -> None:
     island.give_up()
 
@@ -360,3 +388,11 @@ def say_near(number: int, offer: Offer) -> None:
     """Tell another host of this process."""
     if (host := _here.get(number)) is not None:
         host.receive(offer)
+
+
+def _do_nothing(_: None) -> None:
+    pass
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from atoll.compiler.activity import announce, piece_ended
 from atoll.compiler.errors import AtollError, CompileError
-from atoll.runtime.budget import Budget, Shortage
+from atoll.runtime.budget import Budget, Held, Shortage
 from atoll.runtime.failure import Failure
 from atoll.runtime.ground import Ground, HostEnd
 from atoll.runtime.inbox import Inbox
@@ -128,12 +128,12 @@ class HostedIslands:
         with self._memory:
             return self.budget.is_idle
 
-    def let_go(self, island: str, size: int) -> None:
-        """An array is not kept any more; from any thread, and from a destructor in the midst of anything."""
-        self.budget.change(island, -size)
+    def let_go(self, island: str, program: int, size: int) -> None:
+        """A program's array is not kept any more; from any thread, and from a destructor in the midst of anything."""
+        self.budget.change(island, program, -size)
         self._tell_changed()
 
-    def shortage(self, program: int, needs: Mapping[str, int], own: Mapping[str, int]) -> Shortage | None:
+    def shortage(self, program: int, needs: Mapping[str, int], own: Mapping[str, Held]) -> Shortage | None:
         """Why a step does not fit, if it does not; as `Budget` has it."""
         with self._memory:
             return self.budget.shortage(program, needs, own)

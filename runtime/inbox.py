@@ -6,6 +6,7 @@ limit). `queue.Queue` takes locks, which a destructor that puts something in mus
 """
 
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -14,7 +15,7 @@ _Item = TypeVar("_Item")
 
 
 class Inbox(Generic[_Item]):
-    """Any thread may put, also from a destructor and in the midst of anything; one thread gets."""
+    """Any thread may put, also from a destructor and in the midst of anything; one thread at a time gets."""
 
     __slots__ = ("_bell", "_items")
 
@@ -33,8 +34,9 @@ class Inbox(Generic[_Item]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether something is there, or comes in so many seconds."""
-        while not self._items:
-            if not self._bell.acquire(timeout=-1 if timeout is None else timeout):
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._items:  # also when it was rung for what somebody else has got
+            if not self._bell.acquire(timeout=-1 if end is None else max(0.0, end - time.monotonic())):
                 break
         return bool(self._items)
 

@@ -79,7 +79,7 @@ class RunningIsland:
 
     def order(self, step: int, order: Order, *, traced: bool) -> None:
         """Ask for a step; they come in the order of their numbers."""
-        self.site.reserve(order)
+        self.site.reserve(self.number, order)
         self._orders[step] = order, traced
         self.feeding.begin(step, order.feeds)
         self.site.queue(self)

@@ -31,7 +31,8 @@ class SideThread:
         """Let the thread end; it has nothing to do any more, until it is called again."""
         if self._thread is not None:
             self._calls.put(None)
-            self._thread.join()
+            if self._thread is not threading.current_thread():  # as it is where its call ended the last program
+                self._thread.join()
             self._thread = None
 
     def left_alone(self) -> "SideThread":

@@ -41,7 +41,8 @@ class Site:
 
     tell: is called with the record of a step that is over.
     deliver: is called with what other islands are to get.
-    later: makes a call once those under way have returned. post: has the host's thread make a call; for any thread.
+    later: makes a call once those under way have returned. post: makes a call, or has it made; for a thread that has
+        nothing else to do.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Site:
     def is_idle(self) -> bool:
         return not self._line
 
-    def reserve(self, order: Order) -> None:
-        """Keep what a step that was asked for will read, whoever lets go of it before; and a place for its results."""
+    def reserve(self, program: int, order: Order) -> None:
+        """Keep what a step that was asked for will read, whoever lets go of it before; and a place for its results,
+        which are the program's."""
         for handle in order.outputs.values():
-            self.store.expect(handle)
+            self.store.expect(handle, program)
         for one in (*order.feeds.values(), *order.forwards):
             if isinstance(one, (Stored, Forward)) and one.use is not Use.TAKE:
                 self.store.use(one.handle)

@@ -3,7 +3,8 @@
 Pure: it neither waits nor looks at what the values are.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +21,12 @@ GONE = Failure(
 class Kept:
     """A value, or the place of one that a step will leave here.
 
+    program: the number of the one that made it, or for which it was put here.
     uses: how many will still read or take it: steps that were asked for, and the controller while it has the handle.
     waiting: whom to tell when it is there.
     """
 
+    program: int
     value: Any = None
     size: int = 0
     uses: int = 1
@@ -31,7 +34,7 @@ class Kept:
 
 
 class Store:
-    """Only the island's host writes; `look` is for any thread.
+    """Only the island's host writes; `look` and `owned` are for any thread.
 
     A handle is expected or put once, and is gone when nobody uses it any more. To let go of one that is not here is no
     mistake: it was taken, or its step was never asked for.
@@ -61,13 +64,13 @@ class Store:
 
     # Handles.
 
-    def expect(self, handle: int) -> None:
-        """A step that was asked for will leave a value here."""
-        self._entries[handle] = Kept()
+    def expect(self, handle: int, program: int) -> None:
+        """A step of a program that was asked for will leave a value here."""
+        self._entries[handle] = Kept(program)
 
-    def put(self, handle: int, value: Any, size: int) -> None:  # noqa: ANN401 (a Value)
+    def put(self, handle: int, program: int, value: Any, size: int) -> None:  # noqa: ANN401 (a Value)
         """Keep a value that comes from outside."""
-        self._entries[handle] = Kept(value, size)
+        self._entries[handle] = Kept(program, value, size)
         self.add(size)
 
     def use(self, handle: int) -> None:
@@ -111,6 +114,14 @@ class Store:
         """Its value; None if it is not here."""
         entry = self._entries.get(handle)
         return None if entry is None else entry.value
+
+    def owned(self) -> Mapping[int, Sequence[Any]]:
+        """The values that are here, by the programs that they belong to."""
+        found: defaultdict[int, list[Any]] = defaultdict(list)
+        for entry in tuple(self._entries.values()):
+            if entry.value is not None:
+                found[entry.program].append(entry.value)
+        return found
 
     def wait(self, handle: int, tell: Callable[[Any], None]) -> None:
         """Have the value told, once it is there."""

@@ -24,7 +24,7 @@ class Window:
     """Executions in the order in which they were enqueued, which is that in which an island's devices run them.
 
     tell: is called with the record of a step that is over.
-    watcher: the name of the thread that waits for one; post: has the window's own thread make a call.
+    watcher: the name of the thread that waits for one; post: what it calls at last, which makes a call where it may.
     """
 
     def __init__(
@@ -119,13 +119,21 @@ class Window:
             nexts = (*(record for record, *_ in pending[1:]), None)
             ends = [number for number, one in enumerate(pending) if one[0] is not nexts[number]]
             number = ends[(len(ends) - 1) // 2]
-        numbers = range(number, len(pending))
-        number = next((one for one in numbers if not pending[one][2].is_deleted()), number)
+        there = [one for one in range(len(pending)) if not pending[one][2].is_deleted()]
+        number = next((one for one in there if one >= number), number)
+        if number and self._has_ended(number):  # but one before it has not, or it would be here no longer
+            number = next((one for one in there if not self._has_ended(one)), number)
         return number, pending[number]
 
     def _ended(self, watcher: SideThread) -> None:
-        if watcher is self._watcher:  # otherwise nobody waits for it any more
-            self._watched = None
+        """What was watched has ended, and with it what it covers: nobody has to ask whether that is so."""
+        if watcher is not self._watcher or self._watched is None:  # nobody waits for it any more
+            return
+        number = self._before_watched
+        is_told = self._watched[1].covers >= number and not self._watched[2].is_deleted()
+        self._watched = None
+        for _ in range(number + 1 if is_told else 0):
+            self._retire_first(None)
 
     def give_up(self, why: str) -> None:
         """Wait no longer for the oldest execution: there is room for another one."""

@@ -13,7 +13,16 @@ from atoll.runtime.controller import Controller
 from atoll.runtime.site import AHEAD
 from jax.sharding import NamedSharding
 
-Round = tuple[float, ...]  # for each side the seconds of a computation
+
+@dataclass(frozen=True)
+class Taken:
+    """By a computation: seconds, and seconds of processors in this process, which hang less on what others do."""
+
+    seconds: float
+    processors: float
+
+
+Round = tuple[Taken, ...]  # of each side
 
 
 @dataclass(frozen=True)
@@ -29,14 +38,15 @@ class Side:
     put: Callable[[Any], Any]
     computations: int = 1
 
-    def measure(self, value: Any, computations: int) -> tuple[float, "numpy.ndarray[Any, Any]"]:  # noqa: ANN401
-        """The seconds of a computation, and what comes of so many of them."""
+    def measure(self, value: Any, computations: int) -> tuple[Taken, "numpy.ndarray[Any, Any]"]:  # noqa: ANN401
+        """What a computation takes, and what comes of so many of them."""
         value = self.put(value)
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         for _ in range(computations // self.computations):
             value = self.call(value)
         value.block_until_ready()
-        return (time.perf_counter() - began) / computations, numpy.asarray(value)
+        seconds, processors = time.perf_counter() - began, time.process_time() - worked
+        return Taken(seconds / computations, processors / computations), numpy.asarray(value)
 
 
 def through_controller(controller: Controller, computations: int = 1) -> Side:
@@ -66,17 +76,22 @@ def take_turns(sides: Sequence[Side], value: Any, computations: int, seconds: fl
     rounds: list[Round] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(rounds) < 4:
-        times, results = zip(*(side.measure(value, computations) for side in sides), strict=True)
+        taken, results = zip(*(side.measure(value, computations) for side in sides), strict=True)
         assert all(numpy.array_equal(results[0], one) for one in results), "the results differ"
-        rounds.append(times)
+        rounds.append(taken)
     return rounds[1:]
 
 
 def rate(rounds: Sequence[Round], side: int) -> float:
     """Computations in a second."""
-    return 1 / statistics.median(times[side] for times in rounds)
+    return 1 / statistics.median(one[side].seconds for one in rounds)
+
+
+def processors(rounds: Sequence[Round], side: int) -> float:
+    """Seconds of them that a computation takes."""
+    return statistics.median(one[side].processors for one in rounds)
 
 
 def throughput_ratio(rounds: Sequence[Round], side: int, other: int) -> float:
     """How many times the throughput of the other a side has: the median of the rounds, as noise slows down both."""
-    return statistics.median(times[other] / times[side] for times in rounds)
+    return statistics.median(one[other].seconds / one[side].seconds for one in rounds)

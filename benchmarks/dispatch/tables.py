@@ -19,7 +19,16 @@ from dispatch.computations import (
     sharding_on,
     start,
 )
-from dispatch.sides import Side, as_compiled, rate, take_turns, through_controller, through_jit, throughput_ratio
+from dispatch.sides import (
+    Side,
+    as_compiled,
+    processors,
+    rate,
+    take_turns,
+    through_controller,
+    through_jit,
+    throughput_ratio,
+)
 from rows import Row, tell
 
 import atoll
@@ -38,7 +47,7 @@ def compare_variants(devices: int, seconds: float, cluster: str | None) -> None:
     """cluster: where atoll's island is, as `atoll.compile` has it; jax's is in this process."""
     with ExitStack() as opened:
         rounds = take_turns(_variants(devices, opened, cluster), start(devices), COMPUTATIONS, seconds)
-    print("computations a second      atoll    jax.jit   ratio")
+    print("computations a second      atoll    jax.jit   ratio   processors, us a computation")
     for name in VARIANTS:
         ours, theirs = OURS[name], THEIRS[name]
         ratio = throughput_ratio(rounds, ours, theirs)
@@ -46,7 +55,11 @@ def compare_variants(devices: int, seconds: float, cluster: str | None) -> None:
         tell(
             Row(case, "a second", rate(rounds, theirs) * ratio, {"jax.jit": rate(rounds, theirs)}, more_is_better=True)
         )
-        print(f"{name:<22} {rate(rounds, ours):9.0f}  {rate(rounds, theirs):9.0f}  {ratio:6.2f}")
+        work = [1e6 * processors(rounds, side) for side in (ours, theirs)]
+        print(
+            f"{name:<22} {rate(rounds, ours):9.0f}  {rate(rounds, theirs):9.0f}  {ratio:6.2f}   "
+            f"{work[0]:.0f} beside {work[1]:.0f}"
+        )
     in_chain = OURS["Chained"]
     print(
         f"Chained is {throughput_ratio(rounds, in_chain, OURS['OpByOp']):.2f} times OpByOp, both through atoll; "
@@ -102,7 +115,7 @@ def _compare_length(devices: int, loops: int, seconds: float) -> tuple[float, fl
     by_jit = through_jit(jitted(function, sharding), sharding)
     by_jit.measure(value, AHEAD)
     once, _ = by_jit.measure(value, AHEAD)
-    computations = min(COMPUTATIONS, max(AHEAD, int(TURN / once)))
+    computations = min(COMPUTATIONS, max(AHEAD, int(TURN / once.seconds)))
     with ExitStack() as opened:
         made = lowered(function, devices)
         islands = opened.enter_context(atoll.Cluster(made.topology)).shared

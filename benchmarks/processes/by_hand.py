@@ -1,5 +1,6 @@
 """The same between two processes that have nothing but sockets, or jax's transfer server."""
 
+import os
 import pickle
 import socket
 import struct
@@ -7,9 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import numpy
+from atoll.compiler.mlir.bindings import placer
 from jax.experimental.transfer import TransferServer, start_transfer_server
 
 # What is to be sent, how many bytes, over how many sockets or in how many pulls; or how often back and forth.
@@ -37,6 +40,11 @@ class Peer:
             one.close()
         self._process.wait(10)
 
+    @property
+    def processes(self) -> tuple[int, int]:
+        """This one and the other."""
+        return os.getpid(), self._process.pid
+
     def send(self, size: int, sockets: int) -> None:
         """Have so many bytes sent, and put them onto a device."""
         self._sockets[0].sendall(_JOB.pack(b"send", size, sockets))
@@ -61,19 +69,42 @@ class Peer:
             first.sendall(b"1234")
             first.recv(4)
 
-    def between_devices(self, times: int) -> None:
+    def between_devices(self, times: int, way: "Way") -> None:
         """The same with a value that is on a device of either process before it goes out."""
         first = self._sockets[0]
-        first.sendall(_JOB.pack(b"devi", times, 1))
+        first.sendall(_JOB.pack(way.job, times, 1))
         value = jax.device_put(numpy.float32(1))
         for _ in range(times):
-            first.sendall(pickle.dumps(numpy.asarray(value)))
-            value = _onto_device(first)
+            first.sendall(way.content(value))
+            value = way.onto_device(first)
 
 
-def _onto_device(connection: socket.socket) -> jax.Array:
-    """What the other side has pickled, so small that it comes in one piece."""
-    return jax.device_put(pickle.loads(connection.recv(1 << 10)))
+@dataclass(frozen=True)
+class Way:
+    """How a value of four bytes becomes what is sent, so small that it comes in one piece, and a value again."""
+
+    job: bytes
+    content: Callable[[jax.Array], bytes]
+    onto_device: Callable[[socket.socket], jax.Array]
+
+
+WITH_PICKLE = Way(
+    b"pick",
+    lambda value: pickle.dumps(numpy.asarray(value)),
+    lambda connection: jax.device_put(pickle.loads(connection.recv(1 << 10))),
+)
+
+
+def bare() -> Way:
+    """The least that jax has to do: nothing is sent but four bytes, and they are put onto the device by what
+    `jax.device_put` calls in the end, as atoll does it."""
+    device = jax.devices()[0]
+    place = placer(jax.sharding.SingleDeviceSharding(device), [device], (), numpy.dtype("float32"))
+    return Way(
+        b"bare",
+        lambda value: numpy.asarray(value).tobytes(),
+        lambda connection: place([numpy.frombuffer(connection.recv(4), "float32").reshape(())]),
+    )
 
 
 def _together(
@@ -108,16 +139,17 @@ def serve(port: int) -> None:
     sockets = [_quick(socket.create_connection(("127.0.0.1", port))) for _ in range(_MOST)]
     server, offered = _transfer_server(), 0
     sockets[0].sendall(_ADDRESS.pack(server.address().encode()))
-    content = numpy.zeros(0, numpy.uint8)
+    content, ways = numpy.zeros(0, numpy.uint8), {one.job: one for one in (WITH_PICKLE, bare())}
     while job := sockets[0].recv(_JOB.size):
         what, size, count = _JOB.unpack(job)
         if what == b"both":
             for _ in range(size):
                 sockets[0].recv(4)
                 sockets[0].sendall(b"1234")
-        elif what == b"devi":
+        elif what in ways:
+            way = ways[what]
             for _ in range(size):
-                sockets[0].sendall(pickle.dumps(numpy.asarray(_onto_device(sockets[0]))))
+                sockets[0].sendall(way.content(way.onto_device(sockets[0])))
         elif what == b"pull":
             part = jax.block_until_ready(jax.numpy.zeros(size // 4 // count, "float32"))
             for number in range(count):

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import numpy
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Send
+from processes.counted import processes_of
 
 import atoll
 
@@ -38,9 +40,16 @@ def back_and_forth(times: int, buffer: Buffer = Buffer((), "float32")) -> Progra
     )
 
 
+@dataclass(frozen=True)
+class Running:
+    """step: runs a step of a program, and waits for its end. processes: those of its islands."""
+
+    step: Callable[[], None]
+    processes: tuple[int, ...]
+
+
 @contextmanager
-def running(cluster: str | None, program: Program) -> Iterator[Callable[[], None]]:
-    """What runs a step of a program, and waits for its end."""
+def running(cluster: str | None, program: Program) -> Iterator[Running]:
     with atoll.Cluster("2 x cpu[1]", cluster=cluster) as made, Controller(program, made.shared) as controller:
         one = program.inputs[0]
         arguments = controller.put([numpy.zeros(one.shape, one.dtype)])
@@ -49,4 +58,4 @@ def running(cluster: str | None, program: Program) -> Iterator[Callable[[], None
             with nullcontext(controller.start(arguments)):
                 controller.stats()
 
-        yield step
+        yield Running(step, processes_of(made.shared))

@@ -45,8 +45,13 @@ def _contents(one: Process) -> Iterator[str]:
         return
     yield f"{bytes_text(one.has.arrays)} in arrays, {bytes_text(one.has.memory)} of memory"
     yield f"{one.has.kept} compiled fragments"
-    for number, compilations, steps in one.has.programs:
-        yield f"program {number}: {compilations} fragments compiled for it, {steps} steps"
+    for program in one.has.programs:
+        its = f"{bytes_text(program.arrays)} in its arrays"
+        if program.compilations is None:
+            yield f"program {program.number}, which was closed: {its}"
+        else:
+            made = f"{program.compilations} fragments compiled for it, {program.steps} steps"
+            yield f"program {program.number}: {made}, {its}"
 
 
 def _time(seconds: float) -> str:

@@ -16,7 +16,7 @@ import jax
 from atoll.compiler.errors import AtollError
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import Failure
-from atoll.runtime.keeping.talk import Cleared, Contents, Describe, Deserted, Leave, Serve
+from atoll.runtime.keeping.talk import Cleared, Contents, Describe, Deserted, Leave, ProgramContents, Serve
 from atoll.runtime.kept_executables import KeptExecutables
 from atoll.runtime.processes.assignment import Assignment
 from atoll.runtime.processes.greetings import Alive, Farewell, Here, Unable
@@ -127,9 +127,18 @@ class KeptProcess:
 
     def _described(self, request: int) -> Contents:
         serving = self._serving
-        programs = () if serving is None else tuple(serving.programs.copy().items())
-        told = tuple((number, one.compilations, one.steps) for number, one in programs if one.is_run)
-        return Contents(self._seat, request, told, len(self._kept), _bytes_of(_live_arrays()), _resident())
+        programs, owned = ({}, {}) if serving is None else (serving.programs.copy(), serving.owned())
+        told = [
+            ProgramContents(number, one.compilations, one.steps, _bytes_of(owned.get(number, ())))
+            for number, one in programs.items()
+            if one.is_run
+        ]
+        told += [
+            ProgramContents(number, None, 0, _bytes_of(values))
+            for number, values in owned.items()
+            if number not in programs
+        ]
+        return Contents(self._seat, request, tuple(told), len(self._kept), _bytes_of(_live_arrays()), _resident())
 
 
 def _have_ended(threads: Collection[threading.Thread]) -> bool:
@@ -166,11 +175,12 @@ def _looking_in(folders: Sequence[str]) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _bytes_of(arrays: Sequence[jax.Array]) -> int:
-    """What they take on devices of this process."""
+def _bytes_of(values: Sequence[Any]) -> int:
+    """What those that are arrays take on devices of this process."""
     return sum(
         prod(one.sharding.shard_shape(one.shape)) * one.dtype.itemsize * len(one.sharding.addressable_devices)
-        for one in arrays
+        for one in values
+        if isinstance(one, jax.Array) and not one.is_deleted()
     )
 
 

@@ -48,16 +48,30 @@ class Describe:
 class Contents:
     """What a process has.
 
-    programs: of each its number, how many fragments were compiled for it, and how many steps have ended.
+    programs: those that have something there.
     kept: how many compiled fragments. arrays: bytes on its devices. memory: bytes of all that it has.
     """
 
     seat: Seat
     request: int
-    programs: tuple[tuple[int, int, int], ...]
+    programs: tuple["ProgramContents", ...]
     kept: int
     arrays: int
     memory: int
+
+
+@dataclass(frozen=True)
+class ProgramContents:
+    """What a program has in a process.
+
+    compilations: how many fragments were compiled for it; None if it was closed, and only its arrays are still there.
+    steps: how many have ended. arrays: bytes on the process's devices.
+    """
+
+    number: int
+    compilations: int | None
+    steps: int
+    arrays: int
 
 
 # The keeper, and who comes to it.

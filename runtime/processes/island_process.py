@@ -5,7 +5,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -146,6 +146,8 @@ class IslandProcess:
         self._door = Door(wires[0].own_host, assignment.secret, self._let_in)
         self._applying = Applying(lambda told: self._controller.say(told))
         self._host = Host({assignment.island: mesh}, devices, self._tell, self._say, number)
+        # A thread that waits for partners in a collective must go on reading: they may need what comes here first.
+        self._take_up = self._host.bring if assignment.processes == 1 else self._host.receive
         self._controller = Line(wires[0], self._take, self._hung_up.set, "the controller")
         if assignment.processes > 1:
             threading.Thread(target=self._obey, name="atoll obeys at once", daemon=True).start()
@@ -172,6 +174,10 @@ class IslandProcess:
     def _obey(self) -> None:
         while (message := self._urgent.get()) is not None:
             self._host.receive(message)
+
+    def owned(self) -> Mapping[int, Sequence[Any]]:
+        """The values that are here, by the programs that they belong to."""
+        return self._host.owned()
 
     def end(self, patience: float) -> bool:
         """Forget the controller and all that is here for it; whether that came to an end in so many seconds, each.
@@ -226,7 +232,7 @@ class IslandProcess:
                     self._hand_on(message)
             placed = self._arrivals.placed(message)
             if placed is not None:
-                self._host.receive(placed)
+                self._take_up(placed)
         except Exception as error:
             self._host.fail(error)
             raise

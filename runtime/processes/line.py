@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import jax
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wire import Content, Wire
@@ -92,9 +93,10 @@ class Line:
 
     def _read(self) -> None:
         try:
-            while (parts := self._wire.receive()) is not None:
-                self._take(unpack(parts))
-                del parts
+            with jax.disable_jit(False):  # as on the thread of a host, for which this one may do its work
+                while (parts := self._wire.receive()) is not None:
+                    self._take(unpack(parts))
+                    del parts
         finally:
             self._is_over = True
             self._wire.close()

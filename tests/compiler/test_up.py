@@ -3,7 +3,7 @@
 import pytest
 from atoll.compiler.commands.cli import run_here
 from atoll.compiler.commands.status import lines
-from atoll.runtime.keeping.talk import Contents, Guest, Process, Status
+from atoll.runtime.keeping.talk import Contents, Guest, Process, ProgramContents, Status
 
 pytestmark = pytest.mark.own
 
@@ -34,7 +34,7 @@ def _words(command):
 
 
 def test_what_is_up_is_listed():
-    has = Contents((0, 0), 1, ((0, 3, 7),), 5, 2048, 1 << 28)
+    has = Contents((0, 0), 1, (ProgramContents(0, 3, 7, 1024), ProgramContents(1, None, 0, 512)), 5, 2048, 1 << 28)
     processes = [Process("a", 11, "here", "serves", has), Process("b", 12, "there", "has ended", None)]
     guest = Guest(9, "here", "train.py", 0.0)
     found = list(lines(Status(7, 0.0, "2 x cpu[1]", "ray", guest, processes, "no memory")))
@@ -47,7 +47,8 @@ def test_what_is_up_is_listed():
         "island a: process 11 on here serves",
         "  2.0 KiB in arrays, 256.0 MiB of memory",
         "  5 compiled fragments",
-        "  program 0: 3 fragments compiled for it, 7 steps",
+        "  program 0: 3 fragments compiled for it, 7 steps, 1.0 KiB in its arrays",
+        "  program 1, which was closed: 512 B in its arrays",
         "",
         "island b: process 12 on there has ended",
     ]

@@ -664,9 +664,16 @@ MUTATIONS = (
     Mutation(
         "memory-of-other-programs-is-not-counted",
         "runtime/budget.py",
-        "if held + working + needs[island] > limit:",
-        "if held + needs[island] > limit:",
+        "if sum(held.values()) + sum(working.values()) + needs[island] > limit:",
+        "if sum(held.values()) + needs[island] > limit:",
         killed_by="tests/runtime/test_store.py::test_what_does_not_fit_is_told_with_the_arithmetic",
+    ),
+    Mutation(
+        "what-has-ended-is-watched-again",
+        "runtime/window.py",
+        "for _ in range(number + 1 if is_told else 0):",
+        "for _ in range(0):",
+        killed_by="tests/runtime/test_window.py::test_with_what_was_watched_all_that_it_covers_has_ended",
     ),
     Mutation(
         "newer-versions-are-read",

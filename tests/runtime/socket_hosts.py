@@ -60,11 +60,11 @@ class Wires:
             meshes,
             devices,
             lambda message: self.to(ends["own"], ("controller", id(tell.__self__)), tell).send(message),
-            lambda number, offer: self.to(ends["own"], number, self.hosts[number].receive).send(offer),
+            lambda number, offer: self.to(ends["own"], number, self.hosts[number].bring).send(offer),
         )
         ends["own"] = host.number
         self.hosts[host.number] = host
-        return SocketEnd(host, self.to(("controller", id(tell.__self__)), host.number, host.receive))
+        return SocketEnd(host, self.to(("controller", id(tell.__self__)), host.number, host.bring))
 
     def close(self):
         for wire in self.wires.values():

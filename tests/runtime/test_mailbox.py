@@ -1,6 +1,8 @@
 """What comes to an island; and, where processes share it, that one takes a failure only where all do."""
 
 import re
+import threading
+import time
 
 import jax
 import pytest
@@ -14,6 +16,7 @@ from atoll.runtime.messages import (
     Coming,
     Fetch,
     GoesWithout,
+    HostFailed,
     Load,
     Loaded,
     Lose,
@@ -110,9 +113,12 @@ def test_an_island_with_no_other_processes_tells_nothing():
 
 
 class Process:
-    """One of those of island b, which gets a value in each step: from a task of island a, or as an argument."""
+    """One of those of island b, which gets a value in each step: from a task of island a, or as an argument.
 
-    def __init__(self, make_code, mesh, *, is_argument, patience=60):
+    brings: whether messages come by a thread that has nothing else to do.
+    """
+
+    def __init__(self, make_code, mesh, *, is_argument, brings=False, patience=60):
         kind, axes = Buffer((4, 4), "float32"), (("devices", 1),)
         same = "func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {\n  return %x : tensor<4x4xf32>\n}"
         run = (Run("F0", 0, (0,), (1,)),)
@@ -129,9 +135,10 @@ class Process:
         self.host._sites["b"].is_shared = True
         self.host.receive(Load(7, program, {"b": mesh}, {"a": 0, "b": 1}, ("b",), patience))
         self.next(Loaded)
+        self.say = self.host.bring if brings else self.host.receive
 
     def start(self, step):
-        self.host.receive(Start(0, step, 7, step, {"b": Order(self.feeds, {1: step})}))
+        self.say(Start(0, step, 7, step, {"b": Order(self.feeds, {1: step})}))
 
     def next(self, kind):
         """What it tells of a kind, next."""
@@ -149,9 +156,14 @@ def is_argument(request):
     return request.param
 
 
+@pytest.fixture(params=[False, True], ids=["received", "brought"])
+def brings(request):
+    return request.param
+
+
 @pytest.fixture
-def process(is_argument, make_code, make_meshes):
-    made = Process(make_code, make_meshes(names=("b",))["b"], is_argument=is_argument)
+def process(is_argument, brings, make_code, make_meshes):
+    made = Process(make_code, make_meshes(names=("b",))["b"], is_argument=is_argument, brings=brings)
     yield made
     made.end()
 
@@ -160,12 +172,12 @@ def test_a_process_goes_on_without_what_another_one_goes_without(process):
     value = jax.numpy.ones((4, 4))
     for step in range(3):
         process.start(step)
-    process.host.receive(without(1, process.tag))  # it waits for step 0
-    process.host.receive(without(0, process.tag))
+    process.say(without(1, process.tag))  # it waits for step 0
+    process.say(without(0, process.tag))
     for step in range(3):
-        process.host.receive(offer(step, value, process.tag))
+        process.say(offer(step, value, process.tag))
     for step in range(3):
-        process.host.receive(Fetch(step, "b", step))
+        process.say(Fetch(step, "b", step))
     answers = {told.request: told.answer for told in (process.next(Told) for _ in range(3))}
     assert [isinstance(answers[step], Failure) for step in range(3)] == [True, True, False]
     rest = [process.told.get(0) for _ in range(len(process.told))]
@@ -174,32 +186,75 @@ def test_a_process_goes_on_without_what_another_one_goes_without(process):
 
 def test_a_process_that_has_used_a_value_says_that_they_have_parted(process):
     process.start(0)
-    process.host.receive(offer(0, jax.numpy.ones((4, 4)), process.tag))
+    process.say(offer(0, jax.numpy.ones((4, 4)), process.tag))
     process.next(StepEnded)
-    process.host.receive(without(0, process.tag))
+    process.say(without(0, process.tag))
     assert process.next(Parted) == Parted("a", GONE)
 
 
 def test_a_process_tells_the_others_what_it_goes_without(process):
     process.start(0)
-    process.host.receive(Lose(("a",), GONE))
+    process.say(Lose(("a",), GONE))
     assert process.next(GoesWithout) == without(0, process.tag)
 
 
-def test_what_does_not_come_in_time_fails_its_step_alone(make_code, make_meshes, is_argument):
+def test_what_does_not_come_in_time_fails_its_step_alone(make_code, make_meshes, is_argument, brings):
     """Also where others share the island: they are told, and go without it too."""
-    process = Process(make_code, make_meshes(names=("b",))["b"], is_argument=is_argument, patience=0.1)
+    meshes = make_meshes(names=("b",))
+    process = Process(make_code, meshes["b"], is_argument=is_argument, brings=brings, patience=0.1)
     process.start(0)
     told = process.next(GoesWithout)
     assert (told.step, told.tag) == (0, process.tag)
     assert re.search(r"to island b: .*has not (come|started) .* after 0\.1 seconds", told.failure.what)
     assert process.next(StepEnded).step == 0
-    process.host.receive(offer(0, jax.numpy.ones((4, 4)), process.tag))  # too late
-    process.host.receive(offer(1, jax.numpy.ones((4, 4)), process.tag))
+    process.say(offer(0, jax.numpy.ones((4, 4)), process.tag))  # too late
+    process.say(offer(1, jax.numpy.ones((4, 4)), process.tag))
     process.start(1)
     assert process.next(StepEnded).step == 1
-    process.host.receive(Fetch(0, "b", 0))
-    process.host.receive(Fetch(1, "b", 1))
+    process.say(Fetch(0, "b", 0))
+    process.say(Fetch(1, "b", 1))
     assert isinstance(process.next(Told).answer, Failure)
     assert not isinstance(process.next(Told).answer, Failure)
     process.end()
+
+
+def test_who_brings_a_message_does_what_follows(process, brings):
+    """So it is done when that returns, if nobody else carries the islands; otherwise the host's thread does it."""
+    carriers = set()
+    fill = process.host._sites["b"].store.fill
+    process.host._sites["b"].store.fill = lambda *given: carriers.add(threading.current_thread()) or fill(*given)
+    for step in range(20):
+        process.start(step)
+        process.say(offer(step, jax.numpy.ones((4, 4)), process.tag))
+        process.next(StepEnded)
+        while process.host._carrying.locked():  # whoever told the end may not have let go of them yet
+            time.sleep(0)
+    assert (threading.current_thread() in carriers) == brings
+
+
+def test_what_many_bring_at_once_is_carried_out_once_each(make_code, make_meshes):
+    """Also what comes while the thread that carries the islands looks for the last time."""
+    process, steps = Process(make_code, make_meshes(names=("b",))["b"], is_argument=False, brings=True), 200
+    value = jax.numpy.ones((4, 4))
+
+    def bring(first):
+        for step in range(first, steps, 4):
+            process.say(offer(step, value))
+
+    threads = [threading.Thread(target=bring, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for step in range(steps):
+        process.start(step)
+    assert [process.next(StepEnded).step for _ in range(steps)] == list(range(steps))
+    for thread in threads:
+        thread.join()
+    process.end()
+    assert process.host.is_idle
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_fails_where_it_is_brought_ends_the_host(process, monkeypatch):
+    monkeypatch.setattr("atoll.runtime.island.RunningIsland.order", lambda *_, **__: 1 / 0)
+    process.start(0)
+    assert "ZeroDivisionError" in process.next(HostFailed).failure.what

@@ -179,12 +179,13 @@ def test_what_can_never_fit_is_refused_with_the_arithmetic(make_meshes, make_tra
 def test_a_step_that_waits_in_vain_says_for_what(make_meshes, make_train_program, values, monkeypatch):
     monkeypatch.setattr("atoll.runtime.controller._GRACE", 0.2)
     shared = HostedIslands(OwnDevices(make_meshes(SHAPE, AXES)), {"left": 100})
-    controller = on(shared, make_train_program(SPEC, SIZES, donated=False))
-    kept = [controller.put(values) for _ in range(2)]
+    controller, other = (on(shared, make_train_program(SPEC, SIZES, donated=False)) for _ in range(2))
+    kept = [one.put(values) for one in (controller, other)]
     with pytest.raises(
         UsageError,
         match=r"^\S+: there is no memory for the step: a device of island left has 100 bytes; the step needs \d+, "
-        r"arrays that are kept there take \d+; let go of arrays, or give the island more memory\n",
+        rf"arrays that are kept there take \d+ \(of which program {other._number} has \d+\); let go of arrays, or give "
+        r"the island more memory\n",
     ):
         controller.start(values)
     del kept

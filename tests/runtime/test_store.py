@@ -16,7 +16,7 @@ pytestmark = pytest.mark.own
 
 def test_a_value_lives_as_long_as_anyone_uses_it():
     store, told = Store(), []
-    store.expect(1)
+    store.expect(1, 7)
     store.use(1)  # a later step reads it
     store.wait(1, told.append)
     store.add(8)
@@ -34,7 +34,7 @@ def test_a_value_lives_as_long_as_anyone_uses_it():
 
 def test_a_result_that_nobody_wants_stays_its_steps():
     store = Store()
-    store.expect(1)
+    store.expect(1, 7)
     store.drop(1)
     store.add(8)
     assert not store.fill(1, "value", 8)
@@ -43,7 +43,7 @@ def test_a_result_that_nobody_wants_stays_its_steps():
 
 def test_whoever_waits_for_what_never_comes_is_told():
     store, told = Store(), []
-    store.expect(1)
+    store.expect(1, 7)
     store.wait(1, told.append)
     store.drop(1)
     assert told == [GONE]
@@ -53,17 +53,17 @@ def test_a_store_keeps_what_is_used_and_nothing_else(sequences):
     """Against a model that counts the uses of each handle."""
 
     def check(choices):
-        store, uses, sizes, filled = Store(), Counter(), {}, set()
+        store, uses, sizes, filled, owners = Store(), Counter(), {}, set(), {}
         for number in range(choices.randrange(2, 30)):
             known = [one for one in uses if uses[one]]
             one = choices.choice(known) if known else None
             event = choices.choice(["expect", "put", "use", "fill", "drop", "take", "late"])
             if event == "expect":
-                store.expect(number)
-                uses[number], sizes[number] = 1, choices.randrange(5)
+                uses[number], sizes[number], owners[number] = 1, choices.randrange(5), choices.randrange(3)
+                store.expect(number, owners[number])
             elif event == "put":
-                uses[number], sizes[number] = 1, choices.randrange(5)
-                store.put(number, f"value {number}", sizes[number])
+                uses[number], sizes[number], owners[number] = 1, choices.randrange(5), choices.randrange(3)
+                store.put(number, owners[number], f"value {number}", sizes[number])
                 filled.add(number)
             elif event == "late":  # a message about what is gone
                 gone = choices.randrange(-5, 0)
@@ -92,6 +92,8 @@ def test_a_store_keeps_what_is_used_and_nothing_else(sequences):
             assert store.peak >= store.live
             for one in kept:
                 assert store.look(one) == (f"value {one}" if one in filled else None)
+            here = sorted((owners[one], f"value {one}") for one in kept if one in filled)
+            assert sorted((program, value) for program, values in store.owned().items() for value in values) == here
 
     under_random_events(check, sequences)
 
@@ -142,7 +144,7 @@ def test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for(sequenc
             elif event == "send":
                 asked.append(number)
                 order = Order({}, {}, (Forward(number, Use.BORROW, 0, 0, "b", 0),))
-                site.reserve(order)
+                site.reserve(0, order)
                 site.queue(Errand(site, None, order.forwards))
             elif event == "end":
                 choices.choice(streams).end()
@@ -165,8 +167,8 @@ def test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for(sequenc
 
 def test_what_a_step_reads_is_kept_from_when_it_is_asked_for():
     site = Site("a", OneDevice(), lambda record: None, *(lambda _: None for _ in range(3)))
-    site.store.put(1, "value", 8)
-    site.reserve(Order({0: Stored(1, Use.BORROW)}, {1: 2}))
+    site.store.put(1, 7, "value", 8)
+    site.reserve(7, Order({0: Stored(1, Use.BORROW)}, {1: 2}))
     site.store.drop(1)  # the controller lets go of it
     assert site.store.look(1) == "value"
     site.store.drop(1)
@@ -178,17 +180,20 @@ def test_what_a_step_reads_is_kept_from_when_it_is_asked_for():
 
 def test_what_does_not_fit_is_told_with_the_arithmetic():
     budget = Budget({"a": 100})
-    budget.change("a", 30)
+    budget.change("a", 2, 10)
+    budget.change("a", 1, 25)
+    budget.change("a", 1, -5)
     budget.begin(1, {"a": 40})
     assert budget.shortage(2, {"a": 30}, {}) is None
     short = budget.shortage(2, {"a": 31}, {})
     assert str(short) == (
-        "a device of island a has 100 bytes; the step needs 31, arrays that are kept there take 30, other programs 40"
+        "a device of island a has 100 bytes; the step needs 31, arrays that are kept there take 30 "
+        "(of which program 1 has 20), what program 1 does takes 40"
     )
     assert not short.never_fits
-    assert budget.shortage(2, {"a": 101}, {"a": 30}).never_fits
+    assert budget.shortage(2, {"a": 101}, {"a": {1: 20, 2: 10}}).never_fits
     # What the step is given is among what it needs; and the next step of a program needs what the one before did.
-    assert budget.shortage(2, {"a": 60}, {"a": 30}) is None
+    assert budget.shortage(2, {"a": 60}, {"a": {1: 20, 2: 10}}) is None
     assert budget.shortage(1, {"a": 70}, {}) is None
     assert budget.shortage(2, {"b": 1000}, {}) is None  # no limit
 
@@ -202,14 +207,14 @@ def test_a_budget_is_what_is_kept_and_worked_with(sequences):
         for _ in range(choices.randrange(40)):
             event = choices.choice(["keep", "let go", "begin", "end"])
             if event == "keep":
-                island, size = choices.choice("abc"), choices.randrange(20)
-                budget.change(island, size)
-                held[island] += size
+                place, size = (choices.choice("abc"), choices.randrange(3)), choices.randrange(20)
+                budget.change(*place, size)
+                held[place] += size
             elif event == "let go":
-                island = choices.choice("abc")
-                size = choices.randint(0, held[island])
-                budget.change(island, -size)
-                held[island] -= size
+                place = choices.choice("abc"), choices.randrange(3)
+                size = choices.randint(0, held[place])
+                budget.change(*place, -size)
+                held[place] -= size
             elif event == "begin":
                 program, needs = (
                     choices.randrange(3),
@@ -224,9 +229,12 @@ def test_a_budget_is_what_is_kept_and_worked_with(sequences):
                     )
                     for one in needs
                 }
-                fits = all(held[one] + others[one] + size <= 50 for one, size in needs.items())
+                kept = {one: sum(held[one, owner] for owner in range(3)) for one in needs}
+                fits = all(kept[one] + others[one] + size <= 50 for one, size in needs.items())
                 short = budget.shortage(program, needs, {})
                 assert (short is None) == fits
+                assert fits or all(size == held[short.island, owner] for owner, size in short.held.items())
+                assert fits or sum(short.held.values()) == kept[short.island]
                 if fits:
                     budget.begin(program, needs)
                     under_way.append((program, needs))

@@ -112,6 +112,36 @@ def test_of_a_full_window_half_is_watched(watching):
     assert watching.window.has_room()
 
 
+def test_with_what_was_watched_all_that_it_covers_has_ended(watching):
+    """Nobody asks, and so nobody asks the one of which it does not tell, and watches in vain."""
+    record = Record(0, 7, "a", is_enqueued=True)
+    for index in range(8):
+        watching.tokens.append(Token(watching._looked_at))
+        watching.window.add(record, task(index, covers=index, may_fail=False), watching.tokens[-1])
+    assert not watching.window.has_room()
+    assert watching.watched() == 3
+    for token in watching.tokens[:4]:
+        token.end()
+    call, argument = watching.posted.get(60)
+    watching.window.retire_ready()  # as the host does before each call
+    call(argument)
+    assert record.order == [0, 1, 2, 3]
+    assert watching.window.has_room()
+
+
+def test_of_those_that_end_in_any_order_one_that_has_not_is_watched(watching):
+    watching.add(8)
+    assert not watching.window.has_room()
+    assert watching.watched() == 3
+    for ended, next_watched in (([3, 0], 1), ([1, 2], None)):
+        for number in ended:
+            watching.tokens[number].end()
+        watching.look()
+        assert watching.window.has_room() == (next_watched is None)
+        if next_watched is not None:
+            assert watching.watched() == next_watched
+
+
 def test_one_that_is_watched_is_gone_before_anyone_is_told(watching):
     """What it keeps of memory as well."""
     watching.add(1)
