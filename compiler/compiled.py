@@ -13,7 +13,7 @@ import jax
 from atoll.compiler import activity, display
 from atoll.compiler.cluster import Cluster, check_alone
 from atoll.compiler.debug_flags import check_results
-from atoll.compiler.errors import CompileError, UsageError
+from atoll.compiler.errors import PATH_FAULTS, CompileError, UsageError, path_fault
 from atoll.compiler.export.calling import Calling, Described, Flat
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.inspectable import Inspectable
@@ -139,8 +139,8 @@ class Compiled(Inspectable):
         """
         try:
             Path(path).write_text("")  # a path that cannot be written should fail now, not after a long run
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}", remedy="name another file") from None
+        except PATH_FAULTS as error:
+            raise path_fault("write", path, error, "name another file") from None
         trace = None
         try:
             with self._controller.traced() as trace:

@@ -12,7 +12,7 @@ from atoll.compiler import activity, display
 from atoll.compiler.errors import AtollError, CompileError, UsageError
 from atoll.compiler.export.job import Job
 from atoll.compiler.files import TARGET_MODULE, check_readable
-from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.bindings import backends_are_up, ir
 from atoll.compiler.mlir.ir_text import parse_file
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import pass_class
@@ -100,6 +100,10 @@ def _load(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise UsageError(f"SyntaxError: {error.msg}", f"{error.filename}:{error.lineno}", "correct the file") from error
     except Exception as error:
+        if isinstance(error, (RuntimeError, AssertionError)) and not backends_are_up():
+            from atoll.compiler.topology.devices import check_jax_starts  # loads jax, which not all commands need
+
+            check_jax_starts()
         what = f"{type(error).__name__} while the file was loaded: {first_line(error)}"
         raise UsageError(what, failing_line(error) or str(path), "correct the file") from error
     return module
