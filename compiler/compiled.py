@@ -30,6 +30,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import load_program
+from atoll.runtime.step import Stats
 from atoll.runtime.waiting import is_cut_short
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Compiled(Inspectable):
         """What was decided, and what it costs; and what the last traced step took, if any step was traced."""
         return replace(super().report(), measured=self._measured)
 
-    def stats(self) -> Any:  # noqa: ANN401 (see Controller)
+    def stats(self) -> Stats:
         """Counts of the last step that ended: tasks, messages, bytes per link, controller time, order."""
         return self._controller.stats()
 
