@@ -29,8 +29,12 @@ def is_library(filename: str) -> bool:
 
 @functools.cache
 def is_launcher(filename: str) -> bool:
-    """Whether a Python file only starts what runs: Python itself, or the script that stands for a command."""
-    return filename.startswith(("<frozen ", f"{sysconfig.get_path('scripts')}/"))
+    """Whether a Python file only starts what runs: Python itself, or the script that stands for a command.
+
+    A command may be called by a link, as pipx makes them, or by a path with `..` in it.
+    """
+    scripts = Path(sysconfig.get_path("scripts")).resolve()
+    return filename.startswith("<frozen ") or Path(filename).resolve().is_relative_to(scripts)
 
 
 def caller() -> str:
