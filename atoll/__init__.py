@@ -86,11 +86,12 @@ _MODULES = {
 if os.environ.get("ATOLL_LOG"):
     importlib.import_module("atoll.compiler.logs").follow_environment()
 
+if not TYPE_CHECKING:  # for which a module with this has every name
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'atoll' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"atoll.{_MODULES[name]}"), name)
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'atoll' has no attribute {name!r}; it has {', '.join(__all__)}")
+        return getattr(importlib.import_module(f"atoll.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from atoll.checkpoint.conveyor import Conveyor
 from atoll.checkpoint.manifest import LeafEntry
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import PATH_FAULTS, UsageError, path_fault
 
 if TYPE_CHECKING:
     import numpy
@@ -37,7 +37,11 @@ _SEEN = ".seen"
 
 
 def directory_of(path: str | Path) -> Directory:
-    return epath.Path(path if "://" in str(path) else Path(path).absolute())
+    """UsageError for what is no path."""
+    try:
+        return epath.Path(path if "://" in str(path) else Path(path).absolute())
+    except PATH_FAULTS as error:
+        raise path_fault("use", path, error, "name a directory") from None
 
 
 # Writing.

@@ -13,7 +13,7 @@ import jax
 from atoll.compiler import activity, display
 from atoll.compiler.cluster import Cluster, check_alone
 from atoll.compiler.debug_flags import check_results
-from atoll.compiler.errors import CompileError, UsageError
+from atoll.compiler.errors import PATH_FAULTS, CompileError, UsageError, path_fault
 from atoll.compiler.export.calling import Calling, Described, Flat
 from atoll.compiler.export.feed import Feed
 from atoll.compiler.inspectable import Inspectable
@@ -30,6 +30,7 @@ from atoll.runtime.devices import Devices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.program import Program
 from atoll.runtime.program_file import load_program
+from atoll.runtime.step import Stats
 from atoll.runtime.waiting import is_cut_short
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Compiled(Inspectable):
         """What was decided, and what it costs; and what the last traced step took, if any step was traced."""
         return replace(super().report(), measured=self._measured)
 
-    def stats(self) -> Any:  # noqa: ANN401 (see Controller)
+    def stats(self) -> Stats:
         """Counts of the last step that ended: tasks, messages, bytes per link, controller time, order."""
         return self._controller.stats()
 
@@ -139,8 +140,8 @@ class Compiled(Inspectable):
         """
         try:
             Path(path).write_text("")  # a path that cannot be written should fail now, not after a long run
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}", remedy="name another file") from None
+        except PATH_FAULTS as error:
+            raise path_fault("write", path, error, "name another file") from None
         trace = None
         try:
             with self._controller.traced() as trace:

@@ -155,3 +155,13 @@ class UsageError(AtollError):
     """The command line asks for something that does not exist: a file, a name in it, a pass, a phase."""
 
     heading = "command-line"
+
+
+# What Python raises for a file that cannot be read or written, and for a path that is none.
+PATH_FAULTS = (OSError, TypeError, ValueError)
+
+
+def path_fault(doing: str, path: object, error: Exception, remedy: str) -> UsageError:
+    """The error for a path that the user gives, with which something cannot be done."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UsageError(f"cannot {doing} {path}: {reason}", remedy=remedy)

@@ -31,7 +31,7 @@ from atoll.compiler.plan.resolved_plan import resolved
 from atoll.compiler.replica_prints import callbacks_of_replicas
 from atoll.compiler.report.report import Report
 from atoll.compiler.text.language import of_wrong_type
-from atoll.compiler.topology.devices import are_absent, meshes_of, reserve_cpu_devices
+from atoll.compiler.topology.devices import are_absent, check_jax_starts, meshes_of, reserve_cpu_devices
 from atoll.compiler.topology.platforms import lowered_for
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import caller
@@ -119,6 +119,7 @@ def lower(
     check_replicas(decided.replicas, chosen)
     job = as_planned(job, decided)
     reserve_cpu_devices(chosen)  # lowering starts jax's backend, after which none can be made
+    check_jax_starts()
     with seldom_collected(), display.shown():
         traced = frontend.trace(job, chosen)
         module, callbacks = frontend.lower_traced(job, traced, lowered_for(chosen))

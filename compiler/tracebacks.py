@@ -22,9 +22,19 @@ def is_library(filename: str) -> bool:
     if any(folder in filename for folder in _PACKAGES):
         return True
     own = Path(__file__).resolve().parent.parent
-    folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
+    folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     folders += [str(own / name) for name in ("atoll", "checkpoint", "compiler", "passes", "runtime")]
-    return filename.startswith("<frozen ") or any(filename.startswith(f"{folder}/") for folder in folders)
+    return is_launcher(filename) or any(filename.startswith(f"{folder}/") for folder in folders)
+
+
+@functools.cache
+def is_launcher(filename: str) -> bool:
+    """Whether a Python file only starts what runs: Python itself, or the script that stands for a command.
+
+    A command may be called by a link, as pipx makes them, or by a path with `..` in it.
+    """
+    scripts = Path(sysconfig.get_path("scripts")).resolve()
+    return filename.startswith("<frozen ") or Path(filename).resolve().is_relative_to(scripts)
 
 
 def caller() -> str:

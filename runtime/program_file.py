@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import PATH_FAULTS, UsageError, path_fault
 from atoll.runtime.check import check
 from atoll.runtime.program import (
     Buffer,
@@ -39,23 +39,25 @@ _LENGTH = struct.Struct(">Q")
 
 def save_program(program: Program, path: str | os.PathLike[str]) -> None:
     """Write the program as one file. A file that stood there is replaced at once, never half."""
-    target = Path(path)
-    draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
+    content = to_bytes(program)
     try:
-        draft.write_bytes(to_bytes(program))
-        draft.replace(target)
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}", remedy="name another file") from None
-    finally:
-        draft.unlink(missing_ok=True)
+        target = Path(path)
+        draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
+        try:
+            draft.write_bytes(content)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+    except PATH_FAULTS as error:
+        raise path_fault("write", path, error, "name another file") from None
 
 
 def load_program(path: str | os.PathLike[str]) -> Program:
     """Read a program that `save_program` wrote; UsageError if the file is anything else."""
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", remedy="name a saved program") from None
+    except PATH_FAULTS as error:
+        raise path_fault("read", path, error, "name a saved program") from None
     program = from_bytes(content, str(path))
     try:
         check(program)

@@ -97,7 +97,7 @@ def _target_arguments(
     islands, plan: examples; None for a command that takes no plan.
     """
     add = parser.add_argument
-    add("target", metavar="TARGET", help=f"FILE.py:NAME, an atoll.Job; or {_MODULE}{kinds}")
+    add("target", metavar="TARGET", help=f"FILE.py:NAME or MODULE:NAME, an atoll.Job; or {_MODULE}{kinds}")
     add("--topology", metavar="T", help=f"the islands, such as {islands}")
     if plan is not None:
         add("--plan", metavar="P", help=f'how to cut, such as "{plan}"')

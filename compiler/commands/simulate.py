@@ -11,7 +11,7 @@ from atoll.compiler import display
 from atoll.compiler.activity import announce
 from atoll.compiler.commands.plan import JobTarget, ModuleTarget, open_program
 from atoll.compiler.commands.topology_option import topology_asked
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import PATH_FAULTS, UsageError, path_fault
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.scaling.chart import scaling_svg
@@ -64,8 +64,8 @@ def copies_of(text: str, islands: int) -> list[int]:
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", remedy="name another file") from None
+    except PATH_FAULTS as error:
+        raise path_fault("write", path, error, "name another file") from None
 
 
 @dataclass

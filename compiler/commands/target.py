@@ -1,5 +1,5 @@
-"""What the command line calls a TARGET: `FILE.py:NAME`, a job; or `FILE.mlir`, a module at any phase, or from another
-program."""
+"""What the command line calls a TARGET: `FILE.py:NAME` or `MODULE:NAME`, a job; or `FILE.mlir`, a module at any phase,
+or from another program."""
 
 import argparse
 import importlib.util
@@ -12,7 +12,7 @@ from atoll.compiler import activity, display
 from atoll.compiler.errors import AtollError, CompileError, UsageError
 from atoll.compiler.export.job import Job
 from atoll.compiler.files import TARGET_MODULE, check_readable
-from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.bindings import backends_are_up, ir
 from atoll.compiler.mlir.ir_text import parse_file
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import pass_class
@@ -21,6 +21,7 @@ from atoll.compiler.text.language import known_names
 from atoll.compiler.tracebacks import failing_line, first_line
 
 _MODULES = (".mlir", ".mlirbc", ".jax_export")
+_MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MARK = "mark-arguments"
 # What a list of names is divided at: commas that are in no key, as in `batch['a, b']`.
 _COMMA = re.compile(r",(?![^\[]*\])")
@@ -32,11 +33,25 @@ def load_target(options: argparse.Namespace) -> Job | Path:
     if text.endswith(_MODULES):
         return Path(text)
     path, colon, name = text.rpartition(":")
-    if not colon or not path.endswith(".py"):
-        remedy = f"write FILE.py:NAME, a job in a Python file, or a file whose name ends in {', '.join(_MODULES)}"
+    if colon and not path.endswith(".py"):
+        path = _file_of_module(path)
+    if not colon or not path:
+        remedy = (
+            "write FILE.py:NAME, a job in a Python file, or MODULE:NAME, one of a module that is installed, or a file "
+            f"whose name ends in {', '.join(_MODULES)}"
+        )
         raise UsageError(f"{text!r} is no target", remedy=remedy)
     check_no_marks(options, "a job says it by itself")
     return _find_job(_load(Path(path)), path, name)
+
+
+def _file_of_module(name: str) -> str:
+    """The Python file of a module that could be imported; empty if there is none."""
+    try:
+        spec = importlib.util.find_spec(name) if _MODULE_NAME.fullmatch(name) else None
+    except (ImportError, ValueError):  # there is no such package, or it has no specification, as `__main__`
+        spec = None
+    return spec.origin if spec is not None and spec.origin is not None and spec.origin.endswith(".py") else ""
 
 
 def load_module(path: Path, options: argparse.Namespace) -> ir.Module:
@@ -100,6 +115,10 @@ def _load(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise UsageError(f"SyntaxError: {error.msg}", f"{error.filename}:{error.lineno}", "correct the file") from error
     except Exception as error:
+        if isinstance(error, (RuntimeError, AssertionError)) and not backends_are_up():
+            from atoll.compiler.topology.devices import check_jax_starts  # loads jax, which not all commands need
+
+            check_jax_starts()
         what = f"{type(error).__name__} while the file was loaded: {first_line(error)}"
         raise UsageError(what, failing_line(error) or str(path), "correct the file") from error
     return module

@@ -10,6 +10,7 @@ from atoll.compiler import activity
 from atoll.compiler.errors import AtollError, CompileError
 from atoll.compiler.export import meshes
 from atoll.compiler.export.alone.job import Alone
+from atoll.compiler.export.in_place import watched
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.leaves import Leaf, check_batch, leaves_of, shapes_of
 from atoll.compiler.export.signature import Parameter, Signature
@@ -71,6 +72,7 @@ def trace_on_mesh(
     activity.announce(f"tracing {job.name}")
     shardings = meshes.JobShardings.of(job, [leaf.value for leaf in leaves], topology)
     arguments = list(map(meshes.divided, shapes, shardings.arguments))
+    function = watched(job) if weak is None else job.fn  # once is enough
 
     def traced_on(mesh: meshes.AnyMesh | None) -> jax.stages.Traced:
         # What the user has set is among the meshes to try, and must not count beside another one.
@@ -80,7 +82,7 @@ def trace_on_mesh(
             jax.set_mesh(None),
             meshes.current(mesh),
         ):
-            jitted = jax.jit(job.fn, static_argnums=job.static_argnums, keep_unused=True, **shardings.options)
+            jitted = jax.jit(function, static_argnums=job.static_argnums, keep_unused=True, **shardings.options)
             return jitted.trace(*_abstract_arguments(job, arguments))
 
     traced, mesh = meshes.first_that_suffices(shardings.meshes, traced_on)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.source_line import SourceLine
-from atoll.compiler.tracebacks import is_library
+from atoll.compiler.tracebacks import is_launcher, is_library
 
 
 def name_stack(location: ir.Location) -> str:
@@ -48,8 +48,12 @@ def frames(location: ir.Location) -> Iterator[ir.FileLineColLoc]:
 
 
 def user_frame(location: ir.Location) -> ir.FileLineColLoc | None:
-    """The line that a user looks for: the innermost frame outside of installed libraries, or else the innermost."""
-    found = list(frames(location))
+    """The line that a user looks for: the innermost frame outside of installed libraries, or else the innermost.
+
+    A constant that jax has hoisted is at the call that had the function traced. If a command called, that is its
+    script, which says nothing to anybody.
+    """
+    found = [frame for frame in frames(location) if not is_launcher(frame.filename)]
     return next((frame for frame in found if not is_library(frame.filename)), found[0] if found else None)
 
 

@@ -10,12 +10,14 @@ from atoll.compiler.mlir.bindings import backends_are_up, cpu_devices_to_come, h
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.platforms import platform_of
 from atoll.compiler.topology.topology import Topology
+from atoll.compiler.tracebacks import first_line
 from jax.experimental import mesh_utils
 
 
 def meshes_of(topology: Topology) -> dict[str, jax.sharding.Mesh]:
     """A mesh for each island: the ones that the topology was made from, or else of the machine's devices in order."""
     reserve_cpu_devices(topology)
+    check_jax_starts()
     if topology.meshes is not None:
         return {island.name: mesh for island, mesh in zip(topology.islands, topology.meshes, strict=True)}
     meshes = {}
@@ -35,6 +37,19 @@ def mesh_over(island: Island, devices: Sequence[jax.Device]) -> jax.sharding.Mes
     else:
         placed = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     return jax.sharding.Mesh(placed, [axis.name for axis in island.axes])
+
+
+def check_jax_starts() -> None:
+    """TopologyError if jax has no devices at all, as where `JAX_PLATFORMS` names a kind that is not here."""
+    try:
+        jax.devices()
+    except Exception as error:  # a RuntimeError, or an AssertionError where the plugin of a known kind is not installed
+        asked = jax.config.jax_platforms  # type: ignore[attr-defined] # jax's
+        said = first_line(error).partition(" (set JAX_PLATFORMS")[0].rstrip(".")
+        told = f"{type(error).__name__}: {said}" if str(error) else f"{type(error).__name__}, without a message"
+        what = f"jax does not start{f' with JAX_PLATFORMS={asked}' if asked else ''}: {told}"
+        remedy = "correct it, or leave it out" if asked else "set JAX_PLATFORMS=cpu, or repair the plugin at fault"
+        raise TopologyError(what, remedy=f"{remedy}; atoll doctor says what is here") from error
 
 
 def are_absent(topology: Topology) -> bool:

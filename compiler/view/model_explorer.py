@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import PATH_FAULTS, UsageError, path_fault
 from atoll.compiler.mlir.bindings import func, ir
 from atoll.compiler.mlir.functions import body_of, functions_in
 from atoll.compiler.mlir.ir_text import parse_text
@@ -23,10 +23,11 @@ def write_graphs(viewed: Viewed, path: str | Path) -> None:
     if not viewed.dumps:
         raise UsageError("a saved program has no IR to make graphs of", remedy="name the job that it was made from")
     graphs = [graph for phase, code in viewed.dumps.items() if phase != INPUT for graph in graphs_of(phase, code)]
+    text = json.dumps([{"label": viewed.title, "graphs": graphs}])
     try:
-        Path(path).write_text(json.dumps([{"label": viewed.title, "graphs": graphs}]), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", remedy="name another file") from None
+        Path(path).write_text(text, encoding="utf-8")
+    except PATH_FAULTS as error:
+        raise path_fault("write", path, error, "name another file") from None
 
 
 def graphs_of(phase: str, code: bytes) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from atoll.compiler.errors import UsageError
+from atoll.compiler.errors import PATH_FAULTS, path_fault
 from atoll.compiler.view.view_data import Viewed
 
 _HERE = Path(__file__).parent
@@ -40,8 +40,8 @@ def write_page(viewed: Viewed, path: str | Path) -> None:
     text = page(viewed)
     try:
         Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", remedy="name another file") from None
+    except PATH_FAULTS as error:
+        raise path_fault("write", path, error, "name another file") from None
 
 
 def page(viewed: Viewed) -> str:

@@ -225,10 +225,11 @@ MISTAKES = [
     (("dump", f"{LONG}.py:job"), f"{LONG}.py: cannot read: File name too long; write FILE.py:NAME"),
     (
         ("dump", "train.py"),
-        "'train.py' is no target; write FILE.py:NAME, a job in a Python file, or a file whose name ends in .mlir, ",
+        "'train.py' is no target; write FILE.py:NAME, a job in a Python file, or MODULE:NAME, one of a module that is ",
     ),
     (("dump", ""), "'' is no target; write FILE.py:NAME"),
     (("dump", "train.txt:job"), "'train.txt:job' is no target; write FILE.py:NAME"),
+    (("dump", "json.nowhere:job"), "'json.nowhere:job' is no target; write FILE.py:NAME"),
     (("dump", "train.py:jub"), "train.py: there is no 'jub'; did you mean 'job'?"),
     (("dump", "train.py:"), "train.py: there is no ''; known are job, failing"),
     (("dump", "train.py:not_a_job"), "train.py: not_a_job is of type function, not an atoll.Job; known are job"),

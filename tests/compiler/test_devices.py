@@ -46,3 +46,27 @@ def test_a_list_of_devices():
 def test_devices_that_are_not_there(text, sentence):
     with pytest.raises(atoll.TopologyError, match=sentence):
         meshes_of(atoll.topology(text))
+
+
+@pytest.mark.parametrize(
+    ("platforms", "fault", "sentence"),
+    [
+        (
+            "gpu",
+            RuntimeError("Unable to initialize backend 'rocm': none is here. (set JAX_PLATFORMS='' to choose one)"),
+            "with JAX_PLATFORMS=gpu: RuntimeError: Unable to initialize backend 'rocm': none is here; correct it, or",
+        ),
+        ("cuda", AssertionError(), "with JAX_PLATFORMS=cuda: AssertionError, without a message; correct it, or leave"),
+        (None, RuntimeError("no driver"), ": RuntimeError: no driver; set JAX_PLATFORMS=cpu, or repair the plugin"),
+    ],
+)
+def test_a_jax_that_does_not_start(monkeypatch, platforms, fault, sentence):
+    def devices(*_):
+        raise fault
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setattr(type(jax.config), "jax_platforms", platforms)
+    for asked in (meshes_of, lambda topology: atoll.lower(lambda: 0.0, topology=topology)):
+        with pytest.raises(atoll.TopologyError, match="jax does not start") as caught:
+            asked(atoll.topology("1 x cpu[1]"))
+        assert f"jax does not start{sentence if platforms is None else ' ' + sentence}" in caught.value.sentence

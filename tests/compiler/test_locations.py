@@ -1,5 +1,8 @@
 """Name stacks, frames and the user's line, from locations as jax writes them and as nobody would."""
 
+import sysconfig
+from pathlib import Path
+
 import pytest
 from atoll.compiler.mlir.bindings import ir, new_context, stablehlo
 from atoll.compiler.mlir.diagnostics import refuse
@@ -191,3 +194,14 @@ def test_a_long_chain_of_calls_is_inlined_in_time_linear_in_its_length():
         run_passes(module, steps_of_text("inline-calls"))
     assert len(operations_in(functions_in(module)["main"], stablehlo.NegOp)) == length * width
     assert moved == length * (width + 1)  # each operation once, each inner call once
+
+
+@pytest.mark.parametrize(
+    "called", ["{scripts}/atoll", "{scripts}/../{folder}/atoll", "{tmp_path}/link", "<frozen runpy>"]
+)
+def test_what_started_the_process_is_no_place(called, tmp_path):
+    scripts = Path(sysconfig.get_path("scripts"))
+    (tmp_path / "link").symlink_to(scripts / "atoll")
+    script = called.format(scripts=scripts, folder=scripts.name, tmp_path=tmp_path)
+    assert place(named("jit(step)", at(script, 8))) == ""
+    assert place(ir.Location.callsite(at(LIBRARY, 3), [at(script, 8)])) == f"{LIBRARY}:3"

@@ -97,7 +97,7 @@ def computed(plan, request):
 
 
 @pytest.mark.usefixtures("precision", "computed")
-def test_same_answer_as_jit_or_a_documented_refusal(name, plan, record_property):
+def test_same_answer_as_jit_or_a_refusal(name, plan, record_property):
     entry = PROGRAMS[name]
     is_refused = entry.refused is not None and plan in DIVIDING
     known = "known to fail" if marks_of(name, plan) else "right"

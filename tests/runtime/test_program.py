@@ -161,6 +161,14 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         save_program(Program((), (), (), ()), tmp_path / "nowhere" / "step.atoll")
 
 
+@pytest.mark.parametrize(("path", "why"), [(3, "expected str, bytes or os.PathLike object, not int"), ("a\0b", "null")])
+def test_what_is_no_path_is_refused(path, why):
+    with pytest.raises(UsageError, match=f"cannot read {path}: .*{why}.*; name a saved program\n"):
+        load_program(path)
+    with pytest.raises(UsageError, match=f"cannot write {path}: .*{why}.*; name another file\n"):
+        save_program(Program((), (), (), ()), path)
+
+
 def test_a_program_that_cannot_run_is_not_loaded(make_train_program, tmp_path):
     program = make_train_program()
     save_program(dataclasses.replace(program, outputs=()), tmp_path / "good.atoll")
