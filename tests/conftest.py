@@ -16,9 +16,6 @@ _MOST_MAPPED = 15_000
 _MAPPED = Path("/proc/self/maps")
 _TESTS = itertools.count()
 
-# For all of a run.
-_LEAN = pytest.MonkeyPatch()
-
 
 @pytest.fixture(autouse=True)
 def room_for_code():
@@ -45,18 +42,10 @@ def search_for_garbage_of_the_module_alone():
     gc.freeze()
 
 
-def pytest_collection_finish(session):
-    """What libraries and tests have made by now stays; and what jax is to lower from now on, it lowers in less time."""
-    if "jax" in sys.modules and not session.config.getoption("full"):
-        import lean_contexts
-
-        lean_contexts.install(_LEAN)
+def pytest_collection_finish():
+    """What libraries and tests have made by now stays."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_unconfigure():
-    _LEAN.undo()
 
 
 def pytest_configure(config):
