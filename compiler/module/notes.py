@@ -24,8 +24,7 @@ class OwnPieces:
 class PlannedDivision:
     """The plan leaves open how the batch is divided, and that was chosen by which a step should take the least time.
 
-    step, undivided: the predicted nanoseconds of a step, and of one with one microbatch and one replica; 0 for the
-        latter where it is not known to fit the memory.
+    step, undivided: the predicted nanoseconds of a step, and of one with one microbatch; 0 if that may not fit.
     """
 
     microbatches: int
@@ -43,9 +42,9 @@ class PlannedDivision:
         if self.parts == 1:
             return f"chosen: one microbatch, {step}, as no other number is said to take less"
         whole = f"of {seconds_text(self.undivided / 1e9)}" if self.undivided else "of which it is not sure that it fits"
-        several = f"{self.microbatches} microbatch{'es' if self.microbatches > 1 else ''}"
-        replicas = f" in each of {self.replicas} replicas" if self.replicas > 1 else ""
-        return f"chosen: {several}{replicas}, {step}, not one {whole} with one microbatch"
+        count = f"{self.microbatches} microbatch{'es' if self.microbatches > 1 else ''}"
+        count += f" in each of {self.replicas} replicas" if self.replicas > 1 else ""
+        return f"chosen: {count}, {step}, not one {whole} with one microbatch"
 
 
 @dataclass(frozen=True)

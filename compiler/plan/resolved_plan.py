@@ -125,11 +125,12 @@ def as_asked(plan: Plan, filled: Mapping[str, int]) -> Plan:
     """The plan as somebody wrote it, before these parts were filled in: each is `auto` again, unless it was edited.
 
     But numbers of microbatches, replicas and segments are shown if there are several, as these make tasks that nobody
-    asked for, and other sums.
+    asked for, and other sums; unless a schedule that is written says so.
     """
     written = {one.name: getattr(plan, one.name) for one in fields(Plan)}
     reopened = {name: AUTO for name, value in written.items() if name in filled and filled[name] == value}
+    usual = {"microbatches": plan.schedule.microbatches} if isinstance(plan.schedule, Schedule) else {}
     for name in _DIVIDING:
-        if written[name] != 1:
+        if written[name] != usual.get(name, 1):
             reopened.pop(name, None)
     return Plan(**written | reopened)

@@ -168,7 +168,7 @@ def test_a_tied_embedding_lives_once_and_crosses_once():
 @pytest.mark.own
 def test_the_transformer_on_four_islands_sends_the_least_there_is():
     config = zoo.decoder.CONFIG
-    plan = atoll.Plan(stages="embed, layer_0 | layer_1 | layer_2 | layer_3, head")
+    plan = atoll.Plan(stages="embed, layer_0 | layer_1 | layer_2 | layer_3, head", microbatches=1)
     with atoll.compile(zoo.decoder.job, topology="4 x cpu[1]", plan=plan) as step:
         examples = zoo.decoder.TOKENS.shape[0]
         activations = examples * config.length * config.width * 4

@@ -38,6 +38,17 @@ def test_a_closed_stretch_stays_whole():
     assert cut(work, crossing, 2, closed=range(2, 6)) == (6,)
 
 
+def test_a_closed_stretch_stays_whole_where_blocks_end_in_it_too():
+    """Each of four blocks is computed again as a whole, and in its middle as little crosses as where it ends."""
+    work, crossing, closed = [1, 1, 2, 2] * 4 + [4], [0, *[9, 4, 9, 4] * 4], {1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15}
+    assert cut(work, crossing, 3) == (6, 12)
+    assert cut(work, crossing, 3, closed) == (4, 12)
+
+
+def test_a_closed_stretch_is_cut_where_there_is_no_other_place():
+    assert cut([1] * 4, [0, 9, 4, 9], 2, closed={1, 2, 3}) == (2,)
+
+
 def test_no_cut_is_where_nothing_can_cross():
     assert cut([1] * 4, [0, INF, 4, INF], 4) == (2,)
 

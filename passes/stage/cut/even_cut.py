@@ -70,14 +70,15 @@ def even_cut(
     clearly better.
 
     crossing: what crosses a cut before each element; infinite where there can be none.
-    closed: where a cut inside of blocks would cost more than what crosses.
+    closed: where a cut would cost more than what crosses. So there is none, unless there are too few other places.
     """
     between = places_between_blocks(crossing)
-    first = _cut(work, crossing, between, homes)
+    first = _cut(work, crossing, [place for place in between if place not in closed], homes)
     if first.is_even and first.has_room():
         return first
-    inside = (place for place in range(1, len(work)) if place not in closed and crossing[place] < inf)
-    second = _cut(work, crossing, sorted({*between, *inside}), homes)
+    wherever = [place for place in range(1, len(work)) if place not in closed and crossing[place] < inf]
+    enough = wherever if len(wherever) >= len(homes) - 1 else sorted({*between, *wherever})
+    second = _cut(work, crossing, enough, homes)
     if first.has_room() != second.has_room():
         return second
     is_idle = min(first.loads) < FLOORS[0]
