@@ -754,6 +754,20 @@ MUTATIONS = (
         "closed = steps.inside([])",
         killed_by="ir_tests/cut-automatically/recomputed.mlir",
     ),
+    Mutation(
+        "a-barrier-mixes-what-passes-it",
+        "passes/stage/cut/work.py",
+        "[origins.get(value, value) for value in taken]",
+        "list(taken)",
+        killed_by="ir_tests/cut-automatically/checkpointed-blocks.mlir",
+    ),
+    Mutation(
+        "blocks-may-end-where-no-cut-may-be",
+        "passes/stage/cut/even_cut.py",
+        "[place for place in between if place not in closed]",
+        "between",
+        killed_by="ir_tests/cut-automatically/checkpointed-blocks.mlir",
+    ),
     # Islands in processes.
     Mutation(
         "parts-of-axes-are-taken-for-axes",
@@ -1105,7 +1119,7 @@ MUTATIONS = (
     Mutation(
         "what-was-divided-is-open-again",
         "compiler/plan/resolved_plan.py",
-        "        if written[name] != 1:\n",
+        "        if written[name] != usual.get(name, 1):\n",
         "        if written[name] < 1:\n",
         killed_by="tests/compiler/test_choice.py::test_a_module_that_is_divided_stays_so_on_other_islands",
     ),
