@@ -303,8 +303,9 @@ class Host:
         self._programs[load.program] = _Loaded(transport, load.hosts, streams, tuple(sides.values()))
         self._note_streams()
         if streams and self._thread is None:  # which nobody else changes meanwhile: this is who carries the islands
-            self._thread = threading.Thread(target=self._work, name=self._title, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name=self._title, daemon=True)
+            thread.start()  # it waits for its turn
+            self._thread = thread  # only now, as whoever sees it may join it
 
     def _note_streams(self) -> None:
         self._streams = tuple(chain.from_iterable(one.streams.values() for one in self._programs.values()))

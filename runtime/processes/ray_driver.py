@@ -156,7 +156,10 @@ def _end_children() -> None:
     """End all children, whatever they are doing; the children of each are this process's then."""
     own = Path("/proc/self/task")
     while own.exists():
-        children = [int(pid) for task in own.iterdir() for pid in (task / "children").read_text().split()]
+        try:
+            children = [int(pid) for task in own.iterdir() for pid in (task / "children").read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread has ended meanwhile, and what it started is a child of another one
         if not children:
             return
         for pid in children:
@@ -166,10 +169,15 @@ def _end_children() -> None:
                 os.waitpid(pid, 0)
 
 
+def _is_left_alone(questions: IO[bytes], patience: float | None = None) -> bool:
+    """Whether nobody is there any more, or is not after so many seconds, before there was an answer: a question comes
+    once there was one."""
+    return bool(select.select([questions], [], [], patience)[0])
+
+
 def _give_up(questions: IO[bytes], has_begun: threading.Event) -> None:
     """If nobody is there any more before Ray is, end at once with what has begun: to start it takes its time."""
-    select.select([questions], [], [])  # a question comes once there was an answer, so before that this is the end
-    if not has_begun.is_set():
+    if _is_left_alone(questions) and not has_begun.is_set():
         _end_children()
         shutil.rmtree(own_folder(), ignore_errors=True)
         os._exit(1)
@@ -191,7 +199,8 @@ def main(address: str, questions: IO[bytes], answers: IO[bytes]) -> None:
         return
     has_begun.set()
     try:
-        answer("", driver.own_host)
+        if not _is_left_alone(questions, patience=0):
+            answer("", driver.own_host)
         while True:
             name, argument = pickle.load(questions)
             try:
