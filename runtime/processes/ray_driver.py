@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -166,7 +167,8 @@ def _end_children() -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+                os.waitpid(pid, os.WNOHANG)  # one that another thread has waited for could be waited for in vain
+        time.sleep(0.01)
 
 
 def _is_left_alone(questions: IO[bytes], patience: float | None = None) -> bool:
