@@ -130,7 +130,7 @@ class Driver:
                 self.end(seat)
         ray.shutdown()
         if self._folder is not None:
-            _end_children()
+            _end_children(os.getpid())
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -153,22 +153,30 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _end_children() -> None:
-    """End all children, whatever they are doing; the children of each are this process's then."""
-    own = Path("/proc/self/task")
-    while own.exists():
+def _end_children(parent: int) -> None:
+    """End all children of a process but this one, whatever they are doing; the children of each are its own then.
+
+    Nobody waits for what is left of them: it goes with the process.
+    """
+    tasks = Path(f"/proc/{parent}/task")
+    while tasks.exists():
         try:
-            children = [int(pid) for task in own.iterdir() for pid in (task / "children").read_text().split()]
+            children = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
         except (FileNotFoundError, ProcessLookupError):
             continue  # a thread has ended meanwhile, and what it started is a child of another one
-        if not children:
+        if not (running := [pid for pid in children if pid != os.getpid() and _is_running(pid)]):
             return
-        for pid in children:
+        for pid in running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)  # one that another thread has waited for could be waited for in vain
         time.sleep(0.01)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _is_left_alone(questions: IO[bytes], patience: float | None = None) -> bool:
@@ -178,11 +186,19 @@ def _is_left_alone(questions: IO[bytes], patience: float | None = None) -> bool:
 
 
 def _give_up(questions: IO[bytes], has_begun: threading.Event) -> None:
-    """If nobody is there any more before Ray is, end at once with what has begun: to start it takes its time."""
+    """If nobody is there any more before Ray is, end at once with what has begun: to start it takes its time.
+
+    Another process does it. No thread of this one gets on while Ray waits for what it has started, which takes half a
+    minute if that has been ended.
+    """
     if _is_left_alone(questions) and not has_begun.is_set():
-        _end_children()
-        shutil.rmtree(own_folder(), ignore_errors=True)
-        os._exit(1)
+        folder, driver = own_folder(), os.getpid()
+        if os.fork() == 0:
+            os.kill(driver, signal.SIGSTOP)  # or it would start more
+            _end_children(driver)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.kill(driver, signal.SIGKILL)
+            os._exit(0)
 
 
 def main(address: str, questions: IO[bytes], answers: IO[bytes]) -> None:
