@@ -12,7 +12,7 @@
 !x = tensor<8x8xf32>
 module attributes {atoll.plan = "stages=2", atoll.stages = 2 : i32} {
   func.func @main(%x: !x, %a: !x, %b: !x, %c: !x, %d: !x, %e: !x) -> !x {
-    %0:2 = stablehlo.optimization_barrier %c, %d : !x, !x loc("jit(step)/transpose(jvp())/remat2")
+    %0:3 = stablehlo.optimization_barrier %d, %d, %c : !x, !x, !x loc("jit(step)/transpose(jvp())/remat2")
     %1:2 = stablehlo.optimization_barrier %a, %b : !x, !x loc("jit(step)/transpose(jvp())/remat2")
     %2 = stablehlo.dot_general %x, %a, contracting_dims = [1] x [0] : (!x, !x) -> !x loc("jit(step)/jvp()/dot_general")
     %3 = stablehlo.dot_general %2, %b, contracting_dims = [1] x [0] : (!x, !x) -> !x loc("jit(step)/jvp()/dot_general")
@@ -22,7 +22,7 @@ module attributes {atoll.plan = "stages=2", atoll.stages = 2 : i32} {
     %7 = stablehlo.dot_general %6, %e, contracting_dims = [1] x [0] : (!x, !x) -> !x loc("jit(step)/jvp()/dot_general")
     %8 = stablehlo.dot_general %7, %e, contracting_dims = [1] x [0] : (!x, !x) -> !x loc("jit(step)/jvp()/dot_general")
     %9 = stablehlo.dot_general %8, %e, contracting_dims = [1] x [0] : (!x, !x) -> !x loc("jit(step)/jvp()/dot_general")
-    %10 = stablehlo.dot_general %3, %0#0, contracting_dims = [1] x [0] : (!x, !x) -> !x
+    %10 = stablehlo.dot_general %3, %0#2, contracting_dims = [1] x [0] : (!x, !x) -> !x
         loc("jit(step)/transpose(jvp())/checkpoint/rematted_computation/dot_general")
     %11 = stablehlo.dot_general %10, %0#1, contracting_dims = [1] x [0] : (!x, !x) -> !x
         loc("jit(step)/transpose(jvp())/checkpoint/rematted_computation/dot_general")

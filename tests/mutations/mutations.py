@@ -757,7 +757,7 @@ MUTATIONS = (
     Mutation(
         "a-barrier-mixes-what-passes-it",
         "passes/stage/cut/work.py",
-        "[origins.get(value, value) for value in taken]",
+        "[before_barriers(self.graph, one) for one in taken]",
         "list(taken)",
         killed_by="ir_tests/cut-automatically/checkpointed-blocks.mlir",
     ),

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atoll.compiler.cost.operations import cost_of
-from atoll.compiler.mlir.bindings import stablehlo
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.scopes import Role
+from atoll.passes.stage.operations.backward_partners import before_barriers
 from atoll.passes.stage.operations.cheap_operations import copied, is_inexact, is_scalar, sent_operands
 from atoll.passes.stage.operations.roles import roles_of
 
@@ -42,7 +42,8 @@ class _Owners:
 
     def __post_init__(self) -> None:
         self._place = {index: place for place, index in enumerate(self.forward)}
-        self._sources = _seen_through_barriers(self.graph)
+        # `jax.checkpoint` puts all parameters of a block into one barrier, which tells nothing of who takes which.
+        self._sources = [[before_barriers(self.graph, one) for one in taken] for taken in sent_operands(self.graph)]
 
     def found(self) -> list[int | None]:
         is_copied, roles, takers = copied(self.graph), roles_of(self.graph), self._takers()
@@ -108,17 +109,3 @@ class _Owners:
                 place = places[user]
                 if place is not None:
                     yield place
-
-
-def _seen_through_barriers(graph: Graph) -> list[list[int]]:
-    """What each operation takes: of what passed an `optimization_barrier`, what went into it.
-
-    `jax.checkpoint` puts all parameters of a block into one, and that says nothing of which operation takes which.
-    """
-    origins: dict[int, int] = {}
-    for operation, operands, results in zip(graph.operations, graph.operands, graph.results, strict=True):
-        if isinstance(operation, stablehlo.OptimizationBarrierOp):
-            origins.update(
-                (after, origins.get(before, before)) for before, after in zip(operands, results, strict=True)
-            )
-    return [[origins.get(value, value) for value in taken] for taken in sent_operands(graph)]

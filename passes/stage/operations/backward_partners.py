@@ -6,7 +6,7 @@ Left to the least traffic alone, a small model's gradients may be computed on an
 
 from collections.abc import Mapping, Sequence
 
-from atoll.compiler.mlir.bindings import stablehlo
+from atoll.compiler.mlir.bindings import ir, stablehlo
 from atoll.compiler.module.graph import ARGUMENT, Graph
 from atoll.compiler.module.scopes import Role
 from atoll.passes.stage.operations.roles import roles_of
@@ -59,17 +59,24 @@ def _telling(graph: Graph, index: int) -> list[int]:
 
 def source_of(graph: Graph, value: int) -> int:
     """What a value is made of, seen through changes of its type and shape."""
-    while (producer := graph.producer[value]) != ARGUMENT:
-        operation = graph.operations[producer]
-        if isinstance(operation, stablehlo.OptimizationBarrierOp):
-            operands = operation.operation.operands
-            held_back = operands[graph.results[producer].index(value)]
-            value = graph.operands[producer][list(dict.fromkeys(operands)).index(held_back)]
-        elif isinstance(operation, _SEEN_THROUGH):
-            (value,) = graph.operands[producer]
-        else:
-            break
+    value = before_barriers(graph, value)
+    while isinstance(_maker(graph, value), _SEEN_THROUGH):
+        (taken,) = graph.operands[graph.producer[value]]
+        value = before_barriers(graph, taken)
     return value
+
+
+def before_barriers(graph: Graph, value: int) -> int:
+    """What went in, where a value has passed an `optimization_barrier`; or else the value itself."""
+    while isinstance(barrier := _maker(graph, value), stablehlo.OptimizationBarrierOp):
+        producer, operands = graph.producer[value], barrier.operation.operands
+        held_back = operands[graph.results[producer].index(value)]
+        value = graph.operands[producer][list(dict.fromkeys(operands)).index(held_back)]
+    return value
+
+
+def _maker(graph: Graph, value: int) -> ir.OpView | None:
+    return None if graph.producer[value] == ARGUMENT else graph.operations[graph.producer[value]]
 
 
 def _goes_back_and_forth(graph: Graph, roles: Sequence[Role]) -> bool:
