@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import jax
@@ -12,9 +13,11 @@ from atoll.compiler.errors import UsageError
 from atoll.compiler.topology.devices import meshes_of
 from atoll.runtime.controller import Controller
 from atoll.runtime.program import Run, Send
-from atoll.runtime.sleeping import SleepingDevices
+from atoll.runtime.sleeping import SleepingDevices, Slept
+from atoll.runtime.trace import TracedTask
+from atoll.runtime.trace_file import to_bytes
 from timed_harness import compiled_quickly  # noqa: F401 (a fixture)
-from trace_reader import arrows, read_slices, read_trace
+from trace_reader import Found, arrows, read_slices, read_trace
 
 import atoll
 
@@ -56,6 +59,29 @@ def traced(step, tmp_path_factory):
             state, _ = step(state, X)
     step(state, X)
     return read_trace(path)
+
+
+class Slow(NamedTuple):
+    """A step on devices whose every task of the loop takes so long that whoever needs its values waits for them."""
+
+    tracks: dict[tuple[str, ...], list[Found]]
+    tasks: list[TracedTask]
+    slept: list[Slept]
+
+
+@pytest.fixture(scope="module")
+def slow(step, tmp_path_factory):
+    program, meshes = step.program, meshes_of(step.topology)
+    arguments = [numpy.zeros(one.shape, one.dtype) for one in program.inputs]
+    with (
+        SleepingDevices(program, meshes, lambda task: 0.1 if "@" in task else 0.0) as sleeping,
+        Controller(program, meshes, devices=sleeping.devices, timeout=120) as controller,
+    ):
+        with controller.traced() as trace:
+            controller.start(controller.put(arguments))
+        path = tmp_path_factory.mktemp("slow") / "step.pftrace"
+        path.write_bytes(to_bytes(trace.program, trace.records))
+        return Slow(read_trace(path), trace.last_step(), sleeping.slept)
 
 
 def slices(tracks):
@@ -158,21 +184,24 @@ def test_an_arrow_leads_from_each_send_to_its_receive(step, traced):
         assert sent.start <= received.start  # else a viewer drops the arrow
 
 
-def test_a_wait_tells_what_for(traced):
-    """The last stage waits for what the first one sends, unless that came early; and no island waits while it works."""
-    waits = [one for one in traced["island1", "waits"] if one.name.startswith("value F")]
-    received = {(one.args["step"], one.name): one for one in traced["island1", "transfers"]}
+def test_a_wait_tells_what_for(slow):
+    """The last stage waits for what the first one sends."""
+    waits = [one for one in slow.tracks["island1", "waits"] if one.name.startswith("value F")]
+    received = {one.name: one for one in slow.tracks["island1", "transfers"]}
     assert waits
     for one in waits:
         assert one.category == "wait"
-        step, microbatch = one.args["step"], one.args["microbatch"]
+        microbatch = one.args["microbatch"]
         assert one.name == f"value F{microbatch}@0 from island0"
         assert one.args.items() >= {"for": "value", "stage": "0", "from": "island0"}.items()
         assert set(one.args) == {"step", "for", "microbatch", "stage", "from", "tag"}
-        assert one.end <= received[step, f"receive F{microbatch}@0 from island0"].start
-    for island in ("island0", "island1"):
-        busy = [*traced[island, "tasks"], *traced[island, "transfers"]]
-        for one in traced[island, "waits"]:
+        assert one.end <= received[f"receive F{microbatch}@0 from island0"].start
+
+
+def test_no_island_waits_while_it_works(traced, slow):
+    for tracks, island in itertools.product((traced, slow.tracks), ("island0", "island1")):
+        busy = [*tracks[island, "tasks"], *tracks[island, "transfers"]]
+        for one in tracks[island, "waits"]:
             assert all(one.end <= other.start or other.end <= one.start for other in busy), one
 
 
@@ -247,17 +276,10 @@ def test_a_step_without_a_loop_is_drawn(fn):
     assert "step      no loop over microbatches" in str(report)
 
 
-def test_recorded_times_are_those_of_the_devices(step):
+def test_recorded_times_are_those_of_the_devices(slow):
     """On devices that say when they were at work."""
-    program, meshes = step.program, meshes_of(step.topology)
-    arguments = [numpy.zeros(one.shape, one.dtype) for one in program.inputs]
-    with (
-        SleepingDevices(program, meshes, lambda task: 0.01 if "@" in task else 0.0) as sleeping,
-        Controller(program, meshes, devices=sleeping.devices, timeout=120) as controller,
-    ):
-        with controller.traced() as trace:
-            controller.start(controller.put(arguments))
-        slept = {(one.island, one.task): one for one in sleeping.slept}
-        for one in trace.last_step():
-            inside = slept[one.island, one.task]
-            assert one.start <= inside.start <= inside.end <= one.end
+    slept = {(one.island, one.task): one for one in slow.slept}
+    assert len(slow.tasks) == len(slept)
+    for one in slow.tasks:
+        inside = slept[one.island, one.task]
+        assert one.start <= inside.start <= inside.end <= one.end
