@@ -237,12 +237,16 @@ def test_an_island_says_for_whom_it_waits(train, values):
 
 
 def test_a_wait_for_examples_is_traced(train, values):
+    gate = threading.Event()
+
     def load(_, start, stop):
-        time.sleep(0.02)
+        assert gate.wait(60)
         return values[2][start:stop]
 
     with train.traced() as trace:
         train.start([*values[:2], fed(load)])
+        assert train._hosted.settle(60)["left"] == "waits for an argument of step 0 from load"
+        gate.set()
     causes = {one.cause for one in trace.records if isinstance(one, Waited) and one.island == "left"}
     assert ForArgument(1, "load") in causes
 

@@ -261,7 +261,7 @@ def test_an_island_waits_for_the_next_step(slow):
 
 def test_an_island_waits_for_an_argument_from_another(make_train_program, make_meshes):
     """The second step takes on each island what the first makes on the other; and `left` is the last with that."""
-    seconds = {"F0": 0.0, "B0": 0.05, "U0": 0.0}.__getitem__
+    seconds = {"F0": 0.0, "B0": 0.2, "U0": 0.0}.__getitem__
     with running(make_train_program(), make_meshes(), seconds) as (controller, (w, v, x)):
         with controller.traced() as trace:
             w, v, _ = controller.start([w, v, x])
