@@ -3,9 +3,14 @@
 
 import functools
 import gc
+import os
+import platform
 import re
+import subprocess
+import sys
 from collections import Counter
 from math import prod
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -152,6 +157,9 @@ def in_double(leaf):
     return leaf.astype("float64") if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
+# Bounds of what is extra under which little is made again, and under which much is.
+KEPT_AND_AGAIN = ("20%, 1 MB", "1000%, 400 B")
+
 STEPS = (batch_statistics, contrast, sharpness, experts_with_a_capacity, watched)
 REFUSED = {(step.__name__, "both") for step in (batch_statistics, contrast, experts_with_a_capacity, watched)}
 
@@ -204,13 +212,26 @@ def test_what_is_made_again_has_the_bits_of_what_is_kept(build):
     """Operation by operation, as numpy computes it; XLA rounds what it fuses otherwise."""
     step, args = build()
     found, again = [], []
-    for extra in ("20%, 1 MB", "1000%, 400 B"):
+    for extra in KEPT_AND_AGAIN:
         plan = atoll.Plan(microbatches=4, schedule="1f1b", extra=extra)
         with on_islands(atoll.compile, step, args, "2 x cpu[1]", plan) as compiled:
             found += [bits_of(compiled(*args)) for _ in range(2)]
             again.append(share_done_again(compiled.report()))
     assert again[0] < again[1]
     assert all(one == found[0] for one in found)
+
+
+@pytest.mark.own
+@pytest.mark.one_in(2)
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="that instructions can be left out is an option for x86")
+@pytest.mark.parametrize("name", ["batch_statistics", "contrast"])
+def test_by_xla_only_a_product_that_is_rounded_with_a_sum_has_other_bits(name):
+    """On processors without instructions for both at once it has the same ones, however XLA fuses."""
+    flags = "--xla_force_host_platform_device_count=2 --xla_cpu_max_isa=AVX"
+    command = [sys.executable, Path(__file__).with_name("rounded_twice.py"), name]
+    settings = {"XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path), "JAX_ENABLE_COMPILATION_CACHE": "0"}
+    told = subprocess.run(command, env=os.environ | settings, check=True, capture_output=True, text=True, timeout=100)
+    assert told.stdout.split() == ["True"]
 
 
 def share_done_again(report):
