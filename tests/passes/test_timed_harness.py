@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 import pytest
+import timed_harness
 from atoll.compiler.mlir.binary import Binary
 from atoll.compiler.mlir.ir_text import parse_text
 from timed_harness import (
@@ -16,6 +17,7 @@ from timed_harness import (
     compiling_quickly,
     difference,
     differences,
+    faults,
     judged,
     lowered,
 )
@@ -236,6 +238,23 @@ def test_many_programs_share_a_module():
     pairs = [judged(PROGRAM, job, parse_text(text), original) for text in texts]
     told = [differences(pair, *both) for pair, both in zip(pairs, answers(pairs), strict=True)]
     assert [len(one) for one in told] == [0, 1, 0]
+
+
+def test_what_xla_makes_wrong_in_haste_is_judged_as_for_users(monkeypatch):
+    """In haste it makes both wrong here, and only one of them is."""
+    job, _, original = lowered(PROGRAM)
+    right, wrong = (
+        judged(PROGRAM, job, parse_text(text), original) for text in (RIGHT, RIGHT.replace("subtract", "add"))
+    )
+
+    def hasty(pairs, options=QUICKLY):
+        found = answers(pairs, options)
+        return [(expected, [one + 1 for one in ours]) for expected, ours in found] if options else found
+
+    monkeypatch.setattr(timed_harness, "answers", hasty)
+    told = faults([right, wrong])
+    assert told[0] == ""
+    assert told[1].startswith("WRONG ANSWER\nresult 0: ")
 
 
 @pytest.mark.parametrize(
