@@ -381,6 +381,22 @@ MUTATIONS = (
         before="",
     ),
     Mutation(
+        "the-greatest-is-a-number-of-its-own",
+        "passes/time/folding/copied_bits.py",
+        "        return Handing.ALL\n    return Handing.SOME if is_sparse",
+        "        return Handing.NOTHING\n    return Handing.SOME if is_sparse",
+        killed_by="ir_tests/fold-batch/numbers-beside-the-greatest-of-a-group.mlir",
+        before="",
+    ),
+    Mutation(
+        "a-mask-picks-nothing",
+        "passes/time/folding/copied_bits.py",
+        "        return Handing.SOME if any(masks) else Handing.NOTHING\n",
+        "        return Handing.NOTHING\n",
+        killed_by="ir_tests/fold-batch/numbers-beside-one-that-a-mask-picks.mlir",
+        before="",
+    ),
+    Mutation(
         "parts-are-made-beside-the-greatest-of-the-whole",
         "passes/time/folding/wholes.py",
         "            if both:\n",
