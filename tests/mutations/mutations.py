@@ -375,9 +375,25 @@ MUTATIONS = (
     Mutation(
         "numbers-are-made-again-beside-their-greatest",
         "passes/time/folding/same_everywhere.py",
-        "                    yield from both[0] & both[1]\n",
-        "                    pass\n",
+        "                if version in self.decisions and both[0] & both[1]:\n",
+        "                if False:\n",
         killed_by="ir_tests/fold-batch/numbers-beside-their-greatest.mlir",
+        before="",
+    ),
+    Mutation(
+        "the-greatest-is-a-number-of-its-own",
+        "passes/time/folding/copied_bits.py",
+        "        return Handing.ALL\n    return Handing.SOME if is_sparse",
+        "        return Handing.NOTHING\n    return Handing.SOME if is_sparse",
+        killed_by="ir_tests/fold-batch/numbers-beside-the-greatest-of-a-group.mlir",
+        before="",
+    ),
+    Mutation(
+        "a-mask-picks-nothing",
+        "passes/time/folding/copied_bits.py",
+        "        return Handing.SOME if any(masks) else Handing.NOTHING\n",
+        "        return Handing.NOTHING\n",
+        killed_by="ir_tests/fold-batch/numbers-beside-one-that-a-mask-picks.mlir",
         before="",
     ),
     Mutation(

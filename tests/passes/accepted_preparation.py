@@ -70,3 +70,21 @@ def discounted_backwards_over_the_batch(w, x, rewards):
 def rows_that_a_number_chooses(w, x, y, first):
     chosen = lax.dynamic_slice_in_dim(jnp.concatenate([x, x]), first, B)
     return jax.value_and_grad(loss)(w, chosen, y), x.at[first].set(0.0) @ w
+
+
+@accepted(W, X, Y, LABELS, batch=(1, 2, 3))
+@grads
+def which_pairs_have_one_label(w, x, y, labels):
+    """How many there are is known before the model; what is divided by it takes the work of the model as a whole."""
+    h = jnp.concatenate([jnp.tanh(x @ w), jnp.tanh(y @ w)])
+    label = jnp.concatenate([labels, labels])
+    is_same = (label[:, None] == label) & ~jnp.eye(2 * B, dtype=bool)
+    scores = jax.nn.log_softmax(h @ h.T)
+    return -jnp.mean((scores * is_same).sum(1) / is_same.sum(1))
+
+
+@accepted(W, X, Y, LABELS, batch=(1, 2, 3))
+@grads
+def pairs_that_some_labels_name(w, x, y, labels):
+    named = labels[: B - 1]
+    return jnp.mean((jnp.tanh(x @ w)[named] - y[named]) ** 2)

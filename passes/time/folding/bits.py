@@ -8,7 +8,7 @@ comparison, a sort or a rounding may differ wholly.
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
-from atoll.compiler.batch_rules.nodes import Body, Node, kind_of_body
+from atoll.compiler.batch_rules.nodes import Body, Node
 from atoll.compiler.mlir.bindings import ir
 from atoll.passes.time.folding.kinks import is_continuous, is_number
 
@@ -26,7 +26,7 @@ class Bits(IntEnum):
 
 
 # These move or choose what they take, or change it in a way that is exact.
-_EXACT = frozenset(
+EXACT = frozenset(
     f"stablehlo.{name}"
     for name in (
         "abs",
@@ -81,11 +81,6 @@ def decides(node: Node) -> bool:
     return any(map(_decides_itself, (node, *node.inner())))
 
 
-def copies(node: Node) -> bool:
-    """Whether elements of what an operation takes may stand in what it gives, bit by bit."""
-    return node.name in _EXACT or (node.name == "stablehlo.reduce" and kind_of_body(node) in ("max", "min"))
-
-
 def bits_of_results(node: Node, taken: Sequence[Bits], captured: Mapping[int, Bits]) -> list[Bits]:
     """The bits of each result. taken: those of the operands; captured: those of values outside that regions take."""
     if node.name == "stablehlo.while":
@@ -109,7 +104,7 @@ def _of_sure(node: Node, worst: Bits, index: int) -> Bits:
     floats = [node.operand_type(one) for one in range(len(node.operands))] + [node.result_type(index)]
     if not any(map(_is_float, floats)) and not node.bodies:
         return Bits.SURE
-    if node.name in _EXACT and not _narrows(node):
+    if node.name in EXACT and not _narrows(node):
         return worst if _is_float(node.result_type(index)) else Bits.SURE
     if node.name in _ROUNDED_ONCE and _is_wide(node.result_type(index)):
         if is_number(node.program, node.operands[1], _UNIT[node.name]):

@@ -136,8 +136,8 @@ class _Preparation:
         for node in self.batch.program.body.nodes:
             if node.number in self.batch.whole:
                 uncut.update(value for value in node.results if value not in self.batch.cuts)
-            elif node in scope.joined:
-                continue
+            elif node in scope.joined or not scope.mixed.isdisjoint(node.results):
+                continue  # it follows from the model
             elif node.number not in scope.decisions and not uncut.isdisjoint((*node.operands, *node.captured)):
                 if contracts(node) or (node.number in self.nodes and self._cuts(node)):
                     return node

@@ -15,7 +15,8 @@ from functools import cached_property
 from atoll.compiler.batch_rules.decision import Entry
 from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.states import ABSENT, SAME, Split, Version
-from atoll.passes.time.folding.bits import Bits, bits_of_results, copies
+from atoll.passes.time.folding.bits import Bits, bits_of_results
+from atoll.passes.time.folding.copied_bits import CopiedBits, Handing
 from atoll.passes.time.folding.kinks import is_continuous
 from atoll.passes.time.folding.loops import FoldedLoop
 
@@ -78,8 +79,8 @@ class SameEverywhere:
             for version in entry.makes():
                 beside[version] = both[0]
                 made_of[version] = both[1] | ({version} & again)
-                if version in self.decisions:
-                    yield from both[0] & both[1]
+                if version in self.decisions and both[0] & both[1]:
+                    yield max(both[0] & both[1], key=lambda one: (one[0], str(one[1])))
 
     def _copies_in(self, version: Version) -> _Versions:
         """What has been made in a loop, and of which copies are in something that loops have made and given."""
@@ -87,8 +88,9 @@ class SameEverywhere:
         joined = self.scope.completed.get(value) if form == SAME else None
         if joined is None:
             return self._given.get(version, _NONE)
-        is_copy = isinstance(joined, Split) or joined.kind in ("max", "min")
-        own = self._origins.get((value, joined), _NONE) if is_copy else _NONE
+        own = self._origins.get((value, joined), _NONE)
+        if not isinstance(joined, Split) and joined.kind not in ("max", "min"):
+            own -= {(value, joined)}  # a part of a sum is not the sum, though what it is of may be
         return own | self._given.get((value, joined), _NONE)
 
     @cached_property
@@ -106,12 +108,15 @@ class SameEverywhere:
     def _origins(self) -> dict[Version, _Versions]:
         """What may be rounded otherwise, and what of that it is, bit by bit: itself, or what it is copied from."""
         origins: dict[Version, _Versions] = {}
+        copied = CopiedBits.of(self.scope)
         for entry in self.entries:
-            is_copy = entry.node is not None and entry.derived is None and copies(entry.node)
+            node = entry.node if entry.derived is None else None
+            handing = Handing.NOTHING if node is None else copied.of_node(node)
+            sources = _NONE.union(*(origins.get(one, _NONE) for one in entry.needs())) if handing else _NONE
             for version in entry.makes():
-                if self.bits.get(version, Bits.SURE) == Bits.ROUNDED:
-                    sources = (origins.get(one, _NONE) for one in entry.needs())
-                    origins[version] = _NONE.union(*sources) if is_copy else frozenset((version,))
+                own = _NONE if handing == Handing.ALL or version in self.decisions else frozenset((version,))
+                if version in self.decisions or self.bits.get(version, Bits.SURE) == Bits.ROUNDED:
+                    origins[version] = sources | own
         return origins
 
     @property
