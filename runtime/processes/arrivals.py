@@ -9,10 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import numpy
-from atoll.compiler.mlir.bindings import placer
-from atoll.runtime.boxes import on_devices, size_of
-from atoll.runtime.fragment import sharding_of
+from atoll.runtime.layout import Layout
 from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, buffer_of
 from atoll.runtime.processes.tiles import Tile, Tiled, filled
 from atoll.runtime.program import Buffer, IslandProgram
@@ -50,7 +47,7 @@ class Arrivals:
     def _note(self, load: Load) -> None:
         for island in load.code.islands:
             if island.name == self._island:
-                layouts = tuple(_Layout(buffer, self._mesh) for buffer in island.buffers)
+                layouts = tuple(Layout(buffer, self._mesh) for buffer in island.buffers)
                 self._programs[load.program] = _Known(island, layouts)
 
     def _forget(self, program: int) -> None:
@@ -96,20 +93,8 @@ class Arrivals:
         with self._turn:
             return layout.place([numbers[box] for box in layout.boxes])
 
-    def _any_device(self, value: Tiled) -> "_Layout":
-        return _Layout(Buffer(value.shape, value.dtype), jax.sharding.Mesh(self._mesh.local_devices[:1], "devices"))
-
-
-class _Layout:
-    """Which boxes of a buffer the devices of this process hold."""
-
-    def __init__(self, buffer: Buffer, mesh: jax.sharding.Mesh) -> None:
-        sharding = sharding_of(buffer, mesh)
-        boxes = on_devices(sharding, buffer.shape)
-        devices = [one for one in boxes if one in sharding.addressable_devices]
-        self.boxes = [boxes[one] for one in devices]
-        self.size = sum(map(size_of, set(self.boxes)))
-        self.place = placer(sharding, devices, buffer.shape, numpy.dtype(buffer.dtype))
+    def _any_device(self, value: Tiled) -> Layout:
+        return Layout(Buffer(value.shape, value.dtype), jax.sharding.Mesh(self._mesh.local_devices[:1], "devices"))
 
 
 @dataclass(frozen=True)
@@ -117,4 +102,4 @@ class _Known:
     """Of a program, what the island does, and how its buffers are held."""
 
     island: IslandProgram
-    layouts: Sequence[_Layout]
+    layouts: Sequence[Layout]
