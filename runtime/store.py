@@ -5,7 +5,7 @@ Pure: it neither waits nor looks at what the values are.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from atoll.runtime.failure import Failure
@@ -30,7 +30,7 @@ class Kept:
     value: Any = None
     size: int = 0
     uses: int = 1
-    waiting: list[Callable[[Any], None]] = field(default_factory=list)
+    waiting: tuple[Callable[[Any], None], ...] = ()
 
 
 class Store:
@@ -88,9 +88,10 @@ class Store:
             return False
         entry.value, entry.size = value, size
         entry.uses += 1
-        waiting, entry.waiting = entry.waiting, []
-        for tell in waiting:
-            tell(value)
+        if entry.waiting:
+            waiting, entry.waiting = entry.waiting, ()
+            for tell in waiting:
+                tell(value)
         return True
 
     def drop(self, handle: int) -> None:
@@ -129,7 +130,7 @@ class Store:
         if entry is None or entry.value is not None:
             tell(GONE if entry is None else entry.value)
         else:
-            entry.waiting.append(tell)
+            entry.waiting += (tell,)
 
     def _forget(self, handle: int, entry: Kept) -> None:
         del self._entries[handle]
