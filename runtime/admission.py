@@ -77,26 +77,20 @@ class Admission:
     def _feed_stored(self, places: Sequence[Place], handles: Sequence[Handle], *, donated: bool) -> None:
         """Give each place one of the copies of a part: that of its own island, if there is one."""
         if len(places) == len(handles) == 1:
-            self._feed_one(places[0], handles[0], may_take=donated)
+            self._feed_one(places[0], handles[0], donated)
             return
         near = {handle.island: handle for handle in handles if handle.hosted is self.hosted}
         chosen = [near.get(name, handles[0]) for name, _ in places]
         for place, handle in zip(places, chosen, strict=True):
-            if donated and chosen.count(handle) > 1:
-                self._give(place, handle, Use.COPY)
-            else:
-                self._feed_one(place, handle, may_take=donated)
+            self._feed_one(place, handle, donated, is_alone=chosen.count(handle) == 1)
 
-    def _feed_one(self, place: Place, handle: Handle, *, may_take: bool) -> None:
-        if not may_take:
-            self._give(place, handle, Use.BORROW)
-        elif handle.is_free:
-            self._give(place, handle, Use.TAKE)
+    def _feed_one(self, place: Place, handle: Handle, donated: bool, is_alone: bool = True) -> None:
+        """is_alone: whether no other place of the step gets the same copy."""
+        use = Use.BORROW
+        if donated:
+            use = Use.TAKE if is_alone and handle.is_free else Use.COPY
+        if use is Use.TAKE:
             self.taken.append(handle)
-        else:
-            self._give(place, handle, Use.COPY)
-
-    def _give(self, place: Place, handle: Handle, use: Use) -> None:
         name, number = place
         if handle.hosted is self.hosted and handle.island == name:
             self.feeds[name][number] = Stored(handle.number, use)

@@ -41,10 +41,7 @@ class Frame:
 
     def take(self, number: int, handle: int) -> None:
         """A value that the store has, and that is the step's own from now on."""
-        # In this order, or its bytes would count twice for a moment, and so in the peak.
-        value = self._store.take(handle)
-        self._store.add(self._sizes[number])
-        self.values[number] = value
+        value = self.values[number] = self._store.take_over(handle, self._sizes[number])
         self.failed |= isinstance(value, Failure)
 
     def publish(self, numbers: Iterable[int]) -> None:

@@ -1,6 +1,5 @@
 """Which numbers of a buffer the devices of this process hold, and what puts them there."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,7 +22,7 @@ class Layout:
         self._indices = [tuple(slice(*bounds) for bounds in box) for box in self.boxes]
         self._put = placer(sharding, devices, buffer.shape, numpy.dtype(buffer.dtype))
 
-    def place(self, numbers: Sequence[Any]) -> jax.Array:
+    def place(self, numbers: list[Any]) -> jax.Array:
         """The array of which these are the boxes."""
         placed: jax.Array = self._put(numbers)
         return placed

@@ -24,7 +24,7 @@ def load_stored(frame: Frame, number: int, stored: Stored, site: Site, transport
         frame.borrow(number, value, handle)
         return
     if use is Use.TAKE:
-        store.take(handle)  # first, as in `Frame.take`
+        store.take(handle)  # first, or its bytes would count twice for a moment, and so in the peak
     try:
         if not as_it_is:
             with site.turn:

@@ -111,6 +111,17 @@ class Store:
         self._forget(handle, entry)
         return entry.value
 
+    def take_over(self, handle: int, size: int) -> Any:  # noqa: ANN401 (a Value)
+        """Its value, which goes on taking memory: so many bytes of a step that has it to itself."""
+        entry = self._entries.get(handle)
+        if entry is None or entry.value is None:
+            self.add(size)
+            return GONE
+        del self._entries[handle]  # nobody waits for it, as it is here
+        if size != entry.size:
+            self.add(size - entry.size)
+        return entry.value
+
     def look(self, handle: int) -> Any:  # noqa: ANN401 (a Value)
         """Its value; None if it is not here."""
         entry = self._entries.get(handle)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+from atoll.runtime.failure import Failure
 from atoll.runtime.layout import Layout
 from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, buffer_of
 from atoll.runtime.processes.tiles import Tile, Tiled, filled
@@ -32,6 +33,8 @@ class Arrivals:
     def placed(self, message: ToHost | Offer) -> ToHost | Offer | None:
         """A message with values in place of numbers; None if there is nothing to tell yet, or nobody to be told."""
         match message:
+            case Offer(program=program):
+                return self._offered(message) if program in self._programs else None
             case Load():
                 self._note(message)
             case Close(program):
@@ -40,8 +43,6 @@ class Arrivals:
                 return replace(message, orders={**orders, self._island: self._fed(program, order)})
             case Put(program, _, buffer):
                 return replace(message, value=self._place(program, buffer, message.value))
-            case Offer(program=program):
-                return self._offered(message) if program in self._programs else None
         return message
 
     def _note(self, load: Load) -> None:
@@ -62,12 +63,12 @@ class Arrivals:
     def _offered(self, offer: Offer) -> Offer | None:
         """What was sent, if all of it has come."""
         known, value = self._programs[offer.program], offer.value
-        buffer = buffer_of(known.island, offer.source, offer.tag)
-        if isinstance(value, Tiled):
-            value = value.failure or self._collected(offer, value, known.layouts[buffer].size)
+        layout = known.layouts[buffer_of(known.island, offer.source, offer.tag)]
+        if isinstance(value, Tiled) and not _is_all(layout, value):
+            value = value.failure or self._collected(offer, value, layout.size)
         if value is None:
             return None
-        offer.value = self._place(offer.program, buffer, value)
+        offer.value = self._put(layout, value) if isinstance(value, Tiled) else value
         return offer
 
     def _collected(self, offer: Offer, value: Tiled, size: int) -> Tiled | None:
@@ -87,7 +88,10 @@ class Arrivals:
         if not isinstance(value, Tiled):
             return value
         layout = self._any_device(value) if buffer is None else self._programs[program].layouts[buffer]
-        if len(layout.boxes) == len(value.tiles) == 1 and layout.boxes[0] == value.tiles[0].box:
+        return self._put(layout, value)
+
+    def _put(self, layout: Layout, value: Tiled) -> jax.Array:
+        if _is_all(layout, value):
             return layout.place([value.tiles[0].numbers])  # on one device, where nothing waits for another
         numbers = {box: filled(box, value.tiles, value.dtype) for box in set(layout.boxes)}
         with self._turn:
@@ -95,6 +99,14 @@ class Arrivals:
 
     def _any_device(self, value: Tiled) -> Layout:
         return Layout(Buffer(value.shape, value.dtype), jax.sharding.Mesh(self._mesh.local_devices[:1], "devices"))
+
+
+def _is_all(layout: Layout, value: Tiled) -> bool:
+    """Whether its one tile has all numbers of the one device."""
+    if len(value.tiles) != 1 or len(layout.boxes) != 1:
+        return False
+    (tile,), (box,) = value.tiles, layout.boxes
+    return tile.box == box and not isinstance(tile.numbers, Failure)
 
 
 @dataclass(frozen=True)
