@@ -12,7 +12,7 @@ of the one before:
 
 The second table is of OpByOp alone, with computations that are made longer by a loop: from which length on atoll's
 throughput is that of `jax.jit`, to one part in twenty. The last lines are what the controller and the islands' thread
-do for a computation, without any device.
+do for a computation, without any device; *State* is a call that takes 50 arrays and gives 50, with one for each.
 
 Collectives on forced CPU devices hang, or end the process, when hundreds of executions are enqueued. So at most 16
 executions are under way on either side: in atoll that is what an island lets be (and as many calls, but for *two

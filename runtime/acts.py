@@ -101,8 +101,8 @@ class Acts:
             for number, result in zip(outputs, results, strict=False):
                 values[number] = result
             store.add(size)
-            for number in published:
-                frame.publish(number)
+            if published:
+                frame.publish(published)
 
         def give_one(frame: Frame, results: Sequence[Value]) -> None:
             frame.values[output] = results[0]
@@ -142,7 +142,7 @@ class Acts:
             offer = mailbox.take((frame.record.step, source, tag))
             assert offer is not None
             frame.set(buffer, offer.take())
-            frame.publish(buffer)
+            frame.publish((buffer,))
 
         return act
 
@@ -177,7 +177,7 @@ class Acts:
         elif isinstance(instruction, Receive):
             failure = self._failure(error, f"nothing came from island {instruction.source} to")
             frame.set(instruction.buffer, failure)
-            frame.publish(instruction.buffer)
+            frame.publish((instruction.buffer,))
 
     def _failure(self, error: Exception, what: str) -> Failure:
         return Failure(f"{what} island {self.name}: {reason(error)}")

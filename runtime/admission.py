@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from atoll.runtime.array import Array
@@ -18,7 +17,8 @@ from atoll.runtime.feeder import Feeder
 from atoll.runtime.handle import Handle
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Coming, Forward, Order, Stored, Use
-from atoll.runtime.program import Division, Input, Place, Program
+from atoll.runtime.program import Division, Input, Place, Places, Program
+from atoll.runtime.promise import Copies, Promise
 from atoll.runtime.step import Step
 
 
@@ -51,8 +51,8 @@ class Admission:
         for (one, division), value in zip(inputs, arguments, strict=True):
             if not one.places:
                 continue
-            if isinstance(value, Array) and value.promise.division == division and self._is_within_reach(value):
-                for copies, handles in zip(one.places, value.promise.parts(), strict=True):
+            if isinstance(value, Array) and (parts := self._in_place(value.promise, division)):
+                for copies, handles in zip(one.places, parts, strict=True):
                     self._feed_stored(copies, handles, donated=one.donated)
             elif isinstance(value, Fed):
                 for name, number in one.every_place:
@@ -61,27 +61,36 @@ class Admission:
                 for (name, number), placed in feeder.placed(one, division, value):
                     self.feeds[name][number] = placed
 
-    def _is_within_reach(self, value: Array) -> bool:
-        """Whether it comes to the step's islands without going through the caller. Processes of one cluster know the
-        way to each other alone."""
-        for handle in chain.from_iterable(value.promise.parts()):
-            if handle.hosted is not self.hosted and not (handle.hosted.ground.is_near and self.hosted.ground.is_near):
-                return False
-        return True
+    def _in_place(self, value: Promise, division: Division) -> Sequence[Copies]:
+        """The parts of a value that is divided as the step takes it and comes to its islands without going through the
+        caller; else none. Processes of one cluster know the way to each other alone."""
+        if value.division is not division and value.division != division:
+            return ()
+        parts = value.parts()
+        for handles in parts:
+            for handle in handles:
+                at = handle.hosted
+                if at is not self.hosted and not (at.ground.is_near and self.hosted.ground.is_near):
+                    return ()
+        return parts
 
     def _feed_stored(self, places: Sequence[Place], handles: Sequence[Handle], *, donated: bool) -> None:
         """Give each place one of the copies of a part: that of its own island, if there is one."""
+        if len(places) == len(handles) == 1:
+            self._feed_one(places[0], handles[0], donated)
+            return
         near = {handle.island: handle for handle in handles if handle.hosted is self.hosted}
         chosen = [near.get(name, handles[0]) for name, _ in places]
         for place, handle in zip(places, chosen, strict=True):
-            use = Use.BORROW
-            if donated:
-                use = Use.TAKE if handle.is_free and chosen.count(handle) == 1 else Use.COPY
-            self._feed_one(place, handle, use)
-            if use is Use.TAKE:
-                self.taken.append(handle)
+            self._feed_one(place, handle, donated, is_alone=chosen.count(handle) == 1)
 
-    def _feed_one(self, place: Place, handle: Handle, use: Use) -> None:
+    def _feed_one(self, place: Place, handle: Handle, donated: bool, is_alone: bool = True) -> None:
+        """is_alone: whether no other place of the step gets the same copy."""
+        use = Use.BORROW
+        if donated:
+            use = Use.TAKE if is_alone and handle.is_free else Use.COPY
+        if use is Use.TAKE:
+            self.taken.append(handle)
         name, number = place
         if handle.hosted is self.hosted and handle.island == name:
             self.feeds[name][number] = Stored(handle.number, use)
@@ -99,26 +108,24 @@ class Admission:
 
     def give(self) -> None:
         """Make the handles of the step's results."""
+        hosted, read, step = self.hosted, self._read, self.step
+        program = step.key[0]
         for name, counts in self.program.kept.items():
+            outputs = self.outputs[name]
             for number, count in counts.items():
-                handle = self._read.get((name, number))  # an argument that is passed through
+                handle = read.get((name, number)) if read else None  # an argument that is passed through
                 if handle is None:
                     # It takes memory once it is asked for.
-                    handle = Handle(self.hosted, name, self.step.key[0], number, 0, self.step)
-                    self.outputs[name][number] = handle
+                    handle = outputs[number] = Handle(hosted, name, program, number, 0, step)
                 else:
                     handle.shared = True
                 if count > 1:
                     handle.shared = True
 
-    def result(self, place: Place) -> Handle:
-        """What is left at a place."""
-        name, number = place
-        return (
-            self._read[place]
-            if place in self._read and number in self.program.kept[name]
-            else self.outputs[name][number]
-        )
+    def left_at(self, places: Places) -> list[Copies]:
+        """What is left at the places of a result, for each of its parts."""
+        outputs, read = self.outputs, self._read
+        return [tuple([outputs[name].get(number) or read[name, number] for name, number in part]) for part in places]
 
     # Memory, in bytes on each device of an island.
 
@@ -148,9 +155,10 @@ class Admission:
         for handle in self.taken:
             handle.hosted.budget.change(handle.island, handle.program, -handle.size)
         for name, here in self.outputs.items():
+            sizes = self.sizes[name]
             for number, handle in here.items():
-                handle.size = self.sizes[name][number]
-                self.hosted.budget.change(name, handle.program, handle.size)
+                handle.size = sizes[number]
+            self.hosted.budget.change(name, self.step.key[0], sum([handle.size for handle in here.values()]))
 
     def orders(self) -> Mapping[tuple[HostedIslands, str], Order]:
         """What each island has to do, by its cluster and its name."""

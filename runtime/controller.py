@@ -245,16 +245,9 @@ class Controller:
         return results
 
     def _results(self, admitted: Admission) -> list[Array]:
+        placer, patience, left_at = self._feeder, self.patience, admitted.left_at
         return [
-            Array(
-                Promise(
-                    output,
-                    [[admitted.result(place) for place in copies] for copies in output.places],
-                    division,
-                    self._feeder,
-                    self.patience,
-                )
-            )
+            Array(Promise(output, left_at(output.places), division, placer, patience))
             for output, division in self._outputs
         ]
 

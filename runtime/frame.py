@@ -1,6 +1,6 @@
 """The buffers of one step on one island, while its instructions are carried out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from atoll.runtime.failure import Failure
@@ -39,19 +39,27 @@ class Frame:
         self.failed |= isinstance(value, Failure)
         self.borrowed[number] = handle
 
-    def publish(self, number: int) -> None:
-        """Give a value, if it is an output, to whoever waits for it; from now on its bytes count with its handle."""
-        handle = self.outputs.get(number)
-        if handle is not None and self._store.fill(handle, self.values[number], self._sizes[number]):
-            self.borrowed[number] = handle
+    def take(self, number: int, handle: int) -> None:
+        """A value that the store has, and that is the step's own from now on."""
+        value = self.values[number] = self._store.take_over(handle, self._sizes[number])
+        self.failed |= isinstance(value, Failure)
+
+    def publish(self, numbers: Iterable[int]) -> None:
+        """Give those of these values that are outputs to whoever waits for them; from now on their bytes count with
+        their handles."""
+        outputs, values, sizes, fill = self.outputs, self.values, self._sizes, self._store.fill
+        for number in numbers:
+            handle = outputs.get(number)
+            if handle is not None and fill(handle, values[number], sizes[number]):
+                self.borrowed[number] = handle
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Forget values after their last use."""
-        values, borrowed, sizes, size = self.values, self.borrowed, self._sizes, 0
+        values, borrowed, sizes, size, drop = self.values, self.borrowed, self._sizes, 0, self._store.drop
         for number in numbers:
             del values[number]
             if number not in borrowed:
                 size += sizes[number]
             elif (handle := borrowed.pop(number)) is not None:
-                self._store.drop(handle)
+                drop(handle)
         self._store.remove(size)

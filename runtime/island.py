@@ -243,8 +243,7 @@ class RunningIsland:
             if not self._load_one(frame):
                 return False
         # An argument that is passed through is an output from the start: no instruction makes it.
-        for buffer in frame.outputs.keys() & frame.values.keys():
-            frame.publish(buffer)
+        frame.publish(frame.outputs.keys() & frame.values.keys())
         del self._orders[number]
         self._carries += self._worker.handle(Begin(number))
         return True
@@ -253,6 +252,9 @@ class RunningIsland:
         """Load an argument of a step; False if it is not here yet."""
         number, feed = self._feeds.popitem()
         offer = None
+        if isinstance(feed, Stored):
+            self._load_stored(frame, number, feed)
+            return True
         if isinstance(feed, (Coming, Fed)):
             source = feed.source if isinstance(feed, Coming) else self.name
             offer = self.mailbox.take((frame.record.step, source, argument_tag(number)))
@@ -260,16 +262,23 @@ class RunningIsland:
                 self._feeds[number] = feed
                 return False
         try:
-            if isinstance(feed, Stored):
-                load_stored(frame, number, feed, self.site, self.transport)
-            elif offer is not None:
+            if offer is not None:
                 load_sent(frame, number, offer, self._sizes[number], traced=self._is_traced)
             else:
                 frame.set(number, feed)
         except Exception as error:
-            self.site.bear(error)
-            frame.set(number, not_brought(self.name, error))
+            self._not_loaded(frame, number, error)
         return True
+
+    def _load_stored(self, frame: Frame, number: int, stored: Stored) -> None:
+        try:
+            load_stored(frame, number, stored, self.site, self.transport)
+        except Exception as error:
+            self._not_loaded(frame, number, error)
+
+    def _not_loaded(self, frame: Frame, number: int, error: Exception) -> None:
+        self.site.bear(error)
+        frame.set(number, not_brought(self.name, error))
 
     def _close(self, frame: Frame) -> None:
         frame.drop(list(frame.values))

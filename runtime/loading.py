@@ -11,27 +11,31 @@ from atoll.runtime.transport import Transport
 
 def load_stored(frame: Frame, number: int, stored: Stored, site: Site, transport: Transport) -> None:
     """Load what the island has in its store: as it is, a copy of it, or divided as the step needs it."""
-    store, here = site.store, transport.sharding(site.name, number)
-    value = store.look(stored.handle)
+    handle, use = stored
+    store = site.store
+    value = store.look(handle)
     if value is None:
         value = GONE
-    as_it_is = isinstance(value, Failure) or value.sharding == here
-    if as_it_is and stored.use is Use.BORROW:
-        frame.borrow(number, value, stored.handle)
+    as_it_is = isinstance(value, Failure) or value.sharding == transport.sharding(site.name, number)
+    if as_it_is and use is Use.TAKE:
+        frame.take(number, handle)
         return
-    if stored.use is Use.TAKE:
-        store.take(stored.handle)  # first, or its bytes would count twice for a moment, and so in the peak
+    if as_it_is and use is Use.BORROW:
+        frame.borrow(number, value, handle)
+        return
+    if use is Use.TAKE:
+        store.take(handle)  # first, or its bytes would count twice for a moment, and so in the peak
     try:
         if not as_it_is:
             with site.turn:
                 value = transport.bring(value, site.name, number)
-        elif stored.use is Use.COPY and not isinstance(value, Failure):
+        elif not isinstance(value, Failure):
             with site.turn:
                 value = jax.numpy.copy(value)
         frame.set(number, value)
     finally:
-        if stored.use is not Use.TAKE:
-            store.drop(stored.handle)
+        if use is not Use.TAKE:
+            store.drop(handle)
 
 
 def load_sent(frame: Frame, number: int, offer: Offer, size: int, *, traced: bool) -> None:

@@ -7,7 +7,7 @@ twice is obeyed once.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from atoll.runtime.failure import Failure
@@ -29,9 +29,8 @@ class Use(Enum):
     COPY = "overwrite a copy of it"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An argument that the island has in its store."""
+class Stored(NamedTuple):
+    """An argument that the island has in its store; a tuple, as most arguments of most steps are one."""
 
     handle: int
     use: Use

@@ -5,7 +5,7 @@ Pure: it neither waits nor looks at what the values are.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from atoll.runtime.failure import Failure
@@ -30,7 +30,7 @@ class Kept:
     value: Any = None
     size: int = 0
     uses: int = 1
-    waiting: list[Callable[[Any], None]] = field(default_factory=list)
+    waiting: tuple[Callable[[Any], None], ...] = ()
 
 
 class Store:
@@ -88,9 +88,10 @@ class Store:
             return False
         entry.value, entry.size = value, size
         entry.uses += 1
-        waiting, entry.waiting = entry.waiting, []
-        for tell in waiting:
-            tell(value)
+        if entry.waiting:
+            waiting, entry.waiting = entry.waiting, ()
+            for tell in waiting:
+                tell(value)
         return True
 
     def drop(self, handle: int) -> None:
@@ -108,6 +109,17 @@ class Store:
         if entry is None or entry.value is None:
             return GONE
         self._forget(handle, entry)
+        return entry.value
+
+    def take_over(self, handle: int, size: int) -> Any:  # noqa: ANN401 (a Value)
+        """Its value, which goes on taking memory: so many bytes of a step that has it to itself."""
+        entry = self._entries.get(handle)
+        if entry is None or entry.value is None:
+            self.add(size)
+            return GONE
+        del self._entries[handle]  # nobody waits for it, as it is here
+        if size != entry.size:
+            self.add(size - entry.size)
         return entry.value
 
     def look(self, handle: int) -> Any:  # noqa: ANN401 (a Value)
@@ -129,7 +141,7 @@ class Store:
         if entry is None or entry.value is not None:
             tell(GONE if entry is None else entry.value)
         else:
-            entry.waiting.append(tell)
+            entry.waiting += (tell,)
 
     def _forget(self, handle: int, entry: Kept) -> None:
         del self._entries[handle]

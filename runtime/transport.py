@@ -10,6 +10,7 @@ import jax
 import numpy
 from atoll.runtime.crossing import mover
 from atoll.runtime.fragment import sharding_of
+from atoll.runtime.layout import Layout
 from atoll.runtime.program import IslandProgram, Port, Program, Receive, Run, Send
 
 
@@ -32,6 +33,9 @@ class Transport:
             for island in program.islands
             if island.name in meshes
         }
+        self._meshes = meshes
+        self._buffers = {island.name: island.buffers for island in program.islands}
+        self._layouts: dict[tuple[str, int], Layout] = {}
         self._counters: dict[tuple[str, int], jax.Array] = {}
         sent = {
             (island.name, one.to, one.tag): (island, index)
@@ -71,8 +75,10 @@ class Transport:
         return moved
 
     def place(self, value: Any, island: str, number: int) -> jax.Array:  # noqa: ANN401 (a jax.Array or a numpy array)
-        """A value from outside as an island holds it; never as an alias, which would go with the other's array."""
+        """A value from outside as an island holds it; never as an alias of an array, which would go with the other."""
         sharding = self._shardings[island][number]
+        if isinstance(value, numpy.ndarray) and not self._buffers[island][number].on_host:
+            return self._layout(island, number).place_whole(value)
         if isinstance(value, jax.Array) and value.sharding.device_set & sharding.device_set:
             value = jax.numpy.copy(value)
         if not sharding.is_fully_addressable:
@@ -80,6 +86,13 @@ class Transport:
             return jax.make_array_from_callback(value.shape, sharding, lambda index: numpy.asarray(value[index]))
         placed: jax.Array = jax.device_put(value, sharding)
         return placed
+
+    def _layout(self, island: str, number: int) -> Layout:
+        """Made at the first value, as most buffers get none from outside."""
+        key = island, number
+        if key not in self._layouts:
+            self._layouts[key] = Layout(self._buffers[island][number], self._meshes[island])
+        return self._layouts[key]
 
     def counter(self, island: str, number: int, microbatch: int) -> jax.Array:
         """The number of a microbatch on an island's devices; made once, as every step needs the same one."""

@@ -96,7 +96,7 @@ MAY_IMPORT = {
     "runtime/fragment.py": ["runtime*", "compiler.errors", "compiler.mlir*"],  # what meets MLIR
     "runtime/prebuilt.py": ["runtime*", "compiler.mlir.ir_text"],  # tells fragments apart by their text
     "runtime/crossing.py": ["runtime*", "compiler.mlir.bindings"],  # where private names of jax are; it needs one
-    "runtime/processes/arrivals.py": ["runtime*", "compiler.mlir.bindings"],  # the same
+    "runtime/layout.py": ["runtime*", "compiler.mlir.bindings"],  # the same
     "runtime/hosted_islands.py": ["runtime*", "compiler.activity", "compiler.errors"],  # tells what hosts do
     "runtime/*": ["runtime*", "compiler.errors", "compiler.task_name"],
 }

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as Spec
 import atoll
 
 CHAINED = 128
+ARRAYS = 50
 AXIS = "devices"
 NAMES = [f"computation_{index}" for index in range(CHAINED)]
 
@@ -70,6 +71,19 @@ def lowered_chain(devices: int) -> Lowered:
     codes = [one.code for one in island.instructions if isinstance(one, Run)]
     assert codes == [0] * CHAINED, "the plan did not make one fragment of all computations"
     return made
+
+
+def lowered_state(devices: int) -> Lowered:
+    """A program of one computation for each array of a state, which is donated and comes back."""
+    sharded = (Spec(AXIS),) * ARRAYS
+    return atoll.lower(
+        lambda *state: tuple(map(computation, state)),
+        *[start(devices)] * ARRAYS,
+        topology=f"1 x cpu[{AXIS}={devices}]",
+        donate_argnums=tuple(range(ARRAYS)),
+        in_shardings=sharded,
+        out_shardings=sharded,
+    )
 
 
 def jitted(function: Function, sharding: NamedSharding) -> Function:

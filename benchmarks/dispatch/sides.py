@@ -44,7 +44,7 @@ class Side:
         began, worked = time.perf_counter(), time.process_time()
         for _ in range(computations // self.computations):
             value = self.call(value)
-        value.block_until_ready()
+        jax.block_until_ready(value)
         seconds, processors = time.perf_counter() - began, time.process_time() - worked
         return Taken(seconds / computations, processors / computations), numpy.asarray(value)
 

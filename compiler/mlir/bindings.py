@@ -179,22 +179,34 @@ def placer(
     """A function that puts numbers onto devices, which are all that the sharding has in this process.
 
     They keep their type, whether 64 bits are enabled or not. `jax.device_put` does the same in the end, after checks
-    that take nine times as long.
+    that take nine times as long; and for who guards transfers this one is asked for in so many words, as that is.
     """
     import jax
     from jaxlib import _jax
 
+    try:
+        from jax._src.lib import guard_lib
+
+        settings = guard_lib.thread_local_state
+        is_known = hasattr(_jax, "batched_device_put") and hasattr(settings(), "explicit_device_put")
+    except ImportError:
+        is_known = False
     aval = jax.core.ShapedArray(shape, dtype)
 
     def place(numbers: list[Any]) -> Any:  # noqa: ANN401 (a jax array)
-        return _jax.batched_device_put(aval, sharding, numbers, devices, True)
+        own = settings()
+        before, own.explicit_device_put = own.explicit_device_put, True
+        try:
+            return _jax.batched_device_put(aval, sharding, numbers, devices, True)
+        finally:
+            own.explicit_device_put = before
 
     def place_slowly(numbers: list[Any]) -> Any:  # noqa: ANN401 (as above)
         with jax.enable_x64(True):
             parts = jax.device_put(numbers, devices)
             return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
-    return place if hasattr(_jax, "batched_device_put") else place_slowly
+    return place if is_known else place_slowly
 
 
 def initialize_lapack() -> None:

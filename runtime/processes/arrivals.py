@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import numpy
-from atoll.compiler.mlir.bindings import placer
-from atoll.runtime.boxes import on_devices, size_of
-from atoll.runtime.fragment import sharding_of
+from atoll.runtime.failure import Failure
+from atoll.runtime.layout import Layout
 from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, buffer_of
 from atoll.runtime.processes.tiles import Tile, Tiled, filled
 from atoll.runtime.program import Buffer, IslandProgram
@@ -35,6 +33,8 @@ class Arrivals:
     def placed(self, message: ToHost | Offer) -> ToHost | Offer | None:
         """A message with values in place of numbers; None if there is nothing to tell yet, or nobody to be told."""
         match message:
+            case Offer(program=program):
+                return self._offered(message) if program in self._programs else None
             case Load():
                 self._note(message)
             case Close(program):
@@ -43,14 +43,12 @@ class Arrivals:
                 return replace(message, orders={**orders, self._island: self._fed(program, order)})
             case Put(program, _, buffer):
                 return replace(message, value=self._place(program, buffer, message.value))
-            case Offer(program=program):
-                return self._offered(message) if program in self._programs else None
         return message
 
     def _note(self, load: Load) -> None:
         for island in load.code.islands:
             if island.name == self._island:
-                layouts = tuple(_Layout(buffer, self._mesh) for buffer in island.buffers)
+                layouts = tuple(Layout(buffer, self._mesh) for buffer in island.buffers)
                 self._programs[load.program] = _Known(island, layouts)
 
     def _forget(self, program: int) -> None:
@@ -65,12 +63,12 @@ class Arrivals:
     def _offered(self, offer: Offer) -> Offer | None:
         """What was sent, if all of it has come."""
         known, value = self._programs[offer.program], offer.value
-        buffer = buffer_of(known.island, offer.source, offer.tag)
-        if isinstance(value, Tiled):
-            value = value.failure or self._collected(offer, value, known.layouts[buffer].size)
+        layout = known.layouts[buffer_of(known.island, offer.source, offer.tag)]
+        if isinstance(value, Tiled) and not _is_all(layout, value):
+            value = value.failure or self._collected(offer, value, layout.size)
         if value is None:
             return None
-        offer.value = self._place(offer.program, buffer, value)
+        offer.value = self._put(layout, value) if isinstance(value, Tiled) else value
         return offer
 
     def _collected(self, offer: Offer, value: Tiled, size: int) -> Tiled | None:
@@ -90,26 +88,25 @@ class Arrivals:
         if not isinstance(value, Tiled):
             return value
         layout = self._any_device(value) if buffer is None else self._programs[program].layouts[buffer]
-        if len(layout.boxes) == len(value.tiles) == 1 and layout.boxes[0] == value.tiles[0].box:
+        return self._put(layout, value)
+
+    def _put(self, layout: Layout, value: Tiled) -> jax.Array:
+        if _is_all(layout, value):
             return layout.place([value.tiles[0].numbers])  # on one device, where nothing waits for another
         numbers = {box: filled(box, value.tiles, value.dtype) for box in set(layout.boxes)}
         with self._turn:
             return layout.place([numbers[box] for box in layout.boxes])
 
-    def _any_device(self, value: Tiled) -> "_Layout":
-        return _Layout(Buffer(value.shape, value.dtype), jax.sharding.Mesh(self._mesh.local_devices[:1], "devices"))
+    def _any_device(self, value: Tiled) -> Layout:
+        return Layout(Buffer(value.shape, value.dtype), jax.sharding.Mesh(self._mesh.local_devices[:1], "devices"))
 
 
-class _Layout:
-    """Which boxes of a buffer the devices of this process hold."""
-
-    def __init__(self, buffer: Buffer, mesh: jax.sharding.Mesh) -> None:
-        sharding = sharding_of(buffer, mesh)
-        boxes = on_devices(sharding, buffer.shape)
-        devices = [one for one in boxes if one in sharding.addressable_devices]
-        self.boxes = [boxes[one] for one in devices]
-        self.size = sum(map(size_of, set(self.boxes)))
-        self.place = placer(sharding, devices, buffer.shape, numpy.dtype(buffer.dtype))
+def _is_all(layout: Layout, value: Tiled) -> bool:
+    """Whether its one tile has all numbers of the one device."""
+    if len(value.tiles) != 1 or len(layout.boxes) != 1:
+        return False
+    (tile,), (box,) = value.tiles, layout.boxes
+    return tile.box == box and not isinstance(tile.numbers, Failure)
 
 
 @dataclass(frozen=True)
@@ -117,4 +114,4 @@ class _Known:
     """Of a program, what the island does, and how its buffers are held."""
 
     island: IslandProgram
-    layouts: Sequence[_Layout]
+    layouts: Sequence[Layout]

@@ -13,9 +13,10 @@ from typing import Any
 import jax
 import numpy
 from atoll.runtime.failure import Failure, reason
-from atoll.runtime.processes.tiles import Section, name_of
+from atoll.runtime.messages import Offer
+from atoll.runtime.processes.tiles import Section, Tile, Tiled, name_of
 from atoll.runtime.processes.wire import Content
-from atoll.runtime.program import Program
+from atoll.runtime.program import Box, Program
 from atoll.runtime.program_file import from_bytes, to_bytes
 
 # Up to so many bytes of numbers are copied into the message: a part of their own takes longer.
@@ -56,8 +57,11 @@ class _Packing(dict[type, _Reducer]):
 def _reducer_of(kind: type) -> _Reducer | None:
     if issubclass(kind, jax.Array):
         return lambda value: _reduced_value(value, ())
-    if not is_dataclass(kind) or hasattr(kind, "__post_init__"):
-        return None
+    return _of_fields(kind) if is_dataclass(kind) and not hasattr(kind, "__post_init__") else None
+
+
+def _of_fields(kind: type) -> _Reducer:
+    """Makes an object of a dataclass anew from its fields."""
     names = [one.name for one in fields(kind)]
     if len(names) == 1:
         (name,) = names
@@ -75,6 +79,37 @@ def _reduced_value(value: jax.Array, index: tuple[slice, ...]) -> Any:  # noqa: 
         return _not_computed, (reason(error),)
 
 
+def _reduced_offer(offer: Offer) -> Any:  # noqa: ANN401 (as pickle says)
+    """A value in one piece, as most are, by one call: each class that pickle names takes as long as a small value."""
+    value = offer.value
+    if isinstance(value, Tiled) and value.is_single:
+        (tile,) = value.tiles
+        make, numbers = _reduced_value(tile.numbers, ())
+        if make is _numbers:
+            its = offer.program, offer.step, offer.to, offer.source, offer.tag, offer.owned, offer.sent
+            return _single_offer, (*its, value.shape, tile.box, tile.onward, *numbers)
+    return _generic_offer(offer)
+
+
+def _single_offer(
+    program: int,
+    step: int,
+    to: str,
+    source: str,
+    tag: int,
+    owned: bool,
+    sent: int,
+    whole: tuple[int, ...],
+    box: Box,
+    onward: tuple[int, ...],
+    dtype: str,
+    shape: tuple[int, ...],
+    content: Content,
+) -> Offer:
+    tile = Tile(box, _numbers(dtype, shape, content), onward)
+    return Offer(program, step, to, source, tag, Tiled(whole, dtype, (tile,)), owned, sent)
+
+
 def _not_computed(why: str) -> Failure:
     return Failure(why, is_of_device=True)
 
@@ -90,8 +125,11 @@ def _numbers(dtype: str, shape: tuple[int, ...], content: Content) -> "numpy.nda
     return numpy.frombuffer(content, numpy.uint8).view(numpy.dtype(dtype)).reshape(shape)
 
 
+_generic_offer = _of_fields(Offer)
+
 _PACKING = _Packing(
     {
+        Offer: _reduced_offer,
         Section: lambda one: _reduced_value(one.array, one.index),
         numpy.ndarray: _reduced_numbers,
         Program: lambda program: (from_bytes, (to_bytes(program),)),

@@ -48,11 +48,16 @@ class Tiled:
         return sum(size_of(one.box) for one in self.tiles)
 
     @property
+    def is_single(self) -> bool:
+        """Whether it is one array, which is still on a device."""
+        return len(self.tiles) == 1 and isinstance(self.tiles[0].numbers, jax.Array)
+
+    @property
     def is_at_hand(self) -> bool:
         """Whether to send it takes no waiting, and hardly longer than to have another thread do so."""
-        if len(self.tiles) != 1 or not isinstance(self.tiles[0].numbers, jax.Array):
+        if not self.is_single:
             return False
-        numbers: Any = self.tiles[0].numbers  # jax's types do not tell of `is_ready`
+        numbers = self.tiles[0].numbers
         return bool(numbers.nbytes <= _AT_HAND and numbers.is_ready())
 
     @property

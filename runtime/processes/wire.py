@@ -73,13 +73,20 @@ class Wire:
             if patience != self._patience:  # to set it takes a call of the system's
                 self._connection.settimeout(patience)
                 self._patience = patience
-            (count,) = _COUNT.unpack(self._exactly(_COUNT.size))
-            sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count))
+            (count,) = _COUNT.unpack(self._header(_COUNT.size))
+            sizes = struct.unpack(f"<{count}Q", self._header(8 * count))
             return [self._exactly(size) for size in sizes]
         except TimeoutError:
             raise
         except (OSError, ValueError):  # ValueError: it was closed here
             return None
+
+    def _header(self, size: int) -> bytes:
+        """A few bytes, for which no room of their own is made."""
+        content = self._incoming.read(size)
+        if len(content) < size:
+            raise ConnectionResetError
+        return content
 
     def _exactly(self, size: int) -> memoryview:
         content, done = _room(size), 0

@@ -238,10 +238,11 @@ def test_what_is_given_beside_a_job_is_refused_not_ignored(args, options, what):
     assert caught.value.what == f"a job is given, and {what} beside it"
 
 
-def test_a_guard_against_transfers_lets_a_step_cut_its_batch():
+@pytest.mark.parametrize("placed", [jax.device_put, lambda numbers: numbers], ids=["on a device", "numbers"])
+def test_a_guard_against_transfers_lets_a_step_cut_and_place_its_batch(placed):
     plan = atoll.Plan(stages=2, microbatches=3)
     expected = jax.jit(two_layers)(W, X)
-    arguments = jax.device_put((W, X))
+    arguments = placed((W, X))
     with (
         atoll.compile(two_layers, W, X, topology=TWO, plan=plan, batch_argnums=1) as step,
         jax.transfer_guard("disallow"),

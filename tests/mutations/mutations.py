@@ -634,6 +634,21 @@ MUTATIONS = (
         before="tests/runtime/test_donation.py::test_fifty_steps_with_donation_take_no_more_memory",
     ),
     Mutation(
+        "what-a-step-takes-over-counts-twice",
+        "runtime/store.py",
+        "self.add(size - entry.size)",
+        "self.add(size)",
+        killed_by="tests/runtime/test_store.py::test_a_store_keeps_what_is_used_and_nothing_else[2000]",
+    ),
+    Mutation(
+        "a-guard-takes-a-transfer-for-one-by-accident",
+        "compiler/mlir/bindings.py",
+        "own.explicit_device_put, True",
+        "own.explicit_device_put, False",
+        killed_by="tests/end_to_end/test_behaviour.py"
+        "::test_a_guard_against_transfers_lets_a_step_cut_and_place_its_batch[numbers]",
+    ),
+    Mutation(
         "what-steps-will-read-is-not-kept",
         "runtime/site.py",
         "                self.store.use(one.handle)",
