@@ -104,6 +104,7 @@ ORDINARY = frozenset(
         "divider",
         "divisible",
         "division",
+        "donated",
         "down",
         "drop",
         "dualpipe",
