@@ -5,6 +5,7 @@ Names are loaded when they are first used: `import atoll` and `atoll --help` imp
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ if not TYPE_CHECKING:  # for which a module with this has every name
 
     def __getattr__(name: str) -> object:
         if name not in _MODULES:
-            raise AttributeError(f"module 'atoll' has no attribute {name!r}; it has {', '.join(__all__)}")
+            what = f"module 'atoll' has no attribute {name!r}; it has {', '.join(__all__)}"
+            raise AttributeError(what, name=name, obj=sys.modules[__name__])  # by which Python says what is near
         return getattr(importlib.import_module(f"atoll.{_MODULES[name]}"), name)
 
 

@@ -38,6 +38,8 @@ class Cluster:
 
     def __init__(self, topology: Topology | str, cluster: str | None = None, *, watchdog: float = 30.0) -> None:
         islands = as_topology(topology)
+        if not isinstance(watchdog, (int, float)) or not 0 < watchdog < float("inf"):
+            raise UsageError(f"watchdog is {watchdog!r}", caller(), "write a number of seconds above 0")
         limits = {island.name: island.memory for island in islands.islands if island.memory is not None}
         if cluster is None:
             meshes = meshes_of(islands)
@@ -100,8 +102,6 @@ def _processes(topology: Topology, cluster: object, watchdog: float) -> IslandPr
     if not isinstance(cluster, str):
         remedy = 'write "ray", "auto", "HOST:PORT" or "up", or leave it out'
         raise UsageError(f"cluster is {of_wrong_type(cluster)}", caller(), remedy)
-    if not isinstance(watchdog, (int, float)) or not 0 < watchdog < float("inf"):
-        raise UsageError(f"watchdog is {watchdog!r}", caller(), "write a number of seconds above 0")
     if topology.meshes is not None:
         remedy = "write the topology as text, or leave `cluster` out"
         raise TopologyError(

@@ -49,6 +49,7 @@ HEADINGS = (
     ("runtime/arguments.py", "calls"),
     ("runtime/compilation.py", "compiling"),
     ("runtime/controller.py", "calls"),
+    ("runtime/donated.py", "calls"),
     ("runtime/fed.py", "calls"),
     ("runtime/feeder.py", "calls"),
     ("runtime/ground.py", "devices"),

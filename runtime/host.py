@@ -13,6 +13,7 @@ from atoll.compiler.errors import CompileError
 from atoll.runtime.compilation import compile_program
 from atoll.runtime.devices import Devices
 from atoll.runtime.failure import Failure, reason
+from atoll.runtime.flags import without_flags
 from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import RunningIsland
@@ -175,7 +176,7 @@ class Host:
 
     def _work(self) -> None:
         try:
-            with jax.disable_jit(False):  # if the user has switched it off, that is for the function, not for tasks
+            with without_flags():
                 self._carry_islands()
         except BaseException as error:
             self.fail(error)

@@ -7,7 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
-from atoll.compiler.errors import AtollError, UsageError
+from atoll.compiler.errors import AtollError
+from atoll.runtime.donated import refuse
 from atoll.runtime.failure import Failure, reason
 from atoll.runtime.handle import Handle
 from atoll.runtime.program import Division, Port
@@ -78,10 +79,7 @@ class Promise:
         """The copies of each part; UsageError if it was given up."""
         parts = self._parts  # once, as another thread may donate it meanwhile
         if not parts:
-            if self.gone == "deleted":
-                raise UsageError(f"{self.port.path} was deleted", remedy="keep it for as long as it is needed")
-            what = f"{self.port.path} was donated to a step and is gone"
-            raise UsageError(what, remedy="use what the step returned instead, or do not donate it")
+            refuse(self.port.path, self.gone)
         return parts
 
     def give_up(self, how: str = "donated") -> None:

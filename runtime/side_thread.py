@@ -4,7 +4,7 @@ instruction while a step is traced."""
 import threading
 from collections.abc import Callable
 
-import jax
+from atoll.runtime.flags import without_flags
 from atoll.runtime.inbox import Inbox
 
 
@@ -41,7 +41,7 @@ class SideThread:
         return SideThread(self._name)
 
     def _work(self) -> None:
-        with jax.disable_jit(False):  # as on the thread that carries the island
+        with without_flags():  # as on the thread that carries the island
             while (call := self._calls.get()) is not None:
                 call()
                 del call  # it would keep arrays alive

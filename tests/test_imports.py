@@ -301,5 +301,9 @@ def test_every_name_of_the_front_door_is_there():
 
 
 def test_an_unknown_name_of_the_front_door():
-    with pytest.raises(AttributeError, match="module 'atoll' has no attribute 'compil'; it has Array, AtollError, "):
+    with pytest.raises(
+        AttributeError, match="module 'atoll' has no attribute 'compil'; it has Array, AtollError, "
+    ) as raised:
         _ = atoll.compil
+    # By these Python says what is near: "Did you mean: 'compile'?"
+    assert (raised.value.name, raised.value.obj) == ("compil", atoll)

@@ -77,6 +77,8 @@ except atoll.AtollError as error:
     reveal_type(error.where)  # str
 
 atoll.Plan(stagse=2)
+atoll.Plan(microbatches="four")
+atoll.Plan(update="half")
 atoll.compile(train_step, *arguments)
 atoll.lower(job, topology=2)
 """
@@ -219,8 +221,11 @@ def test_the_front_door_has_types_which_find_mistakes_before_anything_runs(tmp_p
     environment = {**os.environ, "MYPYPATH": "typings"}
     told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
     assert revealed(told) == types_promised()
+    four, auto, half = (f"Literal['{word}']" for word in ("four", "auto", "half"))
     assert complaints(told) == [
         'Unexpected keyword argument "stagse" for "Plan"; did you mean "stages"?',
+        f'Argument "microbatches" to "Plan" has incompatible type "{four}"; expected "int | {auto}"',
+        f"""Argument "update" to "Plan" has incompatible type "{half}"; expected "Literal['whole', 'sharded']\"""",
         'Missing named argument "topology" for "compile"',
         'Argument "topology" to "lower" has incompatible type "int"; expected "Topology | str | Cluster"',
     ]
@@ -240,7 +245,7 @@ def test_the_types_of_the_wheel_are_those_of_the_front_door(full, clean, tmp_pat
     command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", clean / "python", "train.py"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     assert revealed(told) == types_promised()
-    assert len(complaints(told)) == 3
+    assert len(complaints(told)) == 5
 
 
 def test_the_wheel_installs_into_an_empty_environment(full, wheel, tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atoll.compiler import guard, logs
+from atoll.compiler.commands.parser import CommandParser, PrintVersion
 from atoll.compiler.errors import AtollError, InternalError, UsageError
 from atoll.compiler.terminal import print_error
 from atoll.compiler.tracebacks import first_line
@@ -286,11 +287,12 @@ _COMMANDS = (
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="atoll",
         description="Runs one JAX function on many islands of accelerators.",
         epilog="example: atoll demo",
     )
+    parser.add_argument("--version", action=PrintVersion, nargs=0, help="print the version, and stop")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in _COMMANDS:
         subparser = subparsers.add_parser(

@@ -7,6 +7,7 @@ import sys
 from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.compiled import Compiled
 from atoll.compiler.compiled_ahead import CompiledAhead
+from atoll.compiler.files import check_writable
 from atoll.compiler.saving import saved_text
 from atoll.runtime.program_file import load_program
 
@@ -14,6 +15,7 @@ from atoll.runtime.program_file import load_program
 def run(options: argparse.Namespace) -> int:
     """The command. A plan that does not fit is an error, for which the exit status is 1."""
     asked = Asked.of(options)
+    check_writable(options.save)
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints; standard output is for the report
         lowered = lower_target(open_target(options, asked), asked)
     with lowered.compile() as compiled:

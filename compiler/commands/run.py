@@ -31,6 +31,7 @@ from atoll.compiler.export.alone.job import as_planned
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.leaves import leaves_of
 from atoll.compiler.export.reference import Reference, reference_of
+from atoll.compiler.files import check_writable
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.feedback import StateLeaf, replacements
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     for name, value, least in (("--steps", options.steps, 1), ("--seed", options.seed, 0)):
         if value < least:
             raise UsageError(f"{name} is {value}", remedy=f"it must be at least {least}")
+    check_writable(options.save, options.view)
     opened = _open(options, asked)
     with opened.compiled as program:
         if options.check and isinstance(opened.reference, str):

@@ -12,6 +12,7 @@ from atoll.compiler.activity import announce
 from atoll.compiler.commands.plan import JobTarget, ModuleTarget, open_program
 from atoll.compiler.commands.topology_option import topology_asked
 from atoll.compiler.errors import PATH_FAULTS, UsageError, path_fault
+from atoll.compiler.files import check_writable
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.scaling.chart import scaling_svg
@@ -26,6 +27,7 @@ _COPIES = re.compile(r"\s*[1-9][0-9]{0,6}\s*(,\s*[1-9][0-9]{0,6}\s*)*")
 def run(options: argparse.Namespace) -> int:
     """The command."""
     islands = topology_asked(options)
+    check_writable(options.svg)
     copies = copies_of(options.copies, len(islands.islands))
     failures = None if options.failures is None else Failures.parse(options.failures)
     plan = None if options.plan is None else plan_asked(options.plan)

@@ -23,6 +23,7 @@ from atoll.compiler.tracebacks import failing_line, first_line
 _MODULES = (".mlir", ".mlirbc", ".jax_export")
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MARK = "mark-arguments"
+_NO_FILE = "write FILE.py:NAME, with the path of a Python file from this folder"
 # What a list of names is divided at: commas that are in no key, as in `batch['a, b']`.
 _COMMA = re.compile(r",(?![^\[]*\])")
 
@@ -32,9 +33,13 @@ def load_target(options: argparse.Namespace) -> Job | Path:
     text: str = options.target
     if text.endswith(_MODULES):
         return Path(text)
-    path, colon, name = text.rpartition(":")
-    if colon and not path.endswith(".py"):
-        path = _file_of_module(path)
+    module, colon, name = text.rpartition(":")
+    path = module if module.endswith(".py") else _file_of_module(module)
+    if text.endswith(".py"):
+        check_readable(Path(text), _NO_FILE)
+        raise UsageError(
+            "a file is named, and none of its jobs", text, f"write {text}:NAME, with the name of a job in it"
+        )
     if not colon or not path:
         remedy = (
             "write FILE.py:NAME, a job in a Python file, or MODULE:NAME, one of a module that is installed, or a file "
@@ -95,7 +100,7 @@ def _find_job(module: ModuleType, path: str, name: str) -> Job:
 
 def _load(path: Path) -> ModuleType:
     """Run a user's file as a module; its neighbours can be imported, as when Python runs it as a script."""
-    check_readable(path, "write FILE.py:NAME, a job in a Python file")
+    check_readable(path, _NO_FILE)
     activity.announce(f"loading {path}")
     spec = importlib.util.spec_from_file_location(TARGET_MODULE, path.resolve())
     assert spec is not None

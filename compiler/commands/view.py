@@ -11,6 +11,7 @@ from atoll.compiler.commands.lowering import Asked, lower_target, open_target
 from atoll.compiler.commands.target import check_no_marks
 from atoll.compiler.errors import UsageError
 from atoll.compiler.export.job import Job
+from atoll.compiler.files import check_writable
 from atoll.compiler.report.report import Report
 from atoll.compiler.view.model_explorer import write_graphs
 from atoll.compiler.view.page import write_page
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
     if options.open and options.format != _PAGE:
         raise UsageError("--open shows a page, and --format asks for none", remedy="leave one of them out")
     file = Path(options.output or ("view.html" if options.format == _PAGE else "view.json"))
+    check_writable(file)
     with (
         display.shown(),
         contextlib.redirect_stdout(sys.stderr),

@@ -35,6 +35,8 @@ def _is_none(node: object) -> bool:
 
 def _number(job: Job, name: str, axis: Any) -> int:  # noqa: ANN401 (whatever the user gave)
     try:
+        if isinstance(axis, bool):  # to Python True is an int, but nobody who writes it means a number
+            raise TypeError
         return operator.index(axis)
     except TypeError:
         what = f"batch_axes of {name} has {axis!r}"

@@ -77,8 +77,10 @@ class Job:
 
     def _argnums(self, name: str, value: Argnums) -> tuple[int, ...]:
         """The argument numbers as a tuple without negative ones, each known to exist."""
-        numbers = value if isinstance(value, Iterable) else [value]
+        numbers = tuple(value) if isinstance(value, Iterable) else (value,)
         try:
+            if any(isinstance(number, bool) for number in numbers):
+                raise TypeError  # to Python True is an int, but nobody who writes it means a number
             indices = [operator.index(number) for number in numbers]
         except TypeError:
             what = f"{name} must be argument numbers, not {value!r}"

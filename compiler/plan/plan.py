@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, Literal, NoReturn, get_args
 
 from atoll.compiler.errors import PlanError
 from atoll.compiler.plan.allowance import EXTRA, Allowance
@@ -20,9 +20,16 @@ from atoll.compiler.text.quantities import LARGEST, whole_number
 from lark import Token, v_args
 from lark.tree import Meta
 
-AUTO = "auto"
-ACCUMULATORS = ("float32", "same")
-WHOLE, SHARDED = UPDATES = ("whole", "sharded")
+# What is a choice of few words has a type, so that a type checker refuses what the plan would.
+Auto = Literal["auto"]
+Accumulator = Literal["float32", "same"]
+Update = Literal["whole", "sharded"]
+
+AUTO: Final = "auto"
+WHOLE: Final = "whole"
+SHARDED: Final = "sharded"
+_ACCUMULATORS: tuple[Accumulator, ...] = get_args(Accumulator)
+_UPDATES: tuple[Update, ...] = get_args(Update)
 # Limited, as every stage and segment has tasks for every microbatch, whether or not the model has so many cuts.
 MOST_STAGES, MOST_SEGMENTS, MOST_MICROBATCHES = MOST_CHUNKS, 1000, MOST_CELLS
 _PATTERNS = ("offload", "per_microbatch")  # fields that are scope patterns
@@ -57,13 +64,13 @@ class Plan:
     """
 
     stages: int | str = AUTO
-    microbatches: int | str = AUTO
+    microbatches: int | Auto = AUTO
     schedule: str | Schedule = AUTO
-    replicas: int | str = AUTO
+    replicas: int | Auto = AUTO
     placement: Mapping[str, str] | None = field(default=None, hash=False)  # a dict; equal plans still hash alike
-    accumulator: str = ACCUMULATORS[0]
-    segments: int | str = AUTO
-    update: str = WHOLE
+    accumulator: Accumulator = "float32"
+    segments: int | Auto = AUTO
+    update: Update = WHOLE
     extra: int | str = EXTRA
     offload: str = ""
     per_microbatch: str = ""
@@ -78,10 +85,10 @@ class Plan:
         for name in _PATTERNS:
             self._keep(name, _patterns(name, getattr(self, name)))
         self._keep("extra", self.allowance.value)
-        if self.accumulator not in ACCUMULATORS:
-            _wrong_type("accumulator", self.accumulator, " or ".join(ACCUMULATORS))
-        if self.update not in UPDATES:
-            _wrong_type("update", self.update, " or ".join(UPDATES))
+        if self.accumulator not in _ACCUMULATORS:
+            _wrong_type("accumulator", self.accumulator, " or ".join(_ACCUMULATORS))
+        if self.update not in _UPDATES:
+            _wrong_type("update", self.update, " or ".join(_UPDATES))
         if isinstance(self.schedule, Schedule):
             self._check_sizes(self.schedule)
         if self.placement is None:
@@ -139,7 +146,7 @@ class Plan:
         ]
         if self.placement is not None:
             fields.append(f"placement={json.dumps(dict(self.placement))}")
-        if self.accumulator != ACCUMULATORS[0]:
+        if self.accumulator != _ACCUMULATORS[0]:
             fields.append(f"accumulator={self.accumulator}")
         if self.segments != AUTO:
             fields.append(f"segments={self.segments}")
@@ -151,7 +158,7 @@ class Plan:
         return ", ".join(fields)
 
 
-def _count(name: str, value: object, most: int = LARGEST) -> int | str:
+def _count(name: str, value: object, most: int = LARGEST) -> int | Auto:
     if isinstance(value, str):
         if value != AUTO:
             _wrong_type(name, value, "a whole number or auto")

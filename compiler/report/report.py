@@ -10,7 +10,7 @@ from typing import Any
 from atoll.compiler.cost.task_costs import StageCost, task_costs
 from atoll.compiler.emit.bundles import ExchangeCost, bundles_of
 from atoll.compiler.emit.routes import crossing_of
-from atoll.compiler.errors import PlanError
+from atoll.compiler.errors import PlanError, UsageError
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of
@@ -111,7 +111,10 @@ class Report(ReportContents):
     @classmethod
     def from_json(cls, text: str) -> "Report":
         """What `to_json` wrote."""
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the text is no report: {error}", remedy="give what to_json returned") from None
         content |= {name: tuple(_made(kind, one) for one in content[name]) for name, kind in _TABLES.items()}
         pipeline, whole, measured = (content.pop(name) for name in ("pipeline", "whole_step", "measured"))
         if pipeline is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import jax
+from atoll.runtime.flags import without_flags
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wire import Content, Wire
@@ -93,7 +93,7 @@ class Line:
 
     def _read(self) -> None:
         try:
-            with jax.disable_jit(False):  # as on the thread of a host, for which this one may do its work
+            with without_flags():  # as on the thread of a host, for which this one may do its work
                 while (parts := self._wire.receive()) is not None:
                     self._take(unpack(parts))
                     del parts

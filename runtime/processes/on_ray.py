@@ -117,7 +117,9 @@ class OnRay:
         except EOFError:
             fault, answer = "its driver has ended", None
         if fault:
-            remedy = 'write cluster="ray"' if self._address != "ray" else "see whether `ray start --head` works here"
+            remedy = "see whether `ray start --head` works here"
+            if not self.is_own:
+                remedy = 'see whether one runs, with `ray status`, or write cluster="ray", for which atoll starts one'
             raise TopologyError(f"Ray at {self._address!r}: {fault}", remedy=remedy)
         return answer
 

@@ -53,7 +53,12 @@ class Driver:
             self._folder.mkdir(mode=0o700)
             options = {"address": "local", "include_dashboard": False, "_temp_dir": str(self._folder)}
             _adopt_orphans()
-        ray.init(log_to_driver=False, logging_level="error", **options)
+        try:
+            ray.init(log_to_driver=False, logging_level="error", **options)
+        except ConnectionError:
+            if address != "auto" or "RAY_ADDRESS" in os.environ:
+                raise
+            raise ConnectionError("none runs on this machine") from None
         self.own_host = str(ray.util.get_node_ip_address()) if self._folder is None else "127.0.0.1"
 
     def missing(self, assignments: tuple[Assignment, ...]) -> str:

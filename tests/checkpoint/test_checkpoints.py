@@ -223,6 +223,9 @@ def test_a_directory_without_a_checkpoint(tmp_path):
         ):
             atoll.load_checkpoint(place, like={})
     assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"py:\d+: cannot use \S*file: Not a directory; name a directory"):
+        atoll.checkpoint_steps(tmp_path / "file")
     saved(tmp_path, {"w": 1})
     with pytest.raises(UsageError, match=r"has no checkpoint of step 2; there are 1"):
         atoll.load_checkpoint(tmp_path, like={"w": 1}, step=2)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -223,11 +224,12 @@ MISTAKES = [
     (("dump", "nowhere.mlir"), "nowhere.mlir: cannot read: No such file or directory; name a file"),
     (("dump", "folder.py:job"), "folder.py: cannot read: it is a folder; write FILE.py:NAME"),
     (("dump", f"{LONG}.py:job"), f"{LONG}.py: cannot read: File name too long; write FILE.py:NAME"),
+    (("dump", "train.py"), "train.py: a file is named, and none of its jobs; write train.py:NAME"),
+    (("dump", "nowhere.py"), "nowhere.py: cannot read: No such file or directory; write FILE.py:NAME"),
     (
-        ("dump", "train.py"),
-        "'train.py' is no target; write FILE.py:NAME, a job in a Python file, or MODULE:NAME, one of a module that is ",
+        ("dump", ""),
+        "'' is no target; write FILE.py:NAME, a job in a Python file, or MODULE:NAME, one of a module that is ",
     ),
-    (("dump", ""), "'' is no target; write FILE.py:NAME"),
     (("dump", "train.txt:job"), "'train.txt:job' is no target; write FILE.py:NAME"),
     (("dump", "json.nowhere:job"), "'json.nowhere:job' is no target; write FILE.py:NAME"),
     (("dump", "train.py:jub"), "train.py: there is no 'jub'; did you mean 'job'?"),
@@ -521,6 +523,46 @@ def test_what_argparse_refuses_is_told_with_the_usage(arguments, capsys):
     told = capsys.readouterr().err
     assert told.startswith("usage: atoll")
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ("dump", "train.py:job", "--plam=stages=2"),
+            "atoll dump: error: there is no option --plam; did you mean '--plan'?",
+        ),
+        # As `--topology`, this would be read as the text of a topology.
+        (("view", "train.py:job", "--top", "3"), "atoll view: error: there is no option --top; "),
+        (
+            ("dump", "t.py:job", "--topology", "2", "x", "cpu[1]"),
+            "'x' is one argument too many; put what has spaces",
+        ),
+    ],
+)
+def test_what_a_command_does_not_know_is_told_by_that_command(arguments, told, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_here(arguments)
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_here(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"atoll {metadata.version('atoll')}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "--view"), ("run", "--save"), ("compile", "--save"), ("simulate", "--svg"), ("view", "-o")]
+)
+def test_a_place_for_no_file_is_refused_before_the_work(arguments, tmp_path, capsys):
+    """The target is not even looked for."""
+    command, option = arguments
+    for place, why in ((tmp_path, "Is a directory"), (tmp_path / "no" / "file", "No such file or directory")):
+        assert run_here([command, "nowhere.mlir", "--topology=1 x cpu[1]", option, str(place)]) == 1
+        assert f"error: cannot write {place}: {why}; name another file\n" in capsys.readouterr().err
 
 
 # Ends that are not an error of the input

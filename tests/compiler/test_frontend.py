@@ -527,6 +527,7 @@ def test_batch_axes_are_a_prefix_of_the_arguments(axes, marks):
         ({"batch_axes": (0,)}, "batch_axes has 1 entries, but <lambda> is given 2 arguments"),
         ({"batch_axes": (None, {"a": 0})}, "batch_axes of x does not fit the argument: pytree structure error: .*"),
         ({"batch_axes": (None, {"a": "b", "b": 0})}, "batch_axes of x has 'b'"),
+        ({"batch_axes": (None, True)}, "batch_axes of x has True"),
         ({"batch_axes": (None, 1)}, r"x\['b'\] has no axis 1 for the batch"),
         ({"batch_axes": (-3, None)}, "w has no axis -1 for the batch"),
         ({"batch_axes": (None, 0), "batch_argnums": 0}, "batch_argnums and batch_axes are both given"),

@@ -67,6 +67,10 @@ class Unhashable:
             "batch_argnums must be argument numbers, not 1.0; write a whole number or a tuple of them",
         ),
         (
+            lambda: Job(train_step, X, batch_argnums=True),
+            "batch_argnums must be argument numbers, not True; write a whole number or a tuple of them",
+        ),
+        (
             lambda: Job(train_step, X, batch_argnums=None),
             "batch_argnums must be argument numbers, not None; write a whole number or a tuple of them",
         ),

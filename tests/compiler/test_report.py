@@ -6,7 +6,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from atoll.compiler.errors import CompileError
+from atoll.compiler.errors import CompileError, UsageError
 from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.notes import WholeLoop
@@ -92,6 +92,11 @@ def test_text(step):
     for part in ("plan      stages=", "arguments that several islands use", "left -> right", "the least possible"):
         assert part in text
     assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_what_is_no_report_is_refused():
+    with pytest.raises(UsageError, match=r"test_report\.py:\d+: the text is no report: .*; give what to_json returned"):
+        Report.from_json("{")
 
 
 def test_json_has_all_of_it(step):

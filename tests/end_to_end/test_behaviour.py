@@ -126,7 +126,7 @@ def test_an_argument_that_was_donated_is_refused():
     with atoll.compile(lambda w: w * 2, X, topology="1 x cpu[1]", donate_argnums=0) as step:
         first = step(X)
         step(first)
-        with pytest.raises(atoll.AtollError, match="was donated to a step and is gone"):
+        with pytest.raises(atoll.AtollError, match=r"was donated to a step and is gone(.|\n)*#calls$"):
             step(first)
         numpy.testing.assert_array_equal(X, numpy.arange(12).reshape(3, 4))
 

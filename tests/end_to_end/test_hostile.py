@@ -405,6 +405,23 @@ def test_flags_that_look_for_nans_are_heard(flag, number, found):
         step(float(number))
 
 
+def test_a_nan_that_a_later_stage_takes_out_is_no_result_of_a_step():
+    def masked(weights, x):
+        with jax.named_scope("one"):
+            logs = jnp.log(x @ weights[0])
+        with jax.named_scope("two"):
+            return jnp.where(jnp.isfinite(logs), logs, 0) @ weights[1]
+
+    with atoll.compile(masked, WEIGHTS, X, topology="2 x cpu[1]", plan=atoll.Plan(stages="one | two")) as step:
+        jax.config.update("jax_debug_nans", True)  # on all threads, unlike jax.debug_nans
+        try:
+            assert_same(step(WEIGHTS, X), jax.jit(masked)(WEIGHTS, X))
+            with pytest.raises(atoll.AtollError, match=r"test_hostile\.py:\d+: result has a NaN in it"):
+                step([WEIGHTS[0], numpy.full((4, 4), numpy.nan, "float32")], X)
+        finally:
+            jax.config.update("jax_debug_nans", False)
+
+
 @pytest.mark.parametrize(
     ("plan", "found"), [("stages=2", "'stages=2', of type str"), (None, "None"), (2, "2, of type int")]
 )

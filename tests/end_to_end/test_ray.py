@@ -238,6 +238,19 @@ def test_what_cannot_be_is_refused_with_its_remedy(cluster, running_ray, monkeyp
         atoll.Cluster("1 x cpu[1]", cluster="ray")
 
 
+@pytest.mark.own
+def test_where_no_ray_runs_it_is_not_rays_own_sentence_that_says_so(monkeypatch):
+    def init(**_):
+        raise ConnectionError("Could not find any running Ray instance. Please specify the one to connect to by ...")
+
+    monkeypatch.setattr(ray_driver.ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConnectionError, match=r"^none runs on this machine$"):
+        ray_driver.Driver("auto")
+    with pytest.raises(ConnectionError, match=r"^Could not find"):
+        ray_driver.Driver("10.0.0.1:6379")
+
+
 SCRIPT = """
 import os, signal, sys, time
 import jax.numpy as jnp, numpy

@@ -250,6 +250,56 @@ def _see_keys(page):
     assert page.evaluate("document.querySelector('dialog').open")
 
 
+# What has the focus: what it is called, whether it is seen, and whether one sees that it has it.
+FOCUS = """(() => {
+  const here = document.activeElement, frame = here.getBoundingClientRect(), shape = here.querySelector(".box, .line");
+  const marked = [here, here.closest(".cm-editor"), shape].filter(Boolean).map((one) => getComputedStyle(one));
+  const accent = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
+  const probe = document.createElement("i"); probe.style.color = accent; document.body.append(probe);
+  const colour = getComputedStyle(probe).color; probe.remove();
+  return {
+    over: here === document.body || here.closest("header, nav") !== null,
+    kind: here.className.baseVal ?? here.className,
+    name: here.getAttribute("aria-label") || here.innerText || here.closest("label")?.innerText || "",
+    seen: frame.bottom > 0 && frame.top < innerHeight && frame.right > 0 && frame.left < innerWidth,
+    shown: marked.some((one) => (one.outlineStyle === "solid" && one.outlineColor === colour)
+      || one.boxShadow.includes(colour) || one.stroke === colour),
+  };
+})()"""
+
+
+@needs_browser
+def test_every_panel_can_be_used_by_keyboard(opened, written):
+    """The key Tab leads through all of it, in sight, with a name, and with the mark of what has the focus."""
+    opened.size(1440, 900)
+    opened.open(written[0])
+    reached = {}
+    for name in ("overview", "schedule", "memory", "source", "ir", "plan"):
+        opened.click(f"#tab-{name}")
+        opened.evaluate(f"document.querySelector('#tab-{name}').focus()")
+        reached[name] = []
+        for _ in range(60):
+            opened.tab()
+            focus = opened.evaluate(FOCUS)
+            if focus["over"]:
+                break
+            assert focus["name"].strip(), focus
+            assert focus["seen"], focus
+            opened.until(f"{FOCUS}.shown", seconds=5)  # a text hears of its focus a moment later
+            reached[name].append(focus["kind"])
+        assert focus["over"], f"no way out of {name}"
+    assert {"island", "arrow", "gantt"} <= set(reached["overview"])
+    assert "gantt" in reached["schedule"]
+    assert reached["memory"].count("area") == len(written[1]["memory"])
+    assert "cm-content" in reached["source"]
+    assert "passes" in reached["ir"]
+    opened.click("#tab-memory")
+    opened.evaluate("document.querySelector('.area').focus()")
+    opened.key("End")
+    last = written[1]["memory"][0]["points"][-1][0]
+    assert opened.text(".memory-chart output").startswith(f"{last}: ")
+
+
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 760])
 def test_nothing_is_cut_off_on_a_narrow_screen(opened, written, width):
@@ -290,7 +340,21 @@ def test_the_page_of_a_model_of_118_layers(opened, pytestconfig, tmp_path):
     assert run_here(["view", f"{PALM}:job_540b", "--topology", islands, "--plan", plan, "-o", str(file)]) == 0
     assert file.stat().st_size < 5_000_000
     assert opened.open(file) < 3
-    for name in ("schedule", "memory", "source", "ir", "plan"):
-        opened.click(f"#tab-{name}")
-    opened.until("document.querySelectorAll('#ir-text .cm-line').length > 0")
+    assert opened.text(".story").endswith("schedule zb-h1")
+    for panel, what, count in (
+        ("overview", ".map .island", 2),
+        ("overview", ".map .arrow", 2),
+        ("schedule", ".pauses tbody tr", 2),
+        ("memory", ".memory svg", 2),
+        ("memory", ".memory tbody tr", 16),
+        ("source", "#source-text .beside-line", 5),
+        ("source", "#source-details tbody tr", 10),
+        ("ir", ".passes [role=option]", 30),
+        ("ir", "#ir-text .cm-line", 20),
+        ("plan", "#panel-plan tbody tr", 5),
+    ):
+        opened.click(f"#tab-{panel}")
+        opened.until(f"document.querySelectorAll('{what}').length >= {count}", seconds=5)
+    assert "schedule=zb-h1" in opened.evaluate("document.querySelector('#report-text').textContent")
     assert opened.problems == []
+    assert set(opened.requests) == {file.as_uri()}

@@ -25,12 +25,12 @@ async function start() {
   const names = Object.keys(PANELS), made = new Map();
   const content = h("div", { id: "content" });
   const tabs = names.map((name, index) => h("button", {
-    type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "content", title: `${index + 1}`, onclick: () => show(name),
+    type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, title: `${index + 1}`, onclick: () => show(name),
   }, PANELS[name][0]));
 
   function show(name, target) {
     if (!made.has(name)) {
-      const panel = h("section", { id: `panel-${name}`, role: "tabpanel", "aria-labelledby": `tab-${name}` });
+      const panel = h("section", { id: `panel-${name}`, role: "tabpanel", tabindex: 0, "aria-labelledby": `tab-${name}` });
       made.set(name, panel);
       content.append(panel);
       panel.append(PANELS[name][1](data, show));
@@ -45,7 +45,7 @@ async function start() {
   }
 
   const help = h("dialog", { class: "help" }, h("h2", {}, "Keys"), h("dl", {}, [
-    ["1 to 6", "the panels"], ["← →", "on the tabs: the panel beside; in the schedule: the task beside"], ["↑ ↓", "in the schedule: the next island; in the list of passes: the next pass"],
+    ["1 to 6", "the panels"], ["← →", "on the tabs: the panel beside; in the schedule and in memory: the task beside"], ["↑ ↓", "in the schedule: the next island; in the list of passes: the next pass"],
     ["+ − 0", "in the schedule: zoom in, out, whole step"], ["Ctrl+F", "in a text: find in all of it"], ["t", "light or dark"], ["?", "this"],
   ].map(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
   h("form", { method: "dialog" }, h("button", {}, "close")));

@@ -86,7 +86,7 @@ function box(data, island) {
     s("text", { x: BOX.width - 10, y: 22, class: "small end" }, `${plural(island.devices, `${island.kind} device`)}`),
     shown.map((stage, index) => [
       s("rect", { x: 12 + index * 38, y: 33, width: 34, height: 20, rx: 4, fill: stageColour(stage) }),
-      s("text", { x: 29 + index * 38, y: 47, class: "chip", fill: stageInk(stage) }, `s${stage}`),
+      s("text", { x: 29 + index * 38, y: 47, class: "chip", style: `fill:${stageInk(stage)}` }, `s${stage}`),
     ]),
     island.stages.length > 5 && s("text", { x: 12 + 5 * 38, y: 47, class: "small" }, "…"),
     !shown.length && s("text", { x: 12, y: 47, class: "small" }, "no stage"),

@@ -9,7 +9,7 @@ export function memoryPanel(data, show) {
   const sections = new Map();
   const most = Math.max(...data.memory.map((one) => one.peak), 1);
   const element = h("div", { class: "memory" },
-    h("p", { class: "hint" }, "Bytes on each device of an island while its tasks run, in their order. Point at a task to see how much is alive; the table lists what the peak is made of."),
+    h("p", { class: "hint" }, "Bytes on each device of an island while its tasks run, in their order. Point at a task, or go there by arrow keys, to see how much is alive; the table lists what the peak is made of."),
     data.memory.map((one) => {
       const island = data.islands.find((other) => other.name === one.island);
       const section = h("section", { id: `memory-${one.island}` },
@@ -33,12 +33,26 @@ function chart(one, island, most) {
   const said = h("output", { class: "hint" }, "\u00a0");
   const steps = points.map(([, size], index) => `${index ? "L" : "M"}${LEFT + index * wide} ${y(size)}H${LEFT + (index + 1) * wide}`).join("");
   const every = Math.ceil(points.length / 10);
-  const tell = (index) => { said.textContent = points[index][0] ? `${points[index][0]}: ${bytes(points[index][1])} alive at most` : "\u00a0"; };
+  const here = s("line", { y1: TOP, y2: HEIGHT - BOTTOM, class: "here", visibility: "hidden" });
+  let told = -1;
+  const tell = (index) => {
+    told = Math.max(0, Math.min(points.length - 1, index));
+    const [task, size] = points[told], x = LEFT + (told + 0.5) * wide;
+    said.textContent = task ? `${task}: ${bytes(size)} alive at most` : "\u00a0";
+    for (const [name, value] of Object.entries({ x1: x, x2: x, visibility: "visible" })) here.setAttribute(name, value);
+  };
+  const byKey = { ArrowLeft: () => told - 1, ArrowRight: () => told + 1, Home: () => 0, End: () => points.length - 1 };
   const drawing = s("svg", {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "area", role: "img", "aria-label": `memory of ${one.island}, peak ${bytes(one.peak)}`,
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "area", role: "application", tabindex: 0,
+    "aria-label": `Memory of ${one.island}, peak ${bytes(one.peak)}. Left and right arrows go from task to task.`,
+    onkeydown: (event) => {
+      if (!byKey[event.key]) return;
+      event.preventDefault();
+      tell(byKey[event.key]());
+    },
     onpointermove: (event) => {
       const frame = drawing.getBoundingClientRect(), x = ((event.clientX - frame.left) / frame.width) * WIDTH;
-      tell(Math.max(0, Math.min(points.length - 1, Math.floor((x - LEFT) / wide))));
+      tell(Math.floor((x - LEFT) / wide));
     },
   },
   [0, 0.5, 1].map((part) => [
@@ -47,6 +61,7 @@ function chart(one, island, most) {
   ]),
   s("path", { d: `${steps}V${y(0)}H${LEFT}z`, class: "fill" }),
   s("path", { d: steps, class: "edge" }),
+  here,
   s("line", { x1: LEFT, x2: WIDTH, y1: y(island.input_bytes), y2: y(island.input_bytes), class: "inputs" }),
   s("text", { x: WIDTH - 2, y: y(island.input_bytes) - 4, class: "small end halo" }, "arguments"),
   island.memory && [s("line", { x1: LEFT, x2: WIDTH, y1: y(island.memory), y2: y(island.memory), class: "limit" }), s("text", { x: WIDTH - 2, y: y(island.memory) + 12, class: "small end" }, "limit")],

@@ -3,7 +3,7 @@
 // By the letter of a task's kind: name, colour, texture, colour of text on it.
 export const KINDS = {
   F: { name: "forward", fill: "#0072b2", texture: "", ink: "#ffffff" },
-  B: { name: "backward", fill: "#d55e00", texture: "rising", ink: "#ffffff" },
+  B: { name: "backward", fill: "#d55e00", texture: "rising", ink: "#000000" },
   W: { name: "weight gradient", fill: "#009e73", texture: "dots", ink: "#000000" },
   U: { name: "update", fill: "#cc79a7", texture: "falling", ink: "#000000" },
   I: { name: "before the loop", fill: "#e69f00", texture: "", ink: "#000000" },
@@ -11,9 +11,9 @@ export const KINDS = {
   R: { name: "reshard", fill: "#8c8c8c", texture: "", ink: "#000000" },
 };
 
-const STAGES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b3a800", "#6b6b6b"];
+const STAGES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#606060"];
 export const stageColour = (stage) => STAGES[stage % STAGES.length];
-export const stageInk = (stage) => ([1, 2, 3, 4, 6].includes(stage % STAGES.length) ? "#000000" : "#ffffff");
+export const stageInk = (stage) => ([0, 7].includes(stage % STAGES.length) ? "#ffffff" : "#000000");
 
 // A small square of lines or dots that is laid over a colour.
 export function texture(context, name) {
