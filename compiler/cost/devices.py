@@ -2,8 +2,10 @@
 
 Sources, as their makers state them for a chip: v4, v5e, v5p, v6e and tpu7x from the pages of Google Cloud's TPU
 documentation on each of them (system architecture); `gpu` from NVIDIA's data sheet of the A100 SXM with 80 GB, with the
-bandwidth of NVLink for one direction. For `cpu` nothing is stated: what a core or two do in float32. A topology can
-say what was measured instead, as `atoll calibrate` does of this machine.
+bandwidth of NVLink for one direction. Between a chip and the memory of its host goes what PCI Express carries one way:
+16 lanes of its fourth generation for `gpu`; for TPUs as "How to Scale Your Model" (JAX's authors, 2025) has it for v5e
+and v6e, as which v4 and v5p, and tpu7x, are taken. For `cpu` nothing is stated: what a core or two do in float32, and
+a copy reads and writes. A topology can say what was measured instead, as `atoll calibrate` does of this machine.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +21,7 @@ _PRODUCTS, _MOVES = 0.5, 0.8
 
 
 class Spent(NamedTuple):
-    """The seconds in which a device computes, in which its memory is what it waits for, and those of collectives."""
+    """The seconds in which a device computes, in which memory is what it waits for, and those of collectives."""
 
     computing: float = 0.0
     moving: float = 0.0
@@ -34,6 +36,7 @@ class DeviceKind:
     memory: the bytes that go through its main memory; capacity: the bytes that this has.
     convolutions: the same as `operations` of convolutions; None if they are done as fast as products.
     interconnect: the bytes that it sends to other devices of its island.
+    host: the bytes that go between it and the memory of its host, one way at a time.
     overlaps: whether it computes while its memory is waited for. A core does not: before it multiplies, it puts what it
         was given into another order.
     task: the seconds that a task takes beside its work.
@@ -43,6 +46,7 @@ class DeviceKind:
     memory: float
     capacity: int | None
     interconnect: float
+    host: float
     products_reach: float = _PRODUCTS
     moves_reach: float = _MOVES
     convolutions: float | None = None
@@ -65,15 +69,18 @@ class DeviceKind:
         least any mean of the two. part: of computing in the mean; that of moving is the rest.
         """
         computing, moving, collectives = self._times(work)
-        return (part * computing + (1 - part) * moving if self.overlaps else computing + moving) + collectives
+        at_once = part * computing + (1 - part) * moving if self.overlaps else computing + moving
+        return at_once + self._copying(work) + collectives
 
     def spent(self, work: Work) -> "Spent":
         """On what. Where computing and moving overlap, what takes longer has the time; collectives wait for what they
-        send."""
+        send, and a task for what it takes from the host, as what it makes for it is waited for."""
         computing, moving, collectives = self._times(work)
+        copying = self._copying(work)
         if not self.overlaps:
-            return Spent(computing, moving, collectives)
-        return Spent(computing, 0.0, collectives) if computing >= moving else Spent(0.0, moving, collectives)
+            return Spent(computing, moving + copying, collectives)
+        is_computing = computing >= moving
+        return Spent(computing if is_computing else 0.0, copying + (0.0 if is_computing else moving), collectives)
 
     def _times(self, work: Work) -> "Spent":
         """What each by itself takes."""
@@ -82,6 +89,10 @@ class DeviceKind:
         moving, collectives = work.moved / self.memory, work.exchanged / self.interconnect
         return Spent(computing, moving / self.moves_reach, collectives / self.moves_reach)
 
+    def _copying(self, work: Work) -> float:
+        """What crosses between its own memory and that of the host."""
+        return work.hosted / self.host / self.moves_reach
+
 
 DEVICE_KINDS: Mapping[str, DeviceKind] = {
     "cpu": DeviceKind(
@@ -89,16 +100,19 @@ DEVICE_KINDS: Mapping[str, DeviceKind] = {
         memory=20e9,
         capacity=None,
         interconnect=5e9,
+        host=10e9,
         products_reach=1.0,
         moves_reach=1.0,
         overlaps=False,
     ),
-    "gpu": DeviceKind(operations=312e12, memory=2039e9, capacity=80 * 10**9, interconnect=300e9),
-    "v4": DeviceKind(operations=275e12, memory=1228e9, capacity=32 * 2**30, interconnect=300e9),
-    "v5e": DeviceKind(operations=197e12, memory=819e9, capacity=16 * 2**30, interconnect=200e9),
-    "v5p": DeviceKind(operations=459e12, memory=2765e9, capacity=95 * 2**30, interconnect=600e9),
-    "v6e": DeviceKind(operations=918e12, memory=1638e9, capacity=32 * 2**30, interconnect=448e9),
-    "tpu7x": DeviceKind(operations=2307e12 / 2, memory=7380e9 / 2, capacity=96 * 2**30, interconnect=600e9),
+    "gpu": DeviceKind(operations=312e12, memory=2039e9, capacity=80 * 10**9, interconnect=300e9, host=32e9),
+    "v4": DeviceKind(operations=275e12, memory=1228e9, capacity=32 * 2**30, interconnect=300e9, host=16e9),
+    "v5e": DeviceKind(operations=197e12, memory=819e9, capacity=16 * 2**30, interconnect=200e9, host=16e9),
+    "v5p": DeviceKind(operations=459e12, memory=2765e9, capacity=95 * 2**30, interconnect=600e9, host=16e9),
+    "v6e": DeviceKind(operations=918e12, memory=1638e9, capacity=32 * 2**30, interconnect=448e9, host=32e9),
+    "tpu7x": DeviceKind(
+        operations=2307e12 / 2, memory=7380e9 / 2, capacity=96 * 2**30, interconnect=600e9, host=32e9 / 2
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 from atoll.compiler.cost.devices import Spent, device_kind, islands_at_once
 from atoll.compiler.cost.operations import cost_of
@@ -16,7 +17,8 @@ from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.bindings import func, ir, mpmd
 from atoll.compiler.mlir.functions import body_of
 from atoll.compiler.module.graph import bytes_of
-from atoll.compiler.module.mesh_types import island_of, local_type
+from atoll.compiler.module.memories import Memories
+from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.tasks import (
     calls_in,
@@ -120,6 +122,7 @@ class _TaskCosts:
     def __init__(self, module: ir.Module) -> None:
         self._functions = fragment_functions(module)
         self._topology = topology_of(module)
+        self._memories = Memories.of(module)
         self._islands = {island.name: island for island in self._topology.islands}
         self._known: dict[tuple[str, str, tuple[Axis, ...]], Work] = {}
 
@@ -136,8 +139,20 @@ class _TaskCosts:
         island = self._islands[island_of_task(call)]
         key = code_name(call), island.kind, island.axes
         if key not in self._known:
-            self._known[key] = work_of(self._functions[key[0]], island)
+            self._known[key] = work_of(self._functions[key[0]], island) + Work(hosted=self._hosted(call))
         return self._known[key]
+
+    def _hosted(self, call: mpmd.FragmentCallOp) -> float:
+        """The bytes on each device of what a task takes from the memory of the host, and of what it puts there."""
+        island = self._islands[island_of_task(call)]
+        ends = (*call.operation.operands, *call.operation.results)
+        return sum(_bytes_on_device(one.type, island) for one in ends if self._memories.is_on_host(one))
+
+
+def _bytes_on_device(type_: ir.Type, island: Island) -> float:
+    """What each device of an island has of a value of the IR with islands."""
+    sizes = {axis.name: axis.size for axis in island.axes}
+    return bytes_of(local_type(type_)) / prod(sizes[axis] for axes in spec_of_type(type_) for axis in axes)
 
 
 def seconds_of(work: Work, island: Island, topology: Topology) -> float:

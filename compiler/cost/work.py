@@ -44,12 +44,14 @@ class Work:
     """On each device: operations, the bytes through its memory, and the bytes that it sends to others of its island.
 
     convolved: those of the operations that are a convolution's.
+    hosted: the bytes that come from the memory of the host, and go there.
     """
 
     operations: float = 0.0
     moved: float = 0.0
     exchanged: float = 0.0
     convolved: float = 0.0
+    hosted: float = 0.0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Work)))

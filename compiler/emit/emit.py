@@ -13,7 +13,6 @@ from atoll.compiler.emit.fragment_code import code_of
 from atoll.compiler.emit.loop_body import LoopBody
 from atoll.compiler.emit.loop_rows import Leaving as Leaving
 from atoll.compiler.emit.loop_rows import LoopRow
-from atoll.compiler.emit.memories import Memories
 from atoll.compiler.emit.routes import Route, Routes
 from atoll.compiler.emit.stream import ALL, Expected, Name, Stream
 from atoll.compiler.emit.stream import ReplicaStreams as ReplicaStreams
@@ -36,6 +35,7 @@ from atoll.compiler.module.interface import (
 )
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import DONATED, EXCHANGE, PARTS
+from atoll.compiler.module.memories import Memories
 from atoll.compiler.module.mesh_types import island_of, local_type
 from atoll.compiler.module.planned import asked_plan_of, topology_of
 from atoll.compiler.module.replicas import replicas_of, twins_of

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from atoll.compiler.emit.memories import Memories, is_put_on_host
 from atoll.compiler.emit.stream import buffer_of_type
 from atoll.compiler.mlir.bindings import func, ir, sdy
 from atoll.compiler.mlir.functions import arguments_of, body_of, result_attributes, set_public, symbol_name, type_of
 from atoll.compiler.mlir.ir_text import to_bytecode
 from atoll.compiler.mlir.locations import name_stack, place
 from atoll.compiler.mlir.memory_kinds import DEVICE, HOST, annotate
+from atoll.compiler.module.memories import Memories, is_put_on_host
 from atoll.compiler.module.scopes import read_scope
 from atoll.compiler.module.shardings import MESH, SHARDING, spec_of
 from atoll.runtime.program import Buffer, Code

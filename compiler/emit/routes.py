@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from atoll.compiler.emit.codes import Codes
-from atoll.compiler.emit.memories import Memories
 from atoll.compiler.emit.resharding import Crossing, End, crossing
 from atoll.compiler.emit.stream import Reshard, buffer_of_type
 from atoll.compiler.mlir.bindings import func, ir
@@ -11,6 +10,7 @@ from atoll.compiler.mlir.functions import arguments_of, body_of
 from atoll.compiler.mlir.ir_text import to_bytecode
 from atoll.compiler.mlir.memory_kinds import DEVICE, HOST, annotate
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.memories import Memories
 from atoll.compiler.module.mesh_types import island_of, local_type, spec_of_type
 from atoll.compiler.module.shardings import Spec
 from atoll.compiler.task_name import RESHARD, TaskName

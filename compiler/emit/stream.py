@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from atoll.compiler.emit.memories import Memories
 from atoll.compiler.export.signature import dtype_of
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.module.memories import Memories
 from atoll.compiler.module.mesh_types import local_type, spec_of_type
 from atoll.compiler.module.shardings import Spec
 from atoll.compiler.task_name import TaskName

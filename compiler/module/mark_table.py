@@ -59,11 +59,11 @@ MARKS = (
         gone=None,
         writers=("export/frontend", "mark-arguments"),
         readers=(
-            "emit/memories",
             "fold-batch",
             "mark-arguments",
             "module/homes",
             "module/interface",
+            "module/memories",
             "report/report",
             "seed-stages",
             "stage/shares/update",
@@ -104,7 +104,7 @@ MARKS = (
         since="stablehlo",
         gone=None,
         writers=("module/marking",),
-        readers=("emit/memories",),
+        readers=("module/memories",),
     ),
     Mark(
         marks.ALONE,

@@ -10,6 +10,7 @@ for the stages before it, forward and back: the best cut is then the one whose w
 
 from collections.abc import Sequence
 
+from atoll.compiler.cost.update_way import USUAL, UpdateWay
 from atoll.compiler.planner.chain import Chain
 from atoll.compiler.planner.model import Model
 
@@ -19,10 +20,15 @@ _PARTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def least_step(
-    model: Model, examples: float, homes: tuple[int, ...], microbatches: int, at_once: float | None
+    model: Model,
+    examples: float,
+    homes: tuple[int, ...],
+    microbatches: int,
+    at_once: float | None,
+    way: UpdateWay = USUAL,
 ) -> float:
     """The bound for one replica with microbatches of so many examples; at_once: as in `Setting`."""
-    chains = (model.chain(examples, part) for part in _PARTS)
+    chains = (model.chain(examples, part, way) for part in _PARTS)
     return max(least_seconds(chain, homes, microbatches, at_once) for chain in chains)
 
 

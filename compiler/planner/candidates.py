@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from math import inf
 
+from atoll.compiler.cost.update_way import USUAL, UpdateWay
 from atoll.compiler.planner.chain import Chain, Cut, Links, Pool, costs_of_cut, merged
 from atoll.compiler.planner.partition import CutProblem
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
@@ -35,6 +36,7 @@ class Setting:
 
     homes: the kind of each island, in the order of the topology. Stages take the first of them, in any order.
     at_once: how many islands' work all of them do together, if they share cores.
+    way: how the chain is updated.
     """
 
     chain: Chain
@@ -43,6 +45,7 @@ class Setting:
     links: Links
     microbatches: int
     at_once: float | None = None
+    way: UpdateWay = USUAL
 
     def with_islands(self, count: int) -> "Setting":
         return replace(self, homes=self.homes[:count])
@@ -107,6 +110,21 @@ def candidates(setting: Setting, limit: float = inf) -> list[Candidate]:
     for one in sorted(found, key=lambda one: one.seconds):
         best.setdefault((len(one.setting.homes), one.kind.name), one)
     return list(best.values())
+
+
+def leaves_out(setting: Setting, limit: float) -> bool:
+    """Whether memory may leave out any stage whose tasks take no more than a step may, whatever the order of tasks: it
+    keeps at most twice as many microbatches as there are stages."""
+    chain, kept = setting.chain, min(setting.microbatches, 2 * len(setting.homes))
+    rest = limit - chain.least_tasks[-1]  # the first microbatch goes through all layers
+    for kind, pool in enumerate(setting.pools):
+        for begin in range(chain.layers if pool.count else 0):
+            for end in range(begin + 1, chain.layers + 1):
+                if (setting.microbatches - 1) * chain.task(kind, begin, end) > rest:
+                    break
+                if chain.needs(kind, begin, end, kept) > pool.memory:
+                    return True
+    return False
 
 
 def automatic(setting: Setting, kinds: Iterable[Kind]) -> list[Candidate]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 
+from atoll.compiler.cost.update_way import USUAL
 from atoll.compiler.errors import AtollError
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.plan.pipeline_shape import PipelineShape
@@ -17,7 +18,8 @@ from atoll.compiler.plan.resolved_plan import islands_of_replica, resolved
 from atoll.compiler.planner.candidates import Setting, automatic
 from atoll.compiler.planner.measuring import cut_batch, measured
 from atoll.compiler.planner.model import Model
-from atoll.compiler.planner.proposals import Proposal, divisions, on_replicas, settings_of
+from atoll.compiler.planner.proposals import Proposal, on_replicas
+from atoll.compiler.planner.settings import divisions, settings_of
 from atoll.compiler.schedules.kinds import SCHEDULE_KINDS, Kind, with_chunks
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
@@ -87,7 +89,7 @@ class BatchDivision:
     def _options(self, model: Model, sizes: list[tuple[int, int, float]]) -> list[Proposal]:
         return [
             on_replicas(model, one, replicas)
-            for replicas, setting in settings_of(model, sizes)
+            for replicas, setting in settings_of(model, sizes, lambda _: [USUAL])
             for one in automatic(*self._cut_over(setting, replicas))
         ]
 

@@ -11,6 +11,7 @@ from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.measuring import batch_size, measured
 from atoll.compiler.planner.model import Model
+from atoll.compiler.planner.settings import replicas_allowed
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
 
@@ -69,7 +70,8 @@ def known_of(program: Target, told: Told) -> Known:
     else:
         chosen = [min(sizes, key=lambda one: abs(one - wanted)) for wanted in _COUNTED_WITH]
         try:
-            first = measured(exported, topology, chosen[0])
+            replicas = [one for one in replicas_allowed(topology) if one > 1 and batch % one == 0]
+            first = measured(exported, topology, chosen[0], replicas=replicas)
             other = measured(exported, topology, chosen[1], first)
             whole = measured(exported, topology, 1, first)
             return Known(topology, Model.of(topology, first, other, whole), batch)

@@ -1,5 +1,6 @@
 """Asks passes what the layers of a program cost."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from atoll.compiler.cost.layer_costs import LayerCosts, read_layer_costs
@@ -53,13 +54,19 @@ def cut_batch(module: ir.Module, topology: Topology, plan: Plan) -> None:
 
 
 def measured(
-    program: bytes, topology: Topology, microbatches: int, like: Measured | None = None, plan: Plan = _ANY_PLAN
+    program: bytes,
+    topology: Topology,
+    microbatches: int,
+    like: Measured | None = None,
+    plan: Plan = _ANY_PLAN,
+    replicas: Collection[int] = (),
 ) -> Measured:
     """The layers of a module at phase `stablehlo` or before, with so many microbatches; it may refuse to be cut so.
 
     like: a count with another number of them, whose layers are taken: where least crosses depends on the size of
         microbatches, and costs of different layers say nothing of how they grow.
     plan: says whatever else may matter for how the batch is cut.
+    replicas: numbers of them for which to count what they would share of the update.
     """
     module = parse_text(program)
     batch = batch_size(module) or 1
@@ -67,6 +74,6 @@ def measured(
     loops = operations_in(module.operation, mpmd.ForOp)
     names = [step_name(step) for step in steps_of_phase(_STAGED)]
     before = steps_of_phase(_STAGED)[: names.index(_BEFORE)]
-    places = {} if like is None else {"places": like.costs.places}
-    run_passes(module, [*before, pass_class(_MEASURE)(**places)])
+    asked = {"replicas": tuple(replicas)} | ({} if like is None else {"places": like.costs.places})
+    run_passes(module, [*before, pass_class(_MEASURE)(**asked)])
     return Measured(batch / microbatches, read_layer_costs(module), len(loops))

@@ -1,14 +1,15 @@
 """The chain of a program for microbatches of any size, from what its layers cost with two sizes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 from atoll.compiler.cost.devices import capacity_of, device_kind
-from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts
+from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts, UpdateShare
 from atoll.compiler.cost.task_costs import seconds_of
+from atoll.compiler.cost.update_way import USUAL, UpdateWay
 from atoll.compiler.cost.work import Work
-from atoll.compiler.planner.chain import Chain
+from atoll.compiler.planner.chain import Chain, Table
 from atoll.compiler.planner.measuring import Measured
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
@@ -27,6 +28,7 @@ class Model:
     other: Measured
     whole: Measured | None = None
     limits: tuple[float, ...] | None = None  # for each kind of islands what to take for its devices' memory
+    chains: dict[object, Chain] = field(default_factory=dict, compare=False, repr=False)  # those asked for, by what
 
     @classmethod
     def of(cls, topology: Topology, one: Measured, other: Measured, whole: Measured | None = None) -> "Model":
@@ -39,7 +41,12 @@ class Model:
         """The model of a step whose batch is divided into so many parts, by replicas and microbatches."""
         if parts > 1 or self.whole is None:
             return self
-        return replace(Model.of(self.topology, self.whole, self.whole), limits=self.limits)
+        return replace(self._undivided, limits=self.limits)
+
+    @cached_property
+    def _undivided(self) -> "Model":
+        assert self.whole is not None
+        return Model.of(self.topology, self.whole, self.whole)
 
     @property
     def names(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
@@ -71,20 +78,35 @@ class Model:
         """The bytes that layers sum up over microbatches."""
         return sum(self.one.costs.summed[begin:end])
 
-    def chain(self, examples: float, part: float | None = None) -> Chain:
+    def update_shares(self, way: UpdateWay) -> tuple[UpdateShare, ...]:
+        """What replicas share of each layer's update by this way; empty if there is nothing to share."""
+        layers = self.one.costs.layers[0]  # what crosses is the same whatever the kind of islands
+        found = tuple(one for layer in layers for one in layer.shares if one.replicas == way.shared_by)
+        return found if any(one.state for one in found) else ()
+
+    @property
+    def offload(self) -> str:
+        """Scope patterns for what only the update reads; empty if there are none."""
+        return self.one.costs.offload
+
+    def chain(self, examples: float, part: float | None = None, way: UpdateWay = USUAL) -> Chain:
         """The chain for microbatches of this size.
 
         part: if given, layers take the least that they take within any task, by that mean of computing and moving.
         """
+        asked = examples, part, way
+        if asked not in self.chains:
+            usual = self._usual(examples, part) if way == USUAL else self.chain(examples, part)
+            self.chains[asked] = self._updated(usual, examples, way, part)
+        return self.chains[asked]
 
-        def takes(work: Work, island: Island) -> float:
-            if part is None:
-                return seconds_of(work, island, self.topology)
-            return device_kind(island, self.topology).least_seconds(work, part)
-
-        def seconds(name: str) -> tuple[tuple[float, ...], ...]:
+    def _usual(self, examples: float, part: float | None) -> Chain:
+        def seconds(name: str) -> Table:
             return tuple(
-                tuple(takes(self._work(examples, kind, layer, name), island) for layer in range(len(self.names)))
+                tuple(
+                    self._seconds(self._work(examples, kind, layer, name), island, part)
+                    for layer in range(len(self.names))
+                )
                 for kind, island in enumerate(self.forms)
             )
 
@@ -108,6 +130,23 @@ class Model:
             returned=sent if self.one.costs.has_backward else nothing,
             beside=tuple(0.0 if part is not None else device_kind(one, self.topology).task for one in self.forms),
         )
+
+    def _updated(self, chain: Chain, examples: float, way: UpdateWay, part: float | None) -> Chain:
+        """A chain that is updated in the usual way, updated in another one."""
+        if way == USUAL:
+            return chain
+        update, state = [], []
+        for kind, (island, row) in enumerate(zip(self.forms, self.one.costs.layers, strict=True)):
+            relief = [one.relief(way) for one in row]
+            works = (self._work(examples, kind, layer, "update") + more for layer, (_, more) in enumerate(relief))
+            update.append(tuple(max(0.0, self._seconds(work, island, part)) for work in works))
+            state.append(tuple(size - less for size, (less, _) in zip(chain.state[kind], relief, strict=True)))
+        return replace(chain, update=tuple(update), state=tuple(state))
+
+    def _seconds(self, work: Work, island: Island, part: float | None) -> float:
+        if part is None:
+            return seconds_of(work, island, self.topology)
+        return device_kind(island, self.topology).least_seconds(work, part)
 
     def _work(self, examples: float, kind: int, layer: int, name: str) -> Work:
         def part(field: str) -> float:

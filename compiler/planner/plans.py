@@ -16,26 +16,39 @@ _REMEDY = "take more or larger islands, donate what results replace, or divide m
 def best_plans(program: Target, told: Told = lambda _: None) -> Ranking:
     """The best plans for a program on its topology; PlanError if none fits the memory of the islands."""
     known = known_of(program, told)
-    found = _proposed(known, told)
+    found, unlimited = _found(known, told)
     rows = rows_of(program, known, found.ranked, told) or rows_of_automatic_cut(program, known, told)
     if not rows:
         raise _nothing_fits(known)
-    limited = any(limit < inf for limit in known.model.memory)
-    best = found.ranked[0].seconds if found.ranked else rows[0].step
-    faster = _proposed(known.without_limits(), told, best).ranked if limited else ()
+    best = next((one.seconds for one in found.ranked if rows[0].plan in map(str, one.plans(known.model))), rows[0].step)
     return Ranking(
         topology=str(program.topology),
         plans=tuple(rows),
         bound=min(found.bound, rows[0].step),
         tried=found.tried,
         why=why_first(tuple(rows)),
-        binds=what_binds(rows[0], faster[0].seconds * rows[0].step / best if faster else None),
+        binds=what_binds(rows[0], None if unlimited is None else unlimited * rows[0].step / best),
         notes=known.notes,
     )
 
 
-def _proposed(known: Known, told: Told, below: float = inf) -> Proposals:
-    return proposals(known.model, known.batch, known.is_cut, told, below)
+def _found(known: Known, told: Told) -> tuple[Proposals, float | None]:
+    """What fits the memory, and the seconds of the best without its limits, where that is faster.
+
+    What only the update reads is put on the host where that helps: where memory binds.
+    """
+    found = _proposed(known, told)
+    if not found.is_bound_by_memory or all(limit == inf for limit in known.model.memory):
+        return found, None
+    faster = _proposed(known.without_limits(), told, found.best).ranked
+    unlimited = faster[0].seconds if faster and faster[0].seconds < found.best else None
+    if unlimited is not None and known.model.offload:
+        found = found.beside(_proposed(known, told, found.best, offloaded=True))
+    return found, unlimited
+
+
+def _proposed(known: Known, told: Told, below: float = inf, *, offloaded: bool = False) -> Proposals:
+    return proposals(known.model, known.batch, known.is_cut, told, below, offloaded=offloaded)
 
 
 def _nothing_fits(known: Known) -> PlanError:

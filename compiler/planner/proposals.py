@@ -1,32 +1,24 @@
 """Plans for a model on a topology, the most promising first, by what its layers cost."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import product
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING
 
-from atoll.compiler.cost.devices import islands_at_once
-from atoll.compiler.errors import PlanError
-from atoll.compiler.module.replicas import check_replicas, twins_of
-from atoll.compiler.plan.plan import Plan
+from atoll.compiler.cost.update_way import UpdateWay
+from atoll.compiler.plan.plan import SHARDED, Plan
 from atoll.compiler.planner.bound import least_step
-from atoll.compiler.planner.candidates import Candidate, Setting, candidates, placed, simulated
+from atoll.compiler.planner.candidates import Candidate, Setting, candidates, leaves_out, placed, simulated
+from atoll.compiler.planner.exchanging import exchanged, least_exposed
 from atoll.compiler.planner.model import Model
+from atoll.compiler.planner.settings import settings_of, sizes_of
 from atoll.compiler.planner.stage_names import stage_text
-from atoll.compiler.replicas.exchange import DIRECT, RING, Summand, seconds
-from atoll.compiler.replicas.segment_count import Sum, segments_worthwhile
-from atoll.compiler.replicas.speed import Speed, speed_between
 from atoll.compiler.schedules.costs import LinkCost
-from atoll.compiler.topology.topology import Topology
 
 if TYPE_CHECKING:
-    from atoll.compiler.planner.chain import Chain
     from atoll.compiler.schedules.schedule import Schedule
 
-# More microbatches fill a pipeline better, but by less and less; with more than this the tables of tasks get long.
-_MOST_MICROBATCHES = 64
 # What takes this much longer than the best is of no interest.
 _SLACK = 1.15
 # So many numbers of replicas and microbatches are looked at, those with the least bounds.
@@ -64,8 +56,12 @@ class Proposal:
             schedule = placed(built, one.stage_island)
         count = len(one.cut.begins)
         texts = [stage_text(names, one.cut.begins) if count > 1 else None, count]
+        way = one.setting.way
+        settled = {"update": SHARDED} if way.is_shared else {}
+        settled |= {"offload": model.offload} if way.is_offloaded else {}
+        microbatches = one.setting.microbatches
         made = (
-            Plan(stages=text, microbatches=one.setting.microbatches, schedule=schedule, replicas=self.replicas)
+            Plan(stages=text, microbatches=microbatches, schedule=schedule, replicas=self.replicas, **settled)
             for text in texts
             if text is not None
         )
@@ -74,11 +70,25 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What was found. bound: no plan with these costs takes less. tried: how many were simulated in full."""
+    """What was found. bound: no plan with these costs takes less. tried: how many were simulated in full.
+
+    is_bound_by_memory: whether there may be other plans if memory had no limit.
+    """
 
     ranked: tuple[Proposal, ...]
     bound: float
     tried: int
+    is_bound_by_memory: bool = False
+
+    @property
+    def best(self) -> float:
+        """The seconds of the fastest; infinite if there is none."""
+        return self.ranked[0].seconds if self.ranked else inf
+
+    def beside(self, other: "Proposals") -> "Proposals":
+        """These and others."""
+        ranked = sorted((*self.ranked, *other.ranked), key=lambda one: one.seconds)
+        return Proposals(tuple(ranked), min(self.bound, other.bound), self.tried + other.tried, True)
 
 
 def proposals(
@@ -87,131 +97,114 @@ def proposals(
     microbatches_allowed: bool,
     told: Callable[[str], None] = lambda _: None,
     below: float = inf,
+    *,
+    offloaded: bool = False,
 ) -> Proposals:
     """The best plans by each number of replicas and microbatches, fastest first.
 
-    below: what does not take less is of no interest.
+    below: what does not take less is of no interest. offloaded: whether what only the update reads is in the memory of
+        the host, which takes time: so that is to be asked only where memory binds.
     """
-    found: list[Proposal] = []
-    settings = [
-        (_least(model, batch, replicas, setting), replicas, setting)
-        for replicas, setting in settings_of(model, _sizes(model.topology, batch, microbatches_allowed))
+    sizes = sizes_of(model.topology, batch, microbatches_allowed)
+    asked = [
+        _Asked.of(model, batch, replicas, setting)
+        for replicas, setting in settings_of(model, sizes, lambda replicas: _ways(replicas, offloaded))
     ]
-    best = below / _SLACK
-    # What cannot be nearly as good as the best is not looked at, so those that may be best come first.
-    for least, replicas, setting in sorted(settings, key=lambda one: one[0])[:_MOST_SETTINGS]:
-        if least > _SLACK * best:
-            break
-        told(f"{replicas} replica{'s' if replicas > 1 else ''} of {setting.microbatches} microbatches")
-        found += [on_replicas(model, one, replicas) for one in candidates(setting, _SLACK * best)]
-        best = min([best, *(one.seconds for one in found)])
-    ranked = sorted(found, key=lambda one: one.seconds)
-    return Proposals(tuple(ranked), min(least for least, *_ in settings), len(found))
+    search = _Search(model, below / _SLACK)
+    # What cannot be nearly as good as the best is not looked at, so those that should be best come first.
+    groups = groupby(asked, key=lambda one: (one.replicas, one.setting.microbatches))
+    alike = sorted((list(group) for _, group in groups), key=lambda group: min(one.expected for one in group))
+    for group in alike[:_MOST_SETTINGS]:
+        if min(one.least + one.exposed for one in group) <= search.limit:
+            told(str(group[0]))
+            search.try_all(group)
+    ranked = sorted(search.found, key=lambda one: one.seconds)
+    return Proposals(tuple(ranked), min(one.least for one in asked), len(ranked), search.is_bound_by_memory)
 
 
-def _least(model: Model, batch: int | None, replicas: int, setting: Setting) -> float:
-    """What a step takes at least, with any cut and schedule."""
-    parts = replicas * setting.microbatches
-    examples = (batch or 1) / parts
-    return least_step(model.of_parts(parts), examples, setting.homes, setting.microbatches, setting.at_once)
+def _ways(replicas: int, offloaded: bool) -> list[UpdateWay]:
+    """How so many replicas may be updated: each as a whole, and each its share."""
+    return [UpdateWay(one, offloaded) for one in dict.fromkeys((1, replicas))]
 
 
-def settings_of(model: Model, sizes: Iterable[tuple[int, int, float]]) -> Iterator[tuple[int, Setting]]:
-    """Each number of replicas with what one of them is. sizes: replicas, microbatches, the examples of one of these."""
-    chains: dict[tuple[float, bool], Chain] = {}
-    for replicas, microbatches, examples in sizes:
-        homes = model.homes[: len(model.homes) // replicas]
-        parts = replicas * microbatches
-        key = examples, parts == 1
-        if key not in chains:
-            chains[key] = model.of_parts(parts).chain(examples)
-        memory = _memory(model, replicas)
-        own = model.topology.islands[: len(homes)]
-        at_once = islands_at_once(own, model.topology, replicas)
-        yield replicas, Setting(chains[key], homes, memory, _links(model, homes), microbatches, at_once)
+@dataclass(frozen=True)
+class _Asked:
+    """A setting on each of some replicas.
+
+    least: what a step takes at least, with any cut and schedule; exposed: what replicas exchange, if islands share that
+        evenly; expected: what a step takes on the best number of islands if they also share the work evenly.
+    """
+
+    replicas: int
+    setting: Setting
+    least: float
+    exposed: float
+    expected: float
+
+    @classmethod
+    def of(cls, model: Model, batch: int | None, replicas: int, setting: Setting) -> "_Asked":
+        parts = replicas * setting.microbatches
+        whole = model.of_parts(parts), (batch or 1) / parts, setting.homes, setting.microbatches, setting.at_once
+        exposed = least_exposed(model, setting, replicas)
+        return cls(replicas, setting, least_step(*whole, setting.way), exposed, _even_step(setting) + exposed)
+
+    def __str__(self) -> str:
+        return f"{self.replicas} replica{'s' if self.replicas > 1 else ''} of {self.setting.microbatches} microbatches"
 
 
-def _memory(model: Model, replicas: int) -> tuple[float, ...]:
-    """What a device of each kind of islands may use, so that the twins of its islands have room as well."""
-    count = len(model.homes) // replicas
-    least = list(model.memory)
-    for number, home in enumerate(model.homes):
-        first = model.homes[number % count]
-        least[first] = min(least[first], model.memory[home])
-    return tuple(least)
+def _even_step(setting: Setting) -> float:
+    """What a step takes on the best number of islands if they share the work evenly and all links are the slowest."""
+    chain, microbatches = setting.chain, setting.microbatches
+    work, sent = chain.least_tasks[-1], sum(chain.sent) / chain.layers
+    update = min(chain.sums["update"][kind][-1] for kind in range(chain.kinds))
+    way = max((2 * (sent / link.bandwidth + link.latency) for link in setting.links.values()), default=0.0)
+    found = [work + update + (microbatches - 1) * work]
+    for count in range(2, min(len(setting.homes), chain.layers) + 1):
+        slowest = max(work / count, way / 2)
+        found.append(work + (count - 1) * way + update / count + (microbatches - 1) * slowest)
+    return min(found)
 
 
-def divisions(topology: Topology, batch: int) -> Iterator[tuple[int, int, float]]:
-    """Numbers of replicas and of microbatches that the batch allows, with the examples that a microbatch then has."""
-    for replicas, microbatches in product(range(1, len(topology.islands) + 1), range(1, _MOST_MICROBATCHES + 1)):
-        if batch % (replicas * microbatches) == 0 and _are_alike(topology, replicas):
-            yield replicas, microbatches, batch / (replicas * microbatches)
+@dataclass
+class _Search:
+    """What was found so far. best: the seconds of the fastest; is_bound_by_memory: whether it left anything out."""
 
+    model: Model
+    best: float
+    found: list[Proposal] = field(default_factory=list)
+    is_bound_by_memory: bool = False
 
-def _sizes(topology: Topology, batch: int | None, microbatches_allowed: bool) -> Iterator[tuple[int, int, float]]:
-    """The same for any program."""
-    if batch is None or not microbatches_allowed:
-        return iter([(1, 1, float(batch or 1))])
-    return divisions(topology, batch)
+    @property
+    def limit(self) -> float:
+        return _SLACK * self.best
 
+    def try_all(self, alike: Sequence[_Asked]) -> None:
+        """Settings that differ in how they are updated. Where memory leaves nothing out, that hardly matters for where
+        to cut, so that the cuts of the first are those of all."""
+        first, *others = alike
+        cut = candidates(first.setting, self.limit - first.exposed)
+        self._add(first, cut)
+        is_bound = leaves_out(first.setting, self.limit - first.exposed)
+        for one in others:
+            if is_bound:
+                self._add(one, candidates(one.setting, self.limit - one.exposed))
+            else:
+                again = (simulated(replace(one.setting, homes=had.setting.homes), had.cut, had.kind) for had in cut)
+                self._add(one, [found for found in again if found is not None])
+        self.is_bound_by_memory |= is_bound
 
-def _are_alike(topology: Topology, replicas: int) -> bool:
-    try:
-        check_replicas(replicas, topology)
-    except PlanError:
-        return False
-    return True
-
-
-def _links(model: Model, homes: Sequence[int]) -> dict[tuple[int, int], LinkCost]:
-    """The slowest link between islands of any two kinds."""
-    names = [island.name for island in model.topology.islands]
-    found: dict[tuple[int, int], LinkCost] = {}
-    for one, other in product(range(len(homes)), repeat=2):
-        if one != other:
-            link = model.topology.link(names[one], names[other])
-            cost = LinkCost(link.latency / 1e9, float(link.bandwidth))
-            known = found.get((homes[one], homes[other]), cost)
-            slowest = LinkCost(max(known.latency, cost.latency), min(known.bandwidth, cost.bandwidth))
-            found[homes[one], homes[other]] = slowest
-    return found
+    def _add(self, asked: _Asked, new: Sequence[Candidate]) -> None:
+        self.found += [on_replicas(self.model, one, asked.replicas) for one in new]
+        self.best = min([self.best, *(one.seconds for one in self.found)])
 
 
 def on_replicas(model: Model, candidate: Candidate, replicas: int) -> Proposal:
-    """The candidate on so many replicas. Sums are exchanged segment by segment while the last backward task runs."""
+    """The candidate on so many replicas."""
     sent = candidate.bytes_sent * replicas
     if replicas == 1:
         return Proposal(candidate, 1, candidate.seconds, 0.0, sent)
-    twins = list(twins_of(model.topology, replicas).values())
-    ends = []
-    layers = candidate.setting.chain.layers
-    stages = zip(candidate.stage_island, candidate.cut.begins, candidate.cut.ends(layers), strict=True)
-    size = [0.0] * len(candidate.setting.homes)
-    hidden = [0.0] * len(size)
-    forward = 0.0
-    for home, first, behind in stages:
-        size[home] += model.summed(first, behind)
-        kind = candidate.setting.homes[home]
-        hidden[home] += sum(candidate.setting.chain.total(one, kind, first, behind) for one in ("backward", "weight"))
-        forward += candidate.setting.chain.total("forward", kind, first, behind)
-    computing = candidate.setting.microbatches * (forward + sum(hidden)) / len(size)
-    speeds = [speed_between(twins[home], model.topology) for home in range(len(size))]
-    slowest = min(speeds, key=lambda one: one.bandwidth)
-    segments = _segments(model.one.costs.summed, len(candidate.cut.begins), replicas, slowest, computing)
-    for home, (begin, end) in enumerate(candidate.simulation.updates):
-        takes = min(seconds(form, round(size[home]), replicas, speeds[home]) for form in (DIRECT, RING))
-        left = max(takes / segments, takes - hidden[home] * (1 - 1 / segments))
-        ends.append((begin + left + (end - begin), left))
-        sent += 2 * (replicas - 1) * size[home]
-    last, exchange = max(ends)
-    return Proposal(candidate, replicas, last, exchange, sent, segments)
-
-
-@cache
-def _segments(summed: tuple[float, ...], stages: int, replicas: int, speed: Speed, computing: float) -> int:
-    """In how many segments `cut-segments` should run stages whose layers sum up so many bytes each."""
-    sums = [Sum(Summand((round(size),), "uint8", itemsize=1)) for size in summed if size]
-    return segments_worthwhile(sums, stages, replicas, speed, computing) if sums else 1
+    found = exchanged(model, candidate, replicas)
+    return Proposal(candidate, replicas, found.seconds, found.exposed, sent + found.sent, found.segments)
 
 
 def without_links(candidate: Candidate) -> float:

@@ -17,6 +17,7 @@ class MeasureLayers(Pass):
 
     places: the steps of the forward part before which layers are to begin, as another count has them; they are left
         alone where the model has no such steps.
+    replicas: numbers of them for which to count what they would share of the update.
 
     Requires: phase `timed`, a topology, and the passes of phase `staged` that come before `seed-stages`.
 
@@ -30,6 +31,7 @@ class MeasureLayers(Pass):
     """
 
     places: tuple[int, ...] | None = None
+    replicas: tuple[int, ...] = ()
 
     def run(self, module: ir.Module) -> None:
-        write_layer_costs(module, layer_costs(module, self.places))
+        write_layer_costs(module, layer_costs(module, self.places, self.replicas))

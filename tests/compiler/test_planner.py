@@ -144,7 +144,7 @@ def test_what_links_cost_decides(islands, wanted):
 def test_the_segments_of_a_proposal_are_those_of_its_program(delay, several):
     """Where small messages are worth sending, a stage runs in several; where latency counts, in one."""
     islands = f"2 x cpu[1]; link island0 <-> island1 : 1 GB/s, {delay}"
-    program = JobTarget(job((64,) * 9, batch=64), topology(islands))
+    program = JobTarget(job((64,) * 9, batch=1024), topology(islands))
     known = known_of(program, lambda _: None)
     found = proposals(known.model, known.batch, known.is_cut).ranked
     one = next(one for one in found if one.replicas == 2 and one.candidate.setting.microbatches > 1)

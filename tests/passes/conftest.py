@@ -8,7 +8,6 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.emit.fragment_code import code_of
-from atoll.compiler.emit.memories import Memories
 from atoll.compiler.export.frontend import export
 from atoll.compiler.export.job import Job
 from atoll.compiler.export.leaves import leaves_of
@@ -19,6 +18,7 @@ from atoll.compiler.mlir.ir_text import copy_module, parse_text, to_bytecode
 from atoll.compiler.module.interface import numbers_by_path, piece_of
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import PATH, PLAN, TOPOLOGY
+from atoll.compiler.module.memories import Memories
 from atoll.compiler.module.mesh_types import island_of, local_type
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import PHASES, phase_named

@@ -1,32 +1,38 @@
 """Sums up what belongs to each layer: its work, its bytes, and what crosses before it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts
+from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts, UpdateShare
 from atoll.compiler.cost.operations import cost_of
 from atoll.compiler.cost.work import Work, WorkCounter, is_written, reads_whole
+from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import argument_attributes
+from atoll.compiler.mlir.functions import argument_attributes, result_attributes
 from atoll.compiler.module.graph import ARGUMENT, Graph
-from atoll.compiler.module.homes import replaced_arguments
+from atoll.compiler.module.homes import fed_back, replaced_arguments
 from atoll.compiler.module.interface import batch_dimension, parts_of
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
 from atoll.compiler.module.shardings import Spec
+from atoll.compiler.plan.naming_patterns import patterns_naming
+from atoll.compiler.plan.scope_patterns import path_components
 from atoll.compiler.topology.island import Island
 from atoll.passes.stage.measured.kept import values_kept
 from atoll.passes.stage.measured.owners import Owners, layer_owners
 from atoll.passes.stage.measured.parts import Parts
+from atoll.passes.stage.measured.update_shares import UpdateShares, update_shares
 
 _FORWARD, _BACKWARD, _WEIGHT, _UPDATE = range(4)
 
 
-def layer_costs(module: ir.Module, places: tuple[int, ...] | None = None) -> LayerCosts:
+def layer_costs(module: ir.Module, places: tuple[int, ...] | None = None, replicas: Sequence[int] = ()) -> LayerCosts:
     """What each layer costs on islands of each kind.
 
-    places: the steps before which layers begin, if that is not to be chosen.
+    places: the steps before which layers begin, if that is not to be chosen. replicas: numbers of them that may share
+        the update.
     """
     graph = Graph.of(module)
     parts = Parts.of(module, graph, places)
@@ -35,7 +41,7 @@ def layer_costs(module: ir.Module, places: tuple[int, ...] | None = None) -> Lay
     topology = topology_of(module)
     for number, island in enumerate(topology.islands):
         islands.setdefault(form_of(island), number)
-    sums = _Sums(module, graph, parts, belongs)
+    sums = _Sums(module, graph, parts, belongs, {count: update_shares(module, graph, count) for count in replicas})
     return LayerCosts(
         islands=tuple(islands.values()),
         layers=tuple(sums.on(topology.islands[number]) for number in islands.values()),
@@ -43,6 +49,7 @@ def layer_costs(module: ir.Module, places: tuple[int, ...] | None = None) -> Lay
         summed=tuple(sums.summed),
         operations=sum(cost_of(graph.operations[index]) for index in parts.steps.forward),
         has_backward=any(role is Role.BACKWARD for role in belongs.roles),
+        offload=sums.offload,
         names=parts.names(),
         places=parts.places,
     )
@@ -54,14 +61,18 @@ def form_of(island: Island) -> tuple[object, ...]:
 
 
 class _Sums:
-    def __init__(self, module: ir.Module, graph: Graph, parts: Parts, belongs: Owners) -> None:
+    def __init__(
+        self, module: ir.Module, graph: Graph, parts: Parts, belongs: Owners, shares: Mapping[int, UpdateShares]
+    ) -> None:
         self._function = entry_function(module)
-        self._graph, self._parts, self._belongs = graph, parts, belongs
+        self._graph, self._parts, self._belongs, self._shares = graph, parts, belongs, shares
         marks = argument_attributes(self._function)
         is_whole = [batch_dimension(one) is None and parts_of(one) is None for one in marks]
         self._parameters = [one for one in range(graph.arguments) if is_whole[one]]
         self._batch = [one for one in range(graph.arguments) if not is_whole[one]]
         self._owners = self._owners_of_arguments()
+        self._optimizer = self._read_by_update_alone(fed_back(module))
+        self.offload = self._names_of_optimizer(marks, result_attributes(self._function))
         self._carried = [
             (one, belongs.parts[graph.producer[one.yielded]])
             for loop in graph.loops
@@ -87,11 +98,11 @@ class _Sums:
             for one in loop.carried:
                 counter.note(graph.values[one.argument], counter.specs.get(graph.values[one.initial], ()))
         work = [[Work() for _ in range(self._parts.count)] for _ in range(4)]
-        updating = Work()
+        updating: dict[int, Work] = {}
         for index, operation in enumerate(graph.operations):
             done = counter.operation(operation)
             if self._belongs.is_update[index]:
-                updating += done
+                updating[index] = done
                 continue
             owners = self._belongs.parts[index]
             for part in owners:
@@ -102,14 +113,61 @@ class _Sums:
                 moved = 2 * counter.local_bytes(graph.values[one.yielded]) / len(owners)
                 work[_WEIGHT][part] += Work(moved=moved)
         state, share = self._state(counter)
-        updating += Work(moved=self._moved_by_update(counter))
-        work[_UPDATE] = [updating * part for part in share]
+        moved = {value: counter.local_bytes(graph.values[value]) for value in self._moved_by_update()}
+        zeros = sum(counter.local_bytes(graph.values[value]) for value, _ in self._sums())
+        whole = sum(updating.values(), Work(moved=sum(moved.values()) + zeros))
+        work[_UPDATE] = [whole * part for part in share]
         kept, made = self._kept(counter), self._made(counter)
         self._pass_on(counter, work)
+        optimizer = sum(counter.local_bytes(graph.values[one]) for one in self._optimizer)
+        shared = self._shared(counter, updating, moved)
         names = ("forward", "backward", "weight", "update", "state", "kept", "made")
         return tuple(
-            LayerCost(**dict(zip(names, row, strict=True))) for row in zip(*work, state, kept, made, strict=True)
+            LayerCost(
+                **dict(zip(names, row, strict=True)),
+                optimizer=optimizer * part,
+                shares=tuple(one * part for one in shared),
+            )
+            for row, part in zip(zip(*work, state, kept, made, strict=True), share, strict=True)
         )
+
+    def _shared(
+        self, counter: WorkCounter, updating: Mapping[int, Work], moved: Mapping[int, float]
+    ) -> list[UpdateShare]:
+        """What replicas share of the whole update. updating, moved: what its operations do, and the bytes of what it
+        reads and writes."""
+        graph, found = self._graph, []
+        for count, one in self._shares.items():
+            work = (updating[index] for index in one.done if index in updating)
+            divided = sum(size for value, size in moved.items() if value in one.divided)
+            found.append(
+                UpdateShare(
+                    replicas=count,
+                    state=sum(counter.local_bytes(graph.values[value]) for value in one.kept),
+                    work=sum(work, Work(moved=divided)),
+                    scattered=float(sum(graph.sizes[value] for value in one.scattered)),
+                    gathered=float(sum(graph.sizes[value] for value in one.gathered)),
+                )
+            )
+        return found
+
+    def _read_by_update_alone(self, fed_back: Sequence[tuple[int, int]]) -> dict[int, int]:
+        """What only the update reads and returns anew, with the numbers of these results."""
+        update, graph = self._belongs.is_update, self._graph
+        return {
+            argument: result
+            for argument, result in fed_back
+            if argument in self._parameters and all(update[user] for user in graph.users[argument])
+        }
+
+    def _names_of_optimizer(self, arguments: Sequence[ir.DictAttr], results: Sequence[ir.DictAttr]) -> str:
+        """Scope patterns for that, and for nothing else."""
+        ends = [
+            *((number in self._optimizer, marks) for number, marks in enumerate(arguments)),
+            *((number in self._optimizer.values(), marks) for number, marks in enumerate(results)),
+        ]
+        paths = [(is_own, path_components(text_attribute(marks, PATH) or "")) for is_own, marks in ends]
+        return patterns_naming([one for is_own, one in paths if is_own], [one for is_own, one in paths if not is_own])
 
     def _note_sums(self, counter: WorkCounter) -> None:
         """The sum of a parameter's gradients is divided as the parameter is, whatever its last summand is by itself. It
@@ -183,14 +241,11 @@ class _Sums:
             if graph.producer[value] == ARGUMENT or not update[graph.producer[value]]
         }
 
-    def _moved_by_update(self, counter: WorkCounter) -> float:
-        """What the update reads of arguments, sums and gradients, each once, and what it writes of results; and where
-        sums begin."""
+    def _moved_by_update(self) -> set[int]:
+        """What the update reads of arguments, sums and gradients, each once, and what it writes of results."""
         graph, update = self._graph, self._belongs.is_update
         written = {one for one in graph.returned if graph.producer[one] != ARGUMENT and update[graph.producer[one]]}
-        zeros = [value for value, _ in self._sums()]
-        moved = (*self._read_by_update(), *written, *zeros)
-        return sum(counter.local_bytes(graph.values[value]) for value in moved)
+        return {*self._read_by_update(), *written}
 
     def _kept(self, counter: WorkCounter) -> list[float]:
         """The bytes that each part keeps for the way back."""
