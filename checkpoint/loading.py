@@ -10,7 +10,7 @@ import jax
 import numpy
 from atoll.checkpoint.manifest import LeafEntry, from_json
 from atoll.checkpoint.saving import join_saving
-from atoll.compiler.errors import AtollError, UsageError
+from atoll.compiler.errors import AtollError, UsageError, path_fault
 from atoll.compiler.tracebacks import first_line
 from atoll.runtime.array import Array, restored
 from atoll.runtime.leaves import check_alike, kind_of, kinds_of, leaves_of
@@ -54,7 +54,10 @@ def checkpoint_steps(directory: str | Path) -> tuple[int, ...]:
     place = on_orbax.directory_of(directory)
     join_saving(place)
     on_orbax.settle(place)
-    return tuple(on_orbax.steps_of(place))
+    try:
+        return tuple(on_orbax.steps_of(place))
+    except NotADirectoryError as error:
+        raise path_fault("use", directory, error, "name a directory") from None
 
 
 @dataclass

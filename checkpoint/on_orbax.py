@@ -231,11 +231,8 @@ def _place_elsewhere(entry: LeafEntry, info: Any, process: int) -> dict[str, Any
 
 
 def steps_of(directory: Directory) -> list[int]:
-    """Those of which there is a checkpoint; UsageError where there is a file."""
-    try:
-        return _steps_in(directory)
-    except NotADirectoryError as error:
-        raise path_fault("use", directory, error, "name a directory") from None
+    """Those of which there is a checkpoint."""
+    return _steps_in(directory)
 
 
 def _steps_in(directory: Directory) -> list[int]:

@@ -16,6 +16,7 @@ from rows import Row, tell
 tell(Row("a step", "ms", 3.0, {"jax.jit": 2.0, "by hand": 6.0}))
 tell(Row("a rate", "GB/s", 1.0, {"by hand": 2.0}, more_is_better=True))
 tell(Row("alone", "s", 1.5))
+tell(Row("long", "ms", 1234.5))
 sys.exit(1)
 """
 
@@ -45,8 +46,17 @@ def test_ratios_say_how_many_times_as_long_it_takes_and_a_missed_limit_is_told(t
         "step a step 3 ms by hand 6 ms 0.50",
         "step a rate 1 GB/s by hand 2 GB/s 2.00",
         "step alone 1.5 s",
+        "step long 1234 ms",
     ]
     assert last == "step ended with status 1"
+
+
+def test_a_script_without_what_it_needs_is_left_out_and_told(table, monkeypatch, capfd):
+    monkeypatch.setattr(table, "NEEDS", {"chip_peaks": "no_such_package"})
+    monkeypatch.setattr("sys.argv", ["table.py", "--only", "chip_peaks"])
+    assert table.main() == 0
+    *_, last = capfd.readouterr().out.splitlines()
+    assert last == "chip_peaks was left out: it needs no_such_package, which is not installed"
 
 
 def test_what_programs_read_has_the_machine_and_the_versions(table):
