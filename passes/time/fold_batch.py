@@ -110,14 +110,17 @@ def _check_effects(program: NodeTree) -> None:
 
 def _one_by_one(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
     """What the rules say of @main, with loops written out whose iterations are proved one by one alone."""
+    of_loop: Refusal | None = None  # of a loop that was written out, but to no avail
     while True:
         try:
             scope = _proved(batch, plan, extent)
-        except Refusal:
+        except Refusal as refusal:
             written = _read_again(batch)
             is_written_out = write_out_sorting(written.program, [node for node, _ in loops_of(written.program)])
             if not is_written_out and not _write_out_mixing(written):
-                raise
+                if not _write_out_prepared(written):
+                    raise (of_loop or refusal) from None
+                of_loop = of_loop or refusal
         else:
             if not write_out_sorting(scope.batch.program, scope.joined):
                 return scope
@@ -131,6 +134,15 @@ def _write_out_mixing(batch: Batch) -> bool:
         scope.interpret(_states(batch))
     except Mixed as mixed:
         return write_out_mixing(scope, mixed)
+    return False
+
+
+def _write_out_prepared(batch: Batch) -> bool:
+    """Write out the first loop that goes over pieces of what is prepared for the whole batch; whether there was one."""
+    try:
+        with_preparation(batch, _states(batch))
+    except Mixed as mixed:
+        return write_out_mixing(Interpretation(batch, batch.program.body), mixed)
     return False
 
 
