@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.counted_loop import loops_of
@@ -110,21 +111,33 @@ def _check_effects(program: NodeTree) -> None:
 
 def _one_by_one(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
     """What the rules say of @main, with loops written out whose iterations are proved one by one alone."""
-    of_loop: Refusal | None = None  # of a loop that was written out, but to no avail
     while True:
         try:
             scope = _proved(batch, plan, extent)
-        except Refusal as refusal:
+        except Refusal:
             written = _read_again(batch)
             is_written_out = write_out_sorting(written.program, [node for node, _ in loops_of(written.program)])
             if not is_written_out and not _write_out_mixing(written):
-                if not _write_out_prepared(written):
-                    raise (of_loop or refusal) from None
-                of_loop = of_loop or refusal
+                found = _with_pieces_written_out(written, plan, extent)
+                if found is None:
+                    raise
+                return found
         else:
             if not write_out_sorting(scope.batch.program, scope.joined):
                 return scope
         batch = _read_again(batch)
+
+
+def _with_pieces_written_out(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation | None:
+    """With the first loop written out that goes over pieces of what is prepared for the whole batch; None if there is
+    none, or that does not help."""
+    try:
+        with_preparation(batch, _states(batch))
+    except Mixed as mixed:
+        if write_out_mixing(Interpretation(batch, batch.program.body), mixed):
+            with suppress(Refusal):
+                return _one_by_one(_read_again(batch), plan, extent)
+    return None
 
 
 def _write_out_mixing(batch: Batch) -> bool:
@@ -134,15 +147,6 @@ def _write_out_mixing(batch: Batch) -> bool:
         scope.interpret(_states(batch))
     except Mixed as mixed:
         return write_out_mixing(scope, mixed)
-    return False
-
-
-def _write_out_prepared(batch: Batch) -> bool:
-    """Write out the first loop that goes over pieces of what is prepared for the whole batch; whether there was one."""
-    try:
-        with_preparation(batch, _states(batch))
-    except Mixed as mixed:
-        return write_out_mixing(Interpretation(batch, batch.program.body), mixed)
     return False
 
 
