@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "fold-batch" | filecheck %s
 
-// Which examples have a number at least as great as that of one, which a mask picks: a sum of it and zeros. It is one of
-// the numbers that the first loop makes, which made again might be less than itself.
+// Which examples have a number at least as great as that of one, which a mask picks: a sum of it and zeros. It is one
+// of the numbers that the first loop makes, which made again might be less than itself.
 
 // CHECK:      [[FIRST:%.*]]:2 = mpmd.for
 // CHECK:        [[NUMBERS:%.*]] = stablehlo.dot_general

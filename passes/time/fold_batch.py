@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.counted_loop import loops_of
@@ -117,11 +118,26 @@ def _one_by_one(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation
             written = _read_again(batch)
             is_written_out = write_out_sorting(written.program, [node for node, _ in loops_of(written.program)])
             if not is_written_out and not _write_out_mixing(written):
-                raise
+                found = _with_pieces_written_out(written, plan, extent)
+                if found is None:
+                    raise
+                return found
         else:
             if not write_out_sorting(scope.batch.program, scope.joined):
                 return scope
         batch = _read_again(batch)
+
+
+def _with_pieces_written_out(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation | None:
+    """With the first loop written out that goes over pieces of what is prepared for the whole batch; None if there is
+    none, or that does not help."""
+    try:
+        with_preparation(batch, _states(batch))
+    except Mixed as mixed:
+        if write_out_mixing(Interpretation(batch, batch.program.body), mixed):
+            with suppress(Refusal):
+                return _one_by_one(_read_again(batch), plan, extent)
+    return None
 
 
 def _write_out_mixing(batch: Batch) -> bool:

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from accepted import KEY, LABELS, SEQUENCE, B, W, X, Y, accepted, grads
+from accepted import KEY, LABELS, SEQUENCE, B, D, W, X, Y, accepted, grads
 from jax import lax
 
 
@@ -88,3 +88,16 @@ def which_pairs_have_one_label(w, x, y, labels):
 def pairs_that_some_labels_name(w, x, y, labels):
     named = labels[: B - 1]
     return jnp.mean((jnp.tanh(x @ w)[named] - y[named]) ** 2)
+
+
+@accepted(W, X, Y, KEY, batch=(1, 2))
+def a_step_for_each_piece_of_the_shuffled_batch(w, x, y, key):
+    """As PPO has it: several epochs, each in another order."""
+
+    def epoch(w, key):
+        order = jax.random.permutation(key, 2 * B)
+        pieces = jax.tree.map(lambda one: one[order].reshape(2, B, D), (x, y))
+        return lax.scan(lambda w, piece: (w - 0.1 * jax.grad(loss)(w, *piece), loss(w, *piece)), w, pieces)
+
+    x, y = jnp.concatenate([x, y]), jnp.concatenate([y, x + 1])
+    return lax.scan(epoch, w, jax.random.split(jax.random.wrap_key_data(key)))

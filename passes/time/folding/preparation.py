@@ -113,8 +113,8 @@ class _Preparation:
         return True
 
     def _cuts(self, node: Node) -> dict[int, Split]:
-        """For the results with a dimension as long as the batch, how they are cut into parts: where what they are made
-        of has the examples, else where the arguments have them."""
+        """For the results with a dimension as long as the batch, or a piece of it, how they are cut into parts: where
+        what they are made of has the examples, else where the arguments have them."""
         program = self.batch.program
         given = dict(zip(program.body.arguments, self.states, strict=True))
         usual = next((value, one) for value, one in given.items() if isinstance(one, Split))
@@ -124,10 +124,14 @@ class _Preparation:
         found = {}
         for value in node.results:
             shape = program.shape(value)
-            along = next((one for one in dimensions if shape[one : one + 1] == (extent,)), None)
+            along = next((one for one in dimensions if self._is_cut(shape[one : one + 1], extent)), None)
             if along is not None:
                 found[value] = Split(along)
         return found
+
+    def _is_cut(self, extent: Sequence[int], examples: int) -> bool:
+        """Whether a dimension is as long as the batch, or as a piece of it that the microbatches can share evenly."""
+        return any(examples % one == 0 and one % self.batch.parts == 0 for one in extent)
 
     def left_whole(self, scope: Interpretation) -> Node | None:
         """An operation that takes nothing of the batch but what is whole, though it could have a part: it does the work
