@@ -397,6 +397,14 @@ MUTATIONS = (
         before="",
     ),
     Mutation(
+        "loops-over-shuffled-pieces-stay",
+        "passes/time/fold_batch.py",
+        "        if write_out_mixing(Interpretation(batch, batch.program.body), mixed):\n",
+        "        if False:\n",
+        killed_by="ir_tests/fold-batch/steps-for-pieces-in-another-order.mlir",
+        before="",
+    ),
+    Mutation(
         "parts-are-made-beside-the-greatest-of-the-whole",
         "passes/time/folding/wholes.py",
         "            if both:\n",
