@@ -25,12 +25,16 @@ class PlannedDivision:
     """The plan leaves open how the batch is divided, and that was chosen by which a step should take the least time.
 
     step, undivided: the predicted nanoseconds of a step, and of one with one microbatch; 0 if that may not fit.
+    is_shared: whether it was chosen as well that replicas share the update.
+    offload: what it was chosen to keep in the memory of the host; empty if nothing.
     """
 
     microbatches: int
     replicas: int
     step: int
     undivided: int
+    is_shared: bool = False
+    offload: str = ""
 
     @property
     def parts(self) -> int:
@@ -40,11 +44,16 @@ class PlannedDivision:
     def __str__(self) -> str:
         step = f"a predicted step of {seconds_text(self.step / 1e9)}"
         if self.parts == 1:
-            return f"chosen: one microbatch, {step}, as no other number is said to take less"
+            return f"chosen: one microbatch{self._on_host}, {step}, as no other number is said to take less"
         whole = f"of {seconds_text(self.undivided / 1e9)}" if self.undivided else "of which it is not sure that it fits"
         count = f"{self.microbatches} microbatch{'es' if self.microbatches > 1 else ''}"
         count += f" in each of {self.replicas} replicas" if self.replicas > 1 else ""
-        return f"chosen: {count}, {step}, not one {whole} with one microbatch"
+        count += " that share the update" if self.is_shared else ""
+        return f"chosen: {count}{self._on_host}, {step}, not one {whole} with one microbatch"
+
+    @property
+    def _on_host(self) -> str:
+        return f", with {self.offload} in the memory of the host" if self.offload else ""
 
 
 @dataclass(frozen=True)

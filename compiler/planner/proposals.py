@@ -56,16 +56,10 @@ class Proposal:
             schedule = placed(built, one.stage_island)
         count = len(one.cut.begins)
         texts = [stage_text(names, one.cut.begins) if count > 1 else None, count]
-        way = one.setting.way
-        settled = {"update": SHARDED} if way.is_shared else {}
-        settled |= {"offload": model.offload} if way.is_offloaded else {}
-        microbatches = one.setting.microbatches
-        made = (
-            Plan(stages=text, microbatches=microbatches, schedule=schedule, replicas=self.replicas, **settled)
-            for text in texts
-            if text is not None
-        )
-        return list(made)
+        usual = Plan(microbatches=one.setting.microbatches, schedule=schedule, replicas=self.replicas)
+        usual = replace(usual, update=SHARDED) if one.setting.way.is_shared else usual
+        usual = replace(usual, offload=model.offload) if one.setting.way.is_offloaded else usual
+        return [replace(usual, stages=text) for text in texts if text is not None]
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ class _Sums:
         self._note_sums(counter)
         for one, owners in self._carried:
             for part in owners:
-                moved = 2 * counter.local_bytes(graph.values[one.yielded]) / len(owners)
-                work[_WEIGHT][part] += Work(moved=moved)
+                adding = Work(moved=2 * counter.local_bytes(graph.values[one.yielded]) / len(owners))
+                work[_WEIGHT][part] += adding
         state, share = self._state(counter)
         moved = {value: counter.local_bytes(graph.values[value]) for value in self._moved_by_update()}
         zeros = sum(counter.local_bytes(graph.values[value]) for value, _ in self._sums())

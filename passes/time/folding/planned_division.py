@@ -52,8 +52,12 @@ def with_planned_division(module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan
         add_note(module, location, OneMicrobatch(str(none)))
         return plan
     step, undivided = (round(seconds * 1e9) for seconds in (chosen.seconds, chosen.undivided or 0.0))
-    add_note(module, location, PlannedDivision(chosen.microbatches, chosen.replicas, step, undivided))
-    return resolved(replace(asked, microbatches=chosen.microbatches, replicas=chosen.replicas), len(topology.islands))
+    is_shared = chosen.update != asked.update
+    offload = chosen.offload if chosen.offload != asked.offload else ""
+    numbers = chosen.microbatches, chosen.replicas, step, undivided
+    add_note(module, location, PlannedDivision(*numbers, is_shared, offload))
+    settled = {name: getattr(chosen, name) for name in ("microbatches", "replicas", "update", "offload")}
+    return resolved(replace(asked, **settled), len(topology.islands))
 
 
 def _replicas(module: ir.Module, topology: Topology, plan: ResolvedPlan) -> Collection[int]:
