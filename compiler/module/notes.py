@@ -25,16 +25,14 @@ class PlannedDivision:
     """The plan leaves open how the batch is divided, and that was chosen by which a step should take the least time.
 
     step, undivided: the predicted nanoseconds of a step, and of one with one microbatch; 0 if that may not fit.
-    is_shared: whether it was chosen as well that replicas share the update.
-    offload: what it was chosen to keep in the memory of the host; empty if nothing.
+    beside: what else was chosen, as a plan writes it; empty if nothing.
     """
 
     microbatches: int
     replicas: int
     step: int
     undivided: int
-    is_shared: bool = False
-    offload: str = ""
+    beside: str = ""
 
     @property
     def parts(self) -> int:
@@ -42,18 +40,13 @@ class PlannedDivision:
         return self.microbatches * self.replicas
 
     def __str__(self) -> str:
-        step = f"a predicted step of {seconds_text(self.step / 1e9)}"
+        step, beside = f"a predicted step of {seconds_text(self.step / 1e9)}", self.beside and f" with {self.beside}"
         if self.parts == 1:
-            return f"chosen: one microbatch{self._on_host}, {step}, as no other number is said to take less"
+            return f"chosen: one microbatch{beside}, {step}, as no other number is said to take less"
         whole = f"of {seconds_text(self.undivided / 1e9)}" if self.undivided else "of which it is not sure that it fits"
         count = f"{self.microbatches} microbatch{'es' if self.microbatches > 1 else ''}"
         count += f" in each of {self.replicas} replicas" if self.replicas > 1 else ""
-        count += " that share the update" if self.is_shared else ""
-        return f"chosen: {count}{self._on_host}, {step}, not one {whole} with one microbatch"
-
-    @property
-    def _on_host(self) -> str:
-        return f", with {self.offload} in the memory of the host" if self.offload else ""
+        return f"chosen: {count}{beside}, {step}, not one {whole} with one microbatch"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from atoll.compiler.cost.update_way import UpdateWay
 from atoll.compiler.plan.plan import SHARDED, Plan
 from atoll.compiler.planner.bound import least_step
 from atoll.compiler.planner.candidates import Candidate, Setting, candidates, leaves_out, placed, simulated
-from atoll.compiler.planner.exchanging import exchanged, least_exposed
+from atoll.compiler.planner.exchanged import exchanged, least_exposed
 from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.settings import settings_of, sizes_of
 from atoll.compiler.planner.stage_names import stage_text

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from atoll.compiler.commands.plan import JobTarget
 from atoll.compiler.cost.update_way import USUAL, UpdateWay
-from atoll.compiler.plan.naming_patterns import patterns_naming
+from atoll.compiler.plan.patterns_for_paths import patterns_naming
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.plan.scope_patterns import path_components
 from atoll.compiler.planner.bound import least_step

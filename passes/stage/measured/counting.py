@@ -17,7 +17,7 @@ from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
 from atoll.compiler.module.shardings import Spec
-from atoll.compiler.plan.naming_patterns import patterns_naming
+from atoll.compiler.plan.patterns_for_paths import patterns_naming
 from atoll.compiler.plan.scope_patterns import path_components
 from atoll.compiler.topology.island import Island
 from atoll.passes.stage.measured.kept import values_kept
