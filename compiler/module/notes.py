@@ -34,8 +34,7 @@ class PlannedDivision:
     beside: str = ""
 
     @property
-    def parts(self) -> int:
-        """Into how many parts the batch is divided."""
+    def parts(self) -> int:  # of the batch
         return self.microbatches * self.replicas
 
     def __str__(self) -> str:
@@ -44,8 +43,8 @@ class PlannedDivision:
             return f"chosen: one microbatch{step}, as no other number is said to take less"
         whole = f"of {seconds_text(self.undivided / 1e9)}" if self.undivided else "of which it is not sure that it fits"
         step = f" in each of {self.replicas} replicas{step}" if self.replicas > 1 else step
-        some = f"{self.microbatches} microbatch{'es' if self.microbatches > 1 else ''}{step}"
-        return f"chosen: {some}, not one {whole} with one microbatch"
+        many = "es" if self.microbatches > 1 else ""
+        return f"chosen: {self.microbatches} microbatch{many}{step}, not one {whole} with one microbatch"
 
 
 @dataclass(frozen=True)
