@@ -9,9 +9,9 @@ from atoll.compiler.tracebacks import first_line
 
 
 def is_division_chosen(module: ir.Module) -> bool:
-    """Whether the batch is divided although nobody has asked for that."""
+    """Whether the batch is divided, or something is on the host, although nobody has asked for that."""
     facts = (note.fact for note in notes_of(module))
-    return any(isinstance(fact, PlannedDivision) and fact.parts > 1 for fact in facts)
+    return any(isinstance(fact, PlannedDivision) and (fact.parts > 1 or fact.beside) for fact in facts)
 
 
 def undivided(module: ir.Module, refusal: AtollError) -> ir.Module:

@@ -66,6 +66,7 @@ MARKS = (
             "module/memories",
             "report/report",
             "seed-stages",
+            "stage/measured/counting",
             "stage/shares/update",
             "verify-stablehlo",
             "view/crossings",

@@ -63,7 +63,7 @@ class Memories:
     def of(cls, module: ir.Module) -> "Memories":
         """CompileError if a value is to be in both."""
         found, fragments, flows = cls(), fragment_functions(module), dataflow_functions(module)
-        offload = plan_of(module).offload
+        offload = plan_of(module).on_host
         if not offload and not any(map(_speaks_of_the_host, [*fragments.values(), flows["main"]])):
             return found
         for name, function in fragments.items():

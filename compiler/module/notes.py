@@ -25,26 +25,26 @@ class PlannedDivision:
     """The plan leaves open how the batch is divided, and that was chosen by which a step should take the least time.
 
     step, undivided: the predicted nanoseconds of a step, and of one with one microbatch; 0 if that may not fit.
-    """
+    beside: what else was chosen, as a plan writes it."""
 
     microbatches: int
     replicas: int
     step: int
     undivided: int
+    beside: str = ""
 
     @property
-    def parts(self) -> int:
-        """Into how many parts the batch is divided."""
+    def parts(self) -> int:  # of the batch
         return self.microbatches * self.replicas
 
     def __str__(self) -> str:
-        step = f"a predicted step of {seconds_text(self.step / 1e9)}"
+        step = f"{self.beside and f' with {self.beside}'}, a predicted step of {seconds_text(self.step / 1e9)}"
         if self.parts == 1:
-            return f"chosen: one microbatch, {step}, as no other number is said to take less"
+            return f"chosen: one microbatch{step}, as no other number is said to take less"
         whole = f"of {seconds_text(self.undivided / 1e9)}" if self.undivided else "of which it is not sure that it fits"
-        count = f"{self.microbatches} microbatch{'es' if self.microbatches > 1 else ''}"
-        count += f" in each of {self.replicas} replicas" if self.replicas > 1 else ""
-        return f"chosen: {count}, {step}, not one {whole} with one microbatch"
+        step = f" in each of {self.replicas} replicas{step}" if self.replicas > 1 else step
+        many = "es" if self.microbatches > 1 else ""
+        return f"chosen: {self.microbatches} microbatch{many}{step}, not one {whole} with one microbatch"
 
 
 @dataclass(frozen=True)

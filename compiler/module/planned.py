@@ -45,17 +45,26 @@ def set_plan(module: ir.Module, plan: ResolvedPlan) -> None:
     filled = _filled(module) | filled_in(written_plan_of(module), plan)
     attributes[PLAN] = ir.StringAttr.get(str(plan))
     if filled:
-        attributes[FILLED] = ir.DictAttr.get({name: integer(value, 64) for name, value in filled.items()})
+        attributes[FILLED] = ir.DictAttr.get({name: _attribute(value) for name, value in filled.items()})
 
 
-def _filled(module: ir.Module) -> dict[str, int]:
-    """The parts that were noted as filled in, each with its number."""
+def _attribute(value: int | str) -> ir.Attribute:
+    return ir.StringAttr.get(value) if isinstance(value, str) else integer(value, 64)
+
+
+def _filled(module: ir.Module) -> dict[str, int | str]:
+    """The parts that were noted as filled in, each with what it is."""
     attributes = module.operation.attributes
     noted = attributes.get(FILLED)
     if not isinstance(noted, ir.DictAttr):
         return {}
     names = [noted[number].name for number in range(len(noted))]
-    return {name: integer_in(noted, name, module.operation.location) for name in names}
+    return {name: _said(noted, name, module.operation.location) for name in names}
+
+
+def _said(noted: ir.DictAttr, name: str, location: ir.Location) -> int | str:
+    value = noted[name]
+    return value.value if isinstance(value, ir.StringAttr) else integer_in(noted, name, location)
 
 
 def _text_of(module: ir.Module) -> str:

@@ -23,7 +23,7 @@ from lark.tree import Meta
 # What is a choice of few words has a type, so that a type checker refuses what the plan would.
 Auto = Literal["auto"]
 Accumulator = Literal["float32", "same"]
-Update = Literal["whole", "sharded"]
+Update = Literal["whole", "sharded", "auto"]
 
 AUTO: Final = "auto"
 WHOLE: Final = "whole"
@@ -53,12 +53,14 @@ class Plan:
     placement: instead of stages, scope patterns and the islands that they go to.
     accumulator: how narrow floats are summed over microbatches: in `float32`, or in the `same` type as each part.
     segments: how many an island runs each stage in, so that replicas exchange the sums of one while others still run.
-    update: whether each replica makes the `whole` update, or the update and its state are `sharded` over replicas.
+    update: whether each replica makes the `whole` update, or the update and its state are `sharded` over them. Open,
+        it is whole, unless microbatches are open too and sharing makes the step shorter or lets it fit.
     extra: what it may cost that examples need something of the whole batch: how many percent of the model's work may
         be done again, above which it is kept instead; or that and the bytes that a device may keep, `"20%, 2 GB"`.
         What costs more is refused, and with 0 whatever costs anything.
     offload: scope patterns, as in a stage text, of arguments and results that are in the memory of the host between
-        tasks, such as `"opt_state"`; empty for none.
+        tasks, such as `"opt_state"`; empty for none. Open, there are none, unless microbatches are open too and
+        nothing fits the memory without.
     per_microbatch: scope patterns; what is in these scopes sees the examples of one microbatch alone, and of what they
         give, such as statistics and auxiliary losses, the mean is taken. That is another function. Empty for none.
     """
@@ -70,9 +72,9 @@ class Plan:
     placement: Mapping[str, str] | None = field(default=None, hash=False)  # a dict; equal plans still hash alike
     accumulator: Accumulator = "float32"
     segments: int | Auto = AUTO
-    update: Update = WHOLE
+    update: Update = AUTO
     extra: int | str = EXTRA
-    offload: str = ""
+    offload: str = AUTO
     per_microbatch: str = ""
 
     def __post_init__(self) -> None:
@@ -88,7 +90,7 @@ class Plan:
         if self.accumulator not in _ACCUMULATORS:
             _wrong_type("accumulator", self.accumulator, " or ".join(_ACCUMULATORS))
         if self.update not in _UPDATES:
-            _wrong_type("update", self.update, " or ".join(_UPDATES))
+            _wrong_type("update", self.update, f"{WHOLE}, {SHARDED} or {AUTO}")
         if isinstance(self.schedule, Schedule):
             self._check_sizes(self.schedule)
         if self.placement is None:
@@ -100,7 +102,7 @@ class Plan:
         if self.segments not in (AUTO, 1):
             what = f"a placement and segments={self.segments} are both given"
             raise PlanError(what, remedy="leave segments out: only stages run in segments")
-        if self.update != WHOLE:
+        if self.update == SHARDED:
             what = f"a placement and update={self.update} are both given"
             raise PlanError(what, remedy="leave update out: only pipelines have replicas")
         if self.stages != AUTO:
@@ -115,6 +117,11 @@ class Plan:
     def allowance(self) -> Allowance:
         """What `extra` says."""
         return Allowance.of(self.extra)
+
+    @property
+    def on_host(self) -> str:
+        """The patterns of what is in the memory of the host; empty if that is nothing."""
+        return "" if self.offload == AUTO else self.offload
 
     def _check_sizes(self, schedule: Schedule) -> None:
         for name, wanted in (("stages", schedule.stages), ("microbatches", schedule.microbatches)):
@@ -150,11 +157,14 @@ class Plan:
             fields.append(f"accumulator={self.accumulator}")
         if self.segments != AUTO:
             fields.append(f"segments={self.segments}")
-        if self.update != WHOLE:
+        if self.update != AUTO:
             fields.append(f"update={self.update}")
         if self.extra != EXTRA:
             fields.append(f"extra={json.dumps(self.extra)}")
-        fields += [f"{name}={json.dumps(getattr(self, name))}" for name in _PATTERNS if getattr(self, name)]
+        if self.offload != AUTO:
+            fields.append(f"offload={json.dumps(self.offload)}")
+        if self.per_microbatch:
+            fields.append(f"per_microbatch={json.dumps(self.per_microbatch)}")
         return ", ".join(fields)
 
 
@@ -177,6 +187,8 @@ def _patterns(name: str, value: object) -> str:
         _wrong_type(name, value, "scope patterns in a text")
     if not value.strip():
         return ""
+    if name == "offload" and value == AUTO:
+        return AUTO
     text = StageText.parse(value)
     if len(text.stages) > 1:
         what = f"{name} has {shown(value)}, which are patterns of several stages"
@@ -253,7 +265,7 @@ class _Reader(Reader):
         if name == "stages" and given.is_word and given.value != AUTO:
             what = f"stages takes a whole number, auto or a stage text, not {shown(given.value)}"
             raise given.place.fault(what, "write a stage text in double quotes")
-        if name in _PATTERNS and given.is_word:
+        if name in _PATTERNS and given.is_word and not (name == "offload" and given.value == AUTO):
             raise given.place.fault(f"{name} takes scope patterns", "write them in double quotes")
         return name, given
 

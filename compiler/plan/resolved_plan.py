@@ -19,6 +19,7 @@ from atoll.compiler.tracebacks import caller
 # The kinds that stand for an open schedule: if each island has one stage, and if islands have several.
 _ONE_STAGE_EACH, _SEVERAL_EACH = "1f1b", "interleaved-1f1b"
 _DIVIDING = ("microbatches", "replicas", "segments")  # the fields that divide the batch or the work of a stage
+_CHOSEN = ("update", "offload")  # open until the planner decides them, which it does only for what it divides
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,16 @@ class ResolvedPlan(Plan):
     def has_open_schedule(self) -> bool:
         """Whether `order-tasks` has yet to find the schedule; only then is it known what tasks cost."""
         return self.schedule == AUTO
+
+    @property
+    def has_open_update(self) -> bool:
+        """Whether the planner may have replicas share the update; otherwise it is whole."""
+        return self.update == AUTO
+
+    @property
+    def has_open_offload(self) -> bool:
+        """Whether the planner may put something into the memory of the host; otherwise there is nothing."""
+        return self.offload == AUTO
 
     def kind(self, chunks: int) -> Kind | None:
         """The kind of the schedule; None for one that the user wrote.
@@ -112,8 +123,8 @@ def _stages(schedule: str, islands: int) -> int:
     return islands * chunks
 
 
-def filled_in(before: Plan, after: ResolvedPlan) -> dict[str, int]:
-    """The parts that are open in one plan and decided in the other, each with its number there."""
+def filled_in(before: Plan, after: ResolvedPlan) -> dict[str, int | str]:
+    """The parts that are open in one plan and decided in the other, each with what it is there."""
     return {
         one.name: getattr(after, one.name)
         for one in fields(Plan)
@@ -121,15 +132,18 @@ def filled_in(before: Plan, after: ResolvedPlan) -> dict[str, int]:
     }
 
 
-def as_asked(plan: Plan, filled: Mapping[str, int]) -> Plan:
+def as_asked(plan: Plan, filled: Mapping[str, int | str]) -> Plan:
     """The plan as somebody wrote it, before these parts were filled in: each is `auto` again, unless it was edited.
 
     But numbers of microbatches, replicas and segments are shown if there are several, as these make tasks that nobody
-    asked for, and other sums; unless a schedule that is written says so.
+    asked for, and other sums; unless a schedule that is written says so. So is what was chosen with them: who makes the
+    update, and what is on the host.
     """
     written = {one.name: getattr(plan, one.name) for one in fields(Plan)}
     reopened = {name: AUTO for name, value in written.items() if name in filled and filled[name] == value}
     usual = {"microbatches": plan.schedule.microbatches} if isinstance(plan.schedule, Schedule) else {}
+    for name in _CHOSEN:
+        reopened.pop(name, None)
     for name in _DIVIDING:
         if written[name] != usual.get(name, 1):
             reopened.pop(name, None)

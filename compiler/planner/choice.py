@@ -1,4 +1,4 @@
-"""Into how many microbatches and replicas a batch is divided where the plan leaves that open.
+"""Into how many microbatches and replicas a batch is divided where the plan leaves that open, and who updates what.
 
 Every program asks whose plan does, so no programs are made for it, as `atoll plan` makes them: it is counted what
 layers cost, they are cut as evenly as the automatic cut has them, and the simulator says what a step takes. All islands
@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 
-from atoll.compiler.cost.update_way import USUAL
+from atoll.compiler.cost.update_way import UpdateWay
 from atoll.compiler.errors import AtollError
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.plan.pipeline_shape import PipelineShape
-from atoll.compiler.plan.plan import Plan
-from atoll.compiler.plan.resolved_plan import islands_of_replica, resolved
+from atoll.compiler.plan.plan import SHARDED, WHOLE, Plan
+from atoll.compiler.plan.resolved_plan import ResolvedPlan, islands_of_replica, resolved
 from atoll.compiler.planner.candidates import Setting, automatic
 from atoll.compiler.planner.measuring import cut_batch, measured
 from atoll.compiler.planner.model import Model
@@ -38,6 +38,7 @@ _AS_GOOD = 1.05
 class Choice:
     """What was chosen, and the predicted seconds of a step.
 
+    update, offload: as in a plan, and as there where that does not leave them open or nothing is gained.
     undivided: those of a step with one microbatch and one replica; None if it is not known to fit the memory.
     """
 
@@ -45,6 +46,8 @@ class Choice:
     microbatches: int
     seconds: float
     undivided: float | None
+    update: str = Plan.update
+    offload: str = Plan.offload
 
 
 class NoChoiceError(Exception):
@@ -67,29 +70,56 @@ class BatchDivision:
         if not numbers:
             raise NoChoiceError(f"the batch of {self.batch} is not to be divided")
         try:
-            model = self._counted(min(numbers, key=lambda one: abs(one - _COUNTED_WITH)))
+            model = self._counted(min(numbers, key=lambda one: abs(one - _COUNTED_WITH)), replicas)
         except AtollError as error:
             raise NoChoiceError(f"the batch cannot be cut: {first_line(error)}") from None
         if model.one.loops > 1:
             raise NoChoiceError(f"more would go over the stages {model.one.loops} times, as examples need all others")
         found = self._options(model, sizes)
+        if not found and self._open.has_open_offload and model.offload:
+            found = self._options(model, sizes, is_offloaded=True)
         undivided = min((one.seconds for one in found if one.parts == 1), default=None)
         for one in _fastest_first(found) if found else self._smallest_first(model, sizes):
             if self._is_proved(model, one):
-                return Choice(one.replicas, one.candidate.setting.microbatches, one.seconds, undivided)
+                return self._choice(model, one, undivided)
         raise NoChoiceError("the stages of the plan go unevenly round the islands")
 
-    def _counted(self, parts: int) -> Model:
+    @property
+    def _open(self) -> ResolvedPlan:
+        """The plan, which tells what it leaves open."""
+        return resolved(self.plan, None)
+
+    def _choice(self, model: Model, one: Proposal, undivided: float | None) -> Choice:
+        setting, plan = one.candidate.setting, self.plan
+        return Choice(
+            replicas=one.replicas,
+            microbatches=setting.microbatches,
+            seconds=one.seconds,
+            undivided=undivided,
+            update=SHARDED if setting.way.is_shared else plan.update,
+            offload=model.offload if setting.way.is_offloaded else plan.offload,
+        )
+
+    def _counted(self, parts: int, replicas: Collection[int]) -> Model:
         """What layers cost with so many parts and with the whole batch: each count takes about a quarter of the time in
         which the program is made."""
-        part = measured(self.program, self.topology, parts, plan=self.plan)
+        sharing = [one for one in replicas if one > 1 and self.plan.update != WHOLE]
+        part = measured(self.program, self.topology, parts, plan=self.plan, replicas=sharing)
         whole = measured(self.program, self.topology, 1, part, self.plan)
         return Model.of(self.topology, part, whole, whole)
 
-    def _options(self, model: Model, sizes: list[tuple[int, int, float]]) -> list[Proposal]:
+    def _ways(self, replicas: int, is_offloaded: bool) -> list[UpdateWay]:
+        """How so many replicas may be updated by what the plan says."""
+        shared = {1} if self._open.has_open_update or self.plan.update == WHOLE else set()
+        shared |= {replicas} if self.plan.update != WHOLE else set()
+        return [UpdateWay(one, is_offloaded) for one in sorted(shared)]
+
+    def _options(
+        self, model: Model, sizes: list[tuple[int, int, float]], *, is_offloaded: bool = False
+    ) -> list[Proposal]:
         return [
             on_replicas(model, one, replicas)
-            for replicas, setting in settings_of(model, sizes, lambda _: [USUAL])
+            for replicas, setting in settings_of(model, sizes, lambda one: self._ways(one, is_offloaded))
             for one in automatic(*self._cut_over(setting, replicas))
         ]
 
@@ -134,14 +164,16 @@ class BatchDivision:
 
 
 def _fastest_first(found: list[Proposal]) -> Iterator[Proposal]:
-    """Of each division the best. First that with the fewest parts among those that are about as fast as the fastest."""
+    """Of each division the best. First that with the fewest parts among those that are about as fast as the fastest; of
+    these one whose update is whole, as callers then find all of the state on every replica."""
     left = found
     while left:
         limit = _AS_GOOD * min(one.seconds for one in left)
-        best = min((one for one in left if one.seconds <= limit), key=lambda one: (one.parts, one.seconds))
+        near = (one for one in left if one.seconds <= limit)
+        best = min(near, key=lambda one: (one.parts, one.candidate.setting.way.is_shared, one.seconds))
         yield best
         left = [one for one in left if _division(one) != _division(best)]
 
 
-def _division(one: Proposal) -> tuple[int, int]:
-    return one.replicas, one.candidate.setting.microbatches
+def _division(one: Proposal) -> tuple[int, int, UpdateWay]:
+    return one.replicas, one.candidate.setting.microbatches, one.candidate.setting.way

@@ -10,7 +10,7 @@ from atoll.compiler.cost.update_way import UpdateWay
 from atoll.compiler.plan.plan import SHARDED, Plan
 from atoll.compiler.planner.bound import least_step
 from atoll.compiler.planner.candidates import Candidate, Setting, candidates, leaves_out, placed, simulated
-from atoll.compiler.planner.exchanging import exchanged, least_exposed
+from atoll.compiler.planner.exchanged import exchanged, least_exposed
 from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.settings import settings_of, sizes_of
 from atoll.compiler.planner.stage_names import stage_text
@@ -56,16 +56,10 @@ class Proposal:
             schedule = placed(built, one.stage_island)
         count = len(one.cut.begins)
         texts = [stage_text(names, one.cut.begins) if count > 1 else None, count]
-        way = one.setting.way
-        settled = {"update": SHARDED} if way.is_shared else {}
-        settled |= {"offload": model.offload} if way.is_offloaded else {}
-        microbatches = one.setting.microbatches
-        made = (
-            Plan(stages=text, microbatches=microbatches, schedule=schedule, replicas=self.replicas, **settled)
-            for text in texts
-            if text is not None
-        )
-        return list(made)
+        usual = Plan(microbatches=one.setting.microbatches, schedule=schedule, replicas=self.replicas)
+        usual = replace(usual, update=SHARDED) if one.setting.way.is_shared else usual
+        usual = replace(usual, offload=model.offload) if one.setting.way.is_offloaded else usual
+        return [replace(usual, stages=text) for text in texts if text is not None]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The rows of the table: the programs of the most promising proposals are made, and their reports predict the step."""
 
 from collections.abc import Sequence
-from math import inf
 
 from atoll.compiler.cost.devices import capacity_of, stated_operations
 from atoll.compiler.errors import AtollError
@@ -14,7 +13,7 @@ from atoll.compiler.report.step_parts import parts_of_step
 # How many rows there are; of how many the program is made at least, and for how many that is tried at the most; and up
 # to how many stages, with their segments, and to how many islands: with more that takes long.
 _SHOWN, _MADE, _TRIED, _MOST_STAGES, _MOST_ISLANDS = 6, 4, 12, 16, 16
-# What layers say to take this much longer than the best is not made just to have as many.
+# What is said to take this much longer than a plan that is too large to be made is not made either.
 _NEAR = 1.15
 # With so many microbatches the automatic cut is tried where nothing else fits.
 _MICROBATCHES = (1, 4, 16)
@@ -39,8 +38,9 @@ def rows_of(program: Target, known: Known, ranked: Sequence[Proposal], told: Tol
         taken.update((*map(str, plans), *([one.candidate.cut.begins] if one.parts == 1 else [])))
         if not plans or is_again:
             continue
-        is_near = _is_whole(one) or one.seconds <= _NEAR * ranked[0].seconds
-        is_promising = (len(made) < _MADE and is_near) or one.seconds < min((row.step for row in made), default=inf)
+        is_promising = len(made) < _MADE or one.seconds < min(row.step for row in made)
+        # Beside plans that are too large to be made, a few of those that are not say enough.
+        is_promising &= not large or (one.seconds <= _NEAR * large[0].step and tried < _MADE)
         if _is_soon_made(one) and is_promising and tried < _TRIED:
             tried += 1
             told(f"making the program of {plans[0]}")

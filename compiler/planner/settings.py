@@ -8,10 +8,12 @@ from itertools import product
 from atoll.compiler.cost.devices import islands_at_once
 from atoll.compiler.cost.update_way import UpdateWay
 from atoll.compiler.errors import PlanError
-from atoll.compiler.module.replicas import check_replicas
+from atoll.compiler.module.replicas import check_replicas, twins_of
 from atoll.compiler.planner.candidates import Setting
 from atoll.compiler.planner.chain import Links
 from atoll.compiler.planner.model import Model
+from atoll.compiler.replicas.exchange import Summand, worth_a_message
+from atoll.compiler.replicas.speed import speed_between
 from atoll.compiler.schedules.costs import LinkCost
 from atoll.compiler.topology.topology import Topology
 
@@ -58,7 +60,20 @@ def _memory(model: Model, replicas: int) -> tuple[float, ...]:
     for number, home in enumerate(model.homes):
         first = model.homes[number % count]
         least[first] = min(least[first], model.memory[home])
-    return tuple(least)
+    room = _room_of_exchanges(model, replicas)
+    return tuple(one - room for one in least)
+
+
+def _room_of_exchanges(model: Model, replicas: int) -> float:
+    """The bytes on each device that one message and what is packed into it take, at the most, if islands share all sums
+    evenly: an island exchanges one after the other."""
+    if replicas == 1:
+        return 0.0
+    summed = model.one.costs.summed
+    speed = speed_between(next(iter(twins_of(model.topology, replicas).values())), model.topology)
+    unit = max(*summed, worth_a_message(Summand((), "uint8", itemsize=1), replicas, speed))
+    each = sum(summed) / (len(model.homes) // replicas)
+    return 2 * min(each, unit) / min(one.size for one in model.forms)
 
 
 def divisions(topology: Topology, batch: int) -> Iterator[tuple[int, int, float]]:

@@ -178,3 +178,32 @@ def test_memory_asks_for_microbatches_on_one_island():
     lowered = atoll.lower(job(jax.grad(deep), layers=1, batch=1024, donate_argnums=()), topology="1 x cpu[1] 8 MB")
     assert lowered.report().islands[0].peak_bytes <= 8_000_000
     assert "of which it is not sure that it fits" in str(lowered.report())
+
+
+def adam_like(state, x):
+    weights, moments = state["weights"], state["moments"]
+    gradients = jax.grad(net)(weights, x)
+    moments = [0.9 * moment + gradient for moment, gradient in zip(moments, gradients, strict=True)]
+    return {"weights": [w - 0.1 * m for w, m in zip(weights, moments, strict=True)], "moments": moments}
+
+
+@pytest.mark.parametrize(
+    ("memory", "plan", "update", "offload"),
+    [
+        ("1 GiB", "replicas=2", "auto", "auto"),
+        ("25 MB", "replicas=2", "sharded", "auto"),
+        ("25 MB", "replicas=2, update=whole", "whole", "moments"),
+        ("20 MB", "replicas=2", "auto", "moments"),
+        # Nothing fits. What needs least of the memory may still do, as counts of layers are rough.
+        ("15 MB", 'replicas=2, offload=""', "sharded", ""),
+    ],
+)
+def test_who_updates_what_is_chosen_where_memory_asks_for_it(memory, plan, update, offload):
+    weights = [jax.ShapeDtypeStruct((WIDTH, WIDTH), "float32")] * LAYERS
+    x = jax.ShapeDtypeStruct((BATCH, WIDTH), "float32")
+    state = {"weights": weights, "moments": weights}
+    islands = f"2 x cpu[1] {memory}; link island0 <-> island1 : 1 GB/s, 10 us"
+    module = export(atoll.Job(adam_like, state, x, batch_argnums=1, donate_argnums=0), topology(islands))
+    run_passes(module, steps_of_phase(phase_named("stablehlo")))
+    found, facts = decided(to_bytecode(module), islands, plan)
+    assert (found.update, found.offload) == (update, offload), facts

@@ -47,6 +47,10 @@ FACTS = {
     ): "chosen: 1 microbatch in each of 2 replicas, a predicted step of 2 ms, not one of "
     "which it is not sure that it fits with one microbatch",
     PlannedDivision(
+        2, 2, 2_000_000, 0, 'update=sharded, offload="mu, nu"'
+    ): 'chosen: 2 microbatches in each of 2 replicas with update=sharded, offload="mu, nu", a predicted step of 2 ms, '
+    "not one of which it is not sure that it fits with one microbatch",
+    PlannedDivision(
         1, 1, 2_000_000, 2_000_000
     ): "chosen: one microbatch, a predicted step of 2 ms, as no other number is said to take less",
     OneMicrobatch("the batch of 3 is not to be divided"): "one microbatch, as the batch of 3 is not to be divided",

@@ -17,7 +17,7 @@ from atoll.compiler.module.marks import PATH
 from atoll.compiler.module.planned import topology_of
 from atoll.compiler.module.scopes import Role
 from atoll.compiler.module.shardings import Spec
-from atoll.compiler.plan.naming_patterns import patterns_naming
+from atoll.compiler.plan.patterns_for_paths import patterns_naming
 from atoll.compiler.plan.scope_patterns import path_components
 from atoll.compiler.topology.island import Island
 from atoll.passes.stage.measured.kept import values_kept
@@ -110,8 +110,8 @@ class _Sums:
         self._note_sums(counter)
         for one, owners in self._carried:
             for part in owners:
-                moved = 2 * counter.local_bytes(graph.values[one.yielded]) / len(owners)
-                work[_WEIGHT][part] += Work(moved=moved)
+                adding = Work(moved=2 * counter.local_bytes(graph.values[one.yielded]) / len(owners))
+                work[_WEIGHT][part] += adding
         state, share = self._state(counter)
         moved = {value: counter.local_bytes(graph.values[value]) for value in self._moved_by_update()}
         zeros = sum(counter.local_bytes(graph.values[value]) for value, _ in self._sums())

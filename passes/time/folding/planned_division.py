@@ -1,5 +1,6 @@
 """Divides the batch as the planner would, where the plan leaves open into how many microbatches."""
 
+import json
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -52,8 +53,12 @@ def with_planned_division(module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan
         add_note(module, location, OneMicrobatch(str(none)))
         return plan
     step, undivided = (round(seconds * 1e9) for seconds in (chosen.seconds, chosen.undivided or 0.0))
-    add_note(module, location, PlannedDivision(chosen.microbatches, chosen.replicas, step, undivided))
-    return resolved(replace(asked, microbatches=chosen.microbatches, replicas=chosen.replicas), len(topology.islands))
+    beside = [f"update={chosen.update}"] if chosen.update != asked.update else []
+    beside += [f"offload={json.dumps(chosen.offload)}"] if chosen.offload != asked.offload else []
+    numbers = chosen.microbatches, chosen.replicas, step, undivided
+    add_note(module, location, PlannedDivision(*numbers, ", ".join(beside)))
+    settled = {name: getattr(chosen, name) for name in ("microbatches", "replicas", "update", "offload")}
+    return resolved(replace(asked, **settled), len(topology.islands))
 
 
 def _replicas(module: ir.Module, topology: Topology, plan: ResolvedPlan) -> Collection[int]:
