@@ -56,16 +56,18 @@ class NoChoiceError(Exception):
 
 @dataclass(frozen=True)
 class BatchDivision:
-    """What is to be divided. program: at phase `stablehlo`, with a batch; plan: as it was asked for."""
+    """What is to be divided. program: at phase `stablehlo`, with a batch; plan: as it was asked for; devices: how many
+    divide the batch."""
 
     program: bytes
     batch: int
     topology: Topology
     plan: Plan
+    devices: int = 1
 
     def chosen(self, replicas: Collection[int]) -> Choice:
         """The division with the shortest step of those that are proved, with one of these numbers of replicas."""
-        sizes = [one for one in divisions(self.topology, self.batch) if one[0] in replicas]
+        sizes = [one for one in divisions(self.topology, self.batch, self.devices) if one[0] in replicas]
         numbers = sorted({many * microbatches for many, microbatches, _ in sizes} - {1})
         if not numbers:
             raise NoChoiceError(f"the batch of {self.batch} is not to be divided")

@@ -9,7 +9,7 @@ from atoll.compiler.errors import CompileError
 from atoll.compiler.lowered import Lowered
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.plan.plan import Plan
-from atoll.compiler.planner.measuring import batch_size, measured
+from atoll.compiler.planner.measuring import batch_size, devices_of_batch, measured
 from atoll.compiler.planner.model import Model
 from atoll.compiler.planner.settings import replicas_allowed
 from atoll.compiler.topology.topology import Topology
@@ -39,13 +39,15 @@ class Target(Protocol):
 class Known:
     """What is known of a program.
 
-    batch: its examples, if any argument has them. notes: what limits the choice of plans.
+    batch: its examples, if any argument has them. notes: what limits the choice of plans. devices: how many divide the
+        batch.
     """
 
     topology: Topology
     model: Model
     batch: int | None
     notes: tuple[str, ...] = ()
+    devices: int = 1
 
     @property
     def is_cut(self) -> bool:
@@ -61,8 +63,10 @@ def known_of(program: Target, told: Told) -> Known:
     """Count what the layers of a program cost."""
     told("counting what layers cost")
     exported, topology = program.exported(), program.topology
-    batch = batch_size(parse_text(exported))
-    sizes = [one for one in range(2, (batch or 0) + 1) if (batch or 0) % one == 0]
+    module = parse_text(exported)
+    batch, devices = batch_size(module), devices_of_batch(module, topology)
+    parts = [one for one in range(2, (batch or 0) + 1) if (batch or 0) % one == 0]
+    sizes = [one for one in parts if (batch or 0) % (one * devices) == 0] or parts
     if batch is None:
         note = "one microbatch and one replica, as no argument has the batch"
     elif not sizes:
@@ -74,7 +78,7 @@ def known_of(program: Target, told: Told) -> Known:
             first = measured(exported, topology, chosen[0], replicas=replicas)
             other = measured(exported, topology, chosen[1], first)
             whole = measured(exported, topology, 1, first)
-            return Known(topology, Model.of(topology, first, other, whole), batch)
+            return Known(topology, Model.of(topology, first, other, whole), batch, devices=devices)
         except CompileError as error:
             note = f"one microbatch and one replica, as the batch cannot be cut: {first_line(error)}"
     whole = measured(exported, topology, 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from math import lcm, prod
 
 from atoll.compiler.cost.layer_costs import LayerCosts, read_layer_costs
 from atoll.compiler.mlir.bindings import ir, mpmd
@@ -9,6 +10,7 @@ from atoll.compiler.mlir.functions import argument_attributes, arguments_of, ope
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.interface import batch_dimension
 from atoll.compiler.module.main_function import entry_function
+from atoll.compiler.module.shardings import SHARDING, on_island, spec_of
 from atoll.compiler.pipeline.pass_base import step_name
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import phase_named
@@ -42,6 +44,21 @@ def batch_size(module: ir.Module) -> int | None:
         if dimension is not None:
             return int(ir.RankedTensorType(argument.type).shape[dimension])
     return None
+
+
+def devices_of_batch(module: ir.Module, topology: Topology) -> int:
+    """By how many the examples of a microbatch are to be divisible, so that devices divide it as they do the batch."""
+    main, found = entry_function(module), 1
+    for argument, marks in zip(arguments_of(main), argument_attributes(main), strict=True):
+        dimension = batch_dimension(marks)
+        if dimension is None or SHARDING not in marks:
+            continue
+        shape = ir.RankedTensorType(argument.type).shape
+        for island in topology.islands:
+            sizes = {axis.name: axis.size for axis in island.axes}
+            if spec := on_island(spec_of(marks[SHARDING]), shape, island):
+                found = lcm(found, prod(sizes[axis] for axis in spec[dimension]))
+    return found
 
 
 def cut_batch(module: ir.Module, topology: Topology, plan: Plan) -> None:

@@ -48,7 +48,7 @@ def _found(known: Known, told: Told) -> tuple[Proposals, float | None]:
 
 
 def _proposed(known: Known, told: Told, below: float = inf, *, offloaded: bool = False) -> Proposals:
-    return proposals(known.model, known.batch, known.is_cut, told, below, offloaded=offloaded)
+    return proposals(known.model, known.batch, known.is_cut, told, below, devices=known.devices, offloaded=offloaded)
 
 
 def _nothing_fits(known: Known) -> PlanError:

@@ -92,14 +92,16 @@ def proposals(
     told: Callable[[str], None] = lambda _: None,
     below: float = inf,
     *,
+    devices: int = 1,
     offloaded: bool = False,
 ) -> Proposals:
     """The best plans by each number of replicas and microbatches, fastest first.
 
-    below: what does not take less is of no interest. offloaded: whether what only the update reads is in the memory of
-        the host, which takes time: so that is to be asked only where memory binds.
+    below: what does not take less is of no interest. devices: how many divide the batch.
+    offloaded: whether what only the update reads is in the memory of the host, which takes time: so that is to be asked
+        only where memory binds.
     """
-    sizes = sizes_of(model.topology, batch, microbatches_allowed)
+    sizes = sizes_of(model.topology, batch, microbatches_allowed, devices)
     asked = [
         _Asked.of(model, batch, replicas, setting)
         for replicas, setting in settings_of(model, sizes, lambda replicas: _ways(replicas, offloaded))

@@ -13,8 +13,8 @@ from atoll.compiler.report.step_parts import parts_of_step
 # How many rows there are; of how many the program is made at least, and for how many that is tried at the most; and up
 # to how many stages, with their segments, and to how many islands: with more that takes long.
 _SHOWN, _MADE, _TRIED, _MOST_STAGES, _MOST_ISLANDS = 6, 4, 12, 16, 16
-# What is said to take this much longer than a plan that is too large to be made is not made either.
-_NEAR = 1.15
+# Beside a plan that is too large to be made so many are made, unless they are said to take this much longer.
+_MADE_BESIDE, _NEAR = 2, 1.15
 # With so many microbatches the automatic cut is tried where nothing else fits.
 _MICROBATCHES = (1, 4, 16)
 
@@ -40,7 +40,7 @@ def rows_of(program: Target, known: Known, ranked: Sequence[Proposal], told: Tol
             continue
         is_promising = len(made) < _MADE or one.seconds < min(row.step for row in made)
         # Beside plans that are too large to be made, a few of those that are not say enough.
-        is_promising &= not large or (one.seconds <= _NEAR * large[0].step and tried < _MADE)
+        is_promising &= not large or (one.seconds <= _NEAR * large[0].step and tried < _MADE_BESIDE)
         if _is_soon_made(one) and is_promising and tried < _TRIED:
             tried += 1
             told(f"making the program of {plans[0]}")

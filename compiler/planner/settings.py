@@ -76,18 +76,24 @@ def _room_of_exchanges(model: Model, replicas: int) -> float:
     return 2 * min(each, unit) / min(one.size for one in model.forms)
 
 
-def divisions(topology: Topology, batch: int) -> Iterator[tuple[int, int, float]]:
-    """Numbers of replicas and of microbatches that the batch allows, with the examples that a microbatch then has."""
+def divisions(topology: Topology, batch: int, devices: int) -> Iterator[tuple[int, int, float]]:
+    """Numbers of replicas and of microbatches that the batch allows, with the examples that a microbatch then has.
+
+    devices: how many divide the batch. Each would do all of a microbatch that they cannot divide.
+    """
     for replicas, microbatches in product(replicas_allowed(topology), range(1, _MOST_MICROBATCHES + 1)):
-        if batch % (replicas * microbatches) == 0:
-            yield replicas, microbatches, batch / (replicas * microbatches)
+        parts = replicas * microbatches
+        if batch % (parts * devices) == 0 or parts == 1:
+            yield replicas, microbatches, batch / parts
 
 
-def sizes_of(topology: Topology, batch: int | None, microbatches_allowed: bool) -> Iterator[tuple[int, int, float]]:
+def sizes_of(
+    topology: Topology, batch: int | None, microbatches_allowed: bool, devices: int = 1
+) -> Iterator[tuple[int, int, float]]:
     """The same for any program."""
     if batch is None or not microbatches_allowed:
         return iter([(1, 1, float(batch or 1))])
-    return divisions(topology, batch)
+    return divisions(topology, batch, devices)
 
 
 def replicas_allowed(topology: Topology) -> list[int]:

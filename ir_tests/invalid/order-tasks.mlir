@@ -383,3 +383,68 @@ module attributes {
     return %b : tensor<4xf32>
   }
 }
+
+// -----
+
+// What tasks take depends on which memory their values are in, which the plan may say wrongly.
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+// expected-error @unknown {{offload names moments, which is in the path of no argument and no result}}
+module attributes {atoll.plan = "stages=2, microbatches=3, offload=\"moments\"", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "moment"})
+      -> (!on1 {atoll.path = "result"}) attributes {topology = #islands} {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
+      mpmd.return %1 : !on1
+    } : !on1
+    return %0 : !on1
+  }
+  func.func private @microbatch(%a: !on1, %x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @g(%2, %a) : (!on1, !on1) -> !on1
+    return %3 : !on1
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+  func.func private @g(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32>
+      attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %b : tensor<4xf32>
+  }
+}
+
+// -----
+
+// A value that is passed through cannot be in one memory before the step and in another one after it.
+!on0 = !mpmd.mesh_tensor<"island0", tensor<4xf32>>
+!on1 = !mpmd.mesh_tensor<"island1", tensor<4xf32>>
+#islands = #mpmd.topology<<"island0" : <["devices"=1]>>, <"island1" : <["devices"=1]>>>
+// expected-error @unknown {{result[1] is to be in the memory of the host, and in that of the chips; put a copy of it there}}
+module attributes {atoll.plan = "stages=2, microbatches=3, offload=\"moment\"", atoll.topology = "2 x cpu[1]"} {
+  func.func @main(%x: !on0 {atoll.parts = 3 : i32, atoll.path = "x"}, %z: !on1 {atoll.path = "z"},
+      %m: !on1 {atoll.path = "moment"})
+      -> (!on1 {atoll.path = "result[0]"}, !on1 {atoll.path = "result[1]"}) attributes {topology = #islands} {
+    %0 = mpmd.for (%z) {atoll.role = "FB", iterations = 3 : ui32} (%a: !on1, %i: tensor<ui32>) {
+      %1 = mpmd.call @microbatch(%a, %x) : (!on1, !on0) -> !on1
+      mpmd.return %1 : !on1
+    } : !on1
+    return %0, %m : !on1, !on1
+  }
+  func.func private @microbatch(%a: !on1, %x: !on0) -> !on1 attributes {topology = #islands} {
+    %0 = mpmd.fragment_call<mesh="island0", origin=["F0"]> @f(%x) : (!on0) -> !on0
+    %1 = mpmd.transfer %0 : (!on0) -> !on1
+    %2 = mpmd.fragment_call<mesh="island1", origin=["F1"]> @f(%1) : (!on1) -> !on1
+    %3 = mpmd.fragment_call<mesh="island1", origin=["B1"]> @g(%2, %a) : (!on1, !on1) -> !on1
+    return %3 : !on1
+  }
+  func.func private @f(%a: tensor<4xf32>) -> tensor<4xf32> attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %a : tensor<4xf32>
+  }
+  func.func private @g(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32>
+      attributes {mesh_shape = #sdy.mesh<["devices"=1]>} {
+    return %b : tensor<4xf32>
+  }
+}

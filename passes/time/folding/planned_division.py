@@ -20,7 +20,7 @@ from atoll.compiler.module.noting import add_note
 from atoll.compiler.module.planned import topology_of, written_plan_of
 from atoll.compiler.plan.resolved_plan import ResolvedPlan, filled_in, islands_of_replica, resolved
 from atoll.compiler.planner.choice import BatchDivision, NoChoiceError
-from atoll.compiler.planner.measuring import batch_size
+from atoll.compiler.planner.measuring import batch_size, devices_of_batch
 from atoll.compiler.text.quantities import seconds_text
 from atoll.compiler.topology.topology import Topology
 
@@ -48,7 +48,8 @@ def with_planned_division(module: ir.Module, plan: ResolvedPlan) -> ResolvedPlan
         add_note(module, location, OneMicrobatch(f"all work of a step is predicted to take {seconds_text(seconds)}"))
         return plan
     try:
-        chosen = BatchDivision(to_bytecode(module), batch, topology, asked).chosen(replicas)
+        devices = devices_of_batch(module, topology)
+        chosen = BatchDivision(to_bytecode(module), batch, topology, asked, devices).chosen(replicas)
     except NoChoiceError as none:
         add_note(module, location, OneMicrobatch(str(none)))
         return plan
