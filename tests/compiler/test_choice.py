@@ -15,6 +15,8 @@ from atoll.compiler.pipeline.registry import steps_of_phase, steps_of_text
 from atoll.compiler.pipeline.resume import write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.choice import BatchDivision, Choice
+from atoll.compiler.planner.measuring import devices_of_batch
+from atoll.compiler.planner.settings import divisions
 from atoll.compiler.topology.topology import topology
 
 import atoll
@@ -136,6 +138,26 @@ def test_what_a_later_pass_refuses_is_taken_back(monkeypatch):
     assert str(note).startswith("one microbatch, as more are refused: ")
     with pytest.raises(PlanError, match="has 512 examples, which 3 microbatches cannot share evenly"):
         atoll.lower(job(), topology="2 x cpu[1]", plan=Plan(microbatches=3))
+
+
+@pytest.mark.parametrize(
+    ("islands", "axes", "devices"),
+    [
+        ("2 x cpu[data=4]", ("data",), 4),
+        ("2 x cpu[data=4]", (None, "data"), 1),
+        ("2 x cpu[data=4, model=2]", (("data", "model"),), 8),
+        ("island a : cpu[data=4]; island b : cpu[data=2]", ("data",), 4),
+    ],
+)
+def test_how_many_devices_divide_a_batch(islands, axes, devices):
+    islands = topology(islands)
+    module = export(job(batch=16, in_shardings=(jax.P(), jax.P(*axes))), islands)
+    assert devices_of_batch(module, islands) == devices
+
+
+def test_a_microbatch_has_examples_for_all_devices_that_divide_the_batch():
+    islands = topology("2 x cpu[data=4]")
+    assert list(divisions(islands, 16, 4)) == [(1, 1, 16.0), (1, 2, 8.0), (1, 4, 4.0), (2, 1, 8.0), (2, 2, 4.0)]
 
 
 def test_a_module_that_is_divided_stays_so_on_other_islands(whole):
