@@ -16,6 +16,8 @@ from timed_harness import difference
 
 import atoll
 
+pytestmark = pytest.mark.timeout(3 * 3600)  # for `--full`
+
 COUNTS = {random_program: 10, random_sequence: 4}
 FIRST = 70_000  # behind the first seed: other programs than those that the time passes are tried with
 MAGNITUDE = 100.0  # of the values that a smooth program's results are made of, where these may cancel
