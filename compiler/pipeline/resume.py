@@ -1,12 +1,13 @@
 """Goes on with a module from the phase that it is at: IR that was dumped and perhaps edited is IR like any other."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from atoll.compiler.mlir.attributes import text_of
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.module.marks import FILLED, PHASE, PLAN, TOPOLOGY
 from atoll.compiler.module.planned import asked_plan_of
-from atoll.compiler.pipeline.pass_base import Step
+from atoll.compiler.pipeline.pass_base import Step, step_name
 from atoll.compiler.pipeline.pipeline import PHASES, Phase, phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase, steps_of_text
 from atoll.compiler.plan.plan import Plan
@@ -47,3 +48,9 @@ def phases_left(module: ir.Module) -> list[tuple[Phase, Sequence[Step]]]:
     is_resolved = PHASES.index(reached) >= PHASES.index(_RESOLVING)
     checks = (reached, [*(steps_of_text(_RESOLVE) if is_resolved else ()), *steps_of_phase(reached)[-1:]])
     return [checks, *((phase, steps_of_phase(phase)) for phase in PHASES[PHASES.index(reached) + 1 :])]
+
+
+def steps_to_plan(module: ir.Module) -> list[Step]:
+    """Those of them up to where the plan says all that is asked of it."""
+    steps = list(chain.from_iterable(steps for _, steps in phases_left(module)))
+    return steps[: [step_name(one) for one in steps].index(_RESOLVE) + 1]

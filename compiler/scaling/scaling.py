@@ -14,7 +14,7 @@ from atoll.compiler.planner.measuring import batch_size, measured
 from atoll.compiler.scaling.copies import plan_of_copies, topology_of_copies
 from atoll.compiler.scaling.failures import Failures
 from atoll.compiler.scaling.losses import Losses, losses_of
-from atoll.compiler.scaling.scale import CopiesAsked, Scale, predicted, scheduled
+from atoll.compiler.scaling.scale import CopiesAsked, Scale, predicted, scheduled, settled
 from atoll.compiler.text.quantities import bytes_text, seconds_text
 from atoll.compiler.topology.topology import Topology
 from atoll.compiler.tracebacks import first_line
@@ -99,7 +99,7 @@ def scaling(
         failures.check(max(copies) * sum(island.size for island in islands), max(copies) * len(islands))
     base = program.exported(1)
     batch = batch_size(parse_text(base))
-    rows = _Rows(program, plan, batch)
+    rows = _Rows(program, settled(base, program.topology, plan), batch)
     ways = [(weak, one) for weak in (True, False) for one in copies if batch is not None or one == 1]
     ways = [(weak, one) for weak, one in ways if program.grows or not weak]
     expect(len(ways), alike=True)

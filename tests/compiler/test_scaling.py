@@ -224,6 +224,28 @@ def test_all_replicas_simulated_take_what_follows_from_one():
     assert times.makespan == pytest.approx(scaling(target(2), plan(), [count], None).weak[0].step)
 
 
+def test_what_a_plan_leaves_open_is_the_planners():
+    """As in the program of one copy: it is divided before there are copies."""
+    program = target(2, widths=(512,) * 9, batch=512)
+    chosen = atoll.lower(program.target.job, topology=program.topology).plan
+    assert chosen.microbatches > 1
+    found = scaling(program, Plan(), [1, 2], None)
+    assert [Plan.parse(one.plan).microbatches for one in found.weak] == [chosen.microbatches] * 2
+
+
+def test_a_choice_that_is_refused_is_taken_back(monkeypatch):
+    """Nobody has asked for what the planner chose."""
+
+    def refused(content, topology, plan):
+        if plan.microbatches != 1:
+            raise PlanError("the planner is wrong", "plan", "ask for another plan")
+        return scheduled(content, topology, plan)
+
+    monkeypatch.setattr("atoll.compiler.scaling.scale.scheduled", refused)
+    found = scaling(target(2, widths=(512,) * 9, batch=512), Plan(), [1], None)
+    assert Plan.parse(found.weak[0].plan).microbatches == 1
+
+
 def test_a_program_without_microbatches():
     found = scaling(target(2), plan(microbatches=1), [1], None)
     (row,) = found.weak
