@@ -222,10 +222,11 @@ def test_the_front_door_has_types_which_find_mistakes_before_anything_runs(tmp_p
     told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
     assert revealed(told) == types_promised()
     four, auto, half = (f"Literal['{word}']" for word in ("four", "auto", "half"))
+    update = "Literal['whole', 'sharded', 'auto']"
     assert complaints(told) == [
         'Unexpected keyword argument "stagse" for "Plan"; did you mean "stages"?',
         f'Argument "microbatches" to "Plan" has incompatible type "{four}"; expected "int | {auto}"',
-        f"""Argument "update" to "Plan" has incompatible type "{half}"; expected "Literal['whole', 'sharded']\"""",
+        f'Argument "update" to "Plan" has incompatible type "{half}"; expected "{update}"',
         'Missing named argument "topology" for "compile"',
         'Argument "topology" to "lower" has incompatible type "int"; expected "Topology | str | Cluster"',
     ]
