@@ -1,11 +1,12 @@
 """What one device of each kind can do. A device is what jax calls so: half a chip of `tpu7x`, else a whole one.
 
 Sources, as their makers state them for a chip: v4, v5e, v5p, v6e and tpu7x from the pages of Google Cloud's TPU
-documentation on each of them (system architecture); `gpu` from NVIDIA's data sheet of the A100 SXM with 80 GB, with the
-bandwidth of NVLink for one direction. Between a chip and the memory of its host goes what PCI Express carries one way:
-16 lanes of its fourth generation for `gpu`; for TPUs as "How to Scale Your Model" (JAX's authors, 2025) has it for v5e
-and v6e, as which v4 and v5p, and tpu7x, are taken. For `cpu` nothing is stated: what a core or two do in float32, and
-a copy reads and writes. A topology can say what was measured instead, as `atoll calibrate` does of this machine.
+documentation on each of them (system architecture); `gpu` from NVIDIA's data sheet of the A100 SXM with 80 GB, with
+the bandwidth of NVLink for one direction. Between a chip and the memory of its host goes what PCI Express carries one
+way: 16 lanes of its fourth generation for `gpu`; for TPUs as "How to Scale Your Model" (JAX's authors, 2025) has it
+for v4, and for v6e, twice as much as for v5; tpu7x is taken as v6e. For `cpu` nothing is stated: what a core or two do
+in float32, and a copy reads and writes. A topology can say what was measured instead, as `atoll calibrate` does of
+this machine.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
