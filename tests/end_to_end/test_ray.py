@@ -338,12 +338,16 @@ def test_processes_stay_for_the_next_program(running_ray, tmp_path, monkeypatch)
         return ran.stdout
 
     def has(is_used=False):
-        found = json.loads(command("status", "--json"))
-        state = "serves" if is_used else "waits"
-        while {one["state"] for one in found["processes"]} != {state} or bool(found["guest"]) != is_used:
+        """Once that is so and each says what it has, as one that a program has just left may not yet."""
+        state, deadline = "serves" if is_used else "waits", time.monotonic() + 60
+        while time.monotonic() < deadline:
             found = json.loads(command("status", "--json"))
-        processes = [(one["pid"], one["has"]["kept"], one["has"]["arrays"]) for one in found["processes"]]
-        return processes, found["guest"], found["pid"]
+            processes = found["processes"]
+            is_known = all(one["state"] == state and one["has"] is not None for one in processes)
+            if is_known and bool(found["guest"]) == is_used:
+                told = [(one["pid"], one["has"]["kept"], one["has"]["arrays"]) for one in processes]
+                return told, found["guest"], found["pid"]
+        raise AssertionError(found)
 
     assert "2 processes are up for 2 x cpu[1], kept by" in command(
         "up", "--topology", "2 x cpu[1]", "--cluster", running_ray
