@@ -116,6 +116,8 @@ def settled(content: bytes, topology: Topology, plan: Plan) -> Plan:
         return plan
     run_passes(module, steps_to_plan(module))
     chosen = asked_plan_of(module)
+    if chosen == plan:
+        return plan
     try:
         scheduled(content, topology, chosen)
     except AtollError:  # as in a program, what nobody has asked for must not be what is refused

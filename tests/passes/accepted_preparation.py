@@ -101,3 +101,9 @@ def a_step_for_each_piece_of_the_shuffled_batch(w, x, y, key):
 
     x, y = jnp.concatenate([x, y]), jnp.concatenate([y, x + 1])
     return lax.scan(epoch, w, jax.random.split(jax.random.wrap_key_data(key)))
+
+
+@accepted(W, X, Y, KEY, batch=(1, 2))
+def none_of_the_shuffled_batch(w, x, y, key):
+    order = jax.random.permutation(jax.random.wrap_key_data(key), B)
+    return jax.value_and_grad(loss)(w, x[order], y[order]), x[order][:0]

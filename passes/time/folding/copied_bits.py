@@ -39,6 +39,7 @@ _MOVES = EXACT | {"chlo.top_k", "sdy.sharding_constraint"}
 _ARITHMETIC = frozenset(
     f"stablehlo.{name}" for name in ("add", "convolution", "divide", "dot_general", "multiply", "subtract")
 )
+_REDUCES = frozenset(f"stablehlo.{name}" for name in ("reduce", "reduce_window", "scatter"))
 # Of these a mask leaves some numbers, and zeros in place of the others.
 _LEAVES_SOME = frozenset(f"stablehlo.{name}" for name in ("dot_general", "multiply", "pad", "scatter"))
 
@@ -88,9 +89,6 @@ def _handing(node: Node, masks: Sequence[bool], is_sparse: bool) -> Handing:
     if kind in ("max", "min"):
         return Handing.ALL
     return Handing.SOME if is_sparse or kind != "add" or node.name == "stablehlo.scatter" else Handing.NOTHING
-
-
-_REDUCES = frozenset(f"stablehlo.{name}" for name in ("reduce", "reduce_window", "scatter"))
 
 
 def _chooses_a_number(node: Node, taken: Sequence[_Kind]) -> bool:

@@ -124,14 +124,14 @@ class _Preparation:
         found = {}
         for value in node.results:
             shape = program.shape(value)
-            along = next((one for one in dimensions if self._is_cut(shape[one : one + 1], extent)), None)
-            if along is not None:
-                found[value] = Split(along)
+            along = [one for one in dimensions if one < len(shape) and self._is_piece(shape[one], extent)]
+            if along:
+                found[value] = Split(max(along, key=lambda one: shape[one] == extent))
         return found
 
-    def _is_cut(self, extent: Sequence[int], examples: int) -> bool:
-        """Whether a dimension is as long as the batch, or as a piece of it that the microbatches can share evenly."""
-        return any(examples % one == 0 and one % self.batch.parts == 0 for one in extent)
+    def _is_piece(self, extent: int, examples: int) -> bool:
+        """Whether it is a piece of the batch, or all of it, that the microbatches can share evenly."""
+        return extent > 0 and examples % extent == 0 and extent % self.batch.parts == 0
 
     def left_whole(self, scope: Interpretation) -> Node | None:
         """An operation that takes nothing of the batch but what is whole, though it could have a part: it does the work
