@@ -1,14 +1,11 @@
-"""The keeper, a process that `atoll up` starts: `python -m atoll.runtime.keeping.keeper`.
+"""The keeper, which has the processes of islands, and gives them to one controller after another.
 
-It has the processes of islands, and gives them to one controller after another. They end when it does.
+They end when it does.
 """
 
 import os
-import pickle
 import secrets
-import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -18,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atoll.compiler.errors import AtollError, TopologyError
+from atoll.compiler.errors import AtollError
 from atoll.runtime.failure import Failure
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.keeping import record as records
@@ -57,8 +54,9 @@ if TYPE_CHECKING:
 # How many seconds processes may take to be free of a controller that is gone.
 _CLEARING = 10.0
 
-# How many seconds they have to say what they have: for a command, and before a controller gets them.
-_DESCRIBING, _ANSWERING = 2.0, 10.0
+# How many seconds they have to say what they have: for a command, and before a controller gets them. A command waits
+# so many seconds more while they tidy up, as what they say would be over in a moment.
+_DESCRIBING, _ANSWERING, _TIDYING = 2.0, 10.0, 6.0
 
 # How many seconds a controller that has been let in may take to have processes serve it, which it does at once: only
 # they notice whether it goes on.
@@ -97,6 +95,7 @@ class Keeper:
         self._wires: set[Wire] = set()
         self._guests: dict[Wire, Guest] = {}
         self._polls = Polls(self._ask)
+        self._lookers: dict[Wire, float] = {}  # commands that ask what there is, and until when they wait
         self._inbox: Inbox[partial[None]] = Inbox()
         self._admitted = 0.0  # when the last controller was let in
         self._parted = 0.0  # when it was found to be gone
@@ -218,8 +217,7 @@ class Keeper:
             case Ask(name, argument) if wire is self._lending.guest:
                 self._say(wire, Reply(self._answer(name, argument)))
             case Look():
-                until = time.monotonic() + _DESCRIBING
-                self._polls.start(self._processes, until, lambda told: self._say(wire, self._status(told)))
+                self._lookers[wire] = time.monotonic() + _TIDYING
             case Finish(force):
                 self._end(wire, force=force)
 
@@ -262,6 +260,7 @@ class Keeper:
         wire.close()
         self._wires.discard(wire)
         self._guests.pop(wire, None)
+        self._lookers.pop(wire, None)
         self._do(self._lending.go(wire))
 
     def _take_back(self, wire: Wire) -> None:
@@ -310,6 +309,16 @@ class Keeper:
         if seat in self._processes:
             self._processes[seat].say(Describe(request))
 
+    def _show(self, now: float) -> None:
+        """Have processes say what they have to those commands that need wait no longer."""
+        for wire, until in tuple(self._lookers.items()):
+            if not self._lending.is_tidying or now >= until:
+                del self._lookers[wire]
+                self._polls.start(self._processes, now + _DESCRIBING, partial(self._tell_status, wire))
+
+    def _tell_status(self, wire: Wire, told: Told) -> None:
+        self._say(wire, self._status(told))
+
     def _status(self, told: Told) -> Status:
         processes = [
             Process(self._seats.names[seat[0]], here.pid, here.machine, self._state(seat), told.get(seat))
@@ -321,8 +330,10 @@ class Keeper:
 
     def _state(self, seat: Seat) -> str:
         if seat not in self._processes:
-            return "has ended"
-        return "serves" if seat in self._lending.serving else "waits"
+            return "starts" if self._lending.is_starting(seat) else "has ended"
+        if seat not in self._lending.serving:
+            return "waits"
+        return "tidies up" if self._lending.is_tidying else "serves"
 
     def _end(self, wire: Wire | None, *, force: bool = True) -> None:
         if self._lending.guest is not None and not force:
@@ -339,6 +350,7 @@ class Keeper:
 
     def _look(self) -> None:
         now = time.monotonic()
+        self._show(now)
         self._polls.look(self._processes.keys(), now)
         if self._is_over or now < self._looked + _LOOKING:
             return
@@ -362,39 +374,3 @@ class Keeper:
         except (AtollError, OSError):
             return False
         return True
-
-
-def main() -> None:
-    """Read what is asked for, say whether it is there, and keep it."""
-    from atoll.runtime.processes.on_ray import OnRay
-
-    # Answers go where standard output was; what libraries have to say goes nowhere.
-    answers = os.fdopen(os.dup(1), "wb")
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    asked: Keeping = pickle.load(sys.stdin.buffer)
-    is_up = threading.Event()
-
-    def follow() -> None:
-        sys.stdin.buffer.read()  # until whoever asks is gone
-        if not is_up.is_set():
-            os._exit(1)  # and with it all that it has started
-
-    threading.Thread(target=follow, daemon=True).start()
-    try:
-        keeper = Keeper(asked, OnRay(asked.cluster))
-        told: object = keeper.start()
-    except Exception as error:
-        known = error if isinstance(error, AtollError) else TopologyError(f"{type(error).__name__}: {error}")
-        told = Failure.of(known)
-    is_up.set()
-    pickle.dump(told, answers)
-    answers.close()
-    if not isinstance(told, Failure):
-        signal.signal(signal.SIGTERM, lambda *_: keeper.stop())
-        keeper.run()
-
-
-if __name__ == "__main__":
-    main()

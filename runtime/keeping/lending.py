@@ -56,7 +56,7 @@ class Lending:
         self.guest: Key | None = None
         self.has_begun = False  # whether the guest has had processes told to serve it
         self.trouble = ""  # why processes could not be started
-        self._is_starting = False
+        self._starting: frozenset[Seat] = frozenset()
         self._waiting: deque[Key] = deque()
 
     def come(self, guest: Key) -> list[Action]:
@@ -95,18 +95,27 @@ class Lending:
 
     def started(self, seats: Collection[Seat]) -> list[Action]:
         """Processes are there."""
-        self._is_starting = False
+        self._starting = frozenset()
         self.trouble = ""
         self.there.update(seats)
         return list(self._go_on())
 
     def not_started(self, why: str) -> list[Action]:
         """They could not be started; they are tried again when they are needed."""
-        self._is_starting = False
+        self._starting = frozenset()
         self.trouble = why
         refused = [Refuse(guest, why) for guest in self._waiting]
         self._waiting.clear()
         return [*refused]
+
+    @property
+    def is_tidying(self) -> bool:
+        """Whether processes are not free yet of a controller that is gone."""
+        return self.guest is None and bool(self.serving)
+
+    def is_starting(self, seat: Seat) -> bool:
+        """Whether this process is started again."""
+        return seat in self._starting
 
     @property
     def missing(self) -> tuple[Seat, ...]:
@@ -116,11 +125,11 @@ class Lending:
 
     def _go_on(self, *, is_eager: bool = False) -> Iterator[Action]:
         """is_eager: whether to start what is missing before anybody asks."""
-        if self.guest is not None or self.serving or self._is_starting:
+        if self.guest is not None or self.serving or self._starting:
             return
         if missing := self.missing:
             if self._waiting or is_eager:
-                self._is_starting = True
+                self._starting = frozenset(missing)
                 self.there.difference_update(missing)
                 yield Renew(missing)
         elif self._waiting:

@@ -22,7 +22,7 @@ _ANSWERING, _ENDING = 10.0, 60.0
 def started(asked: Keeping) -> records.UpRecord:
     """The record of a keeper that has all processes ready; TopologyError if they cannot be had."""
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "atoll.runtime.keeping.keeper"],
+        [sys.executable, "-m", "atoll.runtime.keeping"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment(asked.cluster),

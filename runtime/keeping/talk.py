@@ -151,7 +151,9 @@ class Ended:
 
 @dataclass(frozen=True)
 class Process:
-    """Of an island. state: "waits", "serves" or "starts". has: what it says of itself, if it does."""
+    """Of an island. state: "waits", "serves", "tidies up", "starts" or "has ended". has: what it says of itself, if it
+    does.
+    """
 
     island: str
     pid: int

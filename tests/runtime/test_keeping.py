@@ -21,8 +21,10 @@ from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.keeping import keeper
 from atoll.runtime.keeping import record as records
 from atoll.runtime.keeping.keeper import Keeper, Keeping
+from atoll.runtime.keeping.lending import Lending
 from atoll.runtime.keeping.on_up import OnUp
 from atoll.runtime.keeping.starting import end, status
+from atoll.runtime.keeping.talk import Look
 from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.processes.wanted import Wanted
 from atoll.runtime.program_file import save_program
@@ -150,6 +152,29 @@ def test_one_controller_at_a_time(up, make_train_program, values):
         with pytest.raises(TopologyError, match=r"used by process .*; wait until .*, or add --force\n"):
             end(up.where, force=False)
         del kept
+    up.settled()
+
+
+def test_a_command_waits_until_processes_have_tidied_up(up, make_train_program, values, monkeypatch):
+    free, hear, held = Lending.free, Keeper._hear, []
+
+    def hear_and_let_go(keeper, wire, message):
+        hear(keeper, wire, message)
+        if isinstance(message, Look) and not is_late:
+            while held:
+                keeper._do(free(*held.pop()))
+
+    monkeypatch.setattr(Lending, "free", lambda *told: held.append(told) or [])
+    monkeypatch.setattr(Keeper, "_hear", hear_and_let_go)
+    for is_late in (False, True):
+        monkeypatch.setattr(keeper, "_TIDYING", 0.0 if is_late else 60.0)
+        with up.guest() as hosted:
+            trained(hosted, make_train_program((), AXES), values)
+        deadline = time.monotonic() + 60
+        while len(held) < len(up.launcher.running) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert {one.state for one in status(up.where).processes} == {"tidies up" if is_late else "waits"}
+    is_late = False
     up.settled()
 
 
