@@ -84,6 +84,7 @@ class Host:
         self._programs: dict[int, _Loaded] = {}
         self._streams: tuple[RunningIsland, ...] = ()  # of all programs
         self._sequences: dict[int, int] = {}  # by sender, the number of the last of its messages
+        self._pause: float | None = None  # in how many seconds its thread looks at devices again
         self._thread: threading.Thread | None = None
         self._ident: int | None = None  # of the thread that carries the islands at this moment, or did so last
         self._carrying = threading.Lock()  # held by that thread
@@ -225,7 +226,8 @@ class Host:
             del argument
 
     def _next(self) -> Call | None:
-        """What happens next, if it is known. If not, it has devices watched that have something to do."""
+        """What happens next, if it is known. If not, it has devices watched that have something to do, or knows when to
+        look at them again."""
         for site in self._sites.values():
             site.window.retire_ready()
         if self._calls:
@@ -233,11 +235,13 @@ class Host:
         for site in self._sites.values():
             if site.window.is_awaited and site.window.has_room():
                 return site.go_on, None
-            if not len(self._inbox):
-                site.window.watch()
+        if not len(self._inbox):
+            comes_back = self._thread is not None and self._ident == self._thread.ident
+            pauses = [site.window.watch(comes_back) for site in self._sites.values()]
+            self._pause = min((one for one in pauses if one is not None), default=None)
         if len(self._inbox):
             return self._inbox.get()
-        return next(((_give_up, one) for one in self._streams if one.is_watched and one.left <= 0), None)
+        return next(((RunningIsland.give_up, one) for one in self._streams if one.is_watched and one.left <= 0), None)
 
     @property
     def _left(self) -> float | None:
@@ -246,8 +250,8 @@ class Host:
         While it waits other threads may carry the islands. So it looks again when one that waits for nothing now could
         have waited for too long.
         """
-        if not self._streams:
-            return None
+        if self._pause is not None or not self._streams:
+            return self._pause
         return max(0.0, min(one.left if one.is_watched else one.patience for one in self._streams))
 
     # Messages.
@@ -380,10 +384,6 @@ class _Loaded:
     under_way: int = 0
     offers: Counter[int] = field(default_factory=Counter)
     is_closing: bool = False
-
-
-def _give_up(island: RunningIsland) -> None:
-    island.give_up()
 
 
 def say_near(number: int, offer: Offer) -> None:

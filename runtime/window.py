@@ -2,7 +2,7 @@
 
 XLA's CPU devices abort when hundreds of executions with collectives are enqueued, so an island runs ahead of its
 devices by a bounded number. Nothing tells when one has ended: the island's host looks at the oldest ones whenever it
-passes by, and when it has nothing else to do, a thread beside it waits for one.
+passes by, and when it has nothing else to do, a thread beside it waits for one, or it looks again in a moment (`pace`).
 """
 
 from collections import deque
@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from atoll.runtime.failure import reason
+from atoll.runtime.pace import Pace
 from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
 from atoll.runtime.side_thread import SideThread
@@ -36,6 +37,7 @@ class Window:
     ) -> None:
         self._size = size
         self._half = size // 2
+        self._pace = Pace()
         self._tell = tell
         self._post = post
         self._watcher = SideThread(watcher)
@@ -60,9 +62,13 @@ class Window:
         """
         if self.is_awaited:  # whoever waits has just looked, or will before it waits on
             self.is_awaited = len(self._pending) > self._half
+            if not self.is_awaited:
+                self._pace.end()
         elif len(self._pending) >= self._size:
             self.retire_ready()
             self.is_awaited = len(self._pending) > self._half
+            if self.is_awaited:
+                self._pace.begin()
         return not self.is_awaited
 
     def retire_ready(self) -> None:
@@ -100,12 +106,18 @@ class Window:
                 return False
             raise
 
-    def watch(self) -> None:
-        """Have it noticed when the one of them has ended that somebody waits for; at least, when all have."""
+    def watch(self, comes_back: bool = False) -> float | None:
+        """Have it noticed when the one of them has ended that somebody waits for; at least, when all have.
+
+        comes_back: whether the caller can look again by itself; then it may be told to, in so many seconds.
+        """
+        if comes_back and self._watched is None and self.is_awaited and (pause := self._pace.pause()) is not None:
+            return pause
         if self._watched is None and self._pending:
             self._before_watched, self._watched = self._awaited()
             token = self._watched[2]
             self._watcher.call(partial(_wait, [token], partial(self._post, (self._ended, self._watcher))))
+        return None
 
     def _awaited(self) -> tuple[int, _Execution]:
         """With its number, the one after which there is room, if somebody waits for that; else the last one of a step.

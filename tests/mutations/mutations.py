@@ -730,6 +730,13 @@ MUTATIONS = (
         killed_by="tests/runtime/test_window.py::test_of_a_full_window_half_is_watched",
     ),
     Mutation(
+        "who-does-not-come-back-looks-again",
+        "runtime/window.py",
+        "if comes_back and self._watched is None",
+        "if self._watched is None",
+        killed_by="tests/runtime/test_window.py::test_who_comes_back_looks_again_at_what_was_soon_over",
+    ),
+    Mutation(
         "what-was-donated-has-ended",
         "runtime/window.py",
         "token = next((one for _, _, one in later if not one.is_deleted()), None)",

@@ -7,6 +7,7 @@ import weakref
 import pytest
 from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
+from atoll.runtime.pace import Pace
 from atoll.runtime.program import Run
 from atoll.runtime.ready_task import ReadyTask, count_covered
 from atoll.runtime.record import Record
@@ -110,6 +111,27 @@ def test_of_a_full_window_half_is_watched(watching):
     watching.look()
     assert len(watching.window) == 4
     assert watching.window.has_room()
+
+
+def test_who_comes_back_looks_again_at_what_was_soon_over(watching):
+    """Others have it watched, and so has anyone who waits for the end of a step."""
+    window = watching.window
+    window._pace = Pace(lambda: 7.0)
+    watching.add(8)
+    assert not window.has_room()
+    for token in watching.tokens[:4]:
+        token.end()
+    window.retire_ready()
+    assert window.has_room()
+    assert window.watch(comes_back=True) is None
+    assert watching.tokens.index(watching._looked_at.get(timeout=60)) == 7
+    for token in watching.tokens[4:]:
+        token.end()
+    watching.look()
+    watching.add(8)
+    assert not window.has_room()
+    assert window.watch(comes_back=True) > 0
+    assert watching.watched() == 11
 
 
 def test_with_what_was_watched_all_that_it_covers_has_ended(watching):
