@@ -27,8 +27,8 @@ def is_running(pid):
 
 
 def left_of(pids):
-    """Those that have not ended within ten seconds."""
-    deadline = time.monotonic() + 10
+    """Those that have not ended within a minute."""
+    deadline = time.monotonic() + 60
     while left := [pid for pid in pids if is_running(pid)]:
         if time.monotonic() > deadline:
             break

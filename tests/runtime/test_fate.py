@@ -67,7 +67,8 @@ def after(call, *then):
 ENDED = HostFailed(0, Failure.loss("island a was lost: its process 101 on here has ended"))
 
 
-def test_the_process_that_ended_is_told_and_not_one_that_cannot_go_on_without_it(island):
+def test_the_process_that_ended_is_told_and_not_one_that_cannot_go_on_without_it(island, monkeypatch):
+    monkeypatch.setattr(fate, "_ECHO", 3600)
     after(
         lambda: island.host.take(0, HostFailed(0, BROKEN)),
         lambda: island.host.lose(island.processes[1], "has ended"),
@@ -110,8 +111,9 @@ def test_what_one_process_goes_without_the_others_are_told_once(island):
 PARTED = "island a was lost: its processes did not get the same values, as "
 
 
-def test_processes_that_have_parted_name_the_island_that_was_lost_before(island):
+def test_processes_that_have_parted_name_the_island_that_was_lost_before(island, monkeypatch):
     """It may be known only after what its loss has done to what it sent."""
+    monkeypatch.setattr(fate, "_ECHO", 3600)
     after(
         lambda: island.host.take(1, Parted("b", Failure("connection closed by peer", is_of_device=True))),
         lambda: island.host.receive(Lose(("b",), OTHER)),

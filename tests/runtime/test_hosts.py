@@ -41,7 +41,7 @@ def wires(monkeypatch):
 
 def test_messages_are_counted_and_one_a_host_asks_for_a_step(wires, make_train_program, make_meshes, values):
     wires.twice = 1  # which changes nothing
-    with Controller(make_train_program(donated=False), make_meshes(), timeout=10) as controller:
+    with Controller(make_train_program(donated=False), make_meshes(), timeout=120) as controller:
         for _ in range(3):
             controller.start(values)
         stats = controller.stats()
@@ -60,9 +60,15 @@ def test_a_message_that_is_lost_is_missed_in_time(wires, make_train_program, mak
         AtollError, match=r"the island does not have the array: .* or the island was never asked to make it"
     ):
         numpy.asarray(loss)
-    with pytest.raises(AtollError, match=r"step 0 has not ended on islands? (left, )?right after 1 seconds") as caught:
-        controller.stats()
-    assert "island right has nothing to do" in str(caught.value)
+    for _ in range(100):  # a host that has no time to say what its islands do is not waited for
+        with pytest.raises(
+            AtollError, match=r"step 0 has not ended on islands? (left, )?right after 1 seconds"
+        ) as caught:
+            controller.stats()
+        if "island right has nothing to do" in str(caught.value):
+            break
+    else:
+        pytest.fail("it is never told what the island does")
     with pytest.raises(AtollError, match=r"step 0 has not ended on"):
         controller.close()
 

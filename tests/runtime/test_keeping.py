@@ -324,7 +324,7 @@ def test_a_controller_that_is_killed_leaves_nothing(up, make_train_program, valu
                 assert script.stdout.readline()
             time.sleep(float(random.uniform(0, 0.05)))
             script.send_signal([signal.SIGKILL, signal.SIGINT][random.integers(2)])
-            script.communicate(timeout=30)
+            script.communicate(timeout=60)
         up.settled()
         with up.guest() as hosted:
             assert trained(hosted, program, values)[0] == expected

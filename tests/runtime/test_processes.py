@@ -443,7 +443,7 @@ def test_who_does_not_know_the_secret_is_not_let_in():
                 pass
     assert not len(let_in)
     wire = connect(door.address, b"right")
-    let_in.get(10).close()
+    let_in.get(60).close()
     wire.close()
     door.close()
     with pytest.raises(OSError, match="refused"):
@@ -486,7 +486,7 @@ def test_a_line_that_is_over_keeps_nothing():
     over = threading.Event()
     line = Line(Wire(ends[0]), print, over.set, "test")
     ends[1].close()
-    assert over.wait(10)
+    assert over.wait(60)
     value = numpy.zeros(3)
     count = sys.getrefcount(value)
     line.say(value)

@@ -264,10 +264,10 @@ def test_very_many_parts_are_checked_in_no_time(along):
             box = [(0, 8)] * 3
             box[along], box[other] = (one, one + 1), (two, two + 1)
             boxes.append(tuple(box))
-    began = time.perf_counter()
+    began = time.thread_time()
     assert uncovered(boxes, tuple(shape)) is None
     assert uncovered(boxes[:-1], tuple(shape))[0] == 0
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_good_programs():

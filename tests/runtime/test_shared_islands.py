@@ -141,11 +141,13 @@ def test_memory_for_one_of_three(make_meshes, make_train_program, values, refere
     expected = state
     for _ in range(8):
         *expected, _ = reference_step(*expected, x)
-    found, wrong = {}, []
+    found, wrong, compiled = {}, [], threading.Barrier(3)
 
     def work(number):
         controller = on(shared, program)
         try:
+            controller.compile()
+            compiled.wait(60)  # or one might be over before another begins
             now = state
             for _ in range(8):
                 *now, _ = controller.start([*now, x])

@@ -1,7 +1,10 @@
 """What is recorded of a traced step, and what a viewer is shown of it."""
 
 import contextlib
+import itertools
 import pickle
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy
@@ -27,6 +30,7 @@ from atoll.runtime.trace import (
 )
 from atoll.runtime.trace_file import to_bytes
 from atoll.runtime.trace_slices import slices
+from patient import until
 from trace_reader import arrows, read_trace
 
 pytestmark = pytest.mark.own
@@ -261,14 +265,25 @@ def test_an_island_waits_for_the_next_step(slow):
 
 def test_an_island_waits_for_an_argument_from_another(make_train_program, make_meshes):
     """The second step takes on each island what the first makes on the other; and `left` is the last with that."""
-    seconds = {"F0": 0.0, "B0": 0.2, "U0": 0.0}.__getitem__
+    gate, backward = threading.Event(), itertools.count()
+
+    def seconds(task):
+        """That of `left` comes after that of `right`, and does not end before the gate is opened."""
+        return 0.0 * (task == "B0" and next(backward) == 1 and gate.wait(60))
+
     with running(make_train_program(), make_meshes(), seconds) as (controller, (w, v, x)):
         with controller.traced() as trace:
             w, v, _ = controller.start([w, v, x])
             controller.start([v, w, x])
+            until(
+                lambda: controller._hosted.settle(60)["right"] == "waits for an argument of step 1 from left",
+                "the right island waits",
+            )
+            seen = time.perf_counter_ns()
+            gate.set()
         (found,) = waits(trace, "right", ForArgument)
         assert (found.step, found.cause) == (1, ForArgument(0, "left"))
-        assert found.end - found.start > 0.02e9
+        assert found.start < seen < found.end
         fetched = [one for one in trace.records if isinstance(one, Fetched)]
         assert {(one.step, one.island, one.source) for one in fetched} == {(1, "left", "right"), (1, "right", "left")}
 
@@ -283,10 +298,17 @@ def test_an_island_waits_for_room(make_meshes):
         (Input("x", (4, 4), "float32", places=((("left", 0),),)),),
         (Output("y", (4, 4), "float32", False, ((("left", AHEAD),),)),),
     )
-    with running(program, make_meshes(names=("left",)), lambda _: 0.01) as (controller, (x, *_)):
+    gate = threading.Event()
+    with running(program, make_meshes(names=("left",)), lambda _: 0.0 * gate.wait(60)) as (controller, (x, *_)):
         controller.start([x])
         with controller.traced() as trace:
             controller.start([x])
-    found = waits(trace, "left", ForRoom)
-    assert [(one.step, one.cause) for one in found] == [(1, ForRoom(0, AHEAD))]
-    assert found[0].end - found[0].start > 1e6
+            until(
+                lambda: controller._hosted.settle(60)["left"] == f"waits for its devices to end one of {AHEAD} tasks",
+                "the island waits for room",
+            )
+            seen = time.perf_counter_ns()
+            gate.set()
+    (found,) = waits(trace, "left", ForRoom)
+    assert (found.step, found.cause) == (1, ForRoom(0, AHEAD))
+    assert found.start < seen < found.end
