@@ -38,6 +38,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
+# What another process has not written to its end jax compiles, and warns; not among what commands and programs print.
+_WARNINGS = ("the persistent compilation cache cannot be read", "Error reading persistent compilation cache entry")
+os.environ.setdefault("PYTHONWARNINGS", ",".join(f"ignore:{one}" for one in _WARNINGS))
+
 # Where libtpu is, jax would look for TPUs in every process, which takes time, and complain that it finds none.
 os.environ.setdefault(_PLATFORMS, "cpu")
 

@@ -51,12 +51,12 @@ from atoll.runtime.processes.wire import Door, Wire
 if TYPE_CHECKING:
     from atoll.runtime.processes.greetings import Here
 
-# How many seconds processes may take to be free of a controller that is gone.
-_CLEARING = 10.0
+# How many seconds processes may take to be free of a controller that is gone: a little more than they give themselves.
+_CLEARING = 35.0
 
 # How many seconds they have to say what they have: for a command, and before a controller gets them. A command waits
 # so many seconds more while they tidy up, as what they say would be over in a moment.
-_DESCRIBING, _ANSWERING, _TIDYING = 2.0, 10.0, 6.0
+_DESCRIBING, _ANSWERING, _TIDYING = 5.0, 10.0, 20.0
 
 # How many seconds a controller that has been let in may take to have processes serve it, which it does at once: only
 # they notice whether it goes on.

@@ -28,8 +28,9 @@ from atoll.runtime.processes.packing import pack
 from atoll.runtime.processes.partners import join_partners
 from atoll.runtime.processes.wire import Wire, connect
 
-# How many seconds what is under way may take to end, once a controller is gone.
-_CLEARING = 5.0
+# How many seconds each of these may take, once a controller is gone: what is under way to end, threads, and arrays. It
+# is next to nothing, unless something hangs, or the machine has other things to do.
+_CLEARING = 10.0
 
 # How many seconds until it looks again whether all arrays are gone.
 _PAUSE = 0.05

@@ -15,8 +15,8 @@ from atoll.runtime.keeping.on_up import exchange
 from atoll.runtime.keeping.talk import Ended, Finish, Look, Status
 from atoll.runtime.processes.on_ray import environment
 
-# How many seconds the keeper may take to say what there is, and to end all.
-_ANSWERING, _ENDING = 10.0, 60.0
+# How many seconds the keeper may take to say what there is, which waits for processes that tidy up, and to end all.
+_ANSWERING, _ENDING = 60.0, 60.0
 
 
 def started(asked: Keeping) -> records.UpRecord:

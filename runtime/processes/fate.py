@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from atoll.runtime.failure import Failure
 
 # How many seconds the end of a process may take to be known, after others have said what came of it.
-_ECHO = 1.0
+_ECHO = 3.0
 
 
 class Fate:

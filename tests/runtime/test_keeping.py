@@ -339,7 +339,7 @@ def test_a_controller_that_is_stopped_loses_the_islands_and_is_told(up, make_tra
     (tmp_path / "given").write_bytes(pickle.dumps((up.islands, values)))
     with up.guest() as hosted:
         expected, _ = trained(hosted, program, values)
-    command = [sys.executable, "-c", SCRIPT, up.where, tmp_path / "train.atoll", tmp_path / "given", "2"]
+    command = [sys.executable, "-c", SCRIPT, up.where, tmp_path / "train.atoll", tmp_path / "given", "5"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as script:
         for _ in range(3):
             assert script.stdout.readline()
@@ -349,7 +349,7 @@ def test_a_controller_that_is_stopped_loses_the_islands_and_is_told(up, make_tra
             assert trained(hosted, program, values)[0] == expected
         script.send_signal(signal.SIGCONT)
         _, told = script.communicate(timeout=60)
-    parted = r"let go of its controller, which was stopped or cut off for 2 seconds"
+    parted = r"let go of its controller, which was stopped or cut off for 5 seconds"
     sentence = rf"IslandLost: .*island (left|right) was lost: its process \d+ on \S+ has ({parted}|ended); make a new"
     assert re.search(sentence, told), told
 

@@ -128,7 +128,7 @@ def run_for_ever(controller, values):
     ("victim", "kind"), [((0, 0), signal.SIGKILL), ((0, 1), signal.SIGKILL), ((0, 1), signal.SIGSTOP)]
 )
 def test_an_island_is_lost_with_the_first_of_its_processes(make_train_program, values, victim, kind):
-    hosted = islands((2, 1), watchdog=2.0)
+    hosted = islands((2, 1), watchdog=5.0)
     running = hosted.ground._launcher.running
     with Controller(make_train_program((("x",), ("y",)), AXES, donated=False), hosted, timeout=60) as controller:
         controller.start(values)

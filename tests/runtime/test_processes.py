@@ -313,7 +313,7 @@ def test_devices_that_are_not_there():
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_island_that_is_lost_is_named_and_the_other_goes_on(make_train_program, make_code, values, kind):
-    hosted = far((("devices", 1),), watchdog=2.0)
+    hosted = far((("devices", 1),), watchdog=5.0)
     launcher = hosted.ground._launcher
     controller = Controller(make_train_program(donated=False), hosted, timeout=60)
     w, v, _ = controller.start(values)
@@ -336,11 +336,11 @@ def test_an_island_that_is_lost_is_named_and_the_other_goes_on(make_train_progra
     os.kill(pid, kind)
     began = time.monotonic()
     sentence = (
-        rf"island right was lost: its process {pid} on \S+ has (ended|not answered for 2 seconds); make a new cluster"
+        rf"island right was lost: its process {pid} on \S+ has (ended|not answered for 5 seconds); make a new cluster"
     )
     with pytest.raises(IslandLost, match=sentence):
         run_for_ever(controller, values)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 30
     with pytest.raises(IslandLost, match=rf"^\S+: result\[1\] is gone: {sentence}"):
         numpy.asarray(v)
     for use in (lambda: controller.start(values), lambda: controller.put(values)):
@@ -370,7 +370,7 @@ def test_islands_are_lost_at_any_point(make_train_program, values, request, monk
     random = numpy.random.default_rng(seed)
     for number in range(25 if request.config.getoption("full") else 10):
         processes = int(random.integers(1, 3))
-        hosted = far(watchdog=3.0, processes=processes)
+        hosted = far(watchdog=5.0, processes=processes)
         running = hosted.ground._launcher.running
         victim = list(running)[random.integers(len(running))]
         kind = signal.SIGKILL if number else signal.SIGSTOP  # which takes as long as the watchdog

@@ -285,7 +285,7 @@ def test_every_panel_can_be_used_by_keyboard(opened, written):
                 break
             assert focus["name"].strip(), focus
             assert focus["seen"], focus
-            opened.until(f"{FOCUS}.shown", seconds=5)  # a text hears of its focus a moment later
+            opened.until(f"{FOCUS}.shown")  # a text hears of its focus a moment later
             reached[name].append(focus["kind"])
         assert focus["over"], f"no way out of {name}"
     assert {"island", "arrow", "gantt"} <= set(reached["overview"])
@@ -354,7 +354,7 @@ def test_the_page_of_a_model_of_118_layers(opened, pytestconfig, tmp_path):
         ("plan", "#panel-plan tbody tr", 5),
     ):
         opened.click(f"#tab-{panel}")
-        opened.until(f"document.querySelectorAll('{what}').length >= {count}", seconds=5)
+        opened.until(f"document.querySelectorAll('{what}').length >= {count}")
     assert "schedule=zb-h1" in opened.evaluate("document.querySelector('#report-text').textContent")
     assert opened.problems == []
     assert set(opened.requests) == {file.as_uri()}
