@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import chosen
+import hypothesis.core
 import pytest
 
 # Linux lets a process map 65,530 regions of memory. Compiled code takes several each, and where there is no room for
@@ -52,6 +53,10 @@ def pytest_configure(config):
     # Libraries and tests make a million objects, which stay. To go through them again and again for garbage would take
     # a quarter of the time until tests run, and a twentieth of theirs.
     gc.set_threshold(100_000, 50, 100)
+    hypothesis.settings.register_profile("unhurried", deadline=None)  # how long an example takes the machine decides
+    hypothesis.settings.load_profile("unhurried")
+    if not config.getoption("full") and config.getoption("hypothesis_seed", None) is None:
+        hypothesis.core.global_force_seed = chosen.day()
     config.addinivalue_line("markers", "one_in(n): of what its parameters make, a part runs that the day chooses")
     config.addinivalue_line("markers", "own: asks of our own code alone, not of jax; --quick leaves it out")
     config.addinivalue_line("markers", "accelerator: runs on GPUs or TPUs, where there are any; see `--on`")
