@@ -31,6 +31,7 @@ HEADINGS = (
     ("compiler/pipeline/dump_folder.py", "command-line"),
     ("compiler/pipeline/*", "ir"),
     ("compiler/mlir/ir_text.py", "ir"),
+    ("compiler/mlir/resources.py", "ir"),
     ("compiler/plan/*", "plan"),
     ("compiler/planner/*", "plan"),
     ("compiler/report/report.py", "plan"),

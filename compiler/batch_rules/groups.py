@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, kind_of_body
 from atoll.compiler.batch_rules.numbering import counted_dimension_of
-from atoll.compiler.batch_rules.scalars import constant_number
 from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.constants import splat_integer
 
 _BARRIER = "stablehlo.optimization_barrier"
 _NOTHING = -1  # in place of a key: no row is below any limit
@@ -181,9 +181,7 @@ def _is_one(program: NodeTree, value: int) -> bool:
         node = program.producers[node.operands[0]]
     if node is None or node.name != "stablehlo.constant":
         return False
-    constant = ir.DenseElementsAttr(node.operation.attributes["value"])
-    is_whole = isinstance(ir.RankedTensorType(constant.type).element_type, ir.IntegerType)
-    return is_whole and constant.is_splat and constant_number(node) == 1
+    return splat_integer(node.operation) == 1
 
 
 def _nonnegative_root(program: NodeTree, value: int) -> int | None:
@@ -263,9 +261,8 @@ def _is_number(program: NodeTree, value: int) -> bool:
         node = program.producers[node.operands[0]]
     if node is None or node.name != "stablehlo.constant":
         return False
-    constant = ir.DenseElementsAttr(node.operation.attributes["value"])
-    is_whole = isinstance(ir.RankedTensorType(constant.type).element_type, ir.IntegerType)
-    return is_whole and constant.is_splat and constant_number(node) >= 0
+    number = splat_integer(node.operation)
+    return number is not None and number >= 0
 
 
 def _root(program: NodeTree, value: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from atoll.compiler.batch_rules.decision import Decision
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
-from atoll.compiler.batch_rules.states import COMBINE, COMPLEX_ZERO, JOIN, SAME, Split, State, Version, identity
+from atoll.compiler.batch_rules.states import COMBINE, SAME, Split, State, Version, identity
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import replace_within
 
@@ -105,9 +105,8 @@ class Local(ABC):
         made: ir.Value[ir.Type] = self.create(name, [result], operands, location, attributes).results[0]
         return made
 
-    def constant(self, value: ir.Attribute, location: ir.Location) -> "ir.Value[ir.Type]":
-        elements = ir.DenseElementsAttr(value)
-        return self.one("stablehlo.constant", elements.type, [], location, {"value": value})
+    def constant(self, value: ir.DenseElementsAttr, location: ir.Location) -> "ir.Value[ir.Type]":
+        return self.one("stablehlo.constant", value.type, [], location, {"value": value})
 
     def number(self, value: int, type_: ir.RankedTensorType, location: ir.Location) -> "ir.Value[ir.Type]":
         """A constant: a splat of an integer."""
@@ -115,11 +114,6 @@ class Local(ABC):
         return self.constant(splat, location)
 
     def identity(self, kind: str, type_: ir.RankedTensorType, location: ir.Location) -> "ir.Value[ir.Type]":
-        if isinstance(type_.element_type, ir.ComplexType) and kind in ("add", JOIN):
-            made = ir.Operation.parse(f"%0 = stablehlo.constant {COMPLEX_ZERO} : {type_}")
-            self.point.insert(made)
-            zero: ir.Value[ir.Type] = made.operation.results[0]
-            return zero
         value = identity(kind, type_)
         assert value is not None, f"{type_} has no identity of {kind}"
         return self.constant(value, location)

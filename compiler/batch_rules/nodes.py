@@ -4,8 +4,9 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from atoll.compiler.batch_rules.states import COMPLEX_ZERO, KIND_OF, identity
+from atoll.compiler.batch_rules.states import KIND_OF, identity
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.constants import is_value
 from atoll.compiler.mlir.effects import acts
 from atoll.compiler.mlir.functions import body_of
 from atoll.compiler.mlir.locations import name_stack, place
@@ -162,11 +163,8 @@ class NodeTree:
             value = node.operands[0]
         if node is None or node.name != "stablehlo.constant":
             return False
-        if isinstance(self.tensor(value).element_type, ir.ComplexType):
-            # The bindings can print complex numbers but not read them.
-            return kind == "add" and COMPLEX_ZERO in str(node.operation)
-        constant = ir.DenseElementsAttr(node.operation.attributes["value"])
-        return constant.is_splat and constant == identity(kind, self.tensor(value))
+        neutral = identity(kind, self.tensor(value))
+        return neutral is not None and is_value(node.operation, neutral)
 
     def _add(self, values: "Sequence[ir.Value[ir.Type]]", producer: Node | None, home: Body) -> tuple[int, ...]:
         first = len(self.values)

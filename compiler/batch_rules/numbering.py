@@ -1,9 +1,12 @@
 """Finds indices that count the examples: `x[jnp.arange(n), labels]` looks up each example in its own row."""
 
 import math
+from typing import Any
 
+import numpy
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.constants import integers
 
 
 def counted_dimension(indices: Node, operand: int, vector: int, component: int) -> int | None:
@@ -74,15 +77,11 @@ def _moved(node: Node, source: int) -> int | None:
 
 
 def _counted_constant(node: Node) -> int | None:
-    value, shape = node.operation.attributes["value"], node.result_shape()
-    if not isinstance(value, ir.DenseIntElementsAttr):
+    numbers = integers(node.operation)
+    if numbers is None:
         return None
-
-    def counts(dimension: int) -> bool:
-        inner = math.prod(shape[dimension + 1 :])
-        return all(value[place] == place // inner % shape[dimension] for place in range(len(value)))
-
-    return next(filter(counts, range(len(shape))), None)
+    places: tuple[Any, ...] = numpy.indices(numbers.shape, sparse=True)
+    return next((along for along, place in enumerate(places) if (numbers == place).all()), None)
 
 
 def _is_below_zero(program: NodeTree, predicate: int) -> bool:

@@ -15,9 +15,10 @@ from atoll.compiler.batch_rules.groups import compared_groups, counted_key, grou
 from atoll.compiler.batch_rules.interpreted import Interpreted
 from atoll.compiler.batch_rules.local import Local, Values
 from atoll.compiler.batch_rules.nodes import Node, NodeTree, kind_of_body
-from atoll.compiler.batch_rules.scalars import COMPUTED, constant_number
+from atoll.compiler.batch_rules.scalars import COMPUTED
 from atoll.compiler.batch_rules.states import ABSENT, OWN, SAME, Partial, Places, Sorted, Split, State
 from atoll.compiler.mlir.bindings import ir, stablehlo
+from atoll.compiler.mlir.constants import is_splat, splat_integer
 
 IN_ORDER = "put the rows back in the order of the examples first, by a gather or scatter with the same argsort"
 _BARRIER = "stablehlo.optimization_barrier"
@@ -338,8 +339,8 @@ def _table(program: NodeTree, value: int) -> Any:  # noqa: ANN401 (an array of n
     if node.name == "stablehlo.sort":
         return numpy.arange(program.shape(value)[0])
     if node.name == "stablehlo.constant":
-        is_splat = ir.DenseElementsAttr(node.operation.attributes["value"]).is_splat
-        return numpy.asarray([constant_number(node)]) if is_splat else None
+        number = splat_integer(node.operation)
+        return None if number is None else numpy.asarray([number])
     if node.name == _BARRIER:
         return _table(program, node.operands[node.results.index(value)])
     if node.name == "stablehlo.reduce" and len(node.operands) == 2 and kind_of_body(node) in ("and", "or"):
@@ -360,9 +361,7 @@ def _is_constant_along(program: NodeTree, value: int, dimension: int) -> bool:
     if node is None:
         return False
     if node.name == "stablehlo.constant":
-        if isinstance(program.tensor(value).element_type, ir.ComplexType):
-            return False
-        return bool(ir.DenseElementsAttr(node.operation.attributes["value"]).is_splat)
+        return is_splat(node.operation)
     if node.name == "stablehlo.broadcast_in_dim":
         kept = node.integers("broadcast_dimensions")
         source = kept.index(dimension) if dimension in kept else None

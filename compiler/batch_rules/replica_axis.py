@@ -11,6 +11,7 @@ from math import prod
 
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir, sdy
+from atoll.compiler.mlir.constants import splat_integer
 from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.island_axes import Axes
 from atoll.compiler.module.mesh_types import mesh_attribute
@@ -244,8 +245,7 @@ def _constant(program: NodeTree, value: int) -> int | None:
     node = program.producers[value]
     if node is None or node.name != "stablehlo.constant":
         return None
-    number: int = ir.DenseIntElementsAttr(node.operation.attributes["value"])[0]
-    return number
+    return splat_integer(node.operation)
 
 
 def _with_names(attribute: ir.Attribute, renamed: Mapping[str, str]) -> ir.Attribute:

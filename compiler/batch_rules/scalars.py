@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.constants import splat_integer
 
 _Numbers = "numpy.ndarray[Any, numpy.dtype[numpy.int64]]"
 
@@ -103,7 +104,7 @@ class Scalars:
         if prod(type_.shape) != 1:
             return None
         if node.name == "stablehlo.constant":
-            return numpy.asarray(constant_number(node))
+            return numpy.asarray(splat_integer(node.operation))
         compute = COMPUTED.get(node.name)
         operands = [self._numbers(one) for one in node.operands] if compute is not None else [None]
         if compute is None or any(one is None for one in operands):
@@ -121,9 +122,3 @@ class Scalars:
         numbers = self._numbers(node.operands[1])
         # `dynamic_slice` moves a start that is out of bounds to the nearest that is not.
         return None if numbers is None else numpy.clip(numbers, 0, table.result_shape()[0] - 1)
-
-
-def constant_number(node: Node) -> int:
-    """The number in a constant that is an integer scalar."""
-    value = ir.DenseElementsAttr(node.operation.attributes["value"]).get_splat_value()
-    return int(ir.BoolAttr(value).value if isinstance(value, ir.BoolAttr) else ir.IntegerAttr(value).value)

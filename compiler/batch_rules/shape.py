@@ -12,6 +12,7 @@ from atoll.compiler.batch_rules.nodes import Node
 from atoll.compiler.batch_rules.rule import Build, FactorRule, Linear
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.constants import is_splat, with_type
 
 _MOVES = Linear(alone=(0,), kinds=ALL_KINDS)
 
@@ -127,20 +128,14 @@ def _make_iota(local: Local, node: Node, decision: Decision, operands: Values) -
 
 
 def _constant(node: Node) -> Sequence[Factor]:
-    # The bindings cannot read complex numbers.
-    if isinstance(node.result_type().element_type, ir.ComplexType):
-        return []
-    if not ir.DenseElementsAttr(node.operation.attributes["value"]).is_splat:
+    if not is_splat(node.operation):
         return []
     return [Factor((), (one,)) for one in range(len(node.result_shape()))]
 
 
 def _make_constant(local: Local, node: Node, decision: Decision, _operands: Values) -> Values:
-    value = ir.DenseElementsAttr(node.operation.attributes["value"])
-    smaller = ir.DenseElementsAttr.get_splat(
-        local.type_of(node.results[0], decision.results[0]), value.get_splat_value()
-    )
-    return [local.constant(smaller, node.location)]
+    type_ = local.type_of(node.results[0], decision.results[0])
+    return [local.constant(with_type(node.operation, type_), node.location)]
 
 
 RULES = (

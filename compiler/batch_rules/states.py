@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.constants import complex_splat
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,14 @@ KIND_OF = {operation: kind for kind, operation in COMBINE.items()}
 # The same for what loops over microbatches carry on.
 KIND_OF_CARRIED = KIND_OF | {"stablehlo.dynamic_update_slice": JOIN}
 
-# A splat of it, as MLIR prints it.
-COMPLEX_ZERO = "dense<(0.000000e+00,0.000000e+00)>"
-
 
 def identity(kind: str, type_: ir.RankedTensorType) -> ir.DenseElementsAttr | None:
-    """The splat that changes nothing when combined with a value; None if the bindings cannot write one."""
+    """The splat that changes nothing when combined with a value; None if there is no such."""
     element = type_.element_type
     value: ir.Attribute
+    if isinstance(element, ir.ComplexType):
+        neutral = {"add": 0.0, JOIN: -0.0}.get(kind)
+        return None if neutral is None else complex_splat(type_, neutral, neutral)
     if isinstance(element, ir.FloatType):
         neutral = {"add": 0.0, JOIN: -0.0, "max": float("-inf"), "min": float("inf")}.get(kind)
         if neutral is None:

@@ -91,7 +91,7 @@ def _kind(loop: CountedLoop, slot: int) -> str | None:
     if len(kinds) != 1:
         return None
     (kind,) = kinds
-    return kind if _has_identity(kind, loop.node.program.tensor(value)) else None
+    return kind if identity(kind, loop.node.program.tensor(value)) is not None else None
 
 
 def _kind_of_step(node: Node, carried: int) -> str | None:
@@ -106,11 +106,6 @@ def _kind_of_step(node: Node, carried: int) -> str | None:
 def _leaves_as_it_is(node: Node) -> bool:
     is_idle = node.name == "stablehlo.convert" and node.operand_type(0) == node.result_type()
     return is_idle or node.name == _BARRIER
-
-
-def _has_identity(kind: str, type_: ir.RankedTensorType) -> bool:
-    is_complex = isinstance(type_.element_type, ir.ComplexType)
-    return kind == "add" if is_complex else identity(kind, type_) is not None
 
 
 def build_trips(local: LocalBlock, node: Node, decision: Decision, operands: Values) -> Values:

@@ -10,7 +10,7 @@ from atoll.compiler.commands.verify_diagnostics import differences
 from atoll.compiler.errors import AtollError, CompileError, Diagnostic, UsageError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import NO_FILE
-from atoll.compiler.mlir.ir_text import SEPARATOR, parse_file, parse_text, print_module, split_text
+from atoll.compiler.mlir.ir_text import SEPARATOR, parse_file, parse_input, print_module, split_text
 from atoll.compiler.pipeline.dump_folder import DumpFolder
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from atoll.compiler.pipeline.pass_base import Step, step_name
@@ -112,7 +112,7 @@ class _Command:
         return split_text(text) if self.options.split_input_file else [text]
 
     def _process(self, source: str | bytes | Path) -> tuple[ir.Module, list[Diagnostic]]:
-        module = parse_file(source) if isinstance(source, Path) else parse_text(source)
+        module = parse_file(source) if isinstance(source, Path) else parse_input(source)
         is_observing = self.options.print_ir_after is not None or self.folder is not None
         observer = self._observe if is_observing else None
         steps = self.steps or take_steps_left(module)

@@ -8,6 +8,7 @@ from math import prod
 
 from atoll.compiler.cost.windows import meetings
 from atoll.compiler.mlir.bindings import chlo, ir, stablehlo
+from atoll.compiler.mlir.constants import splat_integer
 from atoll.compiler.module.graph import elements_of
 
 
@@ -148,7 +149,7 @@ def trip_count(loop: stablehlo.WhileOp) -> int:
             continue
         bound = comparison.operation.operands[1].owner
         if isinstance(bound, ir.OpView) and isinstance(bound, stablehlo.ConstantOp):
-            value = bound.attributes["value"]
-            if isinstance(value, ir.DenseIntElementsAttr) and value.is_splat:
-                return max(1, int(value[0]))
+            number = splat_integer(bound.operation)
+            if number is not None:
+                return max(1, number)
     return 1

@@ -28,7 +28,7 @@ from atoll.compiler.mlir.bindings import (
 )
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import arguments_of
-from atoll.compiler.mlir.ir_text import copy_module
+from atoll.compiler.mlir.ir_text import copy_of_foreign
 from atoll.compiler.mlir.memory_kinds import DEVICE, HOST
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marking import mark_signature
@@ -113,7 +113,7 @@ def lower_traced(
     activity.announce(f"lowering {job.name}")
     with _blaming_the_user(job, traced), own_traces(), jax.set_mesh(None):
         lowered = traced.lower(lowering_platforms=(platform,))
-        module = copy_module(lowered.compiler_ir("stablehlo"))
+        module = copy_of_foreign(lowered.compiler_ir("stablehlo"))
     leaves = list(leaves_of(job))
     main = entry_function(module)
     _check_arguments(job, main, len(leaves))

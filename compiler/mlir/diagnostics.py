@@ -52,6 +52,11 @@ class Refusal(CompileError):  # noqa: N818 (it is one; the name says which)
 
     location: ir.Location | None = None
 
+    def emit(self) -> None:
+        """Tell those who listen to the context, as MLIR does of its own errors."""
+        if self.location is not None:
+            self.location.emit_error(str(CompileError(self.what, remedy=self.remedy)))
+
 
 def _read(info: ir.Diagnostic) -> Diagnostic:
     frame = user_frame(info.location)

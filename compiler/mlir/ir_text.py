@@ -9,7 +9,8 @@ from atoll.compiler.errors import CompileError
 from atoll.compiler.files import check_readable
 from atoll.compiler.mlir.artifacts import exported_module, is_portable, remedy_for
 from atoll.compiler.mlir.bindings import ir, new_context, stablehlo
-from atoll.compiler.mlir.diagnostics import NO_FILE, collecting, failure
+from atoll.compiler.mlir.diagnostics import NO_FILE, Refusal, collecting, failure
+from atoll.compiler.mlir.resources import write_out_resources
 
 # The line between modules of one file, as in MLIR's own tools.
 SEPARATOR = "// -----"
@@ -20,9 +21,9 @@ def parse_file(path: Path) -> ir.Module:
     check_readable(path, "name a file of MLIR text or bytecode, or - for standard input")
     content = path.read_bytes()
     if not path.is_file():  # a pipe, which can be read only once
-        return parse_text(content)
+        return parse_input(content)
     try:
-        return _parse(content, lambda context: ir.Module.parseFile(str(path), context))
+        return _from_elsewhere(_parse(content, lambda context: ir.Module.parseFile(str(path), context)))
     except CompileError as error:
         if error.where == NO_FILE:  # bytecode has no lines, and MLIR forgets where it is from
             error.where = str(path)
@@ -30,9 +31,22 @@ def parse_file(path: Path) -> ir.Module:
 
 
 def parse_text(text: str | bytes) -> ir.Module:
-    """Parse and verify MLIR text or bytecode, in a context of its own; its places are in a file called `-`."""
+    """Parse and verify MLIR that atoll has written, text or bytecode, in a context of its own.
+
+    Its places are in a file called `-`.
+    """
     content = text.encode(errors="surrogateescape") if isinstance(text, str) else text
     return _parse(content, lambda context: ir.Module.parse(text, context))
+
+
+def parse_input(content: str | bytes) -> ir.Module:
+    """The same of what somebody has written, who may have chosen any form for the numbers of constants."""
+    return _from_elsewhere(parse_text(content))
+
+
+def copy_of_foreign(module: ir.Module) -> ir.Module:
+    """A copy of what jax or a library of the user's has made. Theirs must not be changed: it is in jax's cache."""
+    return _from_elsewhere(copy_module(module))
 
 
 def print_module(module: ir.Module, debug_info: bool = False, most_numbers: int | None = None) -> str:
@@ -53,7 +67,7 @@ def to_bytecode(module: ir.Module) -> bytes:
 
 
 def copy_module(module: ir.Module) -> ir.Module:
-    """A copy in a context of its own. The module that jax hands out must not be changed: it is in jax's cache."""
+    """A copy in a context of its own."""
     return parse_text(to_bytecode(module))
 
 
@@ -69,6 +83,18 @@ def split_text(text: str) -> list[str]:
             current.append(line)
     last = "\n" * start + "\n".join(current)
     return [*parts, last] if last.strip() or not parts else parts
+
+
+def _from_elsewhere(module: ir.Module) -> ir.Module:
+    """A module from which everything behind can read all constants."""
+    with collecting(module.context) as diagnostics:
+        try:
+            write_out_resources(module)
+        except Refusal as error:
+            error.emit()
+            error.diagnostics = tuple(diagnostics)
+            raise
+    return module
 
 
 def _parse(content: bytes, read: Callable[[ir.Context], ir.Module]) -> ir.Module:

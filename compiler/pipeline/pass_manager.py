@@ -163,8 +163,8 @@ class _Watch:
                     run()
             except BaseException as error:  # handed to explain(), which raises it again
                 self.raised = error
-                if isinstance(error, Refusal) and error.location is not None:
-                    error.location.emit_error(str(CompileError(error.what, remedy=error.remedy)))
+                if isinstance(error, Refusal):
+                    error.emit()
                 external.signal_pass_failure()
 
         return callback

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from atoll.compiler.batch_rules.states import JOIN, KIND_OF_CARRIED, identity
 from atoll.compiler.mlir.attributes import integer_in, integers_in
 from atoll.compiler.mlir.bindings import func, ir, mpmd
+from atoll.compiler.mlir.constants import is_splat, is_value
 from atoll.compiler.mlir.diagnostics import refuse
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of, operations_in, result_attributes
 from atoll.compiler.module.graph import iterations_of, parts_of_loop
@@ -137,7 +138,7 @@ def _check_accumulator(
     neutral = identity(KIND_OF_CARRIED[maker.name], ir.RankedTensorType(value.type))
     constant = loop.operation.operands[number].owner
     assert not isinstance(constant, ir.Block)
-    if neutral is not None and constant.operation.attributes["value"] != neutral:
+    if neutral is not None and not is_value(constant.operation, neutral):
         what = f"result {number} begins with something that {maker.name} does not leave as it is"
         raise refuse(loop.location, what, f"begin with {str(neutral).partition(' :')[0]}")
 
@@ -209,9 +210,7 @@ def _check_results(main: func.FuncOp, loops: Sequence[mpmd.ForOp], parts: int) -
 def _is_splat(value: "ir.Value[ir.Type]") -> bool:
     if isinstance(value.owner, ir.Block) or value.owner.operation.name != "stablehlo.constant":
         return False
-    if isinstance(ir.RankedTensorType(value.type).element_type, ir.ComplexType):
-        return "dense<(" in str(value.owner)  # the bindings cannot read such numbers
-    return ir.DenseElementsAttr(value.owner.operation.attributes["value"]).is_splat
+    return is_splat(value.owner.operation)
 
 
 def _is_made_in(value: "ir.Value[ir.Type]", block: ir.Block) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from atoll.compiler.errors import AtollError
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.ir_text import parse_text, split_text
+from atoll.compiler.mlir.ir_text import parse_input, split_text
 from atoll.compiler.pipeline.pass_base import Pass, Step
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.registry import steps_of_text
@@ -57,7 +57,7 @@ def raised_by(golden: Path) -> Iterator[Site]:
         steps = steps_of_text(words[words.index("--passes") + 1])
         for piece in split_text(text):
             try:
-                run(parse_text(piece), steps)
+                run(parse_input(piece), steps)
             except AtollError as error:
                 yield from sites_of(error)
 

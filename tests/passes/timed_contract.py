@@ -183,7 +183,7 @@ def _is_neutral(text: str, combiner: str) -> bool:
     if not text or combiner in ("stablehlo.maximum", "stablehlo.minimum"):
         return True  # that it is least or greatest of its type is seen in the answers
     if combiner == "stablehlo.dynamic_update_slice":
-        return text in ("-0.000000e+00", "0", "false", "(0.000000e+00,0.000000e+00)")
+        return text in ("-0.000000e+00", "0", "false", "(-0.000000e+00,-0.000000e+00)")
     zeros = ("0.000000e+00", "0", "false", "(0.000000e+00,0.000000e+00)")
     ones = ("1.000000e+00", "1", "true", "-1", "(1.000000e+00,0.000000e+00)")
     return text in (zeros if combiner in ("stablehlo.add", "stablehlo.or") else (*ones, *_ALL_ONES))

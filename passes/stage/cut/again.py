@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Iterable
 
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.functions import named_attributes, operations_in
+from atoll.compiler.mlir.constants import comparable_attributes
+from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import Graph
 
 
@@ -40,15 +41,6 @@ def _what(operation: ir.OpView) -> Hashable:
 
     def row(one: ir.Operation) -> Hashable:
         blocks = tuple(numbered(block.arguments) for region in one.regions for block in region)
-        return one.name, _attributes(one), numbered(one.operands), blocks, numbered(one.results)
+        return one.name, comparable_attributes(one), numbered(one.operands), blocks, numbered(one.results)
 
     return tuple(row(one.operation) for one in operations_in(operation, ir.OpView))
-
-
-def _attributes(operation: ir.Operation) -> Hashable:
-    """Of a constant of complex numbers the text: the bindings can print these but not read them."""
-    if operation.name == "stablehlo.constant":
-        type_ = ir.RankedTensorType(operation.results[0].type)
-        if isinstance(type_.element_type, ir.ComplexType):
-            return operation.get_asm()
-    return frozenset(named_attributes(operation.attributes).items())

@@ -12,6 +12,7 @@ from atoll.compiler.batch_rules.interpretation import Interpretation
 from atoll.compiler.batch_rules.nodes import Node, kind_of_body
 from atoll.compiler.batch_rules.states import Split
 from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.constants import is_splat
 from atoll.passes.time.folding.bits import EXACT
 
 
@@ -99,6 +100,5 @@ def _kind(node: Node, index: int, taken: Sequence[_Kind]) -> _Kind:
     if not isinstance(node.result_type(index).element_type, ir.FloatType):
         return _Kind.MASK
     if node.name == "stablehlo.constant":
-        is_splat = ir.DenseElementsAttr(node.operation.attributes["value"]).is_splat
-        return _Kind.NUMBER if is_splat else _Kind.MASK
+        return _Kind.NUMBER if is_splat(node.operation) else _Kind.MASK
     return max(taken, default=_Kind.MASK)

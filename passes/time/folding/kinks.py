@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from itertools import permutations
 
 from atoll.compiler.batch_rules.nodes import Node, NodeTree
-from atoll.compiler.mlir.bindings import ir
+from atoll.compiler.mlir.constants import splat_number
 
 # What is followed of how a number is made.
 _DEEPEST = 12
@@ -83,9 +83,5 @@ def _number(program: NodeTree, value: int, known: Mapping[int, float], depth: in
 
 
 def _constant(node: Node) -> float | None:
-    if not isinstance(node.result_type().element_type, ir.FloatType | ir.IntegerType):
-        return None  # the bindings cannot read complex numbers
-    attribute = ir.DenseElementsAttr(node.operation.attributes["value"])
-    splat = attribute.get_splat_value() if attribute.is_splat else None
-    number = float(splat.value) if isinstance(splat, ir.FloatAttr | ir.IntegerAttr) else math.nan
-    return number if math.isfinite(number) else None
+    number = splat_number(node.operation)
+    return float(number) if number is not None and math.isfinite(number) else None

@@ -6,7 +6,8 @@ What `jax.checkpoint` rematerialises is the same computation, behind barriers th
 from dataclasses import dataclass, field
 
 from atoll.compiler.mlir.bindings import ir, stablehlo
-from atoll.compiler.mlir.functions import named_attributes, operations_in
+from atoll.compiler.mlir.constants import comparable_attributes
+from atoll.compiler.mlir.functions import operations_in
 from atoll.compiler.module.graph import Graph
 
 # What an operation computes: its name, its attributes, what is in its regions, and the numbers of what it takes.
@@ -56,18 +57,6 @@ def _operands(graph: Graph, index: int) -> list[int]:
 
 def _key(operation: ir.OpView, numbers: list[int]) -> _Key:
     inner = operations_in(operation, ir.OpView) if len(operation.operation.regions) else [operation]
-    described = tuple((one.operation.name, _attributes(one)) for one in inner)
+    described = tuple((one.operation.name, comparable_attributes(one.operation)) for one in inner)
     types = tuple(result.type for result in operation.operation.results)
     return (described, types, *numbers)
-
-
-def _attributes(operation: ir.OpView) -> object:
-    try:
-        attributes = named_attributes(operation.operation.attributes)
-    except TypeError:  # the bindings cannot show constants that are complex
-        return str(operation)
-    return tuple(sorted(attributes.items(), key=_name))
-
-
-def _name(item: tuple[str, ir.Attribute]) -> str:
-    return item[0]
