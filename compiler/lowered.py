@@ -11,7 +11,7 @@ from atoll.compiler.cluster import Cluster, check_alone, islands_of
 from atoll.compiler.compiled import Compiled, own_cluster
 from atoll.compiler.compiled_ahead import CompiledAhead
 from atoll.compiler.emit.emit import emit, signature_of_module
-from atoll.compiler.errors import AtollError, CompileError, PlanError
+from atoll.compiler.errors import CompileError, PlanError
 from atoll.compiler.export import frontend
 from atoll.compiler.export.alone.job import as_planned
 from atoll.compiler.export.calling import Calling, Flat, Traced
@@ -20,8 +20,8 @@ from atoll.compiler.export.signature import Signature
 from atoll.compiler.garbage import seldom_collected
 from atoll.compiler.inspectable import Inspectable
 from atoll.compiler.mlir.bindings import ir
-from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
-from atoll.compiler.module.division import is_division_chosen, undivided
+from atoll.compiler.mlir.ir_text import to_bytecode
+from atoll.compiler.module.division import without_refused_choice
 from atoll.compiler.module.replicas import check_replicas
 from atoll.compiler.pipeline.dump_folder import compile_dump
 from atoll.compiler.pipeline.pass_manager import run_passes
@@ -214,15 +214,7 @@ def lower_module(
     callbacks: the Python functions that the program calls while it runs.
     cluster: that has the islands, if programs share them.
     """
-    start = to_bytecode(module)
-    try:
-        return _through_phases(module, islands, given, callbacks, cluster)
-    except AtollError as refusal:
-        if not is_division_chosen(module):
-            raise
-        module = undivided(parse_text(start), refusal)
-    # What nobody asked for must not be what fails. If this fails too, it is not for the microbatches.
-    return _through_phases(module, islands, given, callbacks, cluster)
+    return without_refused_choice(module, lambda one: _through_phases(one, islands, given, callbacks, cluster))[1]
 
 
 def _through_phases(

@@ -14,8 +14,9 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import print_module
 from atoll.compiler.module.marks import TOPOLOGY
 from atoll.compiler.pipeline.dump_folder import DumpFolder
+from atoll.compiler.pipeline.partial_compilation import run_first
 from atoll.compiler.pipeline.pass_base import Step, step_name
-from atoll.compiler.pipeline.pass_manager import run_passes
+from atoll.compiler.pipeline.pass_manager import Observer
 from atoll.compiler.pipeline.pipeline import PHASES, Phase, phase_named
 from atoll.compiler.pipeline.resume import phases_left, write_texts
 from atoll.compiler.plan.plan import Plan
@@ -35,12 +36,14 @@ def run(options: argparse.Namespace) -> int:
     write_texts(module, islands, plan)
     steps = _steps_to(module, goal or _last_phase(module))
     if options.all is not None:
-        folder = DumpFolder(Path(options.all), target if isinstance(target, Path) else None)
-        return _dump_all(module, steps, folder, options.debug_info)
+        source = target if isinstance(target, Path) else None
+        with display.shown():
+            run_first(module, steps, lambda first: _observer(first, Path(options.all), source, options.debug_info))
+        return 0
     if options.after is not None:
         steps = _steps_until(steps, options.after)
     with display.shown():
-        run_passes(module, steps)
+        module = run_first(module, steps)
     print(print_module(module, options.debug_info), end="")
     return 0
 
@@ -77,8 +80,8 @@ def _steps_until(steps: Sequence[Step], last: str) -> Sequence[Step]:
     return steps[: names.index(last) + 1]
 
 
-def _dump_all(module: ir.Module, steps: Sequence[Step], folder: DumpFolder, debug_info: bool) -> int:
+def _observer(module: ir.Module, path: Path, source: Path | None, debug_info: bool) -> Observer:
+    """What writes the IR after each pass into a folder; that before all passes is there when it is made."""
+    folder = DumpFolder(path, source)
     print(folder.write("input", print_module(module, debug_info)))
-    with display.shown():
-        run_passes(module, steps, lambda step, now: print(folder.write(step_name(step), print_module(now, debug_info))))
-    return 0
+    return lambda step, now: print(folder.write(step_name(step), print_module(now, debug_info)))

@@ -11,6 +11,7 @@ from atoll.compiler.errors import AtollError, CompileError, Diagnostic, UsageErr
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.diagnostics import NO_FILE
 from atoll.compiler.mlir.ir_text import SEPARATOR, parse_file, parse_input, print_module, split_text
+from atoll.compiler.module.division import without_refused_choice
 from atoll.compiler.pipeline.dump_folder import DumpFolder
 from atoll.compiler.pipeline.native_passes import NATIVE_PASSES
 from atoll.compiler.pipeline.pass_base import Step, step_name
@@ -117,8 +118,9 @@ class _Command:
         observer = self._observe if is_observing else None
         steps = self.steps or take_steps_left(module)
         with display.shown():
-            diagnostics = run_passes(module, steps, observer, self.options.timing)
-        return module, diagnostics
+            return without_refused_choice(
+                module, lambda module: run_passes(module, steps, observer, self.options.timing)
+            )
 
     def _observe(self, step: Step, module: ir.Module) -> None:
         name = step_name(step)

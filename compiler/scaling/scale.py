@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from atoll.compiler.cost.devices import capacity_of, stated_operations
 from atoll.compiler.cost.task_costs import operations_of_devices, task_costs, time_spent
 from atoll.compiler.emit.emit import emit, signature_of_module
-from atoll.compiler.errors import AtollError
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.planned import asked_plan_of, leaves_division_open, segments_of
 from atoll.compiler.module.replicas import check_replicas, replicas_of
+from atoll.compiler.pipeline.partial_compilation import run_first
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.resume import phases_left, steps_to_plan, write_texts
 from atoll.compiler.plan.plan import Plan
@@ -114,15 +114,7 @@ def settled(content: bytes, topology: Topology, plan: Plan) -> Plan:
     write_texts(module, topology, plan)
     if not leaves_division_open(module):
         return plan
-    run_passes(module, steps_to_plan(module))
-    chosen = asked_plan_of(module)
-    if chosen == plan:
-        return plan
-    try:
-        scheduled(content, topology, chosen)
-    except AtollError:  # as in a program, what nobody has asked for must not be what is refused
-        return plan
-    return chosen
+    return asked_plan_of(run_first(module, steps_to_plan(module)))
 
 
 def predicted(module: ir.Module, asked: CopiesAsked, first: Callable[[], "Scale | None"]) -> Scale:

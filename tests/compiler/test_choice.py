@@ -1,18 +1,22 @@
 """What a plan that leaves the number of microbatches open gets: by the planner, or one, and why."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
+from atoll.compiler.commands.cli import run_here
 from atoll.compiler.errors import PlanError
 from atoll.compiler.export.frontend import export
-from atoll.compiler.mlir.ir_text import parse_text, to_bytecode
+from atoll.compiler.mlir.ir_text import parse_text, print_module, to_bytecode
+from atoll.compiler.module.division import without_refused_choice
 from atoll.compiler.module.notes import OneMicrobatch, PlannedDivision
 from atoll.compiler.module.noting import notes_of
 from atoll.compiler.module.planned import asked_plan_of, plan_of
 from atoll.compiler.pipeline.pass_manager import run_passes
 from atoll.compiler.pipeline.pipeline import phase_named
 from atoll.compiler.pipeline.registry import steps_of_phase, steps_of_text
-from atoll.compiler.pipeline.resume import write_texts
+from atoll.compiler.pipeline.resume import steps_to_plan, write_texts
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.choice import BatchDivision, Choice
 from atoll.compiler.planner.measuring import devices_of_batch
@@ -138,6 +142,41 @@ def test_what_a_later_pass_refuses_is_taken_back(monkeypatch):
     assert str(note).startswith("one microbatch, as more are refused: ")
     with pytest.raises(PlanError, match="has 512 examples, which 3 microbatches cannot share evenly"):
         atoll.lower(job(), topology="2 x cpu[1]", plan=Plan(microbatches=3))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("dump", "--phase", "timed"),
+        ("dump", "--after", "resolve-plan"),
+        ("dump", "--all", "dumped"),
+        ("opt", "--passes", "normalize, time, stage, place, schedule"),
+    ],
+    ids=" ".join,
+)
+def test_ir_is_shown_without_what_a_later_pass_refuses(command, whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(BatchDivision, "chosen", lambda *_: Choice(1, 3, 1.0, 2.0))
+    monkeypatch.chdir(tmp_path)
+    module = parse_text(whole)
+    write_texts(module, topology("2 x cpu[1]"), Plan())
+    Path("whole.mlir").write_text(print_module(module))
+    assert run_here([*command[:1], "whole.mlir", *command[1:]]) == 0
+    files = sorted(Path("dumped").glob("*.mlir"))
+    text = files[-1].read_text() if files else capsys.readouterr().out
+    assert "one-microbatch" in text
+    assert 'kind = "planned-division"' not in text
+    assert ", microbatches=1, " in text
+    assert [file.name[:2] for file in files] == [f"{number:02d}" for number in range(len(files))]
+
+
+def test_what_a_module_has_chosen_already_is_not_taken_back(monkeypatch):
+    """It was not chosen here, and to go on without it would be another program than the module is."""
+    monkeypatch.setattr(BatchDivision, "chosen", lambda *_: Choice(1, 3, 1.0, 2.0))
+    module = export(job(), topology("2 x cpu[1]"))
+    write_texts(module, topology("2 x cpu[1]"), Plan())
+    run_passes(module, steps_to_plan(module))
+    with pytest.raises(PlanError, match="has 512 examples, which 3 microbatches cannot share evenly"):
+        without_refused_choice(module, lambda one: run_passes(one, steps_of_text("fold-batch")))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from atoll.compiler.emit.bundles import bundles_of
 from atoll.compiler.errors import AtollError, PlanError, UsageError
 from atoll.compiler.export.job import Job
 from atoll.compiler.plan.plan import Plan
+from atoll.compiler.planner.choice import BatchDivision, Choice
 from atoll.compiler.replicas.exchange import RING
 from atoll.compiler.report.prediction import predict
 from atoll.compiler.report.whole_step import step_of_all_tasks
@@ -234,14 +235,8 @@ def test_what_a_plan_leaves_open_is_the_planners():
 
 
 def test_a_choice_that_is_refused_is_taken_back(monkeypatch):
-    """Nobody has asked for what the planner chose."""
-
-    def refused(content, topology, plan):
-        if plan.microbatches != 1:
-            raise PlanError("the planner is wrong", "plan", "ask for another plan")
-        return scheduled(content, topology, plan)
-
-    monkeypatch.setattr("atoll.compiler.scaling.scale.scheduled", refused)
+    """Nobody has asked for three microbatches, which the batch does not divide into."""
+    monkeypatch.setattr(BatchDivision, "chosen", lambda *_: Choice(1, 3, 1.0, 2.0))
     found = scaling(target(2, widths=(512,) * 9, batch=512), Plan(), [1], None)
     assert Plan.parse(found.weak[0].plan).microbatches == 1
 
