@@ -13,6 +13,7 @@ from atoll.runtime.frame import Frame
 from atoll.runtime.mailbox import Mailbox
 from atoll.runtime.messages import Offer, Value
 from atoll.runtime.program import Count, Free, IslandProgram, Program, Receive, Run, Send
+from atoll.runtime.program_memory import Bytes, total
 from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.site import Site
 from atoll.runtime.transport import Transport
@@ -28,6 +29,7 @@ class Acts:
     """Of one program on one island. Whoever carries them out has the turn to enqueue work on its devices.
 
     number: of the program. tasks: by index of the instruction. mailbox: where what comes is kept.
+    sizes: of each buffer.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Acts:
     transport: Transport
     site: Site
     mailbox: Mailbox
+    sizes: Sequence[Bytes]
 
     @property
     def name(self) -> str:
@@ -148,7 +151,7 @@ class Acts:
 
     def _free(self, buffers: Sequence[int]) -> Act:
         """Forget buffers that are the step's own, whose bytes are known."""
-        store, size = self.site.store, sum(self.island.buffers[number].bytes for number in buffers)
+        store, size = self.site.store, total(self.sizes[number] for number in buffers)
 
         def act(frame: Frame) -> None:
             values = frame.values

@@ -18,6 +18,7 @@ from atoll.runtime.handle import Handle
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Coming, Forward, Order, Stored, Use
 from atoll.runtime.program import Division, Input, Place, Places, Program
+from atoll.runtime.program_memory import Bytes
 from atoll.runtime.promise import Copies, Promise
 from atoll.runtime.step import Step
 
@@ -26,7 +27,7 @@ from atoll.runtime.step import Step
 class Admission:
     """A step as its islands will be asked for it.
 
-    sizes: for each island, the bytes of each buffer on each of its devices.
+    sizes: for each island, what each buffer takes.
     feeds, outputs: for each island of the program, as an `Order` has them.
     forwards: what islands have to send, by their cluster and their name.
     taken: what the step overwrites.
@@ -35,7 +36,7 @@ class Admission:
     hosted: HostedIslands
     program: Program
     step: Step
-    sizes: Mapping[str, Sequence[int]]
+    sizes: Mapping[str, Sequence[Bytes]]
     feeds: dict[str, dict[int, Any]] = field(init=False)
     outputs: dict[str, dict[int, Handle]] = field(init=False)
     forwards: dict[tuple[HostedIslands, str], list[Forward]] = field(default_factory=lambda: defaultdict(list))
@@ -141,7 +142,7 @@ class Admission:
     def working(self, needs: Mapping[str, int]) -> dict[str, int]:
         """What it works with beside what is kept, its results among that; needs: with all of it."""
         borrowed = self._borrowed()
-        made = {name: sum(self.sizes[name][number] for number in here) for name, here in self.outputs.items()}
+        made = {name: sum(self.sizes[name][number].device for number in here) for name, here in self.outputs.items()}
         return {name: max(0, size - borrowed[name].total() - made[name]) for name, size in needs.items()}
 
     def _borrowed(self) -> dict[str, Counter[int]]:
@@ -157,7 +158,7 @@ class Admission:
         for name, here in self.outputs.items():
             sizes = self.sizes[name]
             for number, handle in here.items():
-                handle.size = sizes[number]
+                handle.size = sizes[number].device
             self.hosted.budget.change(name, self.step.key[0], sum([handle.size for handle in here.values()]))
 
     def orders(self) -> Mapping[tuple[HostedIslands, str], Order]:

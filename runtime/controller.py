@@ -28,7 +28,7 @@ from atoll.runtime.ground import OwnDevices
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Close, Load, Order, Start
 from atoll.runtime.program import Division, Program
-from atoll.runtime.program_memory import device_sizes, peak_bytes
+from atoll.runtime.program_memory import peak_bytes, sizes_of_buffers
 from atoll.runtime.promise import Promise
 from atoll.runtime.step import Stats, Step
 from atoll.runtime.trace import Trace
@@ -79,7 +79,7 @@ class Controller:
         known: dict[Division, Division] = {}  # equal ones become one object, which is compared in no time
         self._inputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.inputs]
         self._outputs = [(one, known.setdefault(its := program.division(one), its)) for one in program.outputs]
-        self._sizes = {island.name: device_sizes(island) for island in program.islands}
+        self._sizes = {island.name: sizes_of_buffers(island) for island in program.islands}
         self._needs = {island.name: peak_bytes(program, island) for island in program.islands}
         self._check_memory()
         self._hosted.members.add(self)

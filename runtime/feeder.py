@@ -11,6 +11,7 @@ from atoll.runtime.handle import Handle
 from atoll.runtime.hosted_islands import HostedIslands
 from atoll.runtime.messages import Put
 from atoll.runtime.program import Division, Input, Place, Port
+from atoll.runtime.program_memory import Bytes
 from atoll.runtime.promise import Promise
 from atoll.runtime.transport import plain
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -20,7 +21,7 @@ class Feeder:
     """What is not on an island yet is placed there by the thread that calls.
 
     inputs: the program's, and how each is divided. program: its number. place: brings a value to an island.
-    sizes: for each island, the bytes of each buffer on each of its devices. sharding: how they hold it.
+    sizes: for each island, what each buffer takes. sharding: how they hold it.
     is_closed: whether the program was closed.
     """
 
@@ -30,7 +31,7 @@ class Feeder:
         hosted: HostedIslands,
         program: int,
         place: Placing,
-        sizes: Mapping[str, Sequence[int]],
+        sizes: Mapping[str, Sequence[Bytes]],
         sharding: Callable[[Place], NamedSharding],
         patience: float,
     ) -> None:
@@ -85,11 +86,11 @@ class Feeder:
         return found
 
     def _keep(self, name: str, number: int | None, value: Any) -> Handle:  # noqa: ANN401 (an array)
-        size = value.nbytes if number is None else self._sizes[name][number]
+        size = Bytes(value.nbytes) if number is None else self._sizes[name][number]
         placed = self._place(value, name, number)
-        handle = Handle(self._hosted, name, self._program, number or 0, size)
-        self._hosted.send(name, Put(self._program, name, number, handle.number, placed, placed.nbytes))
-        self._hosted.budget.change(name, self._program, size)
+        handle = Handle(self._hosted, name, self._program, number or 0, size.device)
+        self._hosted.send(name, Put(self._program, name, number, handle.number, placed, size))
+        self._hosted.budget.change(name, self._program, size.device)
         return handle
 
 

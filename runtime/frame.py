@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from atoll.runtime.failure import Failure
+from atoll.runtime.program_memory import Bytes
 from atoll.runtime.record import Record
 from atoll.runtime.store import Store
 
@@ -13,7 +14,7 @@ class Frame:
 
     __slots__ = ("_sizes", "_store", "borrowed", "failed", "fetched", "outputs", "record", "values")
 
-    def __init__(self, record: Record, outputs: Mapping[int, int], store: Store, sizes: Sequence[int]) -> None:
+    def __init__(self, record: Record, outputs: Mapping[int, int], store: Store, sizes: Sequence[Bytes]) -> None:
         self.record = record
         self.outputs = outputs
         self.values: dict[int, Any] = {}
@@ -55,11 +56,10 @@ class Frame:
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Forget values after their last use."""
-        values, borrowed, sizes, size, drop = self.values, self.borrowed, self._sizes, 0, self._store.drop
+        values, borrowed, sizes, store = self.values, self.borrowed, self._sizes, self._store
         for number in numbers:
             del values[number]
             if number not in borrowed:
-                size += sizes[number]
+                store.remove(sizes[number])
             elif (handle := borrowed.pop(number)) is not None:
-                drop(handle)
-        self._store.remove(size)
+                store.drop(handle)

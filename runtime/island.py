@@ -16,6 +16,7 @@ from atoll.runtime.loading import load_sent, load_stored
 from atoll.runtime.mailbox import Mailbox
 from atoll.runtime.messages import Coming, GoesWithout, Offer, Order, Stored, argument_of, argument_tag
 from atoll.runtime.program import Count, Free, IslandProgram, Program
+from atoll.runtime.program_memory import sizes_of_buffers
 from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
 from atoll.runtime.recorder import Waits, carry_out
@@ -63,10 +64,12 @@ class RunningIsland:
 
     def __post_init__(self) -> None:
         self._worker = Worker(self.island.instructions)
-        self._sizes = [buffer.bytes for buffer in self.island.buffers]
+        self._sizes = sizes_of_buffers(self.island)
         self._waits = Waits(self.name)
         self.feeding = Feeding(self.number, self.program, self.transport, self.site, self.post, self.arrive)
-        self._acts = Acts(self.number, self.program, self.island, self.tasks, self.transport, self.site, self.mailbox)
+        self._acts = Acts(
+            self.number, self.program, self.island, self.tasks, self.transport, self.site, self.mailbox, self._sizes
+        )
         own = self._acts.every()
         self._plain = [self._in_place(index, act) for index, act in enumerate(own)]
         self._traced = [self._traced_act(index, act) for index, act in enumerate(own)]
@@ -263,7 +266,7 @@ class RunningIsland:
                 return False
         try:
             if offer is not None:
-                load_sent(frame, number, offer, self._sizes[number], traced=self._is_traced)
+                load_sent(frame, number, offer, self.island.buffers[number].bytes, traced=self._is_traced)
             else:
                 frame.set(number, feed)
         except Exception as error:
@@ -285,7 +288,7 @@ class RunningIsland:
         now = time.perf_counter_ns()
         record, store = frame.record, self.site.store
         record.nanoseconds, self._busy, self._resumed = self._busy + now - self._resumed, 0, now
-        record.live, record.peak = store.live, store.peak
+        record.live, record.peak, record.host_peak = store.device.live, store.device.peak, store.host.peak
         self._frame, self._is_traced, self._index = None, False, 0
         # Told later: whoever waits for the end may count on the memory being free, and the callers of this method still
         # have values on their stack.

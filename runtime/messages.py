@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 from atoll.runtime.failure import Failure
 from atoll.runtime.program import IslandProgram, Program
+from atoll.runtime.program_memory import Bytes
 from atoll.runtime.record import Record
 
 Value = Any  # a jax.Array, or a Failure in its place
@@ -111,7 +112,7 @@ class Put:
     buffer: int | None
     handle: int
     value: Value
-    size: int
+    size: Bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from atoll.runtime.program import (
 )
 
 MAGIC = b"ATOLLPROGRAM"
-VERSION = 9
+VERSION = 10
 
 _HEAD = struct.Struct(f">{len(MAGIC)}sI32s")  # magic, version, checksum
 _LENGTH = struct.Struct(">Q")

@@ -1,29 +1,40 @@
 """The memory that a program's steps take, on each island, as its streams say."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
+from typing import NamedTuple
 
 from atoll.runtime.program import AxisPart, Buffer, Count, Free, IslandProgram, Program, Receive, Run
 
 
+class Bytes(NamedTuple):
+    """What values take: on each device of an island, and in the memory of the host for each device."""
+
+    device: int = 0
+    host: int = 0
+
+
+NOTHING = Bytes()
+
+
 def argument_bytes(program: Program, island: IslandProgram) -> int:
     """The bytes of an island's arguments on each of its devices."""
-    sizes = device_sizes(island)
-    return sum(sizes[number] for number in program.given[island.name])
+    sizes = sizes_of_buffers(island)
+    return sum(sizes[number].device for number in program.given[island.name])
 
 
 def host_peak_bytes(program: Program, island: IslandProgram) -> int:
     """The most bytes that are in the memory of the host at once, for each device."""
-    return _peak(program, island, host_sizes(island))
+    return _peak(program, island, [size.host for size in sizes_of_buffers(island)])
 
 
-def peak_bytes(program: Program, island: IslandProgram, whole: bool = False) -> int:
-    """The most bytes that are alive at once, on each device; of whole arrays, as the runtime counts, if asked for.
+def peak_bytes(program: Program, island: IslandProgram) -> int:
+    """The most bytes that are alive at once, on each device.
 
     An argument that is not donated counts up to its last use: the step's own copy of it is given up then. What the
     caller keeps on the island beside that is the caller's.
     """
-    return _peak(program, island, [buffer.bytes for buffer in island.buffers] if whole else device_sizes(island))
+    return _peak(program, island, device_sizes(island))
 
 
 def _peak(program: Program, island: IslandProgram, sizes: Sequence[int]) -> int:
@@ -51,15 +62,21 @@ def changes(island: IslandProgram, arguments: Sequence[int]) -> Iterator[tuple[i
 
 def device_sizes(island: IslandProgram) -> list[int]:
     """The bytes of each buffer on each device; of one that is on the host none."""
+    return [size.device for size in sizes_of_buffers(island)]
+
+
+def sizes_of_buffers(island: IslandProgram) -> list[Bytes]:
+    """What each buffer takes, in whichever memory it is."""
     axes = dict(island.axes)
-    return [0 if buffer.on_host else _bytes_on_device(buffer, axes) for buffer in island.buffers]
+    parts = [(buffer.on_host, _bytes_for_device(buffer, axes)) for buffer in island.buffers]
+    return [Bytes(host=size) if on_host else Bytes(device=size) for on_host, size in parts]
 
 
-def host_sizes(island: IslandProgram) -> list[int]:
-    """The bytes of each buffer in the memory of the host, for each device; of one that is on the devices none."""
-    axes = dict(island.axes)
-    return [_bytes_on_device(buffer, axes) if buffer.on_host else 0 for buffer in island.buffers]
+def total(sizes: Iterable[Bytes]) -> Bytes:
+    """What some values take together."""
+    every = list(sizes)
+    return Bytes(sum(size.device for size in every), sum(size.host for size in every))
 
 
-def _bytes_on_device(buffer: Buffer, sizes: dict[str, int]) -> int:
+def _bytes_for_device(buffer: Buffer, sizes: dict[str, int]) -> int:
     return buffer.bytes // prod(AxisPart.of(axis, sizes).size for axes in buffer.spec for axis in axes)

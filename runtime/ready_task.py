@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from atoll.runtime.fragment import Executable
 from atoll.runtime.program import IslandProgram, Run
+from atoll.runtime.program_memory import Bytes, sizes_of_buffers, total
 
 # As many executions as an island may have under way, or more: whether a task covers those before them nobody asks.
 _REACH = 32
@@ -17,7 +18,7 @@ class ReadyTask:
     index: int
     executable: Executable
     run: Run
-    size: int  # bytes of its outputs, less those of what it donates
+    size: Bytes  # of its outputs, less those of what it donates
     token: int  # which of its results tells when it has ended
     published: tuple[int, ...]  # those of its outputs that are the step's
     covers: int = 0  # how many of the tasks right before it have ended if it has: it needs what comes of them
@@ -33,16 +34,17 @@ def ready_tasks(
     """
     runs = {index: one for index, one in enumerate(island.instructions) if isinstance(one, Run)}
     given_away = {number for run in runs.values() for number in run.donated}
-    sizes = [buffer.bytes for buffer in island.buffers]
+    whole, sizes = [buffer.bytes for buffer in island.buffers], sizes_of_buffers(island)
     covered = dict(zip(runs, count_covered(tuple(runs.values())), strict=True))
 
     def task(index: int, run: Run) -> ReadyTask:
         # The token: a result that is not donated, as one that is gone cannot tell when the task has ended; of these the
         # smallest, as the window keeps it alive until then.
         by_size = sorted(
-            range(len(run.outputs)), key=lambda one: (run.outputs[one] in given_away, sizes[run.outputs[one]])
+            range(len(run.outputs)), key=lambda one: (run.outputs[one] in given_away, whole[run.outputs[one]])
         )
-        size = sum(sizes[number] for number in run.outputs) - sum(sizes[number] for number in run.donated)
+        made, taken = (total(sizes[number] for number in numbers) for numbers in (run.outputs, run.donated))
+        size = Bytes(made.device - taken.device, made.host - taken.host)
         published = tuple(number for number in run.outputs if number in kept)
         token = by_size[0] if by_size else 0
         return ReadyTask(index, executables[run.code], run, size, token, published, covered[index])

@@ -12,7 +12,8 @@ class Record:
     """Written by the island's host, and shipped when its devices have ended the step.
 
     nanoseconds: that its host has spent on it, without waiting.
-    live, peak: bytes, when its last instruction was enqueued and at the worst moment.
+    live, peak: bytes on each device, when its last instruction was enqueued and at the worst moment.
+    host_peak: bytes in the memory of the host for each device, at the worst moment.
     order: the tasks as they ended, by the index of their instruction. errors: why some of them failed.
     offers: how many messages it sent to other hosts.
     traced: what was recorded of it, if it was traced.
@@ -27,6 +28,7 @@ class Record:
     nanoseconds: int = 0
     live: int = 0
     peak: int = 0
+    host_peak: int = 0
     order: list[int] = field(default_factory=list)
     errors: dict[int, str] = field(default_factory=dict)
     traced: list[Traced] = field(default_factory=list)

@@ -25,7 +25,8 @@ class Stats:
     messages, bytes_per_link: what was handed to the transport, by (source, destination).
     controller_us: time that this process's threads spent on the step, without waiting.
     order: for each island its tasks as they completed.
-    live_bytes, peak_bytes: for each island, when the step ended there and at its worst moment.
+    live_bytes, peak_bytes: for each island, on each of its devices, when the step ended there and at its worst moment.
+    host_bytes: for each island, in the memory of the host for each device, at its worst moment.
     stalls: how often it had to wait for memory.
     control: how many messages asked for the step and told of it: `Start` from the controller to a host, `StepEnded`
         back, `Offer` between hosts.
@@ -38,6 +39,7 @@ class Stats:
     order: dict[str, tuple[str, ...]]
     live_bytes: dict[str, int]
     peak_bytes: dict[str, int]
+    host_bytes: dict[str, int]
     stalls: int
     control: dict[str, int]
 
@@ -127,6 +129,7 @@ class Step:
             order=order,
             live_bytes={name: record.live for name, record in records.items()},
             peak_bytes={name: record.peak for name, record in records.items()},
+            host_bytes={name: record.host_peak for name, record in records.items()},
             stalls=self.stalls,
             control={"Start": self.starts, "StepEnded": len(records), "Offer": offers},
         )

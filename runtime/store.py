@@ -1,4 +1,4 @@
-"""The values that an island keeps beyond a step, each under a handle, and how many bytes are live on the island.
+"""The values that an island keeps beyond a step, each under a handle, and how many bytes are live there.
 
 Pure: it neither waits nor looks at what the values are.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.runtime.failure import Failure
+from atoll.runtime.program_memory import NOTHING, Bytes
 
 # What someone reads who comes too late, or after a message was lost.
 GONE = Failure(
@@ -28,9 +29,27 @@ class Kept:
 
     program: int
     value: Any = None
-    size: int = 0
+    size: Bytes = NOTHING
     uses: int = 1
     waiting: tuple[Callable[[Any], None], ...] = ()
+
+
+class ByteCount:
+    """Bytes in a memory.
+
+    peak: the most that were live at once since the store began to measure it.
+    """
+
+    __slots__ = ("live", "peak")
+
+    def __init__(self) -> None:
+        self.live = 0
+        self.peak = 0
+
+    def add(self, size: int) -> None:
+        self.live = live = self.live + size
+        if live > self.peak:
+            self.peak = live
 
 
 class Store:
@@ -42,8 +61,8 @@ class Store:
 
     def __init__(self) -> None:
         self._entries: dict[int, Kept] = {}
-        self.live = 0
-        self.peak = 0  # the most bytes that were live at once since `begin_step`
+        self.device = ByteCount()
+        self.host = ByteCount()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -51,16 +70,19 @@ class Store:
     # The bytes of values, of those with a handle and of a step's own.
 
     def begin_step(self) -> None:
-        """Start to measure the peak anew."""
-        self.peak = self.live
+        """Start to measure the peaks anew."""
+        for count in (self.device, self.host):
+            count.peak = count.live
 
-    def add(self, size: int) -> None:
-        self.live = live = self.live + size
-        if live > self.peak:
-            self.peak = live
+    def add(self, size: Bytes) -> None:
+        """Count values that are there from now on, less those that they replace."""
+        self.device.add(size.device)
+        if size.host:
+            self.host.add(size.host)
 
-    def remove(self, size: int) -> None:
-        self.live -= size
+    def remove(self, size: Bytes) -> None:
+        self.device.live -= size.device
+        self.host.live -= size.host
 
     # Handles.
 
@@ -68,7 +90,7 @@ class Store:
         """A step of a program that was asked for will leave a value here."""
         self._entries[handle] = Kept(program)
 
-    def put(self, handle: int, program: int, value: Any, size: int) -> None:  # noqa: ANN401 (a Value)
+    def put(self, handle: int, program: int, value: Any, size: Bytes) -> None:  # noqa: ANN401 (a Value)
         """Keep a value that comes from outside."""
         self._entries[handle] = Kept(program, value, size)
         self.add(size)
@@ -78,7 +100,7 @@ class Store:
         if (entry := self._entries.get(handle)) is not None:
             entry.uses += 1
 
-    def fill(self, handle: int, value: Any, size: int) -> bool:  # noqa: ANN401 (a Value)
+    def fill(self, handle: int, value: Any, size: Bytes) -> bool:  # noqa: ANN401 (a Value)
         """The step that was to leave a value has it, and is one that uses it; its bytes are counted already.
 
         False if everyone has let go of it; then it stays the step's.
@@ -111,7 +133,7 @@ class Store:
         self._forget(handle, entry)
         return entry.value
 
-    def take_over(self, handle: int, size: int) -> Any:  # noqa: ANN401 (a Value)
+    def take_over(self, handle: int, size: Bytes) -> Any:  # noqa: ANN401 (a Value)
         """Its value, which goes on taking memory: so many bytes of a step that has it to itself."""
         entry = self._entries.get(handle)
         if entry is None or entry.value is None:
@@ -119,7 +141,8 @@ class Store:
             return GONE
         del self._entries[handle]  # nobody waits for it, as it is here
         if size != entry.size:
-            self.add(size - entry.size)
+            self.remove(entry.size)
+            self.add(size)
         return entry.value
 
     def look(self, handle: int) -> Any:  # noqa: ANN401 (a Value)
@@ -145,6 +168,6 @@ class Store:
 
     def _forget(self, handle: int, entry: Kept) -> None:
         del self._entries[handle]
-        self.live -= entry.size
+        self.remove(entry.size)
         for tell in entry.waiting:
             tell(GONE)

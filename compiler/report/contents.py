@@ -18,10 +18,9 @@ class IslandReport:
         themselves: `8 x (F0 B0)`.
     input_bytes, peak_bytes: on each of its devices, of arguments and of all values at the worst moment; what a task
         needs beside them while it runs is XLA's affair.
-    array_peak_bytes: the same for whole arrays, however many devices hold a part or a copy: what `.stats().peak_bytes`
-        counts, if the caller keeps nothing on the island that the step does not return or take over.
-    host_bytes: what is in the memory of the host, for each device, at the worst moment; no other number has it but that
-        of whole arrays.
+    host_bytes: what is in the memory of the host, for each device, at the worst moment; no other number has it.
+        `.stats()` counts this and `peak_bytes`, and finds the same if the caller keeps nothing on the island that the
+        step does not return or take over.
     cost: floating-point operations, counted from shapes; an element of anything else counts as one.
     kept_bytes: on each of its devices, what loops over microbatches keep of the batch for later ones.
     """
@@ -30,7 +29,6 @@ class IslandReport:
     tasks: tuple[str, ...]
     input_bytes: int
     peak_bytes: int
-    array_peak_bytes: int
     host_bytes: int
     cost: int
     kept_bytes: int

@@ -164,7 +164,6 @@ def _island(program: Program, island: IslandProgram, cost: int, kept: int) -> Is
         tasks=folded(tasks),
         input_bytes=argument_bytes(program, island),
         peak_bytes=peak_bytes(program, island),
-        array_peak_bytes=peak_bytes(program, island, whole=True),
         host_bytes=host_peak_bytes(program, island),
         cost=cost,
         kept_bytes=kept,

@@ -64,7 +64,8 @@ def _record(records: Sequence[Record]) -> Record:
     """Each has counted all bytes that the island sends, and carried out all instructions."""
     first = records[0]
     first.nanoseconds = max(one.nanoseconds for one in records)
-    first.live, first.peak = max(one.live for one in records), max(one.peak for one in records)
+    for count in ("live", "peak", "host_peak"):
+        setattr(first, count, max(getattr(one, count) for one in records))
     for one in records:
         first.errors |= one.errors
     return first

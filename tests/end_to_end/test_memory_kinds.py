@@ -225,6 +225,8 @@ def test_a_plan_that_offloads_the_optimizer():
             assert there == ({"pinned_host"} if offload else {"device"})
             assert set().union(*map(memories, jax.tree.leaves(result["w"]))) == {"device"}
             found.append(([numpy.asarray(leaf) for leaf in jax.tree.leaves(result)], step.report()))
+            assert step.stats().host_bytes == {one.name: one.host_bytes for one in step.report().islands}
+            assert step.stats().peak_bytes == {one.name: one.peak_bytes for one in step.report().islands}
     (usual, before), (offloaded, after) = found
     for one, other in zip(usual, offloaded, strict=True):
         numpy.testing.assert_array_equal(one, other)

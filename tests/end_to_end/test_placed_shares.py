@@ -268,7 +268,7 @@ def test_report_and_prediction():
         sizes = 4 * (12 * 2 + 5 * 12 + 12 + 3 * 12 * 2)
         assert [one.input_bytes for one in report.islands] == [sizes + sizes // 2 + 4 * sizes] * 2
         run(step, numbers(SEVERAL, 2))
-        assert {one.name: one.array_peak_bytes for one in report.islands} == step.stats().peak_bytes
+        assert {one.name: one.peak_bytes for one in report.islands} == step.stats().peak_bytes
 
 
 def test_a_trace_has_the_exchanges(tmp_path):

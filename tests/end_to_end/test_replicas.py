@@ -395,7 +395,7 @@ def test_report_prediction_and_memory():
     with step_of(2, 2, donate_argnums=0) as step:
         step(jax.tree.map(numpy.array, PARAMS), X)
         stats, report = step.stats(), step.report()
-        assert {one.name: one.array_peak_bytes for one in report.islands} == stats.peak_bytes
+        assert {one.name: one.peak_bytes for one in report.islands} == stats.peak_bytes
         costs = [one.cost for one in report.islands]
         assert costs[:2] == costs[2:]
         text = str(report)

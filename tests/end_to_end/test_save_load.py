@@ -215,7 +215,7 @@ def test_a_callback_cannot_be_saved(tmp_path):
         (lambda content: content[:30], "is cut off"),
         (lambda content: content[:-1], "is damaged: its checksum does not match"),
         (lambda content: content[:-9] + b"x" + content[-8:], "is damaged: its checksum does not match"),
-        (lambda content: content[:15] + b"\x0a" + content[16:], "has version 10 of the program file, this atoll reads"),
+        (lambda content: content[:15] + b"\x0b" + content[16:], "has version 11 of the program file, this atoll reads"),
     ],
     ids=["empty", "another-file", "head-only", "truncated", "changed", "version"],
 )

@@ -288,7 +288,7 @@ def measured(step, args, plan):
         stats, report = compiled.stats(), compiled.report()
         times = Counter(run.code for _, run in runs_of(compiled))
         work = sum(count * work_of_products(compiled.program.codes[code]) for code, count in times.items())
-    assert stats.peak_bytes == {island.name: island.array_peak_bytes for island in report.islands}
+    assert stats.peak_bytes == {island.name: island.peak_bytes for island in report.islands}
     return stats.peak_bytes, work, report
 
 

@@ -636,16 +636,16 @@ MUTATIONS = (
     Mutation(
         "memory-is-never-given-back",
         "runtime/store.py",
-        "    def remove(self, size: int) -> None:\n        self.live -= size",
-        "    def remove(self, size: int) -> None:\n        self.live -= 0",
+        "self.device.live -= size.device",
+        "self.device.live -= 0",
         killed_by="tests/runtime/test_donation.py::test_fifty_steps_with_donation_take_no_more_memory",
         before="tests/runtime/test_donation.py::test_fifty_steps_with_donation_take_no_more_memory",
     ),
     Mutation(
         "what-a-step-takes-over-counts-twice",
         "runtime/store.py",
-        "self.add(size - entry.size)",
-        "self.add(size)",
+        "            self.remove(entry.size)\n            self.add(size)",
+        "            self.add(size)",
         killed_by="tests/runtime/test_store.py::test_a_store_keeps_what_is_used_and_nothing_else[2000]",
     ),
     Mutation(

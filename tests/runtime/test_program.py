@@ -119,7 +119,7 @@ def test_who_changes_the_format_changes_the_version():
     found = "".join(
         f"{name}: {' '.join(one.name for one in dataclasses.fields(_CLASSES[name]))}\n" for name in sorted(_CLASSES)
     )
-    assert (VERSION, found) == (9, FORMAT.lstrip())
+    assert (VERSION, found) == (10, FORMAT.lstrip())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 11, 12, 20, 47, 48, 100, -1])
@@ -135,8 +135,8 @@ def test_a_truncated_file_is_refused(keep, make_train_program):
         (b"import jax\n", "step.atoll is no saved atoll program; name a file that save() wrote"),
         (MAGIC, "step.atoll is cut off; save it again"),
         (
-            MAGIC + (10).to_bytes(4) + bytes(32),
-            f"step.atoll has version 10 of the program file, this atoll reads version {VERSION}; "
+            MAGIC + (11).to_bytes(4) + bytes(32),
+            f"step.atoll has version 11 of the program file, this atoll reads version {VERSION}; "
             "compile the program again, or use the atoll that saved it",
         ),
         (MAGIC + VERSION.to_bytes(4) + bytes(32), "step.atoll is damaged: its checksum does not match; save it again"),

@@ -27,7 +27,7 @@ def stores(hosted):
     """For each island how many values are kept, and the bytes that are live."""
     hosted.settle(60)
     sites = {name: port._sites[name] for name, port in hosted._ends.items()}
-    return {name: (len(site.store), site.store.live) for name, site in sites.items()}
+    return {name: (len(site.store), site.store.device.live) for name, site in sites.items()}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from atoll.runtime.budget import Budget
 from atoll.runtime.messages import Forward, Order, Stored, Use
+from atoll.runtime.program_memory import Bytes, total
 from atoll.runtime.site import Errand, Site
 from atoll.runtime.store import GONE, Store
 from random_events import pytest_generate_tests, under_random_events  # noqa: F401 (a hook)
@@ -19,26 +20,26 @@ def test_a_value_lives_as_long_as_anyone_uses_it():
     store.expect(1, 7)
     store.use(1)  # a later step reads it
     store.wait(1, told.append)
-    store.add(8)
-    assert store.fill(1, "value", 8)
+    store.add(Bytes(8))
+    assert store.fill(1, "value", Bytes(8))
     assert told == ["value"]
     for live in (8, 8, 0):  # the step that made it, the one that reads it, the controller
-        assert store.live == 8
+        assert store.device.live == 8
         store.drop(1)
-        assert store.live == live
+        assert store.device.live == live
     assert store.look(1) is None
     store.wait(1, told.append)
     assert told[-1] is GONE
-    assert store.peak == 8
+    assert store.device.peak == 8
 
 
 def test_a_result_that_nobody_wants_stays_its_steps():
     store = Store()
     store.expect(1, 7)
     store.drop(1)
-    store.add(8)
-    assert not store.fill(1, "value", 8)
-    assert store.live == 8
+    store.add(Bytes(8))
+    assert not store.fill(1, "value", Bytes(8))
+    assert store.device.live == 8
 
 
 def test_whoever_waits_for_what_never_comes_is_told():
@@ -59,10 +60,10 @@ def test_a_store_keeps_what_is_used_and_nothing_else(sequences):
             one = choices.choice(known) if known else None
             event = choices.choice(["expect", "put", "use", "fill", "drop", "take", "late"])
             if event == "expect":
-                uses[number], sizes[number], owners[number] = 1, choices.randrange(5), choices.randrange(3)
+                uses[number], sizes[number], owners[number] = 1, drawn(choices), choices.randrange(3)
                 store.expect(number, owners[number])
             elif event == "put":
-                uses[number], sizes[number], owners[number] = 1, choices.randrange(5), choices.randrange(3)
+                uses[number], sizes[number], owners[number] = 1, drawn(choices), choices.randrange(3)
                 store.put(number, owners[number], f"value {number}", sizes[number])
                 filled.add(number)
             elif event == "late":  # a message about what is gone
@@ -88,8 +89,10 @@ def test_a_store_keeps_what_is_used_and_nothing_else(sequences):
                 uses[one] = 0
             kept = [one for one in uses if uses[one]]
             assert len(store) == len(kept)
-            assert store.live == sum(sizes[one] for one in kept if one in filled)
-            assert store.peak >= store.live
+            expected = total(sizes[one] for one in kept if one in filled)
+            assert (store.device.live, store.host.live) == expected
+            assert store.device.peak >= store.device.live
+            assert store.host.peak >= store.host.live
             for one in kept:
                 assert store.look(one) == (f"value {one}" if one in filled else None)
             here = sorted((owners[one], f"value {one}") for one in kept if one in filled)
@@ -98,11 +101,17 @@ def test_a_store_keeps_what_is_used_and_nothing_else(sequences):
     under_random_events(check, sequences)
 
 
+def drawn(choices):
+    """A value is in one memory or the other."""
+    size = choices.randrange(5)
+    return choices.choice([Bytes(device=size), Bytes(host=size)])
+
+
 def taken(store, handle, choices):
     """What a step takes, in either way; then it ends."""
     if choices.choice([True, False]):
         return store.take(handle)
-    size = choices.randrange(5)
+    size = drawn(choices)
     value = store.take_over(handle, size)
     store.remove(size)
     return value
@@ -177,7 +186,7 @@ def test_steps_are_carried_out_in_the_order_in_which_they_were_asked_for(sequenc
 
 def test_what_a_step_reads_is_kept_from_when_it_is_asked_for():
     site = Site("a", OneDevice(), lambda record: None, *(lambda _: None for _ in range(3)))
-    site.store.put(1, 7, "value", 8)
+    site.store.put(1, 7, "value", Bytes(8))
     site.reserve(7, Order({0: Stored(1, Use.BORROW)}, {1: 2}))
     site.store.drop(1)  # the controller lets go of it
     assert site.store.look(1) == "value"

@@ -12,6 +12,7 @@ import pytest
 from atoll.runtime.controller import Controller
 from atoll.runtime.frame import Frame
 from atoll.runtime.program import Buffer, Code, Input, IslandProgram, Output, Program, Receive, Run, Send
+from atoll.runtime.program_memory import Bytes
 from atoll.runtime.record import Record
 from atoll.runtime.recorder import Waits, carry_out
 from atoll.runtime.site import AHEAD
@@ -214,7 +215,7 @@ def test_inputs_that_are_not_there_are_waited_for():
         )
         for is_ready in (True, False)
     )
-    frame = Frame(Record(0, 1, "a"), {}, Store(), [8, 8, 8])
+    frame = Frame(Record(0, 1, "a"), {}, Store(), [Bytes(8)] * 3)
     frame.values.update({0: there, 1: late, 2: there})
     carry_out(Run("F0", 0, (0, 1), (2,)), 0, lambda _: None, frame)
     waited, recorded = frame.record.traced

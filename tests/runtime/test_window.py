@@ -9,6 +9,7 @@ from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.pace import Pace
 from atoll.runtime.program import Run
+from atoll.runtime.program_memory import Bytes
 from atoll.runtime.ready_task import ReadyTask, count_covered
 from atoll.runtime.record import Record
 from atoll.runtime.window import Window
@@ -47,7 +48,7 @@ class Token:
 
 
 def task(index, covers=0, *, may_fail=True):
-    return ReadyTask(index, Executable(list, may_fail=may_fail), Run(f"F{index}", 0, (), ()), 0, 0, (), covers)
+    return ReadyTask(index, Executable(list, may_fail=may_fail), Run(f"F{index}", 0, (), ()), Bytes(), 0, (), covers)
 
 
 class Watching:
