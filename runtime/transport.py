@@ -77,7 +77,7 @@ class Transport:
     def place(self, value: Any, island: str, number: int) -> jax.Array:  # noqa: ANN401 (a jax.Array or a numpy array)
         """A value from outside as an island holds it; never as an alias of an array, which would go with the other."""
         sharding = self._shardings[island][number]
-        if isinstance(value, numpy.ndarray) and not self._buffers[island][number].on_host:
+        if isinstance(value, numpy.ndarray):
             return self._layout(island, number).place_whole(value)
         if isinstance(value, jax.Array) and value.sharding.device_set & sharding.device_set:
             value = jax.numpy.copy(value)

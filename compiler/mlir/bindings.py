@@ -191,7 +191,9 @@ def placer(
         is_known = hasattr(_jax, "batched_device_put") and hasattr(settings(), "explicit_device_put")
     except ImportError:
         is_known = False
-    aval = jax.core.ShapedArray(shape, dtype)
+    is_on_host = sharding.memory_kind not in (None, "device")
+    space = jax.memory.Space.Host if is_on_host else jax.memory.Space.Device
+    aval = jax.core.ShapedArray(shape, dtype, memory_space=space)
 
     def place(numbers: list[Any]) -> Any:  # noqa: ANN401 (a jax array)
         own = settings()
@@ -203,7 +205,8 @@ def placer(
 
     def place_slowly(numbers: list[Any]) -> Any:  # noqa: ANN401 (as above)
         with jax.enable_x64(True):
-            parts = jax.device_put(numbers, devices)
+            places = [jax.sharding.SingleDeviceSharding(one, memory_kind=sharding.memory_kind) for one in devices]
+            parts = jax.device_put(numbers, places)
             return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
     return place if is_known else place_slowly

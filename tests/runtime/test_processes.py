@@ -123,6 +123,54 @@ def test_arrays_are_copied_filled_and_saved_as_in_one_process(shared, make_train
         atoll.from_jax(values[0], like=again)
 
 
+def with_state(state, x):
+    """A step whose state waits on the host."""
+    gradient = jax.grad(lambda w: ((x @ w) ** 2).mean())(state["w"])
+    momentum = 0.5 * state["momentum"] + gradient
+    return {"momentum": momentum, "w": state["w"] - momentum}
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_what_waits_on_the_host_is_there_in_processes_too(devices):
+    """Given as numbers or put there before, and from the step before, which is taken over; the numbers are not."""
+    momentum, w, x = (numpy.arange(64, dtype="float32").reshape(8, 8) / size for size in (64, 80, 99))
+    options = {"topology": f"1 x cpu[{devices}]", "batch_argnums": 1, "donate_argnums": 0}
+    plan = atoll.Plan(microbatches=2, schedule="1f1b", offload="momentum")
+    state = {"momentum": momentum, "w": w}
+    with atoll.compile(with_state, state, x, plan=plan, **options) as near:
+        program, (island,) = near.program, near.report().islands
+        for _ in range(3):
+            state = near(state, x)
+        expected = jax.tree.map(numpy.asarray, state)
+    hosted = far((("devices", devices),), ("island0",))
+    with contextlib.closing(hosted), Controller(program, hosted, timeout=60) as controller:
+        values = [momentum, w]
+        for _ in range(2):
+            values = controller.start([*values, x])
+        values = [*map(numpy.asarray, values)]
+        values = controller.start(controller.put([*values, x]))
+        for one, name in zip(values, ("momentum", "w"), strict=True):
+            assert numpy.asarray(one).tobytes() == expected[name].tobytes()
+        assert [one.sharding["island0"].memory_kind for one in values] == ["pinned_host", None]
+        assert controller.stats().host_bytes == {"island0": island.host_bytes} == {"island0": momentum.nbytes}
+    assert (momentum.ravel() * 64 == numpy.arange(64)).all()
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["in one call", "slowly"])
+@pytest.mark.parametrize("memory", ["device", "pinned_host"])
+def test_numbers_are_placed_as_jax_places_them(memory, is_known, monkeypatch):
+    if not is_known:
+        monkeypatch.delattr("jaxlib._jax.batched_device_put")
+    mesh = jax.sharding.Mesh(numpy.array(jax.devices()[:2]), ("devices",))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"), memory_kind=memory)
+    x = numpy.arange(8, dtype="float32")
+    ours = placer(sharding, jax.devices()[:2], x.shape, x.dtype)([x[:4], x[4:]])
+    monkeypatch.undo()
+    theirs = jax.device_put(x, sharding)
+    assert (ours.sharding, str(ours.aval)) == (theirs.sharding, str(theirs.aval))
+    numpy.testing.assert_array_equal(ours, x)
+
+
 def passes(buffer, code, spec=()):
     """A program that sends a value from left to right, and gives it back from there."""
     island = (buffer, buffer)
