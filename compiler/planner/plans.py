@@ -6,7 +6,7 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.planner.known import Known, Target, Told, known_of
 from atoll.compiler.planner.proposals import Proposals, proposals
 from atoll.compiler.planner.ranking import Ranking, what_binds, why_first
-from atoll.compiler.planner.rows import rows_of, rows_of_automatic_cut
+from atoll.compiler.planner.rows import rows_of, rows_of_automatic_cut, without_its_way
 from atoll.compiler.text.quantities import bytes_text
 from atoll.compiler.tracebacks import caller
 
@@ -27,6 +27,7 @@ def best_plans(program: Target, told: Told = lambda _: None) -> Ranking:
         bound=min(found.bound, rows[0].step),
         tried=found.tried,
         why=why_first(tuple(rows)),
+        without=without_its_way(program, known, rows[0], told),
         binds=what_binds(rows[0], None if unlimited is None else unlimited * rows[0].step / best),
         notes=known.notes,
     )

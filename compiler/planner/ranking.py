@@ -46,7 +46,8 @@ class Ranking:
 
     bound: no plan takes less with what the layers cost, even over links that take no time.
     tried: how many cuts with a schedule were looked at.
-    why, binds: sentences: what the first has on the second, and what its step hangs on.
+    why, without, binds: sentences: what the first has on the second, and on itself if replicas shared no update and
+        nothing waited on the host, if it is not so; and what its step hangs on.
     notes: what limits the choice, such as a function that has no batch.
     """
 
@@ -55,6 +56,7 @@ class Ranking:
     bound: float
     tried: int
     why: str
+    without: str
     binds: str
     notes: tuple[str, ...]
 
@@ -74,7 +76,7 @@ class Ranking:
         if any(one.source == LAYERS for one in self.plans):
             rows.append("~ as what its layers cost says; the other steps are what their programs' reports predict")
         rows += ["", f"best      {self.plans[0].plan}"]
-        rows += [f"          {line}" for line in (self.why, self.binds) if line]
+        rows += [f"          {line}" for line in (self.why, self.without, self.binds) if line]
         least = f"no plan takes less than {seconds_text(self.bound)}, even if links took no time"
         rows.append(f"bound     {least}: the best is at most {self.gap:.1%} above that; {self.tried} were tried")
         return "\n".join([*rows, *(f"note      {line}" for line in self.notes)])
@@ -107,6 +109,14 @@ def why_first(plans: tuple[PlanRow, ...]) -> str:
     }
     text, most = max(parts.items(), key=lambda one: one[1])
     return f"{gain:.1%} faster than the next, as {text.format(seconds_text(most))}"
+
+
+def what_is_gained(way: str, one: PlanRow, usual: PlanRow, passed: int | None) -> str:
+    """What the plan would be without a way to update. usual: that plan; passed: the memory that a device then lacks."""
+    step = f"a step would take {seconds_text(usual.step)}, not {seconds_text(one.step)}"
+    memory = f"a device would need {bytes_text(round(usual.memory))}, not {bytes_text(round(one.memory))}"
+    limit = "" if passed is None else f", and has {bytes_text(passed)}"
+    return f"without {way} {step}; {memory}{limit}"
 
 
 def what_binds(one: PlanRow, unlimited: float | None) -> str:

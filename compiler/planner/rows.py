@@ -1,14 +1,18 @@
 """The rows of the table: the programs of the most promising proposals are made, and their reports predict the step."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from atoll.compiler.cost.devices import capacity_of, stated_operations
 from atoll.compiler.errors import AtollError
-from atoll.compiler.plan.plan import Plan
+from atoll.compiler.plan.plan import SHARDED, WHOLE, Plan
 from atoll.compiler.planner.known import Known, Target, Told
 from atoll.compiler.planner.proposals import Proposal, without_links
-from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow
+from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, what_is_gained
+from atoll.compiler.report.report import Report
 from atoll.compiler.report.step_parts import parts_of_step
+from atoll.compiler.topology.topology import Topology
 
 # How many rows there are; of how many the program is made at least, and for how many that is tried at the most; and up
 # to how many stages, with their segments, and to how many islands: with more that takes long.
@@ -99,18 +103,46 @@ def _of_layers(known: Known, one: Proposal, plan: Plan) -> PlanRow:
     )
 
 
+def without_its_way(program: Target, known: Known, row: PlanRow, told: Told) -> str:
+    """What a plan would be if replicas shared no update, and nothing waited on the host.
+
+    Empty if it is so, or if its program is too large to be made.
+    """
+    plan = Plan.parse(row.plan)
+    ways = [f"update={plan.update}"] if plan.update == SHARDED else []
+    ways += [f"offload={json.dumps(plan.offload)}"] if plan.on_host else []
+    if not ways or row.source == LAYERS:
+        return ""
+    usual, way = replace(plan, update=WHOLE, offload=""), " and ".join(ways)
+    told(f"making the program of {usual}")
+    try:
+        report = program.lowered(usual).report()
+    except AtollError as refusal:
+        return f"without {way} {refusal.what}"
+    return what_is_gained(way, row, _of_report(report, known, usual), _limit_that_is_passed(report, program.topology))
+
+
 def _of_program(program: Target, known: Known, plan: Plan) -> PlanRow | None:
     """What the report of the program says; None if no such program can be made, or if it needs too much memory."""
     try:
         report = program.lowered(plan).report()
     except AtollError:
         return None
-    islands = program.topology.islands
-    for island, used in zip(islands, report.islands, strict=True):
+    return None if _limit_that_is_passed(report, program.topology) is not None else _of_report(report, known, plan)
+
+
+def _limit_that_is_passed(report: Report, topology: Topology) -> int | None:
+    """The memory of a device that has too little of it; None if all have enough, as far as is known."""
+    for island, used in zip(topology.islands, report.islands, strict=True):
         limit = capacity_of(island)
         if limit is not None and used.peak_bytes > limit:
-            return None
-    parts = parts_of_step(report.pipeline, report.whole_step, program.topology)
+            return limit
+    return None
+
+
+def _of_report(report: Report, known: Known, plan: Plan) -> PlanRow:
+    islands = known.topology.islands
+    parts = parts_of_step(report.pipeline, report.whole_step, known.topology)
     cost = sum(island.cost for island in report.islands)
     peak = stated_operations(islands)
     return PlanRow(

@@ -14,7 +14,7 @@ from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.known import known_of
 from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.planner.proposals import proposals
-from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, why_first
+from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, what_is_gained, why_first
 from atoll.compiler.planner.stage_names import stage_text
 from atoll.compiler.topology.topology import topology
 from jax.sharding import PartitionSpec
@@ -70,6 +70,7 @@ def test_the_table():
         bound=0.8,
         tried=12,
         why=why_first(plans),
+        without=what_is_gained("update=sharded", plans[0], ranked(step=1.5, memory=2.0**22), 3 << 20),
         binds=what_binds(plans[0], None),
         notes=("one microbatch",),
     )
@@ -83,6 +84,8 @@ def test_the_table():
         "",
         "best      stages=2, microbatches=4, schedule=1f1b, replicas=1",
         "          25.0% faster than the next, as links cost it 250 ms less",
+        "          without update=sharded a step would take 1.5 s, not 1 s; "
+        "a device would need 4.0 MiB, not 2.5 MiB, and has 3.0 MiB",
         "          bound by compute: of the step compute 80%, transfers 5%, the bubble 15%",
         "bound     no plan takes less than 800 ms, even if links took no time: "
         "the best is at most 25.0% above that; 12 were tried",

@@ -147,10 +147,20 @@ def test_no_way_to_update_beats_its_bound(model):
 
 
 @pytest.mark.parametrize(
-    ("memory", "update", "offload"),
-    [("", "sharded", ""), (" 5.5 MB", "sharded", ""), (" 2 MB", "auto", "moments")],
+    ("memory", "update", "offload", "without"),
+    [
+        ("", "sharded", "", "without update=sharded a step would take "),
+        (" 5.5 MB", "sharded", "", "without update=sharded a device of island island0 has 5500 kB and needs at least "),
+        (
+            " 2 MB",
+            "auto",
+            "moments",
+            'without offload="moments" a device of island island0 has 2 MB and needs at least ',
+        ),
+    ],
 )
-def test_the_table_has_the_way_that_fits(memory, update, offload):
+def test_the_table_has_the_way_that_fits(memory, update, offload, without):
     found = best_plans(JobTarget(job(), topology(f"2 x cpu[1]{memory}; {FAST_LINK}")))
     plan = Plan.parse(found.plans[0].plan)
     assert (plan.update, plan.on_host) == (update, offload)
+    assert found.without.startswith(without)
