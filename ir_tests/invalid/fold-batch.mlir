@@ -690,26 +690,26 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// A loop over pieces of the batch, of which there are too few.
+// A loop over pieces of the batch, of which there are too few, and too many to be written out.
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%x: tensor<6xf32> {atoll.path = "x", atoll.batch}) -> (tensor<2xf32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<130xf32> {atoll.path = "x", atoll.batch}) -> (tensor<2xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %begin = stablehlo.constant dense<0.0> : tensor<2xf32>
-    // expected-error @below {{while takes the batch in 3 pieces, which 2 parts cannot share evenly; choose microbatches and replicas whose product divides 3}}
-    %0:3 = stablehlo.while(%i = %zero, %rows = %x, %sum = %begin) : tensor<i32>, tensor<6xf32>, tensor<2xf32>
+    // expected-error @below {{while takes the batch in 65 pieces, which 2 parts cannot share evenly; choose microbatches and replicas whose product divides 65}}
+    %0:3 = stablehlo.while(%i = %zero, %rows = %x, %sum = %begin) : tensor<i32>, tensor<130xf32>, tensor<2xf32>
     cond {
-      %count = stablehlo.constant dense<3> : tensor<i32>
+      %count = stablehlo.constant dense<65> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %count : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
       %two = stablehlo.constant dense<2> : tensor<i32>
       %at = stablehlo.multiply %i, %two : tensor<i32>
-      %piece = stablehlo.dynamic_slice %rows, %at, sizes = [2] : (tensor<6xf32>, tensor<i32>) -> tensor<2xf32>
+      %piece = stablehlo.dynamic_slice %rows, %at, sizes = [2] : (tensor<130xf32>, tensor<i32>) -> tensor<2xf32>
       %more = stablehlo.add %sum, %piece : tensor<2xf32>
       %one = stablehlo.constant dense<1> : tensor<i32>
       %next = stablehlo.add %i, %one : tensor<i32>
-      stablehlo.return %next, %rows, %more : tensor<i32>, tensor<6xf32>, tensor<2xf32>
+      stablehlo.return %next, %rows, %more : tensor<i32>, tensor<130xf32>, tensor<2xf32>
     }
     return %0#2 : tensor<2xf32>
   }
@@ -717,26 +717,26 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// A loop over pieces of the batch, in which one piece depends on the one before.
+// A loop over so many pieces of the batch that it is not written out, in which one piece depends on the one before.
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<2xf32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<132xf32> {atoll.path = "x", atoll.batch}) -> (tensor<2xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %begin = stablehlo.constant dense<0.0> : tensor<2xf32>
     // expected-error @below {{while takes a piece of the batch in each iteration, and hands on from one to the next what is no sum of theirs; add up what comes of the pieces, or stack it, and use it after the loop}}
-    %0:3 = stablehlo.while(%i = %zero, %rows = %x, %sum = %begin) : tensor<i32>, tensor<8xf32>, tensor<2xf32>
+    %0:3 = stablehlo.while(%i = %zero, %rows = %x, %sum = %begin) : tensor<i32>, tensor<132xf32>, tensor<2xf32>
     cond {
-      %count = stablehlo.constant dense<4> : tensor<i32>
+      %count = stablehlo.constant dense<66> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %count : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
       %two = stablehlo.constant dense<2> : tensor<i32>
       %at = stablehlo.multiply %i, %two : tensor<i32>
-      %piece = stablehlo.dynamic_slice %rows, %at, sizes = [2] : (tensor<8xf32>, tensor<i32>) -> tensor<2xf32>
+      %piece = stablehlo.dynamic_slice %rows, %at, sizes = [2] : (tensor<132xf32>, tensor<i32>) -> tensor<2xf32>
       %more = stablehlo.multiply %sum, %piece : tensor<2xf32>
       %one = stablehlo.constant dense<1> : tensor<i32>
       %next = stablehlo.add %i, %one : tensor<i32>
-      stablehlo.return %next, %rows, %more : tensor<i32>, tensor<8xf32>, tensor<2xf32>
+      stablehlo.return %next, %rows, %more : tensor<i32>, tensor<132xf32>, tensor<2xf32>
     }
     return %0#2 : tensor<2xf32>
   }
@@ -744,28 +744,28 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// A loop over pieces of the batch that takes the whole batch too.
+// A loop over as many that takes the whole batch too.
 
 module attributes {atoll.plan = "microbatches=2"} {
-  func.func @main(%x: tensor<8xf32> {atoll.path = "x", atoll.batch}) -> (tensor<2xf32> {atoll.path = "y"}) {
+  func.func @main(%x: tensor<132xf32> {atoll.path = "x", atoll.batch}) -> (tensor<2xf32> {atoll.path = "y"}) {
     %zero = stablehlo.constant dense<0> : tensor<i32>
     %begin = stablehlo.constant dense<0.0> : tensor<2xf32>
     // expected-error @below {{while takes a piece of the batch in each iteration, and another array of the batch whole}}
-    %0:3 = stablehlo.while(%i = %zero, %rows = %x, %sum = %begin) : tensor<i32>, tensor<8xf32>, tensor<2xf32>
+    %0:3 = stablehlo.while(%i = %zero, %rows = %x, %sum = %begin) : tensor<i32>, tensor<132xf32>, tensor<2xf32>
     cond {
-      %count = stablehlo.constant dense<4> : tensor<i32>
+      %count = stablehlo.constant dense<66> : tensor<i32>
       %goes_on = stablehlo.compare LT, %i, %count : (tensor<i32>, tensor<i32>) -> tensor<i1>
       stablehlo.return %goes_on : tensor<i1>
     } do {
       %two = stablehlo.constant dense<2> : tensor<i32>
       %at = stablehlo.multiply %i, %two : tensor<i32>
-      %piece = stablehlo.dynamic_slice %rows, %at, sizes = [2] : (tensor<8xf32>, tensor<i32>) -> tensor<2xf32>
-      %half = stablehlo.slice %x [0:2] : (tensor<8xf32>) -> tensor<2xf32>
+      %piece = stablehlo.dynamic_slice %rows, %at, sizes = [2] : (tensor<132xf32>, tensor<i32>) -> tensor<2xf32>
+      %half = stablehlo.slice %x [0:2] : (tensor<132xf32>) -> tensor<2xf32>
       %product = stablehlo.multiply %piece, %half : tensor<2xf32>
       %more = stablehlo.add %sum, %product : tensor<2xf32>
       %one = stablehlo.constant dense<1> : tensor<i32>
       %next = stablehlo.add %i, %one : tensor<i32>
-      stablehlo.return %next, %rows, %more : tensor<i32>, tensor<8xf32>, tensor<2xf32>
+      stablehlo.return %next, %rows, %more : tensor<i32>, tensor<132xf32>, tensor<2xf32>
     }
     return %0#2 : tensor<2xf32>
   }

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from atoll.compiler.batch_rules.counted_loop import loops_of
@@ -38,7 +37,7 @@ from atoll.passes.time.folding.preparation import with_preparation
 from atoll.passes.time.folding.rewrite import rewrite
 from atoll.passes.time.folding.ways import ways_over_the_batch
 from atoll.passes.time.folding.whole_batch import whole_batch_work
-from atoll.passes.time.folding.written_out import write_out_mixing, write_out_sorting
+from atoll.passes.time.folding.written_out import write_out_mixing, write_out_pieces, write_out_sorting
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +108,10 @@ def _check_effects(program: NodeTree) -> None:
             raise refuse(node.location, what, "take it out, or set replicas=1")
 
 
+class _Uneven(Refusal):
+    """The blocks fold, and only their examples are not as many as the parts could share."""
+
+
 def _one_by_one(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
     """What the rules say of @main, with loops written out whose iterations are proved one by one alone."""
     while True:
@@ -129,24 +132,45 @@ def _one_by_one(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation
 
 
 def _with_pieces_written_out(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation | None:
-    """With the first loop written out that goes over pieces of what is prepared for the whole batch; None if there is
-    none, or that does not help."""
+    """With the first loop written out that goes over pieces of the batch, or of what is prepared for the whole batch;
+    None if there is none, or that does not help. Raises _Uneven if it would, with other numbers of microbatches."""
+    if not _write_out_pieces(batch, extent) and not _write_out_prepared(batch):
+        return None
     try:
-        with_preparation(batch, _states(batch))
-    except Mixed as mixed:
-        if write_out_mixing(Interpretation(batch, batch.program.body), mixed):
-            with suppress(Refusal):
-                return _one_by_one(_read_again(batch), plan, extent)
-    return None
+        return _one_by_one(_read_again(batch), plan, extent)
+    except _Uneven:
+        raise
+    except Refusal:
+        return None
 
 
 def _write_out_mixing(batch: Batch) -> bool:
     """Write out the first loop that cannot be proved as it is; whether there was one."""
+    scope, mixed = _as_it_is(batch)
+    return mixed is not None and write_out_mixing(scope, mixed)
+
+
+def _write_out_pieces(batch: Batch, extent: int) -> bool:
+    scope, mixed = _as_it_is(_read_again(batch))
+    return mixed is not None and write_out_pieces(scope, mixed, extent)
+
+
+def _as_it_is(batch: Batch) -> tuple[Interpretation, Mixed | None]:
+    """@main as far as it can be interpreted, and what cannot."""
     scope = Interpretation(batch, batch.program.body)
     try:
         scope.interpret(_states(batch))
     except Mixed as mixed:
-        return write_out_mixing(scope, mixed)
+        return scope, mixed
+    return scope, None
+
+
+def _write_out_prepared(batch: Batch) -> bool:
+    batch = _read_again(batch)
+    try:
+        with_preparation(batch, _states(batch))
+    except Mixed as mixed:
+        return write_out_mixing(Interpretation(batch, batch.program.body), mixed)
     return False
 
 
@@ -175,7 +199,7 @@ def _proved(batch: Batch, plan: ResolvedPlan, extent: int) -> Interpretation:
     if size % batch.parts:
         what = f"{divider.name} makes blocks of {size} examples, which {_asked(plan)} cannot share evenly"
         remedy = f"choose {' and '.join(_cutting(plan))} that divide these, or set {batch.uncut}"
-        raise refuse(divider.location, what, remedy)
+        raise _Uneven(what, place(divider.location), remedy, location=divider.location)
     add_note(module, divider.location, BatchBlocks(divider.name, blocks))
     take_in_pieces(entry_function(module), blocks)
     return _interpreted(_read_again(batch))

@@ -399,9 +399,17 @@ MUTATIONS = (
     Mutation(
         "loops-over-shuffled-pieces-stay",
         "passes/time/fold_batch.py",
-        "        if write_out_mixing(Interpretation(batch, batch.program.body), mixed):\n",
-        "        if False:\n",
+        "        return write_out_mixing(Interpretation(batch, batch.program.body), mixed)\n",
+        "        return False\n",
         killed_by="ir_tests/fold-batch/steps-for-pieces-in-another-order.mlir",
+        before="",
+    ),
+    Mutation(
+        "loops-over-pieces-stay",
+        "passes/time/folding/written_out.py",
+        "    return bool(pieces) and is_shared and _write_out(scope.batch.program, chosen)\n",
+        "    return False\n",
+        killed_by="ir_tests/fold-batch/steps-for-pieces.mlir",
         before="",
     ),
     Mutation(

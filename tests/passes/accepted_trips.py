@@ -138,3 +138,32 @@ def rows_that_are_replaced_one_by_one(w, x):
 def pieces_that_are_added_in_a_wider_type(w, x):
     narrow = x.astype("bfloat16").reshape(4, -1, D)
     return lax.scan(lambda total, rows: (total + rows.astype(w.dtype).sum(0), None), jnp.zeros_like(w[0]), narrow)[0]
+
+
+# Written out, since one piece hands to the next what is no sum of theirs.
+
+
+@accepted(W, WIDE)
+def a_step_of_the_optimizer_in_each_piece(w, x):
+    return lax.scan(
+        lambda w, rows: (w - 0.1 * jax.grad(loss)(w, rows, rows), loss(w, rows, rows)), w, x.reshape(4, -1, D)
+    )
+
+
+@accepted(W, WIDE)
+def running_softmax_over_pieces(w, x):
+    def piece(carry, rows):
+        largest, total, _ = carry
+        scores = rows @ w
+        now = jnp.maximum(largest, scores.max())
+        return (now, total * jnp.exp(largest - now) + jnp.exp(scores - now).sum(), scores.sum()), scores
+
+    return lax.scan(piece, (-jnp.inf, 0.0, 0.0), x.reshape(4, -1, D))
+
+
+@accepted(W, normal(42, 3 * B, D))
+def pieces_of_which_there_are_too_few(w, x):
+    def piece(i, total):
+        return total + lax.dynamic_slice_in_dim(x, i * B, B).sum(0)
+
+    return lax.fori_loop(0, 3, piece, jnp.zeros(D)) @ w

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax.training.train_state import TrainState
 from jax import lax
-from programs import CARRIED, B, Program, cross_entropy, layer_norm, normal, real, trained, weights, whole
+from programs import B, Program, cross_entropy, layer_norm, normal, real, trained, weights, whole
 
 T, D, V = 8, 16, 32
 
@@ -161,9 +161,9 @@ def gradients_accumulated_by_the_user():
     return Program(step, (params, optimizer.init(params), whole(2, V, B, T)), batch=(2,), state=2)
 
 
-@real(refused=CARRIED, naming="hands on from one to the next what is no sum of theirs")
+@real
 def several_small_steps_in_one_call():
-    """A scan over four small batches, each of which takes a step of the optimizer: to save calls."""
+    """A scan over two small batches, each of which takes a step of the optimizer: to save calls."""
 
     def loss_fn(params, tokens):
         return cross_entropy((small_model(params, tokens) @ params["embed"].T)[:, :-1], tokens[:, 1:])
@@ -173,7 +173,7 @@ def several_small_steps_in_one_call():
             loss, grads = jax.value_and_grad(loss_fn)(params, piece)
             return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), loss
 
-        return lax.scan(inner, params, tokens.reshape(4, B // 4, T))  # refused
+        return lax.scan(inner, params, tokens.reshape(2, B // 2, T))
 
     return Program(step, (small_params(), whole(2, V, B, T)))
 

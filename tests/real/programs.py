@@ -14,7 +14,6 @@ import optax
 B = 8
 
 # Why a plan that divides the batch is refused: headings of "What is refused" in docs/microbatches.md.
-CARRIED = "What one piece of the batch hands to the next"
 LOOPED = "A sum that is used before the loop around it is left"
 
 

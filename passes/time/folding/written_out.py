@@ -39,11 +39,25 @@ def write_out_mixing(scope: Interpretation, mixed: Mixed) -> bool:
 
     scope: @main, as far as it could be interpreted.
     """
+    chosen = _mixing(scope, mixed)
+    return not any(_is_over_batch(scope, one) for one in chosen) and _write_out(scope.batch.program, chosen)
+
+
+def write_out_pieces(scope: Interpretation, mixed: Mixed, examples: int) -> bool:
+    """Write out the loop of @main in which examples are mixed, if its iterations are pieces of the batch, such as a
+    step of an optimizer for each. A microbatch can have some of each piece only if that is more than one example."""
+    chosen = _mixing(scope, mixed)
+    pieces = [one for one in chosen if _is_over_batch(scope, one)]
+    is_shared = all(examples // one.iterations > 1 for one in pieces)
+    return bool(pieces) and is_shared and _write_out(scope.batch.program, chosen)
+
+
+def _mixing(scope: Interpretation, mixed: Mixed) -> list[CountedLoop]:
+    """The loop of @main in which examples are mixed, with those that share its stacks; none if it is long."""
     whiles = (node for node in scope.body.nodes if node.name == "stablehlo.while" and not node.has_effect)
     loops = [one for one in map(counted, whiles) if isinstance(one, CountedLoop) and _is_short(one)]
     groups = (group for group in _sharing_stacks(loops) if any(_holds(one.node, mixed.node) for one in group))
-    chosen = next(groups, [])
-    return not any(_is_over_batch(scope, one) for one in chosen) and _write_out(scope.batch.program, chosen)
+    return next(groups, [])
 
 
 def _holds(loop: Node, node: Node) -> bool:
