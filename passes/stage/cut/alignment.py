@@ -13,7 +13,7 @@ from atoll.passes.stage.cut.again import done_before
 from atoll.passes.stage.cut.parameters import ParameterPart, Parameters
 from atoll.passes.stage.cut.work import owners_of
 from atoll.passes.stage.operations.backward_partners import source_of
-from atoll.passes.stage.operations.cheap_operations import is_inexact, is_scalar
+from atoll.passes.stage.operations.cheap_operations import is_inexact, is_scalar, sent_operands
 from atoll.passes.stage.operations.roles import roles_of
 
 
@@ -46,12 +46,21 @@ def aligned(graph: Graph, forward: Sequence[int]) -> list[int]:
     ways = _Ways(graph, forward)
     if not ways.is_any_pulled:
         return list(forward)
-    places = dict(ways.places)
+    places, users = dict(ways.places), _users(graph, forward)
     for index in reversed(forward):  # what prepares parameters, or is no part of the model, goes with what takes it
         if index not in ways.places:
-            users = (user for value in graph.results[index] for user in graph.users[value])
-            places[index] = min([ranks[index], *(places[user] for user in users if user in places)])
+            places[index] = min([ranks[index], *(places[user] for user in users[index] if user in places)])
     return sorted(forward, key=lambda index: (places[index], ranks[index]))
+
+
+def _users(graph: Graph, forward: Sequence[int]) -> dict[int, list[int]]:
+    """The forward operations that take what each of them makes, be it through what is copied to its users."""
+    found: dict[int, list[int]] = {index: [] for index in forward}
+    sent = sent_operands(graph)
+    for index in forward:
+        for producer in {graph.producer[value] for value in sent[index]} & found.keys():
+            found[producer].append(index)
+    return found
 
 
 @dataclass
