@@ -1,7 +1,7 @@
 // RUN: atoll-opt %s --passes "cut-automatically" | filecheck %s
 
-// A model of two layers goes over %x and over %y, whose first layer takes a label as a number, which is copied to it. The
-// label is on the stage of that layer, where the way over %y goes beside that over %x, and not on the last.
+// A model of two layers goes over %x and over %y, whose first layer takes a label as a number, which is copied to it.
+// The label is on the stage of that layer, where the way over %y goes beside that over %x, and not on the last.
 
 // CHECK:      slice %arg2 {{.*}} {atoll.stage = 0 : i32}
 // CHECK:      multiply {{.*}} {atoll.stage = 0 : i32}

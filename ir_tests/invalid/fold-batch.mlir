@@ -1034,7 +1034,7 @@ module attributes {atoll.plan = "microbatches=2"} {
 
 // -----
 
-// Steps of an optimizer for pieces of the examples, which are put in another order before.
+// Steps of an optimizer for pieces of the examples, which are put in another order before. The pieces are small.
 
 module attributes {atoll.plan = "microbatches=4"} {
   func.func @main(%w: tensor<2x2xf32> {atoll.path = "w"}, %x: tensor<4x2xf32> {atoll.path = "x", atoll.batch})
@@ -1044,7 +1044,7 @@ module attributes {atoll.plan = "microbatches=4"} {
     %two = stablehlo.constant dense<2> : tensor<i32>
     %turned = stablehlo.reverse %x, dims = [0] : tensor<4x2xf32>
     %pieces = stablehlo.reshape %turned : (tensor<4x2xf32>) -> tensor<2x2x2xf32>
-    // expected-error @below {{while does the work of a model with all of the examples, which reverse at}}
+    // expected-error @below {{mixes; choose microbatches and replicas whose product divides the 2 examples of a piece, or mix them outside of the function, and call it for each piece}}
     %0:3 = stablehlo.while(%i = %zero, %v = %w, %p = %pieces) : tensor<i32>, tensor<2x2xf32>, tensor<2x2x2xf32>
     cond {
       %1 = stablehlo.compare LT, %i, %two : (tensor<i32>, tensor<i32>) -> tensor<i1>

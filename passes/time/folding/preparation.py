@@ -14,6 +14,7 @@ from atoll.compiler.batch_rules.nodes import Node, described
 from atoll.compiler.batch_rules.states import SAME, Split, State
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.locations import place
+from atoll.passes.time.folding.pieces import wanted_blocks
 
 
 def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | None:
@@ -43,8 +44,7 @@ def with_preparation(batch: Batch, states: Sequence[State]) -> Interpretation | 
         if left is None or not preparation.add(left.number):
             loop = next((one for one in (left, *scope.joined) if one is not None and _is_model_in_loop(one)), None)
             if loop is not None and mixing:
-                remedy = "mix them outside of the function, and call it for each piece"
-                raise Mixed(loop, _before_a_loop(mixing[0]), remedy)
+                raise Mixed(loop, _before_a_loop(mixing[0]), preparation.remedy_for_a_loop())
             return None
 
 
@@ -117,10 +117,9 @@ class _Preparation:
         what they are made of has the examples, else where the arguments have them."""
         program = self.batch.program
         given = dict(zip(program.body.arguments, self.states, strict=True))
-        usual = next((value, one) for value, one in given.items() if isinstance(one, Split))
-        extent = program.shape(usual[0])[usual[1].dimension]
+        usual, extent = self._examples()
         forms = [self.batch.cuts.get(value, given.get(value)) for value in node.operands]
-        dimensions = [one.dimension for one in (*forms, usual[1]) if isinstance(one, Split)]
+        dimensions = [one.dimension for one in (*forms, usual) if isinstance(one, Split)]
         found = {}
         for value in node.results:
             shape = program.shape(value)
@@ -132,6 +131,20 @@ class _Preparation:
     def _is_piece(self, extent: int, examples: int) -> bool:
         """Whether it is a piece of the batch, or all of it, that the microbatches can share evenly."""
         return extent > 0 and examples % extent == 0 and extent % self.batch.parts == 0
+
+    def remedy_for_a_loop(self) -> str:
+        """What to do about a model in a loop over pieces that the microbatches cannot share, or over something else."""
+        parts, extent = self.batch.parts, self._examples()[1]
+        sizes = [extent // blocks for blocks, _ in wanted_blocks(self.batch.program, extent)]
+        size = next((one for one in sizes if one > 1 and one % parts), 0)
+        smaller = f"choose microbatches and replicas whose product divides the {size} examples of a piece, or "
+        return f"{smaller if size else ''}mix them outside of the function, and call it for each piece"
+
+    def _examples(self) -> tuple[Split, int]:
+        """Where the first argument with the examples has them, and how many there are."""
+        values = zip(self.batch.program.body.arguments, self.states, strict=True)
+        value, usual = next((value, one) for value, one in values if isinstance(one, Split))
+        return usual, self.batch.program.shape(value)[usual.dimension]
 
     def left_whole(self, scope: Interpretation) -> Node | None:
         """An operation that takes nothing of the batch but what is whole, though it could have a part: it does the work
