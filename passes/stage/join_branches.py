@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.compiler.mlir.attributes import integer_attribute
 from atoll.compiler.mlir.bindings import ir, mpmd, sdy, stablehlo
-from atoll.compiler.mlir.functions import body_of, is_used, replace_within
+from atoll.compiler.mlir.functions import body_of, is_used, operands_within, replace_within
 from atoll.compiler.module.main_function import entry_function
 from atoll.compiler.module.marks import BRANCHES, STAGE, SWEEP
 from atoll.compiler.module.planned import stages_of
@@ -61,22 +61,56 @@ def _join_all(block: ir.Block, stages: int) -> int:
 
 
 def _join(pieces: Sequence[ir.Operation], stages: int) -> None:
-    """Join the pieces of one choice that are of the same fragment. They move to where the last of them stands, in the
-    order of their fragments: after all that any of them takes, and in front of all else that takes them."""
-    fragments: dict[int, list[ir.Operation]] = {}
-    for piece in pieces:
+    """Join the pieces of one choice that are of the same fragment, in the order of their fragments: each where its last
+    piece stands, or that of a fragment before it. So it is behind all that any of them takes, and what stands between
+    the pieces and takes any of them, such as an exchange between replicas, goes behind it."""
+    fragments: dict[int, list[int]] = {}
+    for index, piece in enumerate(pieces):
         stage, sweep = integer_attribute(piece, STAGE), integer_attribute(piece, SWEEP)
         # In the branches of another choice there are no fragments: all is in the fragment of that choice.
         number = 0 if stage is None or sweep is None else slot(stage, sweep, stages)
-        fragments.setdefault(number, []).append(piece)
-    with pieces[-1].context, ir.InsertionPoint(pieces[-1]):
-        joined = [_joined(fragments[number]) for number in sorted(fragments)]
+        fragments.setdefault(number, []).append(index)
+    between, joined, last = _Between.of(pieces), list[ir.Operation](), 0
+    for number in sorted(fragments):
+        last = max(last, fragments[number][-1])
+        with pieces[last].context, ir.InsertionPoint(pieces[last]):
+            joined.append(_joined([pieces[index] for index in fragments[number]]))
+        between.move_behind(joined[-1], last)
     for piece in reversed(pieces):
         piece.erase()
     for region in (region for choice in joined for region in choice.regions):
         _compute_once(region.blocks[0])
         _join_all(region.blocks[0], stages)
         _drop_unused(region.blocks[0])
+
+
+@dataclass
+class _Between:
+    """What stands between the pieces of a choice, in order, each with the number of the piece that it stands before."""
+
+    pieces: Sequence[ir.Operation]
+    operations: list[tuple[int, ir.OpView]]
+
+    @classmethod
+    def of(cls, pieces: Sequence[ir.Operation]) -> "_Between":
+        found, before = list[tuple[int, ir.OpView]](), 0
+        for operation in pieces[0].block.operations:
+            if operation.operation == pieces[before]:
+                before += 1
+                if before == len(pieces):
+                    break
+            elif before:
+                found.append((before, operation))
+        return cls(pieces, found)
+
+    def move_behind(self, choice: ir.Operation, last: int) -> None:
+        """Move what takes anything of a choice, which stands before the piece of a number, behind it."""
+        taken = set(choice.results)
+        for number, (before, operation) in enumerate(self.operations):
+            if before <= last and not taken.isdisjoint(operands_within(operation)):
+                operation.operation.move_before(self.pieces[last])
+                taken.update(operation.operation.results)
+                self.operations[number] = last, operation
 
 
 def _joined(pieces: Sequence[ir.Operation]) -> ir.Operation:

@@ -90,3 +90,35 @@ def variance_and_covariance():
 
     x = normal(2, B, 6)
     return trained(loss_fn, optax.sgd(0.01), layers(1, 6, 8, 8, 4), x, x + normal(3, B, 6, scale=0.3))
+
+
+@real(double=True)
+def contrast_of_more_than_fits():
+    """GradCache: embeddings in pieces, the loss over all of them, and gradients piece by piece of what it gives."""
+
+    def embedded(params, x):
+        z = mlp(params, x)
+        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+    def pieces(x):
+        return x.reshape(2, B // 2, -1)
+
+    def loss_fn(a, b):
+        logits = a @ b.T / 0.2
+        return (cross_entropy(logits, jnp.arange(B)) + cross_entropy(logits.T, jnp.arange(B))) / 2
+
+    def step(params, x, y):
+        a, b = (jax.lax.map(lambda one: embedded(params, one), pieces(z)).reshape(B, -1) for z in (x, y))
+        loss, given = jax.value_and_grad(loss_fn, (0, 1))(a, b)
+
+        def piece(total, one):
+            *taken, given = one
+            for x, g in zip(taken, given, strict=True):
+                total = jax.tree.map(jnp.add, total, jax.vjp(lambda params, x=x: embedded(params, x), params)[1](g)[0])
+            return total, None
+
+        given = tuple(pieces(g) for g in given)
+        grads, _ = jax.lax.scan(piece, jax.tree.map(jnp.zeros_like, params), (pieces(x), pieces(y), given))
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), loss, grads
+
+    return Program(step, (layers(1, 6, 8, 4), normal(2, B, 6), normal(3, B, 6)), batch=(1, 2))

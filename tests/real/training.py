@@ -147,6 +147,48 @@ def clipped_by_the_size_of_the_weights():
     return trained(loss_fn, optax.chain(optax.adaptive_grad_clip(0.01), optax.sgd(0.1, 0.9)), model(), *examples())
 
 
+@real(double=True)
+def curvature_by_factors():
+    """K-FAC: factors by labels that the model draws itself, and inverses that are renewed in every second step."""
+
+    def forward(params, x, offsets):
+        inputs = []
+        for number, (w, offset) in enumerate(zip(params, offsets, strict=True)):
+            inputs.append(jnp.concatenate([x, jnp.ones((len(x), 1))], -1))
+            x = inputs[-1] @ w + offset
+            x = x if number == len(params) - 1 else jnp.tanh(x)
+        return x, inputs
+
+    def inverse(factor):
+        return jnp.linalg.inv(factor + 0.1 * jnp.eye(len(factor)))
+
+    def step(state, x, labels, key):
+        params, factors, inverses, count = state
+        nothing = [jnp.zeros((len(x), w.shape[1])) for w in params]
+
+        def loss_fn(params, offsets, labels):
+            logits, inputs = forward(params, x, offsets)
+            return cross_entropy(logits, labels), (logits, inputs)
+
+        (loss, (logits, inputs)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, nothing, labels)
+        drawn = jax.random.categorical(jax.random.fold_in(key, count), logits)
+        sides = inputs, jax.grad(lambda offsets: len(x) * loss_fn(params, offsets, drawn)[0])(nothing)
+        factors = [
+            [0.9 * a + 0.1 * z.T @ z / len(x) for a, z in zip(*one, strict=True)]
+            for one in zip(factors, sides, strict=True)
+        ]
+        inverses = jax.lax.cond(
+            count % 2 == 0, lambda: [[inverse(a) for a in one] for one in factors], lambda: inverses
+        )
+        params = [w - 0.3 * a @ g @ b for w, a, g, b in zip(params, inverses[0], grads, inverses[1], strict=True)]
+        return (params, factors, inverses, count + 1), loss
+
+    params = [normal(number, before + 1, after, scale=0.4) for number, (before, after) in enumerate([(D, 8), (8, 3)])]
+    unit = [[jnp.eye(w.shape[side]) for w in params] for side in (0, 1)]
+    state = params, unit, jax.tree.map(jnp.copy, unit), jnp.int32(0)
+    return Program(step, (state, normal(91, B, D), whole(93, 3, B), jax.random.key(4)), batch=(1, 2))
+
+
 @real
 def conflicting_tasks():
     """PCGrad: of two gradients each loses what goes against the other."""
