@@ -70,12 +70,12 @@ def _join(pieces: Sequence[ir.Operation], stages: int) -> None:
         # In the branches of another choice there are no fragments: all is in the fragment of that choice.
         number = 0 if stage is None or sweep is None else slot(stage, sweep, stages)
         fragments.setdefault(number, []).append(index)
-    between, joined, last = _Between.of(pieces), list[ir.Operation](), 0
+    others, joined, last = _Others.of(pieces), list[ir.Operation](), 0
     for number in sorted(fragments):
         last = max(last, fragments[number][-1])
         with pieces[last].context, ir.InsertionPoint(pieces[last]):
             joined.append(_joined([pieces[index] for index in fragments[number]]))
-        between.move_behind(joined[-1], last)
+        others.move_behind(joined[-1], last)
     for piece in reversed(pieces):
         piece.erase()
     for region in (region for choice in joined for region in choice.regions):
@@ -85,14 +85,14 @@ def _join(pieces: Sequence[ir.Operation], stages: int) -> None:
 
 
 @dataclass
-class _Between:
+class _Others:
     """What stands between the pieces of a choice, in order, each with the number of the piece that it stands before."""
 
     pieces: Sequence[ir.Operation]
     operations: list[tuple[int, ir.OpView]]
 
     @classmethod
-    def of(cls, pieces: Sequence[ir.Operation]) -> "_Between":
+    def of(cls, pieces: Sequence[ir.Operation]) -> "_Others":
         found, before = list[tuple[int, ir.OpView]](), 0
         for operation in pieces[0].block.operations:
             if operation.operation == pieces[before]:
