@@ -508,7 +508,7 @@ def pieces_beside_the_whole_batch(w, x, y):
     return lax.scan(lambda c, rows: (c + (rows @ y.T).sum(), None), 0.0, x.reshape(4, -1, D))[0]  # mixes
 
 
-@refused(W, normal(5, 68 * B, D), naming="takes the batch in 68 pieces, of which|hands on from one to the next")
+@refused(W, normal(5, 68 * B, D), naming="hands on from one to the next what is no sum of theirs")
 def more_pieces_than_are_written_out(w, x):
     return lax.scan(lambda last, rows: (rows @ w, None), jnp.zeros((4, D)), x.reshape(68, -1, D))[0]  # mixes
 
