@@ -1,5 +1,6 @@
 """How a value relates to the batch, and the ways in which partial results combine."""
 
+import math
 from dataclasses import dataclass
 
 from atoll.compiler.mlir.bindings import ir
@@ -127,6 +128,18 @@ KIND_OF = {operation: kind for kind, operation in COMBINE.items()}
 KIND_OF_CARRIED = KIND_OF | {"stablehlo.dynamic_update_slice": JOIN}
 
 
+# The greatest number of each type of floats that has no infinities.
+_GREATEST = {
+    "f8E4M3FN": 448.0,
+    "f8E4M3B11FNUZ": 30.0,
+    "f8E4M3FNUZ": 240.0,
+    "f8E5M2FNUZ": 57344.0,
+    "f6E2M3FN": 7.5,
+    "f6E3M2FN": 28.0,
+    "f4E2M1FN": 6.0,
+}
+
+
 def identity(kind: str, type_: ir.RankedTensorType) -> ir.DenseElementsAttr | None:
     """The splat that changes nothing when combined with a value; None if there is no such."""
     element = type_.element_type
@@ -135,7 +148,8 @@ def identity(kind: str, type_: ir.RankedTensorType) -> ir.DenseElementsAttr | No
         neutral = {"add": 0.0, JOIN: -0.0}.get(kind)
         return None if neutral is None else complex_splat(type_, neutral, neutral)
     if isinstance(element, ir.FloatType):
-        neutral = {"add": 0.0, JOIN: -0.0, "max": float("-inf"), "min": float("inf")}.get(kind)
+        greatest = _GREATEST.get(str(element), math.inf)
+        neutral = {"add": 0.0, JOIN: -0.0, "max": -greatest, "min": greatest}.get(kind)
         if neutral is None:
             return None
         value = ir.FloatAttr.get(element, neutral)

@@ -405,6 +405,13 @@ MUTATIONS = (
         before="",
     ),
     Mutation(
+        "every-float-has-infinities",
+        "compiler/batch_rules/states.py",
+        "greatest = _GREATEST.get(str(element), math.inf)",
+        "greatest = math.inf",
+        killed_by="tests/compiler/test_identities.py::test_each_number_of_a_type_stays_as_it_is[f8E4M3FN-max]",
+    ),
+    Mutation(
         "loops-over-pieces-stay",
         "passes/time/folding/written_out.py",
         "    return bool(pieces) and is_shared and _write_out(scope.batch.program, chosen)\n",
