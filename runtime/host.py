@@ -226,8 +226,7 @@ class Host:
             del argument
 
     def _next(self) -> Call | None:
-        """What happens next, if it is known. If not, it has devices watched that have something to do, or knows when to
-        look at them again."""
+        """What happens next, if it is known; else devices that have something to do are watched, or soon looked at."""
         for site in self._sites.values():
             site.window.retire_ready()
         if self._calls:

@@ -8,8 +8,7 @@ and looks.
 import time
 from collections.abc import Callable
 
-# What takes longer than so many seconds is watched: nobody would know how long it takes, and to be woken costs little
-# beside it.
+# What takes longer than so many seconds is watched, as to be woken costs little beside it.
 _SHORT = 2e-3
 
 # The part of the time that it took before after which one looks first, so that it may be shorter than that; and the

@@ -13,6 +13,8 @@ from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.constants import given_value, print_operation
 from atoll.compiler.mlir.diagnostics import Refusal, refuse
 
+# Of StableHLO and the dialects beside it: which operations may hold a resource.
+_CONSTANTS = frozenset(("stablehlo.constant", "chlo.constant", "sdy.constant"))
 _ELIDED = "__elided__"
 # The bytes in front of a resource's data, which say how it wants to be aligned.
 _ALIGNMENT = 4
@@ -34,10 +36,6 @@ def write_out_resources(module: ir.Module) -> None:
     resources = _resources(module) if found else {}
     for operation, text in found:
         operation.attributes["value"] = _dense(operation, text, resources)
-
-
-# Of StableHLO and the dialects beside it: which operations may hold a resource.
-_CONSTANTS = frozenset(("stablehlo.constant", "chlo.constant", "sdy.constant"))
 
 
 def _other_form(constant: ir.Operation) -> str:
