@@ -75,17 +75,18 @@ class Acts:
 
     def _run(self, task: ReadyTask) -> Act:
         token, call, window = task.token, task.executable.call, self.site.window
-        take, give, has_room, add = _taking(task.run.inputs), self.giving(task), window.has_room, window.add
+        take, give, pending, size = _taking(task.run.inputs), self.giving(task), window.pending, window.size
 
         def act(frame: Frame) -> object:
-            if not has_room():
+            # What `has_room` says at once in most cases is asked here: a call of Python's is a good part of what a task costs.
+            if (window.is_awaited or len(pending) >= size) and not window.has_room():
                 return STOP
             arguments = take(frame.values)
             if frame.failed and (failure := next((one for one in arguments if isinstance(one, Failure)), None)):
                 give(frame, [failure] * len(task.run.outputs))
                 return None
             results = call(*arguments)
-            add(frame.record, task, results[token])
+            pending.append((frame.record, task, results[token]))
             give(frame, results)
             return None
 
@@ -93,8 +94,8 @@ class Acts:
 
     def giving(self, task: ReadyTask) -> Callable[[Frame, Sequence[Value]], None]:
         """What puts what a task returned where it belongs, and forgets what it has taken over."""
-        outputs, donated, published, size = task.run.outputs, task.run.donated, task.published, task.size
-        store = self.site.store
+        outputs, donated, published = task.run.outputs, task.run.donated, task.published
+        add = self.site.store.adding(task.size)
 
         def give(frame: Frame, results: Sequence[Value]) -> None:
             values = frame.values
@@ -103,13 +104,13 @@ class Acts:
             # Not strict: a task without outputs still has one result, the token.
             for number, result in zip(outputs, results, strict=False):
                 values[number] = result
-            store.add(size)
+            add()
             if published:
                 frame.publish(published)
 
         def give_one(frame: Frame, results: Sequence[Value]) -> None:
             frame.values[output] = results[0]
-            store.add(size)
+            add()
 
         if len(outputs) == 1 and not donated and not published:
             [output] = outputs
@@ -151,13 +152,13 @@ class Acts:
 
     def _free(self, buffers: Sequence[int]) -> Act:
         """Forget buffers that are the step's own, whose bytes are known."""
-        store, size = self.site.store, total(self.sizes[number] for number in buffers)
+        remove = self.site.store.removing(total(self.sizes[number] for number in buffers))
 
         def act(frame: Frame) -> None:
             values = frame.values
             for number in buffers:
                 del values[number]
-            store.remove(size)
+            remove()
 
         return act
 

@@ -344,7 +344,7 @@ class Host:
 
     def _enqueued(self, record: Record) -> None:
         record.is_enqueued = True
-        if record.is_over:
+        if not self._sites[record.island].window.holds(record):
             self._end(record)
 
     def _end(self, record: Record) -> None:

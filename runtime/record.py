@@ -32,22 +32,9 @@ class Record:
     order: list[int] = field(default_factory=list)
     errors: dict[int, str] = field(default_factory=dict)
     traced: list[Traced] = field(default_factory=list)
-    under_way: int = 0  # tasks that were enqueued and have not ended
     is_enqueued: bool = False  # whether its last instruction was
-
-    @property
-    def is_over(self) -> bool:
-        return self.is_enqueued and not self.under_way
 
     def count(self, link: Link, size: int) -> None:
         """A value was handed to a link."""
         self.messages += 1
         self.bytes_per_link[link] = self.bytes_per_link.get(link, 0) + size
-
-    def ended(self, index: int, error: str | None) -> bool:
-        """A task has ended; whether the step is over with it."""
-        self.under_way -= 1
-        self.order.append(index)
-        if error is not None:
-            self.errors[index] = error
-        return not self.under_way and self.is_enqueued

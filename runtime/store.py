@@ -6,6 +6,7 @@ Pure: it neither waits nor looks at what the values are.
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from atoll.runtime.failure import Failure
@@ -83,6 +84,26 @@ class Store:
     def remove(self, size: Bytes) -> None:
         self.device.live -= size.device
         self.host.live -= size.host
+
+    def adding(self, size: Bytes) -> Callable[[], None]:
+        """What adds so many bytes, made once for what is added in every step: most of it has none on the host."""
+        count, more = self.device, size.device
+
+        def add() -> None:
+            count.live = live = count.live + more
+            if live > count.peak:
+                count.peak = live
+
+        return partial(self.add, size) if size.host else add
+
+    def removing(self, size: Bytes) -> Callable[[], None]:
+        """What removes so many bytes, likewise."""
+        count, less = self.device, size.device
+
+        def remove() -> None:
+            count.live -= less
+
+        return partial(self.remove, size) if size.host else remove
 
     # Handles.
 

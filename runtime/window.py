@@ -17,13 +17,14 @@ from atoll.runtime.ready_task import ReadyTask
 from atoll.runtime.record import Record
 from atoll.runtime.side_thread import SideThread
 
-# Its record, its task, and the one of its results that tells when it has ended.
+# Its record, its task, and the one of its results (a jax.Array) that tells when it has ended.
 _Execution = tuple[Record, ReadyTask, Any]
 
 
 class Window:
     """Executions in the order in which they were enqueued, which is that in which an island's devices run them.
 
+    size: how many there may be. pending: those that there are; whoever enqueues one adds it.
     tell: is called with the record of a step that is over.
     watcher: the name of the thread that waits for one; post: what it calls at last, which makes a call where it may.
     """
@@ -35,7 +36,7 @@ class Window:
         watcher: str,
         post: Callable[[tuple[Callable[[Any], None], Any]], None],
     ) -> None:
-        self._size = size
+        self.size = size
         self._half = size // 2
         self._pace = Pace()
         self._tell = tell
@@ -43,32 +44,31 @@ class Window:
         self._watcher = SideThread(watcher)
         self._watched: _Execution | None = None
         self._before_watched = 0  # how many are older than that one
-        self._pending: deque[_Execution] = deque()
+        self.pending: deque[_Execution] = deque()
         self.is_awaited = False  # whether somebody waits for room
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self.pending)
 
-    def add(self, record: Record, task: ReadyTask, token: Any) -> None:  # noqa: ANN401 (a jax.Array)
-        """Note an execution."""
-        record.under_way += 1
-        self._pending.append((record, task, token))
+    def holds(self, record: Record) -> bool:
+        """Whether an execution of a step is here."""
+        return any(one[0] is record for one in reversed(tuple(self.pending)))
 
     def has_room(self) -> bool:
-        """Whether another execution may be enqueued.
+        """Whether another execution may be enqueued; as it may be while there are fewer than `size`, if nobody waits.
 
         Once it is full, half of them have to end first: to fill up one place after the other takes more of the host's
         time, and devices may be the same cores. Until it is full, nobody looks which have ended.
         """
         if self.is_awaited:  # whoever waits has just looked, or will before it waits on
-            self.is_awaited = len(self._pending) > self._half
+            self.is_awaited = len(self.pending) > self._half
             if not self.is_awaited:
-                self._pace.end()
-        elif len(self._pending) >= self._size:
+                self._pace.end(len(self.pending))
+        elif len(self.pending) >= self.size:
             self.retire_ready()
-            self.is_awaited = len(self._pending) > self._half
+            self.is_awaited = len(self.pending) > self._half
             if self.is_awaited:
-                self._pace.begin()
+                self._pace.begin(len(self.pending))
         return not self.is_awaited
 
     def retire_ready(self) -> None:
@@ -76,26 +76,29 @@ class Window:
 
         One that is watched stays until its thread has let go of it, and with it of what it keeps of memory.
         """
-        while count := self._count_ended():
-            for _ in range(count):
-                self._retire_first(None)
+        most, begun = self._half, len(self.pending)
+        while most:
+            count = self._count_ended(most)
+            self._retire(count)
+            if not count:  # where some have ended that somebody waits for, it matters how many
+                most = most // 2 if self.is_awaited and len(self.pending) < begun else 0
 
-    def _count_ended(self) -> int:
-        """How many of the oldest executions have ended, as far as it shows when one of them is asked.
+    def _count_ended(self, most: int) -> int:
+        """How many of the oldest executions have ended, up to so many, as far as it shows when one of them is asked.
 
         To ask one takes as long as all else that its host does for a task. So one that covers those before it is asked
-        in place of them; of half the window at most, so that the devices still have the other half to do.
+        in place of them.
         """
-        pending = self._pending
-        last = min(self._half, self._before_watched if self._watched is not None else len(pending)) - 1
+        pending = self.pending
+        last = min(most, self._before_watched if self._watched is not None else len(pending)) - 1
         while last > 0 and pending[last][1].covers < last:
             last -= 1
         return last + 1 if last >= 0 and self._has_ended(last) else 0
 
     def _has_ended(self, number: int) -> bool:
-        token = self._pending[number][2]
+        token = self.pending[number][2]
         if token.is_deleted():  # it was donated: a later execution takes it, and tells for both
-            later = tuple(self._pending)[number + 1 :]
+            later = tuple(self.pending)[number + 1 :]
             token = next((one for _, _, one in later if not one.is_deleted()), None)
         if token is None:
             return True
@@ -111,9 +114,11 @@ class Window:
 
         comes_back: whether the caller can look again by itself; then it may be told to, in so many seconds.
         """
-        if comes_back and self._watched is None and self.is_awaited and (pause := self._pace.pause()) is not None:
-            return pause
-        if self._watched is None and self._pending:
+        if comes_back and self._watched is None and self.is_awaited:
+            pause = self._pace.pause(self.size - self._half)
+            if pause is not None:
+                return pause
+        if self._watched is None and self.pending:
             self._before_watched, self._watched = self._awaited()
             token = self._watched[2]
             self._watcher.call(partial(_wait, [token], partial(self._post, (self._ended, self._watcher))))
@@ -124,7 +129,7 @@ class Window:
 
         Of several steps that of the one in the middle: so the devices have work while the next steps are asked for.
         """
-        pending = tuple(self._pending)  # at once, as another thread may add one
+        pending = tuple(self.pending)  # at once, as another thread may add one
         if self.is_awaited:
             number = len(pending) - self._half - 1
         else:
@@ -144,30 +149,35 @@ class Window:
         number = self._before_watched
         is_told = self._watched[1].covers >= number and not self._watched[2].is_deleted()
         self._watched = None
-        for _ in range(number + 1 if is_told else 0):
-            self._retire_first(None)
+        self._retire(number + 1 if is_told else 0)
 
     def give_up(self, why: str) -> None:
         """Wait no longer for the oldest execution: there is room for another one."""
         self.is_awaited = False
-        if self._pending:
-            if self._pending[0] is self._watched:
+        if self.pending:
+            if self.pending[0] is self._watched:
                 self._watcher, self._watched = self._watcher.left_alone(), None
-            self._retire_first(why)
+            self._retire(1, why)
 
     def stop(self) -> None:
         """Let its thread end: there will be no executions."""
         self._watcher.stop()
 
-    def _retire_first(self, error: str | None) -> None:
-        """The oldest has ended, or nobody waits for it any more, for the reason given."""
-        record, task, token = self._pending.popleft()
-        self._before_watched -= 1
-        if error is None and task.executable.may_fail:
-            error = _error_of(token)  # to ask for it takes as long as a small task does
-        del token  # gone before anyone is told that the step is over, and with it what it keeps of memory
-        if record.ended(task.index, error):
-            self._tell(record)
+    def _retire(self, count: int, why: str | None = None) -> None:
+        """So many of the oldest have ended; or nobody waits for them any more, for the reason given."""
+        pending = self.pending
+        self._before_watched -= count
+        for _ in range(count):
+            record, task, token = pending.popleft()
+            error = why
+            if error is None and task.executable.may_fail:
+                error = _error_of(token)  # to ask for it takes as long as a small task does
+            del token  # gone before anyone is told that the step is over, and with it what it keeps of memory
+            record.order.append(task.index)
+            if error is not None:
+                record.errors[task.index] = error
+            if record.is_enqueued and not (pending and pending[0][0] is record):
+                self._tell(record)
 
 
 def _wait(tokens: list[Any], tell: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """The sides that take turns: each calls a function again and again with its own result."""
 
+import random
 import statistics
 import time
 from collections import deque
@@ -74,9 +75,13 @@ def through_jit(function: Callable[[Any], Any], sharding: NamedSharding, computa
 def take_turns(sides: Sequence[Side], value: Any, computations: int, seconds: float) -> list[Round]:  # noqa: ANN401
     """Measure each side in each round, until the time is over but at least three times, after one to warm up."""
     rounds: list[Round] = []
+    order = random.Random(0)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(rounds) < 4:
-        taken, results = zip(*(side.measure(value, computations) for side in sides), strict=True)
+        found = {
+            number: sides[number].measure(value, computations) for number in order.sample(range(len(sides)), len(sides))
+        }
+        taken, results = zip(*(found[number] for number in range(len(sides))), strict=True)
         assert all(numpy.array_equal(results[0], one) for one in results), "the results differ"
         rounds.append(taken)
     return rounds[1:]

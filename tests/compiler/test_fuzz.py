@@ -154,8 +154,9 @@ PIPELINES = (
 class Server:
     """The process that runs the commands; a new one when it has died."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder) -> None:
         self.process = None
+        self._folder = folder  # where reproducers are written
 
     def ask(self, arguments, given):
         """What the command answers, or None if it ended its process."""
@@ -166,6 +167,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                env=os.environ | {"TMPDIR": str(self._folder)},
             )
         request = {"arguments": arguments, "input": base64.b64encode(given).decode()}
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -185,8 +187,8 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server():
-    running = Server()
+def server(tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("reproducers"))
     yield running
     running.close()
 

@@ -725,8 +725,8 @@ MUTATIONS = (
     Mutation(
         "what-has-ended-is-watched-again",
         "runtime/window.py",
-        "for _ in range(number + 1 if is_told else 0):",
-        "for _ in range(0):",
+        "self._retire(number + 1 if is_told else 0)",
+        "self._retire(0)",
         killed_by="tests/runtime/test_window.py::test_with_what_was_watched_all_that_it_covers_has_ended",
     ),
     Mutation(

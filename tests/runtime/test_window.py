@@ -64,8 +64,18 @@ class Watching:
         for count in steps:
             record = Record(0, len(self.over) + len(self.tokens), "a", is_enqueued=True)
             for index in range(count):
-                self.tokens.append(Token(self._looked_at))
-                self.window.add(record, task(index), self.tokens[-1])
+                self.add_one(record, task(index))
+
+    def add_one(self, record, task):
+        self.tokens.append(Token(self._looked_at))
+        self.window.pending.append((record, task, self.tokens[-1]))
+
+    def add_chain(self, count=8):
+        """A step of so many tasks, each of which needs the one before; its record."""
+        record = Record(0, 7, "a", is_enqueued=True)
+        for index in range(count):
+            self.add_one(record, task(index, covers=index, may_fail=False))
+        return record
 
     def watched(self):
         """The number of the execution that is watched."""
@@ -137,10 +147,7 @@ def test_who_comes_back_looks_again_at_what_was_soon_over(watching):
 
 def test_with_what_was_watched_all_that_it_covers_has_ended(watching):
     """Nobody asks, and so nobody asks the one of which it does not tell, and watches in vain."""
-    record = Record(0, 7, "a", is_enqueued=True)
-    for index in range(8):
-        watching.tokens.append(Token(watching._looked_at))
-        watching.window.add(record, task(index, covers=index, may_fail=False), watching.tokens[-1])
+    record = watching.add_chain()
     assert not watching.window.has_room()
     assert watching.watched() == 3
     for token in watching.tokens[:4]:
@@ -183,7 +190,7 @@ def test_one_that_is_watched_is_gone_before_anyone_is_told(watching):
 def test_a_token_that_fails_has_ended(watching):
     watching.add(1)
     assert watching.watched() == 0
-    (record, *_) = watching.window._pending[0]
+    (record, *_) = watching.window.pending[0]
     watching.tokens[0].end(ValueError("no memory"))
     watching.look()
     assert record.errors == {0: "no memory"}
@@ -279,10 +286,7 @@ def test_a_task_covers_those_right_before_it_that_it_needs():
 
 def test_one_execution_is_asked_for_all_that_it_covers(watching):
     """So the others need not even be there: of half the window at once, and of one step."""
-    record = Record(0, 7, "a", is_enqueued=True)
-    for index in range(8):
-        watching.tokens.append(Token(None))
-        watching.window.add(record, task(index, covers=index, may_fail=False), watching.tokens[-1])
+    record = watching.add_chain()
     watching.tokens[3].end()  # the last of the first half
     for token in watching.tokens[:3]:
         token.is_ready = None  # which nobody calls, or the test would fail
@@ -294,12 +298,20 @@ def test_one_execution_is_asked_for_all_that_it_covers(watching):
     assert (record.order, watching.over) == ([*range(8)], [7])
 
 
+def test_who_waits_for_room_is_told_how_much_there_is(watching):
+    """From which it follows how long to sleep the next time."""
+    record = watching.add_chain()
+    assert not watching.window.has_room()
+    for token in watching.tokens[:6]:
+        token.end()
+    watching.window.retire_ready()
+    assert record.order == [0, 1, 2, 3, 4, 5]
+    assert watching.window.has_room()
+
+
 def test_what_is_watched_stays_with_what_came_after_it(watching):
     """Though one that covers it has ended: the thread beside may still have its token."""
-    record = Record(0, 7, "a", is_enqueued=True)
-    for index in range(3):
-        watching.tokens.append(Token(watching._looked_at))
-        watching.window.add(record, task(index, covers=index, may_fail=False), watching.tokens[-1])
+    record = watching.add_chain(3)
     assert watching.watched() == 2
     for token in watching.tokens[:2]:
         token.end()
@@ -324,8 +336,8 @@ def test_whatever_ends_first_the_window_tells_of_ends_alone(few_sequences):
                 window.retire_ready()
                 assert record.order == [*range(len(record.order))]
                 assert all(tokens[index].is_ready() for index in record.order)
-            window.add(record, task(len(tokens), covers, may_fail=False), Token(None))
-            tokens.append(window._pending[-1][2])
+            window.pending.append((record, task(len(tokens), covers, may_fail=False), Token(None)))
+            tokens.append(window.pending[-1][2])
             if choices.random() < 0.3:
                 end_one(choices, runs, tokens)
         record.is_enqueued = True
