@@ -78,7 +78,7 @@ class Acts:
         take, give, pending, size = _taking(task.run.inputs), self.giving(task), window.pending, window.size
 
         def act(frame: Frame) -> object:
-            # What `has_room` says at once in most cases is asked here: a call of Python's is a good part of what a task costs.
+            # What `has_room` says at once in most cases is asked here: a call of Python's is a good part of a task.
             if (window.is_awaited or len(pending) >= size) and not window.has_room():
                 return STOP
             arguments = take(frame.values)
@@ -140,13 +140,18 @@ class Acts:
 
     def _receive(self, receive: Receive) -> Act:
         buffer, source, tag = receive.buffer, receive.source, receive.tag
-        mailbox = self.mailbox
+        mailbox, add = self.mailbox, self.site.store.adding(self.sizes[receive.buffer])
+        is_published = buffer in self.program.kept[self.name]
 
         def act(frame: Frame) -> None:
             offer = mailbox.take((frame.record.step, source, tag))
             assert offer is not None
-            frame.set(buffer, offer.take())
-            frame.publish((buffer,))
+            frame.values[buffer] = value = offer.take()
+            if isinstance(value, Failure):
+                frame.failed = True
+            add()
+            if is_published:
+                frame.publish((buffer,))
 
         return act
 

@@ -2,9 +2,8 @@
 
 import threading
 import weakref
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
 
@@ -17,6 +16,7 @@ from atoll.runtime.flags import without_flags
 from atoll.runtime.fragment import Executable
 from atoll.runtime.inbox import Inbox
 from atoll.runtime.island import RunningIsland
+from atoll.runtime.loaded_program import LoadedProgram
 from atoll.runtime.mailbox import Mailbox
 from atoll.runtime.messages import (
     Close,
@@ -81,7 +81,7 @@ class Host:
             name: Site(name, mesh, self._end, self._deliver, self._calls.append, self._make_or_leave)
             for name, mesh in meshes.items()
         }
-        self._programs: dict[int, _Loaded] = {}
+        self._programs: dict[int, LoadedProgram] = {}
         self._streams: tuple[RunningIsland, ...] = ()  # of all programs
         self._sequences: dict[int, int] = {}  # by sender, the number of the last of its messages
         self._pause: float | None = None  # in how many seconds its thread looks at devices again
@@ -107,7 +107,9 @@ class Host:
         """The same for a thread that has nothing else to do until it returns: what follows from a message of a step it
         does itself, if no other thread carries the islands.
         """
-        if isinstance(message, (Start, Offer)):
+        if isinstance(message, Offer):
+            self._make_or_leave((self._bring, message))
+        elif isinstance(message, Start):
             self._make_or_leave((self._obey, message))
         else:
             self.receive(message)
@@ -119,7 +121,10 @@ class Host:
             self._go_on_without_thread()
             return
         try:
-            self._inbox.leave(call)
+            if len(self._inbox):
+                self._inbox.leave(call)
+            else:
+                self._calls.append(call)
             del call  # it would keep arrays alive
             self._make_calls()
             if self._thread is not None and not self._streams:  # the last program is over, and with it the thread
@@ -227,19 +232,22 @@ class Host:
 
     def _next(self) -> Call | None:
         """What happens next, if it is known; else devices that have something to do are watched, or soon looked at."""
-        for site in self._sites.values():
+        busy = [site for site in self._sites.values() if site.window.pending or site.window.is_awaited]
+        for site in busy:
             site.window.retire_ready()
         if self._calls:
             return self._calls.popleft()
-        for site in self._sites.values():
+        for site in busy:
             if site.window.is_awaited and site.window.has_room():
                 return site.go_on, None
+        is_own = self._thread is not None and self._ident == self._thread.ident  # which comes back when time is over
         if not len(self._inbox):
-            comes_back = self._thread is not None and self._ident == self._thread.ident
-            pauses = [site.window.watch(comes_back) for site in self._sites.values()]
-            self._pause = min((one for one in pauses if one is not None), default=None)
+            pauses = [pause for site in busy if (pause := site.window.watch(is_own)) is not None]
+            self._pause = min(pauses) if pauses else None
         if len(self._inbox):
             return self._inbox.get()
+        if not is_own:
+            return None
         return next(((RunningIsland.give_up, one) for one in self._streams if one.is_watched and one.left <= 0), None)
 
     @property
@@ -304,7 +312,7 @@ class Host:
             for island in load.code.islands
             if island.name in load.islands
         }
-        self._programs[load.program] = _Loaded(transport, load.hosts, streams, tuple(sides.values()))
+        self._programs[load.program] = LoadedProgram(transport, load.hosts, streams, tuple(sides.values()))
         self._note_streams()
         if streams and self._thread is None:  # which nobody else changes meanwhile: this is who carries the islands
             thread = threading.Thread(target=self._work, name=self._title, daemon=True)
@@ -336,9 +344,9 @@ class Host:
             program.offers[offer.step] += 1
             self._say(number, offer)
         elif threading.get_ident() == self._ident:
-            self._calls.append((self._obey, offer))
+            self._calls.append((self._bring, offer))
         else:
-            self._inbox.put((self._obey, offer))
+            self._inbox.put((self._bring, offer))
 
     # The end of a step.
 
@@ -366,23 +374,6 @@ class Host:
             if not self._streams:
                 for site in self._sites.values():
                     site.window.stop()
-
-
-@dataclass
-class _Loaded:
-    """A program at a host.
-
-    hosts: by island, the number of its host.
-    under_way: steps, counted for each island. offers: by step, how many values were sent to other hosts.
-    """
-
-    transport: Transport
-    hosts: Mapping[str, int]
-    streams: Mapping[str, RunningIsland]
-    sides: tuple[SideThread, ...]
-    under_way: int = 0
-    offers: Counter[int] = field(default_factory=Counter)
-    is_closing: bool = False
 
 
 def say_near(number: int, offer: Offer) -> None:

@@ -89,11 +89,11 @@ class RunningIsland:
 
     def arrive(self, offer: Offer) -> None:
         """Take a value from another island."""
-        key = offer.step, offer.source, offer.tag
-        if self._is_past(*key):  # a failure stands in its place already
+        key = Arrive(offer.step, offer.source, offer.tag)
+        if key != self._worker.awaited and self._is_past(*key):  # a failure stands in its place already
             return
         self.mailbox.put(offer)
-        self.go_on(None if offer.tag < 0 else Arrive(*key))
+        self.go_on(None if offer.tag < 0 else key)
 
     def go_without(self, told: GoesWithout) -> None:
         """Another process of the island goes without a value. From any thread: its own may wait for that process."""

@@ -20,12 +20,17 @@ class Layout:
         self.boxes = [boxes[one] for one in devices]
         self.size = sum(map(size_of, set(self.boxes)))
         self._indices = [tuple(slice(*bounds) for bounds in box) for box in self.boxes]
-        self._put = placer(sharding, devices, buffer.shape, numpy.dtype(buffer.dtype))
+        self._shape, self._dtype = buffer.shape, numpy.dtype(buffer.dtype)
+        self._put = placer(sharding, devices, self._shape, self._dtype)
 
     def place(self, numbers: list[Any]) -> jax.Array:
         """The array of which these are the boxes."""
         placed: jax.Array = self._put(numbers)
         return placed
+
+    def place_bytes(self, content: memoryview) -> jax.Array:
+        """The array that one device holds, of its numbers as they lie in memory."""
+        return self.place([numpy.ndarray(self._shape, self._dtype, content)])
 
     def place_whole(self, value: "numpy.ndarray[Any, Any]") -> jax.Array:
         """The array of a value that is here whole. Its memory may become the array's: nobody writes to it any more."""

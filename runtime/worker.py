@@ -5,20 +5,20 @@ one after the other. `island` is the thin edge around it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from atoll.runtime.program import Instruction, Receive
 
+Message = tuple[int, str, int]  # step, source, tag
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+
+class Begin(NamedTuple):
     """The controller asks for a step. It may ask twice: after Ctrl-C it repeats what it is not sure of."""
 
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class Arrive:
+class Arrive(NamedTuple):
     """A value came from another island, possibly for a step that is still far ahead; or what stands in its place."""
 
     step: int
@@ -26,8 +26,7 @@ class Arrive:
     tag: int
 
 
-@dataclass(frozen=True, slots=True)
-class Carry:
+class Carry(NamedTuple):
     """Carry out instructions start <= index < stop of a step: all that they wait for is here.
 
     last: the step ends with them.
@@ -40,7 +39,6 @@ class Carry:
 
 
 Event = Begin | Arrive
-Message = tuple[int, str, int]  # step, source, tag
 
 
 class Worker:
@@ -52,56 +50,54 @@ class Worker:
         self._position = {(one.source, one.tag): position for position, (_, one) in enumerate(receives)}
         self._end = len(instructions)
         self.begun = -1  # the last step that was asked for
+        self.awaited: Message | None = None  # in the midst of a step; if it only waits for a step, nothing
         self._step = 0  # the step that is being carried out
         self._index = 0  # the first instruction of that step that was not carried out yet
         self._passed = 0  # how many of that step's receives were carried out
         self._arrived: set[Message] = set()
-
-    @property
-    def awaited(self) -> Message | None:
-        """What the island waits for in the midst of a step; None if it only waits for a step."""
-        if self._step > self.begun:
-            return None
-        _, source, tag = self._receives[self._passed]
-        return self._step, source, tag
 
     def is_past(self, step: int, source: str, tag: int) -> bool:
         """Whether a value comes too late: the island has gone on without it."""
         return step < self._step or (step == self._step and self._position[source, tag] < self._passed)
 
     def handle(self, event: Event) -> list[Carry]:
-        match event:
-            case Begin(step):
-                if step != self.begun + 1:
-                    return []
-                self.begun = step
-                return self._advance()
-            case Arrive(step, source, tag):
-                if self.is_past(step, source, tag):
-                    return []
-                self._arrived.add((step, source, tag))
-                return self._advance() if (step, source, tag) == self.awaited else []
+        if isinstance(event, Begin):
+            if event.step != self.begun + 1:
+                return []
+            self.begun = event.step
+            # A step that waits for a value goes on waiting for it.
+            return self._advance() if self.awaited is None else []
+        if event == self.awaited:  # as most do
+            self._passed += 1
+            return self._advance()
+        if not self.is_past(*event):
+            self._arrived.add(event)
+        return []
 
     def _advance(self) -> list[Carry]:
         """Go on to the first receive whose value is not here, through as many steps as were asked for."""
         carried = []
-        while self._step <= self.begun:
+        self.awaited = None
+        while self._step <= self.begun and self.awaited is None:
             start, stop = self._index, self._next_stop()
-            last = stop == self._end
+            last = self.awaited is None
             if stop > start or last:
                 carried.append(Carry(self._step, start, stop, last))
             self._index = stop
-            if not last:
-                break
-            self._step, self._index, self._passed = self._step + 1, 0, 0
+            if last:
+                self._step, self._index, self._passed = self._step + 1, 0, 0
         return carried
 
     def _next_stop(self) -> int:
-        while self._passed < len(self._receives):
-            index, source, tag = self._receives[self._passed]
-            message = (self._step, source, tag)
-            if message not in self._arrived:
+        """The first receive of the step whose value is not here, which is awaited then; or the end."""
+        receives, arrived, passed = self._receives, self._arrived, self._passed
+        while passed < len(receives):
+            index, source, tag = receives[passed]
+            message = self._step, source, tag
+            if message not in arrived:
+                self._passed, self.awaited = passed, message
                 return index
-            self._arrived.discard(message)
-            self._passed += 1
+            arrived.discard(message)
+            passed += 1
+        self._passed = passed
         return self._end

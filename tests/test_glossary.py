@@ -306,6 +306,7 @@ ORDINARY = frozenset(
         "size",
         "slept",
         "slicing",
+        "small",
         "sorry",
         "sort",
         "sorted",

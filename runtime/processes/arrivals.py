@@ -4,7 +4,7 @@ It is done by the thread that brings the message: to copy large values would kee
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import jax
 from atoll.runtime.failure import Failure
 from atoll.runtime.layout import Layout
 from atoll.runtime.messages import Close, Load, Offer, Order, Put, Start, ToHost, buffer_of
+from atoll.runtime.processes.small_values import SmallArrival
 from atoll.runtime.processes.tiles import Tile, Tiled, filled
 from atoll.runtime.program import Buffer, IslandProgram
 from atoll.runtime.turn import Turn
@@ -45,11 +46,20 @@ class Arrivals:
                 return replace(message, value=self._place(program, buffer, message.value))
         return message
 
+    def small(self, arrived: SmallArrival) -> Offer | None:
+        """The message of a small value; None if nobody is to be told."""
+        if (known := self._programs.get(arrived.program)) is None:
+            return None
+        source, tag = known.senders[arrived.buffer]
+        value = known.layouts[arrived.buffer].place_bytes(arrived.numbers)
+        return Offer(arrived.program, arrived.step, self._island, source, tag, value)
+
     def _note(self, load: Load) -> None:
         for island in load.code.islands:
             if island.name == self._island:
                 layouts = tuple(Layout(buffer, self._mesh) for buffer in island.buffers)
-                self._programs[load.program] = _Known(island, layouts)
+                senders = {buffer: sender for sender, buffer in island.received.items()}
+                self._programs[load.program] = _Known(island, layouts, senders)
 
     def _forget(self, program: int) -> None:
         self._programs.pop(program, None)
@@ -111,7 +121,8 @@ def _is_all(layout: Layout, value: Tiled) -> bool:
 
 @dataclass(frozen=True)
 class _Known:
-    """Of a program, what the island does, and how its buffers are held."""
+    """Of a program: what the island does, how its buffers are held, and with which source and tag each comes."""
 
     island: IslandProgram
     layouts: Sequence[Layout]
+    senders: Mapping[int, tuple[str, int]]

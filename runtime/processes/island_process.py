@@ -43,6 +43,7 @@ from atoll.runtime.processes.packing import pack
 from atoll.runtime.processes.parcels import Parcels
 from atoll.runtime.processes.partners import join_partners
 from atoll.runtime.processes.settings import apply
+from atoll.runtime.processes.small_values import Small, SmallArrival, SmallSends
 from atoll.runtime.processes.tiles import Tiled, held
 from atoll.runtime.processes.wire import Door, Wire, connect
 
@@ -142,6 +143,7 @@ class IslandProcess:
         self._arrivals = Arrivals(assignment.island, self._mesh)
         number, index = assignment.seat
         self._parcels = Parcels(index, assignment.processes)
+        self._small = SmallSends(assignment.island)
         # Others reach it where the controller does.
         self._door = Door(wires[0].own_host, assignment.secret, self._let_in)
         self._applying = Applying(lambda told: self._controller.say(told))
@@ -222,9 +224,11 @@ class IslandProcess:
                 case Load(program, islands=islands):
                     self.programs[program] = Loading(is_run=bool(islands))
                     self._parcels.note(message)
+                    self._small.note(message)
                 case Close(program):
                     self.programs.pop(program, None)
                     self._parcels.forget(program)
+                    self._small.forget(program)
                 case Start(orders=orders):
                     feeds = (one.feeds.values() for one in orders.values())
                     self.has_called |= any(isinstance(value, Fed) for value in chain.from_iterable(feeds))
@@ -241,10 +245,25 @@ class IslandProcess:
 
     def _let_in(self, wire: Wire) -> None:
         self._visitors.append(wire)
-        Line(wire, self._bring, _nothing, "another island")
+        Line(wire, self._hear, _nothing, "another island")
+
+    def _hear(self, message: Offer | SmallArrival) -> None:
+        """What another process says."""
+        if not isinstance(message, SmallArrival):
+            self._bring(message)
+            return
+        try:
+            if (offer := self._arrivals.small(message)) is not None:
+                self._take_up(offer)
+        except Exception as error:
+            self._host.fail(error)
+            raise
 
     def _say(self, number: int, offer: Offer) -> None:
         """Say something to another host."""
+        if (small := self._small.small(offer)) is not None:
+            self._say_to((number, 0), small)
+            return
         for index, parcel in self._parcels.parcels(offer, self._counts[number]):
             self._say_to((number, index), parcel)
 
@@ -255,17 +274,25 @@ class IslandProcess:
                 tiles = tuple(replace(one, onward=()) for one in offer.value.tiles if index in one.onward)
                 self._say_to((self._host.number, index), replace(offer, value=replace(offer.value, tiles=tiles)))
 
-    def _say_to(self, seat: Seat, offer: Offer) -> None:
+    def _say_to(self, seat: Seat, message: Offer | Small) -> None:
         """To a process. One that cannot be reached is lost, or will be: the controller will tell."""
-        if seat not in self._lines:
-            try:
-                wire = connect(self._doors[seat], self._assignment.secret)
-            except OSError:
-                return
-            self._lines[seat] = Line(wire, _nothing, _nothing, "host {}, process {}".format(*seat))
-        line = self._lines[seat]
-        needs_time = isinstance(offer.value, Tiled) and not offer.value.is_at_hand
-        (line.say if needs_time else line.say_here)(offer)
+        line = self._lines.get(seat) or self._connected(seat)
+        if line is not None:
+            (line.say_here if _is_at_hand(message) else line.say)(message)
+
+    def _connected(self, seat: Seat) -> Line | None:
+        try:
+            wire = connect(self._doors[seat], self._assignment.secret)
+        except OSError:
+            return None
+        return self._lines.setdefault(seat, Line(wire, _nothing, _nothing, "host {}, process {}".format(*seat)))
+
+
+def _is_at_hand(message: Offer | Small) -> bool:
+    """Whether to send it takes no waiting, and hardly longer than to have another thread do so."""
+    if isinstance(message, Small):
+        return message.is_at_hand
+    return not isinstance(message.value, Tiled) or message.value.is_at_hand
 
 
 def _nothing(*_: object) -> None:

@@ -6,7 +6,7 @@ A program travels as its file. Devices and functions cannot travel.
 import io
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -14,6 +14,7 @@ import jax
 import numpy
 from atoll.runtime.failure import Failure, reason
 from atoll.runtime.messages import Offer
+from atoll.runtime.processes.small_values import SMALL, Small, arrived
 from atoll.runtime.processes.tiles import Section, Tile, Tiled, name_of
 from atoll.runtime.processes.wire import Content
 from atoll.runtime.program import Box, Program
@@ -27,6 +28,11 @@ _Reducer = Callable[[Any], Any]  # as `__reduce__`
 
 def pack(message: object) -> list[Content]:
     """The parts of a frame. Waits for values that are still being computed."""
+    if isinstance(message, Small):
+        try:
+            return [message.content()]
+        except Exception as error:
+            message = replace(message.offer, value=_not_computed(reason(error)))
     head, numbers = io.BytesIO(), list[pickle.PickleBuffer]()
     packing = pickle.Pickler(head, protocol=5, buffer_callback=numbers.append)
     packing.dispatch_table = _PACKING
@@ -37,6 +43,8 @@ def pack(message: object) -> list[Content]:
 def unpack(parts: Sequence[Content]) -> Any:  # noqa: ANN401 (a message)
     """Only for what comes from one who knows the secret: it may name any function."""
     head, *numbers = parts
+    if head[0] == SMALL:
+        return arrived(head)
     return pickle.loads(head, buffers=numbers)
 
 

@@ -19,7 +19,7 @@ Content = bytes | bytearray | memoryview
 _GREETING = 30.0
 
 _NONCE = 32
-_COUNT = struct.Struct("<I")
+_BEGINNING = struct.Struct("<IQ")  # of a frame: how many parts it has, and the size of the first
 _LARGE = 1 << 16  # bytes
 _ALIGNMENT = 64  # what CPU devices ask of memory that they are to use as it is
 
@@ -27,7 +27,7 @@ _MOST_PARTS = 512  # of one call of the system's, which takes at most 1,024
 
 
 class Wire:
-    """A frame is a number of parts, as a message and the arrays in it. One thread sends, and one receives."""
+    """A frame is one part or more, as a message and the arrays in it. One thread sends, and one receives."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.settimeout(None)
@@ -61,7 +61,13 @@ class Wire:
 
     def _send_next(self, flags: int) -> None:
         left = self._left
-        sent = self._connection.sendmsg(left[:_MOST_PARTS], (), flags)
+        if len(left) == 1:
+            (whole,) = left
+            if (sent := self._connection.send(whole, flags)) == len(whole):
+                left.clear()
+                return
+        else:
+            sent = self._connection.sendmsg(left[:_MOST_PARTS], (), flags)
         while left and sent >= len(left[0]):
             sent -= len(left.pop(0))
         if sent:
@@ -73,16 +79,18 @@ class Wire:
             if patience != self._patience:  # to set it takes a call of the system's
                 self._connection.settimeout(patience)
                 self._patience = patience
-            (count,) = _COUNT.unpack(self._header(_COUNT.size))
-            sizes = struct.unpack(f"<{count}Q", self._header(8 * count))
-            return [self._exactly(size) for size in sizes]
+            count, first = _BEGINNING.unpack(self._header(_BEGINNING.size))
+            if count == 1 and first < _LARGE:  # as most are
+                return [memoryview(self._header(first))]
+            others = struct.unpack(f"<{count - 1}Q", self._header(8 * (count - 1)))
+            return [self._exactly(size) for size in (first, *others)]
         except TimeoutError:
             raise
         except (OSError, ValueError):  # ValueError: it was closed here
             return None
 
     def _header(self, size: int) -> bytes:
-        """A few bytes, for which no room of their own is made."""
+        """Few bytes, for which no room of their own is made."""
         content = self._incoming.read(size)
         if len(content) < size:
             raise ConnectionResetError
@@ -116,9 +124,13 @@ class Wire:
 
 
 def _views(frame: Sequence[Content]) -> list[memoryview]:
-    parts = [memoryview(part).cast("B") for part in frame if memoryview(part).nbytes]
-    sizes = [memoryview(part).nbytes for part in frame]
-    return [memoryview(_COUNT.pack(len(frame)) + struct.pack(f"<{len(frame)}Q", *sizes)), *parts]
+    if len(frame) == 1 and len(frame[0]) < _LARGE:  # as most are
+        (part,) = frame
+        return [memoryview(_BEGINNING.pack(1, len(part)) + part)]
+    parts = [memoryview(part).cast("B") for part in frame]
+    first, *others = map(len, parts)
+    sizes = _BEGINNING.pack(len(parts), first) + struct.pack(f"<{len(others)}Q", *others)
+    return [memoryview(sizes), *(one for one in parts if len(one))]
 
 
 def _room(size: int) -> memoryview:

@@ -635,8 +635,8 @@ MUTATIONS = (
     Mutation(
         "steps-may-be-left-out",
         "runtime/worker.py",
-        "if step != self.begun + 1:",
-        "if step <= self.begun:",
+        "if event.step != self.begun + 1:",
+        "if event.step <= self.begun:",
         killed_by="tests/runtime/test_worker.py::test_a_step_that_is_asked_for_twice_is_carried_out_once",
         before="tests/runtime/test_worker.py::test_a_step_that_is_asked_for_twice_is_carried_out_once",
     ),

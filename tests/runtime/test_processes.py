@@ -473,7 +473,7 @@ def pair():
         end.close()
 
 
-@pytest.mark.parametrize("sizes", [[0], [5, 0, 3], [1] * 2000, [1 << 22, 7, 1 << 22], []])
+@pytest.mark.parametrize("sizes", [[0], [9], [1 << 22], [5, 0, 3], [1] * 2000, [1 << 22, 7, 1 << 22]])
 def test_frames_arrive_whole_and_in_order(pair, sizes):
     random = numpy.random.default_rng(0)
     frames = [[random.bytes(size) for size in sizes] for _ in range(3)]
