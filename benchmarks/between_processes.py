@@ -7,8 +7,8 @@ transfer server, jax's, offers as much, which the other pulls at once or in 64 p
 Small: a value of four bytes that goes to the other island and back again, and again, in a program that does nothing
 else. Beside it the same between two processes, over a socket, which says what waking up takes; by hand between devices,
 in one thread on each side: with what jax and pickle offer for that, and bare, with the least that jax has to do for it;
-and between two islands of one process. How often threads wake up and how much of the processors they take is counted
-too: that tells more than time where others use the machine.
+and between two islands of one process. Of two processes each is held to a core of its own meanwhile. How often threads
+wake up and how much of the processors they take is counted too: that tells more than time where others use the machine.
 
     python benchmarks/between_processes.py --rounds 5
 """
@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     from processes import by_hand, programs  # these import jax, which has to find the devices
-    from processes.counted import Counted, counting
+    from processes.counted import Counted, counting, on_own_cores
 
     size, bare = options.megabytes * 1_000_000, by_hand.bare()
     large, back_and_forth = programs.crossing(size), programs.back_and_forth(ROUND_TRIPS)
@@ -58,7 +58,8 @@ def main() -> None:
         did: dict[str, list[Counted]] = {name: [] for name in sides}
         for number in range(options.rounds + 1):
             for name, call in sides.items():
-                with counting(processes.get(name, ())) as found:
+                both = processes.get(name, ())
+                with on_own_cores(both if len(both) > 1 else ()), counting(both) as found:
                     began = time.perf_counter()
                     call()
                     seconds = time.perf_counter() - began

@@ -80,8 +80,10 @@ class Window:
         while most:
             count = self._count_ended(most)
             self._retire(count)
-            if not count:  # where some have ended that somebody waits for, it matters how many
-                most = most // 2 if self.is_awaited and len(self.pending) < begun else 0
+            if self.is_awaited and (count == most or (not count and len(self.pending) < begun)):
+                most //= 2  # about how many more there are tells how long to wait the next time
+            elif not count:
+                break
 
     def _count_ended(self, most: int) -> int:
         """How many of the oldest executions have ended, up to so many, as far as it shows when one of them is asked.
