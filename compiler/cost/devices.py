@@ -11,6 +11,7 @@ this machine.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import NamedTuple
 
 from atoll.compiler.cost.work import Work
@@ -41,6 +42,9 @@ class DeviceKind:
     overlaps: whether it computes while its memory is waited for. A core does not: before it multiplies, it puts what it
         was given into another order.
     task: the seconds that a task takes beside its work.
+    reordering: the bytes that products put in another order; None if that takes no time.
+    across: the bytes that are read for that in the time by which it takes longer where what one value is made of has
+        more than `reach` bytes, so that no cache holds it; None if it takes no longer.
     """
 
     operations: float
@@ -53,6 +57,9 @@ class DeviceKind:
     convolutions: float | None = None
     overlaps: bool = True
     task: float = 0.0
+    reordering: float | None = None
+    across: float | None = None
+    reach: float = inf
 
     @property
     def speed(self) -> float:
@@ -88,7 +95,17 @@ class DeviceKind:
         convolving = self.speed if self.convolutions is None else self.convolutions * self.products_reach
         computing = (work.operations - work.convolved) / self.speed + work.convolved / convolving
         moving, collectives = work.moved / self.memory, work.exchanged / self.interconnect
+        moving += self._reordering(work)
         return Spent(computing, moving / self.moves_reach, collectives / self.moves_reach)
+
+    def _reordering(self, work: Work) -> float:
+        """What it takes to put values in another order."""
+        if self.reordering is None:
+            return 0.0
+        seconds = sum(one.times * one.made for one in work.reordered) / self.reordering
+        if self.across is not None:
+            seconds += sum(one.times * one.read for one in work.reordered if one.read > self.reach) / self.across
+        return seconds
 
     def _copying(self, work: Work) -> float:
         """What crosses between its own memory and that of the host."""
@@ -128,6 +145,9 @@ def device_kind(island: Island, topology: Topology) -> DeviceKind:
         memory=measured.memory / stated.moves_reach,
         convolutions=None if measured.convolutions is None else measured.convolutions / stated.products_reach,
         task=measured.task / 1e9,
+        reordering=None if measured.reordering is None else measured.reordering / stated.moves_reach,
+        across=None if measured.across is None else measured.across / stated.moves_reach,
+        reach=inf if measured.reach is None else measured.reach,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from atoll.compiler.cost.reorders import Reordered
 from atoll.compiler.cost.update_way import UpdateWay
 from atoll.compiler.cost.work import Work
 from atoll.compiler.mlir.attributes import text_of
@@ -124,4 +125,8 @@ def _layer(told: dict[str, Any]) -> LayerCost:
 
 
 def _read(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: Work(**one) if isinstance(one, dict) else one for name, one in told.items()}
+    return {name: _work(one) if isinstance(one, dict) else one for name, one in told.items()}
+
+
+def _work(told: dict[str, Any]) -> Work:
+    return Work(**(told | {"reordered": tuple(Reordered(*one) for one in told["reordered"])}))

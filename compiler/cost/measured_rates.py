@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from atoll.compiler.cost.measured_reorders import BackwardLayer, OrderMeasured, reordering_of, took
 from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.functions import functions_in
 from atoll.compiler.mlir.ir_text import parse_text
@@ -27,8 +28,9 @@ from atoll.compiler.topology.rates import Rates
 _WIDTH, _FEW, _MANY, _DEEP = 1024, 8, 512, 12
 # Of few channels, as models that are tried on CPUs have; with many, convolutions are up to four times as fast.
 _IMAGES, _WINDOW, _STRIDES = (32, 16, 16, 8), (3, 3, 8, 16), (2, 2)
-# Whatever else the machine does only adds to the time, so the fastest of so many counts.
-_REPEATS = 12
+# Whatever else the machine does only adds to the time, so the fastest of so many counts; and of so many rounds, as what
+# else it does may last longer than all repeats.
+_REPEATS, _ROUNDS = 12, 3
 # What is taken to be the least part of a layer's time that each of the things it does has, as noise may leave nothing.
 _LEAST_PART = 0.01
 
@@ -50,8 +52,7 @@ class _Layers:
     def work(self) -> Work:
         """What is counted of them."""
         given = jax.tree.map(_described, self._shapes(), is_leaf=_is_shape)
-        module = parse_text(jax.jit(self._there_and_back).trace(*given).lower(lowering_platforms=("cpu",)).as_text())
-        return work_of(functions_in(module)["main"], _ALONE)
+        return _work_of(jax.jit(self._there_and_back).trace(*given))
 
     def ready(self, device: jax.Device) -> _Do:
         """The same on a device, compiled by now."""
@@ -72,6 +73,11 @@ class _Layers:
         y, back = jax.vjp(lambda weights, x: reduce(lambda x, one: self.layer(one, x), weights, x), weights, x)
         more, before = back(y)
         return jax.tree.map(jnp.add, gradients, more), before
+
+
+def _work_of(traced: Any) -> Work:  # noqa: ANN401 (jax's)
+    module = parse_text(traced.lower(lowering_platforms=("cpu",)).as_text())
+    return work_of(functions_in(module)["main"], _ALONE)
 
 
 def _described(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
@@ -99,8 +105,9 @@ def rates_of_devices(devices: Sequence[jax.Device]) -> Rates:
     """What one of some CPU devices does alone, and how many times as much all of them do together."""
     some = (_FEW_ROWS, _MANY_ROWS, _CONVOLUTION)
     ready = [[layers.ready(device) for layers in some] for device in devices]
-    alone = [_fastest([do]) for do in ready[0]]
-    together = _fastest([_in_turn(works) for works in ready])
+    before = _alone_and_together(ready)
+    reordering = reordering_of(lambda examples: _reordered(examples, devices[0]))
+    *alone, together = map(min, before, _alone_and_together(ready))
     operations, memory, convolutions = rates_of([layers.work() for layers in some], alone)
     at_once = Fraction(round(100 * max(1.0, len(devices) * sum(alone) / together)), 100)
     return Rates(
@@ -108,8 +115,24 @@ def rates_of_devices(devices: Sequence[jax.Device]) -> Rates:
         operations=_rounded(operations),
         memory=_rounded(memory),
         convolutions=_rounded(convolutions),
+        reordering=_rounded(reordering.rate),
+        across=None if reordering.across is None else _rounded(reordering.across),
+        reach=None if reordering.reach is None else max(1, round(reordering.reach / 2**20)) * 2**20,
         at_once=min(at_once, Fraction(len(devices))),
     )
+
+
+def _alone_and_together(ready: Sequence[Sequence[_Do]]) -> list[float]:
+    """What each thing takes on the first device, and then what all take on all of them."""
+    return [*(_fastest([do]) for do in ready[0]), _fastest([_in_turn(works) for works in ready])]
+
+
+def _reordered(examples: int, device: jax.Device) -> OrderMeasured:
+    """What it takes to put what so many examples make in another order."""
+    ways = [BackwardLayer(examples, has_positions) for has_positions in (True, False)]
+    ready = [way.ready(device) for way in ways]
+    rounds = [[_fastest([do]) for do in ready] for _ in range(_ROUNDS)]
+    return took(ways[0], _work_of(ways[0].traced()), *map(min, zip(*rounds, strict=True)))
 
 
 def rates_of(works: Sequence[Work], seconds: Sequence[float]) -> tuple[float, float, float]:

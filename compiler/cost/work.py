@@ -9,32 +9,19 @@ Values of elementwise operations are made where they are used. What goes through
 other operations with an order of their own take and make, the arguments of the fragment and its results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from math import prod
+from typing import Any
 
 from atoll.compiler.cost.operations import cost_of, trip_count
+from atoll.compiler.cost.reorders import Reordered, made_of, reordered_operands, takes_several
+from atoll.compiler.cost.stored_values import NO_WORK, SLICES, STORED, is_written, reads_whole
 from atoll.compiler.mlir.bindings import func, ir, sdy, stablehlo
 from atoll.compiler.mlir.functions import argument_attributes, arguments_of, body_of
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.shardings import SHARDING, Spec, on_island, result_specs, spec_of
 from atoll.compiler.topology.island import Island
-
-# Operations whose operands and results are in memory. All others are fused with what makes or uses their values.
-_STORED = (
-    stablehlo.DotGeneralOp,
-    stablehlo.ConvolutionOp,
-    stablehlo.SortOp,
-    stablehlo.FftOp,
-    stablehlo.ScatterOp,
-    stablehlo.ReduceWindowOp,
-    stablehlo.SelectAndScatterOp,
-    stablehlo.CustomCallOp,
-    stablehlo.RngBitGeneratorOp,
-)
-# These read of their first operand only what they make.
-_SLICES = (stablehlo.DynamicSliceOp, stablehlo.SliceOp, stablehlo.GatherOp)
-_NO_WORK = (stablehlo.ConstantOp, stablehlo.ReshapeOp, stablehlo.ReturnOp, func.ReturnOp, stablehlo.IotaOp)
 
 _Value = ir.Value[ir.Type]
 
@@ -45,6 +32,7 @@ class Work:
 
     convolved: those of the operations that are a convolution's.
     hosted: the bytes that come from the memory of the host, and go there.
+    reordered: what CPU devices compute in another order, to multiply it; compilers of others choose orders that fit.
     """
 
     operations: float = 0.0
@@ -52,26 +40,19 @@ class Work:
     exchanged: float = 0.0
     convolved: float = 0.0
     hosted: float = 0.0
+    reordered: tuple[Reordered, ...] = ()
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Work)))
 
     def __mul__(self, times: float) -> "Work":
-        return Work(*(times * getattr(self, one.name) for one in fields(Work)))
+        reordered = tuple(one._replace(times=times * one.times) for one in self.reordered)
+        amounts: dict[str, Any] = {name: times * getattr(self, name) for name in AMOUNTS}
+        return Work(**amounts, reordered=reordered)
 
 
-def reads_whole(operation: ir.OpView) -> bool:
-    """Whether an operation reads all of what it takes without counting that, as values are made where they are used."""
-    counts = (*_STORED, stablehlo.WhileOp, stablehlo.CaseOp, *_SLICES, *_NO_WORK, stablehlo.DynamicUpdateSliceOp)
-    return not isinstance(operation, counts)
-
-
-def is_written(value: _Value) -> bool:
-    """Whether what makes a value counts that it writes it; another order of its elements is written at once."""
-    owner = value.owner
-    if isinstance(owner, (stablehlo.TransposeOp, stablehlo.ReshapeOp)):
-        return is_written(owner.operation.operands[0])
-    return isinstance(owner, (*_STORED, stablehlo.WhileOp, stablehlo.DynamicUpdateSliceOp))
+# The fields of work that are one number each.
+AMOUNTS = tuple(one.name for one in fields(Work) if one.name != "reordered")
 
 
 def work_of(function: func.FuncOp, island: Island) -> Work:
@@ -88,7 +69,12 @@ class WorkCounter:
         self._island = island
         self._sizes = {axis.name: axis.size for axis in island.axes}
         self._is_divided = island.size > 1
+        self._held: set[_Value] = set()
         self.specs: dict[_Value, Spec] = {}
+
+    def hold(self, values: Iterable[_Value]) -> None:
+        """Note what is kept in memory from one task to another."""
+        self._held.update(values)
 
     def note_arguments(self, function: func.FuncOp) -> None:
         """Note what the arguments of a function say of how they are divided."""
@@ -127,7 +113,7 @@ class WorkCounter:
             self.note(operation.operation.results[0], result_specs(operation)[0])
             return Work()
         self._follow(operation)
-        if isinstance(operation, _NO_WORK):
+        if isinstance(operation, NO_WORK):
             return Work()
         results = list(operation.operation.results)
         parts = self._parts(self.specs.get(results[0], ())) if results else 1
@@ -135,9 +121,9 @@ class WorkCounter:
             return self._reduction(operation)
         cost = cost_of(operation) / parts
         work = Work(operations=cost, convolved=cost if isinstance(operation, stablehlo.ConvolutionOp) else 0.0)
-        if isinstance(operation, _STORED):
+        if isinstance(operation, STORED):
             work += Work(moved=sum(map(self.local_bytes, (*operation.operation.operands, *results))))
-        elif isinstance(operation, _SLICES):
+        elif isinstance(operation, SLICES):
             work += Work(moved=sum(map(self.local_bytes, results)))
         elif isinstance(operation, stablehlo.DynamicUpdateSliceOp):
             work += Work(moved=2 * self.local_bytes(operation.operation.operands[1]))
@@ -195,7 +181,17 @@ class WorkCounter:
             smaller = min((left, right), key=lambda one: bytes_of(one.type))
             exchanged += _around(self._size(gathered)) * self.local_bytes(smaller) * self._size(gathered)
         moved = local + sum(map(self.local_bytes, (left, right)))
-        return Work(cost_of(operation) / parts, moved, exchanged)
+        return Work(cost_of(operation) / parts, moved, exchanged, reordered=self._reordered(operation))
+
+    def _reordered(self, operation: stablehlo.DotGeneralOp) -> tuple[Reordered, ...]:
+        if self._island.kind != "cpu":
+            return ()
+        sources = {one: made_of(one, self._held) for one in reordered_operands(operation)}
+        return tuple(
+            Reordered(self.local_bytes(one), sum(map(self.local_bytes, some)))
+            for one, some in sources.items()
+            if takes_several(one, some)
+        )
 
     def _reduction(self, operation: stablehlo.ReduceOp) -> Work:
         operands = list(operation.operation.operands)

@@ -1,18 +1,23 @@
 """The chain of a program for microbatches of any size, from what its layers cost with two sizes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import zip_longest
+from typing import Any
 
 from atoll.compiler.cost.devices import capacity_of, device_kind
 from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts, UpdateShare
+from atoll.compiler.cost.reorders import Reordered
 from atoll.compiler.cost.task_costs import seconds_of
 from atoll.compiler.cost.update_way import USUAL, UpdateWay
-from atoll.compiler.cost.work import Work
+from atoll.compiler.cost.work import AMOUNTS, Work
 from atoll.compiler.planner.chain import Chain, Table
 from atoll.compiler.planner.measuring import Measured
 from atoll.compiler.topology.island import Island
 from atoll.compiler.topology.topology import Topology
+
+_NOT_REORDERED = Reordered(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -149,10 +154,18 @@ class Model:
         return device_kind(island, self.topology).least_seconds(work, part)
 
     def _work(self, examples: float, kind: int, layer: int, name: str) -> Work:
-        def part(field: str) -> float:
-            return self._between(examples, lambda costs: getattr(getattr(costs.layers[kind][layer], name), field))
+        here, there = (getattr(one.costs.layers[kind][layer], name) for one in (self.one, self.other))
 
-        return Work(*(part(one.name) for one in fields(Work)))
+        def along(here: float, there: float) -> float:
+            return self._along(examples, here, there)
+
+        # The same products in both, so that what each reorders grows with the examples as well.
+        reordered = (
+            Reordered(*map(along, one, other))
+            for one, other in zip_longest(here.reordered, there.reordered, fillvalue=_NOT_REORDERED)
+        )
+        amounts: dict[str, Any] = {name: along(getattr(here, name), getattr(there, name)) for name in AMOUNTS}
+        return Work(**amounts, reordered=tuple(reordered))
 
     def _of_layer(self, examples: float, kind: int, layer: int, name: str) -> float:
         return self._between(examples, lambda costs: getattr(costs.layers[kind][layer], name))
@@ -161,7 +174,9 @@ class Model:
         return self._between(examples, lambda costs: costs.sent[layer])
 
     def _between(self, examples: float, value: Callable[[LayerCosts], float]) -> float:
-        here, there = value(self.one.costs), value(self.other.costs)
+        return self._along(examples, value(self.one.costs), value(self.other.costs))
+
+    def _along(self, examples: float, here: float, there: float) -> float:
         grows = (here - there) / (self.one.examples - self.other.examples)
         return max(0.0, here + grows * (examples - self.one.examples))
 

@@ -320,6 +320,9 @@ class _Reader(Reader):
         operations: _Amount,
         memory: _Amount,
         convolutions: _Amount | None,
+        reordering: _Amount | None,
+        across: _Amount | None,
+        reach: _Amount | None,
         task: _Amount | None,
         at_once: Token | None,
     ) -> _PlacedRates:
@@ -329,8 +332,11 @@ class _Reader(Reader):
                 str(kind),
                 self._amount(operations, OPERATIONS),
                 self._amount(memory, BANDWIDTH),
-                convolutions=None if convolutions is None else self._amount(convolutions, OPERATIONS),
-                task=0 if task is None else self._amount(task, LATENCY),
+                convolutions=self._amount_if_any(convolutions, OPERATIONS),
+                reordering=self._amount_if_any(reordering, BANDWIDTH),
+                across=self._amount_if_any(across, BANDWIDTH),
+                reach=self._amount_if_any(reach, MEMORY),
+                task=self._amount_if_any(task, LATENCY) or 0,
                 at_once=None if at_once is None else Fraction(self._digits(at_once)),
             )
         return _PlacedRates(place, rates)
@@ -372,6 +378,9 @@ class _Reader(Reader):
     def _count(self, what: str, token: Token, most: int) -> int:
         with self.at(token).blamed():
             return whole_number(what, self.whole(token), TopologyError, most=most)
+
+    def _amount_if_any(self, amount: _Amount | None, units: Units) -> int | None:
+        return None if amount is None else self._amount(amount, units)
 
     def _amount(self, amount: _Amount, units: Units) -> int:
         number, unit = amount

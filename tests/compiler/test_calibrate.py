@@ -9,6 +9,7 @@ import pytest
 from atoll.compiler.commands import calibrate
 from atoll.compiler.commands.task_time import seconds_of_a_task
 from atoll.compiler.cost import measured_rates
+from atoll.compiler.cost.measured_reorders import BackwardLayer, OrderMeasured, reordering_of
 from atoll.compiler.errors import UsageError
 from atoll.compiler.topology.rates import Rates
 from atoll.compiler.topology.topology import topology
@@ -35,15 +36,47 @@ def test_rates_are_those_by_which_layers_take_what_they_took():
     assert measured_rates.rates_of((FEW, MANY, IMAGES), took) == pytest.approx(rates)
 
 
+def took_by(rate, across, reach):
+    """What one value in another order takes where each example makes 1000 bytes of 6000."""
+    return lambda examples: OrderMeasured(
+        1e3 * examples,
+        6e3 * examples,
+        1e3 * examples / rate + (6e3 * examples / across if 6e3 * examples > reach else 0.0),
+    )
+
+
+@pytest.mark.parametrize("reach", [70e3, 200e3, 350e3])
+def test_where_values_become_too_large_is_found(reach):
+    found = reordering_of(took_by(1e9, 2e9, reach))
+    assert (found.rate, found.across) == pytest.approx((1e9, 2e9))
+    assert found.reach == pytest.approx(reach, rel=0.25)
+
+
+@pytest.mark.parametrize("reach", [1e3, 1e9])
+def test_values_that_are_never_too_large_have_one_rate(reach):
+    found = reordering_of(took_by(1e9, 2e9, reach))
+    assert (found.across, found.reach) == (None, None)
+
+
+def test_the_order_is_all_that_tells_the_two_ways_back_apart():
+    one, other = (measured_rates._work_of(BackwardLayer(4, has_positions).traced()) for has_positions in (True, False))
+    assert (one.operations, one.moved) == pytest.approx((other.operations, other.moved), rel=0.01)
+    assert other.reordered == ()
+    (order,) = one.reordered
+    assert order.made == 4 * 4 * 32 * 512
+    assert order.read > 2 * order.made
+
+
 @pytest.mark.parametrize("took", [(1.0, 1.0, 1.0), (1e-3, 1.0, 1e-9), (1e-6, 1.0, 1.0), (1.0, 1e-6, 1.0)])
 def test_what_noise_hides_leaves_rates_that_can_be(took):
     assert all(0 < rate < float("inf") for rate in measured_rates.rates_of((FEW, MANY, IMAGES), took))
 
 
 def test_all_devices_work_side_by_side(monkeypatch):
-    """Four together take two and a half times as long as one alone, and do four times as much."""
+    """Four together take two and a half times as long as one alone, and do four times as much. What else
+    the machine did at first is forgotten."""
     sides = []
-    alone = iter(seconds_by(work, 4e10, 5e9, 7e9) for work in (FEW, MANY, IMAGES))
+    alone = iter(slower * seconds_by(work, 4e10, 5e9, 7e9) for slower in (1.5, 1) for work in (FEW, MANY, IMAGES))
     whole = sum(seconds_by(work, 4e10, 5e9, 7e9) for work in (FEW, MANY, IMAGES))
 
     def fastest(works):
@@ -51,9 +84,13 @@ def test_all_devices_work_side_by_side(monkeypatch):
         return next(alone) if len(works) == 1 else 2.5 * whole
 
     monkeypatch.setattr(measured_rates, "_fastest", fastest)
+    monkeypatch.setattr(measured_rates, "_reordered", lambda examples, _: took_by(2e9, 3e9, 100e3)(examples))
     found = measured_rates.rates_of_devices(jax.devices("cpu")[:4])
-    assert sides == [1, 1, 1, 4]
-    assert found == Rates("cpu", 4 * 10**10, 5 * 10**9, convolutions=7 * 10**9, at_once=Fraction("1.6"))
+    assert sides == [1, 1, 1, 4] * 2
+    assert replace(found, reach=None, across=None) == Rates(
+        "cpu", 4 * 10**10, 5 * 10**9, convolutions=7 * 10**9, reordering=2 * 10**9, at_once=Fraction("1.6")
+    )
+    assert found.across == 3 * 10**9
 
 
 def test_each_work_is_done_once_at_a_time_on_every_side():

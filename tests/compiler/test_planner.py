@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from atoll.compiler.errors import PlanError
 from atoll.compiler.export.job import Job
 from atoll.compiler.plan.plan import Plan
 from atoll.compiler.planner.known import known_of
+from atoll.compiler.planner.measuring import measured
 from atoll.compiler.planner.plans import best_plans
 from atoll.compiler.planner.proposals import proposals
 from atoll.compiler.planner.ranking import LAYERS, PROGRAM, PlanRow, Ranking, what_binds, what_is_gained, why_first
@@ -221,6 +223,46 @@ def test_what_fits_one_island_alone_is_there():
     program = JobTarget(job((64,) * 5), topology("island a : cpu[1] 1 B; island b : cpu[1]"))
     first, second = program.lowered(Plan.parse(found.plans[0].plan)).report().islands
     assert first.cost == 0 < second.cost
+
+
+def positions_share_weights(batch):
+    def step(params, x):
+        def loss(params):
+            h = x
+            for up, down in params:
+                h = h + jax.nn.gelu(h @ up) @ down
+            return jnp.mean(h**2)
+
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
+
+    params = [(jax.ShapeDtypeStruct((16, 32), "float32"), jax.ShapeDtypeStruct((32, 16), "float32"))] * 2
+    return Job(step, params, jax.ShapeDtypeStruct((batch, 8, 16), "float32"), batch_argnums=1)
+
+
+ORDER = "1 x cpu[1]; rates cpu : 1 Top/s, 1 TB/s, 1 GB/s reordered"
+
+
+def test_what_is_reordered_is_known_of_any_number_of_examples():
+    program = JobTarget(positions_share_weights(16), topology(ORDER))
+    model = known_of(program, lambda _: None).model
+    assert {model.one.examples, model.other.examples} == {8, 2}
+    counted = measured(program.exported(), program.topology, 4, model.one)
+    needed = 4 * 4 * (4 * 8 * 32)  # what is read for the largest value of 4 examples: four others
+    took = []
+    for reach in (needed - 1, needed):
+        islands = topology(f"{ORDER}, 1 MB/s beyond {reach} B")
+        direct, between = (replace(model, topology=islands, one=one, chains={}) for one in (counted, model.one))
+        assert between.chain(4.0).weight[0] == pytest.approx(direct.chain(4.0).weight[0])
+        took.append(sum(direct.chain(4.0).weight[0]))
+    assert took[0] - took[1] == pytest.approx(2 * needed / 1e6)
+
+
+@pytest.mark.parametrize(("reach", "microbatches"), [("1 MiB", 1), ("40 KiB", 2), ("20 KiB", 4)])
+def test_microbatches_are_as_large_as_caches_hold(reach, microbatches):
+    """Of each example 4 KiB are read for the largest value, beside what a task costs."""
+    found = best(positions_share_weights(16), f"{ORDER}, 1 MB/s beyond {reach}, 1 us a task")
+    assert f"microbatches={microbatches}," in found.plans[0].plan, found.plans[0].plan
+    assert found.bound <= found.plans[0].step
 
 
 def test_without_a_batch_there_is_one_microbatch():

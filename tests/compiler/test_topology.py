@@ -74,15 +74,34 @@ def test_links_serve_both_directions_and_have_a_default():
 
 def test_what_devices_were_measured_to_do():
     text = "3 x cpu[4]\nlink island0 <-> island1 : 25 GB/s, 1 ms\nrates cpu : 2500 Mop/s, 9 GB/s, "
-    text += "800 Mop/s in convolutions, 120 us a task, 1.6 at once"
+    text += "800 Mop/s in convolutions, 1300 MB/s reordered, 700 MB/s beyond 8 MiB, 120 us a task, 1.6 at once"
     parsed = topology(text)
     assert str(parsed) == text
     assert parsed.rates_of("cpu") == Rates(
-        "cpu", 2_500_000_000, 9 * 10**9, convolutions=800_000_000, task=120_000, at_once=Fraction("1.6")
+        "cpu",
+        2_500_000_000,
+        9 * 10**9,
+        convolutions=800_000_000,
+        reordering=1_300_000_000,
+        across=700_000_000,
+        reach=8 * 2**20,
+        task=120_000,
+        at_once=Fraction("1.6"),
     )
     assert parsed.rates_of("gpu") is None
     assert parsed.only(["island1"]).rates == parsed.rates
     assert topology("1 x gpu[1]; rates gpu : 100 Top/s, 2 TB/s").rates[0].at_once is None
+    shorter = "1 x cpu[1]\nrates cpu : 1 Gop/s, 1 GB/s, 2 GB/s reordered, 3 us a task"
+    assert str(topology(shorter)) == shorter
+    assert topology(shorter).rates[0].reach is None
+
+
+@pytest.mark.parametrize(
+    "given", [{"across": 1}, {"reach": 1}, {"across": 1, "reach": 1}, {"reordering": 1, "reach": 1}]
+)
+def test_rates_that_no_text_says(given):
+    with pytest.raises(TopologyError, match="what is read across its order has no rate of its own"):
+        Rates("cpu", 1, 1, **given)
 
 
 def test_what_all_other_links_are():
@@ -146,6 +165,12 @@ ERRORS = [
         (1, 19),
         "rates of the unknown kind 'cpo'",
         f"did you mean 'cpu'? {KINDS}",
+    ),
+    (
+        "2 x cpu[4]; rates cpu : 1 Gop/s, 1 GB/s, 1 GB/s reordered, 1 GB/s beyond 0 B",
+        (1, 19),
+        "what is read across its order without taking longer is too small",
+        LEAST,
     ),
     ("2 x cpu[4]; rates cpu : 0 Gop/s, 1 GB/s", (1, 19), "the operations a second is too small", LEAST),
     (

@@ -4,6 +4,7 @@ import jax
 import numpy
 import pytest
 from atoll.compiler.cost.devices import DEVICE_KINDS, capacity_of, islands_at_once
+from atoll.compiler.cost.reorders import Reordered
 from atoll.compiler.cost.task_costs import named_seconds, seconds_of
 from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.lowered import lower
@@ -129,6 +130,68 @@ def test_the_operations_of_convolutions_are_told_apart():
     found = work(CONVOLUTION, ALONE)
     assert found.convolved == 2 * 4 * 6 * 6 * 5 * 3 * 3 * 3
     assert found.operations == found.convolved + 4 * 6 * 6 * 5
+
+
+# The gradient of weights that 3 positions of 4 examples share, of which a reshape makes rows.
+SHARED = """
+      func.func @f(%x: tensor<4x3x5xf32>, %g: tensor<4x3x7xf32>, %h: tensor<4x3x7xbf16>) -> tensor<7x5xf32> {
+        %two = stablehlo.constant dense<2.0> : tensor<4x3x7xf32>
+        %0 = stablehlo.convert %h : (tensor<4x3x7xbf16>) -> tensor<4x3x7xf32>
+        %1 = stablehlo.multiply %g, %0 : tensor<4x3x7xf32>
+        %2 = stablehlo.multiply %1, %two : tensor<4x3x7xf32>
+        %3 = stablehlo.add %2, %g : tensor<4x3x7xf32>
+        %4 = stablehlo.dot_general SIDES : (TYPES) -> RESULT
+        return %4 : RESULT
+      }"""
+G = 4 * 4 * 3 * 7
+
+
+def shared(left, right, dimensions, result="tensor<7x5xf32>"):
+    kinds = dict.fromkeys(("%1", "%3", "%g"), "tensor<4x3x7xf32>") | {"%x": "tensor<4x3x5xf32>"}
+    text = SHARED.replace("-> tensor<7x5xf32> {", f"-> {result} {{").replace("RESULT", result)
+    text = text.replace("SIDES", f"{left}, {right}, {dimensions}")
+    return text.replace("TYPES", f"{kinds[left]}, {kinds[right]}")
+
+
+ROWS = "contracting_dims = [0, 1] x [0, 1]"
+
+
+@pytest.mark.parametrize(
+    ("body", "reordered"),
+    [
+        # The first operand's rows are summed up, and it is computed of what is read, a constant aside.
+        (shared("%3", "%x", ROWS), (Reordered(G, 1.5 * G),)),
+        # What is computed of nothing else is copied, and what comes second is in order.
+        (shared("%g", "%x", ROWS), ()),
+        (shared("%1", "%x", ROWS), (Reordered(G, 1.5 * G),)),
+        (shared("%x", "%3", ROWS, "tensor<5x7xf32>"), ()),
+        # With a batch, two matrices meet in each example.
+        (shared("%3", "%x", "batching_dims = [0] x [0], contracting_dims = [1] x [1]", "tensor<4x7x5xf32>"), ()),
+        # Of each position too, but these come behind the examples; what is left comes last before and after.
+        (
+            shared("%3", "%3", "batching_dims = [1] x [1], contracting_dims = [0] x [0]", "tensor<3x7x7xf32>"),
+            (Reordered(G, 1.5 * G),),
+        ),
+        (product(), ()),
+    ],
+)
+def test_what_products_take_in_another_order(body, reordered):
+    assert work(body, ALONE).reordered == reordered
+    assert work(body, topology("1 x v4[2x2x1]").islands[0]).reordered == ()
+
+
+def test_one_example_has_no_other_order():
+    body = shared("%3", "%x", ROWS).replace("4x3x", "1x3x")
+    assert work(body, ALONE).reordered == ()
+
+
+def test_what_another_order_takes():
+    text = "1 x cpu[1]; rates cpu : 5 Gop/s, 2 GB/s, 1 GB/s reordered, 4 GB/s beyond 8 GB"
+    (island,) = (islands := topology(text)).islands
+    some = (Reordered(1e9, 8e9), Reordered(1e9, 12e9))
+    assert seconds_of(Work(5e9, 2e9, reordered=some), island, islands) == pytest.approx(1 + 1 + 1 + 1 + 3)
+    assert seconds_of(Work(reordered=some[:1]) * 2.5, island, islands) == pytest.approx(2.5)
+    assert seconds_of(Work(reordered=some), island, topology("1 x cpu[1]")) == 0
 
 
 def test_what_was_measured_counts_where_the_topology_says_so():

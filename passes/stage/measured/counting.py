@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from atoll.compiler.cost.layer_costs import LayerCost, LayerCosts, UpdateShare
 from atoll.compiler.cost.operations import cost_of
-from atoll.compiler.cost.work import Work, WorkCounter, is_written, reads_whole
+from atoll.compiler.cost.stored_values import is_written, reads_whole
+from atoll.compiler.cost.work import Work, WorkCounter
 from atoll.compiler.mlir.attributes import text_attribute
 from atoll.compiler.mlir.bindings import ir
 from atoll.compiler.mlir.functions import argument_attributes, result_attributes
@@ -94,6 +95,7 @@ class _Sums:
         counter = WorkCounter(island)
         counter.note_arguments(self._function)
         graph = self._graph
+        counter.hold(graph.values[one.value] for one in self._values_kept)
         for loop in graph.loops:
             for one in loop.carried:
                 counter.note(graph.values[one.argument], counter.specs.get(graph.values[one.initial], ()))
