@@ -87,7 +87,7 @@ def main() -> int:
         rows, automatic = taken(known[name], islands, options.turns)
         found[name] = rows, automatic
         print(f"\n{name}\n{'predicted':>12}{'measured':>12}{'noise':>10}   plan")
-        for one in (*rows, automatic):
+        for one in dict.fromkeys((*rows, automatic)):
             times = f"{1e3 * one.predicted:>9.2f} ms{1e3 * one.measured:>9.2f} ms{1e3 * one.noise:>7.2f} ms"
             print(f"{times}   {one.plan}{', which atoll plan takes' if one is automatic else ''}", flush=True)
     return verdict(found)
@@ -100,13 +100,19 @@ def calibrated() -> Any:  # noqa: ANN401 (an `atoll.Topology`)
 
 
 def taken(job: Any, islands: Any, turns: int) -> tuple[list[Taken], Taken]:  # noqa: ANN401 (of `atoll`)
-    """The plans by hand that the program allows, and the automatic one."""
+    """The plans by hand that the program allows, and the automatic one, which is one of them if its program is."""
     automatic = best_plans(JobTarget(job, islands)).plans[0].plan
     with contextlib.ExitStack() as stack:
-        steps, predicted = {}, {}
+        steps: dict[str, Any] = {}
+        predicted, programs = {}, {}
         for plan in dict.fromkeys((*PLANS, automatic)):
             with contextlib.suppress(AtollError):  # no such program: the batch, or the layers, are too few
                 lowered = atoll.lower(job, topology=islands, plan=atoll.Plan.parse(plan))
+                made = lowered.program.islands, lowered.program.codes
+                if plan == automatic and made in programs.values():
+                    automatic = next(other for other, one in programs.items() if one == made)
+                    continue
+                programs[plan] = made
                 report = lowered.report()
                 predicted[plan] = parts_of_step(report.pipeline, report.whole_step, islands).step
                 steps[plan] = stack.enter_context(lowered.compile())
