@@ -53,10 +53,8 @@ def measured_rates_of(islands: Topology) -> Rates:
 def machine_with(islands: Topology) -> str:
     """What rates depend on: the processor, its cores, who compiles, how many devices work at once, and on what."""
     devices = sum(island.size for island in islands.islands)
-    compiles = f"jaxlib {version('jaxlib')}"
-    return (
-        f"{platform.machine()} {_processor()}, {_cores()} cores, {compiles}, {devices} devices, layers there and back"
-    )
+    compiles, measures = f"jaxlib {version('jaxlib')}", "layers there and back, and in another order"
+    return f"{platform.machine()} {_processor()}, {_cores()} cores, {compiles}, {devices} devices, {measures}"
 
 
 def _note_if_busy() -> str:

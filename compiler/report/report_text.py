@@ -156,7 +156,7 @@ def _assumed(topology: str) -> str:
             text += f"{count_text(round(found.convolutions * found.products_reach))} in convolutions, "
         text += f"and {count_text(round(found.memory * found.moves_reach))}B through its memory"
         if found.reordering is not None:
-            text += f", of which {count_text(round(found.reordering * found.moves_reach))}B in another order"
+            text += f" ({count_text(round(found.reordering * found.moves_reach))}B in another order)"
         if found.task:
             text += f", with {seconds_text(found.task)} for a task beside its work"
         if measured is not None:

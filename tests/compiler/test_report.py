@@ -11,6 +11,7 @@ from atoll.compiler.lowered import compile_module
 from atoll.compiler.mlir.ir_text import parse_text
 from atoll.compiler.module.notes import WholeLoop
 from atoll.compiler.report.report import Report
+from atoll.compiler.report.report_text import _assumed
 from atoll.compiler.text.quantities import MEMORY, amount_text, enough_text
 from atoll.runtime.program import Run
 
@@ -225,6 +226,14 @@ def test_the_prediction_is_the_simulators(pipeline):
     first = predicted.simulation(pipeline.topology).tasks[0]
     assert first.end == pytest.approx(
         (2 * 16 * 64 * 64 + 16 * 64) / 20e9 + 4 * (2 * 16 * 64 + 64 * 64) / 20e9, rel=0.02
+    )
+
+
+def test_what_was_measured_is_named_among_what_is_assumed():
+    text = _assumed("2 x cpu[1]; rates cpu : 5 Gop/s, 2 GB/s, 1 GB/s reordered, 3 GB/s beyond 8 MiB")
+    assert text.startswith(
+        "5.0 G operations a second on a device of kind cpu, and 2.0 GB through its memory (1.0 GB in another order), "
+        "as the topology says"
     )
 
 
