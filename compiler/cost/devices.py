@@ -42,7 +42,7 @@ class DeviceKind:
     overlaps: whether it computes while its memory is waited for. A core does not: before it multiplies, it puts what it
         was given into another order.
     task: the seconds that a task takes beside its work.
-    reordering: the bytes that products put in another order; None if that takes no time.
+    reordering: the bytes that are computed in another order, for products; None if that takes no time.
     across: the bytes that are read for that in the time by which it takes longer where what one value is made of has
         more than `reach` bytes, so that no cache holds it; None if it takes no longer.
     """

@@ -22,6 +22,7 @@ from atoll.compiler.mlir.functions import argument_attributes, arguments_of, bod
 from atoll.compiler.module.graph import bytes_of
 from atoll.compiler.module.shardings import SHARDING, Spec, on_island, result_specs, spec_of
 from atoll.compiler.topology.island import Island
+from atoll.compiler.topology.rates import REORDERING
 
 _Value = ir.Value[ir.Type]
 
@@ -184,7 +185,7 @@ class WorkCounter:
         return Work(cost_of(operation) / parts, moved, exchanged, reordered=self._reordered(operation))
 
     def _reordered(self, operation: stablehlo.DotGeneralOp) -> tuple[Reordered, ...]:
-        if self._island.kind != "cpu":
+        if self._island.kind not in REORDERING:
             return ()
         sources = {one: made_of(one, self._held) for one in reordered_operands(operation)}
         return tuple(

@@ -8,6 +8,9 @@ from atoll.compiler.text.language import known_names, shown
 from atoll.compiler.text.quantities import BANDWIDTH, LATENCY, MEMORY, OPERATIONS, amount_text, whole_number
 from atoll.compiler.topology.island import ISLAND_KINDS
 
+# The kinds whose compiler puts values into the order that it multiplies in; those of others choose orders that fit.
+REORDERING = ("cpu",)
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -47,6 +50,9 @@ class Rates:
         ):
             if value is not None:
                 whole_number(what, value, TopologyError)
+        if self.reordering is not None and self.kind not in REORDERING:
+            what = f"devices of kind {self.kind} put nothing in another order before they multiply"
+            raise TopologyError(what, remedy="leave out what is `reordered`")
         if (self.across is None) != (self.reach is None) or (self.across is not None and self.reordering is None):
             what = "what is read across its order has no rate of its own"
             raise TopologyError(what, remedy="give reordering, across and reach, or reordering alone")

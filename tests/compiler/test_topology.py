@@ -172,6 +172,12 @@ ERRORS = [
         "what is read across its order without taking longer is too small",
         LEAST,
     ),
+    (
+        "1 x gpu[4]; rates gpu : 1 Top/s, 1 TB/s, 1 GB/s reordered",
+        (1, 19),
+        "devices of kind gpu put nothing in another order before they multiply",
+        "leave out what is `reordered`",
+    ),
     ("2 x cpu[4]; rates cpu : 0 Gop/s, 1 GB/s", (1, 19), "the operations a second is too small", LEAST),
     (
         "2 x cpu[4]; rates cpu : 1 Gop/s, 1 GB/s, 0.5 at once",
