@@ -21,6 +21,9 @@ from atoll.compiler.topology.topology import Topology
 # The part of what makers state that is assumed to be reached: by products, and by what goes through memory or links.
 _PRODUCTS, _MOVES = 0.5, 0.8
 
+# From where a cache holds all to where it holds nothing, in parts of the bytes with which half is lost.
+_BY_AND_BY = 0.8
+
 
 class Spent(NamedTuple):
     """The seconds in which a device computes, in which memory is what it waits for, and those of collectives."""
@@ -43,8 +46,8 @@ class DeviceKind:
         was given into another order.
     task: the seconds that a task takes beside its work.
     reordering: the bytes that are computed in another order, for products; None if that takes no time.
-    across: the bytes that are read for that in the time by which it takes longer where what one value is made of has
-        more than `reach` bytes, so that no cache holds it; None if it takes no longer.
+    across: the bytes that are read for that in the time by which it takes longer where no cache holds what one value is
+        made of; None if it takes no longer. reach: with how many bytes it takes half of that.
     """
 
     operations: float
@@ -104,8 +107,12 @@ class DeviceKind:
             return 0.0
         seconds = sum(one.times * one.made for one in work.reordered) / self.reordering
         if self.across is not None:
-            seconds += sum(one.times * one.read for one in work.reordered if one.read > self.reach) / self.across
+            seconds += sum(one.times * one.read * self._part_lost(one.read) for one in work.reordered) / self.across
         return seconds
+
+    def _part_lost(self, read: float) -> float:
+        """How much of what it takes longer where no cache holds so many bytes."""
+        return min(1.0, max(0.0, 0.5 + (read / self.reach - 1) / _BY_AND_BY))
 
     def _copying(self, work: Work) -> float:
         """What crosses between its own memory and that of the host."""

@@ -18,9 +18,9 @@ class Rates:
 
     operations: those of products, in a second. memory: the bytes that go through its memory in a second.
     convolutions: their operations in a second; None if they are done as fast as products.
-    reordering: the bytes in a second that products put in another order; None if that takes no time. across: where what
-        such a value is made of has more than `reach` bytes, how many of these it reads in the time that comes on top;
-        None if nothing comes on top.
+    reordering: the bytes in a second that products put in another order; None if that takes no time. across: the bytes
+        that are read for such a value in the time that comes on top where no cache holds them; None if none does.
+        reach: with how many bytes half of that comes on top.
     task: the nanoseconds that a task takes beside its work.
     at_once: how many times as much all devices of the kind do together, as they share cores; None if each has its own.
     """

@@ -186,10 +186,13 @@ def test_one_example_has_no_other_order():
 
 
 def test_what_another_order_takes():
-    text = "1 x cpu[1]; rates cpu : 5 Gop/s, 2 GB/s, 1 GB/s reordered, 4 GB/s beyond 8 GB"
+    """The more is read for a value, the more of what reading it takes comes on top."""
+    text = "1 x cpu[1]; rates cpu : 5 Gop/s, 2 GB/s, 1 GB/s reordered, 2 GB/s beyond 8 GB"
     (island,) = (islands := topology(text)).islands
-    some = (Reordered(1e9, 8e9), Reordered(1e9, 12e9))
-    assert seconds_of(Work(5e9, 2e9, reordered=some), island, islands) == pytest.approx(1 + 1 + 1 + 1 + 3)
+    for read, lost in ((4e9, 0), (8e9, 0.5 * 4), (9.6e9, 0.75 * 4.8), (12e9, 6), (80e9, 40)):
+        assert seconds_of(Work(reordered=(Reordered(1e9, read),)), island, islands) == pytest.approx(1 + lost)
+    some = (Reordered(1e9, 4e9), Reordered(1e9, 12e9))
+    assert seconds_of(Work(5e9, 2e9, reordered=some), island, islands) == pytest.approx(1 + 1 + 1 + 1 + 6)
     assert seconds_of(Work(reordered=some[:1]) * 2.5, island, islands) == pytest.approx(2.5)
     assert seconds_of(Work(reordered=some), island, topology("1 x cpu[1]")) == 0
 
