@@ -1061,3 +1061,34 @@ module attributes {atoll.plan = "microbatches=4"} {
     return %0#1 : tensor<2x2xf32>
   }
 }
+
+// -----
+
+// A loop over pieces of the examples that leaves a rest.
+
+module attributes {atoll.plan = "microbatches=2"} {
+  func.func @main(%w: tensor<2x2xf32> {atoll.path = "w"}, %x: tensor<4x2xf32> {atoll.path = "x", atoll.batch})
+      -> (tensor<3x2xf32> {atoll.path = "result"}) {
+    %zero = stablehlo.constant dense<0> : tensor<i32>
+    %one = stablehlo.constant dense<1> : tensor<i32>
+    %three = stablehlo.constant dense<3> : tensor<i32>
+    %none = stablehlo.constant dense<0.0> : tensor<3x2xf32>
+    %first = stablehlo.slice %x [0:3, 0:2] : (tensor<4x2xf32>) -> tensor<3x2xf32>
+    // expected-error @below {{mixes; take pieces of one size, a multiple of 2 examples, or mix them outside of the function}}
+    %0:3 = stablehlo.while(%i = %zero, %sum = %none, %p = %first) : tensor<i32>, tensor<3x2xf32>, tensor<3x2xf32>
+    cond {
+      %1 = stablehlo.compare LT, %i, %three : (tensor<i32>, tensor<i32>) -> tensor<i1>
+      stablehlo.return %1 : tensor<i1>
+    } do {
+      %1 = stablehlo.dynamic_slice %p, %i, %zero, sizes = [1, 2]
+          : (tensor<3x2xf32>, tensor<i32>, tensor<i32>) -> tensor<1x2xf32>
+      %2 = stablehlo.dot_general %1, %w, contracting_dims = [1] x [0]
+          : (tensor<1x2xf32>, tensor<2x2xf32>) -> tensor<1x2xf32>
+      %3 = stablehlo.dynamic_update_slice %sum, %2, %i, %zero
+          : (tensor<3x2xf32>, tensor<1x2xf32>, tensor<i32>, tensor<i32>) -> tensor<3x2xf32>
+      %4 = stablehlo.add %i, %one : tensor<i32>
+      stablehlo.return %4, %3, %p : tensor<i32>, tensor<3x2xf32>, tensor<3x2xf32>
+    }
+    return %0#1 : tensor<3x2xf32>
+  }
+}

@@ -136,9 +136,12 @@ class _Preparation:
         """What to do about a model in a loop over pieces that the microbatches cannot share, or over something else."""
         parts, extent = self.batch.parts, self._examples()[1]
         sizes = [extent // blocks for blocks, _ in wanted_blocks(self.batch.program, extent)]
-        size = next((one for one in sizes if one > 1 and one % parts), 0)
+        unshared = [one for one in sizes if one % parts]
+        size = next((one for one in unshared if one > 1), 0)
         smaller = f"choose microbatches and replicas whose product divides the {size} examples of a piece, or "
-        return f"{smaller if size else ''}mix them outside of the function, and call it for each piece"
+        # Pieces with a rest have no size in common but that of one example, which no plan divides.
+        larger = f"take pieces of one size, a multiple of {parts} examples, or " if unshared else ""
+        return f"{smaller if size else larger}mix them outside of the function, and call it for each piece"
 
     def _examples(self) -> tuple[Split, int]:
         """Where the first argument with the examples has them, and how many there are."""
