@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from atoll.compiler.errors import CompileError, Diagnostic
 from atoll.compiler.mlir.bindings import ir
@@ -48,7 +49,7 @@ def refuse(location: ir.Location, what: str, remedy: str = "") -> "Refusal":
 
 @dataclass(eq=False)
 class Refusal(CompileError):  # noqa: N818 (it is one; the name says which)
-    """A CompileError that still knows its MLIR location; it must not outlive the context."""
+    """A CompileError that still knows its MLIR location, which keeps the context alive."""
 
     location: ir.Location | None = None
 
@@ -56,6 +57,10 @@ class Refusal(CompileError):  # noqa: N818 (it is one; the name says which)
         """Tell those who listen to the context, as MLIR does of its own errors."""
         if self.location is not None:
             self.location.emit_error(str(CompileError(self.what, remedy=self.remedy)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is copied, or sent to another process, is without the location, as that has a place in this one."""
+        return type(self), self.args, {**vars(self), "location": None}
 
 
 def _read(info: ir.Diagnostic) -> Diagnostic:

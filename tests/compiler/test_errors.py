@@ -95,6 +95,20 @@ def test_an_error_that_is_copied_or_sent_shows_the_same(copied, file):
     assert str(copied(error)) == str(error)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_refusal_is_copied_or_sent_without_its_location(copied):
+    shape = jax.ShapeDtypeStruct((4, 2), "float32")
+    with pytest.raises(CompileError) as caught:
+        atoll.lower(sorted_examples, shape, topology=ONE, batch_argnums=(0,), plan=atoll.Plan(microbatches=2))
+    found = copied(caught.value)
+    assert found.message == caught.value.message
+    assert found.diagnostics == caught.value.diagnostics
+
+
+def sorted_examples(x):
+    return jnp.sort(x, axis=0)
+
+
 def test_the_line_is_part_of_the_message(file):
     error = CompileError("the loss is no number", SourceLine(f"{file}:2", 14, 19), "take a mean")
     assert str(error) == f"{file}:2: the loss is no number; take a mean\n  größe = x @ w\n          ^^^^^"
