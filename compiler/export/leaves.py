@@ -1,6 +1,6 @@
 """The arrays among a job's arguments: where each stands, what jax takes it for, and whether it has the batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +103,15 @@ def check_batch(job: Job) -> None:
             (size, first), (other, second) = sizes.items()
             what = f"{first.path} has {size} examples on axis {first.batch_axis} and {second.path} has {other}"
             where = "" if first.batch_axis == second.batch_axis else f" on axis {second.batch_axis}"
-            raise CompileError(what + where, job.where, remedy)
+            raise CompileError(what + where, job.where, _several_an_example(sizes) + remedy)
+
+
+def _several_an_example(sizes: Mapping[int, Leaf]) -> str:
+    """What else is to be done where one leaf may have several rows for each example of another."""
+    fewer, more = sorted(sizes)
+    if not fewer or more % fewer:
+        return ""
+    return f"give {sizes[more].path} two axes, {fewer} examples of {more // fewer} each, if these belong together; or "
 
 
 def _check_no_list_of_numbers(job: Job, leaf: Leaf) -> None:

@@ -495,6 +495,15 @@ def test_a_batch_has_one_size(batch, what):
     assert error.remedy == "name the axis of each leaf in batch_axes, None for a leaf without a batch"
 
 
+def test_several_rows_of_an_example_are_to_be_on_an_axis_of_their_own():
+    error = failure(lambda x: x, {"labelled": shape(4), "unlabelled": shape(12)}, batch_argnums=0)
+    assert error.what == "x['labelled'] has 4 examples on axis 0 and x['unlabelled'] has 12"
+    assert error.remedy == (
+        "give x['unlabelled'] two axes, 4 examples of 3 each, if these belong together; "
+        "or name the axis of each leaf in batch_axes, None for a leaf without a batch"
+    )
+
+
 @pytest.mark.parametrize(("batch", "kind"), [([1.0, 2.0], "list"), ([[1, 2], [3, 4]], "list"), ((True,), "tuple")])
 def test_a_batch_in_lists_is_to_be_an_array(batch, kind):
     error = failure(lambda x: x, batch, batch_argnums=0)
