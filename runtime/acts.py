@@ -140,16 +140,12 @@ class Acts:
 
     def _receive(self, receive: Receive) -> Act:
         buffer, source, tag = receive.buffer, receive.source, receive.tag
-        mailbox, add = self.mailbox, self.site.store.adding(self.sizes[receive.buffer])
-        is_published = buffer in self.program.kept[self.name]
+        mailbox, is_published = self.mailbox, buffer in self.program.kept[self.name]
 
         def act(frame: Frame) -> None:
             offer = mailbox.take((frame.record.step, source, tag))
             assert offer is not None
-            frame.values[buffer] = value = offer.take()
-            if isinstance(value, Failure):
-                frame.failed = True
-            add()
+            frame.set(buffer, offer.take())
             if is_published:
                 frame.publish((buffer,))
 

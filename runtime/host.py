@@ -121,7 +121,7 @@ class Host:
             self._go_on_without_thread()
             return
         try:
-            if len(self._inbox):
+            if len(self._inbox):  # what came before it is first
                 self._inbox.leave(call)
             else:
                 self._calls.append(call)

@@ -76,12 +76,14 @@ class Window:
 
         One that is watched stays until its thread has let go of it, and with it of what it keeps of memory.
         """
-        most, begun = self._half, len(self.pending)
+        most, before = self._half, len(self.pending)
         while most:
             count = self._count_ended(most)
             self._retire(count)
-            if self.is_awaited and (count == most or (not count and len(self.pending) < begun)):
-                most //= 2  # about how many more there are tells how long to wait the next time
+            if self.is_awaited and (count == most or (not count and len(self.pending) < before)):
+                most //= (
+                    2  # how many more have ended tells how long to wait the next time, and need not be known exactly
+                )
             elif not count:
                 break
 

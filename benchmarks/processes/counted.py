@@ -34,15 +34,20 @@ def processes_of(islands: HostedIslands) -> tuple[int, ...]:
 def on_own_cores(processes: Iterable[int]) -> Iterator[None]:
     """Holds each of these processes to a core of its own, as those of two hosts have: on one, to wake each other up
     takes a tenth of the time, and whether they are on one is the scheduler's choice."""
-    cores, threads = sorted(os.sched_getaffinity(0)), []
-    for number, process in enumerate(processes):
-        for thread in Path(f"/proc/{process}/task").iterdir():
-            threads.append(int(thread.name))
-            os.sched_setaffinity(threads[-1], {cores[number % len(cores)]})
-    yield
-    for one in threads:
+    held, cores = list(processes), sorted(os.sched_getaffinity(0))
+    try:
+        for number, process in enumerate(held):
+            _hold(process, {cores[number % len(cores)]})
+        yield
+    finally:
+        for process in held:
+            _hold(process, cores)
+
+
+def _hold(process: int, cores: Iterable[int]) -> None:
+    for thread in Path(f"/proc/{process}/task").iterdir():
         with suppress(ProcessLookupError):  # it has ended
-            os.sched_setaffinity(one, cores)
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 @contextmanager

@@ -16,7 +16,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from atoll.compiler.cost.measured_reorders import BackwardLayer, OrderMeasured, reordering_of, took
+from atoll.compiler.cost.measured_reorders import (
+    LEAST_PART,
+    BackwardLayer,
+    OrderMeasured,
+    order_measured,
+    reordering_of,
+)
 from atoll.compiler.cost.work import Work, work_of
 from atoll.compiler.mlir.functions import functions_in
 from atoll.compiler.mlir.ir_text import parse_text
@@ -31,8 +37,6 @@ _IMAGES, _WINDOW, _STRIDES = (32, 16, 16, 8), (3, 3, 8, 16), (2, 2)
 # Whatever else the machine does only adds to the time, so the fastest of so many counts; and of so many rounds, as what
 # else it does may last longer than all repeats.
 _REPEATS, _ROUNDS = 12, 3
-# What is taken to be the least part of a layer's time that each of the things it does has, as noise may leave nothing.
-_LEAST_PART = 0.01
 
 _ALONE = Island("alone", "cpu", (Axis(ONLY_AXIS, 1),))
 
@@ -132,7 +136,7 @@ def _reordered(examples: int, device: jax.Device) -> OrderMeasured:
     ways = [BackwardLayer(examples, has_positions) for has_positions in (True, False)]
     ready = [way.ready(device) for way in ways]
     rounds = [[_fastest([do]) for do in ready] for _ in range(_ROUNDS)]
-    return took(ways[0], _work_of(ways[0].traced()), *map(min, zip(*rounds, strict=True)))
+    return order_measured(ways[0], _work_of(ways[0].traced()), *map(min, zip(*rounds, strict=True)))
 
 
 def rates_of(works: Sequence[Work], seconds: Sequence[float]) -> tuple[float, float, float]:
@@ -141,10 +145,10 @@ def rates_of(works: Sequence[Work], seconds: Sequence[float]) -> tuple[float, fl
     few, many, images = works
     scale = few.operations * many.moved - many.operations * few.moved
     computing = (seconds[0] * many.moved - seconds[1] * few.moved) / scale
-    computing = max(computing, _LEAST_PART * seconds[1] / many.operations)
-    moving = max(seconds[0] - few.operations * computing, _LEAST_PART * seconds[0]) / few.moved
+    computing = max(computing, LEAST_PART * seconds[1] / many.operations)
+    moving = max(seconds[0] - few.operations * computing, LEAST_PART * seconds[0]) / few.moved
     rest = (images.operations - images.convolved) * computing + images.moved * moving
-    return 1 / computing, 1 / moving, images.convolved / max(seconds[2] - rest, _LEAST_PART * seconds[2])
+    return 1 / computing, 1 / moving, images.convolved / max(seconds[2] - rest, LEAST_PART * seconds[2])
 
 
 def _in_turn(works: Sequence[_Do]) -> _Do:

@@ -22,8 +22,8 @@ _FEW, _MANY = 8, 64
 _NEAR_ENOUGH = 1.25
 # Where more examples take less than so many times as long for each, caches make no difference.
 _LEAST_LOSS = 1.5
-# What is taken to be the least part of the time that the order has, as noise may leave nothing.
-_LEAST_PART = 0.01
+# What is taken to be the least part that anything measured has of a time, as noise may leave nothing.
+LEAST_PART = 0.01
 
 
 class Reordering(NamedTuple):
@@ -64,7 +64,7 @@ class BackwardLayer:
 
         def do() -> None:
             for _ in range(_MANY // self.examples):
-                jax.block_until_ready(function(back, y))  # type: ignore[no-untyped-call]
+                jax.block_until_ready(function(back, y))  # type: ignore[no-untyped-call] # jax's
 
         do()
         return do
@@ -72,7 +72,7 @@ class BackwardLayer:
     def _shapes(self) -> tuple[jax.ShapeDtypeStruct, ...]:
         rows = (self.examples, _POSITIONS) if self.has_positions else (self.examples * _POSITIONS,)
         shapes = _WIDTH, (*rows, _WIDTH[0])
-        return tuple(jax.ShapeDtypeStruct(one, jnp.float32) for one in shapes)  # type: ignore[no-untyped-call]
+        return tuple(jax.ShapeDtypeStruct(one, jnp.float32) for one in shapes)  # type: ignore[no-untyped-call] # jax's
 
 
 def _layer(weights: jax.Array, x: jax.Array) -> jax.Array:
@@ -83,10 +83,10 @@ def _followed(back: Callable[[jax.Array], Any], y: jax.Array) -> Any:  # noqa: A
     return back(y)
 
 
-def took(way: BackwardLayer, work: Work, with_positions: float, without: float) -> OrderMeasured:
+def order_measured(way: BackwardLayer, work: Work, with_positions: float, without: float) -> OrderMeasured:
     """What the order takes of one way back, by the seconds of `_MANY` examples, with positions and without."""
     (one,) = work.reordered
-    seconds = max(with_positions - without, _LEAST_PART * with_positions)
+    seconds = max(with_positions - without, LEAST_PART * with_positions)
     return OrderMeasured(one.made, one.read, seconds / (_MANY // way.examples))
 
 

@@ -46,7 +46,7 @@ class Rates:
         for what, value in (
             ("the bytes a second in another order", self.reordering),
             ("the bytes a second across their order", self.across),
-            ("what is read across its order without taking longer", self.reach),
+            ("the bytes beyond which another order takes longer", self.reach),
         ):
             if value is not None:
                 whole_number(what, value, TopologyError)

@@ -31,9 +31,11 @@ class Arrivals:
         self._tiles: dict[_Key, list[Tile]] = {}  # of what has not come whole
         self._collecting = threading.Lock()  # tiles of one value come from several processes
 
-    def placed(self, message: ToHost | Offer) -> ToHost | Offer | None:
+    def placed(self, message: ToHost | Offer | SmallArrival) -> ToHost | Offer | None:
         """A message with values in place of numbers; None if there is nothing to tell yet, or nobody to be told."""
         match message:
+            case SmallArrival():
+                return self._small(message)
             case Offer(program=program):
                 return self._offered(message) if program in self._programs else None
             case Load():
@@ -46,8 +48,7 @@ class Arrivals:
                 return replace(message, value=self._place(program, buffer, message.value))
         return message
 
-    def small(self, arrived: SmallArrival) -> Offer | None:
-        """The message of a small value; None if nobody is to be told."""
+    def _small(self, arrived: SmallArrival) -> Offer | None:
         if (known := self._programs.get(arrived.program)) is None:
             return None
         source, tag = known.senders[arrived.buffer]

@@ -43,7 +43,7 @@ from atoll.runtime.processes.packing import pack
 from atoll.runtime.processes.parcels import Parcels
 from atoll.runtime.processes.partners import join_partners
 from atoll.runtime.processes.settings import apply
-from atoll.runtime.processes.small_values import Small, SmallArrival, SmallSends
+from atoll.runtime.processes.small_values import Small, SmallSends
 from atoll.runtime.processes.tiles import Tiled, held
 from atoll.runtime.processes.wire import Door, Wire, connect
 
@@ -245,19 +245,7 @@ class IslandProcess:
 
     def _let_in(self, wire: Wire) -> None:
         self._visitors.append(wire)
-        Line(wire, self._hear, _nothing, "another island")
-
-    def _hear(self, message: Offer | SmallArrival) -> None:
-        """What another process says."""
-        if not isinstance(message, SmallArrival):
-            self._bring(message)
-            return
-        try:
-            if (offer := self._arrivals.small(message)) is not None:
-                self._take_up(offer)
-        except Exception as error:
-            self._host.fail(error)
-            raise
+        Line(wire, self._bring, _nothing, "another island")
 
     def _say(self, number: int, offer: Offer) -> None:
         """Say something to another host."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy
 from atoll.runtime.messages import Load, Offer
+from atoll.runtime.processes.tiles import AT_HAND
 from atoll.runtime.processes.wire import Content
 from atoll.runtime.program import Buffer, IslandProgram, Send
 
@@ -18,8 +19,6 @@ from atoll.runtime.program import Buffer, IslandProgram, Send
 # behind it are aligned as numpy likes them.
 SMALL = 0x01
 _HEAD = struct.Struct("<B3xII4xQ")
-
-_MOST = 1 << 13  # bytes
 
 _Link = tuple[int, str, int]  # program, destination and tag
 
@@ -85,7 +84,7 @@ class SmallSends:
 
 
 def _is_small(buffer: Buffer) -> bool:
-    return buffer.bytes <= _MOST and not buffer.on_host
+    return buffer.bytes <= AT_HAND and not buffer.on_host
 
 
 def _has_one_device(island: IslandProgram) -> bool:

@@ -11,7 +11,8 @@ from atoll.runtime.boxes import box_at, inside, is_inside, size_of
 from atoll.runtime.failure import Failure
 from atoll.runtime.program import Box
 
-_AT_HAND = 1 << 13  # bytes
+# So many bytes are sent in hardly more time than another thread takes to begin with it.
+AT_HAND = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Tiled:
         if not self.is_single:
             return False
         numbers = self.tiles[0].numbers
-        return bool(numbers.nbytes <= _AT_HAND and numbers.is_ready())
+        return bool(numbers.nbytes <= AT_HAND and numbers.is_ready())
 
     @property
     def failure(self) -> Failure | None:

@@ -79,17 +79,17 @@ class Wire:
             if patience != self._patience:  # to set it takes a call of the system's
                 self._connection.settimeout(patience)
                 self._patience = patience
-            count, first = _BEGINNING.unpack(self._header(_BEGINNING.size))
+            count, first = _BEGINNING.unpack(self._few(_BEGINNING.size))
             if count == 1 and first < _LARGE:  # as most are
-                return [memoryview(self._header(first))]
-            others = struct.unpack(f"<{count - 1}Q", self._header(8 * (count - 1)))
+                return [memoryview(self._few(first))]
+            others = struct.unpack(f"<{count - 1}Q", self._few(8 * (count - 1)))
             return [self._exactly(size) for size in (first, *others)]
         except TimeoutError:
             raise
         except (OSError, ValueError):  # ValueError: it was closed here
             return None
 
-    def _header(self, size: int) -> bytes:
+    def _few(self, size: int) -> bytes:
         """Few bytes, for which no room of their own is made."""
         content = self._incoming.read(size)
         if len(content) < size:

@@ -169,7 +169,7 @@ ERRORS = [
     (
         "2 x cpu[4]; rates cpu : 1 Gop/s, 1 GB/s, 1 GB/s reordered, 1 GB/s beyond 0 B",
         (1, 19),
-        "what is read across its order without taking longer is too small",
+        "the bytes beyond which another order takes longer is too small",
         LEAST,
     ),
     (

@@ -61,7 +61,7 @@ def test_what_arrives_is_what_was_sent(arrivals, value):
     assert len(frame) == 1
     arrived = unpack([bytes(frame[0])])
     assert isinstance(arrived, SmallArrival)
-    offer = arrivals.small(arrived)
+    offer = arrivals.placed(arrived)
     assert (offer.program, offer.step, offer.to, offer.source, offer.tag, offer.owned) == (7, 3, "b", "a", 9, True)
     assert (offer.value.shape, offer.value.dtype) == (value.shape, value.dtype)
     assert numpy.asarray(offer.value).tobytes() == numpy.asarray(value).tobytes()
@@ -109,6 +109,6 @@ def test_nobody_is_told_of_a_program_that_was_closed(arrivals):
     arrived = unpack(pack(sends.small(offer)))
     arrivals.placed(message)
     arrivals.placed(Close(7))
-    assert arrivals.small(arrived) is None
+    assert arrivals.placed(arrived) is None
     sends.forget(7)
     assert sends.small(offer) is None
