@@ -5,10 +5,11 @@ a process that sends as much over a socket, or over four at a time, to one that 
 transfer server, jax's, offers as much, which the other pulls at once or in 64 parts.
 
 Small: a value of four bytes that goes to the other island and back again, and again, in a program that does nothing
-else. Beside it the same between two processes, over a socket, which says what waking up takes; by hand between devices,
-in one thread on each side: with what jax and pickle offer for that, and bare, with the least that jax has to do for it;
-and between two islands of one process. Of two processes each is held to a core of its own meanwhile. How often threads
-wake up and how much of the processors they take is counted too: that tells more than time where others use the machine.
+else. Beside it the same between two processes, over a socket: asleep until something comes, and never asleep, which
+tells what waking up takes; by hand between devices, in one thread on each side: with what jax and pickle offer for
+that, and bare, with the least that jax has to do for it; and between two islands of one process. Of two processes each
+is held to a core of its own meanwhile. How often threads wake up and how much of the processors they take is counted
+too: that tells more than time where others use the machine.
 
     python benchmarks/between_processes.py --rounds 5
 """
@@ -20,7 +21,7 @@ import time
 
 from rows import Row, tell
 
-ROUND_TRIPS = 100
+ROUND_TRIPS = 400  # of a step, which takes a while to start
 
 
 def main() -> None:
@@ -48,6 +49,7 @@ def main() -> None:
             "large by hand, 64 pulls": lambda: peer.pull(size, 64),
             "small": far_small.step,
             "small by hand": lambda: peer.back_and_forth(ROUND_TRIPS),
+            "small by hand, never asleep": lambda: peer.asking(ROUND_TRIPS),
             "small by hand, on devices": lambda: peer.between_devices(ROUND_TRIPS, by_hand.WITH_PICKLE),
             "small by hand, bare": lambda: peer.between_devices(ROUND_TRIPS, bare),
             "small in one process": near_small.step,

@@ -140,12 +140,16 @@ class Acts:
 
     def _receive(self, receive: Receive) -> Act:
         buffer, source, tag = receive.buffer, receive.source, receive.tag
-        mailbox, is_published = self.mailbox, buffer in self.program.kept[self.name]
+        take, is_published = self.mailbox.take, buffer in self.program.kept[self.name]
+        add = self.site.store.adding(self.sizes[buffer])
 
         def act(frame: Frame) -> None:
-            offer = mailbox.take((frame.record.step, source, tag))
+            offer = take((frame.record.step, source, tag))
             assert offer is not None
-            frame.set(buffer, offer.take())
+            value = frame.values[buffer] = offer.take()
+            add()
+            if isinstance(value, Failure):
+                frame.failed = True
             if is_published:
                 frame.publish((buffer,))
 

@@ -161,6 +161,7 @@ ORDINARY = frozenset(
         "hide",
         "improve",
         "in",
+        "incoming",
         "index",
         "inline",
         "input",

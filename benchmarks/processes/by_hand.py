@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import jax
@@ -69,6 +70,14 @@ class Peer:
             first.sendall(b"1234")
             first.recv(4)
 
+    def asking(self, times: int) -> None:
+        """The same, by two who never sleep."""
+        first = self._sockets[0]
+        first.sendall(_JOB.pack(b"asks", times, 1))
+        for _ in range(times):
+            first.sendall(b"1234")
+            _ask(first)
+
     def between_devices(self, times: int, way: "Way") -> None:
         """The same with a value that is on a device of either process before it goes out."""
         first = self._sockets[0]
@@ -117,6 +126,13 @@ def _together(
         one.join()
 
 
+def _ask(connection: socket.socket) -> bytes:
+    """What comes, for which one asks again and again."""
+    while True:
+        with suppress(BlockingIOError):
+            return connection.recv(4, socket.MSG_DONTWAIT)
+
+
 def _fill(connection: socket.socket, part: numpy.ndarray) -> None:
     view = memoryview(part)
     while view:
@@ -145,6 +161,10 @@ def serve(port: int) -> None:
         if what == b"both":
             for _ in range(size):
                 sockets[0].recv(4)
+                sockets[0].sendall(b"1234")
+        elif what == b"asks":
+            for _ in range(size):
+                _ask(sockets[0])
                 sockets[0].sendall(b"1234")
         elif what in ways:
             way = ways[what]

@@ -30,6 +30,7 @@ from atoll.runtime.messages import (
     Start,
     StepEnded,
     ToController,
+    ToHost,
     Told,
 )
 from atoll.runtime.processes.applying import Applying
@@ -43,7 +44,7 @@ from atoll.runtime.processes.packing import pack
 from atoll.runtime.processes.parcels import Parcels
 from atoll.runtime.processes.partners import join_partners
 from atoll.runtime.processes.settings import apply
-from atoll.runtime.processes.small_values import Small, SmallSends
+from atoll.runtime.processes.small_values import Small, SmallArrival, SmallSends
 from atoll.runtime.processes.tiles import Tiled, held
 from atoll.runtime.processes.wire import Door, Wire, connect
 
@@ -220,26 +221,31 @@ class IslandProcess:
 
     def _bring(self, message: Any) -> None:  # noqa: ANN401 (a message)
         try:
-            match message:
-                case Load(program, islands=islands):
-                    self.programs[program] = Loading(is_run=bool(islands))
-                    self._parcels.note(message)
-                    self._small.note(message)
-                case Close(program):
-                    self.programs.pop(program, None)
-                    self._parcels.forget(program)
-                    self._small.forget(program)
-                case Start(orders=orders):
-                    feeds = (one.feeds.values() for one in orders.values())
-                    self.has_called |= any(isinstance(value, Fed) for value in chain.from_iterable(feeds))
-                case Offer():
-                    self._hand_on(message)
+            if not isinstance(message, SmallArrival):  # which most are, and which tells this process nothing else
+                self._note(message)
             placed = self._arrivals.placed(message)
             if placed is not None:
                 self._take_up(placed)
         except Exception as error:
             self._host.fail(error)
             raise
+
+    def _note(self, message: ToHost | Offer) -> None:
+        """Know what a message says to this process besides its host."""
+        match message:
+            case Load(program, islands=islands):
+                self.programs[program] = Loading(is_run=bool(islands))
+                self._parcels.note(message)
+                self._small.note(message)
+            case Close(program):
+                self.programs.pop(program, None)
+                self._parcels.forget(program)
+                self._small.forget(program)
+            case Start(orders=orders):
+                feeds = (one.feeds.values() for one in orders.values())
+                self.has_called |= any(isinstance(value, Fed) for value in chain.from_iterable(feeds))
+            case Offer():
+                self._hand_on(message)
 
     # Other hosts.
 

@@ -1,7 +1,6 @@
 """A TCP connection that carries frames, each whole and in order, between two who know one secret."""
 
 import hmac
-import io
 import secrets
 import socket
 import struct
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy
 from atoll.runtime.processes.assignment import Address
+from atoll.runtime.processes.incoming import Incoming
 
 Content = bytes | bytearray | memoryview
 
@@ -33,8 +33,7 @@ class Wire:
         connection.settimeout(None)
         self._connection = connection
         self._left: list[memoryview] = []  # of frames that have gone out in part
-        self._patience: float | None = None
-        self._incoming = io.BufferedReader(connection.makefile("rb", buffering=0), 1 << 16)
+        self._incoming = Incoming(connection)
 
     @property
     def own_host(self) -> str:
@@ -75,35 +74,23 @@ class Wire:
 
     def receive(self, patience: float | None = None) -> list[memoryview] | None:
         """The next frame; None if the other side is gone. TimeoutError if nothing comes in so many seconds."""
+        incoming = self._incoming
         try:
-            if patience != self._patience:  # to set it takes a call of the system's
-                self._connection.settimeout(patience)
-                self._patience = patience
-            count, first = _BEGINNING.unpack(self._few(_BEGINNING.size))
+            incoming.be_patient(patience)
+            count, first = _BEGINNING.unpack(incoming.few(_BEGINNING.size))
             if count == 1 and first < _LARGE:  # as most are
-                return [memoryview(self._few(first))]
-            others = struct.unpack(f"<{count - 1}Q", self._few(8 * (count - 1)))
-            return [self._exactly(size) for size in (first, *others)]
+                return [memoryview(incoming.few(first))]
+            others = struct.unpack(f"<{count - 1}Q", incoming.few(8 * (count - 1)))
+            return [self._whole(size) for size in (first, *others)]
         except TimeoutError:
             raise
-        except (OSError, ValueError):  # ValueError: it was closed here
+        except OSError:
             return None
 
-    def _few(self, size: int) -> bytes:
-        """Few bytes, for which no room of their own is made."""
-        content = self._incoming.read(size)
-        if len(content) < size:
-            raise ConnectionResetError
-        return content
-
-    def _exactly(self, size: int) -> memoryview:
-        content, done = _room(size), 0
-        while done < size:
-            count = self._incoming.readinto(content[done:])
-            if not count:
-                raise ConnectionResetError
-            done += count
-        return content
+    def _whole(self, size: int) -> memoryview:
+        room = _room(size)
+        self._incoming.fill(room)
+        return room
 
     def end(self, patience: float) -> None:
         """Say nothing more, and wait until the other side has hung up, so many seconds at most."""
@@ -115,12 +102,8 @@ class Wire:
 
     def close(self) -> None:
         """Whoever waits for a frame, on either side, is told that there is none."""
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
         self._left = []
-        with suppress(OSError):
-            self._incoming.close()  # waits for who reads, whose read has ended by now
-            self._connection.close()
+        self._incoming.close()
 
 
 def _views(frame: Sequence[Content]) -> list[memoryview]:

@@ -860,6 +860,13 @@ MUTATIONS = (
         killed_by="tests/runtime/test_partners.py::test_the_same_bits_as_in_one_process[1-to-2-spec3]",
     ),
     Mutation(
+        "one-asks-for-what-takes-long",
+        "runtime/processes/lookout.py",
+        "self._was_soon = self._clock() - self._began <= SOON",
+        "self._was_soon = True",
+        killed_by="tests/runtime/test_lookout.py::test_it_sleeps_if_it_has_to_wait_for_long",
+    ),
+    Mutation(
         "whoever-knocks-is-let-in",
         "runtime/processes/wire.py",
         "    if not hmac.compare_digest(",

@@ -473,7 +473,7 @@ def pair():
         end.close()
 
 
-@pytest.mark.parametrize("sizes", [[0], [9], [1 << 22], [5, 0, 3], [1] * 2000, [1 << 22, 7, 1 << 22]])
+@pytest.mark.parametrize("sizes", [[0], [9], [1 << 15], [1 << 22], [5, 0, 3], [1] * 2000, [1 << 22, 7, 1 << 22]])
 def test_frames_arrive_whole_and_in_order(pair, sizes):
     random = numpy.random.default_rng(0)
     frames = [[random.bytes(size) for size in sizes] for _ in range(3)]
@@ -482,6 +482,25 @@ def test_frames_arrive_whole_and_in_order(pair, sizes):
     assert [pair[1].receive() for _ in frames] == frames
     sender.join()
     pair[0].close()
+    assert pair[1].receive() is None
+
+
+def test_many_small_frames_come_at_once(pair):
+    """More than are read at once, each of another size, so that some are read in two parts."""
+    frames = [[bytes([number % 251]) * (number % 509)] for number in range(900)]
+    sender = threading.Thread(target=pair[0].send, args=frames)
+    sender.start()
+    assert [pair[1].receive() for _ in frames] == frames
+    sender.join()
+
+
+def test_who_reads_is_told_that_the_wire_was_closed_beside_it(pair):
+    told = Inbox()
+    reading = threading.Thread(target=lambda: told.put((pair[1].receive(),)))
+    reading.start()
+    pair[1].close()
+    assert told.get(60) == (None,)
+    reading.join()
     assert pair[1].receive() is None
 
 
