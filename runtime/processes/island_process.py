@@ -221,7 +221,7 @@ class IslandProcess:
 
     def _bring(self, message: Any) -> None:  # noqa: ANN401 (a message)
         try:
-            if not isinstance(message, SmallArrival):  # which most are, and which tells this process nothing else
+            if not isinstance(message, SmallArrival):  # as most are, of which only the host is told
                 self._note(message)
             placed = self._arrivals.placed(message)
             if placed is not None:

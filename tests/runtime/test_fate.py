@@ -144,6 +144,33 @@ def test_a_process_is_told_at_once_what_it_must_know():
     life.close()
 
 
+class StoodStill(Wire):
+    """As on a machine that stood still while it first waited: time is over before the other side goes on."""
+
+    def __init__(self, connection):
+        super().__init__(connection)
+        self.waited = []
+
+    def receive(self, patience=None):
+        self.waited.append(patience)
+        if len(self.waited) == 1:
+            raise TimeoutError
+        return super().receive(patience)
+
+
+def test_a_machine_that_stood_still_loses_nobody():
+    """Nor does anybody on it wait for longer in all, if really nothing comes."""
+    ends, heard, lost = [StoodStill(one) for one in socket.socketpair()], Inbox(), Inbox()
+    threading.Thread(target=answer, args=(ends[1], heard.put, 40), daemon=True).start()
+    life = LifeSigns(ends[0], 30, lost.put, "test")
+    life.say(WITHOUT)
+    assert heard.get(30) == WITHOUT
+    ends[1].close()
+    assert lost.get(30) == "has ended"
+    life.close()
+    assert [sum(one.waited[:2]) for one in ends] == [30, 40]
+
+
 class Waiting:
     """Takes its time to be packed, as a value does that is not computed yet."""
 
