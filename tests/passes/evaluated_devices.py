@@ -5,7 +5,7 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy
@@ -57,13 +57,16 @@ def manual(operation: ir.Operation) -> Callable[[Callable[..., list[Array]], lis
         def on(device: int) -> list[Array]:
             _HERE.device, _HERE.meeting = device, meeting
             try:
-                return part([one[place.of(device)] for place, one in zip(taken, operands, strict=True)])
+                with numpy.errstate(all="ignore"):  # each thread has its own
+                    return part([one[place.of(device)] for place, one in zip(taken, operands, strict=True)])
             except BaseException:
                 meeting.barrier.abort()
                 raise
 
         with ThreadPoolExecutor(count) as devices:
-            found = list(devices.map(on, range(count)))
+            parts = [devices.submit(on, device) for device in range(count)]
+        # By the devices' order; but what one fails of comes before that the others then meet nobody.
+        found = [one.result() for one in sorted(parts, key=_meets_nobody)]
         results = [numpy.empty(shape, one.dtype) for (shape, _), one in zip(shapes, found[0], strict=True)]
         # Of devices that have the same part the first one's counts, as it does for XLA.
         for device in reversed(range(count)):
@@ -72,6 +75,10 @@ def manual(operation: ir.Operation) -> Callable[[Callable[..., list[Array]], lis
         return results
 
     return run
+
+
+def _meets_nobody(part: Future[list[Array]]) -> bool:
+    return isinstance(part.exception(), threading.BrokenBarrierError)
 
 
 _SHARDINGS = ("in_shardings", "out_shardings")
