@@ -17,10 +17,6 @@ from atoll.runtime.processes.wire import Content, Wire
 
 PAUSE = 1.0  # seconds from an answer to the next question
 
-# The part of everybody's patience that begins only when the rest is over. A machine that stands still, with all who are
-# on it, takes that time from all of them; but who goes on again has this much left to hear of the others.
-_LAST = 0.1
-
 _CLOCK = Struct("<q")
 _QUESTION: Sequence[Content] = [b""]  # what else is said is not empty
 _PARTING: Sequence[Content] = [b""]  # in place of an answer
@@ -89,7 +85,7 @@ class LifeSigns:
         with suppress(OSError), self._sending:  # it has ended, and may have said something before
             self._wire.send(_QUESTION)
         try:
-            told = _next(self._wire, self._patience)
+            told = self._wire.receive(self._patience)
         except TimeoutError:
             return f"has not answered for {self._patience:g} seconds"
         if told is None:
@@ -107,16 +103,6 @@ class LifeSigns:
 
 def _heard(wire: Wire, patience: float | None) -> Sequence[Content] | None:
     try:
-        return _next(wire, patience)
+        return wire.receive(patience)
     except TimeoutError:
         return _PARTING
-
-
-def _next(wire: Wire, patience: float | None) -> Sequence[Content] | None:
-    """What comes next; None if the other side is gone. TimeoutError if nothing comes in so many seconds."""
-    if patience is None:
-        return wire.receive()
-    try:
-        return wire.receive((1 - _LAST) * patience)
-    except TimeoutError:
-        return wire.receive(_LAST * patience)

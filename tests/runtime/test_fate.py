@@ -144,23 +144,24 @@ def test_a_process_is_told_at_once_what_it_must_know():
     life.close()
 
 
-class StoodStill(Wire):
+class StoodStill(socket.socket):
     """As on a machine that stood still while it first waited: time is over before the other side goes on."""
 
     def __init__(self, connection):
-        super().__init__(connection)
+        super().__init__(fileno=connection.detach())
         self.waited = []
 
-    def receive(self, patience=None):
-        self.waited.append(patience)
+    def recv(self, size):
+        self.waited.append(self.gettimeout())
         if len(self.waited) == 1:
             raise TimeoutError
-        return super().receive(patience)
+        return super().recv(size)
 
 
 def test_a_machine_that_stood_still_loses_nobody():
     """Nor does anybody on it wait for longer in all, if really nothing comes."""
-    ends, heard, lost = [StoodStill(one) for one in socket.socketpair()], Inbox(), Inbox()
+    connections = [StoodStill(one) for one in socket.socketpair()]
+    ends, heard, lost = [Wire(one) for one in connections], Inbox(), Inbox()
     threading.Thread(target=answer, args=(ends[1], heard.put, 40), daemon=True).start()
     life = LifeSigns(ends[0], 30, lost.put, "test")
     life.say(WITHOUT)
@@ -168,7 +169,9 @@ def test_a_machine_that_stood_still_loses_nobody():
     ends[1].close()
     assert lost.get(30) == "has ended"
     life.close()
-    assert [sum(one.waited[:2]) for one in ends] == [30, 40]
+    for one, patience in zip(connections, (30, 40), strict=True):
+        first, second, third, *_ = one.waited
+        assert (first + second, third) == (patience, first)
 
 
 class Waiting:

@@ -26,12 +26,11 @@ from atoll.runtime.controller import Controller
 from atoll.runtime.failure import Failure
 from atoll.runtime.fed import Fed
 from atoll.runtime.hosted_islands import HostedIslands
-from atoll.runtime.inbox import Inbox
 from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.processes.line import Line
 from atoll.runtime.processes.packing import pack, unpack
 from atoll.runtime.processes.wanted import Wanted
-from atoll.runtime.processes.wire import Door, Wire, connect
+from atoll.runtime.processes.wire import Wire
 from atoll.runtime.program import Buffer, Input, IslandProgram, Output, Program, Receive, Run, Send
 from local_processes import LocalProcesses, assert_as_in_one_process
 from patient import until
@@ -462,83 +461,7 @@ def test_a_controller_that_is_killed_takes_its_processes_along():
     assert left_of(pids) == []
 
 
-# Wires.
-
-
-@pytest.fixture
-def pair():
-    ends = [Wire(one) for one in socket.socketpair()]
-    yield ends
-    for end in ends:
-        end.close()
-
-
-@pytest.mark.parametrize("sizes", [[0], [9], [1 << 15], [1 << 22], [5, 0, 3], [1] * 2000, [1 << 22, 7, 1 << 22]])
-def test_frames_arrive_whole_and_in_order(pair, sizes):
-    random = numpy.random.default_rng(0)
-    frames = [[random.bytes(size) for size in sizes] for _ in range(3)]
-    sender = threading.Thread(target=lambda: [pair[0].send(frame) for frame in frames])
-    sender.start()
-    assert [pair[1].receive() for _ in frames] == frames
-    sender.join()
-    pair[0].close()
-    assert pair[1].receive() is None
-
-
-def test_many_small_frames_come_at_once(pair):
-    """More than are read at once, each of another size, so that some are read in two parts."""
-    frames = [[bytes([number % 251]) * (number % 509)] for number in range(900)]
-    sender = threading.Thread(target=pair[0].send, args=frames)
-    sender.start()
-    assert [pair[1].receive() for _ in frames] == frames
-    sender.join()
-
-
-def test_who_reads_is_told_that_the_wire_was_closed_beside_it(pair):
-    told = Inbox()
-    reading = threading.Thread(target=lambda: told.put((pair[1].receive(),)))
-    reading.start()
-    pair[1].close()
-    assert told.get(60) == (None,)
-    reading.join()
-    assert pair[1].receive() is None
-
-
-def test_who_does_not_know_the_secret_is_not_let_in():
-    let_in = Inbox()
-    door = Door("127.0.0.1", b"right", let_in.put)
-    with pytest.raises(ConnectionRefusedError, match="does not know the secret"):
-        connect(door.address, b"wrong")
-    with socket.create_connection(door.address) as plain:
-        plain.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(64))
-        with contextlib.suppress(ConnectionResetError):
-            while plain.recv(1 << 16):
-                pass
-    assert not len(let_in)
-    wire = connect(door.address, b"right")
-    let_in.get(60).close()
-    wire.close()
-    door.close()
-    with pytest.raises(OSError, match="refused"):
-        connect(door.address, b"right")
-
-
-def test_numbers_that_arrive_stay_what_they_are_when_a_device_overwrites_them(pair):
-    """CPU devices use them where they are, all that hold the same ones; and others may still have to get them."""
-    x = numpy.arange(1 << 18, dtype="float32")
-    thread = threading.Thread(target=pair[0].send, args=([x.data],))
-    thread.start()
-    (content,) = pair[1].receive()
-    thread.join()
-    numbers = numpy.frombuffer(content, "float32")
-    mesh = jax.sharding.Mesh(numpy.array(jax.devices()[:2]), ("devices",))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    value = placer(sharding, jax.devices()[:2], x.shape, x.dtype)([numbers, numbers])
-    assert value.addressable_data(1).unsafe_buffer_pointer() == numbers.ctypes.data
-    doubled = jax.jit(lambda x: x * 2, donate_argnums=0)(value)
-    numpy.testing.assert_array_equal(doubled, x * 2)
-    assert value.is_deleted()
-    numpy.testing.assert_array_equal(numbers, x)
+# What is said.
 
 
 def test_what_could_not_be_computed_is_sent_as_a_failure():
