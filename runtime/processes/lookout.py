@@ -1,20 +1,54 @@
 """How one waits for what another process says next: asleep, or asking for it again and again.
 
 To wake up a thread on a core that has nothing to do takes 30 us and more, about as long as the other process needs to
-take a small value and send the next, and as much of the processors as to ask meanwhile. So whoever was answered soon
-asks next time, for a few times as long as it takes to wake up. Nobody asks for what comes now and then.
+take a small value and send the next. So whoever was answered soon asks next time, for a few times as long as it takes
+to wake up. What comes now and then, nobody asks for. The price is up to one core for each process, for as long as
+messages follow each other so closely.
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable
 
 # For so many seconds one asks before one sleeps; and what took no longer to come was soon.
 SOON = 2e-4
 
-# One thread of a process asks at a time: it takes the interpreter from the others now and then.
-_asking = threading.Lock()
+# Who takes so many seconds more was kept from its core.
+KEPT = 1e-3
+
+# If that happens twice within so many seconds, others want the core for longer. Whoever asks gives way to them until
+# they have had their share, however soon the answer comes, and who sleeps does not. So nobody asks for a while.
+WARY = 0.025
+WHILE = 0.05
+
+
+class Asking:
+    """Of one thread of a process at a time, as it takes the interpreter from the others now and then.
+
+    That one asks is said by a time, not by a lock: whoever is interrupted might never give it back.
+    """
+
+    def __init__(self) -> None:
+        self._free_from = 0.0
+        self._wary_until = 0.0
+
+    def may_begin(self, now: float) -> bool:
+        """Whether one that begins to wait may ask; no other may, then."""
+        if now < self._free_from:
+            return False
+        self._free_from = now + SOON
+        return True
+
+    def end(self, began: float, now: float) -> None:
+        """It has asked, and may have been kept from its core meanwhile."""
+        self._free_from = now
+        if now > began + SOON + KEPT:
+            if began < self._wary_until:
+                self._free_from = now + WHILE
+            self._wary_until = self._free_from + WARY
+
+
+_OF_PROCESS = Asking()
 
 
 class Lookout:
@@ -29,21 +63,21 @@ class Lookout:
         has_come: Callable[[], object],
         pause: Callable[[], None] = os.sched_yield,
         clock: Callable[[], float] = time.perf_counter,
+        asking: Asking = _OF_PROCESS,
     ) -> None:
         self._has_come = has_come
         self._pause = pause
         self._clock = clock
+        self._asking = asking
         self._began = 0.0
         self._was_soon = False
 
     def begin(self) -> None:
         """It waits from now on; until something is there, or it is better asleep."""
-        self._began = self._clock()
-        if self._was_soon and _asking.acquire(blocking=False):
-            try:
-                self._ask(self._began + SOON)
-            finally:
-                _asking.release()
+        self._began = began = self._clock()
+        if self._was_soon and self._asking.may_begin(began):
+            self._ask(began + SOON)
+            self._asking.end(began, self._clock())
 
     def end(self) -> None:
         """What it waited for is here."""

@@ -867,11 +867,32 @@ MUTATIONS = (
         killed_by="tests/runtime/test_lookout.py::test_it_sleeps_if_it_has_to_wait_for_long",
     ),
     Mutation(
+        "one-asks-for-a-core-that-others-want",
+        "runtime/processes/lookout.py",
+        "                self._free_from = now + WHILE\n",
+        "                pass\n",
+        killed_by="tests/runtime/test_lookout.py::test_nobody_asks_for_a_while_where_others_want_the_core[0.0022-0-0.0022-True]",
+    ),
+    Mutation(
+        "who-waits-for-a-frame-sleeps",
+        "runtime/processes/incoming.py",
+        "        self._lookout.begin()\n",
+        "",
+        killed_by="tests/runtime/test_wire.py::test_who_waits_for_a_frame_is_on_the_lookout",
+    ),
+    Mutation(
+        "late-answers-are-read",
+        "runtime/processes/incoming.py",
+        "            self._is_over = True\n            raise",
+        "            raise",
+        killed_by="tests/runtime/test_wire.py::test_what_comes_too_late_is_not_read[]",
+    ),
+    Mutation(
         "whoever-knocks-is-let-in",
         "runtime/processes/wire.py",
         "    if not hmac.compare_digest(",
         "    if hmac.compare_digest(b'', b'a') and hmac.compare_digest(",
-        killed_by="tests/runtime/test_processes.py::test_who_does_not_know_the_secret_is_not_let_in",
+        killed_by="tests/runtime/test_wire.py::test_who_does_not_know_the_secret_is_not_let_in",
     ),
     # Modules of other programs.
     Mutation(

@@ -1,7 +1,7 @@
 """When one that waits asks for what comes, and when it sleeps, by a clock that the test turns."""
 
 import pytest
-from atoll.runtime.processes.lookout import SOON, Lookout
+from atoll.runtime.processes.lookout import KEPT, SOON, WARY, WHILE, Asking, Lookout
 
 pytestmark = pytest.mark.own
 
@@ -13,9 +13,13 @@ class World:
         self.now = 0
         self.comes = 0
         self.asked = 0
+        self.asking = Asking()
 
     def clock(self):
         return self.now * SOON / 8
+
+    def lookout(self):
+        return Lookout(self.has_come, self.pause, self.clock, self.asking)
 
     def has_come(self):
         self.asked += 1
@@ -32,7 +36,7 @@ def world():
 
 @pytest.fixture
 def lookout(world):
-    return Lookout(world.has_come, world.pause, world.clock)
+    return world.lookout()
 
 
 def wait(lookout, world, steps):
@@ -60,27 +64,70 @@ def test_it_sleeps_if_it_has_to_wait_for_long(lookout, world):
 
 
 def test_one_of_a_process_asks_at_a_time(lookout, world):
-    other = World()
+    other = world.lookout()
+    wait(lookout, world, 1)
+    wait(other, world, 1)
+    asked = []
 
     def pause():
-        assert wait(lookout, world, 1) == 0
-        other.pause()
+        # Another thread goes on now, and waits for what has come when it looks.
+        asked.append(world.asked)
+        wait(other, world, 0)
+        asked.append(world.asked)
+        world.comes = world.now
 
-    both = Lookout(other.has_come, pause, other.clock)
-    wait(lookout, world, 1)
-    wait(both, other, 1)
-    assert wait(both, other, 2) == 3
-    assert wait(lookout, world, 1) == 2
+    lookout._pause = pause
+    assert wait(lookout, world, 1) == 1
+    assert asked == [1, 0]
+    assert wait(other, world, 0) == 1
 
 
-def test_who_is_interrupted_asks_no_more(lookout, world):
-    wait(lookout, world, 1)
-
+def test_who_is_interrupted_keeps_nobody_from_asking(lookout, world):
     def interrupted():
         raise KeyboardInterrupt
 
-    other = Lookout(lambda: False, interrupted, lambda: 0.0)
+    other = world.lookout()
     other.end()
+    other._pause = interrupted
+    world.comes = 1
     with pytest.raises(KeyboardInterrupt):
         other.begin()
+    wait(lookout, world, 1)
+    assert wait(lookout, world, 1) == 0
+    world.now += 8
     assert wait(lookout, world, 1) == 2
+
+
+def asked(asking, began, seconds):
+    """Whether one could ask, which took so long."""
+    could = asking.may_begin(began)
+    if could:
+        asking.end(began, began + seconds)
+    return could
+
+
+SHORT = SOON + KEPT / 2
+LONG = SOON + KEPT * 2
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "second", "is_wanted"),
+    [
+        (LONG, 0, LONG, True),
+        (LONG, WARY - SOON, LONG, True),
+        (LONG, WARY + SOON, LONG, False),
+        (SHORT, 0, LONG, False),
+        (LONG, 0, SHORT, False),
+    ],
+)
+def test_nobody_asks_for_a_while_where_others_want_the_core(first, then, second, is_wanted):
+    asking = Asking()
+    assert asked(asking, 0, first)
+    again = first + then
+    assert asked(asking, again, second)
+    over = again + second + SOON
+    assert asked(asking, over, 0) is not is_wanted
+    # If others want it still, that is noticed at once.
+    later = over + WHILE
+    assert asked(asking, later, LONG)
+    assert asked(asking, later + LONG + SOON, 0) is not is_wanted
