@@ -59,6 +59,8 @@ class Driver:
             if address != "auto" or "RAY_ADDRESS" in os.environ:
                 raise
             raise ConnectionError("none runs on this machine") from None
+        if self._folder is not None:
+            _end_log_monitor()
         self.own_host = str(ray.util.get_node_ip_address()) if self._folder is None else "127.0.0.1"
 
     def missing(self, assignments: tuple[Assignment, ...]) -> str:
@@ -163,18 +165,36 @@ def _end_children(parent: int) -> None:
 
     Nobody waits for what is left of them: it goes with the process.
     """
+    while children := _children(parent):
+        for pid in children:
+            _end(pid)
+        time.sleep(0.01)
+
+
+def _end_log_monitor() -> None:
+    """That of an own Ray looks ten times a second whether there is something to tell a driver, which has asked for
+    nothing: a tenth of a core, in turns that are long enough to keep an island from what it waits for."""
+    for pid in _children(os.getpid()):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if b"/log_monitor.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                _end(pid)
+
+
+def _children(parent: int) -> list[int]:
+    """Those of a process that run, but this one."""
     tasks = Path(f"/proc/{parent}/task")
     while tasks.exists():
         try:
-            children = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+            pids = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
         except (FileNotFoundError, ProcessLookupError):
             continue  # a thread has ended meanwhile, and what it started is a child of another one
-        if not (running := [pid for pid in children if pid != os.getpid() and _is_running(pid)]):
-            return
-        for pid in running:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
+        return [pid for pid in pids if pid != os.getpid() and _is_running(pid)]
+    return []
+
+
+def _end(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _is_running(pid: int) -> bool:

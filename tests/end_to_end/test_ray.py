@@ -29,7 +29,7 @@ from atoll.examples.palm.sizes import TOY
 from atoll.runtime.processes import ray_driver
 from atoll.runtime.processes.on_ray import environment
 from patient import until
-from started import kill_all, left_of, processes_of
+from started import command_of, kill_all, left_of, processes_of
 from test_cluster import PARAMS, STAGES, X, predict
 
 import atoll
@@ -290,6 +290,7 @@ def test_nothing_is_left_behind(how, tmp_path):
         assert ran.stdout.readline() == "8.0\n"
         started = processes_of(ran.pid)
         assert len(started) >= 4, "the islands, and what belongs to Ray"
+        assert not [one for one in started if "log_monitor" in command_of(one)], "it reads what nobody has asked for"
         if how == "killed":
             assert "island island1 was lost: its process" in ran.stdout.readline()
             assert ran.stdout.readline() == "12.0\n"

@@ -26,6 +26,14 @@ def is_running(pid):
         return False
 
 
+def command_of(pid):
+    """What it runs; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def left_of(pids):
     """Those that have not ended within a minute."""
     deadline = time.monotonic() + 60
