@@ -80,6 +80,8 @@ def exchange(wire: Wire, message: object, patience: float) -> Any:  # noqa: ANN4
         raise TopologyError(f"the cluster that is up has not answered for {patience:g} seconds") from None
     except OSError:
         parts = None
+    if wire.is_given_up:
+        raise TopologyError("the cluster that is up did not answer an earlier question in time")
     if parts is None:
         raise TopologyError("the cluster that was up has ended", remedy='start one with `atoll up --topology "..."`')
     answer = unpack(parts)

@@ -28,10 +28,11 @@ class Incoming:
         self._connection = connection
         self._ahead = io.BytesIO()  # what has been read, from where nobody has asked for it
         self._patience: float | None = None
+        self.is_given_up = False  # what it waited for did not come in time
         self._is_over = False  # whatever has been read, or comes
-        poll = select.poll()
-        poll.register(connection, select.POLLIN)
-        self._lookout = Lookout(partial(poll.poll, 0))
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self._lookout = Lookout(partial(self._poll.poll, 0))
         # Held in calls of the system's that read; and a handler of signals may close what its thread reads.
         self._reading = threading.RLock()
 
@@ -39,7 +40,7 @@ class Incoming:
         """From now on it is a TimeoutError if nothing comes in so many seconds. What comes later is not read: it may be
         the rest of something, and who gave it up would take it for what comes next."""
         if patience != self._patience:  # to set it takes a call of the system's
-            self._connection.settimeout(None if patience is None else (1 - _LAST) * patience)
+            self._connection.settimeout(patience)  # which is for whoever sends: the other side may be stopped
             self._patience = patience
 
     def few(self, size: int) -> bytes:
@@ -67,24 +68,26 @@ class Incoming:
     def _read(self, call: Callable[[Any], _Much], argument: object) -> _Much:
         """What a call of the system's has read."""
         with self._reading:
+            if self._is_over:
+                raise ConnectionResetError
+            self._wait()
             try:
                 much = call(argument)
-            except TimeoutError:
-                much = self._read_at_last(call, argument)
+            except TimeoutError:  # the system's: the other side's machine is not there any more
+                raise ConnectionResetError from None
         if not much:
             raise ConnectionResetError
         return much
 
-    def _read_at_last(self, call: Callable[[Any], _Much], argument: object) -> _Much:
-        assert self._patience is not None
-        self._connection.settimeout(_LAST * self._patience)
-        try:
-            much = call(argument)
-        except TimeoutError:
-            self._is_over = True
-            raise
-        self._connection.settimeout((1 - _LAST) * self._patience)
-        return much
+    def _wait(self) -> None:
+        """Until there is something to read."""
+        if self._patience is None:
+            return
+        for part in (1 - _LAST, _LAST):
+            if self._poll.poll(1000 * part * self._patience):
+                return
+        self.is_given_up = self._is_over = True
+        raise TimeoutError
 
     def close(self) -> None:
         """Whoever reads is told so."""

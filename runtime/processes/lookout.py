@@ -13,11 +13,11 @@ from collections.abc import Callable
 # For so many seconds one asks before one sleeps; and what took no longer to come was soon.
 SOON = 2e-4
 
-# Who takes so many seconds more was kept from its core.
+# Who takes so many seconds more was kept from its core, or from the interpreter.
 KEPT = 1e-3
 
-# If that happens twice within so many seconds, others want the core for longer. Whoever asks gives way to them until
-# they have had their share, however soon the answer comes, and who sleeps does not. So nobody asks for a while.
+# If that happens twice within so many seconds, others want it for longer. Whoever asks gives way to them until they
+# have had their share, however soon the answer comes, and who sleeps does not. So nobody asks for a while.
 WARY = 0.025
 WHILE = 0.05
 
@@ -25,27 +25,29 @@ WHILE = 0.05
 class Asking:
     """Of one thread of a process at a time, as it takes the interpreter from the others now and then.
 
-    That one asks is said by a time, not by a lock: whoever is interrupted might never give it back.
+    That one asks is said by a time, not by a lock: whoever is interrupted might never give it back. So a second one may
+    ask too while the first is kept from it.
     """
 
     def __init__(self) -> None:
         self._free_from = 0.0
+        self._asleep_until = 0.0
         self._wary_until = 0.0
 
     def may_begin(self, now: float) -> bool:
-        """Whether one that begins to wait may ask; no other may, then."""
-        if now < self._free_from:
+        """Whether one that begins to wait may ask; no other may, then, for as long as that should take."""
+        if now < self._free_from or now < self._asleep_until:
             return False
         self._free_from = now + SOON
         return True
 
     def end(self, began: float, now: float) -> None:
-        """It has asked, and may have been kept from its core meanwhile."""
+        """It has asked, and may have been kept from that meanwhile."""
         self._free_from = now
         if now > began + SOON + KEPT:
             if began < self._wary_until:
-                self._free_from = now + WHILE
-            self._wary_until = self._free_from + WARY
+                self._asleep_until = now + WHILE
+            self._wary_until = max(now, self._asleep_until) + WARY
 
 
 _OF_PROCESS = Asking()

@@ -182,14 +182,15 @@ def _end_log_monitor() -> None:
 
 def _children(parent: int) -> list[int]:
     """Those of a process that run, but this one."""
-    tasks = Path(f"/proc/{parent}/task")
-    while tasks.exists():
+    while True:
+        threads = list(Path(f"/proc/{parent}/task").glob("*"))
         try:
-            pids = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+            pids = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
         except (FileNotFoundError, ProcessLookupError):
+            if all(thread.exists() for thread in threads):
+                return []  # this system does not tell
             continue  # a thread has ended meanwhile, and what it started is a child of another one
         return [pid for pid in pids if pid != os.getpid() and _is_running(pid)]
-    return []
 
 
 def _end(pid: int) -> None:

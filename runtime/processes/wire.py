@@ -92,11 +92,17 @@ class Wire:
         self._incoming.fill(room)
         return room
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the other side did not say something in time; what it says later is not heard."""
+        return self._incoming.is_given_up
+
     def end(self, patience: float) -> None:
         """Say nothing more, and wait until the other side has hung up, so many seconds at most."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
-            while self.receive(patience) is not None:
+            self._connection.settimeout(patience)
+            while self._connection.recv(_LARGE):  # whatever it still says
                 pass
         self.close()
 

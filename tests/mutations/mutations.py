@@ -869,7 +869,7 @@ MUTATIONS = (
     Mutation(
         "one-asks-for-a-core-that-others-want",
         "runtime/processes/lookout.py",
-        "                self._free_from = now + WHILE\n",
+        "                self._asleep_until = now + WHILE\n",
         "                pass\n",
         killed_by="tests/runtime/test_lookout.py::test_nobody_asks_for_a_while_where_others_want_the_core[0.0022-0-0.0022-True]",
     ),
@@ -883,8 +883,8 @@ MUTATIONS = (
     Mutation(
         "late-answers-are-read",
         "runtime/processes/incoming.py",
-        "            self._is_over = True\n            raise",
-        "            raise",
+        "        self.is_given_up = self._is_over = True\n",
+        "",
         killed_by="tests/runtime/test_wire.py::test_what_comes_too_late_is_not_read[]",
     ),
     Mutation(

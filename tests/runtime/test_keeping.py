@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,11 +23,12 @@ from atoll.runtime.keeping import keeper
 from atoll.runtime.keeping import record as records
 from atoll.runtime.keeping.keeper import Keeper, Keeping
 from atoll.runtime.keeping.lending import Lending
-from atoll.runtime.keeping.on_up import OnUp
+from atoll.runtime.keeping.on_up import OnUp, exchange
 from atoll.runtime.keeping.starting import end, status
 from atoll.runtime.keeping.talk import Look
 from atoll.runtime.processes.island_processes import IslandProcesses
 from atoll.runtime.processes.wanted import Wanted
+from atoll.runtime.processes.wire import Wire
 from atoll.runtime.program_file import save_program
 from local_processes import LocalProcesses
 from started import left_of
@@ -288,8 +290,9 @@ import pickle, sys
 from pathlib import Path
 from atoll.runtime.controller import Controller
 from atoll.runtime.hosted_islands import HostedIslands
-from atoll.runtime.keeping.on_up import OnUp
+from atoll.runtime.keeping.on_up import OnUp, exchange
 from atoll.runtime.processes.island_processes import IslandProcesses
+from atoll.runtime.processes.wire import Wire
 from atoll.runtime.program_file import load_program
 
 where, program, given = map(Path, sys.argv[1:4])
@@ -377,3 +380,12 @@ def test_no_cluster_is_left_where_its_processes_cannot_start(tmp_path):
     with pytest.raises(AtollError, match="island far needs 2 gpu devices, and its process has 0"):
         Keeper(Keeping(islands, "none", "ray", 20.0, 0, tmp_path / "record"), LocalProcesses()).start()
     assert not (tmp_path / "record").exists()
+
+
+def test_after_a_question_that_was_not_answered_in_time_the_cluster_is_not_said_to_have_ended():
+    ends = [Wire(one) for one in socket.socketpair()]
+    for what in ("has not answered for 0.01 seconds", "did not answer an earlier question in time"):
+        with pytest.raises(TopologyError, match=f"the cluster that is up {what}"):
+            exchange(ends[0], Look(), 0.01)
+    for one in ends:
+        one.close()

@@ -131,3 +131,13 @@ def test_nobody_asks_for_a_while_where_others_want_the_core(first, then, second,
     later = over + WHILE
     assert asked(asking, later, LONG)
     assert asked(asking, later + LONG + SOON, 0) is not is_wanted
+
+
+def test_who_asked_meanwhile_ends_no_pause_of_others():
+    asking = Asking()
+    assert asked(asking, 0, LONG)
+    assert asking.may_begin(LONG)
+    assert asking.may_begin(LONG + 2 * SOON)  # the first one is kept, again
+    asking.end(LONG, 2 * LONG)
+    asking.end(LONG + 2 * SOON, 2 * LONG)
+    assert not asking.may_begin(2 * LONG + SOON)

@@ -34,6 +34,8 @@ def test_a_process_that_cannot_begin(monkeypatch):
 
 
 class HungUp:
+    is_given_up = False
+
     def send(self, _):
         """Nobody hears it."""
 

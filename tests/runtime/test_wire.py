@@ -1,6 +1,7 @@
 """Frames between two ends of a wire, and what an end is told when there are no more."""
 
 import contextlib
+import errno
 import socket
 import subprocess
 import sys
@@ -56,6 +57,45 @@ def test_what_comes_too_late_is_not_read(pair, begun):
     assert pair[1].receive(30) is None
 
 
+def test_who_has_given_up_waits_nevertheless_until_the_other_side_hangs_up(pair):
+    with pytest.raises(TimeoutError):
+        pair[1].receive(0.01)
+    assert pair[1].is_given_up
+    ending = threading.Thread(target=pair[1].end, args=(60,))
+    ending.start()
+    pair[0].send([b"late"])
+    assert pair[0].receive(60) is None
+    ending.join(0.1)
+    assert ending.is_alive()
+    pair[0].close()
+    ending.join(60)
+    assert not ending.is_alive()
+
+
+@pytest.mark.parametrize("patience", [None, 30])
+def test_a_connection_that_the_system_gives_up_is_over(patience):
+    """After a quarter of an hour in which the other side's machine has not acknowledged anything."""
+
+    class GivenUp(socket.socket):
+        def recv(self, size):
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    ends = socket.socketpair()
+    wire = Wire(GivenUp(fileno=ends[0].detach()))
+    ends[1].send(b"something")
+    assert wire.receive(patience) is None
+    for one in (wire, ends[1]):
+        one.close()
+
+
+def test_who_sends_has_the_time_of_who_reads(pair):
+    """The other side may be stopped, and read nothing."""
+    with pytest.raises(TimeoutError):
+        pair[0].receive(0.01)
+    with pytest.raises(TimeoutError):
+        pair[0].send([bytes(1 << 24)])
+
+
 def test_after_close_nothing_is_read_that_came_before(pair):
     pair[0].send([b"one"], [b"other"])
     assert pair[1].receive() == [b"one"]
@@ -78,7 +118,7 @@ class Held(socket.socket):
         return content
 
 
-def test_who_reads_is_told_that_the_wire_was_closed_beside_it(pair):
+def test_who_reads_is_told_that_the_wire_was_closed_beside_it():
     """And until then the system gives its number to no other connection, from which it would read."""
     ends, told = socket.socketpair(), Inbox()
     connection = Held(ends[0])
@@ -101,7 +141,7 @@ def test_who_reads_is_told_that_the_wire_was_closed_beside_it(pair):
     ends[1].close()
 
 
-def test_who_reads_may_close_what_it_reads_from(pair):
+def test_who_reads_may_close_what_it_reads_from():
     """As a handler of signals does."""
 
     class Interrupted(socket.socket):
@@ -138,7 +178,7 @@ def test_what_ends_with_the_interpreter_waits_for_nobody_who_reads():
     assert (ran.stdout, ran.returncode) == ("closed\n", 0), ran.stderr
 
 
-def test_who_waits_for_a_frame_is_on_the_lookout(pair, monkeypatch):
+def test_who_waits_for_a_frame_is_on_the_lookout(monkeypatch):
     """Not for what was read together with the one before."""
     told = []
 
