@@ -23,7 +23,7 @@ WHILE = 0.05
 
 
 class Asking:
-    """Of one thread of a process at a time, as it takes the interpreter from the others now and then.
+    """Is for one thread of a process at a time, as it takes the interpreter from the others now and then.
 
     That one asks is said by a time, not by a lock: whoever is interrupted might never give it back. So a second one may
     ask too while the first is kept from it.
@@ -57,7 +57,7 @@ class Lookout:
     """Of one that waits, on a thread at a time.
 
     has_come: whether there is anything. pause: what it does before it asks again; by itself, to let others have the
-    core who want it. clock: gives seconds.
+    core who want it. clock: gives seconds. asking: which of several that wait may ask; by itself, one of the process.
     """
 
     def __init__(
